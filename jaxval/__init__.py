@@ -1,0 +1,31 @@
+"""jaxval: data valuation, preference alignment and social choice as tiny pure functions in JAX.
+
+The rooms, in order; each imports only rooms above it:
+
+1. `types`: shape names and records.
+2. `preferences`: profiles, ballots, preference matrices, sampling models, Bradley-Terry.
+3. `data`: readers of real files, makers of synthetic data.
+4. `social_choice`: rules from preferences to a lottery; feasible shares.
+5. `axioms`: a gap and a witness for every axiom of rules; counterexample search.
+6. `plots`: figures from results (extra `plots`).
+7. `testing`: Hypothesis strategies for users' own rules (extra `test`).
+8. `cli`: the command `jaxval`.
+
+Rooms are loaded when first used: `import jaxval as jv; jv.social_choice.proportional(matrix)`.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["axioms", "data", "plots", "preferences", "social_choice", "testing", "types"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"jaxval.{name}")
+    raise AttributeError(f"module 'jaxval' has no attribute {name!r}; its rooms are {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

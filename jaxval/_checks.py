@@ -1,0 +1,139 @@
+"""Checks at the door: a `ValueError` that names the argument, what was expected and what came.
+
+Shapes are checked always. Values are checked only where they are known: under `jit`, `vmap` or `grad` an argument is
+a tracer without values, so checks on values are off by nature; call the function once outside, or wrap it with
+`jax.experimental.checkify`, to have them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+__all__ = [
+    "check_choice", "check_matrix", "check_number", "check_orders", "check_weights", "concrete", "floating",
+    "integers", "tolerance",
+]  # fmt: skip
+
+
+def concrete(*arrays: ArrayLike) -> bool:
+    """Whether every array has values, so that they can be checked."""
+    return not any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def tolerance(dtype: Any) -> float:
+    """The gap below which two numbers count as equal: 1e-9 in float64, 1e-5 in float32."""
+    return 1e-9 if jnp.finfo(dtype).bits == 64 else 1e-5
+
+
+def _array(name: str, value: Any, expected: str) -> np.ndarray | Array:
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.empty(0, dtype=object)
+    if array.dtype == object or array.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: expected {expected}; got {type(value).__name__} that is no array of numbers")
+    return array
+
+
+def floating(name: str, value: ArrayLike, *, ndim: int, expected: str) -> Array:
+    """`value` as a finite floating-point array of `ndim` dimensions, in JAX's default precision."""
+    array = _array(name, value, expected)
+    if array.ndim != ndim:
+        raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
+    if concrete(array) and not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers; got {np.asarray(array)[~np.isfinite(array)][0]}")
+    return jnp.asarray(array, dtype=float)
+
+
+def integers(name: str, value: ArrayLike, *, ndim: int, expected: str) -> Array:
+    """`value` as an integer array of `ndim` dimensions."""
+    array = _array(name, value, expected)
+    if array.ndim != ndim:
+        raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: expected {expected}; got dtype {array.dtype}")
+    return jnp.asarray(array)
+
+
+def check_matrix(matrix: ArrayLike, *, name: str = "matrix") -> Array:
+    """A preference function: square, in [0, 1], P + Pᵀ = 1, diagonal 1/2."""
+    array = floating(name, matrix, ndim=2, expected="a square array (alternatives, alternatives)")
+    if array.shape[0] != array.shape[1] or array.shape[0] == 0:
+        raise ValueError(f"{name}: expected a square array (alternatives, alternatives); got shape {array.shape}")
+    if concrete(array):
+        values = np.asarray(array)
+        limit = tolerance(array.dtype)
+        if values.min() < -limit or values.max() > 1 + limit:
+            raise ValueError(f"{name}: expected shares in [0, 1]; got {values.min():g} to {values.max():g}")
+        skew = np.abs(values + values.T - 1)
+        if skew.max() > limit:
+            i, j = np.unravel_index(skew.argmax(), skew.shape)
+            raise ValueError(
+                f"{name}: expected P + Pᵀ = 1 with diagonal 1/2; got P[{i}, {j}] + P[{j}, {i}] = "
+                f"{values[i, j] + values[j, i]:g}; from counts of wins call preferences.empirical_matrix(wins)"
+            )
+    return array
+
+
+def check_orders(orders: ArrayLike, *, name: str = "orders") -> Array:
+    """Rankings: (rankings, alternatives) integers, every row a permutation, best first."""
+    array = integers(name, orders, ndim=2, expected="integer rankings (rankings, alternatives), best first")
+    if 0 in array.shape:
+        raise ValueError(f"{name}: expected at least one ranking of at least one alternative; got shape {array.shape}")
+    if concrete(array):
+        values = np.asarray(array)
+        alternatives = values.shape[1]
+        seen = np.zeros(values.shape, dtype=bool)
+        inside = (values >= 0) & (values < alternatives)
+        np.put_along_axis(seen, np.where(inside, values, 0), True, axis=1)
+        wrong = ~(seen.all(axis=1) & inside.all(axis=1))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"{name}: expected every row to be a permutation of 0..{alternatives - 1}, best first; "
+                f"got row {row} = {values[row].tolist()}; ballots with ties or gaps go into types.Ballots"
+            )
+    return array
+
+
+def check_weights(weights: ArrayLike | None, rankings: int, *, name: str = "weights") -> Array:
+    """Shares of the rankings: non-negative, summing to one; equal shares where None."""
+    if weights is None:
+        return jnp.full((rankings,), 1 / rankings)
+    array = floating(name, weights, ndim=1, expected=f"({rankings},) shares that sum to one")
+    if array.shape != (rankings,):
+        raise ValueError(f"{name}: expected one share for each of {rankings} rankings; got shape {array.shape}")
+    if concrete(array):
+        values = np.asarray(array, dtype=float)
+        if values.min() < 0:
+            raise ValueError(f"{name}: expected non-negative shares; got {values.min():g} at {int(values.argmin())}")
+        if abs(values.sum() - 1) > max(tolerance(array.dtype), len(values) * 1e-8):
+            raise ValueError(
+                f"{name}: expected shares that sum to one; got a sum of {values.sum():g}; "
+                "for counts pass counts / counts.sum()"
+            )
+    return array
+
+
+def check_number(name: str, value: ArrayLike, *, low: float, high: float, expected: str) -> Array:
+    """A scalar in [low, high]; NaN is refused."""
+    array = jnp.asarray(_array(name, value, expected), dtype=float)
+    if array.ndim != 0:
+        raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
+    if concrete(array) and not low <= float(array) <= high:
+        raise ValueError(f"{name}: expected {expected}; got {float(array):g}")
+    return array
+
+
+def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, ...]) -> str:
+    """One of the words that an option takes."""
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}; got {value!r}")
+    return value
