@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 __all__ = [
-    "check_choice", "check_matrix", "check_number", "check_orders", "check_weights", "concrete", "floating",
+    "check_choice", "check_matrix", "check_number", "check_orders", "check_size", "check_weights", "concrete", "floating",
     "integers", "tolerance",
 ]  # fmt: skip
 
@@ -90,10 +90,7 @@ def check_orders(orders: ArrayLike, *, name: str = "orders") -> Array:
     if concrete(array):
         values = np.asarray(array)
         alternatives = values.shape[1]
-        seen = np.zeros(values.shape, dtype=bool)
-        inside = (values >= 0) & (values < alternatives)
-        np.put_along_axis(seen, np.where(inside, values, 0), True, axis=1)
-        wrong = ~(seen.all(axis=1) & inside.all(axis=1))
+        wrong = ~np.asarray(_permutations(array))
         if wrong.any():
             row = int(wrong.argmax())
             raise ValueError(
@@ -101,6 +98,13 @@ def check_orders(orders: ArrayLike, *, name: str = "orders") -> Array:
                 f"got row {row} = {values[row].tolist()}; ballots with ties or gaps go into types.Ballots"
             )
     return array
+
+
+@jax.jit
+def _permutations(orders: Array) -> Array:
+    """Whether each row holds every alternative, and so each of them once."""
+    alternatives = jnp.arange(orders.shape[1])
+    return jnp.all(jnp.any(orders[:, :, None] == alternatives, axis=1), axis=1)
 
 
 def check_weights(weights: ArrayLike | None, rankings: int, *, name: str = "weights") -> Array:
@@ -137,3 +141,10 @@ def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, 
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}; got {value!r}")
     return value
+
+
+def check_size(name: str, value: int) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name}: expected a whole number of at least 1; got {value!r}")
+    return int(value)

@@ -1,0 +1,45 @@
+"""Preferences: profiles, ballots and comparisons in, preference functions out; models that generate them.
+
+A preference function is an (alternatives, alternatives) array P with `P[i, j]` the share that prefers i to j and 1/2
+on the diagonal. `preference_matrix` makes it from complete rankings, `empirical_matrix` from counts of wins, and
+the counts come from ballots (`ballot_wins`) or comparisons (`count_wins`).
+"""
+
+from jaxval.preferences.ballots import ballot_wins, ballots_from_orders, count_wins, empirical_matrix
+from jaxval.preferences.bradley_terry import BradleyTerryDiagnostics, bradley_terry, bradley_terry_solve
+from jaxval.preferences.profiles import (
+    borda_scores,
+    condorcet_winner,
+    first_choice_shares,
+    pmc_ranking,
+    positions,
+    preference_matrix,
+)
+from jaxval.preferences.sampling import (
+    sample_comparisons,
+    sample_impartial_culture,
+    sample_mallows,
+    sample_mixture,
+    sample_plackett_luce,
+)
+
+__all__ = [
+    "BradleyTerryDiagnostics",
+    "ballot_wins",
+    "ballots_from_orders",
+    "borda_scores",
+    "bradley_terry",
+    "bradley_terry_solve",
+    "condorcet_winner",
+    "count_wins",
+    "empirical_matrix",
+    "first_choice_shares",
+    "pmc_ranking",
+    "positions",
+    "preference_matrix",
+    "sample_comparisons",
+    "sample_impartial_culture",
+    "sample_mallows",
+    "sample_mixture",
+    "sample_plackett_luce",
+]

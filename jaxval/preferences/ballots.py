@@ -1,0 +1,133 @@
+"""From ballots and comparisons to counts of wins, and from counts to a preference function."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from jax.typing import ArrayLike
+
+from jaxval import _checks
+from jaxval.preferences.profiles import count_positions, positions
+from jaxval.types import Ballots, Comparisons, Orders
+
+__all__ = ["ballot_wins", "ballots_from_orders", "count_wins", "empirical_matrix"]
+
+
+def ballots_from_orders(orders: Orders, counts: Float[ArrayLike, "rankings"] | None = None) -> Ballots:
+    """Complete strict rankings as ballots; `counts` voters cast each, one where None.
+
+    Example:
+        >>> ballots_from_orders([[2, 0, 1]]).positions.tolist()
+        [[1, 2, 0]]
+    """
+    place = positions(orders)
+    return Ballots(place, jnp.ones(place.shape[0]) if counts is None else jnp.asarray(counts, dtype=float))
+
+
+def ballot_wins(ballots: Ballots, *, unranked: str = "below") -> Float[Array, "alternatives alternatives"]:
+    """How many voters put i above j; a tie is half a win each way.
+
+    Args:
+        ballots: `Ballots` of (ballots, alternatives) positions, 0 best, equal numbers tied, -1 unranked.
+        unranked: "below": unranked alternatives tie with one another below the ranked ones. "ignored": a pair with an
+            unranked alternative is not compared by that ballot; P may then come from no profile.
+
+    Returns:
+        (alternatives, alternatives) counts, diagonal 0.
+
+    Raises:
+        ValueError: where positions are below -1, weights are negative or of another length, or `unranked` is another word.
+
+    Example:
+        >>> ballots = Ballots(positions=[[0, 1, -1]], weights=[2.0])
+        >>> ballot_wins(ballots).tolist()
+        [[0.0, 2.0, 2.0], [0.0, 0.0, 2.0], [0.0, 0.0, 0.0]]
+        >>> ballot_wins(ballots, unranked="ignored").tolist()
+        [[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    _checks.check_choice("unranked", unranked, ("below", "ignored"))
+    place = _checks.integers("ballots.positions", ballots.positions, ndim=2, expected="(ballots, alternatives) integers")
+    weights = _counts("ballots.weights", ballots.weights, place.shape[0])
+    if _checks.concrete(place) and place.size and int(place.min()) < -1:
+        raise ValueError(f"ballots.positions: expected 0 (best) and up, or -1 (unranked); got {int(place.min())}")
+    return count_positions(place, weights, ignored=unranked == "ignored")
+
+
+def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "alternatives alternatives"]:
+    """How often i was preferred to j, summed over contexts: wins[i, j] = Σ weight 1{winner = i, loser = j}.
+
+    Args:
+        comparisons: `Comparisons`, all fields (comparisons,).
+        alternatives: M; indices lie in 0..M-1.
+
+    Returns:
+        (alternatives, alternatives) counts; a tie, two rows of half weight, adds one half each way.
+
+    Raises:
+        ValueError: where lengths differ, an index is out of range, a row compares an alternative with itself, or a
+            weight is negative.
+
+    Example:
+        >>> count_wins(Comparisons(context=[0, 0], winner=[0, 0], loser=[1, 1], weight=[1.0, 1.0]), alternatives=2).tolist()
+        [[0.0, 2.0], [0.0, 0.0]]
+    """
+    winner = _checks.integers("comparisons.winner", comparisons.winner, ndim=1, expected="(comparisons,) integers")
+    loser = _checks.integers("comparisons.loser", comparisons.loser, ndim=1, expected="(comparisons,) integers")
+    weight = _counts("comparisons.weight", comparisons.weight, winner.shape[0])
+    if loser.shape != winner.shape:
+        raise ValueError(f"comparisons.loser: expected the length of winner, {winner.shape}; got {loser.shape}")
+    if _checks.concrete(winner, loser) and winner.size:
+        for name, index in (("winner", winner), ("loser", loser)):
+            if int(index.min()) < 0 or int(index.max()) >= alternatives:
+                raise ValueError(
+                    f"comparisons.{name}: expected indices in 0..{alternatives - 1}; "
+                    f"got {int(index.min())} to {int(index.max())}; raise alternatives={alternatives} if there are more"
+                )
+        if bool(jnp.any(winner == loser)):
+            row = int(jnp.argmax(winner == loser))
+            raise ValueError(f"comparisons: expected two different alternatives; got {int(winner[row])} twice in row {row}")
+    flat = jnp.zeros(alternatives * alternatives).at[winner * alternatives + loser].add(weight)
+    return flat.reshape(alternatives, alternatives)
+
+
+def empirical_matrix(wins: Float[ArrayLike, "alternatives alternatives"]) -> Float[Array, "alternatives alternatives"]:
+    """The preference function of counted wins, P̂(i ≻ j) = wins[i, j] / (wins[i, j] + wins[j, i]), 1/2 where never seen.
+
+    Source: Kim et al., equation (60).
+
+    Args:
+        wins: (alternatives, alternatives) counts; the diagonal does not count.
+
+    Returns:
+        (alternatives, alternatives) array with P + Pᵀ = 1 and 1/2 on the diagonal.
+
+    Raises:
+        ValueError: where counts are negative or not square.
+
+    Example:
+        >>> empirical_matrix([[0.0, 3.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).tolist()
+        [[0.5, 0.75, 0.5], [0.25, 0.5, 0.5], [0.5, 0.5, 0.5]]
+    """
+    wins = check_wins(wins)
+    seen = wins + wins.T
+    margin = (wins - wins.T) / jnp.where(seen > 0, seen, 1)
+    return (1 + margin) / 2
+
+
+def check_wins(wins: ArrayLike) -> Array:
+    """Counts of wins: a square array of non-negative numbers."""
+    expected = "counts of wins (alternatives, alternatives)"
+    array = _checks.floating("wins", wins, ndim=2, expected=expected)
+    if array.shape[0] != array.shape[1] or array.shape[0] == 0:
+        raise ValueError(f"wins: expected {expected}; got shape {array.shape}")
+    if _checks.concrete(array) and float(array.min()) < 0:
+        raise ValueError(f"wins: expected non-negative counts; got {float(array.min()):g}")
+    return array
+
+
+def _counts(name: str, value: Float[ArrayLike, "rows"], rows: int) -> Array:
+    array = _checks.floating(name, value, ndim=1, expected=f"({rows},) counts")
+    if array.shape != (rows,):
+        raise ValueError(f"{name}: expected one count for each of {rows} rows; got shape {array.shape}")
+    if _checks.concrete(array) and rows and float(array.min()) < 0:
+        raise ValueError(f"{name}: expected non-negative counts; got {float(array.min()):g}")
+    return array
+

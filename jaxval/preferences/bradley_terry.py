@@ -1,0 +1,163 @@
+"""Bradley-Terry rewards by Newton's method on counts of wins."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxval import _checks
+from jaxval.preferences.ballots import check_wins
+
+__all__ = ["BradleyTerryDiagnostics", "bradley_terry", "bradley_terry_solve"]
+
+MAX_STEPS = 100
+
+
+class BradleyTerryDiagnostics(NamedTuple):
+    """How the fit went.
+
+    Attributes:
+        converged: whether the last Newton step moved no difference of rewards by more than 1e-11 (1e-5 in float32).
+        strongly_connected: whether wins lead from every alternative to every other; without it no finite maximum exists.
+        standard_errors: (alternatives,) of the mean-zero rewards, from the inverse Fisher information.
+        steps: Newton steps taken.
+        last_step: the largest change of a difference of rewards in the last step.
+    """
+
+    converged: Bool[Array, ""]
+    strongly_connected: Bool[Array, ""]
+    standard_errors: Float[Array, "alternatives"]
+    steps: Int[Array, ""]
+    last_step: Float[Array, ""]
+
+
+def bradley_terry(wins: Float[ArrayLike, "alternatives alternatives"]) -> Float[Array, "alternatives"]:
+    """Maximum-likelihood rewards of P(i ≻ j) = exp(r_i) / (exp(r_i) + exp(r_j)), mean zero.
+
+    Source: Kim et al., section 2.2; existence is Ford's (1957) condition of strong connectivity.
+
+    Args:
+        wins: (alternatives, alternatives) counts, `wins[i, j]` times that i beat j.
+
+    Returns:
+        (alternatives,) rewards that sum to zero; NaN throughout inside `jit` where there is no finite maximum.
+
+    Raises:
+        ValueError: where counts are negative or not square, or no finite maximum exists because some alternatives
+            never lose to the others (outside `jit`).
+        RuntimeError: where Newton's method did not converge (outside `jit`).
+
+    Example:
+        >>> bradley_terry([[0.0, 3.0], [1.0, 0.0]]).round(4).tolist() == jnp.array([0.5493, -0.5493]).round(4).tolist()
+        True
+    """
+    rewards, diagnostics = bradley_terry_solve(wins)
+    if not _checks.concrete(rewards):
+        return rewards
+    if not diagnostics.strongly_connected:
+        closed = np.flatnonzero(_unbeaten(np.asarray(wins)))
+        raise ValueError(
+            "wins: expected comparisons that connect every alternative to every other by wins; got alternatives "
+            f"{closed[:10].tolist()}{' and more' if len(closed) > 10 else ''} that never lose to the rest, so no finite "
+            "rewards exist; drop them, compare more, or add a prior count to every pair (wins + 0.1)"
+        )
+    if not diagnostics.converged:
+        raise RuntimeError(
+            f"bradley_terry did not converge in {MAX_STEPS} Newton steps (last step {float(diagnostics.last_step):.2g}); "
+            "bradley_terry_solve(wins) returns what it reached"
+        )
+    return rewards
+
+
+def bradley_terry_solve(
+    wins: Float[ArrayLike, "alternatives alternatives"],
+) -> tuple[Float[Array, "alternatives"], BradleyTerryDiagnostics]:
+    """`bradley_terry` with its diagnostics; rewards are NaN where it did not converge.
+
+    Newton's method on the concave log-likelihood Σ wins[i, j] log σ(r_i - r_j): the Hessian is a graph Laplacian, and the
+    step is damped by log(1 + d) / d with d its largest difference, which keeps it monotone (Sun and Tran-Dinh 2019).
+
+    Args:
+        wins: (alternatives, alternatives) counts.
+
+    Returns:
+        (rewards (alternatives,), `BradleyTerryDiagnostics`).
+
+    Raises:
+        ValueError: where counts are negative or not square.
+
+    Example:
+        >>> rewards, diagnostics = bradley_terry_solve([[0.0, 3.0], [1.0, 0.0]])
+        >>> bool(diagnostics.converged), round(float(diagnostics.standard_errors[0]), 3)
+        (True, 0.577)
+    """
+    return _solve(check_wins(wins))
+
+
+@jax.jit
+def _solve(wins: Array) -> tuple[Array, BradleyTerryDiagnostics]:
+    alternatives = wins.shape[0]
+    wins = wins - jnp.diag(jnp.diag(wins))
+    played = wins + wins.T
+    limit = 1e-11 if wins.dtype == jnp.float64 else 1e-5
+    ones = jnp.ones((alternatives, alternatives)) / alternatives
+
+    def information(rewards: Array) -> Array:
+        chance = jax.nn.sigmoid(rewards[:, None] - rewards)
+        flow = played * chance * (1 - chance)
+        return jnp.diag(jnp.sum(flow, axis=1)) - flow
+
+    def newton(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        rewards, _, steps = state
+        chance = jax.nn.sigmoid(rewards[:, None] - rewards)
+        gradient = jnp.sum(wins - played * chance, axis=1)
+        hessian = information(rewards)
+        scale = jnp.trace(hessian) / alternatives  # lifts the null direction 1 to the size of the others
+        step = jnp.linalg.solve(hessian + scale * ones, gradient)
+        size = jnp.max(step) - jnp.min(step)
+        damping = jnp.where(size > 0, jnp.log1p(size) / jnp.where(size > 0, size, 1), 1)
+        rewards = rewards + damping * step
+        return rewards - jnp.mean(rewards), size, steps + 1
+
+    def unfinished(state: tuple[Array, Array, Array]) -> Array:
+        _, size, steps = state
+        return (size > limit) & (steps < MAX_STEPS)
+
+    connected = _strongly_connected(wins)
+    start = (jnp.zeros(alternatives), jnp.where(connected, jnp.inf, 0.0), jnp.asarray(0))
+    rewards, size, steps = jax.lax.while_loop(unfinished, newton, start)
+    converged = connected & (size <= limit)
+    hessian = information(rewards)
+    scale = jnp.where(connected, jnp.trace(hessian) / alternatives, 1.0)
+    scale = jnp.where(scale > 0, scale, 1.0)  # one alternative
+    covariance = jnp.linalg.inv(jnp.where(connected, hessian, jnp.eye(alternatives)) + scale * ones) - ones / scale
+    errors = jnp.sqrt(jnp.maximum(jnp.diag(covariance), 0))
+    rewards, errors = (jnp.where(converged, value, jnp.nan) for value in (rewards, errors))
+    return rewards, BradleyTerryDiagnostics(converged, connected, errors, steps, size)
+
+
+def _strongly_connected(wins: Array) -> Array:
+    """Whether the graph of wins has one strong component: its reachability, by squaring, is complete."""
+    reach = (wins > 0) | jnp.eye(wins.shape[0], dtype=bool)
+    for _ in range(max(wins.shape[0] - 1, 1).bit_length()):
+        reach = (reach.astype(jnp.float32) @ reach.astype(jnp.float32)) > 0
+    return jnp.all(reach)
+
+
+def _unbeaten(wins: np.ndarray) -> np.ndarray:
+    """A set of alternatives that never loses to the rest: the smallest set closed under being beaten by."""
+    beaten_by = (wins.T > 0) & ~np.eye(len(wins), dtype=bool)
+    best = np.ones(len(wins), dtype=bool)
+    for start in range(len(wins)):
+        found = np.zeros(len(wins), dtype=bool)
+        stack = [start]
+        while stack:
+            one = stack.pop()
+            if not found[one]:
+                found[one] = True
+                stack.extend(np.flatnonzero(beaten_by[one]))
+        best = found if found.sum() < best.sum() else best
+    return best

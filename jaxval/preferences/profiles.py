@@ -1,0 +1,187 @@
+"""Profiles of complete strict rankings and what they say of the alternatives (Kim et al., section 2.1)."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxval import _checks
+from jaxval.types import Matrix, Orders, Weights
+
+__all__ = ["borda_scores", "condorcet_winner", "first_choice_shares", "pmc_ranking", "positions", "preference_matrix"]
+
+
+def positions(orders: Orders) -> Int[Array, "rankings alternatives"]:
+    """Where each ranking puts each alternative: r(y), 0 for the first choice.
+
+    Args:
+        orders: (rankings, alternatives) rankings, best first.
+
+    Returns:
+        (rankings, alternatives) integers; row k is the inverse permutation of `orders[k]`.
+
+    Raises:
+        ValueError: where a row is no permutation.
+
+    Example:
+        >>> positions([[2, 0, 1]]).tolist()
+        [[1, 2, 0]]
+    """
+    return _positions(_checks.check_orders(orders))
+
+
+def preference_matrix(orders: Orders, weights: Weights | None = None) -> Float[Array, "alternatives alternatives"]:
+    """The preference function of a profile, P(i ≻ j) = Σ_r σ_r 1{r(i) < r(j)}.
+
+    Source: Kim et al., equation (1).
+
+    Args:
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares that sum to one; equal shares where None.
+
+    Returns:
+        (alternatives, alternatives) array with P + Pᵀ = 1 exactly and 1/2 on the diagonal.
+
+    Raises:
+        ValueError: where a row is no permutation, or the weights are negative or do not sum to one.
+
+    Example:
+        >>> preference_matrix([[0, 1, 2], [1, 2, 0], [2, 0, 1]], [0.5, 0.25, 0.25]).tolist()
+        [[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]
+    """
+    orders = _checks.check_orders(orders)
+    if weights is None:
+        wins = count_positions(_positions(orders), jnp.ones(orders.shape[0], dtype=int)) / orders.shape[0]
+    else:
+        wins = count_positions(_positions(orders), _checks.check_weights(weights, orders.shape[0]))
+    return (1 + wins - wins.T) / 2
+
+
+def first_choice_shares(orders: Orders, weights: Weights | None = None) -> Float[Array, "alternatives"]:
+    """The share of voters who put each alternative first, w_k = Σ_r σ_r 1{r(k) = 1}.
+
+    Source: Kim et al., section 3.2.
+
+    Args:
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares that sum to one; equal shares where None.
+
+    Returns:
+        (alternatives,) shares that sum to one.
+
+    Raises:
+        ValueError: as `preference_matrix`.
+
+    Example:
+        >>> first_choice_shares([[0, 1], [1, 0]], [0.75, 0.25]).tolist()
+        [0.75, 0.25]
+    """
+    orders = _checks.check_orders(orders)
+    weights = _checks.check_weights(weights, orders.shape[0])
+    first = orders[:, :1] == jnp.arange(orders.shape[1])
+    return jnp.sum(jnp.where(first, weights[:, None], 0), axis=0)
+
+
+def borda_scores(matrix: Matrix) -> Float[Array, "alternatives"]:
+    """The Borda score of each alternative, B(i) = Σ_{j≠i} P(i ≻ j) = Σ_r σ_r (M - r(i)).
+
+    Source: Kim et al., section 2.2 and Appendix C.
+
+    Args:
+        matrix: (alternatives, alternatives) preference function.
+
+    Returns:
+        (alternatives,) scores in [0, M - 1]; their sum is M (M - 1) / 2.
+
+    Raises:
+        ValueError: where the matrix is not square or P + Pᵀ ≠ 1.
+
+    Example:
+        >>> borda_scores([[0.5, 0.75], [0.25, 0.5]]).tolist()
+        [0.75, 0.25]
+    """
+    matrix = _checks.check_matrix(matrix)
+    return jnp.sum(matrix - jnp.diag(jnp.diag(matrix)), axis=1)
+
+
+def condorcet_winner(matrix: Matrix) -> Int[Array, ""]:
+    """The alternative that a majority prefers to every other, P(i ≻ j) > 1/2 for all j ≠ i.
+
+    Source: Kim et al., section 2.2. With one alternative it is that one.
+
+    Args:
+        matrix: (alternatives, alternatives) preference function.
+
+    Returns:
+        The winner's index, or -1 where there is none. A share within the tolerance of 1/2 is a tie.
+
+    Raises:
+        ValueError: where the matrix is not square or P + Pᵀ ≠ 1.
+
+    Example:
+        >>> int(condorcet_winner([[0.5, 0.6], [0.4, 0.5]])), int(condorcet_winner([[0.5, 0.5], [0.5, 0.5]]))
+        (0, -1)
+    """
+    beats = _majorities(_checks.check_matrix(matrix))
+    wins_all = jnp.sum(beats, axis=1) == beats.shape[0] - 1
+    return jnp.where(jnp.any(wins_all), jnp.argmax(wins_all), -1)
+
+
+def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
+    """The ranking that agrees with every majority, where there is one: r(i) < r(j) iff P(i ≻ j) > 1/2.
+
+    Source: Kim et al., Definition R.1.
+
+    Args:
+        matrix: (alternatives, alternatives) preference function.
+
+    Returns:
+        (alternatives,) the ranking, best first, or -1 throughout where a tie or a cycle leaves none.
+
+    Raises:
+        ValueError: where the matrix is not square or P + Pᵀ ≠ 1.
+
+    Example:
+        >>> pmc_ranking([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]]).tolist()
+        [2, 0, 1]
+    """
+    beats = _majorities(_checks.check_matrix(matrix))
+    ranking = jnp.argsort(-jnp.sum(beats, axis=1), stable=True)
+    agrees = jnp.all(beats[ranking][:, ranking] == jnp.triu(jnp.ones_like(beats), k=1))
+    return jnp.where(agrees, ranking, -1)
+
+
+def _majorities(matrix: Array) -> Array:
+    return matrix > 0.5 + _checks.tolerance(matrix.dtype)
+
+
+@jax.jit
+def _positions(orders: Array) -> Array:
+    place = jnp.arange(orders.shape[1])
+    return jnp.max(jnp.where(orders[:, :, None] == place, place[:, None], -1), axis=1)
+
+
+@partial(jax.jit, static_argnames="ignored")
+def count_positions(place: Array, weights: Array, *, ignored: bool = False) -> Array:
+    """Σ_k weights[k] (1{place[k, i] < place[k, j]} + 1{place[k, i] = place[k, j]} / 2), diagonal 0.
+
+    Negative places are unranked: below all others, or out of the count where `ignored`. Integer weights are summed
+    exactly, others over blocks of 1,024, which keeps float32 to about seven digits.
+    """
+    rankings, alternatives = place.shape
+    block = min(rankings, 1024)
+    pad = -rankings % block
+    small = np.int8 if alternatives < 127 else np.int32
+    place = jnp.where(place < 0, alternatives, place)
+    place = jnp.pad(place.T, ((0, 0), (0, pad))).astype(small).reshape(alternatives, -1, block)
+    weights = jnp.pad(weights, (0, pad)).reshape(-1, block)
+
+    def row(mine: Array) -> Array:
+        halves = jnp.where(mine < place, 2, jnp.where(mine == place, 1, 0)).astype(small)
+        if ignored:
+            halves = jnp.where((mine < alternatives) & (place < alternatives), halves, 0)
+        return jnp.sum(jnp.sum(halves * weights, axis=-1), axis=-1)
+
+    return jax.lax.map(row, place) * (1 - jnp.eye(alternatives)) / 2

@@ -1,0 +1,194 @@
+"""Models of populations: rankings and comparisons drawn at random.
+
+Every function takes a key first and uses it once. The same key gives the same draw.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, Key
+
+from jaxval import _checks
+from jaxval.types import Comparisons, Matrix
+
+__all__ = [
+    "sample_comparisons",
+    "sample_impartial_culture",
+    "sample_mallows",
+    "sample_mixture",
+    "sample_plackett_luce",
+]
+
+
+def sample_impartial_culture(
+    key: Key[Array, ""], *, alternatives: int, num: int
+) -> Int[Array, "rankings alternatives"]:
+    """Rankings drawn uniformly from all permutations.
+
+    Args:
+        key: a random key.
+        alternatives: M.
+        num: how many rankings.
+
+    Returns:
+        (num, alternatives) rankings, best first.
+
+    Raises:
+        ValueError: where a size is below 1.
+
+    Example:
+        >>> sample_impartial_culture(jax.random.key(0), alternatives=3, num=5).shape
+        (5, 3)
+    """
+    return sample_mallows(key, jnp.arange(_checks.check_size("alternatives", alternatives)), dispersion=1.0, num=num)
+
+
+def sample_mallows(
+    key: Key[Array, ""], center: Int[ArrayLike, "alternatives"], *, dispersion: Float[ArrayLike, ""], num: int
+) -> Int[Array, "rankings alternatives"]:
+    """Rankings from the Mallows model, P(r) ∝ φ^d(r, center) with d the Kendall tau distance.
+
+    By repeated insertion: alternative i of the center goes d places above the end of the i already placed, with
+    probability φ^d / (1 + φ + ... + φ^i), d = 0..i.
+
+    Source: Mallows (1957); repeated insertion as in Doignon, Pekeč and Regenwetter (2004).
+
+    Args:
+        key: a random key.
+        center: (alternatives,) the central ranking, best first.
+        dispersion: φ in [0, 1]: 0 repeats the center, 1 is uniform over rankings.
+        num: how many rankings.
+
+    Returns:
+        (num, alternatives) rankings, best first.
+
+    Raises:
+        ValueError: where the center is no permutation, the dispersion lies outside [0, 1], or num is below 1.
+
+    Example:
+        >>> sample_mallows(jax.random.key(0), [2, 0, 1], dispersion=0.0, num=2).tolist()
+        [[2, 0, 1], [2, 0, 1]]
+    """
+    center = _checks.integers("center", center, ndim=1, expected="one ranking (alternatives,), best first")
+    center = _checks.check_orders(center[None], name="center")[0]
+    dispersion = _checks.check_number("dispersion", dispersion, low=0, high=1, expected="a number in [0, 1]")
+    return _repeated_insertion(key, center, dispersion, _checks.check_size("num", num))
+
+
+def sample_mixture(
+    key: Key[Array, ""],
+    samplers: Sequence[Callable[..., Array]],
+    shares: Float[ArrayLike, "groups"],
+    *,
+    num: int,
+) -> Int[Array, "rankings alternatives"]:
+    """Rankings from a mixture of populations: each voter belongs to group g with probability shares[g].
+
+    Args:
+        key: a random key.
+        samplers: one function `(key, *, num) -> orders` a group, such as
+            `functools.partial(sample_mallows, center=..., dispersion=...)`.
+        shares: (groups,) shares that sum to one.
+        num: how many rankings.
+
+    Returns:
+        (num, alternatives) rankings, best first.
+
+    Raises:
+        ValueError: where shares do not sum to one, or are not one per sampler.
+
+    Example:
+        >>> groups = [partial(sample_mallows, center=jnp.array(c), dispersion=0.0) for c in ([0, 1, 2], [2, 1, 0])]
+        >>> orders = sample_mixture(jax.random.key(0), groups, [0.0, 1.0], num=2)
+        >>> orders.tolist()
+        [[2, 1, 0], [2, 1, 0]]
+    """
+    shares = _checks.check_weights(shares, len(samplers), name="shares")
+    choose, *keys = jax.random.split(key, len(samplers) + 1)
+    drawn = jnp.stack([sampler(one, num=num) for sampler, one in zip(samplers, keys, strict=True)])
+    group = jax.random.choice(choose, len(samplers), (num,), p=shares)
+    return drawn[group, jnp.arange(num)]
+
+
+def sample_plackett_luce(
+    key: Key[Array, ""], rewards: Float[ArrayLike, "alternatives"], *, num: int
+) -> Int[Array, "rankings alternatives"]:
+    """Rankings from the Plackett-Luce model: the next place goes to i with probability ∝ exp(rewards[i]).
+
+    By sorting rewards with independent Gumbel noise. Its pairwise margins are Bradley-Terry:
+    P(i ≻ j) = 1 / (1 + exp(rewards[j] - rewards[i])).
+
+    Source: Plackett (1975); the Gumbel form is Yellott's (1977).
+
+    Args:
+        key: a random key.
+        rewards: (alternatives,) logarithms of the strengths.
+        num: how many rankings.
+
+    Returns:
+        (num, alternatives) rankings, best first.
+
+    Raises:
+        ValueError: where rewards are not finite or num is below 1.
+
+    Example:
+        >>> sample_plackett_luce(jax.random.key(0), [0.0, 100.0], num=2).tolist()
+        [[1, 0], [1, 0]]
+    """
+    rewards = _checks.floating("rewards", rewards, ndim=1, expected="(alternatives,) numbers")
+    noise = jax.random.gumbel(key, (_checks.check_size("num", num), *rewards.shape))
+    return jnp.argsort(-(rewards + noise), axis=1)
+
+
+def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comparisons:
+    """Comparisons drawn from P: a pair uniformly, then its winner with probability P(i ≻ j).
+
+    Source: Kim et al., section 5.1.
+
+    Args:
+        key: a random key.
+        matrix: (alternatives, alternatives) preference function of at least two alternatives.
+        num: how many comparisons.
+
+    Returns:
+        `Comparisons` of num rows, context 0, weight 1.
+
+    Raises:
+        ValueError: where the matrix is no preference function, or has one alternative.
+
+    Example:
+        >>> drawn = sample_comparisons(jax.random.key(0), [[0.5, 1.0], [0.0, 0.5]], num=3)
+        >>> drawn.winner.tolist(), drawn.loser.tolist()
+        ([0, 0, 0], [1, 1, 1])
+    """
+    matrix = _checks.check_matrix(matrix)
+    alternatives = matrix.shape[0]
+    if alternatives < 2:
+        raise ValueError("matrix: expected at least two alternatives to compare; got 1")
+    which, toss = jax.random.split(key)
+    i, j = jnp.triu_indices(alternatives, k=1)
+    pair = jax.random.randint(which, (_checks.check_size("num", num),), 0, len(i))
+    first_wins = jax.random.uniform(toss, (num,)) < matrix[i, j][pair]
+    winner, loser = jnp.where(first_wins, i[pair], j[pair]), jnp.where(first_wins, j[pair], i[pair])
+    return Comparisons(jnp.zeros_like(winner), winner, loser, jnp.ones(num))
+
+
+@partial(jax.jit, static_argnames="num")
+def _repeated_insertion(key: Array, center: Array, dispersion: Array, num: int) -> Array:
+    places = jnp.arange(center.shape[0])[:, None]
+    chances = jnp.cumprod(jnp.full(center.shape[0], dispersion).at[0].set(1))  # φ^d
+    sums = jnp.cumsum(chances)
+
+    def insert(orders: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
+        i, uniform = step
+        distance = jnp.sum((uniform * sums[i] >= sums[:, None]) & (places < i), axis=0)
+        place = i - distance
+        shifted = jnp.where(places > place, jnp.roll(orders, 1, axis=0), center[i])
+        return jnp.where(places < place, orders, shifted), None
+
+    draws = jax.random.uniform(key, (center.shape[0], num))
+    orders, _ = jax.lax.scan(insert, jnp.zeros((center.shape[0], num), center.dtype), (places[:, 0], draws))
+    return orders.T
