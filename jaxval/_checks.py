@@ -148,3 +148,17 @@ def check_size(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name}: expected a whole number of at least 1; got {value!r}")
     return int(value)
+
+
+def check_lottery(lottery: ArrayLike, alternatives: int, *, name: str = "lottery") -> Array:
+    """Probabilities of the alternatives: non-negative, summing to one."""
+    array = floating(name, lottery, ndim=1, expected=f"({alternatives},) probabilities")
+    if array.shape != (alternatives,):
+        raise ValueError(f"{name}: expected one probability for each of {alternatives}; got shape {array.shape}")
+    if concrete(array):
+        values = np.asarray(array, dtype=float)
+        if values.min() < -tolerance(array.dtype) or abs(values.sum() - 1) > max(tolerance(array.dtype), 1e-8):
+            raise ValueError(
+                f"{name}: expected probabilities that sum to one; got a sum of {values.sum():g}, least {values.min():g}"
+            )
+    return array

@@ -6,7 +6,7 @@ the counts come from ballots (`ballot_wins`) or comparisons (`count_wins`).
 """
 
 from jaxval.preferences.ballots import ballot_wins, ballots_from_orders, count_wins, empirical_matrix
-from jaxval.preferences.bradley_terry import BradleyTerryDiagnostics, bradley_terry, bradley_terry_solve
+from jaxval.preferences.rewards import BradleyTerryDiagnostics, bradley_terry, bradley_terry_solve
 from jaxval.preferences.profiles import (
     borda_scores,
     condorcet_winner,

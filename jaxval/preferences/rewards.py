@@ -51,8 +51,8 @@ def bradley_terry(wins: Float[ArrayLike, "alternatives alternatives"]) -> Float[
         RuntimeError: where Newton's method did not converge (outside `jit`).
 
     Example:
-        >>> bradley_terry([[0.0, 3.0], [1.0, 0.0]]).round(4).tolist() == jnp.array([0.5493, -0.5493]).round(4).tolist()
-        True
+        >>> [round(float(reward), 4) for reward in bradley_terry([[0.0, 3.0], [1.0, 0.0]])]  # half of log 3
+        [0.5493, -0.5493]
     """
     rewards, diagnostics = bradley_terry_solve(wins)
     if not _checks.concrete(rewards):
