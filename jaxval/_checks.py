@@ -11,16 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array
 
-__all__ = [
-    "check_choice", "check_matrix", "check_number", "check_orders", "check_size", "check_weights", "concrete", "floating",
-    "integers", "tolerance",
-]  # fmt: skip
 
-
-def concrete(*arrays: ArrayLike) -> bool:
+def concrete(*arrays: Any) -> bool:
     """Whether every array has values, so that they can be checked."""
     return not any(isinstance(array, jax.core.Tracer) for array in arrays)
 
@@ -42,7 +36,7 @@ def _array(name: str, value: Any, expected: str) -> np.ndarray | Array:
     return array
 
 
-def floating(name: str, value: ArrayLike, *, ndim: int, expected: str) -> Array:
+def floating(name: str, value: Any, *, ndim: int, expected: str) -> Array:
     """`value` as a finite floating-point array of `ndim` dimensions, in JAX's default precision."""
     array = _array(name, value, expected)
     if array.ndim != ndim:
@@ -52,7 +46,7 @@ def floating(name: str, value: ArrayLike, *, ndim: int, expected: str) -> Array:
     return jnp.asarray(array, dtype=float)
 
 
-def integers(name: str, value: ArrayLike, *, ndim: int, expected: str) -> Array:
+def integers(name: str, value: Any, *, ndim: int, expected: str) -> Array:
     """`value` as an integer array of `ndim` dimensions."""
     array = _array(name, value, expected)
     if array.ndim != ndim:
@@ -62,7 +56,7 @@ def integers(name: str, value: ArrayLike, *, ndim: int, expected: str) -> Array:
     return jnp.asarray(array)
 
 
-def check_matrix(matrix: ArrayLike, *, name: str = "matrix") -> Array:
+def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
     """A preference function: square, in [0, 1], P + Pᵀ = 1, diagonal 1/2."""
     array = floating(name, matrix, ndim=2, expected="a square array (alternatives, alternatives)")
     if array.shape[0] != array.shape[1] or array.shape[0] == 0:
@@ -82,7 +76,7 @@ def check_matrix(matrix: ArrayLike, *, name: str = "matrix") -> Array:
     return array
 
 
-def check_orders(orders: ArrayLike, *, name: str = "orders") -> Array:
+def check_orders(orders: Any, *, name: str = "orders") -> Array:
     """Rankings: (rankings, alternatives) integers, every row a permutation, best first."""
     array = integers(name, orders, ndim=2, expected="integer rankings (rankings, alternatives), best first")
     if 0 in array.shape:
@@ -107,7 +101,7 @@ def _permutations(orders: Array) -> Array:
     return jnp.all(jnp.any(orders[:, :, None] == alternatives, axis=1), axis=1)
 
 
-def check_weights(weights: ArrayLike | None, rankings: int, *, name: str = "weights") -> Array:
+def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Array:
     """Shares of the rankings: non-negative, summing to one; equal shares where None."""
     if weights is None:
         return jnp.full((rankings,), 1 / rankings)
@@ -126,7 +120,7 @@ def check_weights(weights: ArrayLike | None, rankings: int, *, name: str = "weig
     return array
 
 
-def check_number(name: str, value: ArrayLike, *, low: float, high: float, expected: str) -> Array:
+def check_number(name: str, value: Any, *, low: float, high: float, expected: str) -> Array:
     """A scalar in [low, high]; NaN is refused."""
     array = jnp.asarray(_array(name, value, expected), dtype=float)
     if array.ndim != 0:
@@ -150,7 +144,7 @@ def check_size(name: str, value: int) -> int:
     return int(value)
 
 
-def check_lottery(lottery: ArrayLike, alternatives: int, *, name: str = "lottery") -> Array:
+def check_lottery(lottery: Any, alternatives: int, *, name: str = "lottery") -> Array:
     """Probabilities of the alternatives: non-negative, summing to one."""
     array = floating(name, lottery, ndim=1, expected=f"({alternatives},) probabilities")
     if array.shape != (alternatives,):

@@ -1,25 +1,47 @@
 """Shape names and records: what flows between the rooms.
 
 Everything here is a plain pytree (`NamedTuple`) or a name for a shape, so that it passes through `jit`, `vmap`
-and `tree_map` unchanged. Functions accept NumPy and JAX arrays alike and return JAX arrays.
+and `tree_map` unchanged. Functions accept NumPy and JAX arrays and nested lists alike and return JAX arrays.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-__all__ = ["Ballots", "Comparisons", "Lottery", "Matrix", "Orders", "Profile", "Rule", "Utility", "Weights"]
+__all__ = [
+    "Ballots",
+    "Comparisons",
+    "Lottery",
+    "Matrix",
+    "Number",
+    "Orders",
+    "Profile",
+    "Rule",
+    "Utility",
+    "Vector",
+    "Weights",
+    "Wins",
+]
 
-Orders = Int[ArrayLike, "rankings alternatives"]
+Orders = Int[ArrayLike, "rankings alternatives"] | list[Any]
 """Rankings, best first: `orders[k, 0]` is the first choice of ranking k."""
 
-Weights = Float[ArrayLike, "rankings"]
+Weights = Float[ArrayLike, "rankings"] | list[Any]
 """Shares of the population, one per ranking; they sum to one."""
 
-Matrix = Float[ArrayLike, "alternatives alternatives"]
+Matrix = Float[ArrayLike, "alternatives alternatives"] | list[Any]
 """A preference function P: `P[i, j]` is the share preferring i to j; P + Pᵀ = 1, diagonal 1/2."""
+
+Wins = Float[ArrayLike, "alternatives alternatives"] | list[Any]
+"""Counts: `wins[i, j]` is how often i was preferred to j."""
+
+Vector = Float[ArrayLike, "alternatives"] | list[Any]
+"""One number for each alternative: rewards, scores, the probabilities of a lottery that comes in."""
+
+Number = Float[ArrayLike, ""] | float | int
+"""A scalar."""
 
 Lottery = Float[Array, "alternatives"]
 """Probabilities of the alternatives; they sum to one."""

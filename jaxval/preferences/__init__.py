@@ -5,8 +5,13 @@ on the diagonal. `preference_matrix` makes it from complete rankings, `empirical
 the counts come from ballots (`ballot_wins`) or comparisons (`count_wins`).
 """
 
-from jaxval.preferences.ballots import ballot_wins, ballots_from_orders, count_wins, empirical_matrix
-from jaxval.preferences.rewards import BradleyTerryDiagnostics, bradley_terry, bradley_terry_solve
+from jaxval.preferences.ballots import (
+    ballot_first_choices,
+    ballot_wins,
+    ballots_from_orders,
+    count_wins,
+    empirical_matrix,
+)
 from jaxval.preferences.profiles import (
     borda_scores,
     condorcet_winner,
@@ -14,7 +19,9 @@ from jaxval.preferences.profiles import (
     pmc_ranking,
     positions,
     preference_matrix,
+    smith_set,
 )
+from jaxval.preferences.rewards import BradleyTerryDiagnostics, bradley_terry, bradley_terry_solve
 from jaxval.preferences.sampling import (
     sample_comparisons,
     sample_impartial_culture,
@@ -25,6 +32,7 @@ from jaxval.preferences.sampling import (
 
 __all__ = [
     "BradleyTerryDiagnostics",
+    "ballot_first_choices",
     "ballot_wins",
     "ballots_from_orders",
     "borda_scores",
@@ -42,4 +50,5 @@ __all__ = [
     "sample_mallows",
     "sample_mixture",
     "sample_plackett_luce",
+    "smith_set",
 ]

@@ -1,17 +1,19 @@
 """From ballots and comparisons to counts of wins, and from counts to a preference function."""
 
+from typing import Any
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from jaxval import _checks
 from jaxval.preferences.profiles import count_positions, positions
-from jaxval.types import Ballots, Comparisons, Orders
+from jaxval.types import Ballots, Comparisons, Orders, Weights, Wins
 
-__all__ = ["ballot_wins", "ballots_from_orders", "count_wins", "empirical_matrix"]
+__all__ = ["ballot_first_choices", "ballot_wins", "ballots_from_orders", "count_wins", "empirical_matrix"]
 
 
-def ballots_from_orders(orders: Orders, counts: Float[ArrayLike, "rankings"] | None = None) -> Ballots:
+def ballots_from_orders(orders: Orders, counts: Weights | None = None) -> Ballots:
     """Complete strict rankings as ballots; `counts` voters cast each, one where None.
 
     Example:
@@ -34,7 +36,7 @@ def ballot_wins(ballots: Ballots, *, unranked: str = "below") -> Float[Array, "a
         (alternatives, alternatives) counts, diagonal 0.
 
     Raises:
-        ValueError: where positions are below -1, weights are negative or of another length, or `unranked` is another word.
+        ValueError: where positions are below -1, weights are negative or of another length, or `unranked` is neither.
 
     Example:
         >>> ballots = Ballots(positions=[[0, 1, -1]], weights=[2.0])
@@ -44,11 +46,31 @@ def ballot_wins(ballots: Ballots, *, unranked: str = "below") -> Float[Array, "a
         [[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     _checks.check_choice("unranked", unranked, ("below", "ignored"))
-    place = _checks.integers("ballots.positions", ballots.positions, ndim=2, expected="(ballots, alternatives) integers")
-    weights = _counts("ballots.weights", ballots.weights, place.shape[0])
-    if _checks.concrete(place) and place.size and int(place.min()) < -1:
-        raise ValueError(f"ballots.positions: expected 0 (best) and up, or -1 (unranked); got {int(place.min())}")
+    place, weights = _check_ballots(ballots)
     return count_positions(place, weights, ignored=unranked == "ignored")
+
+
+def ballot_first_choices(ballots: Ballots) -> Float[Array, "alternatives"]:
+    """The share of voters who put each alternative first; a ballot that ties several for first is shared among them.
+
+    Args:
+        ballots: `Ballots` of (ballots, alternatives) positions. A ballot that ranks nothing ties all.
+
+    Returns:
+        (alternatives,) shares that sum to one.
+
+    Raises:
+        ValueError: as `ballot_wins`.
+
+    Example:
+        >>> ballot_first_choices(Ballots(positions=[[0, 1, -1], [0, 0, 1]], weights=[1.0, 1.0])).tolist()
+        [0.75, 0.25, 0.0]
+    """
+    place, weights = _check_ballots(ballots)
+    place = jnp.where(place < 0, jnp.iinfo(place.dtype).max, place)
+    first = place == jnp.min(place, axis=1, keepdims=True)
+    shares = weights / jnp.sum(weights)
+    return jnp.sum(first / jnp.sum(first, axis=1, keepdims=True) * shares[:, None], axis=0)
 
 
 def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "alternatives alternatives"]:
@@ -66,7 +88,8 @@ def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "
             weight is negative.
 
     Example:
-        >>> count_wins(Comparisons(context=[0, 0], winner=[0, 0], loser=[1, 1], weight=[1.0, 1.0]), alternatives=2).tolist()
+        >>> comparisons = Comparisons(context=[0, 0], winner=[0, 0], loser=[1, 1], weight=[1.0, 1.0])
+        >>> count_wins(comparisons, alternatives=2).tolist()
         [[0.0, 2.0], [0.0, 0.0]]
     """
     winner = _checks.integers("comparisons.winner", comparisons.winner, ndim=1, expected="(comparisons,) integers")
@@ -83,12 +106,14 @@ def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "
                 )
         if bool(jnp.any(winner == loser)):
             row = int(jnp.argmax(winner == loser))
-            raise ValueError(f"comparisons: expected two different alternatives; got {int(winner[row])} twice in row {row}")
+            raise ValueError(
+                f"comparisons: expected two different alternatives; got {int(winner[row])} twice in row {row}"
+            )
     flat = jnp.zeros(alternatives * alternatives).at[winner * alternatives + loser].add(weight)
     return flat.reshape(alternatives, alternatives)
 
 
-def empirical_matrix(wins: Float[ArrayLike, "alternatives alternatives"]) -> Float[Array, "alternatives alternatives"]:
+def empirical_matrix(wins: Wins) -> Float[Array, "alternatives alternatives"]:
     """The preference function of counted wins, P̂(i ≻ j) = wins[i, j] / (wins[i, j] + wins[j, i]), 1/2 where never seen.
 
     Source: Kim et al., equation (60).
@@ -112,7 +137,7 @@ def empirical_matrix(wins: Float[ArrayLike, "alternatives alternatives"]) -> Flo
     return (1 + margin) / 2
 
 
-def check_wins(wins: ArrayLike) -> Array:
+def check_wins(wins: Any) -> Array:
     """Counts of wins: a square array of non-negative numbers."""
     expected = "counts of wins (alternatives, alternatives)"
     array = _checks.floating("wins", wins, ndim=2, expected=expected)
@@ -131,3 +156,12 @@ def _counts(name: str, value: Float[ArrayLike, "rows"], rows: int) -> Array:
         raise ValueError(f"{name}: expected non-negative counts; got {float(array.min()):g}")
     return array
 
+
+def _check_ballots(ballots: Ballots) -> tuple[Array, Array]:
+    place = _checks.integers(
+        "ballots.positions", ballots.positions, ndim=2, expected="(ballots, alternatives) integers"
+    )
+    weights = _counts("ballots.weights", ballots.weights, place.shape[0])
+    if _checks.concrete(place) and place.size and int(place.min()) < -1:
+        raise ValueError(f"ballots.positions: expected 0 (best) and up, or -1 (unranked); got {int(place.min())}")
+    return place, weights

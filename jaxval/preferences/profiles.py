@@ -5,12 +5,20 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxval import _checks
 from jaxval.types import Matrix, Orders, Weights
 
-__all__ = ["borda_scores", "condorcet_winner", "first_choice_shares", "pmc_ranking", "positions", "preference_matrix"]
+__all__ = [
+    "borda_scores",
+    "condorcet_winner",
+    "first_choice_shares",
+    "pmc_ranking",
+    "positions",
+    "preference_matrix",
+    "smith_set",
+]
 
 
 def positions(orders: Orders) -> Int[Array, "rankings alternatives"]:
@@ -151,6 +159,37 @@ def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
     ranking = jnp.argsort(-jnp.sum(beats, axis=1), stable=True)
     agrees = jnp.all(beats[ranking][:, ranking] == jnp.triu(jnp.ones_like(beats), k=1))
     return jnp.where(agrees, ranking, -1)
+
+
+def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
+    """The smallest set whose every member beats every alternative outside it by a majority.
+
+    One alternative is the Condorcet winner; several are the top of a cycle or of a tie.
+
+    Source: Smith (1973), Schwartz (1986): those that reach every other by a chain of victories and ties.
+
+    Args:
+        matrix: (alternatives, alternatives) preference function.
+
+    Returns:
+        (alternatives,) a mask.
+
+    Raises:
+        ValueError: where the matrix is not square or P + Pᵀ ≠ 1.
+
+    Example:
+        >>> smith_set([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]]).tolist()
+        [False, False, True]
+    """
+    return jnp.all(reachable(~_majorities(_checks.check_matrix(matrix)).T), axis=1)
+
+
+def reachable(edges: Bool[Array, "alternatives alternatives"]) -> Bool[Array, "alternatives alternatives"]:
+    """Which alternatives a chain of edges leads to, by squaring; each reaches itself."""
+    reach = edges | jnp.eye(len(edges), dtype=bool)
+    for _ in range(max(len(edges) - 1, 1).bit_length()):
+        reach = (reach.astype(jnp.float32) @ reach.astype(jnp.float32)) > 0
+    return reach
 
 
 def _majorities(matrix: Array) -> Array:

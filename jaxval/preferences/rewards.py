@@ -5,11 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxval import _checks
 from jaxval.preferences.ballots import check_wins
+from jaxval.preferences.profiles import reachable
+from jaxval.types import Wins
 
 __all__ = ["BradleyTerryDiagnostics", "bradley_terry", "bradley_terry_solve"]
 
@@ -21,7 +22,7 @@ class BradleyTerryDiagnostics(NamedTuple):
 
     Attributes:
         converged: whether the last Newton step moved no difference of rewards by more than 1e-11 (1e-5 in float32).
-        strongly_connected: whether wins lead from every alternative to every other; without it no finite maximum exists.
+        strongly_connected: whether wins lead from every alternative to every other; else no finite maximum exists.
         standard_errors: (alternatives,) of the mean-zero rewards, from the inverse Fisher information.
         steps: Newton steps taken.
         last_step: the largest change of a difference of rewards in the last step.
@@ -34,7 +35,7 @@ class BradleyTerryDiagnostics(NamedTuple):
     last_step: Float[Array, ""]
 
 
-def bradley_terry(wins: Float[ArrayLike, "alternatives alternatives"]) -> Float[Array, "alternatives"]:
+def bradley_terry(wins: Wins) -> Float[Array, "alternatives"]:
     """Maximum-likelihood rewards of P(i ≻ j) = exp(r_i) / (exp(r_i) + exp(r_j)), mean zero.
 
     Source: Kim et al., section 2.2; existence is Ford's (1957) condition of strong connectivity.
@@ -61,24 +62,25 @@ def bradley_terry(wins: Float[ArrayLike, "alternatives alternatives"]) -> Float[
         closed = np.flatnonzero(_unbeaten(np.asarray(wins)))
         raise ValueError(
             "wins: expected comparisons that connect every alternative to every other by wins; got alternatives "
-            f"{closed[:10].tolist()}{' and more' if len(closed) > 10 else ''} that never lose to the rest, so no finite "
-            "rewards exist; drop them, compare more, or add a prior count to every pair (wins + 0.1)"
+            f"{closed[:10].tolist()}{' and more' if len(closed) > 10 else ''} that never lose to the rest, so no "
+            "finite rewards exist; drop them, compare more, or add a prior count to every pair (wins + 0.1)"
         )
     if not diagnostics.converged:
         raise RuntimeError(
-            f"bradley_terry did not converge in {MAX_STEPS} Newton steps (last step {float(diagnostics.last_step):.2g}); "
-            "bradley_terry_solve(wins) returns what it reached"
+            f"bradley_terry did not converge in {MAX_STEPS} Newton steps (last step "
+            f"{float(diagnostics.last_step):.2g}); bradley_terry_solve(wins) returns what it reached"
         )
     return rewards
 
 
 def bradley_terry_solve(
-    wins: Float[ArrayLike, "alternatives alternatives"],
+    wins: Wins,
 ) -> tuple[Float[Array, "alternatives"], BradleyTerryDiagnostics]:
     """`bradley_terry` with its diagnostics; rewards are NaN where it did not converge.
 
-    Newton's method on the concave log-likelihood Σ wins[i, j] log σ(r_i - r_j): the Hessian is a graph Laplacian, and the
-    step is damped by log(1 + d) / d with d its largest difference, which keeps it monotone (Sun and Tran-Dinh 2019).
+    Newton's method on the concave log-likelihood Σ wins[i, j] log σ(r_i - r_j): the Hessian is a graph Laplacian, and
+    the step is damped by log(1 + d) / d with d its largest difference, which keeps it monotone (Sun and Tran-Dinh,
+    2019).
 
     Args:
         wins: (alternatives, alternatives) counts.
@@ -126,7 +128,7 @@ def _solve(wins: Array) -> tuple[Array, BradleyTerryDiagnostics]:
         _, size, steps = state
         return (size > limit) & (steps < MAX_STEPS)
 
-    connected = _strongly_connected(wins)
+    connected = jnp.all(reachable(wins > 0))
     start = (jnp.zeros(alternatives), jnp.where(connected, jnp.inf, 0.0), jnp.asarray(0))
     rewards, size, steps = jax.lax.while_loop(unfinished, newton, start)
     converged = connected & (size <= limit)
@@ -139,25 +141,7 @@ def _solve(wins: Array) -> tuple[Array, BradleyTerryDiagnostics]:
     return rewards, BradleyTerryDiagnostics(converged, connected, errors, steps, size)
 
 
-def _strongly_connected(wins: Array) -> Array:
-    """Whether the graph of wins has one strong component: its reachability, by squaring, is complete."""
-    reach = (wins > 0) | jnp.eye(wins.shape[0], dtype=bool)
-    for _ in range(max(wins.shape[0] - 1, 1).bit_length()):
-        reach = (reach.astype(jnp.float32) @ reach.astype(jnp.float32)) > 0
-    return jnp.all(reach)
-
-
 def _unbeaten(wins: np.ndarray) -> np.ndarray:
     """A set of alternatives that never loses to the rest: the smallest set closed under being beaten by."""
-    beaten_by = (wins.T > 0) & ~np.eye(len(wins), dtype=bool)
-    best = np.ones(len(wins), dtype=bool)
-    for start in range(len(wins)):
-        found = np.zeros(len(wins), dtype=bool)
-        stack = [start]
-        while stack:
-            one = stack.pop()
-            if not found[one]:
-                found[one] = True
-                stack.extend(np.flatnonzero(beaten_by[one]))
-        best = found if found.sum() < best.sum() else best
-    return best
+    reach = np.asarray(reachable(jnp.asarray(wins.T > 0)))  # reach[i, j]: a chain of defeats leads from i to j
+    return reach[reach.sum(axis=1).argmin()]

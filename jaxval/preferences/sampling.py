@@ -9,10 +9,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
 from jaxval import _checks
-from jaxval.types import Comparisons, Matrix
+from jaxval.types import Comparisons, Matrix, Number, Vector, Weights
 
 __all__ = [
     "sample_comparisons",
@@ -47,7 +47,7 @@ def sample_impartial_culture(
 
 
 def sample_mallows(
-    key: Key[Array, ""], center: Int[ArrayLike, "alternatives"], *, dispersion: Float[ArrayLike, ""], num: int
+    key: Key[Array, ""], center: Int[ArrayLike, "alternatives"] | list[int], *, dispersion: Number, num: int
 ) -> Int[Array, "rankings alternatives"]:
     """Rankings from the Mallows model, P(r) ∝ φ^d(r, center) with d the Kendall tau distance.
 
@@ -81,7 +81,7 @@ def sample_mallows(
 def sample_mixture(
     key: Key[Array, ""],
     samplers: Sequence[Callable[..., Array]],
-    shares: Float[ArrayLike, "groups"],
+    shares: Weights,
     *,
     num: int,
 ) -> Int[Array, "rankings alternatives"]:
@@ -113,9 +113,7 @@ def sample_mixture(
     return drawn[group, jnp.arange(num)]
 
 
-def sample_plackett_luce(
-    key: Key[Array, ""], rewards: Float[ArrayLike, "alternatives"], *, num: int
-) -> Int[Array, "rankings alternatives"]:
+def sample_plackett_luce(key: Key[Array, ""], rewards: Vector, *, num: int) -> Int[Array, "rankings alternatives"]:
     """Rankings from the Plackett-Luce model: the next place goes to i with probability ∝ exp(rewards[i]).
 
     By sorting rewards with independent Gumbel noise. Its pairwise margins are Bradley-Terry:

@@ -3,6 +3,7 @@
 P goes in as an (alternatives, alternatives) array, a lottery (alternatives,) comes out.
 """
 
+from jaxval.social_choice.bootstrap import Intervals, bootstrap_intervals
 from jaxval.social_choice.lotteries import (
     LotteryDiagnostics,
     c1_maximal_lottery,
@@ -22,7 +23,9 @@ from jaxval.social_choice.rules import (
 )
 
 __all__ = [
+    "Intervals",
     "LotteryDiagnostics",
+    "bootstrap_intervals",
     "c1_maximal_lottery",
     "certificate",
     "exploitability",

@@ -4,8 +4,8 @@ With K = P - Pᵀ the equilibria are {p ∈ Δ : Kᵀp ≥ 0}. An interior-point
 
     s = Kᵀp + τ1,  1ᵀp = 1,  p_i s_i = μ,  μ → 0,
 
-on which τ = Mμ, because pᵀKp = 0. The path ends in the analytic centre of the equilibria: a choice among them that knows
-no names, so that ties are shared and renaming the alternatives renames the lottery.
+on which τ = Mμ, because pᵀKp = 0. The path ends in the analytic centre of the equilibria: a choice among them that
+knows no names, so that ties are shared and renaming the alternatives renames the lottery.
 """
 
 from typing import NamedTuple
@@ -13,11 +13,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import lu_factor, lu_solve
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxval import _checks
-from jaxval.types import Lottery, Matrix
+from jaxval.types import Lottery, Matrix, Vector
 
 __all__ = ["LotteryDiagnostics", "c1_maximal_lottery", "exploitability", "maximal_lottery", "maximal_lottery_solve"]
 
@@ -40,7 +39,7 @@ class LotteryDiagnostics(NamedTuple):
     steps: Int[Array, ""]
 
 
-def exploitability(matrix: Matrix, lottery: Float[ArrayLike, "alternatives"]) -> Float[Array, ""]:
+def exploitability(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
     """How much the best reply to a lottery wins above one half, max_j Σ_i P(j ≻ i) p_i - 1/2; zero at equilibrium.
 
     Args:
@@ -207,7 +206,10 @@ def _centre(game: Array, p: Array, support: Array) -> Array:
 
     def newton(_: int, p: Array) -> Array:
         s = game.T @ p
-        at_p, at_s = jnp.where(support, 1 / jnp.where(support, p, 1), 0), jnp.where(support, 0, 1 / jnp.where(support, 1, s))
+        at_p, at_s = (
+            jnp.where(support, 1 / jnp.where(support, p, 1), 0),
+            jnp.where(support, 0, 1 / jnp.where(support, 1, s)),
+        )
         gradient = at_p + game @ at_s
         hessian = jnp.diag(at_p**2) + (game * at_s**2) @ game.T
         step = flat @ jnp.linalg.solve(flat @ hessian @ flat + jnp.eye(len(game)) - flat, flat @ gradient)

@@ -5,12 +5,11 @@ the tolerance, 1e-9 in float64 and 1e-5 in float32. A rule takes one P; batch wi
 """
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxval import _checks
 from jaxval.preferences import borda_scores, first_choice_shares
-from jaxval.types import Lottery, Matrix, Orders, Weights
+from jaxval.types import Lottery, Matrix, Number, Orders, Vector, Weights
 
 __all__ = [
     "certificate",
@@ -46,7 +45,7 @@ def share_bounds(matrix: Matrix) -> Float[Array, "alternatives"]:
     return jnp.min(jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 1, matrix), axis=1)
 
 
-def proportional(matrix: Matrix, *, beta: Float[ArrayLike, ""] | float = 0.0) -> Lottery:
+def proportional(matrix: Matrix, *, beta: Number = 0.0) -> Lottery:
     """The population-proportional policy F^β, π_i ∝ u_i exp(β u_i).
 
     β = 0 is F*, proportional to the bounds u; β = inf is `minimax`. Where u is zero throughout it is uniform.
@@ -190,7 +189,7 @@ def random_dictatorship(orders: Orders, weights: Weights | None = None) -> Lotte
     return first_choice_shares(orders, weights)
 
 
-def win_rate(matrix: Matrix, lottery: Float[ArrayLike, "alternatives"]) -> Float[Array, ""]:
+def win_rate(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
     """How often a draw from the lottery is preferred to a uniform one, Σ_ij π_i P(i ≻ j) / M.
 
     Source: Kim et al., section 5.1. A draw against itself counts one half.

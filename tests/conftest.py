@@ -1,0 +1,62 @@
+"""One suite, two legs: `JAX_ENABLE_X64=1` runs it in float64, `JAXVAL_TYPECHECK=1` with jaxtyping's hook on.
+
+With the hook on, a wrong argument meets the type checker before it meets our own message, so the tests of users'
+mistakes (marked `mistakes`) are left to the leg without it.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+TYPECHECK = os.environ.get("JAXVAL_TYPECHECK") == "1"
+if TYPECHECK:
+    from jaxtyping import install_import_hook
+
+    install_import_hook("jaxval", "beartype.beartype")
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_modifyitems(config, items):
+    if TYPECHECK:
+        mistakes = [item for item in items if item.get_closest_marker("mistakes")]
+        config.hook.pytest_deselected(items=mistakes)
+        items[:] = [item for item in items if not item.get_closest_marker("mistakes")]
+
+
+@pytest.fixture(scope="session")
+def x64():
+    return jax.config.jax_enable_x64
+
+
+@pytest.fixture(scope="session")
+def close(x64):
+    """Equal to rounding: absolute 1e-12 in float64, 2e-6 in float32."""
+
+    def assert_close(actual, expected, *, atol=1e-12 if x64 else 2e-6):
+        np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), rtol=0, atol=atol)
+
+    return assert_close
+
+
+@pytest.fixture(scope="session")
+def rng():
+    return np.random.default_rng(0)
+
+
+def real_data(*parts):
+    """A file or folder of real data, or a skip that says what is missing."""
+    root = Path(os.environ.get("JAXVAL_DATA", "../shared/data"))
+    path = root.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"no {'/'.join(parts)} in {root}; set JAXVAL_DATA to the folder that holds it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_path():
+    return real_data

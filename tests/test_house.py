@@ -1,0 +1,88 @@
+"""The house rules that a machine can check: rooms import upwards only, examples run, the package says what it holds."""
+
+import ast
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import jaxval
+
+ROOT = Path(__file__).parent.parent
+ROOMS = re.findall(r"^\d+\. `(\w+)`", jaxval.__doc__, flags=re.MULTILINE)
+PACKAGE = Path(jaxval.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+MODULES = [".".join(("jaxval", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in FILES]
+MODULES = [name.removesuffix(".__init__") for name in MODULES]
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_docstring_lists_every_room():
+    found = {room(path) for path in FILES} - {"__init__", "_checks"}
+    assert set(ROOMS) == found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_import_only_rooms_above(path):
+    if room(path) == "__init__":
+        return
+    allowed = {"_checks"} if room(path) == "_checks" else {"_checks", *ROOMS[: ROOMS.index(room(path)) + 1]}
+    for name in imported(path):
+        if name.startswith("jaxval."):
+            assert name.split(".")[1] in allowed, f"{room(path)} imports {name}"
+
+
+def test_readme_lists_the_rooms_in_order():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", readme, flags=re.MULTILINE) == ROOMS
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name):
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_functions_have_examples(name):
+    module = importlib.import_module(name)
+    if any(part.startswith("_") for part in name.split(".")):
+        return
+    for public in getattr(module, "__all__", []):
+        thing = getattr(module, public)
+        if callable(thing) and not isinstance(thing, type) and getattr(thing, "__module__", None) == name:
+            assert ">>>" in (thing.__doc__ or ""), f"{name}.{public} has no example"
+
+
+def test_rooms_are_reached_from_the_package_and_others_are_named():
+    assert jaxval.social_choice.proportional([[0.5, 0.75], [0.25, 0.5]]).tolist() == [0.75, 0.25]
+    with pytest.raises(AttributeError, match="social_choice"):
+        jaxval.socialchoice  # noqa: B018
+
+
+def test_readme_tour_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    assert blocks
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "README", "README.md", 0)
+    assert test.examples
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    runner.run(test)
+    assert runner.failures == 0
