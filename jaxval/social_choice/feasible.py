@@ -8,9 +8,9 @@ here the feasible set and the box. The feasible set is exact, from linear progra
 The box is what the rules use; it is exactly what P allows where groups may report any skew-symmetric P_k (the extended
 set). `box_distance` says what the difference amounts to.
 
-These functions run on the host: concrete arrays in, NumPy arrays in float64 out; not for `jit`, `vmap` or `grad`. P that
-differs from the matrix of a profile by no more than the tolerance (1e-9, or 1e-5 in float32) in any entry stands for the
-nearest such matrix: rounding alone does not empty W(P).
+These functions run on the host: concrete arrays in, NumPy arrays in float64 out; not for `jit`, `vmap` or `grad`. A P
+that differs from the matrix of a profile by no more than the tolerance (1e-9, or 1e-5 in float32) in any entry stands
+for the nearest such matrix: rounding alone does not empty W(P).
 """
 
 from functools import lru_cache
@@ -19,12 +19,11 @@ from math import factorial
 from typing import Any, NamedTuple
 
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Float
 from scipy.optimize import linprog
 
 from jaxval import _checks
-from jaxval.types import Matrix, Profile
+from jaxval.types import Matrix, Profile, Vector
 
 __all__ = [
     "BoxDistance",
@@ -121,11 +120,11 @@ class GroupMatrices(NamedTuple):
 def feasible_shares(matrix: Matrix) -> FeasibleShares:
     """The smallest and the largest share of first choices that each alternative has in some profile with this P.
 
-    The extremes of every coordinate of W(P): over x ≥ 0 on the M! rankings r with Σ_r x_r = 1 and
-    Σ_r x_r 1{i above j in r} = P(i ≻ j), the extremes of w_i = Σ_r x_r 1{i first in r}. Up to three alternatives
-    the largest is u_i, and so it is with four; with five it can be 0 where u_i = 1/2.
+    The ends of every coordinate of W(P): over x ≥ 0 on the M! rankings r with Σ_r x_r = 1 and
+    Σ_r x_r 1{i above j in r} = P(i ≻ j), the extremes of w_i = Σ_r x_r 1{i first in r}. With up to four alternatives
+    the largest share is u_i; with five it can be 0 where u_i = 1/2.
 
-    Takes 0.01 s with 3 alternatives, 0.02 s with 4, 0.04 s with 5, 0.1 s with 6 and 0.6 s with 7.
+    Takes about 0.01 s with 3 alternatives, 0.02 s with 4, 0.04 s with 5, 0.06 s with 6 and 0.5 s with 7.
 
     Source: Kim et al., Definition 4.1.
 
@@ -140,14 +139,13 @@ def feasible_shares(matrix: Matrix) -> FeasibleShares:
         RuntimeError: where HiGHS fails.
 
     Example:
-        Appendix F: (1/3, 1/3, 1/3) and (2/3, 0, 1/3) are the shares of two profiles with the same P.
+        Appendix F: (1/3, 1/3, 1/3) and (2/3, 0, 1/3) are the shares of two profiles with this P.
 
         >>> shares = feasible_shares([[1 / 2, 2 / 3, 2 / 3], [1 / 3, 1 / 2, 2 / 3], [1 / 3, 1 / 3, 1 / 2]])
-        >>> [round(float(w), 4) for w in shares.smallest], [round(float(w), 4) for w in shares.largest]
+        >>> shares.smallest.round(4).tolist(), shares.largest.round(4).tolist()
         ([0.3333, 0.0, 0.0], [0.6667, 0.3333, 0.3333])
     """
-    pairs, _ = _profile_pairs(matrix)
-    return _ranges(pairs, len(matrix))
+    return _ends(_extreme_points(_feasible_matrix(matrix)))
 
 
 def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagnostics]:
@@ -163,46 +161,43 @@ def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagn
         ValueError: where the matrix is no preference function, is larger, or is traced.
 
     Example:
-        A strict cycle comes from no profile: of its three majorities a ranking can agree with two.
+        A strict cycle comes from no profile: a ranking can agree with two of its three majorities.
 
         >>> shares, diagnostics = feasible_shares_solve([[0.5, 1, 0], [0, 0.5, 1], [1, 0, 0.5]])
         >>> diagnostics.empty, round(diagnostics.error, 4), shares.largest.tolist()
         (True, 0.3333, [nan, nan, nan])
     """
     values, limit = _host_matrix(matrix, most=MOST_ALTERNATIVES)
-    alternatives = len(values)
-    unknown = FeasibleShares(np.full(alternatives, np.nan), np.full(alternatives, np.nan))
+    unknown = FeasibleShares(np.full(len(values), np.nan), np.full(len(values), np.nan))
     try:
         voters, error = _nearest_voters(values)
     except RuntimeError:
         return unknown, FeasibleDiagnostics(empty=False, error=float("nan"), nearest=None, converged=False)
-    diagnostics = FeasibleDiagnostics(error > limit, error, _profile(voters, alternatives), converged=True)
-    if diagnostics.empty:
-        return unknown, diagnostics
+    nearest = _profile(voters, len(values))
+    if error > limit:
+        return unknown, FeasibleDiagnostics(empty=True, error=error, nearest=nearest, converged=True)
     try:
-        return _ranges(_rankings(alternatives)[1] @ voters, alternatives), diagnostics
+        shares = _ends(_extreme_points(_matrix_of(voters, len(values))))
     except RuntimeError:
-        return unknown, diagnostics._replace(converged=False)
+        return unknown, FeasibleDiagnostics(empty=False, error=error, nearest=nearest, converged=False)
+    return shares, FeasibleDiagnostics(empty=False, error=error, nearest=nearest, converged=True)
 
 
-def feasible_membership(matrix: Matrix, shares: Float[ArrayLike, "alternatives"]) -> tuple[float, Profile]:
+def feasible_membership(matrix: Matrix, shares: Vector) -> tuple[float, Profile]:
     """Whether w ∈ W(P): the gap is the distance from w to W(P), the witness a profile with this P that attains it.
 
-    gap = min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|, the share of voters whose first choice would have to change. Where it is
-    zero within the tolerance, the witness has the shares w. It is one of many: a basic solution, so at most
-    M(M-1)/2 + M rankings.
+    gap = min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|, in total variation. Where it is zero within the tolerance, the witness has
+    the shares w. It is one of many, a basic solution: at most M(M-1)/2 + M rankings.
 
-    Takes as long as three of the 2M programs of `feasible_shares`.
-
-    Source: Kim et al., Definition 4.1 and Proposition 4.2: normalised within the groups of equal first choice, the
-    profile gives the P_k with P_k(k ≻ ·) = 1 and Σ_k w_k P_k = P.
+    Source: Kim et al., Definition 4.1 and Proposition 4.2: split by first choice and normalised, the profile gives the
+    P_k with P_k(k ≻ ·) = 1 and Σ_k w_k P_k = P.
 
     Args:
         matrix: (alternatives, alternatives) preference function of at most 7 alternatives.
         shares: (alternatives,) shares w of first choices, which sum to one.
 
     Returns:
-        (gap, `Profile`), the profile's weights all positive.
+        (gap, `Profile`); the weights of the profile are all positive.
 
     Raises:
         ValueError: where the matrix is no preference function, is larger, is traced, or comes from no profile; where
@@ -214,22 +209,21 @@ def feasible_membership(matrix: Matrix, shares: Float[ArrayLike, "alternatives"]
         >>> gap, profile = feasible_membership(matrix, [2 / 3, 0, 1 / 3])
         >>> round(gap, 4), round(float(profile.weights[profile.orders[:, 0] == 0].sum()), 4)
         (0.0, 0.6667)
-        >>> gap, _ = feasible_membership(matrix, [1, 0, 0])
-        >>> round(gap, 4)
+        >>> round(feasible_membership(matrix, [1, 0, 0])[0], 4)
         0.3333
     """
-    pairs, alternatives = _profile_pairs(matrix), len(matrix)
-    target = _host_shares(shares, alternatives)
-    gap, voters = _nearest_in_feasible(pairs[0], target)
-    return gap, _profile(voters, alternatives)
+    values = _feasible_matrix(matrix)
+    target = _host_shares(shares, len(values))
+    voters = _nearest_feasible(values, target)
+    return _distance(target, _first_choices(voters, len(values))), _profile(voters, len(values))
 
 
-def support_function(matrix: Matrix, direction: Float[ArrayLike, "alternatives"]) -> SupportPoint:
+def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
     """The largest value of a direction over W(P), max_{w ∈ W(P)} Σ_i d_i w_i, with a maximiser and its profile.
 
     Args:
         matrix: (alternatives, alternatives) preference function of at most 7 alternatives.
-        direction: (alternatives,) any finite numbers d.
+        direction: (alternatives,) finite numbers d.
 
     Returns:
         `SupportPoint(value, shares, profile)`.
@@ -241,8 +235,332 @@ def support_function(matrix: Matrix, direction: Float[ArrayLike, "alternatives"]
 
     Example:
         >>> matrix = [[1 / 2, 2 / 3, 2 / 3], [1 / 3, 1 / 2, 2 / 3], [1 / 3, 1 / 3, 1 / 2]]
-        >>> point = support_function(matrix, [1, 0, 1])
-        >>> round(point.value, 4), [round(float(abs(w)), 4) for w in point.shares]
-        (1.0, [0.6667, 0.0, 0.3333])
+        >>> point = support_function(matrix, [2, 0, 1])
+        >>> round(point.value, 4), point.shares.round(4).tolist()
+        (1.6667, [0.6667, 0.0, 0.3333])
     """
-    raise NotImplementedError
+    values = _feasible_matrix(matrix)
+    alternatives = len(values)
+    _refuse_tracers("direction", direction)
+    shape = _checks.floating("direction", direction, ndim=1, expected=f"({alternatives},) numbers").shape
+    if shape != (alternatives,):
+        raise ValueError(f"direction: expected one number for each of {alternatives} alternatives; got shape {shape}")
+    towards = np.asarray(direction, dtype=np.float64)
+    voters = _farthest_feasible(values, towards)
+    shares = _first_choices(voters, alternatives)
+    return SupportPoint(float(towards @ shares), shares, _profile(voters, alternatives))
+
+
+def extended_shares(matrix: Matrix) -> FeasibleShares:
+    """The range of each share where every group may report any skew-symmetric P_k with P_k(k ≻ ·) = 1.
+
+    The set is then the box {w ∈ Δ : w_i ≤ u_i}, whose coordinates run from max(0, 1 - Σ_{j≠i} u_j) to u_i. It is empty
+    where Σu < 1. Any number of alternatives; with one, u = 1.
+
+    Source: Kim et al., Theorem 4.4 and Appendix I.
+
+    Args:
+        matrix: (alternatives, alternatives) preference function.
+
+    Returns:
+        `FeasibleShares(smallest, largest)`.
+
+    Raises:
+        ValueError: where the matrix is no preference function, is traced, or has Σu < 1.
+
+    Example:
+        >>> shares = extended_shares([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]])
+        >>> shares.smallest.tolist(), shares.largest.tolist()
+        ([0.5, 0.25, 0.25], [0.5, 0.25, 0.25])
+    """
+    values, limit = _host_matrix(matrix)
+    return _box(_box_bounds(values, limit))
+
+
+def extended_membership(matrix: Matrix, shares: Vector) -> tuple[float, GroupMatrices]:
+    """Whether w is in the extended set: the distance to it, and at the nearest point v preference functions P_k.
+
+    gap = Σ_i max(w_i - u_i, 0) in total variation: what lies above u has to go, and there is room below u for it, as
+    Σu ≥ 1. Where the gap is zero v = w. Σ_k v_k P_k = P holds for P_k(k ≻ ·) = 1 and, for i, j ≠ k,
+
+        P_k(i ≻ j) = (P(i ≻ j) - v_i) / (1 - v_i - v_j),    (32)
+
+    which is 1/2 where v_i + v_j = 1: then nobody else votes, and P(i ≻ j) = v_i whatever P_k is. Where v_k = 0, P_k
+    counts for nothing and (32) is kept.
+
+    Source: Kim et al., Appendix I, equations (31) and (32). There, "for all y" means y ≠ y_k.
+
+    Args:
+        matrix: (alternatives, alternatives) preference function.
+        shares: (alternatives,) shares w of the groups, which sum to one.
+
+    Returns:
+        (gap, `GroupMatrices(shares, matrices)`), the shares being v.
+
+    Raises:
+        ValueError: where the matrix is no preference function, is traced, or has Σu < 1; where the shares are negative
+            or do not sum to one.
+
+    Example:
+        >>> matrix = [[0.5, 0.5, 0.5], [0.5, 0.5, 0.75], [0.5, 0.25, 0.5]]
+        >>> gap, groups = extended_membership(matrix, [0.25, 0.5, 0.25])
+        >>> round(gap, 4), groups.matrices[0].round(4).tolist()
+        (0.0, [[0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5]])
+        >>> round(extended_membership(matrix, [1, 0, 0])[0], 4)
+        0.5
+    """
+    values, limit = _host_matrix(matrix)
+    target = _host_shares(shares, len(values))
+    nearest = _nearest_in_box(_box_bounds(values, limit), target)
+    return _distance(target, nearest), GroupMatrices(nearest, _group_matrices(values, nearest))
+
+
+def box_distance(matrix: Matrix) -> BoxDistance:
+    """How far the box {w ∈ Δ : w_i ≤ u_i} is from W(P): jointly, and for each alternative alone.
+
+    Jointly it is the Hausdorff distance max_{w in box} min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|. The distance to a convex set
+    is convex, so its maximum lies at a vertex of the box, where all shares but one are 0 or u_i. With up to three
+    alternatives it is zero: every skew-symmetric P_k with P_k(k ≻ ·) = 1 comes from a profile then.
+
+    Takes about 0.02 s with 3 alternatives, 0.03 s with 4, 0.1 s with 5, 0.4 s with 6 and 5 s with 7.
+
+    Source: Kim et al., Theorem 4.4 (the box contains W(P)) and Appendix I (why they differ).
+
+    Args:
+        matrix: (alternatives, alternatives) preference function of at most 7 alternatives.
+
+    Returns:
+        `BoxDistance(distance, shares, nearest, above, below)`.
+
+    Raises:
+        ValueError: where the matrix is no preference function, is larger, is traced, or comes from no profile.
+        RuntimeError: where HiGHS fails.
+
+    Example:
+        Of two voters, 1 0 3 2 4 and 2 0 4 1 3 (best first), u_0 = 1/2; but nobody can have 0 as first choice.
+
+        >>> from jaxval.preferences import preference_matrix
+        >>> gap = box_distance(preference_matrix([[1, 0, 3, 2, 4], [2, 0, 4, 1, 3]]))
+        >>> round(gap.distance, 4), gap.above.round(4).tolist()
+        (0.5, [0.5, 0.0, 0.0, 0.0, 0.0])
+    """
+    values = _feasible_matrix(matrix)
+    bounds = _box_bounds(values, limit=SMALLEST_WEIGHT)
+    box, feasible = _box(bounds), _ends(_extreme_points(values))
+    vertices = _box_vertices(bounds)
+    nearest = np.array([_first_choices(_nearest_feasible(values, vertex), len(values)) for vertex in vertices])
+    distances = [_distance(*pair) for pair in zip(vertices, nearest, strict=True)]
+    worst = int(np.argmax(distances))
+    return BoxDistance(
+        distance=distances[worst],
+        shares=vertices[worst],
+        nearest=nearest[worst],
+        above=box.largest - feasible.largest,
+        below=feasible.smallest - box.smallest,
+    )
+
+
+class _Rankings(NamedTuple):
+    orders: np.ndarray  # (M!, M), best first
+    above: np.ndarray  # (M(M-1)/2, M!), whether i is above j, for i < j
+    first: np.ndarray  # (M, M!), whether i is first
+
+
+@lru_cache(maxsize=MOST_ALTERNATIVES)
+def _rankings(alternatives: int) -> _Rankings:
+    orders = np.array(list(permutations(range(alternatives))))
+    positions = np.argsort(orders, axis=1)
+    i, j = np.triu_indices(alternatives, 1)
+    above = (positions[:, i] < positions[:, j]).T.astype(np.float64)
+    first = (orders[:, 0] == np.arange(alternatives)[:, None]).astype(np.float64)
+    for array in (orders, above, first):
+        array.flags.writeable = False
+    return _Rankings(orders, above, first)
+
+
+def _refuse_tracers(name: str, value: Any) -> None:
+    if not _checks.concrete(value):
+        raise ValueError(
+            f"{name}: expected an array with values; got a tracer: feasible shares are computed on the host by linear "
+            "programs, outside jit, vmap and grad; call the function there, or wrap it with jax.pure_callback"
+        )
+
+
+def _host_matrix(matrix: Matrix, *, most: int | None = None) -> tuple[np.ndarray, float]:
+    """P in float64, made exactly skew-symmetric, and the tolerance."""
+    _refuse_tracers("matrix", matrix)
+    limit = _checks.tolerance(_checks.check_matrix(matrix).dtype)
+    values = np.asarray(matrix, dtype=np.float64)
+    if most is not None and len(values) > most:
+        raise ValueError(
+            f"matrix: expected at most {most} alternatives, as all M! rankings are enumerated; got M = {len(values)} "
+            f"({factorial(len(values))} rankings); share_bounds(matrix) bounds the shares for any M"
+        )
+    return np.clip((values + 1 - values.T) / 2, 0, 1), limit
+
+
+def _host_shares(shares: Any, alternatives: int) -> np.ndarray:
+    _refuse_tracers("shares", shares)
+    _checks.check_lottery(shares, alternatives, name="shares")
+    values = np.clip(np.asarray(shares, dtype=np.float64), 0, 1)
+    return values / values.sum()
+
+
+def _feasible_matrix(matrix: Matrix) -> np.ndarray:
+    """The matrix of a profile nearest to P; an error where it is not P within the tolerance."""
+    values, limit = _host_matrix(matrix, most=MOST_ALTERNATIVES)
+    voters, error = _nearest_voters(values)
+    if error > limit:
+        raise ValueError(
+            "matrix: expected the preference function of some profile of complete strict rankings; got one that "
+            f"differs from every such function by {error:.3g} or more in some entry, so no shares are feasible; "
+            "feasible_shares_solve(matrix) returns the nearest profile, extended_shares(matrix) needs no profile"
+        )
+    return _matrix_of(voters, len(values))
+
+
+def _solve(cost: np.ndarray, **constraints: Any) -> np.ndarray:
+    """The x ≥ 0 with the least cost·x under the constraints, by HiGHS; without presolve where that fails."""
+    for presolve in (True, False):
+        result = linprog(cost, method="highs", options={**HIGHS, "presolve": presolve}, **constraints)
+        if result.status == 0 and np.isfinite(result.x).all():
+            return result.x
+    raise RuntimeError(f"HiGHS did not solve a linear program over {len(cost)} rankings: {result.message}")
+
+
+def _voters(solution: np.ndarray, alternatives: int) -> np.ndarray:
+    """Shares of all M! rankings from a solution whose first M! entries they are."""
+    weights = solution[: factorial(alternatives)]
+    weights = np.where(weights > SMALLEST_WEIGHT, weights, 0)
+    return weights / weights.sum()
+
+
+def _nearest_voters(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """min_x max_ij |P(i ≻ j) - Σ_r x_r 1{i above j in r}|: shares of all rankings, and the minimum."""
+    alternatives = len(values)
+    above = _rankings(alternatives).above
+    pairs, slack = _pairs(values), np.ones((len(above), 1))
+    solution = _solve(
+        np.append(np.zeros(above.shape[1]), 1),
+        A_ub=np.block([[above, -slack], [-above, -slack]]),
+        b_ub=np.append(pairs, -pairs),
+        A_eq=np.append(np.ones(above.shape[1]), 0)[None],
+        b_eq=[1],
+    )
+    voters = _voters(solution, alternatives)
+    return voters, float(np.abs(_matrix_of(voters, alternatives) - values).max())
+
+
+def _farthest_feasible(values: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """argmax_x Σ_i d_i w_i(x) over the profiles x with this P."""
+    above, first = _rankings(len(values))[1:]
+    solution = _solve(
+        -direction @ first,
+        A_eq=np.vstack([above, np.ones(above.shape[1])]),
+        b_eq=np.append(_pairs(values), 1),
+    )
+    return _voters(solution, len(values))
+
+
+def _nearest_feasible(values: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """argmin_x Σ_i max(w_i - w_i(x), 0), the total-variation distance, over the profiles x with this P."""
+    above, first = _rankings(len(values))[1:]
+    rankings, alternatives = above.shape[1], len(values)
+    solution = _solve(
+        np.append(np.zeros(rankings), np.ones(alternatives)),
+        A_ub=np.hstack([-first, -np.eye(alternatives)]),
+        b_ub=-target,
+        A_eq=np.hstack([np.vstack([above, np.ones(rankings)]), np.zeros((len(above) + 1, alternatives))]),
+        b_eq=np.append(_pairs(values), 1),
+    )
+    return _voters(solution, alternatives)
+
+
+def _extreme_points(values: np.ndarray) -> np.ndarray:
+    """(2M, M) points of W(P) with the largest share of 0, .., M-1, then with the smallest."""
+    directions = np.vstack([np.eye(len(values)), -np.eye(len(values))])
+    return np.array([_first_choices(_farthest_feasible(values, direction), len(values)) for direction in directions])
+
+
+def _ends(points: np.ndarray) -> FeasibleShares:
+    alternatives = points.shape[1]
+    return FeasibleShares(smallest=np.diag(points[alternatives:]).copy(), largest=np.diag(points).copy())
+
+
+def _pairs(values: np.ndarray) -> np.ndarray:
+    return values[np.triu_indices(len(values), 1)]
+
+
+def _matrix_of(voters: np.ndarray, alternatives: int) -> np.ndarray:
+    values = np.full((alternatives, alternatives), 0.5)
+    i, j = np.triu_indices(alternatives, 1)
+    values[i, j] = np.clip(_rankings(alternatives).above @ voters, 0, 1)
+    values[j, i] = 1 - values[i, j]
+    return values
+
+
+def _first_choices(voters: np.ndarray, alternatives: int) -> np.ndarray:
+    return _rankings(alternatives).first @ voters
+
+
+def _profile(voters: np.ndarray, alternatives: int) -> Profile:
+    held = voters > 0
+    return Profile(_rankings(alternatives).orders[held], voters[held])
+
+
+def _distance(shares: np.ndarray, others: np.ndarray) -> float:
+    """Total variation, 1/2 Σ_i |w_i - v_i|."""
+    return float(np.abs(shares - others).sum() / 2)
+
+
+def _box_bounds(values: np.ndarray, limit: float) -> np.ndarray:
+    """u_i = min_{j≠i} P(i ≻ j); an error where Σu < 1, and scaled to Σu = 1 where only rounding took it below."""
+    bounds = np.where(np.eye(len(values), dtype=bool), 1, values).min(axis=1)
+    total = bounds.sum()
+    if total < 1 - limit:
+        raise ValueError(
+            f"matrix: expected share bounds u with Σu of at least 1, as shares below them sum to one; got Σu = "
+            f"{total:.6g}: P comes from no groups of voters, whatever they report of the other alternatives"
+        )
+    return bounds / min(total, 1)
+
+
+def _box(bounds: np.ndarray) -> FeasibleShares:
+    smallest = np.clip(1 - (bounds.sum() - bounds), 0, bounds)
+    return FeasibleShares(smallest=smallest, largest=bounds)
+
+
+def _box_vertices(bounds: np.ndarray) -> np.ndarray:
+    """(vertices, M) points with Σw = 1 where every share but one, w_free in [0, u_free], is 0 or u_i."""
+    alternatives = len(bounds)
+    full = np.arange(2**alternatives)[:, None] >> np.arange(alternatives) & 1
+    vertices = []
+    for free in range(alternatives):
+        corners = full[full[:, free] == 0] * bounds
+        rest = 1 - corners.sum(axis=1)
+        inside = (rest >= -SMALLEST_WEIGHT) & (rest <= bounds[free] + SMALLEST_WEIGHT)
+        corners[:, free] = np.clip(rest, 0, bounds[free])
+        vertices.append(corners[inside])
+    found = np.concatenate(vertices)
+    return found[np.unique(found.round(12), axis=0, return_index=True)[1]]
+
+
+def _nearest_in_box(bounds: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """What lies above u is spread over the room below it, in proportion; there is room enough, as Σu ≥ 1."""
+    room = np.clip(bounds - target, 0, None)
+    excess = np.clip(target - bounds, 0, None).sum()
+    return np.minimum(target, bounds) + (room * (excess / room.sum()) if excess > 0 else 0)
+
+
+def _group_matrices(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """(32) for every group, with P_k(k ≻ ·) = 1 and the diagonal 1/2."""
+    alternatives = len(values)
+    others = 1 - shares[:, None] - shares[None, :]
+    voting = others > SMALLEST_WEIGHT
+    reported = np.where(voting, np.clip((values - shares[:, None]) / np.where(voting, others, 1), 0, 1), 0.5)
+    groups = np.tile(reported, (alternatives, 1, 1))
+    k = np.arange(alternatives)
+    groups[k, k, :] = 1
+    groups[k, :, k] = 0
+    groups[:, k, k] = 0.5
+    return groups
