@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxval import _checks
@@ -148,7 +147,7 @@ def check_wins(wins: Any) -> Array:
     return array
 
 
-def _counts(name: str, value: Float[ArrayLike, "rows"], rows: int) -> Array:
+def _counts(name: str, value: Any, rows: int) -> Array:
     array = _checks.floating(name, value, ndim=1, expected=f"({rows},) counts")
     if array.shape != (rows,):
         raise ValueError(f"{name}: expected one count for each of {rows} rows; got shape {array.shape}")

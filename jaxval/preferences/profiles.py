@@ -88,7 +88,7 @@ def first_choice_shares(orders: Orders, weights: Weights | None = None) -> Float
     """
     orders = _checks.check_orders(orders)
     weights = _checks.check_weights(weights, orders.shape[0])
-    first = orders[:, :1] == jnp.arange(orders.shape[1])
+    first = orders[:, :1] == jnp.arange(orders.shape[1])[None, :]
     return jnp.sum(jnp.where(first, weights[:, None], 0), axis=0)
 
 
@@ -199,7 +199,8 @@ def _majorities(matrix: Array) -> Array:
 @jax.jit
 def _positions(orders: Array) -> Array:
     place = jnp.arange(orders.shape[1])
-    return jnp.max(jnp.where(orders[:, :, None] == place, place[:, None], -1), axis=1)
+    there = orders[:, :, None] == place[None, None, :]
+    return jnp.max(jnp.where(there, place[None, :, None], -1), axis=1)
 
 
 @partial(jax.jit, static_argnames="ignored")
@@ -218,9 +219,10 @@ def count_positions(place: Array, weights: Array, *, ignored: bool = False) -> A
     weights = jnp.pad(weights, (0, pad)).reshape(-1, block)
 
     def row(mine: Array) -> Array:
+        mine = mine[None]
         halves = jnp.where(mine < place, 2, jnp.where(mine == place, 1, 0)).astype(small)
         if ignored:
             halves = jnp.where((mine < alternatives) & (place < alternatives), halves, 0)
-        return jnp.sum(jnp.sum(halves * weights, axis=-1), axis=-1)
+        return jnp.sum(jnp.sum(halves * weights[None], axis=-1), axis=-1)
 
     return jax.lax.map(row, place) * (1 - jnp.eye(alternatives)) / 2

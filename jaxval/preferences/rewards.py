@@ -108,13 +108,13 @@ def _solve(wins: Array) -> tuple[Array, BradleyTerryDiagnostics]:
     ones = jnp.ones((alternatives, alternatives)) / alternatives
 
     def information(rewards: Array) -> Array:
-        chance = jax.nn.sigmoid(rewards[:, None] - rewards)
+        chance = jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
         flow = played * chance * (1 - chance)
         return jnp.diag(jnp.sum(flow, axis=1)) - flow
 
     def newton(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         rewards, _, steps = state
-        chance = jax.nn.sigmoid(rewards[:, None] - rewards)
+        chance = jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
         gradient = jnp.sum(wins - played * chance, axis=1)
         hessian = information(rewards)
         scale = jnp.trace(hessian) / alternatives  # lifts the null direction 1 to the size of the others

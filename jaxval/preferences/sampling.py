@@ -138,7 +138,7 @@ def sample_plackett_luce(key: Key[Array, ""], rewards: Vector, *, num: int) -> I
     """
     rewards = _checks.floating("rewards", rewards, ndim=1, expected="(alternatives,) numbers")
     noise = jax.random.gumbel(key, (_checks.check_size("num", num), *rewards.shape))
-    return jnp.argsort(-(rewards + noise), axis=1)
+    return jnp.argsort(-(rewards[None] + noise), axis=1)
 
 
 def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comparisons:
@@ -182,8 +182,8 @@ def _repeated_insertion(key: Array, center: Array, dispersion: Array, num: int) 
 
     def insert(orders: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
         i, uniform = step
-        distance = jnp.sum((uniform * sums[i] >= sums[:, None]) & (places < i), axis=0)
-        place = i - distance
+        distance = jnp.sum((uniform[None] * sums[i] >= sums[:, None]) & (places < i), axis=0)
+        place = (i - distance)[None]
         shifted = jnp.where(places > place, jnp.roll(orders, 1, axis=0), center[i])
         return jnp.where(places < place, orders, shifted), None
 

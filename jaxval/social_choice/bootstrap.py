@@ -75,7 +75,7 @@ def bootstrap_intervals(
 
     def resample(key: Array) -> Array:
         won = jax.random.binomial(key, compared, chance, dtype=matrix.dtype)
-        share = jnp.where(compared > 0, won / jnp.maximum(compared, 1), 0.5)
+        share = jnp.where(compared > 0, jnp.clip(won / jnp.maximum(compared, 1), 0, 1), 0.5)
         return statistic(jnp.full_like(matrix, 0.5).at[i, j].set(share).at[j, i].set(1 - share))
 
     drawn = jax.jit(jax.vmap(resample))(jax.random.split(key, samples))

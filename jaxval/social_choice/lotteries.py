@@ -147,6 +147,7 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
     p, s, steps = _follow_central_path(game)
     centred = _centre(game, p, p > s)
     limit = EXPLOITABLE[jnp.finfo(game.dtype).bits]
+    centred = jnp.maximum(centred, 0) / jnp.sum(jnp.maximum(centred, 0))
     p = jnp.where(_exploitability(game, centred) <= limit, centred, p / jnp.sum(p))
     exploit = jnp.maximum(_exploitability(game, p), 0)
     converged = exploit <= limit
@@ -201,22 +202,22 @@ def _centre(game: Array, p: Array, support: Array) -> Array:
     among = jnp.where(jnp.outer(support, support), game, 0)
     ones = jnp.outer(support, support) / len(game)
     values, vectors = jnp.linalg.eigh(among @ among.T + ones + jnp.diag(jnp.where(support, 0.0, 1.0)))
-    free = vectors * (values < _checks.tolerance(game.dtype))
+    free = vectors * (values < _checks.tolerance(game.dtype))[None, :]
     flat = free @ free.T
 
-    def newton(_: int, p: Array) -> Array:
+    def newton(_: Array | int, p: Array) -> Array:
         s = game.T @ p
         at_p, at_s = (
             jnp.where(support, 1 / jnp.where(support, p, 1), 0),
             jnp.where(support, 0, 1 / jnp.where(support, 1, s)),
         )
         gradient = at_p + game @ at_s
-        hessian = jnp.diag(at_p**2) + (game * at_s**2) @ game.T
+        hessian = jnp.diag(at_p**2) + (game * at_s[None, :] ** 2) @ game.T
         step = flat @ jnp.linalg.solve(flat @ hessian @ flat + jnp.eye(len(game)) - flat, flat @ gradient)
         reach = _longest(jnp.where(support, p, s), jnp.where(support, step, game.T @ step))
         return p + jnp.minimum(1, 0.9 * reach) * step
 
-    return jax.lax.fori_loop(0, CENTRING_STEPS, newton, p)
+    return jnp.where(support, jax.lax.fori_loop(0, CENTRING_STEPS, newton, p), 0)
 
 
 def _longest(point: Array, step: Array) -> Array:

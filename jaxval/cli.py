@@ -1,0 +1,284 @@
+"""The command `jaxval`. Nothing is loaded before the arguments are understood, so that `--help` answers at once."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxval import __version__
+
+if TYPE_CHECKING:
+    from jaxval.data import Election, Matches
+
+__all__ = ["aggregate", "main"]
+
+RULES = {
+    "proportional": "F^β, in proportion to the share bounds u (β by --beta)",
+    "borda": "RLHF: maximal Borda",
+    "lottery": "NLHF: maximal lottery",
+    "minimax": "minimax, the limit of F^β",
+    "proportional-borda": "in proportion to Borda scores",
+    "c1-lottery": "maximal lottery of the majority relation",
+    "dictatorship": "random dictatorship: shares of first choices (ballots only)",
+}
+HEADINGS = {
+    "proportional": "F^β",
+    "borda": "RLHF",
+    "lottery": "NLHF",
+    "minimax": "minimax",
+    "proportional-borda": "∝Borda",
+    "c1-lottery": "C1",
+    "dictatorship": "first",
+}
+FILES = """\
+FILE is a PrefLib file (.soc, .soi, .toc, .toi), a CSV of rankings (one ballot a row, best first, optional column
+count), a CSV of comparisons (columns winner and loser, or left, right and winner; optional context, ties), or a
+folder with MovieLens 1M (its 20 most rated movies). Without one, a textbook election."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command `jaxval`; it computes in float64.
+
+    Args:
+        argv: the words after `jaxval`; those of the process where None.
+
+    Returns:
+        The exit status: 0, or 2 where the input is wrong.
+
+    Example:
+        >>> main(["aggregate", "no-such-file.csv", "--json"])
+        2
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
+        print(f"jaxval {arguments.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def aggregate(
+    votes: "Election | Matches", *, rules: tuple[str, ...] = tuple(RULES), beta: float = 0.0, unranked: str = "below"
+) -> dict[str, Any]:
+    """Everything that `jaxval aggregate` says of an election or of comparisons, as plain numbers.
+
+    Args:
+        votes: `data.Election` or `data.Matches`.
+        rules: names of rules; random dictatorship is left out where there are no ballots.
+        beta: for F^β.
+        unranked: how ballots with unranked alternatives are read; see `preferences.ballot_wins`.
+
+    Returns:
+        A dictionary that `json.dumps` takes: `alternatives` (each with its share bound u and a probability per rule),
+        `win_rates`, `certificate`, `pairs`, `condorcet_winner`, `top_cycle` and what was read.
+
+    Raises:
+        ValueError: where a rule's name or an option is unknown.
+
+    Example:
+        >>> from jaxval.data import textbook_election
+        >>> result = aggregate(textbook_election(), rules=("proportional", "lottery"))
+        >>> result["condorcet_winner"], result["win_rates"]["lottery"] > result["win_rates"]["proportional"]
+        ('Eve', True)
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxval import _checks, preferences, social_choice
+    from jaxval.data import Election
+
+    for rule in rules:
+        _checks.check_choice("rule", rule, RULES)
+    of_matrix = {
+        "proportional": lambda matrix: social_choice.proportional(matrix, beta=beta),
+        "borda": social_choice.maximal_borda,
+        "lottery": social_choice.maximal_lottery,
+        "minimax": social_choice.minimax,
+        "proportional-borda": social_choice.proportional_borda,
+        "c1-lottery": social_choice.c1_maximal_lottery,
+    }
+    ballots = votes.ballots if isinstance(votes, Election) else None
+    if ballots is not None:
+        wins = preferences.ballot_wins(ballots, unranked=unranked)
+        read = {"ballots": float(np.sum(ballots.weights))}
+    else:
+        wins = preferences.count_wins(votes.comparisons, alternatives=len(votes.names))
+        read = {"comparisons": float(np.sum(votes.comparisons.weight)), "contexts": len(votes.contexts)}
+    matrix = preferences.empirical_matrix(wins)
+    bounds = social_choice.share_bounds(matrix)
+    lotteries = {rule: of_matrix[rule](matrix) for rule in rules if rule in of_matrix}
+    if ballots is not None and "dictatorship" in rules:
+        lotteries["dictatorship"] = preferences.ballot_first_choices(ballots)
+
+    alternatives = [
+        {"name": name, "share_bound": float(bounds[i]), **{rule: float(p[i]) for rule, p in lotteries.items()}}
+        for i, name in enumerate(votes.names)
+    ]
+    if ballots is None:  # P is an estimate: say how far it can be trusted
+        shown = {"share_bound": social_choice.share_bounds, "proportional": of_matrix["proportional"]}
+        shown = {name: of for name, of in shown.items() if name in alternatives[0]}
+        spread = social_choice.bootstrap_intervals(
+            jax.random.key(0), wins, lambda matrix: jnp.stack([of(matrix) for of in shown.values()])
+        )
+        for name, low, high in zip(shown, spread.low, spread.high, strict=True):
+            for i, alternative in enumerate(alternatives):
+                alternative[f"{name}_interval"] = [float(low[i]), float(high[i])]
+    seen = np.triu(np.asarray(wins + wins.T), 1) > 0
+    winner = int(preferences.condorcet_winner(matrix))
+    top = np.flatnonzero(np.asarray(preferences.smith_set(matrix)))
+    from_rankings = ballots is not None and unranked == "below"  # ties and tails are averages of complete rankings
+    proven = float(social_choice.certificate(matrix))
+    refuted = bool(np.isnan(proven))
+    return {
+        "title": votes.title,
+        **read,
+        "beta": beta,
+        "unranked": unranked if ballots is not None else None,
+        "alternatives": alternatives,
+        "win_rates": {rule: float(social_choice.win_rate(matrix, p)) for rule, p in lotteries.items()},
+        "sum_of_share_bounds": float(bounds.sum()),
+        "certificate": None if refuted else proven,
+        "certificate_holds": "no" if refuted else "yes" if from_rankings else "if P is that of complete rankings",
+        "pairs": {"compared": int(seen.sum()), "of": len(votes.names) * (len(votes.names) - 1) // 2},
+        "condorcet_winner": votes.names[winner] if winner >= 0 else None,
+        "top_cycle": [votes.names[i] for i in top] if winner < 0 else [],
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxval", description="Data valuation, preference alignment and social choice, from the command line."
+    )
+    parser.add_argument("--version", action="version", version=f"jaxval {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    command = commands.add_parser(
+        "aggregate",
+        help="from ballots or comparisons to a population-proportional policy with its guarantee",
+        description="From ballots or comparisons to lotteries over the alternatives: the population-proportional\n"
+        "policy with its guarantee, beside RLHF, NLHF and others.\n\n" + FILES,
+        epilog="rules:\n" + "\n".join(f"  {name:20}{text}" for name, text in RULES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("file", nargs="?", metavar="FILE", help="ballots or comparisons; see above")
+    command.add_argument(
+        "--rule", action="append", choices=list(RULES), metavar="RULE", help="only this rule; may be repeated"
+    )
+    command.add_argument("--beta", type=_beta, default=0.0, help="of F^β, from 0 (the default) to inf")
+    command.add_argument(
+        "--unranked",
+        choices=("below", "ignored"),
+        default="below",
+        help="unranked alternatives tie below the ranked ones (the default), or their pairs are not counted",
+    )
+    command.add_argument("--json", action="store_true", help="print the result alone, as JSON, on standard output")
+    command.add_argument("--figure", type=Path, metavar="PNG", help="write a figure of the lotteries there")
+    command.set_defaults(run=_aggregate)
+    return parser
+
+
+def _beta(text: str) -> float:
+    beta = float(text)
+    if not beta >= 0:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, inf]; got {text}")
+    return beta
+
+
+def _aggregate(arguments: argparse.Namespace) -> int:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from jaxval import data
+
+    if arguments.figure is not None and not arguments.figure.resolve().parent.is_dir():
+        raise ValueError(f"--figure: expected a path in a folder that exists; got {arguments.figure}")
+    votes = data.read_votes(arguments.file) if arguments.file else data.textbook_election()
+    rules = tuple(dict.fromkeys(arguments.rule or RULES))
+    if rules == ("dictatorship",) and not isinstance(votes, data.Election):
+        raise ValueError("--rule dictatorship: expected ballots; got comparisons, which do not tell first choices")
+    result = aggregate(votes, rules=rules, beta=arguments.beta, unranked=arguments.unranked)
+    if arguments.figure is not None:
+        _draw(result, arguments.figure)
+    if arguments.json:
+        print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        _print(result)
+    return 0
+
+
+def _draw(result: dict[str, Any], path: Path) -> None:
+    import numpy as np
+
+    from jaxval import plots
+
+    rows = result["alternatives"]
+    names = [row["name"] for row in rows]
+    lotteries = {rule: np.array([row[rule] for row in rows]) for rule in result["win_rates"]}
+    bounds = np.array([row["share_bound"] for row in rows])
+    figure = plots.plot_lotteries(names, lotteries, bounds=bounds, title=result["title"])
+    figure.savefig(path, dpi=200, bbox_inches="tight")
+    print(f"figure written to {path}", file=sys.stderr)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    rules = list(result["win_rates"])
+    rows = sorted(result["alternatives"], key=lambda row: (-row[rules[0]], -row["share_bound"]))
+    estimated = "share_bound_interval" in rows[0]
+    table = Table(title=result["title"], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True)
+    table.add_column("alternative", footer="win rate against uniform", overflow="fold", min_width=12)
+    table.add_column("u", footer=f"Σ {result['sum_of_share_bounds']:.2f}", justify="right", no_wrap=True)
+    if estimated:
+        table.add_column("95 % of u", justify="right", no_wrap=True)
+    for rule in rules:
+        rate = _share(result["win_rates"][rule])
+        table.add_column(HEADINGS[rule], footer=rate, justify="right", no_wrap=True)
+    for row in rows:
+        ends = ("–".join(map(_share, row["share_bound_interval"])),) if estimated else ()
+        table.add_row(row["name"], _share(row["share_bound"]), *ends, *(_share(row[rule]) for rule in rules))
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    console.print(table, markup=False)
+    for line in _sentences(result):
+        console.print(line, markup=False, highlight=False)
+
+
+def _share(share: float) -> str:
+    """Three digits of a share; a dot for one that is exactly zero."""
+    return "·" if share == 0 else f"{share:.3f}"
+
+
+def _sentences(result: dict[str, Any]) -> list[str]:
+    pairs, certificate = result["pairs"], result["certificate"]
+    if certificate is None:
+        guarantee = (
+            f"No certificate: the share bounds sum to {result['sum_of_share_bounds']:.4f} < 1, "
+            "so these preferences are those of no population of complete rankings."
+        )
+    else:
+        condition = "" if result["certificate_holds"] == "yes" else f", {result['certificate_holds']}"
+        guarantee = (
+            f"Certificate 1/Σu = {certificate:.4f}: F^β at β = 0 gives every group of voters with the same first "
+            f"choice at least {certificate:.1%} of its share{condition}."
+        )
+    if result["condorcet_winner"] is not None:
+        winner = f"Condorcet winner: {result['condorcet_winner']}."
+    else:
+        top = result["top_cycle"]
+        names = ", ".join(top[:8]) + (f" and {len(top) - 8} more" if len(top) > 8 else "")
+        winner = f"No Condorcet winner: a cycle or tie among {len(top)} at the top ({names})."
+    if "ballots" in result:
+        counted = f"{result['ballots']:g} ballots; unranked alternatives {result['unranked']}"
+    else:
+        counted = f"{result['comparisons']:g} comparisons in {result['contexts']} contexts"
+    compared = f"{counted}; {pairs['compared']:,} of {pairs['of']:,} pairs were ever compared."
+    if pairs["compared"] < pairs["of"]:
+        compared += " A pair never compared counts as a tie."
+    return [guarantee, winner, compared]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""Rules, maximal lotteries and bootstrap intervals against definitions, linear programs and textbook values."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from jaxval import preferences, social_choice
+from jaxval.types import Comparisons
+
+RULES_OF_P = {
+    "proportional": social_choice.proportional,
+    "proportional, β = 7": lambda matrix: social_choice.proportional(matrix, beta=7.0),
+    "minimax": social_choice.minimax,
+    "maximal_borda": social_choice.maximal_borda,
+    "maximal_lottery": social_choice.maximal_lottery,
+    "c1_maximal_lottery": social_choice.c1_maximal_lottery,
+    "proportional_borda": social_choice.proportional_borda,
+}
+TEXTBOOK = {"maximal_lottery", "share_bounds", "proportional", "minimax"}
+
+
+def random_matrices(rng, kind, batch, alternatives):
+    """Preference functions in general position, with ties, of majorities alone, and of five voters."""
+    shape = (batch, alternatives, alternatives)
+    if kind == "voters":
+        place = rng.permuted(np.tile(np.arange(alternatives), (batch, 5, 1)), axis=2)
+        upper = (place[:, :, :, None] < place[:, :, None, :]).mean(1)
+    elif kind == "cycle":
+        upper = np.where(
+            (np.arange(alternatives)[None] - np.arange(alternatives)[:, None]) % alternatives % 2, 0.7, 0.3
+        )
+        upper = np.broadcast_to(upper, shape)
+    else:
+        upper = {
+            "general": rng.random(shape),
+            "ties": rng.integers(0, 3, shape) / 2,
+            "majorities": rng.integers(0, 2, shape),
+        }
+        upper = upper[kind]
+    upper = np.triu(upper, 1)
+    return upper + np.tril(1 - upper.transpose(0, 2, 1), -1) + np.eye(alternatives) / 2
+
+
+KINDS = ["general", "ties", "majorities", "voters", "cycle"]
+
+
+def lottery_by_linear_program(matrix):
+    """{p ∈ Δ : Kᵀp ≥ 0}: one p, and whether it is the only one (every coordinate's range is a point)."""
+    game, size = matrix - matrix.T, len(matrix)
+
+    def solve(cost):
+        return linprog(cost, A_ub=-game.T, b_ub=np.zeros(size), A_eq=np.ones((1, size)), b_eq=[1], method="highs").x
+
+    ends = np.array([[solve(sign * unit) for sign in (1, -1)] for unit in np.eye(size)])
+    return ends[0, 0], np.ptp(ends.reshape(-1, size), axis=0).max() < 1e-8
+
+
+def test_textbook_values(data_path, close):
+    path = data_path("..", "vectors", "social_choice.json")
+    for case in json.loads(path.read_text(encoding="utf-8"))["cases"]:
+        if "comparisons" in case:
+            winner, loser = np.array(case["comparisons"]).T
+            wins = preferences.count_wins(Comparisons(winner * 0, winner, loser, np.ones(len(winner))), alternatives=3)
+            close(preferences.bradley_terry(wins), case["rewards"], atol=1e-5)
+            continue
+        orders, counts = np.array(case["orders"]), np.array(case["counts"])
+        weights = counts / counts.sum()
+        matrix = preferences.preference_matrix(orders, weights)
+        for name in TEXTBOOK & case.keys():
+            close(getattr(social_choice, name)(matrix), case[name], atol=1e-5 if matrix.dtype == jnp.float32 else 1e-9)
+        if "borda" in case:
+            close(preferences.borda_scores(matrix) * counts.sum(), case["borda"], atol=1e-3)
+        if "first_choice" in case:
+            close(social_choice.random_dictatorship(orders, weights), case["first_choice"])
+        if "condorcet_winner" in case:
+            assert int(preferences.condorcet_winner(matrix)) == case["condorcet_winner"]
+
+
+def test_a_profile_worked_by_hand(close):
+    # 2 x a > b > c, 2 x b > c > a, 1 x c > a > b: 3/5 prefer a to b, 4/5 b to c, 3/5 c to a.
+    orders, weights = [[0, 1, 2], [1, 2, 0], [2, 0, 1]], [0.4, 0.4, 0.2]
+    matrix = preferences.preference_matrix(orders, weights)
+    close(matrix, [[0.5, 0.6, 0.4], [0.4, 0.5, 0.8], [0.6, 0.2, 0.5]])
+    close(social_choice.share_bounds(matrix), [0.4, 0.4, 0.2])
+    close(social_choice.proportional(matrix), [0.4, 0.4, 0.2])
+    close(social_choice.certificate(matrix), 1.0)
+    close(social_choice.minimax(matrix), [0.5, 0.5, 0])
+    close(social_choice.maximal_borda(matrix), [0, 1, 0])  # Borda 1.0, 1.2, 0.8
+    close(social_choice.proportional_borda(matrix), [1 / 3, 1.2 / 3, 0.8 / 3])
+    close(social_choice.maximal_lottery(matrix), [0.6, 0.2, 0.2])  # margins 1, 3, 1 of the opposite pairs
+    close(social_choice.c1_maximal_lottery(matrix), [1 / 3, 1 / 3, 1 / 3])
+    beta = 3.0
+    scores = np.array([0.4, 0.4, 0.2]) * np.exp(beta * np.array([0.4, 0.4, 0.2]))
+    close(social_choice.proportional(matrix, beta=beta), scores / scores.sum())
+    close(social_choice.win_rate(matrix, [0.4, 0.4, 0.2]), 0.4 * 0.5 + 0.4 * 1.7 / 3 + 0.2 * 1.3 / 3)
+
+
+def test_degenerate_conventions(close):
+    one = jnp.array([[0.5]])
+    nothing = jnp.array([[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]])  # u is zero throughout
+    for name, rule in RULES_OF_P.items():
+        close(rule(one), [1.0])
+        close(rule(nothing), np.full(3, 1 / 3)), name
+    close(social_choice.share_bounds(one), [1.0])
+    close(social_choice.proportional(nothing, beta=jnp.inf), np.full(3, 1 / 3))
+    assert np.isnan(social_choice.certificate(nothing))
+
+
+def test_beta_from_zero_to_infinity(rng, close):
+    matrix = random_matrices(rng, "general", 1, 6)[0]
+    bounds = social_choice.share_bounds(matrix)
+    close(social_choice.proportional(matrix, beta=0), bounds / bounds.sum())
+    close(social_choice.proportional(matrix, beta=jnp.inf), social_choice.minimax(matrix))
+    close(social_choice.proportional(matrix, beta=1e30), social_choice.minimax(matrix))
+    gradient = jax.grad(lambda beta: social_choice.proportional(matrix, beta=beta)[0])(2.0)
+    assert np.isfinite(gradient)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("alternatives", [2, 3, 7, 20, 30])
+def test_maximal_lotteries_are_equilibria(kind, alternatives, x64):
+    matrices = random_matrices(np.random.default_rng(alternatives), kind, 40, alternatives)
+    lotteries, diagnostics = jax.jit(jax.vmap(social_choice.maximal_lottery_solve))(jnp.asarray(matrices))
+    assert bool(diagnostics.converged.all())
+    assert float(diagnostics.exploitability.max()) <= (1e-9 if x64 else 1e-5)
+    lotteries = np.asarray(lotteries, dtype=float)
+    assert lotteries.min() >= 0
+    assert np.abs(lotteries.sum(1) - 1).max() < 1e-5
+    best_reply = np.einsum("bji,bi->bj", matrices, lotteries).max(1) - 0.5
+    assert best_reply.max() <= (1e-9 if x64 else 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["general", "ties", "voters"])
+def test_maximal_lotteries_are_the_linear_programs_where_unique(kind, x64):
+    matrices = random_matrices(np.random.default_rng(1), kind, 40, 7)[:12]
+    lotteries = jax.jit(jax.vmap(social_choice.maximal_lottery))(jnp.asarray(matrices))
+    unique = 0
+    for matrix, lottery in zip(matrices, lotteries, strict=True):
+        expected, only = lottery_by_linear_program(matrix)
+        unique += only
+        if only:
+            assert np.abs(lottery - expected).max() < (1e-7 if x64 else 2e-3)
+    assert unique >= (1 if kind == "ties" else 6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_renaming_alternatives_renames_the_lottery(kind, x64):
+    rng = np.random.default_rng(2)
+    matrices = random_matrices(rng, kind, 40, 7)
+    renaming = rng.permutation(7)
+    rules = {name: jax.jit(jax.vmap(rule)) for name, rule in RULES_OF_P.items()}
+    for name, rule in rules.items():
+        before, after = rule(jnp.asarray(matrices)), rule(jnp.asarray(matrices[:, renaming][:, :, renaming]))
+        assert np.abs(before[:, renaming] - after).max() < (1e-9 if x64 else 1e-4), name
+
+
+def test_many_equilibria_are_shared_at_their_analytic_centre(close, x64):
+    # Two clones of the winner tie: any split of them is an equilibrium, the centre halves.
+    clones = jnp.array([[0.5, 0.5, 1.0], [0.5, 0.5, 1.0], [0.0, 0.0, 0.5]])
+    close(social_choice.maximal_lottery(clones), [0.5, 0.5, 0.0], atol=1e-9 if x64 else 1e-5)
+    # a ties with b and c, b beats c: equilibria are (t, 1 - t, 0); the centre maximises
+    # log t + log(1 - t) + log s_c with s_c = K_bc (1 - t) = 1 - t, so t = 1/3.
+    tie = jnp.array([[0.5, 0.5, 0.5], [0.5, 0.5, 1.0], [0.5, 0.0, 0.5]])
+    close(social_choice.maximal_lottery(tie), [1 / 3, 2 / 3, 0.0], atol=1e-9 if x64 else 1e-5)
+
+
+def test_unconverged_is_not_an_answer(monkeypatch):
+    from jaxval.social_choice import lotteries
+
+    monkeypatch.setattr(lotteries, "MAX_STEPS", 1)
+    lotteries._solve.clear_cache()
+    matrix = jnp.array([[0.5, 0.9, 0.3], [0.1, 0.5, 0.8], [0.7, 0.2, 0.5]])
+    with pytest.raises(RuntimeError, match="did not converge in 1 steps"):
+        social_choice.maximal_lottery(matrix)
+    assert np.isnan(jax.jit(social_choice.maximal_lottery)(matrix)).all()
+    lotteries._solve.clear_cache()
+
+
+def test_rules_do_not_retrace_for_new_values(rng):
+    traces = []
+
+    @jax.jit
+    def rule(matrix, beta):
+        traces.append(1)
+        return social_choice.proportional(matrix, beta=beta) + social_choice.maximal_lottery(matrix)
+
+    for matrix, beta in zip(random_matrices(rng, "general", 3, 4), (0.0, 1.0, np.inf), strict=True):
+        assert np.isfinite(rule(matrix, beta)).all()
+    assert len(traces) == 1
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.lists(st.permutations(range(4)), min_size=1, max_size=7))
+def test_the_certificate_holds_for_every_profile(orders):
+    """Lemma 4.7 and Theorem 4.4 on whatever Hypothesis finds."""
+    orders = np.array(orders)
+    shares, matrix = preferences.first_choice_shares(orders), preferences.preference_matrix(orders)
+    assert (shares <= social_choice.share_bounds(matrix) + 1e-6).all()
+    lottery, certificate = social_choice.proportional(matrix), social_choice.certificate(matrix)
+    assert 0 < certificate <= 1
+    assert (lottery >= certificate * shares - 1e-6).all()
+
+
+@pytest.mark.parametrize("statistic", ["share_bounds", "proportional"])
+def test_bootstrap_intervals_cover_the_truth(statistic):
+    """Measured: 60 data sets of 1,000 comparisons of 4 alternatives; 95 % intervals."""
+    rewards = jnp.array([0.8, 0.3, -0.2, -0.6])
+    matrix = jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
+    function = getattr(social_choice, statistic)
+
+    def covered(key):
+        draw, resample = jax.random.split(key)
+        wins = preferences.count_wins(preferences.sample_comparisons(draw, matrix, num=1000), alternatives=4)
+        intervals = social_choice.bootstrap_intervals(resample, wins, function, samples=200)
+        return (intervals.low <= function(matrix)) & (function(matrix) <= intervals.high)
+
+    rate = float(jax.jit(jax.vmap(covered))(jax.random.split(jax.random.key(0), 60)).mean())
+    assert 0.88 <= rate <= 0.99
+
+
+def test_bootstrap_intervals_by_hand():
+    wins = jnp.array([[0.0, 60.0, 0.0], [40.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    intervals = social_choice.bootstrap_intervals(jax.random.key(0), wins, lambda matrix: matrix, samples=4000)
+    spread = 1.96 * np.sqrt(0.6 * 0.4 / 100)
+    assert abs(float(intervals.low[0, 1]) - (0.6 - spread)) < 0.02
+    assert abs(float(intervals.high[0, 1]) - (0.6 + spread)) < 0.02
+    assert float(intervals.low[0, 2]) == float(intervals.high[0, 2]) == 0.5  # never compared
+    sure = social_choice.bootstrap_intervals(jax.random.key(0), jnp.array([[0.0, 3.0], [0.0, 0.0]]), lambda p: p)
+    assert float(sure.estimate[0, 1]) == 1.0
+    assert float(sure.low[0, 1]) < 1.0  # three wins in a row are not certainty
+
+
+SKEW = [[0.5, 0.7], [0.3, 0.5]]
+MISTAKES = {
+    "negative β": (lambda: social_choice.proportional(SKEW, beta=-1.0), "beta.*\\[0, inf\\].*-1"),
+    "NaN β": (lambda: social_choice.proportional(SKEW, beta=float("nan")), "beta.*nan"),
+    "β per alternative": (lambda: social_choice.proportional(SKEW, beta=jnp.ones(2)), "beta.*\\(2,\\)"),
+    "counts for P": (lambda: social_choice.maximal_lottery([[0, 7], [3, 0]]), "matrix.*\\[0, 1\\].*0 to 7"),
+    "wins": (lambda: social_choice.share_bounds([[0.0, 0.7], [0.2, 0.0]]), "empirical_matrix"),
+    "a batch": (lambda: social_choice.minimax(np.full((2, 3, 3), 0.5)), "matrix.*square.*\\(2, 3, 3\\)"),
+    "empty": (lambda: social_choice.minimax(np.zeros((0, 0))), "matrix.*square.*\\(0, 0\\)"),
+    "text": (lambda: social_choice.minimax("P"), "matrix.*no array of numbers"),
+    "lottery": (lambda: social_choice.win_rate(SKEW, [0.5, 0.6]), "lottery.*sum of 1.1"),
+    "lottery's length": (lambda: social_choice.exploitability(SKEW, [1.0]), "lottery.*each of 2.*\\(1,\\)"),
+    "level": (
+        lambda: social_choice.bootstrap_intervals(jax.random.key(0), np.ones((2, 2)), social_choice.minimax, level=95),
+        "level.*\\(0, 1\\).*95",
+    ),
+}
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_named(mistake):
+    call, message = MISTAKES[mistake]
+    with pytest.raises(ValueError, match=message):
+        call()
