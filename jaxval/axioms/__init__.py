@@ -1,0 +1,79 @@
+"""Axioms of rules: for each a gap and a witness, and a search for counterexamples.
+
+`axiom(rule, orders, weights, **options) -> (gap, witness)`. The gap is signed, larger is worse: the axiom is violated
+where it is above the tolerance (`violated`), and -inf where its premise does not apply. The witness says what was
+done, with arrays of fixed shapes, so that it replays by hand and passes through `jit` and `vmap`. A rule is a function
+of P (one positional parameter) or of the profile (two: orders, weights); a profile's rows of weight 0 are nobody's.
+"""
+
+from jaxval.axioms._profiles import violated
+from jaxval.axioms.consistency import (
+    CondorcetWitness,
+    MajorityWitness,
+    ParetoWitness,
+    condorcet,
+    pairwise_majority,
+    pareto,
+)
+from jaxval.axioms.counterexample import Counterexample, format_profile
+from jaxval.axioms.invariance import (
+    AnonymityWitness,
+    NeutralityWitness,
+    PairwiseWitness,
+    anonymity,
+    neutrality,
+    pairwise_only,
+)
+from jaxval.axioms.manipulation import (
+    GroupManipulationWitness,
+    Manipulations,
+    ManipulationWitness,
+    group_strategyproofness,
+    manipulation_gains,
+    population_bounded_manipulability,
+)
+from jaxval.axioms.monotonicity import MonotonicityWitness, monotonicity
+from jaxval.axioms.proportionality import (
+    ProportionalityWitness,
+    lemma_4_9_level,
+    population_proportional_alignment,
+    ppa_level,
+)
+from jaxval.axioms.rules import as_profile_rule, is_matrix_rule
+from jaxval.axioms.search import SearchedSize, count_profiles, find_counterexample, search_plan
+
+__all__ = [
+    "AnonymityWitness",
+    "CondorcetWitness",
+    "Counterexample",
+    "GroupManipulationWitness",
+    "MajorityWitness",
+    "ManipulationWitness",
+    "Manipulations",
+    "MonotonicityWitness",
+    "NeutralityWitness",
+    "PairwiseWitness",
+    "ParetoWitness",
+    "ProportionalityWitness",
+    "SearchedSize",
+    "anonymity",
+    "as_profile_rule",
+    "condorcet",
+    "count_profiles",
+    "find_counterexample",
+    "format_profile",
+    "group_strategyproofness",
+    "is_matrix_rule",
+    "lemma_4_9_level",
+    "manipulation_gains",
+    "monotonicity",
+    "neutrality",
+    "pairwise_majority",
+    "pairwise_only",
+    "pareto",
+    "population_bounded_manipulability",
+    "population_proportional_alignment",
+    "ppa_level",
+    "search_plan",
+    "violated",
+]

@@ -1,0 +1,214 @@
+"""A search for the best misreport of a group, where enumerating all of them would be too much.
+
+It looks at many joint reports, then climbs from the best of them ballot by ballot, each over all rankings (over all
+moves of one alternative where M > 6). Rules that choose one winner are flat almost everywhere, so among reports that do
+equally well it takes the one with the least Σ_{j≠k} B_j^12: the rivals' Borda scores are levelled until none stands
+in the way. It has one compiled shape and works under `jit` and `vmap`; what it finds is a lower bound of the best.
+"""
+
+import itertools
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxval import _checks
+from jaxval.axioms._misreports import Misreports, evaluator, indicators, profile_matrix, settle
+from jaxval.axioms._profiles import each, rankings
+from jaxval.axioms.rules import is_matrix_rule
+from jaxval.types import Rule
+
+__all__ = ["search_misreports"]
+
+SLOTS = 4  # a joint report to start from has at most four different rankings
+ALL_RANKINGS = 6  # up to 6! = 720 rankings of one ballot are tried one by one
+SWEEPS = 6
+
+State = tuple[Array, Array, Array, Array, Array]  # step, unchanged, current, best value, best
+
+
+def search_misreports(
+    rule: Rule, orders: Array, weights: Array, *, common: bool, starts: int, ascents: int
+) -> Misreports:
+    """The best report found for every group."""
+    return _searcher(rule, common, starts, ascents)(orders, weights)
+
+
+@lru_cache(maxsize=64)
+def _searcher(rule: Rule, common: bool, starts: int, ascents: int) -> Callable[[Array, Array], Misreports]:
+    @jax.jit
+    def search(orders: Array, weights: Array) -> Misreports:
+        evaluate = evaluator(rule, orders.shape[1])
+        best_of = partial(_best_of, evaluate, orders, weights, common=common, starts=starts, ascents=ascents)
+        numbers = orders.shape[1] ** 2 * (1 if is_matrix_rule(rule) else orders.shape[0])
+        profiles = jax.lax.map(partial(best_of, numbers=numbers), jnp.arange(orders.shape[1]))
+        # The truth and the reports found go through the rule in one batch.
+        found = jnp.concatenate([profiles, orders[None]])
+        lotteries = jax.vmap(lambda o: evaluate(profile_matrix(o, weights), o, weights))(found)
+        values = jnp.where(jnp.isnan(lotteries[-1]), jnp.nan, jnp.diag(lotteries))
+        return settle(values, profiles, lotteries[:-1], orders, lotteries[-1])
+
+    return search
+
+
+def _best_of(
+    evaluate: Callable[[Array, Array, Array], Array],
+    orders: Array,
+    weights: Array,
+    group: Array,
+    *,
+    common: bool,
+    starts: int,
+    ascents: int,
+    numbers: int,
+) -> Array:
+    """The profile with the best report found for one group."""
+    num, alternatives = orders.shape
+    members = (orders[:, 0] == group) & (weights > 0)
+    slot = jnp.where(members, (jnp.cumsum(members) - 1) % SLOTS, 0)
+    slot_weights = jnp.zeros(SLOTS).at[slot].add(jnp.where(members, weights, 0))
+    others = profile_matrix(orders, jnp.where(members, 0, weights))
+
+    def spread(report: Array) -> Array:
+        return jnp.where(members[:, None], report[slot], orders)
+
+    def outcome(report: Array) -> tuple[Array, Array]:
+        matrix = others + profile_matrix(report, slot_weights)
+        return _worth(evaluate(matrix, spread(report), weights)[group]), _levelled(matrix, group)
+
+    names = jnp.arange(alternatives).at[0].set(group).at[group].set(0)  # the table is made for alternative 0
+    borda = jnp.sum(profile_matrix(orders, weights), axis=1)
+    buried = jnp.argsort(jnp.where(jnp.arange(alternatives) == group, -1, borda))
+    table = jnp.concatenate([names[_start_table(alternatives, starts, common)], jnp.stack([buried] * SLOTS)[None]])
+    values, levels = each(outcome, table, numbers=numbers << 8)
+    rounded = jnp.round(values / _checks.tolerance(values.dtype))
+    leaders = jnp.lexsort((-levels, -rounded))[:ascents]  # the best first, among equals the most level
+    profiles = jax.vmap(spread)(table[leaders])
+    if common and alternatives <= ALL_RANKINGS:
+        return profiles[0]  # the table had every common ranking
+
+    if common:
+        units, size = members[None], jnp.asarray(1)  # the group moves as one
+    else:
+        profiles = jnp.concatenate([profiles, orders[None]])
+        units, size = jnp.argsort(~members)[:, None] == jnp.arange(num)[None], jnp.sum(members)  # its ballots, first
+    climb = partial(_climb, evaluate, weights=weights, group=group, units=units, size=size)
+    reached, profiles = jax.vmap(climb)(profiles)
+    return profiles[jnp.argmax(reached)]
+
+
+def _climb(
+    evaluate: Callable[[Array, Array, Array], Array],
+    start: Array,
+    *,
+    weights: Array,
+    group: Array,
+    units: Array,
+    size: Array,
+) -> tuple[Array, Array]:
+    """Coordinate ascent: unit after unit takes its best ranking, until a whole sweep changes nothing."""
+    alternatives = start.shape[1]
+    tolerance = _checks.tolerance(weights.dtype)
+
+    def unfinished(state: State) -> Array:
+        step, unchanged, *_ = state
+        return (unchanged < size) & (step < SWEEPS * size)
+
+    def improve(state: State) -> State:
+        step, unchanged, current, best_value, best = state
+        unit = units[step % jnp.maximum(size, 1)]
+        own = current[jnp.argmax(unit)]
+        if alternatives <= ALL_RANKINGS:
+            options = jnp.concatenate([own[None], jnp.asarray(rankings(alternatives))])
+        else:
+            options = own[_move_table(alternatives)]
+        others = profile_matrix(current, jnp.where(unit, 0, weights))
+        moved = jnp.sum(jnp.where(unit, weights, 0))
+
+        def outcome(option: Array) -> tuple[Array, Array]:
+            matrix = others + moved * indicators(option)
+            lottery = evaluate(matrix, jnp.where(unit[:, None], option[None], current), weights)
+            return _worth(lottery[group]), _levelled(matrix, group)
+
+        values, levels = jax.vmap(outcome)(options)  # option 0 is to stay
+        levels = jnp.where(values >= jnp.max(values) - tolerance, levels, -jnp.inf)
+        choice = jnp.where(levels[0] >= jnp.max(levels) - tolerance, 0, jnp.argmax(levels))
+        chosen = jnp.where(unit[:, None], options[choice][None], current)
+        better = values[choice] > best_value
+        return (
+            step + 1,
+            jnp.where(choice == 0, unchanged + 1, 1),
+            chosen,
+            jnp.where(better, values[choice], best_value),
+            jnp.where(better, chosen, best),
+        )
+
+    none = jnp.asarray(0)
+    start_value = jnp.asarray(-jnp.inf, dtype=weights.dtype)
+    *_, value, best = jax.lax.while_loop(unfinished, improve, (none, none, start, start_value, start))
+    return value, best
+
+
+def _worth(value: Array) -> Array:
+    """-inf where the rule has no answer: the search passes by."""
+    return jnp.where(jnp.isnan(value), -jnp.inf, value)
+
+
+def _levelled(matrix: Array, group: Array) -> Array:
+    """-Σ_{j≠k} (B_j / (M - 1))^12: large where no rival's Borda score stands out."""
+    alternatives = len(matrix)
+    borda = (jnp.sum(matrix, axis=1) - 0.5) / max(alternatives - 1, 1)
+    return -jnp.sum(jnp.where(jnp.arange(alternatives) == group, 0, borda) ** 12)
+
+
+@lru_cache(maxsize=64)
+def _start_table(alternatives: int, starts: int, common: bool) -> np.ndarray:
+    """Joint reports of the group of alternative 0, (starts, SLOTS, alternatives).
+
+    First the common rankings, all of them for M <= 6. Then, unless only those are asked for, splits in four with the
+    own alternative first and splits in two: all of them for M <= 4, else half and half at random from a fixed seed.
+    """
+    random = np.random.default_rng(0)
+
+    def draw(shape: tuple[int, ...], *, own_first: bool) -> np.ndarray:
+        drawn = random.permuted(np.broadcast_to(np.arange(alternatives), (*shape, alternatives)), axis=-1)
+        if own_first:  # alternative 0 to the top, the others in the order drawn
+            drawn = np.take_along_axis(drawn, np.argsort(drawn != 0, axis=-1, kind="stable"), axis=-1)
+        return drawn
+
+    half = (starts + 1) // 2
+    if alternatives <= ALL_RANKINGS:
+        alike = rankings(alternatives)
+    else:
+        alike = np.concatenate([draw((half,), own_first=True), draw((half,), own_first=False)])
+    alike = np.repeat(alike[:, None], SLOTS, axis=1)
+    if common:
+        return alike
+    if alternatives <= 4:
+        every = rankings(alternatives)
+        first = every[every[:, 0] == 0]
+        fours = first[np.array(list(itertools.product(range(len(first)), repeat=SLOTS)))]
+        twos = every[np.array(list(itertools.product(range(len(every)), repeat=2)))]
+    else:
+        fours = draw((half, SLOTS), own_first=True)
+        twos = draw((half, 2), own_first=False)
+    joint = np.concatenate([fours, twos[:, [0, 1, 0, 1]]])
+    room = max(starts - len(alike), 0)
+    if len(joint) > room:
+        joint = joint[np.sort(random.permutation(len(joint))[:room])]
+    return np.concatenate([alike, joint]).astype(np.int32)
+
+
+@lru_cache(maxsize=16)
+def _move_table(alternatives: int) -> np.ndarray:
+    """`ranking[table]`: the ranking as it is, then with one alternative moved to another place."""
+    tables = [list(range(alternatives))]
+    for old, new in itertools.permutations(range(alternatives), 2):
+        places = list(range(alternatives))
+        places.insert(new, places.pop(old))
+        if places not in tables:
+            tables.append(places)
+    return np.array(tables, dtype=np.int32)

@@ -1,0 +1,96 @@
+"""What the axioms share: the check at the door, tables of permutations, and mapping over many changed profiles."""
+
+import itertools
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from jaxval import _checks
+from jaxval.types import Orders, Rule, Weights
+
+__all__ = ["compiled", "door", "each", "finish", "permutation_table", "rankings", "violated"]
+
+AT_ONCE = 1 << 22  # numbers alive at a time when changed profiles are mapped in chunks
+
+
+def door(orders: Orders, weights: Weights | None) -> tuple[Array, Array]:
+    """The profile, checked."""
+    orders = _checks.check_orders(orders)
+    return orders, _checks.check_weights(weights, orders.shape[0])
+
+
+def compiled(core: Callable[..., Any], rule: Rule, **options: Any) -> Callable[..., Any]:
+    """`core(rule, ..., **options)`, compiled once for each rule, its options and the shapes that come.
+
+    As everywhere in JAX, a function is known by its identity: one whose closure is changed afterwards is not traced
+    anew.
+    """
+    try:
+        return _compiled(core, rule, tuple(options.items()))
+    except TypeError:  # a rule that cannot be hashed
+        return _compiled.__wrapped__(core, rule, tuple(options.items()))
+
+
+@lru_cache(maxsize=256)
+def _compiled(core: Callable[..., Any], rule: Rule, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    return jax.jit(partial(core, rule, **dict(options)))
+
+
+def finish(gap: Array, *, of: str = "rule") -> Array:
+    """The gap, refused where it is NaN and known: a rule without an answer has neither kept nor broken an axiom."""
+    if _checks.concrete(gap) and np.isnan(gap):
+        raise ValueError(f"{of}: expected finite numbers; got NaN on this profile, so the axiom says nothing of it")
+    return gap
+
+
+def violated(gap: ArrayLike, *, tolerance: float | None = None) -> Array:
+    """Whether a gap says that the axiom is violated: gap > tolerance, 1e-9 in float64 and 1e-5 in float32 where None.
+
+    Example:
+        >>> bool(violated(0.1)), bool(violated(0.0)), bool(violated(-jnp.inf))
+        (True, False, False)
+    """
+    gap = jnp.asarray(gap, dtype=float)
+    return gap > (_checks.tolerance(gap.dtype) if tolerance is None else tolerance)
+
+
+def each(function: Callable[..., Any], *candidates: Array | np.ndarray, numbers: int) -> Any:
+    """`function` of each candidate: all at once where few, in chunks where `numbers` a candidate would fill memory."""
+    num = len(candidates[0])
+    chunk = max(1, AT_ONCE // max(numbers, 1))
+    if num <= chunk:
+        return jax.vmap(function)(*candidates)
+    return jax.lax.map(lambda one: function(*one), tuple(map(jnp.asarray, candidates)), batch_size=chunk)
+
+
+@lru_cache(maxsize=16)
+def rankings(alternatives: int) -> np.ndarray:
+    """All rankings, (M!, M), in lexicographic order; the first is the identity."""
+    return np.array(list(itertools.permutations(range(alternatives))), dtype=np.int32)
+
+
+@lru_cache(maxsize=64)
+def permutation_table(size: int) -> np.ndarray:
+    """Permutations to try: all up to size 4 (24); beyond, generators of the group and 32 more from a fixed seed.
+
+    The generators are the adjacent exchanges, the rotation by one either way and the reversal; the identity comes
+    first.
+    """
+    if size <= 4:
+        return rankings(size)
+    identity = np.arange(size)
+    table = [identity]
+    for i in range(size - 1):
+        exchanged = identity.copy()
+        exchanged[[i, i + 1]] = i + 1, i
+        table.append(exchanged)
+    table += [np.roll(identity, 1), np.roll(identity, -1), identity[::-1]]
+    random = np.random.default_rng(0)
+    table += [random.permutation(size) for _ in range(32)]
+    return np.array(table, dtype=np.int32)

@@ -1,0 +1,183 @@
+"""Agreement with what voters say together: Pareto efficiency, Condorcet winners, majority rankings."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxval.axioms._profiles import compiled, door, finish
+from jaxval.axioms.rules import as_profile_rule
+from jaxval.preferences import condorcet_winner, pmc_ranking, preference_matrix
+from jaxval.types import Orders, Rule, Weights
+
+__all__ = [
+    "CondorcetWitness", "MajorityWitness", "ParetoWitness", "condorcet", "pairwise_majority", "pareto",
+]  # fmt: skip
+
+
+class ParetoWitness(NamedTuple):
+    """The pair on which the rule departs most from unanimity.
+
+    Attributes:
+        better: the alternative that every ballot ranks above the other; -1 where no pair is unanimous.
+        worse: the other; -1 where there is none.
+        lottery: (alternatives,) what the rule says.
+    """
+
+    better: Int[Array, ""]
+    worse: Int[Array, ""]
+    lottery: Float[Array, "alternatives"]
+
+
+class CondorcetWitness(NamedTuple):
+    """The Condorcet winner and what the rule gives it.
+
+    Attributes:
+        winner: the Condorcet winner, -1 where there is none.
+        lottery: (alternatives,) what the rule says.
+    """
+
+    winner: Int[Array, ""]
+    lottery: Float[Array, "alternatives"]
+
+
+class MajorityWitness(NamedTuple):
+    """The pair on which the lottery's order departs most from the majority ranking.
+
+    Attributes:
+        ranking: (alternatives,) the PMC ranking, best first; -1 throughout where there is none.
+        better: the alternative of the pair that the ranking puts above; -1 where there is none.
+        worse: the other.
+        lottery: (alternatives,) what the rule says.
+    """
+
+    ranking: Int[Array, "alternatives"]
+    better: Int[Array, ""]
+    worse: Int[Array, ""]
+    lottery: Float[Array, "alternatives"]
+
+
+def pareto(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[Float[Array, ""], ParetoWitness]:
+    """How far an alternative stands above one that every ballot ranks above it, max Φ(σ)(y') - Φ(σ)(y).
+
+    The maximum is over pairs with r(y) < r(y') in every ranking r with σ_r > 0.
+
+    Source: Kim et al., Definition D.2 (the weak inequality: equal probabilities are allowed).
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery.
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares that sum to one; equal shares where None.
+
+    Returns:
+        (gap, `ParetoWitness`); the axiom is violated where gap > 0. -inf where no pair is unanimous.
+
+    Raises:
+        ValueError: where the profile is none, or the rule returns NaN or another shape.
+
+    Example:
+        >>> constant = lambda matrix: jnp.array([0.25, 0.75])
+        >>> gap, witness = pareto(constant, [[0, 1], [0, 1]])
+        >>> float(gap), int(witness.better), int(witness.worse)
+        (0.5, 0, 1)
+        >>> float(pareto(constant, [[0, 1], [1, 0]])[0])
+        -inf
+    """
+    gap, witness = compiled(_pareto, rule)(*door(orders, weights))
+    return finish(gap), witness
+
+
+def condorcet(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[Float[Array, ""], CondorcetWitness]:
+    """What a Condorcet winner y* lacks of certainty, 1 - Φ(σ)(y*).
+
+    Source: Kim et al., Definition 4.12. A majority within the tolerance of 1/2 is none.
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery.
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares that sum to one; equal shares where None.
+
+    Returns:
+        (gap, `CondorcetWitness`); the axiom is violated where gap > 0. -inf where there is no Condorcet winner.
+
+    Raises:
+        ValueError: where the profile is none, or the rule returns NaN or another shape.
+
+    Example:
+        >>> from jaxval import social_choice
+        >>> profile = [[0, 1], [1, 0]], [0.75, 0.25]
+        >>> [float(condorcet(rule, *profile)[0]) for rule in (social_choice.minimax, social_choice.proportional)]
+        [0.0, 0.25]
+    """
+    gap, witness = compiled(_condorcet, rule)(*door(orders, weights))
+    return finish(gap), witness
+
+
+def pairwise_majority(
+    rule: Rule, orders: Orders, weights: Weights | None = None
+) -> tuple[Float[Array, ""], MajorityWitness]:
+    """How far an alternative stands above one that the PMC ranking puts above it, max Φ(σ)(y_j) - Φ(σ)(y_i).
+
+    The maximum is over pairs with r^σ(y_i) < r^σ(y_j), where r^σ agrees with every majority.
+
+    Source: Kim et al., Definitions R.1 and R.2 (the weak inequality). A majority within the tolerance of 1/2 is a tie,
+    and with a tie there is no PMC ranking.
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery.
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares that sum to one; equal shares where None.
+
+    Returns:
+        (gap, `MajorityWitness`); the axiom is violated where gap > 0. -inf where there is no PMC ranking, or one
+        alternative.
+
+    Raises:
+        ValueError: where the profile is none, or the rule returns NaN or another shape.
+
+    Example:
+        Kim et al., profile (47): the majorities say 2, 0, 1, the lottery has 0.3 / 1.3 < 0.4 / 1.3 for 0 and 1.
+
+        >>> from jaxval import social_choice
+        >>> orders, weights = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]], [0.3, 0.1, 0.3, 0.3]
+        >>> gap, witness = pairwise_majority(social_choice.proportional, orders, weights)
+        >>> round(float(gap), 4), int(witness.better), int(witness.worse)
+        (0.0769, 0, 1)
+    """
+    gap, witness = compiled(_pairwise_majority, rule)(*door(orders, weights))
+    return finish(gap), witness
+
+
+def _pareto(rule: Rule, orders: Array, weights: Array) -> tuple[Array, ParetoWitness]:
+    lottery = as_profile_rule(rule)(orders, weights)
+    place = jnp.argsort(orders, axis=1)
+    above = place[:, :, None] < place[:, None, :]
+    unanimous = jnp.all(above | (weights == 0)[:, None, None], axis=0)
+    gap, better, worse = _worst_pair(lottery, unanimous)
+    return gap, ParetoWitness(better, worse, lottery)
+
+
+def _condorcet(rule: Rule, orders: Array, weights: Array) -> tuple[Array, CondorcetWitness]:
+    lottery = as_profile_rule(rule)(orders, weights)
+    winner = condorcet_winner(preference_matrix(orders, weights))
+    gap = jnp.where(winner >= 0, 1 - lottery[winner], -jnp.inf)
+    return jnp.where(jnp.any(jnp.isnan(lottery)), jnp.nan, gap), CondorcetWitness(winner, lottery)
+
+
+def _pairwise_majority(rule: Rule, orders: Array, weights: Array) -> tuple[Array, MajorityWitness]:
+    lottery = as_profile_rule(rule)(orders, weights)
+    ranking = pmc_ranking(preference_matrix(orders, weights))
+    place = jnp.argsort(ranking)
+    above = (place[:, None] < place[None, :]) & (ranking[0] >= 0)
+    gap, better, worse = _worst_pair(lottery, above)
+    return gap, MajorityWitness(ranking, better, worse, lottery)
+
+
+def _worst_pair(lottery: Array, above: Array) -> tuple[Array, Array, Array]:
+    """The largest lottery[j] - lottery[i] over the pairs with above[i, j], and the pair; -inf and -1 without pairs."""
+    differences = jnp.where(above, lottery[None, :] - lottery[:, None], -jnp.inf)
+    differences = jnp.where(jnp.isnan(lottery), jnp.nan, differences)
+    worst = jnp.argmax(differences)
+    better, worse = jnp.unravel_index(worst, above.shape)
+    some = jnp.any(above)
+    return differences.ravel()[worst], jnp.where(some, better, -1), jnp.where(some, worse, -1)

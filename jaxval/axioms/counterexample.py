@@ -1,0 +1,101 @@
+"""A profile on which a rule violates an axiom: to keep, to read and to replay."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxval.types import Orders, Weights
+
+__all__ = ["Counterexample", "format_profile"]
+
+
+class Counterexample(NamedTuple):
+    """A profile on which a rule violates an axiom.
+
+    Calling `axiom(rule, found.orders, found.weights, **options)` gives the same gap and witness. `print(found)` shows
+    it.
+
+    Attributes:
+        axiom: the axiom's name.
+        orders: (voters, alternatives) NumPy array, one row a voter.
+        weights: (voters,) their shares.
+        gap: by how much the axiom is violated.
+        witness: what the axiom says was done, a NamedTuple of NumPy arrays.
+    """
+
+    axiom: str
+    orders: np.ndarray
+    weights: np.ndarray
+    gap: float
+    witness: Any
+
+    def __str__(self) -> str:
+        voters, alternatives = self.orders.shape
+        lines = [
+            f"{self.axiom} violated by {self.gap:.6g} with {alternatives} alternatives and {voters} voters:",
+            format_profile(self.orders, self.weights, indent="  "),
+        ]
+        fields = self.witness._asdict() if hasattr(self.witness, "_asdict") else {"witness": self.witness}
+        for field, value in fields.items():
+            lines.append(_format_field(field, np.asarray(value), fields, self.weights))
+        return "\n".join(line for line in lines if line)
+
+
+def format_profile(orders: Orders, weights: Weights | None = None, *, indent: str = "") -> str:
+    """A profile as text, one line for each ranking and its share: `2 x a > b > c`.
+
+    Shares of equal voters are written as numbers of voters, others as fractions.
+
+    Args:
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares; equal shares where None.
+        indent: what each line begins with.
+
+    Returns:
+        The lines, in the order in which the rankings first occur; rankings of weight 0 are left out.
+
+    Example:
+        >>> print(format_profile([[0, 1, 2], [0, 1, 2], [2, 1, 0]]))
+        2 x a > b > c
+        1 x c > b > a
+    """
+    orders = np.asarray(orders)
+    weights = np.full(len(orders), 1 / len(orders)) if weights is None else np.asarray(weights)
+    shares: dict[tuple[int, ...], float] = {}
+    for ranking, weight in zip(orders.tolist(), weights.tolist(), strict=True):
+        if weight > 0:
+            shares[tuple(ranking)] = shares.get(tuple(ranking), 0) + weight
+    smallest = min((weight for weight in weights.tolist() if weight > 0), default=1.0)
+    counts = np.array(list(shares.values())) / smallest
+    whole = np.allclose(counts, counts.round(), atol=1e-3) and counts.sum() < 1e6
+    amounts = [f"{round(count)}" for count in counts] if whole else [f"{share:.6g}" for share in shares.values()]
+    width = max(map(len, amounts), default=0)
+    rows = zip(amounts, shares, strict=True)
+    return "\n".join(f"{indent}{amount:>{width}} x {_ranking(ranking)}" for amount, ranking in rows)
+
+
+def _format_field(field: str, value: np.ndarray, fields: dict[str, Any], weights: np.ndarray) -> str:
+    name = field.replace("_", " ")
+    if field.endswith("weights"):
+        return ""  # shown with the rankings
+    if field.endswith("orders"):
+        own = fields.get(field.replace("orders", "weights"))
+        shares = weights if own is None else np.asarray(own)
+        return f"{name}:\n{format_profile(value, shares, indent='  ')}"
+    if field in ("alternative", "winner", "better", "worse"):
+        return f"{name}: {_letter(int(value))}"
+    if field == "ranking":
+        return f"{name}: {_ranking(value.tolist())}" if value.min() >= 0 else ""
+    if value.dtype.kind == "f":
+        return f"{name}: {np.array2string(value, precision=6, suppress_small=True)}"
+    return f"{name}: {value.tolist()}"
+
+
+def _ranking(ranking: tuple[int, ...] | list[int]) -> str:
+    return " > ".join(map(_letter, ranking))
+
+
+def _letter(alternative: int) -> str:
+    if alternative < 0:
+        return "none"
+    return chr(ord("a") + alternative) if alternative < 26 else f"y{alternative}"

@@ -1,0 +1,315 @@
+"""What a rule must not look at: the names of voters and of alternatives, and anything beyond P."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxval.axioms._profiles import compiled, door, each, finish, permutation_table
+from jaxval.axioms.rules import as_profile_rule
+from jaxval.types import Orders, Rule, Weights
+
+__all__ = [
+    "AnonymityWitness", "NeutralityWitness", "PairwiseWitness", "anonymity", "neutrality", "pairwise_only",
+]  # fmt: skip
+
+PERMUTED, SPLIT, MERGED = 0, 1, 2
+CROSSED, EXCHANGED, MIXED = 0, 1, 2
+
+
+class AnonymityWitness(NamedTuple):
+    """Another way to write the same distribution of rankings, on which the rule says something else.
+
+    Attributes:
+        change: 0: the ballots are in another order; 1: one ballot is split in two; 2: equal ballots are merged.
+        alternative: where the two lotteries differ most.
+        lottery: (alternatives,) of the profile as given.
+        changed_lottery: (alternatives,) of the profile as changed.
+        orders: (rankings + 1, alternatives) the changed profile; rows of weight 0 are nobody's.
+        weights: (rankings + 1,) its shares.
+    """
+
+    change: Int[Array, ""]
+    alternative: Int[Array, ""]
+    lottery: Float[Array, "alternatives"]
+    changed_lottery: Float[Array, "alternatives"]
+    orders: Int[Array, "more_rankings alternatives"]
+    weights: Float[Array, "more_rankings"]
+
+
+class NeutralityWitness(NamedTuple):
+    """A renaming of the alternatives that the lottery does not follow.
+
+    Attributes:
+        names: (alternatives,) the renaming τ: alternative i is called names[i].
+        alternative: i, where the renamed lottery differs most.
+        lottery: (alternatives,) of the profile as given, π.
+        renamed_lottery: (alternatives,) of the renamed profile, π'; π'[names[i]] should be π[i].
+        orders: (rankings, alternatives) the renamed profile.
+    """
+
+    names: Int[Array, "alternatives"]
+    alternative: Int[Array, ""]
+    lottery: Float[Array, "alternatives"]
+    renamed_lottery: Float[Array, "alternatives"]
+    orders: Int[Array, "rankings alternatives"]
+
+
+class PairwiseWitness(NamedTuple):
+    """Two profiles with the same P, on which the rule says different things.
+
+    Attributes:
+        change: 0: the ends of two ballots with the same first places are crossed; 1: shares of a ballot and its reverse
+            are exchanged for another ranking and its reverse; 2: the given profile is mixed with the one or the other
+            pair.
+        alternative: where the two lotteries differ most.
+        orders: (rankings + 2, alternatives) the one profile; rows of weight 0 are nobody's.
+        weights: (rankings + 2,) its shares.
+        lottery: (alternatives,) its lottery.
+        changed_orders: (rankings + 2, alternatives) the other profile.
+        changed_weights: (rankings + 2,) its shares.
+        changed_lottery: (alternatives,) its lottery.
+    """
+
+    change: Int[Array, ""]
+    alternative: Int[Array, ""]
+    orders: Int[Array, "more_rankings alternatives"]
+    weights: Float[Array, "more_rankings"]
+    lottery: Float[Array, "alternatives"]
+    changed_orders: Int[Array, "more_rankings alternatives"]
+    changed_weights: Float[Array, "more_rankings"]
+    changed_lottery: Float[Array, "alternatives"]
+
+
+def anonymity(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[Float[Array, ""], AnonymityWitness]:
+    """How much the lottery depends on how σ is written down, max |Φ(σ') - Φ(σ)| over rewritings σ' of σ.
+
+    The rewritings: the ballots in another order (all orders of up to 4 ballots; beyond, adjacent exchanges, rotations
+    by one, the reversal and 32 orders from a fixed seed); each ballot split in two, one third and two thirds; equal
+    ballots merged. Each is also followed or preceded by a ballot that nobody holds (weight 0).
+
+    Source: Kim et al., section 2.1, where a rule is a function of the distribution σ.
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery. A rule of P cannot but keep the axiom.
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares that sum to one; equal shares where None.
+
+    Returns:
+        (gap, `AnonymityWitness`); the axiom is violated where gap > 0.
+
+    Raises:
+        ValueError: where the profile is none, or the rule returns NaN or another shape.
+
+    Example:
+        >>> first_voter = lambda orders, weights: jnp.eye(2)[orders[0, 0]]
+        >>> gap, witness = anonymity(first_voter, [[0, 1], [1, 0]])
+        >>> float(gap), int(witness.change), witness.orders[:2].tolist()
+        (1.0, 0, [[1, 0], [0, 1]])
+    """
+    gap, witness = compiled(_anonymity, rule)(*door(orders, weights))
+    return finish(gap), witness
+
+
+def neutrality(
+    rule: Rule, orders: Orders, weights: Weights | None = None
+) -> tuple[Float[Array, ""], NeutralityWitness]:
+    """How much the lottery depends on the names of the alternatives, max_τ max_i |Φ(τσ)(τ(i)) - Φ(σ)(i)|.
+
+    Over all M! renamings τ for M <= 4; beyond, over adjacent exchanges, the rotations by one, the reversal and 32
+    renamings from a fixed seed.
+
+    Source: Fishburn (1973), *The Theory of Social Choice*; probabilities follow their alternatives.
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery.
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares that sum to one; equal shares where None.
+
+    Returns:
+        (gap, `NeutralityWitness`); the axiom is violated where gap > 0.
+
+    Raises:
+        ValueError: where the profile is none, or the rule returns NaN or another shape.
+
+    Example:
+        >>> ties_by_index = lambda matrix: jnp.eye(2)[jnp.argmax(jnp.sum(matrix, axis=1))]
+        >>> gap, witness = neutrality(ties_by_index, [[0, 1], [1, 0]])
+        >>> float(gap), witness.names.tolist()
+        (1.0, [1, 0])
+    """
+    gap, witness = compiled(_neutrality, rule)(*door(orders, weights))
+    return finish(gap), witness
+
+
+def pairwise_only(
+    rule: Rule, orders: Orders, weights: Weights | None = None, *, mixture: float | int = 0.5
+) -> tuple[Float[Array, ""], PairwiseWitness]:
+    """How much the rule says differently of profiles with the same P (Fishburn's C2), max |Φ(σ') - Φ(σ'')|.
+
+    Three ways to profiles of equal P from the given one, σ:
+
+    - crossed: two ballots with the same set of first p places exchange what follows, min of their shares;
+    - exchanged: of two ballots that are each other's reverse, equal shares go to a ranking s and its reverse;
+    - mixed: σ' = (1 - m) σ + m {r, r reversed}/2 and σ'' likewise with s, r the identity, m the `mixture`.
+
+    s runs over all rankings for M <= 4, over generators and 32 from a fixed seed beyond. These do not reach every
+    profile with the same P: a gap of 0 is no proof, though all profiles together decide most rules.
+
+    Source: Kim et al., section 3.3 (footnote 1) and Appendix F; Fishburn (1977).
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery. A rule of P cannot but keep the axiom.
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares that sum to one; equal shares where None.
+        mixture: m, in [0, 1); 0 leaves out the mixed profiles.
+
+    Returns:
+        (gap, `PairwiseWitness`); the axiom is violated where gap > 0. -inf where no other profile was found.
+
+    Raises:
+        ValueError: where the profile is none, the mixture lies outside [0, 1), or the rule returns NaN or another
+            shape.
+
+    Example:
+        Kim et al., Appendix F: the same P, the shares of first choices (1/3, 1/3, 1/3) and (2/3, 0, 1/3).
+
+        >>> from jaxval import social_choice
+        >>> orders = [[0, 1, 2], [1, 0, 2], [2, 0, 1]]
+        >>> gap, witness = pairwise_only(social_choice.random_dictatorship, orders, mixture=0)
+        >>> round(float(gap), 4), [round(float(p), 4) for p in witness.changed_lottery]
+        (0.3333, [0.6667, 0.0, 0.3333])
+    """
+    if not 0 <= mixture < 1:
+        raise ValueError(f"mixture: expected a number in [0, 1); got {mixture!r}")
+    gap, witness = compiled(_pairwise_only, rule, mixture=mixture)(*door(orders, weights))
+    return finish(gap), witness
+
+
+def _anonymity(rule: Rule, orders: Array, weights: Array) -> tuple[Array, AnonymityWitness]:
+    num, alternatives = orders.shape
+    permutations = permutation_table(num)
+    change = np.repeat([PERMUTED, SPLIT, MERGED], [len(permutations), num, 1])
+    row = np.concatenate([np.arange(len(permutations)), np.arange(num), [0]])
+    equal = jnp.all(orders[:, None] == orders[None, :], axis=2)
+    merged = jnp.where(jnp.argmax(equal, axis=0) == jnp.arange(num), equal @ weights, 0)
+
+    def rewritten(change: Array, row: Array) -> tuple[Array, Array]:
+        permutation = jnp.asarray(permutations)[jnp.where(change == PERMUTED, row, 0)]
+        part = jnp.where(change == SPLIT, weights[row] / 3, 0)
+        first = jnp.where(change == MERGED, merged, weights[permutation])
+        last = orders[jnp.where(change == SPLIT, row, 0)]
+        return (
+            jnp.concatenate([orders[permutation], last[None]]),
+            jnp.concatenate([jnp.where(jnp.arange(num) == row, first - part, first), part[None]]),
+        )
+
+    profile_rule = as_profile_rule(rule)
+    lottery = profile_rule(orders, weights)
+    change, row, lottery = jax.lax.optimization_barrier((jnp.asarray(change), jnp.asarray(row), lottery))
+    changed = each(lambda c, r: profile_rule(*rewritten(c, r)), change, row, numbers=num * alternatives**2)
+    gap, worst, alternative = _furthest(jnp.abs(changed - lottery[None]))
+    return gap, AnonymityWitness(
+        change[worst], alternative, lottery, changed[worst], *rewritten(change[worst], row[worst])
+    )
+
+
+def _neutrality(rule: Rule, orders: Array, weights: Array) -> tuple[Array, NeutralityWitness]:
+    num, alternatives = orders.shape
+    table = jnp.asarray(permutation_table(alternatives))
+    profile_rule = as_profile_rule(rule)
+    lotteries = each(lambda names: profile_rule(names[orders], weights), table, numbers=num * alternatives**2)
+    followed = jnp.take_along_axis(lotteries, table, axis=1)  # followed[t, i] = Φ(τσ)(τ(i)); τ = identity comes first
+    gap, worst, alternative = _furthest(jnp.abs(followed - lotteries[:1]))
+    names = table[worst]
+    return gap, NeutralityWitness(names, alternative, lotteries[0], lotteries[worst], names[orders])
+
+
+def _pairwise_only(rule: Rule, orders: Array, weights: Array, *, mixture: float | int) -> tuple[Array, PairwiseWitness]:
+    num, alternatives = orders.shape
+    table = jnp.asarray(permutation_table(alternatives))
+    nobody = jnp.zeros_like(weights, shape=(2,))
+    pair = jnp.stack([table[0], table[0, ::-1]])
+    bases = [  # the profiles that the others are compared with: σ itself, and σ mixed with {identity, reverse}
+        (jnp.concatenate([orders, pair]), jnp.concatenate([weights, nobody])),
+        (jnp.concatenate([orders, pair]), jnp.concatenate([(1 - mixture) * weights, nobody + mixture / 2])),
+    ]
+    change, first, second, which = map(jnp.asarray, _exchanges(num, alternatives, len(table), mixture > 0))
+    place = jnp.argsort(orders, axis=1)
+
+    def exchanged(change: Array, first: Array, second: Array, which: Array) -> tuple[Array, Array, Array]:
+        one, other = orders[first], orders[second]
+        crossing = change == CROSSED  # `which` is then how many first places stay
+        stays = jnp.arange(alternatives) < which
+        s = table[jnp.where(crossing, 0, which)]
+        new = jnp.stack(
+            [
+                jnp.where(crossing, jnp.where(stays, one, other), s),
+                jnp.where(crossing, jnp.where(stays, other, one), s[::-1]),
+            ]
+        )
+        same_first_places = jnp.all((place[first] < which) == (place[second] < which))
+        applies = jnp.where(crossing, same_first_places, jnp.all(one == other[::-1])) | (change == MIXED)
+        moved = jnp.minimum(weights[first], weights[second])
+        loses = (jnp.arange(num) == first) | (jnp.arange(num) == second)
+        shares = jnp.where(change == MIXED, (1 - mixture) * weights, weights - jnp.where(loses, moved, 0))
+        gained = jnp.where(change == MIXED, mixture / 2, moved)
+        return jnp.concatenate([orders, new]), jnp.concatenate([shares, nobody + gained]), applies & (gained > 0)
+
+    def profile(index: Array) -> tuple[Array, Array, Array]:
+        """Profiles 0 and 1 are the two bases; the exchanges follow."""
+        new_orders, new_shares, applies = exchanged(
+            *(field[jnp.maximum(index - 2, 0)] for field in (change, first, second, which))
+        )
+        base = jnp.minimum(index, 1)
+        base_orders, base_shares = (jnp.stack(field)[base] for field in zip(*bases, strict=True))
+        return (
+            jnp.where(index < 2, base_orders, new_orders),
+            jnp.where(index < 2, base_shares, new_shares),
+            applies & (index >= 2),
+        )
+
+    profile_rule = as_profile_rule(rule)
+
+    def lottery_of(index: Array) -> tuple[Array, Array]:
+        new_orders, new_shares, applies = profile(index)
+        return profile_rule(new_orders, new_shares), applies
+
+    lotteries, applies = each(lottery_of, jnp.arange(2 + len(change)), numbers=(num + 2) * alternatives**2)
+    compared = jnp.concatenate([jnp.zeros(2, change.dtype), jnp.where(change == MIXED, 1, 0)])
+    differences = jnp.abs(lotteries - lotteries[compared])
+    gap, worst, alternative = _furthest(jnp.where(applies[:, None], differences, -jnp.inf))
+    base = compared[worst]
+    new_orders, new_shares, _ = profile(worst)
+    base_orders, base_shares, _ = profile(base)
+    kind = change[jnp.maximum(worst - 2, 0)]
+    return gap, PairwiseWitness(
+        kind, alternative, base_orders, base_shares, lotteries[base], new_orders, new_shares, lotteries[worst]
+    )
+
+
+def _exchanges(num: int, alternatives: int, table: int, mixed: bool) -> np.ndarray:
+    """(4, exchanges): the kind of change, its two ballots, and the places that stay or the entry of the table."""
+    first, second = np.triu_indices(num, k=1)
+    stays, entries = np.arange(1, alternatives), np.arange(table)
+    columns = [np.stack([np.full(table, MIXED), 0 * entries, 0 * entries, entries])] if mixed else []
+    for kind, choices in ((EXCHANGED, entries), (CROSSED, stays)):
+        columns.append(
+            np.stack(
+                [
+                    np.full(len(first) * len(choices), kind),
+                    np.repeat(first, len(choices)),
+                    np.repeat(second, len(choices)),
+                    np.tile(choices, len(first)),
+                ]
+            )
+        )
+    return np.concatenate(columns, axis=1).astype(np.int32)
+
+
+def _furthest(differences: Array) -> tuple[Array, Array, Array]:
+    """The largest entry, its row and its column."""
+    row, column = jnp.unravel_index(jnp.argmax(differences), differences.shape)
+    return differences[row, column], row, column

@@ -1,0 +1,157 @@
+"""Monotonicity: to lift an alternative in some ballots, nothing else changed, never lowers its probability."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxval import _checks
+from jaxval.axioms._profiles import compiled, door, each, finish
+from jaxval.axioms.rules import as_profile_rule, call, is_matrix_rule
+from jaxval.preferences import preference_matrix
+from jaxval.types import Orders, Rule, Weights
+
+__all__ = ["MonotonicityWitness", "monotonicity"]
+
+
+class MonotonicityWitness(NamedTuple):
+    """The lift that costs the lifted alternative most.
+
+    Attributes:
+        alternative: y, which is lifted.
+        row: the ballot in which it is lifted (with `moving="bloc"` the ballots equal to it move too).
+        place: its new place there, 0 for the top.
+        lottery: (alternatives,) before.
+        lifted_lottery: (alternatives,) after.
+        orders: (rankings, alternatives) the profile after; (2 rankings, alternatives) where only a share moves.
+        weights: its shares.
+    """
+
+    alternative: Int[Array, ""]
+    row: Int[Array, ""]
+    place: Int[Array, ""]
+    lottery: Float[Array, "alternatives"]
+    lifted_lottery: Float[Array, "alternatives"]
+    orders: Int[Array, "lifted_rankings alternatives"]
+    weights: Float[Array, "lifted_rankings"]
+
+
+def monotonicity(
+    rule: Rule, orders: Orders, weights: Weights | None = None, *, moving: str = "ballot", share: float | int = 1.0
+) -> tuple[Float[Array, ""], MonotonicityWitness]:
+    """How much probability an alternative loses when it is lifted, max Φ(σ)(y) - Φ(σ')(y) over all lifts σ → σ'.
+
+    A lift moves one alternative to one better place in one ballot, all others keeping their order; every alternative of
+    every ballot is lifted to every better place. For a rule of P a lift past the alternatives B changes P by the
+    ballot's weight times (e_y 1_Bᵀ - 1_B e_yᵀ), so that P is not counted anew.
+
+    Source: Kim et al., Definition D.1.
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery.
+        orders: (rankings, alternatives) rankings, best first. A row is one ballot; rows of weight 0 do not move.
+        weights: (rankings,) shares that sum to one; equal shares where None.
+        moving: "ballot": one row alone; "bloc": all rows with the same ranking together.
+        share: which share of each moving row moves, in (0, 1].
+
+    Returns:
+        (gap, `MonotonicityWitness`); the axiom is violated where gap > 0. -inf where nothing can be lifted (one
+        alternative).
+
+    Raises:
+        ValueError: where the profile is none, an option is unknown, or the rule returns NaN or another shape.
+
+    Example:
+        >>> from jaxval import social_choice
+        >>> gap, _ = monotonicity(social_choice.proportional, [[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+        >>> bool(gap <= 0)
+        True
+        >>> fewest_first_choices = lambda orders, weights: jnp.eye(2)[orders[0, -1]]
+        >>> gap, witness = monotonicity(fewest_first_choices, [[0, 1]])
+        >>> float(gap), int(witness.alternative), witness.orders.tolist()
+        (1.0, 1, [[1, 0]])
+    """
+    orders, weights = door(orders, weights)
+    _checks.check_choice("moving", moving, ("ballot", "bloc"))
+    if not 0 < share <= 1:
+        raise ValueError(f"share: expected a number in (0, 1]; got {share!r}")
+    gap, witness = compiled(_monotonicity, rule, moving=moving, share=share)(orders, weights)
+    return finish(gap), witness
+
+
+def _monotonicity(
+    rule: Rule, orders: Array, weights: Array, *, moving: str, share: float | int
+) -> tuple[Array, MonotonicityWitness]:
+    num, alternatives = orders.shape
+    table = lift_table(alternatives)
+    # Candidate 0 lifts nothing: the unchanged profile goes through the rule in the same batch.
+    row = np.concatenate([[0], np.repeat(np.arange(num), len(table.old) - 1)])
+    lift = np.concatenate([[0], np.tile(np.arange(1, len(table.old)), num)])
+    old, new, tables = map(jnp.asarray, table)
+
+    def members(row: Array) -> Array:
+        return jnp.all(orders == orders[row], axis=1) if moving == "bloc" else jnp.arange(num) == row
+
+    def lifted_profile(row: Array, lift: Array) -> tuple[Array, Array]:
+        lifted = jnp.where(members(row)[:, None], orders[:, tables[lift]], orders)
+        if share == 1:
+            return lifted, weights
+        moved = jnp.where(members(row), share * weights, 0)
+        return jnp.concatenate([orders, lifted]), jnp.concatenate([weights - moved, moved])
+
+    if is_matrix_rule(rule):
+        matrix = preference_matrix(orders, weights)
+        place = jnp.argsort(orders, axis=1)
+
+        def lottery_after(row: Array, lift: Array) -> Array:
+            moved = share * (jnp.sum(jnp.where(members(row), weights, 0)) if moving == "bloc" else weights[row])
+            risen = jnp.where(place[row] == old[lift], moved, 0)
+            passed = (place[row] >= new[lift]) & (place[row] < old[lift])
+            gained = risen[:, None] * passed[None, :]
+            return call(rule, matrix + gained - gained.T, alternatives=alternatives)
+
+        numbers = alternatives**2
+    else:
+
+        def lottery_after(row: Array, lift: Array) -> Array:
+            return as_profile_rule(rule)(*lifted_profile(row, lift))
+
+        numbers = num * alternatives**2
+
+    lotteries = each(lottery_after, row, lift, numbers=numbers)
+    alternative = orders[row, old[lift]]
+    losses = lotteries[0, alternative] - lotteries[jnp.arange(len(row)), alternative]
+    losses = jnp.where((old > new)[lift] & (weights[row] > 0), losses, -jnp.inf)
+    worst = jnp.argmax(losses)
+    witness = MonotonicityWitness(
+        alternative[worst],
+        jnp.asarray(row)[worst],
+        new[lift][worst],
+        lotteries[0],
+        lotteries[worst],
+        *lifted_profile(jnp.asarray(row)[worst], jnp.asarray(lift)[worst]),
+    )
+    return losses[worst], witness
+
+
+class LiftTable(NamedTuple):
+    """Every lift, small ones first; entry 0 lifts nothing. `orders[:, tables[lift]]` is every row lifted."""
+
+    old: np.ndarray
+    new: np.ndarray
+    tables: np.ndarray
+
+
+@lru_cache(maxsize=32)
+def lift_table(alternatives: int) -> LiftTable:
+    """The lifts from each place to each better place, M (M - 1) / 2 and the empty one."""
+    pairs = [(0, 0)] + [(old, old - by) for by in range(1, alternatives) for old in range(by, alternatives)]
+    tables = []
+    for old, new in pairs:
+        places = list(range(alternatives))
+        places.insert(new, places.pop(old))
+        tables.append(places)
+    old_places, new_places = np.array(pairs, dtype=np.int32).T
+    return LiftTable(old_places, new_places, np.array(tables, dtype=np.int32))

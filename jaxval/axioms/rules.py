@@ -1,0 +1,105 @@
+"""What an axiom takes as a rule: a function of P, or of the profile."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxval import _checks
+from jaxval.preferences import preference_matrix
+from jaxval.types import Orders, Rule, Weights
+
+__all__ = ["as_profile_rule", "is_matrix_rule"]
+
+NOT_JAX = (
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerBoolConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+
+
+def is_matrix_rule(rule: Callable[..., Any], *, name: str = "rule") -> bool:
+    """Whether a rule is one of P (one positional parameter) rather than of the profile (two).
+
+    Args:
+        rule: a callable; parameters that are keyword-only do not count, nor those that `functools.partial` has set.
+        name: how an error calls it.
+
+    Returns:
+        True for `rule(matrix)`, False for `rule(orders, weights)`.
+
+    Raises:
+        ValueError: where the parameters tell neither.
+
+    Example:
+        >>> is_matrix_rule(lambda matrix: matrix[0]), is_matrix_rule(lambda orders, weights=None: weights)
+        (True, False)
+    """
+    try:
+        parameters = list(inspect.signature(rule).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected a function of a matrix, or of orders and weights; got {type(rule).__name__}, whose "
+            f"parameters are not known; wrap it, such as {name}=lambda matrix: ..."
+        ) from error
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) == 1:
+        return True
+    # A second parameter with a value of its own, such as `beta=0.0`, is an option and no profile's weights.
+    if len(positional) == 2 and (positional[1].default in (inspect.Parameter.empty, None)):
+        return False
+    raise ValueError(
+        f"{name}: expected one positional parameter (a matrix) or two (orders, weights); got "
+        f"({', '.join(str(p) for p in parameters)}); fix options first, such as functools.partial(rule, beta=1.0)"
+    )
+
+
+def as_profile_rule(rule: Rule) -> Callable[[Orders, Weights | None], Array]:
+    """The rule as a function of the profile: Φ(σ) = F(P^σ) for a rule F of P, Φ itself otherwise.
+
+    Source: Kim et al., section 2.1 ("implements").
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery (alternatives,).
+
+    Returns:
+        A function of (orders, weights) to a lottery; it refuses what is no (alternatives,) array.
+
+    Raises:
+        ValueError: where the rule takes neither; and, when called, where it returns another shape or is no function of
+            JAX arrays.
+
+    Example:
+        >>> from jaxval import social_choice
+        >>> rule = as_profile_rule(social_choice.proportional)
+        >>> rule([[0, 1], [1, 0]], [0.75, 0.25]).tolist()
+        [0.75, 0.25]
+    """
+    matrix_rule = is_matrix_rule(rule)
+
+    def profile_rule(orders: Orders, weights: Weights | None = None) -> Array:
+        orders = _checks.check_orders(orders)
+        weights = _checks.check_weights(weights, orders.shape[0])
+        arguments = (preference_matrix(orders, weights),) if matrix_rule else (orders, weights)
+        return call(rule, *arguments, alternatives=orders.shape[1])
+
+    return profile_rule
+
+
+def call(rule: Rule, *arguments: Array, alternatives: int) -> Array:
+    """The rule's lottery, its shape checked, and an error of ours where the rule is no function of JAX arrays."""
+    try:
+        lottery = jnp.asarray(rule(*arguments), dtype=float)
+    except NOT_JAX as error:
+        raise ValueError(
+            "rule: expected a function of JAX arrays that works under jit and vmap; got one that needs values; write "
+            "it with jax.numpy, or wrap it in jax.pure_callback(..., vmap_method='sequential')"
+        ) from error
+    if lottery.shape != (alternatives,):
+        raise ValueError(f"rule: expected a lottery of shape ({alternatives},); got shape {lottery.shape}")
+    return lottery

@@ -1,0 +1,305 @@
+"""The search for a profile on which a rule violates an axiom: all small profiles, then random ones, then shrinking."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jaxval import _checks
+from jaxval.axioms._profiles import rankings
+from jaxval.axioms._shrink import shrink
+from jaxval.axioms.counterexample import Counterexample, format_profile
+from jaxval.preferences import sample_impartial_culture, sample_mallows
+from jaxval.types import Rule
+
+__all__ = ["SearchedSize", "count_profiles", "find_counterexample", "search_plan"]
+
+
+class SearchedSize(NamedTuple):
+    """One size of profile in a search.
+
+    Attributes:
+        alternatives: M.
+        voters: of equal weight.
+        profiles: how many are looked at.
+        exhaustive: whether these are all.
+    """
+
+    alternatives: int
+    voters: int
+    profiles: int
+    exhaustive: bool
+
+
+def count_profiles(alternatives: int, voters: int, *, neutral: bool = False) -> int:
+    """How many profiles of equal voters there are, (M! + n - 1 choose n).
+
+    Args:
+        alternatives: M.
+        voters: n; profiles are multisets of n rankings.
+        neutral: only those in which some voter has the ranking 0, 1, ..., M - 1.
+
+    Returns:
+        A whole number.
+
+    Example:
+        >>> count_profiles(3, 5), count_profiles(4, 5), count_profiles(4, 5, neutral=True)
+        (252, 98280, 17550)
+    """
+    free = voters - neutral
+    return math.comb(math.factorial(alternatives) + free - 1, free)
+
+
+def search_plan(
+    *, alternatives: int | Sequence[int], voters: int | Sequence[int], profiles: int = 20_000, neutral: bool = False
+) -> list[SearchedSize]:
+    """What `find_counterexample` looks at, size by size, fewest profiles first.
+
+    Args:
+        alternatives: the largest M, from 2 up; or the numbers themselves.
+        voters: the largest number of voters, from 1 up; or the numbers themselves.
+        profiles: how many profiles of each size at most; all where there are no more.
+        neutral: as `find_counterexample`.
+
+    Returns:
+        A list of `SearchedSize`.
+
+    Raises:
+        ValueError: where a size is below 1.
+
+    Example:
+        >>> for size in search_plan(alternatives=[3], voters=[2, 9], profiles=1000):
+        ...     print(*size)
+        3 2 21 True
+        3 9 1000 False
+    """
+    limit = _checks.check_size("profiles", profiles)
+    plan = []
+    for m in _sizes("alternatives", alternatives, 2):
+        for n in _sizes("voters", voters, 1):
+            count = count_profiles(m, n, neutral=neutral)
+            plan.append(SearchedSize(m, n, min(count, limit), count <= limit))
+    return sorted(plan, key=lambda size: (count_profiles(size.alternatives, size.voters), size))
+
+
+def find_counterexample(
+    rule: Rule,
+    axiom: Callable[..., tuple[Array, Any]],
+    *,
+    alternatives: int | Sequence[int],
+    voters: int | Sequence[int],
+    key: Key[Array, ""] | None = None,
+    profiles: int = 20_000,
+    tolerance: float | None = None,
+    neutral: bool = False,
+    batch_size: int = 1024,
+    progress: bool = False,
+    **options: Any,
+) -> Counterexample | None:
+    """A minimal profile on which the rule violates the axiom, or None.
+
+    Profiles of n voters of equal weight, small sizes first (`search_plan` lists them). A size with at most `profiles`
+    profiles is searched in full, as multisets of rankings; of a larger one that many are drawn: a quarter each from the
+    impartial culture, from Mallows models, near ties (ballots beside their reverses) and near cycles (rotations of one
+    ranking). None says that nothing was found among these, and is a proof only for sizes searched in full with an axiom
+    that is exact on each profile.
+
+    What is found is shrunk: no voter and no alternative can be dropped, and no ballot be made equal to another's or
+    brought closer to the order of the names, without the violation going away.
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery, that works under `vmap`.
+        axiom: `axiom(rule, orders, weights, **options) -> (gap, witness)`.
+        alternatives: the largest M, from 2 up; or a sequence of numbers.
+        voters: the largest number of voters, from 1 up; or a sequence of numbers.
+        key: for the random profiles; `jax.random.key(0)` where None.
+        profiles: how many profiles of each size at most.
+        tolerance: the axiom is violated where gap > tolerance; 1e-9 in float64 and 1e-5 in float32 where None.
+        neutral: take the first voter's ranking to be 0, 1, ..., M - 1 in the full searches, M! times fewer profiles;
+            right for rules and axioms that do not look at names.
+        batch_size: how many profiles are looked at together; less memory, and more time, with less.
+        progress: a bar with the time left, on standard error.
+        **options: keywords of the axiom.
+
+    Returns:
+        A `Counterexample`, which prints as a table of ballots, or None.
+
+    Raises:
+        ValueError: where a size is below 1, or the rule returns NaN or another shape.
+
+    Example:
+        >>> from jaxval import axioms, social_choice
+        >>> found = find_counterexample(social_choice.maximal_borda, axioms.condorcet, alternatives=3, voters=5)
+        >>> print(found)
+        condorcet violated by 0.5 with 3 alternatives and 3 voters:
+          2 x a > b > c
+          1 x b > c > a
+        winner: a
+        lottery: [0.5 0.5 0. ]
+    """
+    key = jax.random.key(0) if key is None else key
+    plan = search_plan(alternatives=alternatives, voters=voters, profiles=profiles, neutral=neutral)
+    batch_size = _checks.check_size("batch_size", batch_size)
+    examine = Examiner(rule, axiom, options, tolerance, batch_size, [size.voters for size in plan])
+    with _bar(progress, sum(size.profiles for size in plan), f"{_name(axiom)} of {_name(rule)}") as advance:
+        for number, size in enumerate(plan):
+            if size.exhaustive:
+                chunks = _all_profiles(size, neutral, batch_size)
+            else:
+                chunks = _random_profiles(jax.random.fold_in(key, number), size, batch_size)
+            for orders in chunks:
+                found = _look(examine, orders)
+                if found is not None:
+                    return found
+                advance(len(orders))
+    return None
+
+
+class Examiner:
+    """The gaps of many profiles of equal voters at once, in few compiled shapes: rows of weight 0 and profiles pad."""
+
+    def __init__(
+        self,
+        rule: Rule,
+        axiom: Callable[..., tuple[Array, Any]],
+        options: dict[str, Any],
+        tolerance: float | None,
+        batch_size: int,
+        voters: Sequence[int],
+    ):
+        self.axiom = partial(axiom, rule, **options)
+        self.name = _name(axiom)
+        self.batch_size = batch_size
+        self.tolerance = _checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance
+        most = max(voters)
+        self.rows = sorted({min(most, 8 * 4**step) for step in range(16)})
+        self._gaps = jax.jit(jax.vmap(lambda orders, weights: self.axiom(orders, weights)[0]))
+
+    def pad(self, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(profiles, rows, alternatives) and weights, with rows that nobody holds."""
+        num, voters, alternatives = orders.shape
+        rows = next(rows for rows in self.rows if rows >= voters)
+        nobody = np.broadcast_to(np.arange(alternatives, dtype=np.int32), (num, rows - voters, alternatives))
+        weights = np.concatenate([np.full(voters, 1 / voters), np.zeros(rows - voters)])
+        return np.concatenate([orders.astype(np.int32), nobody], axis=1), np.broadcast_to(weights, (num, rows))
+
+    def gaps(self, orders: np.ndarray) -> np.ndarray:
+        """(profiles,) gaps of (profiles, voters, alternatives); NaN is refused."""
+        padded, weights = self.pad(orders)
+        found = []
+        for start in range(0, len(padded), self.batch_size):
+            chunk, shares = padded[start : start + self.batch_size], weights[start : start + self.batch_size]
+            short = self.batch_size - len(chunk)
+            full = np.concatenate([chunk, np.repeat(chunk[:1], short, axis=0)])
+            full_shares = np.concatenate([shares, np.repeat(shares[:1], short, axis=0)]).astype(jnp.result_type(float))
+            found.append(np.asarray(self._gaps(full, full_shares))[: len(chunk)])
+        gaps = np.concatenate(found)
+        if np.isnan(gaps).any():
+            profile = format_profile(orders[int(np.isnan(gaps).argmax())], indent="  ")
+            raise ValueError(f"rule: expected a finite lottery; got NaN, so {self.name} says nothing of\n{profile}")
+        return gaps
+
+    def violated(self, orders: np.ndarray) -> np.ndarray:
+        """Which profiles violate the axiom."""
+        return self.gaps(orders) > self.tolerance
+
+    def replay(self, orders: np.ndarray, weights: np.ndarray) -> Counterexample | None:
+        """The axiom called on one profile as a user calls it; None where it is not violated."""
+        gap, witness = self.axiom(orders, weights)
+        if not float(gap) > self.tolerance:
+            return None
+        return Counterexample(self.name, orders, weights, float(gap), jax.tree.map(np.asarray, witness))
+
+
+def _look(examine: Examiner, orders: np.ndarray) -> Counterexample | None:
+    """The worst profile of a chunk, shrunk, if it violates the axiom."""
+    gaps = examine.gaps(orders)
+    worst = int(gaps.argmax())
+    if not gaps[worst] > examine.tolerance:
+        return None
+    for candidate in (shrink(examine.violated, orders[worst]), orders[worst]):
+        found = examine.replay(candidate, np.full(len(candidate), 1 / len(candidate)))
+        if found is not None:
+            return found
+    # The violation needs the rows that nobody holds: then they belong to the counterexample.
+    padded, weights = examine.pad(orders[worst][None])
+    return examine.replay(padded[0], weights[0])
+
+
+def _all_profiles(size: SearchedSize, neutral: bool, batch_size: int) -> Iterator[np.ndarray]:
+    every = rankings(size.alternatives)
+    multisets = itertools.combinations_with_replacement(range(len(every)), size.voters - neutral)
+    while chunk := list(itertools.islice(multisets, batch_size)):
+        indices = np.array(chunk, dtype=np.int32).reshape(len(chunk), -1)
+        if neutral:
+            indices = np.concatenate([np.zeros_like(indices, shape=(len(chunk), 1)), indices], axis=1)
+        yield every[indices]
+
+
+def _random_profiles(key: Array, size: SearchedSize, batch_size: int) -> Iterator[np.ndarray]:
+    for number, start in enumerate(range(0, size.profiles, batch_size)):
+        drawn = _draw(jax.random.fold_in(key, number), size.alternatives, size.voters, batch_size)
+        yield np.asarray(drawn)[: size.profiles - start]
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _draw(key: Array, alternatives: int, voters: int, num: int) -> Array:
+    """(num, voters, alternatives) profiles, of the four kinds in turn."""
+    uniform_key, spread_key, mallows_key, rotation_key, swap_key, place_key = jax.random.split(key, 6)
+    uniform = sample_impartial_culture(uniform_key, alternatives=alternatives, num=num * voters)
+    uniform = uniform.reshape(num, voters, alternatives)
+    center = uniform[:, 0]
+    dispersion = jax.random.uniform(spread_key, (num,))
+    mallows = jax.vmap(lambda key, center, dispersion: sample_mallows(key, center, dispersion=dispersion, num=voters))(
+        jax.random.split(mallows_key, num), center, dispersion
+    )
+    voter = jnp.arange(voters)
+    ties = jnp.where((voter % 2 == 1)[:, None], uniform[:, voter - voter % 2, ::-1], uniform)
+    rotation = jax.random.randint(rotation_key, (num, voters), 0, min(alternatives, 4))
+    places = (jnp.arange(alternatives) + rotation[..., None]) % alternatives
+    cycles = jnp.take_along_axis(jnp.broadcast_to(center[:, None], uniform.shape), places, axis=2)
+
+    def disturb(orders: Array) -> Array:
+        """Exchange two neighbours in about one ballot of three."""
+        upper = jax.random.randint(place_key, (num, voters, 1), 0, max(alternatives - 1, 1))
+        swapped = jax.random.bernoulli(swap_key, 1 / 3, (num, voters, 1))
+        places = jnp.arange(alternatives)
+        exchanged = jnp.where(places == upper, upper + 1, jnp.where(places == upper + 1, upper, places))
+        return jnp.take_along_axis(orders, jnp.where(swapped, exchanged % alternatives, places), axis=2)
+
+    kinds = jnp.stack([uniform, mallows, disturb(ties), disturb(cycles)])
+    return kinds[jnp.arange(num) % 4, jnp.arange(num)]
+
+
+def _sizes(name: str, sizes: int | Sequence[int], smallest: int) -> list[int]:
+    if isinstance(sizes, int | np.integer):
+        largest = _checks.check_size(name, sizes)
+        return list(range(min(smallest, largest), largest + 1))
+    return [_checks.check_size(name, size) for size in sizes]
+
+
+@contextmanager
+def _bar(shown: bool, total: int, title: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, or nothing."""
+    if not shown:
+        yield lambda count: None
+        return
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.update(task, advance=count)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
