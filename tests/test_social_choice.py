@@ -22,6 +22,8 @@ RULES_OF_P = {
     "c1_maximal_lottery": social_choice.c1_maximal_lottery,
     "proportional_borda": social_choice.proportional_borda,
 }
+COMPILED = {name: jax.jit(jax.vmap(rule)) for name, rule in RULES_OF_P.items()}  # each shape compiles once
+SOLVE = jax.jit(jax.vmap(social_choice.maximal_lottery_solve))
 TEXTBOOK = {"maximal_lottery", "share_bounds", "proportional", "minimax"}
 
 
@@ -32,17 +34,11 @@ def random_matrices(rng, kind, batch, alternatives):
         place = rng.permuted(np.tile(np.arange(alternatives), (batch, 5, 1)), axis=2)
         upper = (place[:, :, :, None] < place[:, :, None, :]).mean(1)
     elif kind == "cycle":
-        upper = np.where(
-            (np.arange(alternatives)[None] - np.arange(alternatives)[:, None]) % alternatives % 2, 0.7, 0.3
-        )
-        upper = np.broadcast_to(upper, shape)
+        ahead = (np.arange(alternatives)[None] - np.arange(alternatives)[:, None]) % alternatives
+        upper = np.broadcast_to(np.where(ahead % 2, 0.7, 0.3), shape)
     else:
-        upper = {
-            "general": rng.random(shape),
-            "ties": rng.integers(0, 3, shape) / 2,
-            "majorities": rng.integers(0, 2, shape),
-        }
-        upper = upper[kind]
+        levels = {"general": 2**30, "ties": 2, "majorities": 1}[kind]
+        upper = rng.integers(0, levels, shape, endpoint=True) / levels
     upper = np.triu(upper, 1)
     return upper + np.tril(1 - upper.transpose(0, 2, 1), -1) + np.eye(alternatives) / 2
 
@@ -104,9 +100,9 @@ def test_a_profile_worked_by_hand(close):
 def test_degenerate_conventions(close):
     one = jnp.array([[0.5]])
     nothing = jnp.array([[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]])  # u is zero throughout
-    for name, rule in RULES_OF_P.items():
+    for rule in RULES_OF_P.values():
         close(rule(one), [1.0])
-        close(rule(nothing), np.full(3, 1 / 3)), name
+        close(rule(nothing), np.full(3, 1 / 3))
     close(social_choice.share_bounds(one), [1.0])
     close(social_choice.proportional(nothing, beta=jnp.inf), np.full(3, 1 / 3))
     assert np.isnan(social_choice.certificate(nothing))
@@ -123,10 +119,10 @@ def test_beta_from_zero_to_infinity(rng, close):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("alternatives", [2, 3, 7, 20, 30])
+@pytest.mark.parametrize("alternatives", [2, 7, 30])
 def test_maximal_lotteries_are_equilibria(kind, alternatives, x64):
     matrices = random_matrices(np.random.default_rng(alternatives), kind, 40, alternatives)
-    lotteries, diagnostics = jax.jit(jax.vmap(social_choice.maximal_lottery_solve))(jnp.asarray(matrices))
+    lotteries, diagnostics = SOLVE(jnp.asarray(matrices))
     assert bool(diagnostics.converged.all())
     assert float(diagnostics.exploitability.max()) <= (1e-9 if x64 else 1e-5)
     lotteries = np.asarray(lotteries, dtype=float)
@@ -138,10 +134,10 @@ def test_maximal_lotteries_are_equilibria(kind, alternatives, x64):
 
 @pytest.mark.parametrize("kind", ["general", "ties", "voters"])
 def test_maximal_lotteries_are_the_linear_programs_where_unique(kind, x64):
-    matrices = random_matrices(np.random.default_rng(1), kind, 40, 7)[:12]
-    lotteries = jax.jit(jax.vmap(social_choice.maximal_lottery))(jnp.asarray(matrices))
+    matrices = random_matrices(np.random.default_rng(1), kind, 40, 7)
+    lotteries, _ = SOLVE(jnp.asarray(matrices))
     unique = 0
-    for matrix, lottery in zip(matrices, lotteries, strict=True):
+    for matrix, lottery in zip(matrices[:12], lotteries[:12], strict=True):
         expected, only = lottery_by_linear_program(matrix)
         unique += only
         if only:
@@ -154,8 +150,7 @@ def test_renaming_alternatives_renames_the_lottery(kind, x64):
     rng = np.random.default_rng(2)
     matrices = random_matrices(rng, kind, 40, 7)
     renaming = rng.permutation(7)
-    rules = {name: jax.jit(jax.vmap(rule)) for name, rule in RULES_OF_P.items()}
-    for name, rule in rules.items():
+    for name, rule in COMPILED.items():
         before, after = rule(jnp.asarray(matrices)), rule(jnp.asarray(matrices[:, renaming][:, :, renaming]))
         assert np.abs(before[:, renaming] - after).max() < (1e-9 if x64 else 1e-4), name
 

@@ -4,6 +4,20 @@ P goes in as an (alternatives, alternatives) array, a lottery (alternatives,) co
 """
 
 from jaxval.social_choice.bootstrap import Intervals, bootstrap_intervals
+from jaxval.social_choice.feasible import (
+    BoxDistance,
+    FeasibleDiagnostics,
+    FeasibleShares,
+    GroupMatrices,
+    SupportPoint,
+    box_distance,
+    extended_membership,
+    extended_shares,
+    feasible_membership,
+    feasible_shares,
+    feasible_shares_solve,
+    support_function,
+)
 from jaxval.social_choice.lotteries import (
     LotteryDiagnostics,
     c1_maximal_lottery,
@@ -23,12 +37,23 @@ from jaxval.social_choice.rules import (
 )
 
 __all__ = [
+    "BoxDistance",
+    "FeasibleDiagnostics",
+    "FeasibleShares",
+    "GroupMatrices",
     "Intervals",
     "LotteryDiagnostics",
+    "SupportPoint",
     "bootstrap_intervals",
+    "box_distance",
     "c1_maximal_lottery",
     "certificate",
     "exploitability",
+    "extended_membership",
+    "extended_shares",
+    "feasible_membership",
+    "feasible_shares",
+    "feasible_shares_solve",
     "maximal_borda",
     "maximal_lottery",
     "maximal_lottery_solve",
@@ -37,5 +62,6 @@ __all__ = [
     "proportional_borda",
     "random_dictatorship",
     "share_bounds",
+    "support_function",
     "win_rate",
 ]
