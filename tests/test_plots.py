@@ -1,0 +1,161 @@
+"""Figures: what is drawn is what was given, nothing overlaps or is cut, and mistakes are named."""
+
+import sys
+from itertools import chain, pairwise
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from jaxval.plots import plot_lotteries, plot_tradeoff
+
+LONG = (
+    "openai/gpt-4-1106-preview-with-a-long-name",
+    "Star Wars: Episode V - The Empire Strikes Back (1980)",
+    "a $x^2 name",
+)
+
+
+def election(alternatives):
+    names = [f"{LONG[i % 3]} {i}" for i in range(alternatives)]
+    shares = np.random.default_rng(alternatives).dirichlet(np.ones(alternatives))
+    first = np.eye(alternatives)[0]
+    rules = {"proportional": shares, "borda": first, "lottery": first, "minimax": first, "proportional-borda": shares}
+    return names, shares, {**rules, "c1-lottery": first, "dictatorship": shares}
+
+
+def texts(figure):
+    """The boxes of the names in the rows, of the numbers of each column, and of everything else that is written."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    rows = [label.get_window_extent(renderer) for label in figure.axes[0].get_yticklabels()]
+    numbers = [[text.get_window_extent(renderer) for text in axes.texts] for axes in figure.axes]
+    heads = [axes.title.get_window_extent(renderer) for axes in figure.axes]
+    return rows, numbers, heads
+
+
+@pytest.mark.parametrize("alternatives", [4, 20, 59])
+def test_nothing_overlaps_or_is_cut(alternatives):
+    names, shares, lotteries = election(alternatives)
+    figure = plot_lotteries(
+        names, lotteries, bounds=shares, intervals={"u": (shares / 2, shares * 1.1)}, title="T" * 300
+    )
+    rows, numbers, heads = texts(figure)
+    assert 3.3 <= figure.get_figwidth() <= 7
+    assert figure.get_figheight() <= 11
+    width, height = figure.bbox.width, figure.bbox.height
+    for box in chain(rows, heads, *numbers):
+        assert 0 <= box.x0 <= box.x1 <= width
+        assert 0 <= box.y0 <= box.y1 <= height
+    assert all(low.y1 <= high.y0 for low, high in pairwise(sorted(rows, key=lambda box: box.y0)))
+    assert all(left.x1 <= right.x0 for left, right in pairwise(heads))
+    for axes, column in zip(figure.axes, numbers, strict=True):
+        assert all(box.x1 <= axes.bbox.x1 for box in column)
+
+
+def test_bars_and_numbers_are_the_probabilities_sorted_by_the_first_column():
+    lotteries = {"first": [0.2, 0.0, 0.7996, 0.0004], "second": [0.0, 1.0, 0.0, 0.0]}
+    figure = plot_lotteries(["a", "b", "c", "d"], lotteries)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["c", "a", "d", "b"]
+    assert [bar.get_width() for bar in figure.axes[0].patches if bar.get_height() < 0.9] == [0.7996, 0.2, 0.0004, 0.0]
+    assert [text.get_text() for text in figure.axes[0].texts] == [".800", ".200", "<.001"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["1"]
+
+
+def test_intervals_reach_from_low_to_high():
+    figure = plot_lotteries(["a", "b"], {"F": [0.3, 0.7]}, intervals={"F": ([0.1, 0.6], [0.4, 0.9])})
+    segments = np.sort([segment[:, 0] for segment in figure.axes[0].collections[-1].get_segments()], axis=0)
+    np.testing.assert_allclose(segments, [[0.1, 0.4], [0.6, 0.9]])
+
+
+def test_long_names_keep_their_ends_and_formulas_stay_text():
+    names, shares, _ = election(3)
+    figure = plot_lotteries(names, {"F": shares})
+    shown = {label.get_text() for label in figure.axes[0].get_yticklabels()}
+    assert all(len(name) <= 36 for name in shown)
+    assert {"a $x^2 name 2"} < shown
+    assert any(name.startswith("Star Wars") and name.endswith("(1980) 1") for name in shown)
+
+
+def test_written_as_png_without_pyplot(tmp_path):
+    figure = plot_lotteries(["tea", "coffee"], {"F": [0.4, 0.6]})
+    figure.savefig(tmp_path / "figure.png", dpi=100)
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def results():
+    rise, fall, gains = np.array([0.5, 0.6, 0.8]), np.array([0.4, 0.3, 0.0]), np.array([0.001, 0.01, 0.0])
+    spread = [0.01, 0.02, 0.0]
+
+    def baseline(rate, gain):
+        return {
+            "win_rate": {"mean": rate, "std": None},
+            "ppa_level": {"mean": 0.0, "std": None},
+            "gain": {"common": {"mean": gain, "std": None}, "bury": {"mean": 0.0, "std": None}},
+        }
+
+    proportional = {
+        "win_rate": {"mean": rise.tolist(), "std": spread},
+        "ppa_level": {"mean": fall.tolist(), "std": spread},
+        "gain": {"common": {"mean": gains.tolist(), "std": spread}, "bury": {"mean": [0.0] * 3, "std": [None] * 3}},
+    }
+    run = {
+        "betas": [0.0, 1.0, 100.0],
+        "proportional": proportional,
+        "RLHF": baseline(0.8, 0.06),
+        "NLHF": baseline(0.7, 0.0),
+    }
+    return json.loads(json.dumps(run))
+
+
+def test_tradeoff_draws_the_measures(results, tmp_path):
+    figure = plot_tradeoff(results, title="movies")
+    rates, gains, levels = figure.axes
+    np.testing.assert_array_equal(rates.lines[0].get_xdata(), results["betas"])
+    np.testing.assert_array_equal(rates.lines[0].get_ydata(), [0.5, 0.6, 0.8])
+    assert [line.get_ydata()[0] for line in rates.lines[1:]] == [0.8, 0.7]
+    np.testing.assert_array_equal(levels.lines[0].get_ydata(), [0.4, 0.3, 0.0])
+    np.testing.assert_allclose(gains.lines[0].get_ydata(), [0.001, 0.01, 0.001])  # zero lies on the lowest line
+    assert gains.get_yscale() == "log"
+    assert gains.get_yticklabels()[0].get_text() == r"$\leq 10^{-3}$"
+    labels = [text.get_text() for text in gains.get_legend().get_texts()]
+    assert {"RLHF", "NLHF", "common", "bury"} < set(labels)
+    figure.savefig(tmp_path / "figure.png")
+    rows, _, _ = texts(figure)
+    assert all(box.x0 >= 0 for box in rows)
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["a", "b"], {"F": [1.0]}), r"expected 2 finite numbers for 'F'; got shape \(1,\)"),
+        ((["a", "b"], {"F": [np.nan, 1.0]}), "expected 2 finite numbers for 'F'"),
+        (([], {"F": []}), "at least one rule and one name"),
+        ((["a"], {}), "at least one rule and one name"),
+    ],
+)
+def test_mistakes_in_lotteries_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        plot_lotteries(*arguments)
+
+
+@pytest.mark.mistakes
+def test_an_interval_of_no_column_is_named():
+    with pytest.raises(ValueError, match="intervals: expected names among F; got G"):
+        plot_lotteries(["a"], {"F": [1.0]}, intervals={"G": ([0.0], [1.0])})
+
+
+@pytest.mark.mistakes
+def test_a_missing_measure_is_named(results):
+    del results["NLHF"]["ppa_level"]
+    with pytest.raises(ValueError, match="none named 'ppa_level'"):
+        plot_tradeoff(results)
+
+
+@pytest.mark.mistakes
+def test_without_matplotlib_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'jaxval\[plots\]'"):
+        plot_lotteries(["a"], {"F": [1.0]})
