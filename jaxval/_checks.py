@@ -84,7 +84,8 @@ def check_orders(orders: Any, *, name: str = "orders") -> Array:
     if concrete(array):
         values = np.asarray(array)
         alternatives = values.shape[1]
-        wrong = ~np.asarray(_permutations(array))
+        with jax.ensure_compile_time_eval():  # known values stay known where somebody else's trace is around
+            wrong = ~np.asarray(_permutations(array))
         if wrong.any():
             row = int(wrong.argmax())
             raise ValueError(
@@ -97,7 +98,7 @@ def check_orders(orders: Any, *, name: str = "orders") -> Array:
 @jax.jit
 def _permutations(orders: Array) -> Array:
     """Whether each row holds every alternative, and so each of them once."""
-    alternatives = jnp.arange(orders.shape[1])
+    alternatives = jnp.arange(orders.shape[1])[None, None, :]
     return jnp.all(jnp.any(orders[:, :, None] == alternatives, axis=1), axis=1)
 
 
@@ -120,7 +121,7 @@ def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Arra
     return array
 
 
-def check_number(name: str, value: Any, *, low: float, high: float, expected: str) -> Array:
+def check_number(name: str, value: Any, *, low: float | int, high: float | int, expected: str) -> Array:
     """A scalar in [low, high]; NaN is refused."""
     array = jnp.asarray(_array(name, value, expected), dtype=float)
     if array.ndim != 0:
