@@ -1,0 +1,106 @@
+"""MovieLens 1M from its publisher: all of it with the right checksum, or nothing."""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import DownloadColumn, Progress
+
+from jaxval.data._text import FilePath
+
+__all__ = ["MOVIELENS_MD5", "MOVIELENS_URL", "download_movielens"]
+
+MOVIELENS_URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
+MOVIELENS_MD5 = "c4d9eecfca2ab87c1945afe126590906"
+NAME = "ml-1m"
+SECONDS = 60  # without a byte before the connection counts as lost
+_BLOCK = 2**16
+
+
+def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str = MOVIELENS_MD5) -> Path:
+    """Get MovieLens 1M into `folder/ml-1m`, with progress on standard error.
+
+    The archive goes to a temporary folder inside `folder`, is held against its checksum, unpacked there and moved into
+    place in one step. A wrong checksum, a lost connection or an interruption leaves nothing behind.
+
+    The data are for research, with acknowledgement, and may not be passed on: see the README in the archive.
+
+    Args:
+        folder: where sets of data are kept, such as `../shared/data`; made if missing.
+        url: the archive's address, https or http.
+        md5: the archive's published MD5 checksum, in hexadecimal.
+
+    Returns:
+        The path of `folder/ml-1m`, for `read_movielens`.
+
+    Raises:
+        ValueError: where `folder/ml-1m` exists, the address is of another kind, or what came is not the archive.
+        ConnectionError: where the address does not answer, or the connection is lost.
+
+    Example:
+        >>> download_movielens("data", url="file:///etc/hosts")
+        Traceback (most recent call last):
+        ValueError: url: expected an address that starts with https:// or http://; got 'file:///etc/hosts'
+    """
+    target = Path(folder, NAME)
+    if not url.startswith(("https://", "http://")):
+        raise ValueError(f"url: expected an address that starts with https:// or http://; got {url!r}")
+    if target.exists():
+        raise ValueError(f"folder: expected no {NAME} in it yet; got {target}; read it by read_movielens, or remove it")
+    missing = [parent for parent in (target.parent, *target.parent.parents) if not parent.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{NAME}-", dir=target.parent) as work:
+            archive = Path(work, "archive.zip")
+            _fetch(url, archive)
+            _check(archive, url, md5)
+            os.replace(_unpack(archive, url), target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for parent in missing:
+                parent.rmdir()
+        raise
+    return target
+
+
+def _fetch(url: str, archive: Path) -> None:
+    columns = (*Progress.get_default_columns(), DownloadColumn())
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS) as answer, archive.open("wb") as file, progress:
+            size = int(answer.headers.get("Content-Length") or 0)
+            task = progress.add_task(f"{NAME}.zip", total=size or None)
+            while block := answer.read(_BLOCK):
+                file.write(block)
+                progress.update(task, advance=len(block))
+            got = file.tell()
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(f"{url}: no archive came: {error}; try again") from error
+    if got < size:
+        raise ConnectionError(f"{url}: the connection was lost after {got} of {size} bytes; try again")
+
+
+def _check(archive: Path, url: str, md5: str) -> None:
+    with archive.open("rb") as file:
+        came = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if came != md5.lower():
+        raise ValueError(f"{url}: expected an archive with the MD5 checksum {md5}; got {came}; nothing was kept")
+
+
+def _unpack(archive: Path, url: str) -> Path:
+    unpacked = archive.parent / "unpacked"
+    try:
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(unpacked)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise ValueError(f"{url}: expected a zip archive; got a file with this fault: {error}") from error
+    for name in ("ratings.dat", "movies.dat"):
+        if not (unpacked / NAME / name).is_file():
+            raise ValueError(f"{url}: expected {NAME}/{name} in the archive; got none")
+    return unpacked / NAME

@@ -1,0 +1,57 @@
+"""Where real data are: no file of them is part of the package."""
+
+import os
+from pathlib import Path
+
+from jaxval.data._text import FilePath
+
+__all__ = ["SOURCES", "data_folder"]
+
+SOURCES = {
+    "ml-1m": "https://grouplens.org/datasets/movielens/1m/, or by jaxval.data.download_movielens(folder)",
+    "preflib": "https://www.preflib.org",
+    "votes/llmfao": "https://huggingface.co/datasets/dustalov/llmfao",
+}
+"""Where the sets come from, by the names of their folders."""
+
+
+def data_folder(name: str, *, path: FilePath | None = None) -> Path:
+    """The folder of one set of real data, `name` in the first of these folders of sets that has it.
+
+    1. `path`, such as a command's `--data`; where it is given, nothing else is looked at.
+    2. The environment variable `JAXVAL_DATA`.
+    3. `../shared/data`, from the current folder.
+
+    Args:
+        name: the set's folder, such as "ml-1m", "preflib" or "votes/llmfao".
+        path: the folder of sets; the set's own folder will do too.
+
+    Returns:
+        The folder, which exists.
+
+    Raises:
+        FileNotFoundError: where no such folder is found; it says where was looked and where to get the set.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pathlib.Path(folder, "ml-1m").mkdir()
+        ...     found = data_folder("ml-1m", path=folder)
+        >>> found.name
+        'ml-1m'
+    """
+    variable = os.environ.get("JAXVAL_DATA")
+    if path is not None:
+        own = [Path(path)] if Path(path).resolve().parts[-len(Path(name).parts) :] == Path(name).parts else []
+        candidates = [Path(path, name), *own]
+    else:
+        candidates = [*([Path(variable, name)] if variable else []), Path("..", "shared", "data", name)]
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate
+    looked = ", ".join(str(candidate) for candidate in candidates)
+    source = f"get it from {SOURCES[name]}; then" if name in SOURCES else "get it, then"
+    raise FileNotFoundError(
+        f"no data set {name!r}: looked for the folder {looked}; {source} pass the folder that holds {name} (--data), "
+        f"or set JAXVAL_DATA{f' (now {variable})' if variable else ''}"
+    )

@@ -1,0 +1,266 @@
+"""MovieLens 1M as published: a million ratings, read by whole arrays and still checked line by line."""
+
+import re
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxval.data._arrays import floats, indices
+from jaxval.data._text import UNFINISHED, FilePath, file_bytes, shorten, whole, wrong
+from jaxval.data.records import Election
+from jaxval.types import Ballots
+
+__all__ = ["Ratings", "rating_ballots", "rating_table", "read_movielens"]
+
+STARS = (1, 2, 3, 4, 5)
+LINE = "User::Movie::Rating::Timestamp, such as 1::1193::5::978300760"
+_RATING = re.compile(rb"[0-9]{1,9}::[0-9]{1,9}::[0-9]::[0-9]{1,12}")
+_BLOCK = 2**20
+
+
+class Ratings(NamedTuple):
+    """Who rated what and how, in the file's order.
+
+    Attributes:
+        users: (ratings,) index of the user.
+        items: (ratings,) index of the movie.
+        ratings: (ratings,) whole stars, 1 to 5.
+        user_ids: (users,) the users' own numbers in the file, increasing.
+        item_ids: (items,) the movies' own numbers in the file, increasing; unrated movies are among them.
+        names: (items,) titles with years.
+    """
+
+    users: Int[Array, "ratings"]
+    items: Int[Array, "ratings"]
+    ratings: Int[Array, "ratings"]
+    user_ids: Int[Array, "users"]
+    item_ids: Int[Array, "items"]
+    names: tuple[str, ...]
+
+
+def read_movielens(folder: FilePath) -> Ratings:
+    r"""The ratings and titles of MovieLens 1M, or of a folder in its format.
+
+    Args:
+        folder: the folder that holds `ratings.dat` or `ratings.dat.gz` (`User::Movie::Rating::Timestamp`, the first of
+            the two if both are there) and `movies.dat` (`Movie::Title::Genres`, latin-1). Where it also holds
+            `users.dat`, all users listed there must have rated something, as is so in the published set; this is how
+            a file is seen to be cut off between two lines.
+
+    Returns:
+        `Ratings` in the file's order.
+
+    Raises:
+        ValueError: where a line is malformed, rates an unknown movie or repeats a rating, or a file is cut off, naming
+            the line.
+        FileNotFoundError: where the folder or one of the files is missing.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = pathlib.Path(folder, "movies.dat").write_text("7::Up (2009)::Comedy\n9::Alien (1979)::Horror\n")
+        ...     _ = pathlib.Path(folder, "ratings.dat").write_text("4::9::5::0\n4::7::3::0\n6::9::4::0\n")
+        ...     ratings = read_movielens(folder)
+        >>> ratings.names, ratings.users.tolist(), ratings.items.tolist(), ratings.ratings.tolist()
+        (('Up (2009)', 'Alien (1979)'), [0, 0, 1], [1, 0, 1], [5, 3, 4])
+
+    Source: Harper and Konstan (2015), "The MovieLens datasets: history and context".
+    """
+    movies, users = Path(folder, "movies.dat"), Path(folder, "users.dat")
+    plain, packed = Path(folder, "ratings.dat"), Path(folder, "ratings.dat.gz")
+    if not movies.is_file() or not (plain.is_file() or packed.is_file()):
+        raise FileNotFoundError(
+            f"{folder}: expected a folder with movies.dat and ratings.dat or ratings.dat.gz; "
+            "jaxval.data.download_movielens(folder) gets them"
+        )
+    item_ids, names = _read_movies(movies)
+    path = plain if plain.is_file() else packed
+    ratings = _read_ratings(path, file_bytes(path) if path == plain else _unpacked(path), item_ids, names)
+    if users.is_file():
+        _check_users(path, users, ratings)
+    return ratings
+
+
+def rating_table(
+    ratings: Ratings, *, alternatives: int = 20
+) -> tuple[Float[Array, "voters alternatives"], tuple[str, ...]]:
+    """The ratings of the most-rated movies, NaN where a user did not rate one.
+
+    The most-rated movies come first; of two rated equally often, the one with the smaller number in the file.
+
+    Args:
+        ratings: as `read_movielens` gives them.
+        alternatives: how many movies.
+
+    Returns:
+        The (voters, alternatives) table, one row for every user, also those who rated none of these movies; and titles.
+
+    Raises:
+        ValueError: where fewer movies than `alternatives` were rated.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> ratings = Ratings(*map(jnp.array, ([0, 0, 1], [1, 0, 1], [5, 3, 4], [4, 6], [7, 9])), ("Up", "Alien"))
+        >>> table, names = rating_table(ratings, alternatives=2)
+        >>> names, table.tolist()
+        (('Alien', 'Up'), [[5.0, 3.0], [4.0, nan]])
+    """
+    users, items, stars, user_ids, item_ids = (np.asarray(part) for part in ratings[:5])
+    rated = np.bincount(items, minlength=len(item_ids))
+    most = int((rated > 0).sum())
+    if not 1 <= alternatives <= most:
+        raise ValueError(f"alternatives: expected 1 to {most}, the number of rated movies; got {alternatives}")
+    top = np.lexsort((item_ids, -rated))[:alternatives]
+    column = np.full(len(item_ids), -1)
+    column[top] = np.arange(alternatives)
+    kept = column[items] >= 0
+    table = np.full((len(user_ids), alternatives), np.nan)
+    table[users[kept], column[items[kept]]] = stars[kept]
+    return floats(table), tuple(ratings.names[i] for i in top)
+
+
+def rating_ballots(ratings: Ratings, *, alternatives: int = 20) -> Election:
+    """The ratings of the most-rated movies as ballots: equal ratings are tied, unrated movies unranked.
+
+    Args:
+        ratings: as `read_movielens` gives them.
+        alternatives: how many movies, as in `rating_table`.
+
+    Returns:
+        `Election` of one ballot of weight 1 per user; users who rated none of these movies cast none.
+
+    Raises:
+        ValueError: where fewer movies than `alternatives` were rated.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> ratings = Ratings(*map(jnp.array, ([0, 0, 1], [1, 0, 1], [5, 3, 4], [4, 6], [7, 9])), ("Up", "Alien"))
+        >>> rating_ballots(ratings, alternatives=2).ballots.positions.tolist()
+        [[0, 1], [0, -1]]
+    """
+    table, names = rating_table(ratings, alternatives=alternatives)
+    stars = np.asarray(table)
+    stars = stars[~np.isnan(stars).all(axis=1)]
+    positions = np.where(np.isnan(stars), -1, 0)
+    for star in STARS:
+        given = (stars == star).any(axis=1, keepdims=True)
+        positions += given & (stars < star)
+    title = f"MovieLens: the {alternatives} most-rated movies"
+    return Election(Ballots(indices(positions), floats(np.ones(len(stars)))), names, title)
+
+
+def _read_movies(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    movies: dict[int, str] = {}
+    titles: set[str] = set()
+    lines = _whole_lines(path, file_bytes(path)).split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        digits, _, rest = line.decode("latin-1").partition("::")
+        title, _, genres = rest.rpartition("::")
+        movie = whole(digits)
+        if movie is None or movie >= 10**9 or not title.strip() or not genres.strip():
+            raise wrong(path, number, f"expected Movie::Title::Genres; got {shorten(line.decode('latin-1'))}")
+        if movie in movies or title.strip() in titles:
+            raise wrong(path, number, f"expected a new number and a new title; got {shorten(f'{movie}::{title}')}")
+        movies[movie] = title.strip()
+        titles.add(title.strip())
+    return np.array(sorted(movies), dtype=np.int32), tuple(movies[movie] for movie in sorted(movies))
+
+
+def _check_users(path: Path, listed: Path, ratings: Ratings) -> None:
+    """Everybody in users.dat has rated: whoever has not stood behind the cut."""
+    missing = set()
+    for number, line in enumerate(_whole_lines(listed, file_bytes(listed)).split(b"\n")[:-1], 1):
+        digits, colons, _ = line.decode("latin-1").partition("::")
+        if whole(digits) is None or not colons:
+            raise wrong(listed, number, f"expected User::Gender::Age::Occupation::Zip-code; got {line[:60]!r}")
+        missing.add(int(digits))
+    missing -= set(np.asarray(ratings.user_ids).tolist())
+    if missing:
+        raise wrong(
+            path, len(ratings.users), f"the file ends without a rating by {len(missing)} users of users.dat, user "
+            f"{min(missing)} among them; it may be cut off; if it is a part taken on purpose, take users.dat away"
+        )  # fmt: skip
+
+
+def _read_ratings(path: Path, content: bytes, item_ids: np.ndarray, names: tuple[str, ...]) -> Ratings:
+    user, movie, stars = _parse(path, _whole_lines(path, content))
+    user_ids, users = np.unique(user, return_inverse=True)
+    items = np.searchsorted(item_ids, movie).clip(max=len(item_ids) - 1)
+    unknown = item_ids[items] != movie
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise wrong(path, row + 1, f"expected a movie of movies.dat; got movie {movie[row]}")
+    pair = users.astype(np.int64) * len(item_ids) + items
+    order = np.argsort(pair, kind="stable")
+    again = order[1:][pair[order][1:] == pair[order][:-1]]
+    if again.size:
+        row = int(again.min())
+        raise wrong(
+            path, row + 1, f"expected one rating of a movie by a user; got user {user[row]}, movie {movie[row]} again"
+        )
+    return Ratings(indices(users), indices(items), indices(stars), indices(user_ids), indices(item_ids), names)
+
+
+def _parse(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users, movies and stars: what is no digit must be six colons and a newline, line after line."""
+    text = np.frombuffer(content, dtype=np.uint8)
+    other = np.flatnonzero((text < ord("0")) | (text > ord("9")))
+    pattern = np.frombuffer(b"::::::\n", dtype=np.uint8)
+    if len(other) % 7 or not (text[other].reshape(-1, 7) == pattern).all():
+        raise _first_wrong(path, content)
+    marks = other.reshape(-1, 7)
+    starts = np.concatenate([[0], marks[:-1, 6] + 1])
+    widths = np.stack([marks[:, 0] - starts, *(marks[:, i + 1] - marks[:, i] - 1 for i in range(6))], axis=1)
+    low, high = np.array([[1, 0, 1, 0, 1, 0, 1], [9, 0, 9, 0, 1, 0, 12]])
+    if ((widths < low) | (widths > high)).any():
+        raise _first_wrong(path, content)
+    stars = _numbers(text, marks[:, 3] + 1, widths[:, 4])
+    if not np.isin(stars, STARS).all():
+        row = int((~np.isin(stars, STARS)).argmax())
+        raise wrong(path, row + 1, f"expected a rating of 1 to 5 stars; got {stars[row]}")
+    return _numbers(text, starts, widths[:, 0]), _numbers(text, marks[:, 1] + 1, widths[:, 2]), stars
+
+
+def _numbers(text: np.ndarray, starts: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """The numbers of `widths` digits from `starts` on, by Horner's rule over all lines at once."""
+    numbers = np.zeros(len(starts), dtype=np.int32)
+    for place in range(int(widths.max())):
+        digits = text[np.minimum(starts + place, len(text) - 1)] - np.int32(ord("0"))
+        numbers = np.where(place < widths, 10 * numbers + digits, numbers)
+    return numbers
+
+
+def _first_wrong(path: Path, content: bytes) -> ValueError:
+    lines = content.split(b"\n")
+    number = next(i for i, line in enumerate(lines, 1) if not _RATING.fullmatch(line))
+    return wrong(path, number, f"expected {LINE}; got {shorten(lines[number - 1].decode('latin-1'))}")
+
+
+def _whole_lines(path: Path, content: bytes) -> bytes:
+    """The content with plain newlines; its last line must have its end."""
+    if not content.endswith(b"\n"):
+        raise wrong(path, content.count(b"\n") + 1, UNFINISHED)
+    return content.replace(b"\r\n", b"\n")
+
+
+def _unpacked(path: Path) -> bytes:
+    """A gzip file's content, block by block, so that a fault can be placed."""
+    packed = file_bytes(path)
+    content = bytearray()
+    while packed:
+        unzip = zlib.decompressobj(wbits=31)
+        try:
+            for start in range(0, len(packed), _BLOCK):
+                content += unzip.decompress(packed[start : start + _BLOCK])
+                if unzip.eof:
+                    packed = unzip.unused_data + packed[start + _BLOCK :]
+                    break
+            else:
+                raise zlib.error("it ends too early; the file is cut off")
+        except zlib.error as error:
+            number = content.count(b"\n") + 1
+            raise wrong(path, number, f"expected a whole gzip file; got a fault here or later: {error}") from None
+    return bytes(content)

@@ -1,0 +1,276 @@
+"""Rankings and comparisons as comma-separated tables (RFC 4180, UTF-8), the first line naming the columns.
+
+Names of columns may be in capitals or not; spaces around names and cells do not count; empty lines are skipped.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxval.data._arrays import build_election, floats, indices
+from jaxval.data._text import FilePath, positive, shorten, text_lines, whole, wrong
+from jaxval.data.records import Election, Matches
+from jaxval.types import Comparisons
+
+__all__ = ["holds_comparisons", "read_comparisons_csv", "read_rankings_csv"]
+
+WEIGHTS = ("count", "weight")
+LABELS = ("voter", "ballot", "id")
+CONTEXTS = ("context", "prompt", "question")
+SIDES = (("left", "right"), ("model_a", "model_b"))
+TIES = ("tie", "tie (bothbad)", "bothbad")
+YES, NO = ("1", "true", "yes", "tie"), ("", "0", "false", "no")
+_RANK = re.compile("(?:(?:rank|choice|place|preference)[ _-]?)?([0-9]{1,4})")
+
+
+def read_rankings_csv(path: FilePath) -> Election:
+    r"""An election from a table with one row per ballot, in either of the two natural layouts.
+
+    Columns are ranks: `1, 2, 3, ...`, or with a word before, as in `rank 1`, `choice_2`. Cells hold names, best first;
+    `coffee=juice` ties two names; an empty cell is skipped, and whoever stands in no cell is unranked:
+
+        count,1,2,3
+        3,tea,coffee=juice,
+        2,juice,tea,coffee
+
+    Or columns are alternatives, and cells hold ranks: 1 is best, equal ranks are tied, an empty cell is unranked:
+
+        count,tea,coffee,juice
+        3,1,2,2
+        2,2,3,1
+
+    In both, an optional column `count` or `weight` says how many voters cast the ballot (one without it), and columns
+    `voter`, `ballot` and `id` are skipped. Ranks and not scores are meant: 1 is best. Gaps between ranks do not count.
+
+    Args:
+        path: a comma-separated file.
+
+    Returns:
+        `Election`; names sorted where columns are ranks, in the columns' order where they are alternatives; title the
+        file's name without its ending.
+
+    Raises:
+        ValueError: where the file is malformed, naming the line.
+        FileNotFoundError: where there is no such file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "drinks.csv")
+        ...     _ = path.write_text("count,1,2,3\n3,tea,coffee=juice,\n2,juice,tea,\n")
+        ...     election = read_rankings_csv(path)
+        >>> election.names, election.ballots.positions.tolist(), election.ballots.weights.tolist()
+        (('coffee', 'juice', 'tea'), [[1, 1, 0], [-1, 0, 1]], [3.0, 2.0])
+    """
+    table = _read_table(path)
+    weights = _weights(path, table)
+    others = {name: place for name, place in table.places.items() if name not in (*WEIGHTS, *LABELS)}
+    ranks = {int(match[1]): place for name, place in others.items() if (match := _RANK.fullmatch(name))}
+    if not ranks:
+        names = tuple(table.columns[place] for place in others.values())
+        ballots = [_ranks_in_cells(path, row, list(others.values()), names) for row in table.rows]
+        return build_election(path, ballots, weights, names, Path(path).stem)
+    if sorted(ranks) != list(range(1, len(others) + 1)):
+        raise wrong(
+            path, table.line, f"expected columns 1, 2, 3, ... without gaps, and beside them only {', '.join(WEIGHTS)}, "
+            f"{', '.join(LABELS)}; got {shorten(','.join(table.columns))}"
+        )  # fmt: skip
+    named = [_names_in_cells(path, row, [ranks[rank] for rank in sorted(ranks)]) for row in table.rows]
+    names, index = _numbered(name for ballot in named for tied in ballot for name in tied)
+    ballots = [[[index[name] for name in tied] for tied in ballot] for ballot in named]
+    return build_election(path, ballots, weights, names, Path(path).stem)
+
+
+def read_comparisons_csv(path: FilePath) -> Matches:
+    r"""Pairwise comparisons from a table with one row each, in any of three layouts.
+
+    Columns `winner` and `loser` hold names; an optional column `tie` (1, true, yes or tie; else 0, false, no or empty)
+    marks rows where neither won. Or columns `left` and `right` hold names, and `winner` is `left`, `right` or `tie`. Or
+    the same with `model_a` and `model_b`, where `tie (bothbad)` is a tie too (the layout of Chatbot Arena).
+
+    In all, an optional column `context`, `prompt` or `question` (the first of these) says what was compared, an
+    optional column `count` or `weight` how often (once without it), and other columns are skipped.
+    A tie becomes two rows of half weight, one each way.
+
+    Args:
+        path: a comma-separated file.
+
+    Returns:
+        `Matches` with comparisons in the file's order, names and contexts sorted, title the file's name without its
+        ending.
+
+    Raises:
+        ValueError: where the file is malformed or compares an alternative with itself, naming the line.
+        FileNotFoundError: where there is no such file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "models.csv")
+        ...     _ = path.write_text("prompt,left,right,winner\nhaiku,owl,emu,left\nhaiku,emu,owl,tie\n")
+        ...     matches = read_comparisons_csv(path)
+        >>> matches.names, matches.contexts, matches.comparisons.weight.tolist()
+        (('emu', 'owl'), ('haiku',), [1.0, 0.5, 0.5])
+        >>> matches.comparisons.winner.tolist(), matches.comparisons.loser.tolist()
+        ([1, 0, 1], [0, 1, 0])
+    """
+    table = _read_table(path)
+    weights = _weights(path, table)
+    outcomes = list(_outcomes(path, table))
+    asked = next((table.places[name] for name in CONTEXTS if name in table.places), None)
+    topics = ["" if asked is None else cells[asked] for _, cells in table.rows]
+    names, index = _numbered(name for first, second, _ in outcomes for name in (first, second))
+    contexts, topic_index = _numbered(topics)
+    rows = []
+    for (first, second, tied), topic, weight in zip(outcomes, topics, weights, strict=True):
+        rows.append((topic_index[topic], index[first], index[second], weight / 2 if tied else weight))
+        if tied:
+            rows.append((topic_index[topic], index[second], index[first], weight / 2))
+    context, winner, loser = (indices(field) for field in list(zip(*rows, strict=True))[:3])
+    counts = floats([row[3] for row in rows])
+    return Matches(Comparisons(context, winner, loser, counts), names, contexts, Path(path).stem)
+
+
+def holds_comparisons(path: FilePath) -> bool:
+    r"""Whether the table's columns are those of comparisons: one of them is called winner.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "drinks.csv")
+        ...     _ = path.write_text("left,right,winner\ntea,coffee,left\n")
+        ...     found = holds_comparisons(path)
+        >>> found
+        True
+    """
+    _, columns = next(_read_rows(path), (1, []))
+    return "winner" in [column.lower() for column in columns]
+
+
+class _Table(NamedTuple):
+    line: int  # of the columns' names
+    columns: list[str]  # as written
+    places: dict[str, int]  # of the columns by their names in small letters
+    rows: list[tuple[int, list[str]]]  # line where the row starts, cells
+
+
+def _read_rows(path: FilePath) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(text_lines(path), strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = [cell.strip() for cell in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise wrong(path, line, f"expected a row of comma-separated cells; got one with a fault: {error}") from None
+        if len(cells) > 1 or any(cells):
+            yield line, cells
+
+
+def _read_table(path: FilePath) -> _Table:
+    rows = _read_rows(path)
+    line, columns = next(rows, (1, []))
+    places = {column.lower(): place for place, column in enumerate(columns)}
+    if not all(columns) or not columns or len(places) < len(columns):
+        raise wrong(path, line, f"expected a different name for every column; got {shorten(','.join(columns))}")
+    table = _Table(line, columns, places, list(rows))
+    for line, cells in table.rows:
+        if len(cells) != len(columns):
+            raise wrong(path, line, f"expected {len(columns)} cells, one for each column; got {len(cells)}")
+    if not table.rows:
+        raise wrong(path, line, "expected rows below the names of the columns; got none")
+    return table
+
+
+def _weights(path: FilePath, table: _Table) -> list[float]:
+    columns = [name for name in WEIGHTS if name in table.places]
+    if not columns:
+        return [1.0] * len(table.rows)
+    if len(columns) > 1:
+        raise wrong(path, table.line, f"expected one column of weights; got {' and '.join(columns)}; remove one")
+    weights = []
+    for line, cells in table.rows:
+        cell = cells[table.places[columns[0]]]
+        weight = positive(cell)
+        if weight is None:
+            raise wrong(path, line, f"expected a positive number in column {columns[0]}; got {shorten(cell)}")
+        weights.append(weight)
+    return weights
+
+
+def _numbered(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, int]]:
+    different = tuple(sorted(set(names)))
+    return different, {name: i for i, name in enumerate(different)}
+
+
+def _names_in_cells(path: FilePath, row: tuple[int, list[str]], places: Sequence[int]) -> list[list[str]]:
+    line, cells = row
+    ballot = [[name.strip() for name in cells[place].split("=")] for place in places if cells[place]]
+    ranked = [name for tied in ballot for name in tied]
+    if not ranked:
+        raise wrong(path, line, "expected at least one name; got a ballot that ranks nobody; remove the line")
+    if not all(ranked):
+        raise wrong(path, line, f"expected names on both sides of =; got {shorten(','.join(cells))}")
+    if len(set(ranked)) < len(ranked):
+        raise wrong(path, line, f"expected every name at most once in a ballot; got {shorten(','.join(cells))}")
+    return ballot
+
+
+def _ranks_in_cells(
+    path: FilePath, row: tuple[int, list[str]], places: Sequence[int], names: Sequence[str]
+) -> list[list[int]]:
+    line, cells = row
+    tied: dict[int, list[int]] = {}
+    for alternative, place in enumerate(places):
+        if cells[place]:
+            rank = whole(cells[place])
+            if not rank:
+                raise wrong(
+                    path, line, f"expected a rank (1 is best) or nothing in column {shorten(names[alternative])}; got "
+                    f"{shorten(cells[place])}; where cells hold names, call the columns 1, 2, 3, ..."
+                )  # fmt: skip
+            tied.setdefault(rank, []).append(alternative)
+    if not tied:
+        raise wrong(path, line, "expected at least one rank; got a ballot that ranks nobody; remove the line")
+    return [tied[rank] for rank in sorted(tied)]
+
+
+def _outcomes(path: FilePath, table: _Table) -> Iterator[tuple[str, str, bool]]:
+    """Winner, loser and whether they tied, of each row."""
+    judge = _winner_and_loser if {"winner", "loser"} <= set(table.places) else _verdict(path, table)
+    for line, cells in table.rows:
+        first, second, tied = judge(path, line, {name: cells[place] for name, place in table.places.items()})
+        if not first or not second or first == second:
+            pair = f"{shorten(first)} and {shorten(second)}"
+            raise wrong(path, line, f"expected the names of two different alternatives; got {pair}")
+        yield first, second, tied
+
+
+def _winner_and_loser(path: FilePath, line: int, row: Mapping[str, str]) -> tuple[str, str, bool]:
+    tie = row.get("tie", "").lower()
+    if tie not in YES + NO:
+        words = ", ".join(filter(None, YES + NO))
+        raise wrong(path, line, f"expected one of {words} or nothing in column tie; got {shorten(tie)}")
+    return row["winner"], row["loser"], tie in YES
+
+
+def _verdict(path: FilePath, table: _Table) -> Callable[[FilePath, int, Mapping[str, str]], tuple[str, str, bool]]:
+    sides = next((pair for pair in SIDES if {*pair, "winner"} <= set(table.places)), None)
+    if sides is None:
+        raise wrong(
+            path, table.line, "expected columns winner and loser, or left, right and winner, or model_a, model_b and "
+            f"winner; got {shorten(','.join(table.columns))}"
+        )  # fmt: skip
+    left, right = sides
+
+    def judge(path: FilePath, line: int, row: Mapping[str, str]) -> tuple[str, str, bool]:
+        verdict = row["winner"].lower()
+        if verdict not in (left, right, *TIES):
+            expected = ", ".join((left, right, *TIES))
+            raise wrong(path, line, f"expected one of {expected} in column winner; got {shorten(row['winner'])}")
+        return (row[right], row[left], False) if verdict == right else (row[left], row[right], verdict != left)
+
+    return judge
