@@ -100,13 +100,8 @@ def results():
         "ppa_level": {"mean": fall.tolist(), "std": spread},
         "gain": {"common": {"mean": gains.tolist(), "std": spread}, "bury": {"mean": [0.0] * 3, "std": [None] * 3}},
     }
-    run = {
-        "betas": [0.0, 1.0, 100.0],
-        "proportional": proportional,
-        "RLHF": baseline(0.8, 0.06),
-        "NLHF": baseline(0.7, 0.0),
-    }
-    return json.loads(json.dumps(run))
+    baselines = {"RLHF": baseline(0.8, 0.06), "NLHF": baseline(0.7, 0.0)}
+    return {"betas": [0.0, 1.0, 100.0], "proportional": proportional, **baselines}
 
 
 def test_tradeoff_draws_the_measures(results, tmp_path):
