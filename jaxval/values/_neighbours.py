@@ -1,0 +1,142 @@
+"""What the nearest-neighbour values share: the checks at the door, distances, and neighbours in order."""
+
+import operator
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxval import _checks
+
+__all__ = ["NORMALISE", "by_group", "check_groups", "check_instances", "distances", "nearest_first", "sum_over_blocks"]
+
+NORMALISE = ("neighbours", "size")
+
+
+def check_instances(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> tuple[Array, Array, Array, Array]:
+    """Training instances and test points with their labels, checked: features in floating point, labels as integers."""
+    train_x = _features("train_x", train_x)
+    test_x = _features("test_x", test_x)
+    if train_x.shape[1] != test_x.shape[1]:
+        raise ValueError(
+            f"test_x: expected (tests, {train_x.shape[1]}) features, as many as train_x has; got shape {test_x.shape}"
+        )
+    return train_x, _labels("train_y", train_y, len(train_x)), test_x, _labels("test_y", test_y, len(test_x))
+
+
+def check_groups(groups: Any, players: int) -> np.ndarray:
+    """Groups 0, 1, ..., one for each player and none empty; one group where None. Their values must be known."""
+    if groups is None:
+        return np.zeros(players, dtype=np.int32)
+    expected = f"({players},) groups 0, 1, ..., one for each"
+    if not _checks.concrete(groups):
+        raise ValueError(f"groups: expected {expected}, with known values; got a tracer; close over them outside jit")
+    with jax.ensure_compile_time_eval():
+        values = np.asarray(_checks.integers("groups", groups, ndim=1, expected=expected))
+    if values.shape != (players,):
+        raise ValueError(f"groups: expected {expected}; got shape {values.shape}")
+    present = np.unique(values)
+    if present[0] != 0 or present[-1] != len(present) - 1:
+        raise ValueError(
+            f"groups: expected the groups 0, 1, ... without a gap; got {present[:8].tolist()}; "
+            "call numpy.unique(groups, return_inverse=True)[1]"
+        )
+    return values.astype(np.int32)
+
+
+def distances(points: Array, instances: Array) -> Array:
+    """Squared Euclidean distances, (points, instances).
+
+    Written as a sum of squared differences and not by a product of matrices: equal instances are then at equal
+    distances, to the bit, so that their ties are seen.
+    """
+    return _distances(points, instances)
+
+
+@jax.jit
+def _distances(points: Array, instances: Array) -> Array:
+    return jnp.sum((points[:, None, :] - instances[None, :, :]) ** 2, axis=-1)
+
+
+def nearest_first(distance: Array) -> np.ndarray | Array:
+    """The instances of each row in the order of (distance, index).
+
+    XLA's sort is some 20 times slower than NumPy's on a CPU, so known distances are sorted on the host there.
+    """
+    if not _sorts_on_host(distance):
+        return jnp.argsort(distance, axis=-1, stable=True)
+    values = np.asarray(distance)
+    if not np.isfinite(values).all():
+        raise ValueError(f"train_x, test_x: expected distances that fit into {values.dtype}; scale the features down")
+    if values.dtype == np.float32:
+        # Bits of non-negative floats are ordered as the floats are: one sort of (distance, index) packed into 64 bits.
+        packed = (values + 0.0).view(np.uint32).astype(np.uint64) << np.uint64(32)
+        packed |= np.arange(values.shape[-1], dtype=np.uint64)
+        packed.sort(axis=-1)
+        return packed.astype(np.uint32).astype(np.int32)
+    order = np.argsort(values, axis=-1)
+    ordered = np.take_along_axis(values, order, axis=-1)
+    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=-1)
+    order[tied] = np.argsort(values[tied], axis=-1, kind="stable")
+    return order.astype(np.int32)
+
+
+def by_group(order: np.ndarray | Array, groups: np.ndarray) -> np.ndarray | Array:
+    """The same neighbours group by group: places in `order`, those of group 0 nearest first, then group 1, ..."""
+    if groups.max() == 0:
+        return np.broadcast_to(np.arange(order.shape[-1], dtype=np.int32), order.shape)
+    if isinstance(order, jax.Array):
+        return jnp.argsort(jnp.asarray(groups)[order], axis=-1, stable=True)
+    small = groups.astype(np.int16) if groups.max() < 1 << 15 else groups  # NumPy sorts 16 bits by radix
+    return np.argsort(small[order], axis=-1, kind="stable").astype(np.int32)
+
+
+def sum_over_blocks(block_sum: Callable[..., Array], test_x: Array, test_y: Array, *, at_once: int) -> Array:
+    """Σ block_sum(x, y, counted) over blocks of at most `at_once` test points, all of one shape.
+
+    The last block is filled up with points that do not count.
+    """
+    tests = len(test_x)
+    blocks = -(-tests // max(1, at_once))
+    index = np.arange(blocks * -(-tests // blocks)).reshape(blocks, -1)
+    counted = jnp.asarray(index < tests)
+    index = np.minimum(index, tests - 1)
+    if _checks.concrete(test_x, test_y):
+        parts = (block_sum(test_x[row], test_y[row], some) for row, some in zip(index, counted, strict=True))
+        return reduce(operator.add, parts)
+    one = jax.eval_shape(block_sum, test_x[index[0]], test_y[index[0]], counted[0])
+    total, _ = jax.lax.scan(
+        lambda total, block: (total + block_sum(*block), None),
+        jnp.zeros(one.shape, one.dtype),
+        (test_x[index], test_y[index], counted),
+    )
+    return total
+
+
+def _sorts_on_host(distance: Array) -> bool:
+    """Whether NumPy sorts: the distances have values, and those lie in the host's memory."""
+    return _checks.concrete(distance) and jax.default_backend() == "cpu"
+
+
+def _features(name: str, value: Any) -> Array:
+    array = _checks.floating(name, value, ndim=2, expected="(instances, features), reshaped so where they are images")
+    if 0 in array.shape:
+        raise ValueError(f"{name}: expected at least one instance of at least one feature; got shape {array.shape}")
+    return array
+
+
+def _labels(name: str, value: Any, instances: int) -> Array:
+    expected = f"({instances},) integer labels"
+    if getattr(value, "dtype", None) == np.dtype(bool):
+        value = value.astype(np.int32)
+    try:
+        array = _checks.integers(name, value, ndim=1, expected=expected)
+    except ValueError as error:
+        raise ValueError(f"{error}; for other labels call numpy.unique(labels, return_inverse=True)[1]") from None
+    if array.shape != (instances,):
+        raise ValueError(f"{name}: expected {expected}, one for each instance; got shape {array.shape}")
+    return array

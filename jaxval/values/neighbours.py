@@ -1,0 +1,233 @@
+"""KNN-Shapley and KNN-ADS: exact values of training instances for the soft-label utility of K nearest neighbours.
+
+The utility of a set S of instances at one test point is the number of right labels among its K nearest, divided by
+
+- K (`normalise="neighbours"`): v(S) = 1/K Σ_{l=1}^{min(K, |S|)} 1[y_l = y], the utility of the proof of Theorem 5.1;
+- min(K, |S|) (`normalise="size"`): the same sum divided by the neighbours there are, v(∅) = 0, Definition 5.2 (12).
+
+The two are one where K instances or more come before the group. Values are exact for these and for no other utility:
+not for the accuracy of the majority vote, which sampling estimates with `knn_utility` and `knn_path_utility`.
+
+Fix a test point and a group of m instances, nearest first, with p instances in earlier groups. Let a_i say whether the
+i-th of the group has the right label, c_i how many of the earlier groups are nearer than it, and B_j how many of the
+j nearest of the earlier groups have the right label. By Lemma B.1, and as the number of the i - 1 nearer members that
+are present is uniform on 0..i-1 (19), all four cases of Theorem 5.1 and its base case are one line,
+
+    φ_i - φ_{i+1} = [lo (a_i - a_{i+1}) + (hi - lo) a_i - (B_{K-lo} - B_{K-hi})] / (K i),
+    lo = clip(K - c_{i+1}, 0, i),  hi = clip(K - c_i, 0, i),  with φ_{m+1} = 0 and c_{m+1} = ∞,
+
+in which the double sums of cases 3 and 4 are differences of the cumulative sum B. The base case as printed has K - c_m
+where here is min(K - c_m, m): it counts coalitions of m members or more beside the farthest, and there are only m - 1.
+So it fails where a group is smaller than K - c_m. With one group the farthest is worth min(K, n) / (K n), not 1 / n.
+
+The other normalisation differs only for coalitions of fewer than K instances, all of which are then neighbours:
+
+    φ^size_i = φ_i + R (a_i - mean a) + (ΔV^size - ΔV) / m,  R = 1/(m-1) Σ_{s=0}^{min(m-2, K-p-2)} (1/(p+s+1) - 1/K),
+
+where ΔV = v(U_t) - v(U_{t-1}) is what the group adds under each.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from jaxval import _checks
+from jaxval.types import Groups
+from jaxval.values._neighbours import (
+    NORMALISE,
+    by_group,
+    check_groups,
+    check_instances,
+    distances,
+    nearest_first,
+    sum_over_blocks,
+)
+
+__all__ = ["knn_shapley"]
+
+AT_ONCE = 1 << 23  # numbers alive at a time when test points are taken in blocks
+
+
+class _Groups(NamedTuple):
+    """Instances group by group: the first places hold group 0, nearest first, the next group 1, and so on.
+
+    Attributes:
+        group: (n,) the group at each place.
+        member: (n,) i = 1, 2, ... within the group.
+        last: (n,) whether it is the farthest of its group.
+        starts: (groups,) the first place of each group, which is the number p of instances in earlier groups.
+        sizes: (groups,) the number m of instances in each.
+        spread: (groups,) R, what `normalise="size"` adds for each right label; 0 otherwise.
+        before: (groups,) by how much U_{t-1} weighs a right label above 1/K; 0 for `normalise="neighbours"`.
+        after: (groups,) the same for U_t.
+    """
+
+    group: Array
+    member: Array
+    last: Array
+    starts: Array
+    sizes: Array
+    spread: Array
+    before: Array
+    after: Array
+
+
+def knn_shapley(
+    train_x: Num[ArrayLike, "instances features"] | list[Any],
+    train_y: Int[ArrayLike, "instances"] | Bool[ArrayLike, "instances"] | list[Any],
+    test_x: Num[ArrayLike, "tests features"] | list[Any],
+    test_y: Int[ArrayLike, "tests"] | Bool[ArrayLike, "tests"] | list[Any],
+    *,
+    neighbours: int,
+    groups: Groups | None = None,
+    normalise: str = "neighbours",
+) -> Float[Array, "instances"]:
+    """The exact Shapley value of every training instance for K nearest neighbours, or with groups its ADS value.
+
+    φ(q) = 1/|D_t| Σ_{S ⊆ D_t - q} C(|D_t| - 1, |S|)^{-1} [v(U_{t-1} ∪ S ∪ {q}) - v(U_{t-1} ∪ S)], averaged over the
+    test points, where v is the fraction of right labels among the K nearest (Euclidean) instances of a set, ordered by
+    (distance, index). It takes O(n log n + T K) steps a test point for n instances in T groups. Test points are taken
+    in blocks, so that memory does not grow with their number. It may be jitted, the groups being known.
+
+    Source: Zheng et al., Theorem 5.1, Appendix B.6 and Algorithm 2; with one group Jia et al. (2019), Theorem 1. The
+    base case is corrected where a group is smaller than K.
+
+    Args:
+        train_x: (instances, features) finite features.
+        train_y: (instances,) integer labels.
+        test_x: (tests, features) features of the test points.
+        test_y: (tests,) their labels.
+        neighbours: K, at least 1; it may exceed the number of instances.
+        groups: (instances,) the group 0, 1, ... of each instance, earlier groups first; one group where None.
+        normalise: "neighbours" divides by K; "size" by min(K, |S|), with v(∅) = 0.
+
+    Returns:
+        (instances,) values; over a group they sum to what it adds to the utility of the groups before it.
+
+    Raises:
+        ValueError: where shapes or lengths disagree, a set is empty, features are not finite, labels are no integers, K
+            is no whole number of at least 1, or the groups leave a gap.
+
+    Example:
+        The second instance has the wrong label and takes the third's place. In a later group it only does harm.
+
+        >>> instances = [[1.0], [2.0], [3.0]], [1, 0, 1], [[0.0]], [1]
+        >>> [round(float(value), 3) for value in knn_shapley(*instances, neighbours=2)]
+        [0.333, -0.167, 0.333]
+        >>> knn_shapley(*instances, neighbours=2, groups=[0, 1, 0]).tolist()
+        [0.5, -0.5, 0.5]
+    """
+    train_x, train_y, test_x, test_y = check_instances(train_x, train_y, test_x, test_y)
+    neighbours = _checks.check_size("neighbours", neighbours)
+    normalise = _checks.check_choice("normalise", normalise, NORMALISE)
+    instances, tests = len(train_x), len(test_x)
+    group_of = check_groups(groups, instances)
+    layout = _layout(group_of, neighbours, normalise)
+
+    def block_sum(x: Array, y: Array, counted: Array) -> Array:
+        order = nearest_first(distances(x, train_x))
+        rank = by_group(order, group_of)
+        return _block_sum(order, rank, train_y, y, counted, layout, neighbours=neighbours)
+
+    numbers = 16 * instances + 8 * (len(layout.sizes) + 1) * min(neighbours, instances)
+    return sum_over_blocks(block_sum, test_x, test_y, at_once=AT_ONCE // numbers) / tests
+
+
+def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
+    """Where each group lies, and how `normalise` weighs its coalitions."""
+    instances = len(group_of)
+    sizes = np.bincount(group_of)
+    starts = np.cumsum(sizes) - sizes
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    member = np.arange(instances) - starts[group] + 1
+    spread, before, after = np.zeros((3, len(sizes)))
+    if normalise == "size":
+        # With h = clip(K - p - 1, 0, m - 1) coalitions that stay below K: R (m - 1) = H_{p+h} - H_p - h / K.
+        harmonic = np.cumsum(np.append(0.0, 1 / np.arange(1, instances + 1)))
+        below = np.clip(neighbours - starts - 1, 0, sizes - 1)
+        spread = (harmonic[starts + below] - harmonic[starts] - below / neighbours) / np.maximum(sizes - 1, 1)
+        weight = np.append(0.0, 1 / np.minimum(neighbours, np.arange(1, instances + 1))) - 1 / neighbours
+        before, after = weight[starts], weight[starts + sizes]
+    numbers = (jnp.asarray(array, dtype=float) for array in (spread, before, after))
+    indices = (jnp.asarray(array, dtype=jnp.int32) for array in (starts, sizes))
+    return _Groups(
+        jnp.asarray(group, dtype=jnp.int32),
+        jnp.asarray(member, dtype=jnp.int32),
+        jnp.asarray(member == sizes[group]),
+        *indices,
+        *numbers,
+    )
+
+
+@partial(jax.jit, static_argnames="neighbours")
+def _block_sum(
+    order: Array, rank: Array, train_y: Array, test_y: Array, counted: Array, layout: _Groups, *, neighbours: int
+) -> Array:
+    """The sum over a block of test points of the values of every instance, (n,), in the instances' own order."""
+    right = (train_y[order] == test_y[:, None]) & counted[:, None]
+    right = jnp.take_along_axis(right, rank, axis=-1).astype(jnp.int32)
+    values = jax.vmap(lambda rank, right: _point_values(rank, right, layout, neighbours=neighbours))(rank, right)
+    instance = jnp.take_along_axis(order, rank, axis=-1)
+    return jnp.zeros(order.shape[-1]).at[instance].add(values)
+
+
+def _point_values(rank: Array, right: Array, layout: _Groups, *, neighbours: int) -> Array:
+    """The values at one test point, group by group, from the places of the instances among all and the right labels."""
+    group, member, last, starts, sizes, spread, before, after = layout
+    K = min(neighbours, 2 * len(rank))  # c_i and i are n at most, so that a larger K clips alike
+    nearest, B = _earlier_groups(rank, right, starts, sizes, neighbours=K)
+    c = _count_nearer(nearest, group, rank)
+    lo = jnp.where(last, 0, jnp.clip(K - jnp.roll(c, -1), 0, member))  # after the last member c = ∞, a = 0 and φ = 0
+    hi = jnp.clip(K - c, 0, member)
+    step = lo * (right - jnp.roll(right, -1)) + (hi - lo) * right
+    step = step - (_at(B, group, K - lo) - _at(B, group, K - hi))
+    differences = step / (float(neighbours) * member)
+    sums = jnp.append(jnp.cumsum(differences[::-1])[::-1], 0)
+    values = sums[:-1] - sums[starts + sizes][group]
+
+    rights = jnp.append(0, jnp.cumsum(right))
+    m = sizes.astype(float)
+    mean = (rights[starts + sizes] - rights[starts]) / m
+    gain = (after * B[1:, -1] - before * B[:-1, -1]) / m
+    return values + (spread[group] * (right - mean[group]) + gain[group])
+
+
+def _earlier_groups(rank: Array, right: Array, starts: Array, sizes: Array, *, neighbours: int) -> tuple[Array, Array]:
+    """The K nearest of U_0, ..., U_T, (T + 1, K), and how many of the j nearest have the right label, (T + 1, K + 1).
+
+    Each neighbour is 2 rank + right; where there are fewer than K the row is filled up with 2n, farther than all.
+    """
+    instances = rank.shape[0]
+    length = min(neighbours, instances)
+    key = 2 * rank + right
+    column = jnp.arange(length)[None, :]
+    head = key[jnp.minimum(starts[:, None] + column, instances - 1)]
+    head = jnp.where(column < sizes[:, None], head, 2 * instances)
+
+    def add_group(nearest: Array, head: Array) -> tuple[Array, Array]:
+        return jnp.sort(jnp.concatenate([nearest, head]))[:length], nearest
+
+    final, earlier = jax.lax.scan(add_group, jnp.full(length, 2 * instances, dtype=key.dtype), head)
+    nearest = jnp.concatenate([earlier, final[None]])
+    return nearest, jnp.pad(jnp.cumsum(nearest % 2, axis=1), ((0, 0), (1, 0)))
+
+
+def _count_nearer(nearest: Array, group: Array, rank: Array) -> Array:
+    """c_i clipped at K: how many of the K nearest of the earlier groups are nearer than i, by bisection."""
+    length = nearest.shape[1]
+    count = jnp.zeros_like(rank)
+    for bit in reversed(range(length.bit_length())):
+        more = count + (1 << bit)
+        nearer = nearest[group, jnp.minimum(more, length) - 1] < 2 * rank
+        count = jnp.where((more <= length) & nearer, more, count)
+    return count
+
+
+def _at(rights: Array, group: Array, neighbours: Array) -> Array:
+    """B_j of the groups before each instance; there are no more right labels than instances."""
+    return rights[group, jnp.minimum(neighbours, rights.shape[1] - 1)]

@@ -1,0 +1,57 @@
+"""Totals of values: of the instances of a source, of the sources of a contributor."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, Num
+
+from jaxval import _checks
+
+__all__ = ["owner_totals"]
+
+
+def owner_totals(
+    values: Num[ArrayLike, "players *objectives"] | list[Any],
+    owners: Int[ArrayLike, "players"] | list[int],
+    *,
+    num: int | None = None,
+) -> Float[Array, "owners *objectives"]:
+    """The total of every owner, Φ_i = Σ φ(z) over the z that i owns.
+
+    A source owns its instances and a contributor its sources, in whichever groups or rounds they are.
+
+    Source: Zheng et al., Algorithm 1 (line 16), Algorithm 2 (lines 14 and 15) and Remark 3.1.
+
+    Args:
+        values: (players, *objectives) values.
+        owners: (players,) the owner 0, 1, ... of each player.
+        num: how many owners there are, some of whom may own nothing; the largest owner and one more where None.
+
+    Returns:
+        (num, *objectives) totals; they sum to what the values sum to.
+
+    Raises:
+        ValueError: where there is not one owner for each value, or an owner is not in [0, num).
+
+    Example:
+        >>> owner_totals([0.5, 0.25, -0.25], [0, 1, 0]).tolist()
+        [0.25, 0.25]
+    """
+    values = jnp.asarray(
+        _checks.floating("values", values, ndim=max(1, np.ndim(values)), expected="(players, ...) values")
+    )
+    expected = f"({len(values)},) owners 0, 1, ..., one for each value"
+    if not _checks.concrete(owners) and num is None:
+        raise ValueError("num: expected the number of owners, for the owners are not known here; got None")
+    owners = _checks.integers("owners", owners, ndim=1, expected=expected)
+    if owners.shape != values.shape[:1] or len(values) == 0:
+        raise ValueError(f"owners: expected {expected}; got shape {owners.shape}")
+    if _checks.concrete(owners):
+        largest, least = int(np.max(owners)), int(np.min(owners))
+        num = largest + 1 if num is None else _checks.check_size("num", num)
+        if least < 0 or largest >= num:
+            raise ValueError(f"owners: expected numbers in [0, {num}); got {least} to {largest}")
+    return jax.ops.segment_sum(values, owners, num_segments=num)
