@@ -1,0 +1,243 @@
+"""Values of rounds at the realised state: sequential training, federated learning, procurement round by round.
+
+A state A_{t-1} is updated in each round with what the contributors D_t of that round bring, and evaluated. A subset S
+of the round is worth v(S; A_{t-1}) = evaluate(update(A_{t-1}, S)); the realised next state is update(A_{t-1}, D_t).
+Earlier rounds are never changed: what did not happen is tried out within one round only.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jaxval import _checks
+from jaxval.coalitions import all_coalitions
+from jaxval.values.semivalues import shapley
+
+__all__ = ["SequentialValues", "sequential_leave_one_out", "sequential_shapley"]
+
+Rounds = Iterable[Sequence[int] | np.ndarray | Array]
+MOST_AT_ONCE = 20  # contributors of a round, whose subsets are all tried
+
+
+class SequentialValues(NamedTuple):
+    """What each contributor was worth in each round, and where the rounds led.
+
+    Attributes:
+        values: (rounds, players, *objectives) values; 0 in rounds in which a contributor is not active.
+        active: (rounds, players) who was active in which round.
+        totals: (players, *objectives) the sums over the rounds (Remark 3.1).
+        utilities: (rounds, *objectives) v(D_t; A_{t-1}), the utility of the realised state after each round.
+        state: the realised state after the last round.
+    """
+
+    values: Float[Array, "rounds players *objectives"]
+    active: Bool[Array, "rounds players"]
+    totals: Float[Array, "players *objectives"]
+    utilities: Float[Array, "rounds *objectives"]
+    state: Any
+
+
+def sequential_shapley(
+    update: Callable[[Any, Array], Any],
+    evaluate: Callable[[Any], Any],
+    state: Any,
+    rounds: Rounds,
+    *,
+    players: int | None = None,
+    prepare: Callable[[Any, Array], Any] | None = None,
+    batch_size: int | None = None,
+) -> SequentialValues:
+    """The Shapley value of each contributor within each round, at the realised state of that round.
+
+    φ(z) = 1/|D_t| Σ_{S ⊆ D_t - z} C(|D_t| - 1, |S|)^{-1} [v(S ∪ {z}; A_{t-1}) - v(S; A_{t-1})] for z in D_t, from all
+    2^|D_t| subsets of the round. A round's values sum to v(D_t; A_{t-1}) - v(∅; A_{t-1}).
+
+    Source: Zheng et al., Definition 3.2, equations (6) and (10), Remark 3.1; the Federated Shapley value of Wang et al.
+
+    Args:
+        update: from a state and a mask (players,) of who takes part to the next state; a pure function.
+        evaluate: from a state to its utility, a scalar or a vector of objectives.
+        state: the state before the first round.
+        rounds: for each round the contributors in it, as numbers 0, 1, ...; 20 of them at most.
+        players: how many contributors there are; the largest number and one more where None.
+        prepare: what all subsets of a round share, such as the contributors' local models: where given,
+            prepare(state, mask of the round) is called once a round, and update takes its result for the state.
+        batch_size: how many subsets are traced by JAX and updated together; where None, update and evaluate are called
+            for one subset after another and may be any Python.
+
+    Returns:
+        `SequentialValues`.
+
+    Raises:
+        ValueError: where a round is empty, too large, holds somebody twice or somebody who is not a contributor, or a
+            utility is not finite or changes its shape.
+
+    Example:
+        The state is a sum, and only what exceeds 2 counts: the first round makes the second worth more.
+
+        >>> gifts = jnp.array([1.0, 2.0, 1.0])
+        >>> def update(state, coalition): return state + jnp.where(coalition, gifts, 0).sum()
+        >>> def evaluate(state): return jnp.maximum(state - 2, 0)
+        >>> result = sequential_shapley(update, evaluate, 0.0, [[0, 1], [1, 2]])
+        >>> result.values.tolist(), result.totals.tolist()
+        ([[0.5, 0.5, 0.0], [0.0, 2.0, 1.0]], [0.5, 2.5, 1.0])
+    """
+    return _over_rounds(_subsets, shapley, update, evaluate, state, rounds, players, prepare, batch_size)
+
+
+def sequential_leave_one_out(
+    update: Callable[[Any, Array], Any],
+    evaluate: Callable[[Any], Any],
+    state: Any,
+    rounds: Rounds,
+    *,
+    players: int | None = None,
+    prepare: Callable[[Any, Array], Any] | None = None,
+    batch_size: int | None = None,
+) -> SequentialValues:
+    """What a round loses without one contributor, φ(z) = v(D_t; A_{t-1}) - v(D_t - z; A_{t-1}), at the realised state.
+
+    Source: Zheng et al., Appendix C.2; the federated leave-one-out of Wang et al.
+
+    Args:
+        update: from a state and a mask (players,) of who takes part to the next state; a pure function.
+        evaluate: from a state to its utility, a scalar or a vector of objectives.
+        state: the state before the first round.
+        rounds: for each round the contributors in it, as numbers 0, 1, ....
+        players: how many contributors there are; the largest number and one more where None.
+        prepare: what all subsets of a round share; as in `sequential_shapley`.
+        batch_size: how many subsets are traced and updated together; one after another, untraced, where None.
+
+    Returns:
+        `SequentialValues`.
+
+    Raises:
+        ValueError: as `sequential_shapley` does.
+
+    Example:
+        >>> gifts = jnp.array([1.0, 2.0, 1.0])
+        >>> def update(state, coalition): return state + jnp.where(coalition, gifts, 0).sum()
+        >>> def evaluate(state): return jnp.maximum(state - 2, 0)
+        >>> sequential_leave_one_out(update, evaluate, 0.0, [[0, 1], [1, 2]]).values.tolist()
+        [[1.0, 1.0, 0.0], [0.0, 2.0, 1.0]]
+    """
+    return _over_rounds(_all_but_one, _losses, update, evaluate, state, rounds, players, prepare, batch_size)
+
+
+def _over_rounds(
+    coalitions_of: Callable[[int], np.ndarray],
+    values_of: Callable[[Array], Array],
+    update: Callable[[Any, Array], Any],
+    evaluate: Callable[[Any], Any],
+    state: Any,
+    rounds: Rounds,
+    players: int | None,
+    prepare: Callable[[Any, Array], Any] | None,
+    batch_size: int | None,
+) -> SequentialValues:
+    """Round by round: prepare, try out the coalitions (the last is the whole round), value them, and move on."""
+    members_of, players = _check_rounds(rounds, players)
+    if batch_size is not None:
+        _checks.check_size("batch_size", batch_size)
+    values, active, realised = [], [], []
+    for number, members in enumerate(members_of):
+        local = coalitions_of(len(members))
+        coalitions = np.zeros((len(local), players), dtype=bool)
+        coalitions[:, members] = local
+        whole = jnp.asarray(coalitions[-1])
+        context = state if prepare is None else prepare(state, whole)
+        state = update(context, whole)
+        if batch_size is None:
+            tried = [evaluate(update(context, jnp.asarray(coalition))) for coalition in coalitions[:-1]]
+            utilities = _stack([*tried, evaluate(state)])
+        else:
+            utilities = _evaluate_traced(context, jnp.asarray(coalitions), update, evaluate, batch_size)
+        utilities = _check_utilities(utilities, number, coalitions, realised)
+        row = jnp.zeros((players, *utilities.shape[1:]), utilities.dtype)
+        values.append(row.at[np.array(members)].set(values_of(utilities)))
+        active.append(whole)
+        realised.append(utilities[-1])
+    stacked = jnp.stack(values)
+    return SequentialValues(stacked, jnp.stack(active), jnp.sum(stacked, axis=0), jnp.stack(realised), state)
+
+
+@partial(jax.jit, static_argnames=("update", "evaluate", "batch_size"))
+def _evaluate_traced(
+    context: Any,
+    coalitions: Array,
+    update: Callable[[Any, Array], Any],
+    evaluate: Callable[[Any], Any],
+    batch_size: int,
+) -> Array:
+    """v(S; A) of each coalition; compiled once for rounds of one size."""
+    return jax.lax.map(
+        lambda one: jnp.asarray(evaluate(update(context, one)), float), coalitions, batch_size=batch_size
+    )
+
+
+def _subsets(members: int) -> np.ndarray:
+    """All subsets of a round, in the order of a table."""
+    if members > MOST_AT_ONCE:
+        raise ValueError(
+            f"rounds: expected at most {MOST_AT_ONCE} contributors in a round, for all its subsets are tried; "
+            f"got {members}; call sequential_leave_one_out"
+        )
+    return np.asarray(all_coalitions(members))
+
+
+def _all_but_one(members: int) -> np.ndarray:
+    """The round without each of its members, then the whole round."""
+    return np.concatenate([~np.eye(members, dtype=bool), np.ones((1, members), dtype=bool)])
+
+
+def _losses(utilities: Array) -> Array:
+    """v(D) - v(D - z) for each member z."""
+    return utilities[-1:] - utilities[:-1]
+
+
+def _stack(utilities: list[Any]) -> Array:
+    """Utilities one below another; their shapes must agree."""
+    shapes = {np.shape(utility) for utility in utilities}
+    if len(shapes) > 1:
+        raise ValueError(f"evaluate: expected utilities of one shape; got shapes {', '.join(map(str, sorted(shapes)))}")
+    return jnp.stack([jnp.asarray(utility, dtype=float) for utility in utilities])
+
+
+def _check_utilities(utilities: Array, number: int, coalitions: np.ndarray, earlier: list[Array]) -> Array:
+    """Finite scalars or vectors, of the same shape in all rounds."""
+    if utilities.ndim > 2 or 0 in utilities.shape:
+        raise ValueError(f"evaluate: expected a scalar or a vector of objectives; got shape {utilities.shape[1:]}")
+    if earlier and earlier[0].shape != utilities.shape[1:]:
+        raise ValueError(f"evaluate: expected shape {earlier[0].shape} as in round 0; got {utilities.shape[1:]}")
+    if _checks.concrete(utilities) and not np.isfinite(utilities).all():
+        wrong = int(np.argwhere(~np.isfinite(np.asarray(utilities)))[0, 0])
+        raise ValueError(
+            f"evaluate: expected finite utilities; got {np.asarray(utilities[wrong])} in round {number} "
+            f"for coalition {np.flatnonzero(coalitions[wrong]).tolist()}"
+        )
+    return utilities
+
+
+def _check_rounds(rounds: Rounds, players: int | None) -> tuple[list[list[int]], int]:
+    """Lists of different contributors 0, 1, ..., at least one round and one contributor in each."""
+    members_of = []
+    for number, members in enumerate(rounds):
+        array = np.asarray(_checks.integers(f"rounds[{number}]", members, ndim=1, expected="contributors 0, 1, ..."))
+        if array.size == 0 or array.min() < 0 or len(np.unique(array)) < len(array):
+            raise ValueError(
+                f"rounds: expected different contributors 0, 1, ... in each round, one at least; "
+                f"got {array.tolist()} in round {number}"
+            )
+        members_of.append(array.tolist())
+    if not members_of:
+        raise ValueError("rounds: expected at least one round; got none")
+    largest = max(map(max, members_of))
+    players = largest + 1 if players is None else _checks.check_size("players", players)
+    if largest >= players:
+        raise ValueError(f"rounds: expected contributors in [0, {players}); got {largest}; set players={largest + 1}")
+    return members_of, players
