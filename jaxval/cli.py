@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ RULES = {
     "c1-lottery": "maximal lottery of the majority relation",
     "dictatorship": "random dictatorship: shares of first choices (ballots only)",
 }
+RESAMPLES = 500
 HEADINGS = {
     "proportional": "F^β",
     "borda": "RLHF",
@@ -44,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: the words after `jaxval`; those of the process where None.
 
     Returns:
-        The exit status: 0, or 2 where the input is wrong.
+        The exit status: 0, 2 where the input is wrong, 1 where the output is cut off.
 
     Example:
         >>> main(["aggregate", "no-such-file.csv", "--json"])
@@ -52,7 +54,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
         print(f"jaxval {arguments.command}: {error}", file=sys.stderr)
         return 2
@@ -99,49 +106,60 @@ def aggregate(
         "proportional-borda": social_choice.proportional_borda,
         "c1-lottery": social_choice.c1_maximal_lottery,
     }
-    ballots = votes.ballots if isinstance(votes, Election) else None
-    if ballots is not None:
-        wins = preferences.ballot_wins(ballots, unranked=unranked)
-        read = {"ballots": float(np.sum(ballots.weights))}
+    if isinstance(votes, Election):
+        wins = preferences.ballot_wins(votes.ballots, unranked=unranked)
+        read = {"ballots": float(np.sum(votes.ballots.weights)), "unranked": unranked}
     else:
         wins = preferences.count_wins(votes.comparisons, alternatives=len(votes.names))
         read = {"comparisons": float(np.sum(votes.comparisons.weight)), "contexts": len(votes.contexts)}
     matrix = preferences.empirical_matrix(wins)
-    bounds = social_choice.share_bounds(matrix)
-    lotteries = {rule: of_matrix[rule](matrix) for rule in rules if rule in of_matrix}
-    if ballots is not None and "dictatorship" in rules:
-        lotteries["dictatorship"] = preferences.ballot_first_choices(ballots)
 
-    alternatives = [
-        {"name": name, "share_bound": float(bounds[i]), **{rule: float(p[i]) for rule, p in lotteries.items()}}
-        for i, name in enumerate(votes.names)
-    ]
-    if ballots is None:  # P is an estimate: say how far it can be trusted
+    @jax.jit  # one program instead of hundreds of small ones
+    def facts(matrix: jax.Array) -> tuple[dict[str, jax.Array], ...]:
+        lotteries = {rule: of_matrix[rule](matrix) for rule in rules if rule in of_matrix}
+        return lotteries, {
+            "bounds": social_choice.share_bounds(matrix),
+            "certificate": social_choice.certificate(matrix),
+            "winner": preferences.condorcet_winner(matrix),
+            "top": preferences.smith_set(matrix),
+        }
+
+    lotteries, found = facts(matrix)
+    for rule, lottery in lotteries.items():
+        if np.isnan(lottery).any():
+            raise RuntimeError(f"{rule}: did not converge on these preferences")
+    if isinstance(votes, Election) and "dictatorship" in rules:
+        lotteries["dictatorship"] = preferences.ballot_first_choices(votes.ballots)
+    lotteries = {rule: lotteries[rule] for rule in rules if rule in lotteries}  # in the order asked for
+    columns = {"share_bound": found["bounds"], **lotteries}
+    if not isinstance(votes, Election):  # P is an estimate: say how far it can be trusted
         shown = {"share_bound": social_choice.share_bounds, "proportional": of_matrix["proportional"]}
-        shown = {name: of for name, of in shown.items() if name in alternatives[0]}
+        shown = {name: statistic for name, statistic in shown.items() if name in columns}
         spread = social_choice.bootstrap_intervals(
-            jax.random.key(0), wins, lambda matrix: jnp.stack([of(matrix) for of in shown.values()])
+            jax.random.key(0),
+            wins,
+            lambda matrix: jnp.stack([statistic(matrix) for statistic in shown.values()]),
+            samples=RESAMPLES,
         )
-        for name, low, high in zip(shown, spread.low, spread.high, strict=True):
-            for i, alternative in enumerate(alternatives):
-                alternative[f"{name}_interval"] = [float(low[i]), float(high[i])]
-    seen = np.triu(np.asarray(wins + wins.T), 1) > 0
-    winner = int(preferences.condorcet_winner(matrix))
-    top = np.flatnonzero(np.asarray(preferences.smith_set(matrix)))
-    from_rankings = ballots is not None and unranked == "below"  # ties and tails are averages of complete rankings
-    proven = float(social_choice.certificate(matrix))
-    refuted = bool(np.isnan(proven))
+        columns |= {f"{name}_interval": jnp.stack([spread.low[i], spread.high[i]], 1) for i, name in enumerate(shown)}
+
+    winner, top = int(found["winner"]), np.flatnonzero(found["top"])
+    compared = int((np.triu(np.asarray(wins + wins.T), 1) > 0).sum())
+    refuted = bool(np.isnan(found["certificate"]))
+    from_rankings = read.get("unranked") == "below"  # ties and tails are averages of complete rankings
+    plain = {name: np.asarray(column).tolist() for name, column in columns.items()}
     return {
         "title": votes.title,
         **read,
         "beta": beta,
-        "unranked": unranked if ballots is not None else None,
-        "alternatives": alternatives,
-        "win_rates": {rule: float(social_choice.win_rate(matrix, p)) for rule, p in lotteries.items()},
-        "sum_of_share_bounds": float(bounds.sum()),
-        "certificate": None if refuted else proven,
+        "alternatives": [
+            {"name": name, **{key: column[i] for key, column in plain.items()}} for i, name in enumerate(votes.names)
+        ],
+        "win_rates": {rule: float(social_choice.win_rate(matrix, lottery)) for rule, lottery in lotteries.items()},
+        "sum_of_share_bounds": float(found["bounds"].sum()),
+        "certificate": None if refuted else float(found["certificate"]),
         "certificate_holds": "no" if refuted else "yes" if from_rankings else "if P is that of complete rankings",
-        "pairs": {"compared": int(seen.sum()), "of": len(votes.names) * (len(votes.names) - 1) // 2},
+        "pairs": {"compared": compared, "of": len(votes.names) * (len(votes.names) - 1) // 2},
         "condorcet_winner": votes.names[winner] if winner >= 0 else None,
         "top_cycle": [votes.names[i] for i in top] if winner < 0 else [],
     }
@@ -208,17 +226,28 @@ def _aggregate(arguments: argparse.Namespace) -> int:
 
 
 def _draw(result: dict[str, Any], path: Path) -> None:
-    import numpy as np
-
     from jaxval import plots
 
     rows = result["alternatives"]
-    names = [row["name"] for row in rows]
-    lotteries = {rule: np.array([row[rule] for row in rows]) for rule in result["win_rates"]}
-    bounds = np.array([row["share_bound"] for row in rows])
-    figure = plots.plot_lotteries(names, lotteries, bounds=bounds, title=result["title"])
+
+    def column(key: str) -> list[Any]:
+        return [row[key] for row in rows]
+
+    heads = {**HEADINGS, "proportional": f"F^β, β = {result['beta']:g}", "dictatorship": "first choices"}
+    intervals = {"u": "share_bound_interval", heads["proportional"]: "proportional_interval"}
+    figure = plots.plot_lotteries(
+        column("name"),
+        {heads[rule]: column(rule) for rule in result["win_rates"]},
+        bounds=column("share_bound"),
+        intervals={head: _ends(column(key)) for head, key in intervals.items() if key in rows[0]},
+        title=result["title"],
+    )
     figure.savefig(path, dpi=200, bbox_inches="tight")
     print(f"figure written to {path}", file=sys.stderr)
+
+
+def _ends(intervals: list[list[float]]) -> tuple[list[float], list[float]]:
+    return [low for low, _ in intervals], [high for _, high in intervals]
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -9,10 +9,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from jaxval import _checks
-from jaxval.types import Comparisons, Matrix, Number, Vector, Weights
+from jaxval.types import Comparisons, Matrix, Number, Vector
 
 __all__ = [
     "sample_comparisons",
@@ -81,7 +81,7 @@ def sample_mallows(
 def sample_mixture(
     key: Key[Array, ""],
     samplers: Sequence[Callable[..., Array]],
-    shares: Weights,
+    shares: Float[ArrayLike, "groups"] | list[float],
     *,
     num: int,
 ) -> Int[Array, "rankings alternatives"]:

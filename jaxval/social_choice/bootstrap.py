@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float, Key
 
 from jaxval import _checks
@@ -36,14 +37,19 @@ def bootstrap_intervals(
     samples: int = 1000,
     level: float = 0.95,
 ) -> Intervals:
-    """Percentile intervals for any statistic of P, resampling the comparisons of each pair.
+    """Intervals for any statistic of P, resampling the comparisons of each pair.
 
     wins*[i, j] ~ Binomial(n_ij, (wins[i, j] + 1/2) / (n_ij + 1)) with n_ij = wins[i, j] + wins[j, i]. The half counts
-    (Jeffreys) keep a pair that was always won from passing for certain; without them intervals for u, a minimum over
-    noisy entries, cover far too seldom when pairs were compared few times. A tie counts as one comparison, half won,
-    which is wider than it need be. A pair never compared stays at 1/2 in every sample: no interval speaks of it.
+    (Jeffreys) keep a pair that was always won from passing for certain. The interval spans the percentile and the
+    bias-corrected percentile interval: u is a minimum over noisy entries, so its estimate lies low, its resamples lie
+    lower still, and either interval alone covers too seldom where pairs were compared few times.
+    `python -m benchmarks.social_choice --case coverage` measures the coverage; with about ten comparisons a pair and
+    many alternatives it stays below the level.
 
-    Source: Efron (1979); the smoothing is Brown, Cai and DasGupta's (2001).
+    A tie counts as one comparison, half won, which is wider than it need be. A pair never compared stays at 1/2 in
+    every sample: no interval speaks of it.
+
+    Source: Efron (1979), (1981); the smoothing is Brown, Cai and DasGupta's (2001).
 
     Args:
         key: a random key.
@@ -79,5 +85,23 @@ def bootstrap_intervals(
         return statistic(jnp.full_like(matrix, 0.5).at[i, j].set(share).at[j, i].set(1 - share))
 
     drawn = jax.jit(jax.vmap(resample))(jax.random.split(key, samples))
-    low, high = jnp.quantile(drawn, jnp.array([(1 - level) / 2, (1 + level) / 2]), axis=0, method="nearest")
+    low, high = _ends(drawn, statistic(empirical_matrix(wins + 0.5)), level)
     return Intervals(statistic(matrix), low, high)
+
+
+def _ends(drawn: Array, center: Array, level: float) -> tuple[Array, Array]:
+    """From the least to the largest end of the percentile and the bias-corrected percentile interval."""
+    drawn, samples = jnp.sort(drawn, axis=0), len(drawn)
+    below = jnp.mean((drawn < center[None]) + (drawn == center[None]) / 2, axis=0)
+    bias = ndtri(jnp.clip(below, 0.5 / samples, 1 - 0.5 / samples))
+    tail = ndtri((1 - level) / 2)
+
+    def at(rank: Array) -> Array:
+        index = jnp.clip(rank, 0, samples - 1).astype(int)[None]
+        return jnp.take_along_axis(drawn, index, axis=0)[0]
+
+    low, high = (
+        [at(round_(ndtr(shift + sign * tail) * (samples - 1))) for shift in (jnp.zeros_like(bias), 2 * bias)]
+        for sign, round_ in ((1, jnp.floor), (-1, jnp.ceil))
+    )
+    return jnp.minimum(*low), jnp.maximum(*high)
