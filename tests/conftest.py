@@ -23,9 +23,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 def pytest_collection_modifyitems(config, items):
     if TYPECHECK:
-        mistakes = [item for item in items if item.get_closest_marker("mistakes")]
-        config.hook.pytest_deselected(items=mistakes)
-        items[:] = [item for item in items if not item.get_closest_marker("mistakes")]
+        left = [item for item in items if item.get_closest_marker("mistakes") or item.get_closest_marker("once")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")

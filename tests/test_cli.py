@@ -1,11 +1,13 @@
 """The command `jaxval aggregate` as a user runs it: a process of its own, real files, one mistake of each kind."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
+pytestmark = pytest.mark.once
 JAXVAL = [sys.executable, "-m", "jaxval.cli"]
 
 
@@ -52,16 +54,7 @@ def test_the_textbook_election():
 def test_the_table_says_what_the_json_says():
     done = run("aggregate", "--rule", "lottery", "--rule", "proportional", "--beta", "inf")
     assert done.returncode == 0, done.stderr
-    for words in (
-        "Eve",
-        "NLHF",
-        "F^β",
-        "0.509",
-        "win rate",
-        "Certificate 1/Σu = 0.5446",
-        "Condorcet winner: Eve",
-        "10 of 10",
-    ):
+    for words in ("0.509", "win rate", "Certificate 1/Σu = 0.5446", "Condorcet winner: Eve", "10 of 10"):
         assert words in done.stdout, words
     assert "RLHF" not in done.stdout
     assert done.stdout.index("NLHF") < done.stdout.index("F^β")
@@ -141,8 +134,6 @@ def test_mistakes_are_named_without_a_traceback(mistake, request):
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    import re
-
     assert re.search(message, done.stderr), done.stderr
 
 
