@@ -1,24 +1,36 @@
 """Shape names and records: what flows between the rooms.
 
-Everything here is a plain pytree (`NamedTuple`) or a name for a shape, so that it passes through `jit`, `vmap`
-and `tree_map` unchanged. Functions accept NumPy and JAX arrays and nested lists alike and return JAX arrays.
+Everything here is a plain pytree or a name for a shape, so that it passes through `jit`, `vmap` and `tree_map`
+unchanged. Functions accept NumPy and JAX arrays and nested lists alike and return JAX arrays.
 """
 
-from collections.abc import Callable
+import dataclasses
+import importlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 __all__ = [
     "Ballots",
+    "Coalitions",
     "Comparisons",
+    "Estimate",
+    "Groups",
     "Lottery",
     "Matrix",
     "Number",
     "Orders",
     "Profile",
     "Rule",
+    "Table",
     "Utility",
     "Vector",
     "Weights",
@@ -49,8 +61,17 @@ Lottery = Float[Array, "alternatives"]
 Rule = Callable[..., Lottery]
 """A rule: from P (one positional argument) or from a profile (`orders, weights`) to a lottery."""
 
-Utility = Callable[[Bool[Array, "players"]], Float[Array, "*objectives"]]
-"""A utility: from the mask of one coalition to a scalar, or to a vector of objectives."""
+Utility = Callable[..., Any]
+"""A utility: from the mask of one coalition, (players,) bool, to a scalar or to a vector of objectives."""
+
+Coalitions = Bool[ArrayLike, "coalitions players"] | list[Any]
+"""Masks of coalitions, one a row: who is in."""
+
+Table = Num[ArrayLike, "coalitions *objectives"] | list[Any]
+"""The utilities of all 2^n coalitions; bit i of a row's index is player i, so row 0 is the empty coalition."""
+
+Groups = Int[ArrayLike, "players"] | list[Any] | tuple[int, ...]
+"""The group of each player: 0, 1, ... in the order of precedence, none empty."""
 
 
 class Profile(NamedTuple):
@@ -91,3 +112,129 @@ class Comparisons(NamedTuple):
     winner: Int[ArrayLike, "comparisons"]
     loser: Int[ArrayLike, "comparisons"]
     weight: Float[ArrayLike, "comparisons"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Estimate:
+    """Values of players, how far each can be trusted, and what they cost.
+
+    A pytree whose leaves are the three arrays; the names are part of its structure. `print` shows it as a table, the
+    largest value (of the first objective) first; `plots.plot_values` draws it.
+
+    Attributes:
+        values: (players, *objectives) values.
+        standard_errors: the same shape; 0 where exact, NaN where there were too few draws to tell.
+        evaluations: how many distinct coalitions were evaluated, the empty and the full one included.
+        names: one name for each player, or None.
+
+    Example:
+        >>> import numpy as np
+        >>> estimate = Estimate(np.array([0.25, 0.5]), np.array([0.01, 0.02]), 4).with_names(["news", "books"])
+        >>> print(estimate)
+        player   value   standard error
+        books      0.5             0.02
+        news      0.25             0.01
+        4 evaluations
+        >>> jax.tree.map(lambda leaf: 2 * leaf, estimate).names
+        ('news', 'books')
+    """
+
+    values: Float[ArrayLike, "players *objectives"]
+    standard_errors: Float[ArrayLike, "players *objectives"]
+    evaluations: Int[ArrayLike, ""] | int
+    names: tuple[str, ...] | None = dataclasses.field(default=None, metadata={"static": True})
+
+    def with_names(self, names: Sequence[str]) -> "Estimate":
+        """The same with a name for each player; a `ValueError` where there are more or fewer names than players."""
+        names = tuple(names)
+        if len(names) != len(self):
+            raise ValueError(f"names: expected one for each of {len(self)} players; got {len(names)}")
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"names: expected strings; got {next(n for n in names if not isinstance(n, str))!r}")
+        return dataclasses.replace(self, names=names)
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
+            return repr(self)
+        text = io.StringIO()
+        console = Console(file=text, width=max(80, 24 * (2 + np.size(self.values) // max(len(self), 1))))
+        console.print(self)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    def __len__(self) -> int:
+        return np.shape(self.values)[0]
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.table import Table as Grid
+
+        grid = Grid(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+        objectives = np.reshape(np.asarray(self.values), (len(self), -1)).shape[1]
+        grid.add_column("player", no_wrap=True)
+        for objective in range(objectives):
+            mark = f" {objective}" if np.ndim(self.values) > 1 else ""
+            grid.add_column(f"value{mark}", justify="right")
+            grid.add_column(f"standard error{mark}", justify="right")
+        rows = self._rows()
+        for row in rows if len(rows) <= 2 * SHOWN else [*rows[:SHOWN], ["..."], *rows[-SHOWN:]]:
+            grid.add_row(*row)
+        return Group(grid, f"{int(np.asarray(self.evaluations))} evaluations")
+
+    def _rows(self) -> list[list[str]]:
+        values = np.reshape(np.asarray(self.values), (len(self), -1))
+        errors = np.reshape(np.asarray(self.standard_errors), (len(self), -1))
+        return [
+            [self._names()[i], *(f"{number:.4g}" for pair in zip(values[i], errors[i], strict=True) for number in pair)]
+            for i in np.argsort(-values[:, 0], kind="stable")
+        ]
+
+    def _names(self) -> tuple[str, ...]:
+        return self.names or tuple(str(player) for player in range(len(self)))
+
+    def to_frame(self) -> Any:
+        """A pandas frame: the players as its index, `value` and `standard error` as columns (numbered where vector).
+
+        Raises `ModuleNotFoundError` where pandas is not installed; `evaluations` is in the frame's `attrs`.
+        """
+        pandas = importlib.import_module("pandas")
+        values = np.reshape(np.asarray(self.values), (len(self), -1))
+        errors = np.reshape(np.asarray(self.standard_errors), (len(self), -1))
+        columns: dict[str, np.ndarray] = {}
+        for objective in range(values.shape[1]):
+            mark = f" {objective}" if np.ndim(self.values) > 1 else ""
+            columns |= {f"value{mark}": values[:, objective], f"standard error{mark}": errors[:, objective]}
+        frame = pandas.DataFrame(columns, index=pandas.Index(self._names(), name="player"))
+        frame.attrs["evaluations"] = int(np.asarray(self.evaluations))
+        return frame
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to a NumPy archive (.npz) at `path`, to the bit and with the names."""
+        with Path(path).open("wb") as file:
+            np.savez(
+                file,
+                values=np.asarray(self.values),
+                standard_errors=np.asarray(self.standard_errors),
+                evaluations=np.asarray(self.evaluations),
+                names=np.array(json.dumps(self.names)),
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Estimate":
+        """Read what `save` wrote, as NumPy arrays of the same precision; a `ValueError` where it is something else."""
+        try:
+            with np.load(Path(path), allow_pickle=False) as archive:
+                names = json.loads(str(archive["names"]))
+                return cls(
+                    archive["values"],
+                    archive["standard_errors"],
+                    archive["evaluations"],
+                    None if names is None else tuple(names),
+                )
+        except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"path: expected an archive written by Estimate.save; got {path} ({error})") from error
+
+
+SHOWN = 20  # rows at either end of a long table
