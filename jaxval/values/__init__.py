@@ -1,0 +1,52 @@
+"""Values of players: exact from a table, sampled, of rounds at the realised state, and of nearest neighbours.
+
+Values are (players, *objectives) arrays. Groups are integers (players,), the first group 0.
+"""
+
+from jaxval.values.core import LeastCoreDiagnostics, least_core, least_core_solve
+from jaxval.values.estimators import Estimator
+from jaxval.values.interactions import banzhaf_interactions, shapley_interactions
+from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
+from jaxval.values.neighbours import knn_shapley
+from jaxval.values.ordered import asymmetric_shapley, weighted_shapley
+from jaxval.values.owner_totals import owner_totals
+from jaxval.values.permutations import permutation_estimator, required_permutations, sample_shapley
+from jaxval.values.reuse import reuse_estimator, sample_banzhaf
+from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semivalue, shapley
+from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
+from jaxval.values.stopping import StoppingDiagnostics, anytime_factors, sample_until, sample_until_solve
+from jaxval.values.truncation import sample_truncated, truncated_estimator
+
+__all__ = [
+    "Estimator",
+    "LeastCoreDiagnostics",
+    "SequentialValues",
+    "StoppingDiagnostics",
+    "anytime_factors",
+    "asymmetric_shapley",
+    "banzhaf",
+    "banzhaf_interactions",
+    "beta_shapley",
+    "knn_path_utility",
+    "knn_shapley",
+    "knn_utility",
+    "least_core",
+    "least_core_solve",
+    "leave_one_out",
+    "owner_totals",
+    "permutation_estimator",
+    "required_permutations",
+    "reuse_estimator",
+    "sample_banzhaf",
+    "sample_shapley",
+    "sample_truncated",
+    "sample_until",
+    "sample_until_solve",
+    "semivalue",
+    "sequential_leave_one_out",
+    "sequential_shapley",
+    "shapley",
+    "shapley_interactions",
+    "truncated_estimator",
+    "weighted_shapley",
+]

@@ -1,0 +1,117 @@
+"""What the exact values share: the check of a table at the door, and weighted sums over coalitions in O(2^n) work.
+
+A table (2^n, ...) is read as three digits of bits, top, middle and bottom. Summing over one digit by the number of its
+members leaves (size, 2^(n - digit), ...), small enough to be weighted by |S|; every player, and every pair of players,
+is in the digits left by one of the three. So a table is read three times at most, and nothing of its size is written.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxval import _checks
+
+__all__ = ["check_table", "pair_sums", "player_sums", "players_of", "weighted_sum"]
+
+HIGHEST = jax.lax.Precision.HIGHEST
+EXPECTED = "a table (2^players, *objectives), bit i of a row's index being player i"
+
+
+def check_table(table: Any, *, name: str = "table", players: int = 1) -> Array:
+    """Utilities of all 2^n coalitions of at least `players`: finite numbers."""
+    array = _checks.floating(name, table, ndim=max(np.ndim(table), 1), expected=EXPECTED)
+    rows = array.shape[0]
+    if rows < 2**players or rows & (rows - 1) or array.size == 0:
+        raise ValueError(
+            f"{name}: expected {EXPECTED}, of at least {players} player{'s' * (players > 1)}; got shape {array.shape}; "
+            "call coalitions.tabulate(utility, players)"
+        )
+    return array
+
+
+def players_of(table: Array) -> int:
+    """n, where the table has 2^n rows."""
+    return table.shape[0].bit_length() - 1
+
+
+def weighted_sum(table: Array, weights: Array) -> Array:
+    """Σ_S weights[|S|] table[S], with (n + 1,) weights."""
+    return jnp.sum(_sum_digit(table, weights, 0, players_of(table) // 3), axis=0)
+
+
+def player_sums(table: Array, weights: Array) -> Array:
+    """Σ_{S∋i} weights[|S|] table[S] for every player i, (n, ...)."""
+    n = players_of(table)
+    digit = n // 3
+    below = _member_sums(_sum_digit(table, weights, n - digit, digit))
+    above = _member_sums(_sum_digit(table, weights, 0, digit))
+    return jnp.concatenate([below, above[n - 2 * digit :]])
+
+
+def pair_sums(table: Array, weights: Array) -> Array:
+    """Σ_{S∋i,j} weights[|S|] table[S] for every pair of players, (n, n, ...); the diagonal holds `player_sums`."""
+    n = players_of(table)
+    digit = n // 3
+    starts = (0, digit, n - digit)
+    widths = (digit, n - 2 * digit, digit)
+    sums = jnp.zeros((n, n, *table.shape[1:]), table.dtype)
+    for start, width in zip(starts, widths, strict=True):
+        left = np.setdiff1d(np.arange(n), np.arange(start, start + width))
+        if len(left):
+            rest = _sum_digit(table, weights, start, width)
+            member = _bits(len(left), table.dtype)
+            pairs = jnp.einsum("si,sj,s...->ij...", member, member, rest, precision=HIGHEST)
+            sums = sums.at[left[:, None], left[None, :]].set(pairs)
+    return sums
+
+
+def _sum_digit(table: Array, weights: Array, start: int, width: int) -> Array:
+    """Σ over the subsets of players start..start+width-1, weights[|S|] table[S]; 2^(n-width) rows are left."""
+    n = players_of(table)
+    above, below = n - start - width, start
+    by_size = _of_size(width, table.dtype)
+    digits = table.reshape(2**above, 2**width, -1)
+    # products in their plainest form, which need no copy of the table, and in full precision, as accelerators would
+    # otherwise round the utilities to 10 bits
+    if digits.shape[2] == 1:
+        sums = jnp.matmul(digits[:, :, 0], by_size, precision=HIGHEST)
+    elif above == 0:
+        sums = jnp.matmul(by_size.T, digits[0], precision=HIGHEST)
+    else:
+        sums = jnp.matmul(jnp.broadcast_to(by_size.T, (2**above, *by_size.T.shape)), digits, precision=HIGHEST)
+    # weights[|above| + size + |below|], again by a product, as a gather of that many numbers is slow on CPUs
+    size = np.arange(above + 1)[:, None] + np.arange(width + 1)[None, :]
+    size = size.reshape(above + 1, width + 1, 1) + np.arange(below + 1).reshape(1, 1, below + 1)
+    expanded = weights[size].reshape(above + 1, -1)
+    if above:
+        expanded = jnp.matmul(_of_size(above, table.dtype), expanded, precision=HIGHEST)
+    if below:
+        expanded = jnp.matmul(expanded.reshape(-1, below + 1), _of_size(below, table.dtype).T, precision=HIGHEST)
+    sums = sums.reshape(2**above, width + 1, -1)
+    expanded = expanded.reshape(2**above, width + 1, 2**below)
+    if table.ndim == 1:
+        return jnp.sum(sums * expanded, axis=1).reshape(-1)
+    sums = sums.reshape(*expanded.shape, -1) * expanded[..., None]
+    return jnp.sum(sums, axis=1).reshape(2 ** (n - width), *table.shape[1:])
+
+
+def _member_sums(table: Array) -> Array:
+    """Σ_{S∋i} table[S] for every player i, (n, ...), by halves."""
+    n = players_of(table)
+    digits = table.reshape(2 ** (n - n // 2), 2 ** (n // 2), -1)
+    parts = [(digits.sum(axis=0), n // 2), (digits.sum(axis=1), n - n // 2)]
+    sums = [_bits(width, table.dtype).T @ half for half, width in parts]
+    return jnp.concatenate(sums).reshape(n, *table.shape[1:])
+
+
+def _of_size(players: int, dtype: Any) -> np.ndarray:
+    """Which coalitions have s members, (2^players, players + 1) ones and zeros."""
+    return (_bits(players, int).sum(axis=1)[:, None] == np.arange(players + 1)[None, :]).astype(dtype)
+
+
+def _bits(players: int, dtype: Any) -> np.ndarray:
+    index = np.arange(2**players)[:, None]
+    return ((index >> np.arange(players)[None, :]) & 1).astype(dtype)

@@ -1,0 +1,153 @@
+"""What sampled values share: the four functions of an estimator, running moments, and the count of distinct coalitions.
+
+An estimator is four pure functions. Its state is a pytree, so that to interrupt is to save the state and to resume is
+to load it; `ask` draws from the key in the state and changes nothing, so that it may be asked twice:
+
+    state = estimator.init(key)
+    coalitions = estimator.ask(state)                    # (rows, players) masks, the same shape every time
+    state = estimator.tell(state, coalitions, utilities) # (rows, *objectives)
+    estimate = estimator.estimate(state)
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt32
+
+from jaxval import _checks
+from jaxval.coalitions.masks import checked_utility, join
+from jaxval.types import Estimate, Utility
+
+__all__ = ["Estimator", "Moments"]
+
+
+class Estimator(NamedTuple):
+    """Four pure functions.
+
+    Attributes:
+        init: `init(key, objectives=())` gives the state, for utilities of shape `objectives`.
+        ask: `ask(state)` gives the (rows, players) coalitions to evaluate next.
+        tell: `tell(state, coalitions, utilities)` gives the state that has taken them in.
+        estimate: `estimate(state)` gives the `Estimate` so far; NaN where there is nothing yet to tell it from.
+        asks: how often a fixed design is to be asked; an adaptive one at most.
+    """
+
+    init: Callable[..., Any]
+    ask: Callable[[Any], Bool[Array, "rows players"]]
+    tell: Callable[[Any, Array, Array], Any]
+    estimate: Callable[[Any], Estimate]
+    asks: int
+
+
+class Moments(NamedTuple):
+    """Running mean and variance of independent draws.
+
+    Attributes:
+        draws: how many; one number, or one for each entry of the mean.
+        mean: of the draws so far.
+        squares: Σ (x - mean)².
+    """
+
+    draws: Int[Array, "..."]
+    mean: Float[Array, "..."]
+    squares: Float[Array, "..."]
+
+
+def no_draws(shape: tuple[int, ...], count_shape: tuple[int, ...] = ()) -> Moments:
+    """The moments of nothing."""
+    return Moments(jnp.zeros(count_shape, int), jnp.zeros(shape), jnp.zeros(shape))
+
+
+def add_draws(moments: Moments, draws: Array, valid: Array) -> Moments:
+    """The moments after (draws, ...) more, of which the valid count, by Chan, Golub and LeVeque's (1983) update."""
+    draws = jnp.where(valid.reshape(-1, *(1,) * (draws.ndim - 1)), draws, 0).astype(moments.mean.dtype)
+    count = jnp.sum(valid)
+    mean = jnp.sum(draws, axis=0) / jnp.maximum(count, 1)
+    deviations = jnp.where(valid.reshape(-1, *(1,) * (draws.ndim - 1)), draws - mean[None], 0)
+    return merge(moments, Moments(count, mean, jnp.sum(deviations**2, axis=0)))
+
+
+def merge(left: Moments, right: Moments) -> Moments:
+    """The moments of two sets of draws together; counts broadcast from the left."""
+    spread = (..., *(None,) * (left.mean.ndim - left.draws.ndim))
+    count = left.draws + right.draws
+    share = (right.draws / jnp.maximum(count, 1))[spread]
+    step = right.mean - left.mean
+    squares = left.squares + right.squares + step**2 * (left.draws[spread] * share)
+    return Moments(count, left.mean + share * step, squares)
+
+
+def standard_errors(moments: Moments) -> Array:
+    """√(s² / count) of the mean; NaN below two draws."""
+    count = moments.draws[(..., *(None,) * (moments.mean.ndim - moments.draws.ndim))]
+    variance = moments.squares / (jnp.maximum(count - 1, 1) * jnp.maximum(count, 1))
+    return jnp.where(count > 1, jnp.sqrt(variance), jnp.nan)
+
+
+def coalition_codes(coalitions: Bool[Array, "rows players"]) -> UInt32[Array, "rows 2"]:
+    """64 bits that tell coalitions apart: the mask itself up to 64 players, a sum of random codes beyond.
+
+    Beyond 64 players two given coalitions have the same code with probability 2^-64.
+    """
+    players = coalitions.shape[1]
+    if players <= 64:
+        codes = np.zeros((players, 2), np.uint32)
+        codes[np.arange(players), np.arange(players) // 32] = 1 << (np.arange(players, dtype=np.uint64) % 32)
+    else:
+        codes = np.random.default_rng(0).integers(2**32, size=(players, 2), dtype=np.uint32)
+    words = [
+        jnp.sum(jnp.where(coalitions, jnp.asarray(codes[None, :, word]), 0), axis=1, dtype=jnp.uint32)
+        for word in (0, 1)
+    ]
+    return jnp.stack(words, axis=1)
+
+
+def count_distinct(seen: UInt32[Array, "asks rows 2"], asked: Int[Array, ""]) -> Int[Array, ""]:
+    """How many different codes there are in the first asks."""
+    if _checks.concrete(seen, asked):
+        words = np.sort(np.asarray(seen)[: int(asked)].reshape(-1, 2).view(np.uint64)[:, 0])
+        return jnp.asarray(np.count_nonzero(words[1:] != words[:-1]) + (len(words) > 0))
+    codes = jnp.where((jnp.arange(len(seen)) < asked)[:, None, None], seen, seen[:1, :1]).reshape(-1, 2)
+    high, low = jax.lax.sort((codes[:, 0], codes[:, 1]), num_keys=2)
+    distinct = 1 + jnp.sum((high[1:] != high[:-1]) | (low[1:] != low[:-1]))
+    return jnp.where(asked > 0, distinct, 0)
+
+
+def utility_of_many(
+    utility: Utility, players: int, batch_size: int
+) -> tuple[Callable[[Array], Array], tuple[int, ...]]:
+    """The utility of (rows, players) coalitions, `batch_size` rows at a time, and its shape for one of them."""
+    call = checked_utility(utility, players)
+    objectives = jax.eval_shape(call, jax.ShapeDtypeStruct((players,), bool)).shape
+
+    def evaluate(coalitions: Array) -> Array:
+        rows = len(coalitions)
+        if rows <= batch_size:
+            return jax.vmap(call)(coalitions)
+        batches = -(-rows // batch_size)
+        filler = jnp.broadcast_to(coalitions[-1:], (batches * batch_size - rows, players))
+        filled = jnp.concatenate([coalitions, filler]).reshape(batches, batch_size, players)
+        return join(jax.lax.map(jax.vmap(call), filled))[:rows]
+
+    return evaluate, objectives
+
+
+def check_finite(estimate: Estimate) -> Estimate:
+    """An estimate from finite utilities; inside `jit` NaN throughout where one was not."""
+    values = jnp.asarray(estimate.values)
+    if not _checks.concrete(values):
+        sound = jnp.all(jnp.isfinite(values))
+        return Estimate(
+            jnp.where(sound, values, jnp.nan),
+            jnp.where(sound, jnp.asarray(estimate.standard_errors), jnp.nan),
+            estimate.evaluations,
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "utility: expected finite numbers; got NaN or infinity for a sampled coalition; "
+            "find it with coalitions.evaluate(utility, masks)"
+        )
+    return estimate

@@ -1,0 +1,259 @@
+"""Shapley values, plain and asymmetric, from sampled permutations.
+
+A permutation that respects the groups is a random order of each group, one group after the other; the marginal of
+player z is v(π^{<z} ∪ {z}) - v(π^{<z}), and its mean over permutations is the value (Zheng et al., Algorithm 1). An
+antithetic pair is a permutation and the same one reversed within each group; the standard error is that of the pairs'
+means.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key, UInt32
+
+from jaxval import _checks
+from jaxval.types import Estimate, Groups, Utility
+from jaxval.values._neighbours import check_groups
+from jaxval.values.estimators import (
+    Estimator,
+    Moments,
+    add_draws,
+    check_finite,
+    coalition_codes,
+    count_distinct,
+    no_draws,
+    standard_errors,
+    utility_of_many,
+)
+
+__all__ = ["PermutationState", "permutation_estimator", "required_permutations", "sample_shapley"]
+
+
+class PermutationState(NamedTuple):
+    """What a permutation estimator knows.
+
+    Attributes:
+        key: the random key; permutation k depends on it and on k alone.
+        moments: of the draws (single permutations, or means of antithetic pairs), (players, *objectives).
+        seen: (asks, rows, 2) codes of the coalitions evaluated.
+    """
+
+    key: Key[Array, ""]
+    moments: Moments
+    seen: UInt32[Array, "asks rows 2"]
+
+
+def required_permutations(players: int, *, epsilon: float, delta: float, spread: float) -> int:
+    """How many independent permutations make P(max_z |φ̂_z - φ_z| ≤ ε) ≥ 1 - δ: m* = ⌈r² / (2ε²) log(2n / δ)⌉.
+
+    Independent draws are counted: with antithetic sampling, pairs. The bound is Hoeffding's and holds for any game; a
+    stopping rule (`sample_until`) needs far fewer where the marginals vary less than they could.
+
+    Source: Zheng et al., Definition 5.1 and below.
+
+    Args:
+        players: how many, n.
+        epsilon: the largest error ε allowed, above 0.
+        delta: how likely a larger one may be, in (0, 1).
+        spread: r, the largest minus the smallest possible marginal, above 0. A monotone accuracy has 1; an accuracy
+            that a player can also lower has marginals from -1 to 1, so 2.
+
+    Returns:
+        m*, at least 1.
+
+    Raises:
+        ValueError: where a number is outside its range.
+
+    Example:
+        >>> required_permutations(100, epsilon=0.05, delta=0.05, spread=1.0)
+        1659
+    """
+    players = _checks.check_size("players", players)
+    for name, value in (("epsilon", epsilon), ("spread", spread)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name}: expected a finite number above 0; got {value!r}")
+    if not 0 < delta < 1:
+        raise ValueError(f"delta: expected a probability in (0, 1); got {delta!r}")
+    return max(1, math.ceil(spread**2 / (2 * epsilon**2) * math.log(2 * players / delta)))
+
+
+def sample_shapley(
+    key: Key[Array, ""],
+    utility: Utility,
+    players: int,
+    *,
+    permutations: int,
+    groups: Groups | None = None,
+    antithetic: bool = True,
+    batch_size: int = 1024,
+) -> Estimate:
+    """Shapley values, or asymmetric ones where there are groups, from sampled permutations.
+
+    The estimates of the players sum to v(N) - v(∅) whatever the sample. `jax.jit(lambda key: sample_shapley(key, ...))`
+    may be called again without being compiled again.
+
+    Source: Castro, Gómez and Tejada (2009); Zheng et al., Algorithm 1; Mitchell et al. (2022) for antithetic pairs.
+
+    Args:
+        key: a random key.
+        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX.
+        players: how many, n.
+        permutations: how many in all, an even number where antithetic.
+        groups: (n,) the group of each player, 0 first; one group where None.
+        antithetic: whether each permutation is followed by its reverse within each group.
+        batch_size: about how many coalitions are evaluated at a time.
+
+    Returns:
+        An `Estimate`; `evaluations` counts distinct coalitions.
+
+    Raises:
+        ValueError: where the permutations are too few for a standard error or odd in number though antithetic, the
+            groups are wrong, or the utility returns anything but finite numbers.
+
+    Example:
+        >>> from jaxval.coalitions import games
+        >>> game = games.pairwise([1.0, 2.0], [[0.0, 1.0], [1.0, 0.0]])
+        >>> sample_shapley(jax.random.key(0), game.utility, game.players, permutations=4).values.tolist()
+        [1.5, 2.5]
+    """
+    batch_size = _checks.check_size("batch_size", batch_size)
+    players = _checks.check_size("players", players)
+    estimator = permutation_estimator(
+        players,
+        permutations=permutations,
+        groups=groups,
+        antithetic=antithetic,
+        per_ask=max(batch_size // max(players - 1, 1), 1 + antithetic),
+    )
+    evaluate, objectives = utility_of_many(utility, players, batch_size)
+
+    def step(_: int, state: PermutationState) -> PermutationState:
+        coalitions = estimator.ask(state)
+        return estimator.tell(state, coalitions, evaluate(coalitions))
+
+    def run(key: Array) -> PermutationState:
+        return jax.lax.fori_loop(0, estimator.asks, step, estimator.init(key, objectives))
+
+    return check_finite(estimator.estimate(jax.jit(run)(key)))
+
+
+def permutation_estimator(
+    players: int,
+    *,
+    permutations: int,
+    groups: Groups | None = None,
+    antithetic: bool = True,
+    per_ask: int | None = None,
+) -> Estimator:
+    """Permutations as `init, ask, tell, estimate`.
+
+    One ask holds the empty and the full coalition, then for each permutation its n - 1 other beginnings. Draws beyond
+    `permutations`, which only fill up the last ask, repeat the last one and are not counted.
+
+    Args:
+        players: how many, n.
+        permutations: how many in all, an even number where antithetic.
+        groups: (n,) the group of each player, 0 first; one group where None.
+        antithetic: whether each permutation is followed by its reverse within each group.
+        per_ask: permutations in one ask; all of them where None.
+
+    Returns:
+        An `Estimator`.
+
+    Raises:
+        ValueError: where the permutations are too few for a standard error or odd in number though antithetic, or the
+            groups are wrong.
+
+    Example:
+        >>> estimator = permutation_estimator(3, permutations=4, per_ask=2)
+        >>> state = estimator.init(jax.random.key(0))
+        >>> for _ in range(estimator.asks):
+        ...     coalitions = estimator.ask(state)
+        ...     state = estimator.tell(state, coalitions, coalitions.sum(axis=1))
+        >>> estimator.estimate(state).values.tolist()
+        [1.0, 1.0, 1.0]
+    """
+    players = _checks.check_size("players", players)
+    together = 2 if antithetic else 1
+    permutations = check_permutations(permutations, together)
+    group_of = check_groups(groups, players)
+    draws = permutations // together
+    per_ask = permutations if per_ask is None else _checks.check_size("per_ask", per_ask)
+    draws_per_ask = min(max(per_ask // together, 1), draws)
+    asks = -(-draws // draws_per_ask)
+    rows = 2 + draws_per_ask * together * (players - 1)
+    reverse = _reverse_within(group_of)
+
+    def init(key: Array, objectives: tuple[int, ...] = ()) -> PermutationState:
+        return PermutationState(key, no_draws((players, *objectives)), jnp.zeros((asks, rows, 2), jnp.uint32))
+
+    def ask(state: PermutationState) -> Array:
+        draw = jnp.minimum(state.moments.draws + jnp.arange(draws_per_ask), draws - 1)
+        orders = jax.vmap(lambda k: draw_order(jax.random.fold_in(state.key, k), group_of))(draw)
+        orders = jnp.stack([orders, orders[:, reverse]], axis=1) if antithetic else orders[:, None]
+        ends = jnp.array([[False], [True]]).repeat(players, axis=1)
+        return jnp.concatenate([ends, beginnings(orders.reshape(-1, players)).reshape(-1, players)])
+
+    def tell(state: PermutationState, coalitions: Array, utilities: Array) -> PermutationState:
+        draw = state.moments.draws + jnp.arange(draws_per_ask)
+        told = state.moments.draws // draws_per_ask
+        marginals = _marginals(coalitions, utilities.astype(state.moments.mean.dtype), draws_per_ask * together)
+        means = marginals.reshape(draws_per_ask, together, *marginals.shape[1:]).mean(axis=1)
+        return PermutationState(
+            state.key,
+            add_draws(state.moments, means, draw < draws),
+            jax.lax.dynamic_update_index_in_dim(state.seen, coalition_codes(coalitions), told, 0),
+        )
+
+    def estimate(state: PermutationState) -> Estimate:
+        none = state.moments.draws == 0
+        values = jnp.where(none, jnp.nan, state.moments.mean)
+        told = -(-state.moments.draws // draws_per_ask)
+        return Estimate(values, standard_errors(state.moments), count_distinct(state.seen, told))
+
+    return Estimator(init, ask, tell, estimate, asks)
+
+
+def draw_order(key: Array, groups: np.ndarray) -> Array:
+    """A uniform permutation of the players among those whose groups are in order."""
+    order = jax.random.permutation(key, len(groups))
+    return order if groups.max() == 0 else order[jnp.argsort(jnp.asarray(groups)[order], stable=True)]
+
+
+def beginnings(orders: Array) -> Array:
+    """The first 1, ..., n - 1 of each order as masks, (orders, n - 1, n)."""
+    count, players = orders.shape
+    places = jnp.zeros_like(orders).at[jnp.arange(count)[:, None], orders].set(jnp.arange(players)[None, :])
+    return places[:, None, :] < jnp.arange(1, players)[None, :, None]
+
+
+def check_permutations(permutations: int, together: int) -> int:
+    """Enough permutations for a standard error, in pairs where antithetic."""
+    permutations = _checks.check_size("permutations", permutations)
+    if permutations % together:
+        raise ValueError(f"permutations: expected an even number, as they come in antithetic pairs; got {permutations}")
+    if permutations < 2 * together:
+        raise ValueError(f"permutations: expected at least {2 * together}, for a standard error; got {permutations}")
+    return permutations
+
+
+def _marginals(coalitions: Array, utilities: Array, permutations: int) -> Array:
+    """Each player's marginal in each permutation, (permutations, n, *objectives), from one ask and its utilities."""
+    players, objectives = coalitions.shape[1], utilities.shape[1:]
+    inside = coalitions[2:].reshape(permutations, players - 1, players)
+    place = players - 1 - jnp.sum(inside, axis=1)
+    ends = jnp.broadcast_to(utilities[:2][:, None], (2, permutations, *objectives))
+    between = utilities[2:].reshape(permutations, players - 1, *objectives)
+    path = jnp.concatenate([ends[0][:, None], between, ends[1][:, None]], axis=1)
+    steps = path[:, 1:] - path[:, :-1]
+    return jnp.take_along_axis(steps, place.reshape(*place.shape, *(1,) * len(objectives)), axis=1)
+
+
+def _reverse_within(groups: np.ndarray) -> np.ndarray:
+    """The places of an order read backwards within each group."""
+    sizes = np.bincount(groups)
+    starts = np.cumsum(sizes) - sizes
+    return np.concatenate([start + np.arange(size)[::-1] for start, size in zip(starts, sizes, strict=True)])

@@ -1,0 +1,162 @@
+"""Banzhaf values by maximum sample reuse: every coalition that is evaluated serves every player.
+
+With coalitions drawn uniformly, φ̂_i = mean of v(S) over those that hold i - mean over those that do not (Wang and Jia,
+2023).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key, UInt32
+
+from jaxval import _checks
+from jaxval.types import Estimate, Utility
+from jaxval.values.estimators import (
+    Estimator,
+    Moments,
+    check_finite,
+    coalition_codes,
+    count_distinct,
+    merge,
+    no_draws,
+    standard_errors,
+    utility_of_many,
+)
+
+__all__ = ["ReuseState", "reuse_estimator", "sample_banzhaf"]
+
+
+class ReuseState(NamedTuple):
+    """What the estimator knows.
+
+    Attributes:
+        key: the random key; coalition k depends on it and on k alone.
+        drawn: how many coalitions were told.
+        moments: of the utilities without and with each player, (2, players, *objectives); counts (2, players).
+        seen: (asks, rows, 2) codes of the coalitions evaluated.
+    """
+
+    key: Key[Array, ""]
+    drawn: Int[Array, ""]
+    moments: Moments
+    seen: UInt32[Array, "asks rows 2"]
+
+
+def sample_banzhaf(
+    key: Key[Array, ""], utility: Utility, players: int, *, coalitions: int, batch_size: int = 1024
+) -> Estimate:
+    """Banzhaf values from uniformly drawn coalitions, each of which serves every player.
+
+    Source: Wang and Jia (2023), section 4.2.
+
+    Args:
+        key: a random key.
+        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX.
+        players: how many, n.
+        coalitions: how many are drawn.
+        batch_size: how many are evaluated at a time.
+
+    Returns:
+        An `Estimate`; `evaluations` counts distinct coalitions. The empty and the full coalition are evaluated only
+        where they are drawn.
+
+    Raises:
+        ValueError: where a player was in fewer than two of the coalitions, or out of fewer than two, or the utility
+            returns anything but finite numbers.
+
+    Example:
+        >>> estimate = sample_banzhaf(jax.random.key(0), lambda coalition: coalition.any(), 3, coalitions=1000)
+        >>> bool(abs(estimate.values - 0.25).max() < 0.1), int(estimate.evaluations)
+        (True, 8)
+    """
+    players = _checks.check_size("players", players)
+    batch_size = _checks.check_size("batch_size", batch_size)
+    estimator = reuse_estimator(players, coalitions=coalitions, per_ask=batch_size)
+    evaluate, objectives = utility_of_many(utility, players, batch_size)
+
+    def step(_: int, state: ReuseState) -> ReuseState:
+        drawn = estimator.ask(state)
+        return estimator.tell(state, drawn, evaluate(drawn))
+
+    def run(key: Array) -> ReuseState:
+        return jax.lax.fori_loop(0, estimator.asks, step, estimator.init(key, objectives))
+
+    state = jax.jit(run)(key)
+    if _checks.concrete(state.moments.draws) and int(state.moments.draws.min()) < 2:
+        raise ValueError(
+            "coalitions: expected enough for every player to be in two of them and out of two; "
+            f"got {coalitions} for {players} players"
+        )
+    return check_finite(estimator.estimate(state))
+
+
+def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None) -> Estimator:
+    """Maximum sample reuse as `init, ask, tell, estimate`.
+
+    Args:
+        players: how many, n.
+        coalitions: how many are drawn in all.
+        per_ask: how many in one ask; all of them where None. Those that only fill up the last ask repeat the last one
+            and are not counted.
+
+    Returns:
+        An `Estimator`.
+
+    Raises:
+        ValueError: where a number is below 1.
+
+    Example:
+        >>> estimator = reuse_estimator(2, coalitions=64)
+        >>> state = estimator.init(jax.random.key(0))
+        >>> drawn = estimator.ask(state)
+        >>> estimate = estimator.estimate(estimator.tell(state, drawn, drawn[:, 0] * 1.0))
+        >>> round(float(estimate.values[0]), 4)
+        1.0
+    """
+    players = _checks.check_size("players", players)
+    coalitions = _checks.check_size("coalitions", coalitions)
+    per_ask = coalitions if per_ask is None else min(_checks.check_size("per_ask", per_ask), coalitions)
+    asks = -(-coalitions // per_ask)
+
+    def init(key: Array, objectives: tuple[int, ...] = ()) -> ReuseState:
+        moments = no_draws((2, players, *objectives), (2, players))
+        return ReuseState(key, jnp.asarray(0), moments, jnp.zeros((asks, per_ask, 2), jnp.uint32))
+
+    def ask(state: ReuseState) -> Array:
+        draw = jnp.minimum(state.drawn + jnp.arange(per_ask), coalitions - 1)
+        return jax.vmap(lambda k: jax.random.bernoulli(jax.random.fold_in(state.key, k), shape=(players,)))(draw)
+
+    def tell(state: ReuseState, drawn: Array, utilities: Array) -> ReuseState:
+        valid = state.drawn + jnp.arange(per_ask) < coalitions
+        return ReuseState(
+            state.key,
+            state.drawn + jnp.sum(valid),
+            merge(state.moments, _by_membership(drawn, utilities.astype(state.moments.mean.dtype), valid)),
+            jax.lax.dynamic_update_index_in_dim(state.seen, coalition_codes(drawn), state.drawn // per_ask, 0),
+        )
+
+    def estimate(state: ReuseState) -> Estimate:
+        errors = standard_errors(state.moments)
+        drawn = state.moments.draws.reshape(2, players, *(1,) * (errors.ndim - 2)) > 0
+        means = jnp.where(drawn, state.moments.mean, jnp.nan)
+        evaluations = count_distinct(state.seen, -(-state.drawn // per_ask))
+        return Estimate(means[1] - means[0], jnp.sqrt(errors[0] ** 2 + errors[1] ** 2), evaluations)
+
+    return Estimator(init, ask, tell, estimate, asks)
+
+
+def _by_membership(coalitions: Array, utilities: Array, valid: Array) -> Moments:
+    """Moments of the utilities of the coalitions without and with each player, centred first to keep their digits."""
+    members = jnp.stack([~coalitions, coalitions]) & valid[None, :, None]
+    count = jnp.sum(members, axis=1)
+    centre = jnp.mean(utilities, axis=0)
+    flat = (utilities - centre[None]).reshape(len(utilities), -1)
+    weights = members.astype(flat.dtype)
+    exact = jax.lax.Precision.HIGHEST
+    totals = jnp.einsum("mrp,ro->mpo", weights, flat, precision=exact)
+    squares = jnp.einsum("mrp,ro->mpo", weights, flat**2, precision=exact)
+    means = totals / jnp.maximum(count, 1)[..., None]
+    spread = jnp.maximum(squares - totals * means, 0)
+    shape = (*count.shape, *utilities.shape[1:])
+    return Moments(count, means.reshape(shape) + centre[None, None], spread.reshape(shape))

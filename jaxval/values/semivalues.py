@@ -1,0 +1,179 @@
+"""Semivalues from the table of a game: weighted means of a player's marginals over the coalitions of the others.
+
+φ_i = Σ_{S⊆N∖{i}} w_{|S|} [v(S∪{i}) - v(S)]; they differ in the weights w alone. All of them are
+
+φ_i = Σ_{S∋i} (w_{|S|-1} + w_{|S|}) v(S) - Σ_S w_{|S|} v(S),  w_{-1} = w_n = 0,
+
+which takes a fixed number of passes over the table.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+from jaxval import _checks
+from jaxval.types import Number, Table
+from jaxval.values._tables import check_table, player_sums, players_of, weighted_sum
+
+__all__ = ["banzhaf", "beta_shapley", "leave_one_out", "semivalue", "shapley"]
+
+Values = Float[Array, "players *objectives"]
+
+
+def shapley(table: Table) -> Values:
+    """The Shapley value, φ_i = Σ_{S⊆N∖{i}} |S|! (n - |S| - 1)! / n! [v(S∪{i}) - v(S)].
+
+    Source: Shapley (1953); Tamine et al., equation (3); Zheng et al., equation (2).
+
+    Args:
+        table: (2^n, *objectives) utilities of all coalitions, bit i of the index being player i.
+
+    Returns:
+        (n, *objectives) values; they sum to v(N) - v(∅).
+
+    Raises:
+        ValueError: where the table's length is no power of two of at least 2, or a utility is not finite.
+
+    Example:
+        >>> shapley([0.0, 1.0, 2.0, 4.0]).tolist()
+        [1.5, 2.5]
+    """
+    return _shapley(check_table(table))
+
+
+def banzhaf(table: Table) -> Values:
+    """The Banzhaf value, φ_i = 1 / 2^(n-1) Σ_{S⊆N∖{i}} [v(S∪{i}) - v(S)].
+
+    Source: Banzhaf (1965); Wang and Jia (2023) for data.
+
+    Args:
+        table: (2^n, *objectives) utilities of all coalitions.
+
+    Returns:
+        (n, *objectives) values; they need not sum to v(N) - v(∅).
+
+    Raises:
+        ValueError: where the table's length is no power of two of at least 2, or a utility is not finite.
+
+    Example:
+        >>> banzhaf([0.0, 1.0, 2.0, 4.0]).tolist()
+        [1.5, 2.5]
+    """
+    return _banzhaf(check_table(table))
+
+
+def beta_shapley(table: Table, *, alpha: Number, beta: Number) -> Values:
+    """Beta Shapley, the semivalue with w_s = B(s + β, n - s - 1 + α) / B(α, β).
+
+    (1, 1) is the Shapley value; a larger α puts weight on small coalitions, a larger β on large ones. In the product
+    form w_s = Π_{k<s} (β + k) Π_{k<n-1-s} (α + k) / Π_{k<n-1} (α + β + k) no gamma function is left.
+
+    Source: Kwon and Zou (2022), equation (5).
+
+    Args:
+        table: (2^n, *objectives) utilities of all coalitions.
+        alpha: α, above 0.
+        beta: β, above 0.
+
+    Returns:
+        (n, *objectives) values.
+
+    Raises:
+        ValueError: where the table is wrong, or α or β is not above 0 and finite.
+
+    Example:
+        >>> beta_shapley([0.0, 1.0, 2.0, 4.0], alpha=1.0, beta=1.0).tolist()
+        [1.5, 2.5]
+        >>> beta_shapley([0.0, 1.0, 2.0, 4.0], alpha=3.0, beta=1.0).tolist()
+        [1.25, 2.25]
+    """
+    table = check_table(table)
+    tiny, largest = float(jnp.finfo(table.dtype).tiny), float(jnp.finfo(table.dtype).max)
+    alpha = _checks.check_number("alpha", alpha, low=tiny, high=largest, expected="a finite number above 0")
+    beta = _checks.check_number("beta", beta, low=tiny, high=largest, expected="a finite number above 0")
+    n = players_of(table)
+    s, k = jnp.arange(n)[:, None], jnp.arange(n - 1)[None, :]
+    weights = jnp.prod(jnp.where(k < s, beta + k, alpha + k - s) / (alpha + beta + k), axis=1)
+    return jax.jit(_semivalue)(table, weights)
+
+
+def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Values:
+    """Any semivalue by its weights, φ_i = Σ_{S⊆N∖{i}} w_{|S|} [v(S∪{i}) - v(S)].
+
+    Source: Dubey, Neyman and Weber (1981).
+
+    Args:
+        table: (2^n, *objectives) utilities of all coalitions.
+        weights: (n,) w_s, the weight of one coalition of s others, none negative, with Σ_s C(n-1, s) w_s = 1.
+
+    Returns:
+        (n, *objectives) values.
+
+    Raises:
+        ValueError: where the table is wrong, there is not one weight for each size 0..n-1, one is negative, or they do
+            not sum to one over the coalitions.
+
+    Example:
+        >>> semivalue([0.0, 1.0, 2.0, 4.0], weights=[1.0, 0.0]).tolist()
+        [1.0, 2.0]
+    """
+    table = check_table(table)
+    n = players_of(table)
+    weights = _checks.floating("weights", weights, ndim=1, expected=f"({n},) weights, one for each size 0..{n - 1}")
+    if weights.shape != (n,):
+        raise ValueError(f"weights: expected one for each size 0..{n - 1} of a coalition; got shape {weights.shape}")
+    if _checks.concrete(weights):
+        known = np.asarray(weights, dtype=float)
+        total = sum(math.comb(n - 1, size) * known[size] for size in range(n))
+        if known.min() < 0:
+            raise ValueError(f"weights: expected none negative; got {known.min():g} at size {int(known.argmin())}")
+        if abs(total - 1) > max(_checks.tolerance(weights.dtype), 1e-8):
+            raise ValueError(
+                f"weights: expected C(n-1, s) w_s to sum to one; got {total:g}; a weight is that of one coalition, "
+                "not of all of its size: divide those by C(n-1, s)"
+            )
+    return jax.jit(_semivalue)(table, weights)
+
+
+def leave_one_out(table: Table) -> Values:
+    """What is lost without a player, φ_i = v(N) - v(N∖{i}).
+
+    Args:
+        table: (2^n, *objectives) utilities of all coalitions.
+
+    Returns:
+        (n, *objectives) values.
+
+    Raises:
+        ValueError: where the table's length is no power of two of at least 2, or a utility is not finite.
+
+    Example:
+        >>> leave_one_out([0.0, 1.0, 2.0, 4.0]).tolist()
+        [2.0, 3.0]
+    """
+    table = check_table(table)
+    full = table.shape[0] - 1
+    return table[-1][None] - table[full - 2 ** np.arange(players_of(table))]
+
+
+@jax.jit
+def _shapley(table: Array) -> Array:
+    n = players_of(table)
+    return _semivalue(table, np.array([1 / (n * math.comb(n - 1, size)) for size in range(n)]))
+
+
+@jax.jit
+def _banzhaf(table: Array) -> Array:
+    n = players_of(table)
+    return _semivalue(table, np.full(n, 0.5 ** (n - 1)))
+
+
+def _semivalue(table: Array, weights: Any) -> Array:
+    weights = jnp.asarray(weights, dtype=table.dtype)
+    without = jnp.append(weights, 0)
+    within = without + jnp.insert(weights, 0, 0)
+    return player_sums(table, within) - weighted_sum(table, without)[None]
