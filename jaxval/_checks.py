@@ -97,9 +97,15 @@ def check_orders(orders: Any, *, name: str = "orders") -> Array:
 
 @jax.jit
 def _permutations(orders: Array) -> Array:
-    """Whether each row holds every alternative, and so each of them once."""
-    alternatives = jnp.arange(orders.shape[1])[None, None, :]
-    return jnp.all(jnp.any(orders[:, :, None] == alternatives, axis=1), axis=1)
+    """Whether each row holds every alternative, and so each of them once: marked off in words of 32 bits."""
+    alternatives = orders.shape[1]
+    complete = jnp.ones(orders.shape[0], dtype=bool)
+    for first in range(0, alternatives, 32):
+        inside = (orders >= first) & (orders < min(first + 32, alternatives))
+        bits = jnp.where(inside, jnp.uint32(1) << jnp.where(inside, orders - first, 0).astype(jnp.uint32), 0)
+        marked = jax.lax.reduce(bits, jnp.uint32(0), jax.lax.bitwise_or, (1,))
+        complete &= marked == jnp.uint32(2 ** min(32, alternatives - first) - 1)
+    return complete
 
 
 def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Array:

@@ -61,7 +61,7 @@ def preference_matrix(orders: Orders, weights: Weights | None = None) -> Float[A
     """
     orders = _checks.check_orders(orders)
     if weights is None:
-        wins = count_positions(_positions(orders), jnp.ones(orders.shape[0], dtype=int)) / orders.shape[0]
+        wins = _count_rankings(_positions(orders)) / orders.shape[0]
     else:
         wins = count_positions(_positions(orders), _checks.check_weights(weights, orders.shape[0]))
     return (1 + wins - wins.T) / 2
@@ -201,6 +201,13 @@ def _positions(orders: Array) -> Array:
     place = jnp.arange(orders.shape[1])
     there = orders[:, :, None] == place[None, None, :]
     return jnp.max(jnp.where(there, place[None, :, None], -1), axis=1)
+
+
+@jax.jit
+def _count_rankings(place: Array) -> Array:
+    """How many rankings put i before j, in small integers side by side: far faster than `count_positions`."""
+    place = place.T.astype(np.int8 if place.shape[1] < 127 else np.int32)
+    return jax.lax.map(lambda mine: jnp.sum(mine[None] < place, axis=1), place)
 
 
 @partial(jax.jit, static_argnames="ignored")
