@@ -12,6 +12,8 @@ from jaxval.values import neighbours as module
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
 from jaxval.values.owner_totals import owner_totals
+from jaxval.values.paths import sample_shapley_along
+from jaxval.values.permutations import sample_shapley
 
 GROUPINGS = {
     "one group": [0, 0, 0, 0, 0, 0, 0],
@@ -303,6 +305,33 @@ def test_all_permutations_give_the_exact_value(data, normalise, close):
     close(knn_shapley(*data, neighbours=3, groups=groups, normalise=normalise), values)
 
 
+def test_sampled_along_permutations(data, close):
+    """The same sample as coalition by coalition, and within five standard errors of the exact values."""
+    groups = GROUPINGS["three groups, a small one last"]
+    options = {"neighbours": 3, "score": "soft"}
+    sampling = {"permutations": 40, "groups": groups}
+    key = jax.random.key(0)
+    estimate = sample_shapley_along(key, knn_path_utility(*data, **options), 7, per_ask=12, **sampling)
+    expected = sample_shapley(key, knn_utility(*data, **options), 7, **sampling)
+    close(estimate.values, expected.values)
+    close(estimate.standard_errors, expected.standard_errors)
+    assert int(estimate.evaluations) == int(expected.evaluations)
+    exact = knn_shapley(*data, neighbours=3, groups=groups)
+    assert np.all(np.abs(estimate.values - exact) <= 5 * np.asarray(estimate.standard_errors) + 1e-6)
+    assert float(jnp.max(estimate.standard_errors)) > 0
+
+
+def test_sampled_along_permutations_with_objectives_and_one_player(close):
+    gifts = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+
+    def along(order):
+        return jnp.concatenate([jnp.zeros((1, 2)), jnp.cumsum(gifts[order], axis=0)])
+
+    estimate = sample_shapley_along(jax.random.key(0), along, 3, permutations=4, antithetic=False)
+    close(estimate.values, gifts)
+    close(sample_shapley_along(jax.random.key(0), lambda order: jnp.array([1.0, 3.0]), 1, permutations=4).values, [2])
+
+
 def test_totals_of_owners(close):
     values = np.array([[1.0, 0.0], [2.0, 1.0], [4.0, 0.5]])
     close(owner_totals(values, [1, 0, 1], num=3), [[2, 1], [5, 0.5], [0, 0]])
@@ -370,6 +399,14 @@ def test_wrong_options_of_the_utilities_are_refused():
         jax.jit(lambda x: knn_utility(x, Y, TEST_X, TEST_Y, neighbours=1)(jnp.ones(3, bool)))(jnp.asarray(X))
     with pytest.raises(ValueError, match=r"groups.*close over them outside jit"):
         jax.jit(lambda g: knn_shapley(X, Y, TEST_X, TEST_Y, neighbours=1, groups=g))(jnp.zeros(3, int))
+
+
+@pytest.mark.mistakes
+def test_utilities_of_another_length_are_refused():
+    with pytest.raises(ValueError, match=r"path_utility: expected utilities \(4, \*objectives\); got shape \(3,\)"):
+        sample_shapley_along(jax.random.key(0), lambda order: jnp.zeros(3), 3, permutations=4)
+    with pytest.raises(ValueError, match="utility: expected finite numbers"):
+        sample_shapley_along(jax.random.key(0), lambda order: jnp.full(4, jnp.nan), 3, permutations=4)
 
 
 @pytest.mark.mistakes

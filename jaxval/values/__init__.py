@@ -10,6 +10,7 @@ from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
 from jaxval.values.ordered import asymmetric_shapley, weighted_shapley
 from jaxval.values.owner_totals import owner_totals
+from jaxval.values.paths import evaluate_along, sample_shapley_along
 from jaxval.values.permutations import permutation_estimator, required_permutations, sample_shapley
 from jaxval.values.reuse import reuse_estimator, sample_banzhaf
 from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semivalue, shapley
@@ -27,6 +28,7 @@ __all__ = [
     "banzhaf",
     "banzhaf_interactions",
     "beta_shapley",
+    "evaluate_along",
     "knn_path_utility",
     "knn_shapley",
     "knn_utility",
@@ -39,6 +41,7 @@ __all__ = [
     "reuse_estimator",
     "sample_banzhaf",
     "sample_shapley",
+    "sample_shapley_along",
     "sample_truncated",
     "sample_until",
     "sample_until_solve",

@@ -144,7 +144,9 @@ def _over_rounds(
     members_of, players = _check_rounds(rounds, players)
     if batch_size is not None:
         _checks.check_size("batch_size", batch_size)
-    values, active, realised = [], [], []
+    values: list[Array] = []
+    active: list[Array] = []
+    realised: list[Array] = []
     for number, members in enumerate(members_of):
         local = coalitions_of(len(members))
         coalitions = np.zeros((len(local), players), dtype=bool)

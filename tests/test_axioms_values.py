@@ -1,0 +1,371 @@
+"""Axioms of values: each checker on values that have the axiom and on some that have not, premises by enumeration."""
+
+import functools
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxval import _checks, values
+from jaxval.axioms import values as axioms
+from jaxval.axioms._profiles import violated
+
+GROUPS = [1, 0, 1, 0]
+PLAYERS = 4
+GAME = np.random.default_rng(0).normal(size=16)
+OTHER = np.random.default_rng(1).normal(size=16)
+PAIRS = list(itertools.combinations(range(PLAYERS), 2))
+
+
+def equal_split(table):
+    """Everybody gets the same, whatever they do."""
+    return jnp.full(players(table), (table[-1] - table[0]) / players(table))
+
+
+def in_order(table):
+    """Marginals in the order of the index."""
+    return values.asymmetric_shapley(table, np.arange(players(table)))
+
+
+def relative(table):
+    """Shapley values scaled to sum to one."""
+    shares = values.shapley(table)
+    return shares / jnp.sum(shares)
+
+
+def nothing(table):
+    return jnp.zeros(players(table))
+
+
+def backwards(table, groups):
+    """ADS with the groups in the opposite order."""
+    return values.asymmetric_shapley(table, groups.max() - groups)
+
+
+def grand(table, groups):
+    """Every group shares what it adds equally."""
+    prefixes = [sum(1 << z for z in range(len(groups)) if groups[z] <= t) for t in range(-1, groups.max() + 1)]
+    adds = jnp.stack([table[prefixes[t + 1]] - table[prefixes[t]] for t in range(groups.max() + 1)])
+    return adds[groups] / np.bincount(groups)[groups]
+
+
+def one_by_one(table, groups):
+    """Marginals, group after group and backwards within each."""
+    return values.asymmetric_shapley(table, np.argsort(np.lexsort((-np.arange(len(groups)), groups))))
+
+
+def players(table):
+    return len(table).bit_length() - 1
+
+
+@functools.cache
+def games():
+    """Games that meet every premise for every player or pair, (games, 16)."""
+    changed = [GAME]
+    for z in range(PLAYERS):
+        changed.append(axioms.with_null_player(GAME, z))
+    for i, j in PAIRS:
+        changed += [axioms.with_symmetric_players(GAME, i, j), axioms.with_dependent_players(GAME, i, j)]
+    return np.stack(changed)
+
+
+def worst(axiom, value):
+    """The largest gap on those games."""
+    gaps = jax.jit(jax.vmap(lambda table: axiom(value, table, groups=np.array(GROUPS))[0]))(games())
+    return float(jnp.max(gaps))
+
+
+ADS = values.asymmetric_shapley
+WEIGHTED = partial(values.weighted_shapley, weights=np.array([1.0, 2.0, 3.0, 4.0]))
+
+
+def marginality(value, table, groups):
+    """Against games in which one player's marginals are the same."""
+    others = [axioms.with_same_marginals(table, OTHER, z) for z in range(PLAYERS)]
+    return jnp.max(jnp.stack([axioms.marginality(value, table, other, groups)[0] for other in others])), None
+
+
+def linearity(value, table, groups):
+    return axioms.linearity(value, table, OTHER, groups)
+
+
+PRINTED = partial(axioms.mutual_dependence, version="printed")
+
+HOLDS = [
+    (axioms.efficiency, values.shapley),
+    (axioms.efficiency, ADS),
+    (axioms.efficiency, equal_split),
+    (linearity, values.banzhaf),
+    (linearity, WEIGHTED),
+    (axioms.nullity, values.banzhaf),
+    (axioms.nullity, ADS),
+    (axioms.symmetry, values.shapley),
+    (axioms.symmetry, equal_split),
+    (axioms.group_efficiency, ADS),
+    (axioms.group_efficiency, grand),
+    (axioms.within_group_symmetry, ADS),
+    (axioms.within_group_symmetry, grand),
+    (axioms.precedence, ADS),
+    (axioms.precedence, one_by_one),
+    (axioms.mutual_dependence, ADS),
+    (PRINTED, nothing),
+    (marginality, values.shapley),
+    (marginality, values.banzhaf),
+    (marginality, ADS),
+]
+FAILS = [
+    (axioms.efficiency, values.banzhaf),
+    (axioms.efficiency, nothing),
+    (linearity, relative),
+    (axioms.nullity, equal_split),
+    (axioms.symmetry, in_order),
+    (axioms.symmetry, ADS),
+    (axioms.group_efficiency, values.shapley),
+    (axioms.group_efficiency, backwards),
+    (axioms.within_group_symmetry, in_order),
+    (axioms.within_group_symmetry, WEIGHTED),
+    (axioms.precedence, values.shapley),
+    (axioms.precedence, backwards),
+    (axioms.mutual_dependence, values.shapley),
+    (axioms.mutual_dependence, backwards),
+    (axioms.mutual_dependence, WEIGHTED),
+    (PRINTED, ADS),
+    (PRINTED, values.shapley),
+    (marginality, equal_split),
+    (marginality, relative),
+]
+
+
+@pytest.mark.parametrize(("axiom", "value"), HOLDS)
+def test_a_value_that_has_it(axiom, value):
+    gap = worst(axiom, value)
+    assert np.isfinite(gap)
+    assert not violated(gap)
+
+
+@pytest.mark.parametrize(("axiom", "value"), FAILS)
+def test_a_value_that_has_it_not(axiom, value):
+    assert worst(axiom, value) > 1e-3
+
+
+def by_enumeration(table, i, j, limit):
+    """Whether two players are symmetric, and whether dependent, coalition by coalition."""
+    symmetric = dependent = True
+    others = [z for z in range(players(table)) if z not in (i, j)]
+    for size in range(len(others) + 1):
+        for chosen in itertools.combinations(others, size):
+            S = sum(1 << z for z in chosen)
+            symmetric &= abs(table[S | 1 << i] - table[S | 1 << j]) <= limit
+            dependent &= max(abs(table[S | 1 << i] - table[S]), abs(table[S | 1 << j] - table[S])) <= limit
+    return symmetric, dependent
+
+
+@pytest.mark.parametrize("groups", [[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+def test_premises_against_an_enumeration(groups):
+    """All 256 games of zeros and ones; the values tell the players apart, so that each pair that counts shows."""
+    marks = np.array([1.0, 10.0, 100.0])
+    binary = list(itertools.product([0, 1], repeat=8))
+    expected = {"symmetry": [], "within": [], "cited": [], "printed": [], "nullity": []}
+    for table in binary:
+        for gaps in expected.values():
+            gaps.append(-np.inf)
+        for i, j in itertools.combinations(range(3), 2):
+            symmetric, dependent = by_enumeration(table, i, j, 0)
+            gap, earlier = abs(marks[i] - marks[j]), min(i, j, key=lambda z: groups[z])
+            axiom = gap if groups[i] == groups[j] else marks[earlier]
+            found = {
+                "symmetry": gap if symmetric else -np.inf,
+                "within": gap if symmetric and groups[i] == groups[j] else -np.inf,
+                "cited": axiom if dependent else -np.inf,
+                "printed": axiom if symmetric else -np.inf,
+            }
+            for name in found:
+                expected[name][-1] = max(expected[name][-1], found[name])
+        for z in range(3):
+            if all(table[S | 1 << z] == table[S] for S in range(8)):
+                expected["nullity"][-1] = max(expected["nullity"][-1], marks[z])
+
+    def gaps(table):
+        value = lambda table: jnp.asarray(marks)  # noqa: E731
+        return {
+            "symmetry": axioms.symmetry(value, table)[0],
+            "within": axioms.within_group_symmetry(value, table, groups)[0],
+            "cited": axioms.mutual_dependence(value, table, groups)[0],
+            "printed": axioms.mutual_dependence(value, table, groups, version="printed")[0],
+            "nullity": axioms.nullity(value, table)[0],
+        }
+
+    found = jax.jit(jax.vmap(gaps))(jnp.array(binary, dtype=float))
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+        assert 2 < np.isfinite(expected[name]).sum() < 256
+
+
+def test_the_changed_games_meet_their_premises():
+    for i, j in PAIRS:
+        limit = 1e-6
+        assert by_enumeration(np.asarray(axioms.with_symmetric_players(GAME, i, j)), i, j, limit)[0]
+        assert by_enumeration(np.asarray(axioms.with_dependent_players(GAME, i, j)), i, j, limit)[1]
+        assert not any(by_enumeration(GAME, i, j, limit))
+    for z in range(PLAYERS):
+        for table in (axioms.with_null_player(GAME, z), axioms.with_same_marginals(GAME, OTHER, z) - GAME):
+            table = np.asarray(table)
+            assert max(abs(table[S | 1 << z] - table[S]) for S in range(16)) < 1e-6
+    assert float(axioms.nullity(values.shapley, GAME)[0]) == -np.inf
+    assert float(axioms.symmetry(values.shapley, GAME)[0]) == -np.inf
+    assert float(axioms.marginality(values.shapley, GAME, OTHER)[0]) == -np.inf
+
+
+def test_games_that_meet_a_premise_already_are_left_alone(close):
+    """Nullity, symmetry and dependence hold on all games if they hold on changed ones: each is a projection."""
+    for i, j in PAIRS:
+        for change in (axioms.with_symmetric_players, axioms.with_dependent_players):
+            once = change(GAME, i, j)
+            close(change(once, i, j), once)
+    close(axioms.with_null_player(axioms.with_null_player(GAME, 2), 2), axioms.with_null_player(GAME, 2))
+
+
+def test_axiom_4_1_as_printed_contradicts_the_other_three(close):
+    """v(S) = |S|, one player a group. Efficiency, nullity and linearity: φ(u_0) + φ(u_1) = (1, 0) + (0, 1) = (1, 1).
+
+    The axiom as printed wants 0 for the first of the two, who do the same. So no allocation has all four, and Theorem
+    4.1 holds with the cited premise only, where neither adds anything without the other.
+    """
+    first, second, both = [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 2.0]
+    three_axioms = np.zeros(2)
+    for game, null in ((first, 1), (second, 0)):
+        allocation = np.zeros(2)
+        allocation[1 - null] = game[3] - game[0]
+        close(ADS(jnp.array(game), [0, 1]), allocation)
+        three_axioms += allocation
+    gap, witness = axioms.mutual_dependence(lambda table: jnp.asarray(three_axioms), both, [0, 1], version="printed")
+    assert (float(gap), int(witness.first), int(witness.second)) == (1.0, 0, 1)
+    assert float(axioms.mutual_dependence(ADS, both, [0, 1])[0]) == -np.inf
+    assert float(axioms.mutual_dependence(ADS, both, [0, 0], version="printed")[0]) == 0
+
+
+def test_copies_are_substitutes_and_not_dependent(close):
+    """A copy in a later group: the original keeps everything under ADS; as printed the original would get 0."""
+    copied = [0.0, 1.0, 1.0, 1.0]
+    close(ADS(jnp.array(copied), [0, 1]), [1, 0])
+    assert float(axioms.mutual_dependence(ADS, copied, [0, 1], version="printed")[0]) == 1
+    assert float(axioms.mutual_dependence(ADS, copied, [0, 1])[0]) == -np.inf
+
+
+def test_witnesses(close):
+    """The unanimity game of players 0 and 2, who are dependent: ADS gives all of it to the later one."""
+    table = np.array([float(S & 5 == 5) for S in range(8)])
+    groups = np.array([0, 0, 1])
+    gap, pair = axioms.mutual_dependence(values.shapley, table, groups)
+    assert (round(float(gap), 5), int(pair.first), int(pair.second)) == (0.5, 0, 2)
+    close(pair.values, [0.5, 0, 0.5])
+    gap, pair = axioms.mutual_dependence(backwards, table, groups)
+    assert (round(float(gap), 5), int(pair.first), int(pair.second)) == (1.0, 0, 2)
+    gap, pair = axioms.mutual_dependence(values.shapley, table, groups.max() - groups)
+    assert (round(float(gap), 5), int(pair.first), int(pair.second)) == (0.5, 2, 0)
+    gap, group = axioms.group_efficiency(lambda table: jnp.array([0.5, 0.0, 0.75]), table, groups)
+    assert (round(float(gap), 5), round(float(group.total), 5), float(group.expected)) == (0.5, 0.5, 0.0)
+    gap, total = axioms.efficiency(lambda table: jnp.ones(3), table)
+    assert (round(float(gap), 5), round(float(total.total), 5), float(total.expected)) == (2.0, 3.0, 1.0)
+    gap, player = axioms.nullity(lambda table: jnp.ones(3), table)
+    assert (round(float(gap), 5), int(player.player)) == (1.0, 1)
+    gap, player = axioms.nullity(values.shapley, np.arange(8.0))
+    assert (round(float(gap), 5), int(player.player)) == (-np.inf, -1)
+
+
+def test_one_player_makes_no_pair():
+    assert float(axioms.symmetry(values.shapley, [0.0, 1.0])[0]) == -np.inf
+    assert float(axioms.mutual_dependence(ADS, [0.0, 1.0], [0])[0]) == -np.inf
+    assert float(axioms.efficiency(values.shapley, [0.0, 1.0])[0]) == 0
+
+
+def test_under_jit_and_vmap(close):
+    """Groups known, games traced: a batch of games at once."""
+    some = games()[::4]
+    for axiom, value in ((axioms.mutual_dependence, ADS), (axioms.group_efficiency, values.shapley)):
+        together = jax.jit(jax.vmap(lambda table, a=axiom, f=value: a(f, table, GROUPS)[0]))(some)
+        close(together, [axiom(value, table, GROUPS)[0] for table in some])
+
+
+def test_the_tolerance_follows_the_size_of_the_game():
+    """Utilities in the millions whose last digits differ are equal; small ones that differ as much are not."""
+    noise = _checks.tolerance(jnp.zeros(0).dtype) / 10 * np.array([0, 1, 0, 0])
+    assert float(axioms.symmetry(in_order, 1e6 * (np.array([0.0, 1.0, 1.0, 1.0]) + noise))[0]) > 1e5
+    assert float(axioms.symmetry(in_order, 1e-6 * np.array([0.0, 1.0, 0.9, 1.0]))[0]) == -np.inf
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([0.0, 1.0, 2.0], "table: expected a table"),
+        ([0.0], "table: expected a table"),
+        ([0.0, np.nan], "table: expected finite numbers"),
+        (np.zeros((4, 2)), r"table: expected one number for each coalition; got shape \(4, 2\)"),
+    ],
+)
+def test_wrong_tables_are_refused(table, message):
+    for axiom in (axioms.efficiency, axioms.nullity, axioms.symmetry):
+        with pytest.raises(ValueError, match=message):
+            axiom(values.shapley, table)
+    for axiom in (axioms.group_efficiency, axioms.precedence, axioms.within_group_symmetry, axioms.mutual_dependence):
+        with pytest.raises(ValueError, match=message):
+            axiom(ADS, table, [0, 1])
+    for axiom in (axioms.linearity, axioms.marginality):
+        with pytest.raises(ValueError, match=message):
+            axiom(values.shapley, table, table)
+    with pytest.raises(ValueError, match=message):
+        axioms.with_null_player(table, 0)
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda table: jnp.ones(3), r"value: expected one number for each of 2 players; got shape \(3,\)"),
+        (lambda table: jnp.full(2, jnp.nan), "value: expected finite numbers; got NaN"),
+        (lambda table, groups, weights: table, "value: expected one positional parameter"),
+        (values.weighted_shapley, "value: expected one positional parameter.*partial"),
+        (lambda: 0, "value: expected one positional parameter"),
+        (3, "value: expected a function"),
+    ],
+)
+def test_wrong_values_are_refused(value, message):
+    table = [0.0, 1.0, 1.0, 2.0]
+    calls = [
+        partial(axioms.efficiency, value, table),
+        partial(axioms.linearity, value, table, table),
+        partial(axioms.nullity, value, table),
+        partial(axioms.symmetry, value, table),
+        partial(axioms.group_efficiency, value, table, [0, 1]),
+        partial(axioms.within_group_symmetry, value, table, [0, 0]),
+        partial(axioms.precedence, value, table, [0, 1]),
+        partial(axioms.mutual_dependence, value, table, [0, 1]),
+        partial(axioms.marginality, value, table, table),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.mistakes
+def test_other_mistakes_are_refused():
+    table = [0.0, 1.0, 1.0, 2.0]
+    with pytest.raises(ValueError, match=r"groups: expected the groups 0, 1, ... without a gap"):
+        axioms.group_efficiency(ADS, table, [0, 2])
+    with pytest.raises(ValueError, match=r"groups: expected \(2,\) groups"):
+        axioms.precedence(ADS, table, [0, 1, 1])
+    with pytest.raises(ValueError, match="version: expected one of 'cited', 'printed'; got 'quoted'"):
+        axioms.mutual_dependence(ADS, table, [0, 1], version="quoted")
+    with pytest.raises(ValueError, match="other: expected a game of as many players"):
+        axioms.linearity(values.shapley, table, [0.0, 1.0])
+    with pytest.raises(ValueError, match="other: expected a game of as many players"):
+        axioms.with_same_marginals(table, [0.0, 1.0], 0)
+    for change in (axioms.with_symmetric_players, axioms.with_dependent_players):
+        with pytest.raises(ValueError, match=r"player: expected different players in \[0, 2\); got 1, 1"):
+            change(table, 1, 1)
+    with pytest.raises(ValueError, match=r"player: expected different players in \[0, 2\); got 2"):
+        axioms.with_null_player(table, 2)
