@@ -1,9 +1,10 @@
 """A search for the best misreport of a group, where enumerating all of them would be too much.
 
 It looks at many joint reports, then climbs from the best of them ballot by ballot, each over all rankings (over all
-moves of one alternative where M > 6). Rules that choose one winner are flat almost everywhere, so among reports that do
-equally well it takes the one with the least Σ_{j≠k} B_j^12: the rivals' Borda scores are levelled until none stands
-in the way. It has one compiled shape and works under `jit` and `vmap`; what it finds is a lower bound of the best.
+moves of one alternative where M > 6), and at last, where M <= 4, by two ballots at a time. Rules that choose one
+winner are flat almost everywhere, so among reports that do equally well it takes the one with the least
+Σ_{j≠k} B_j^12: the rivals' Borda scores are levelled until none stands in the way. It has one compiled shape and works
+under `jit` and `vmap`; what it finds is a lower bound of the best.
 """
 
 import itertools
@@ -16,7 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.axioms._misreports import Misreports, evaluator, indicators, profile_matrix, settle
+from jaxval.axioms._misreports import Misreports, evaluator, profile_matrix, settle
 from jaxval.axioms._profiles import each, rankings
 from jaxval.axioms.rules import is_matrix_rule
 from jaxval.types import Rule
@@ -25,6 +26,7 @@ __all__ = ["search_misreports"]
 
 SLOTS = 4  # a joint report to start from has at most four different rankings
 ALL_RANKINGS = 6  # up to 6! = 720 rankings of one ballot are tried one by one
+ALL_PAIRS = 4  # up to 4!² = 576 rankings of two ballots are tried together
 SWEEPS = 6
 
 State = tuple[Array, Array, Array, Array, Array]  # step, unchanged, current, best value, best
@@ -90,14 +92,28 @@ def _best_of(
     if common and alternatives <= ALL_RANKINGS:
         return profiles[0]  # the table had every common ranking
 
+    climb = partial(_climb, evaluate, weights=weights, group=group)
     if common:
-        units, size = members[None], jnp.asarray(1)  # the group moves as one
-    else:
-        profiles = jnp.concatenate([profiles, orders[None]])
-        units, size = jnp.argsort(~members)[:, None] == jnp.arange(num)[None], jnp.sum(members)  # its ballots, first
-    climb = partial(_climb, evaluate, weights=weights, group=group, units=units, size=size)
-    reached, profiles = jax.vmap(climb)(profiles)
-    return profiles[jnp.argmax(reached)]
+        whole = jnp.stack([members, jnp.zeros_like(members)])[None]  # the group moves as one
+        reached, profiles = jax.vmap(partial(climb, units=whole, size=jnp.asarray(1)))(profiles)
+        return profiles[jnp.argmax(reached)]
+
+    rows, size = jnp.argsort(~members), jnp.sum(members)  # its ballots come first
+    singles = jnp.stack([rows, jnp.full_like(rows, num)], axis=1)
+    profiles = jnp.concatenate([profiles, orders[None]])
+    reached, profiles = jax.vmap(partial(climb, units=_masks(singles, num), size=size))(profiles)
+    best = profiles[jnp.argmax(reached)]
+    if alternatives > ALL_PAIRS or num == 1:
+        return best
+    # By second ballot, so that the pairs of the group's own come first.
+    pairs = rows[np.array([(i, j) for j in range(num) for i in range(j)])]
+    _, best = climb(best, units=_masks(pairs, num), size=size * (size - 1) // 2, in_pairs=True)
+    return best
+
+
+def _masks(rows: Array, num: int) -> Array:
+    """(units, 2, rankings): which ballot is the unit's first and which its second; `num` is none."""
+    return rows[:, :, None] == jnp.arange(num)[None, None]
 
 
 def _climb(
@@ -108,10 +124,23 @@ def _climb(
     group: Array,
     units: Array,
     size: Array,
+    in_pairs: bool = False,
 ) -> tuple[Array, Array]:
-    """Coordinate ascent: unit after unit takes its best ranking, until a whole sweep changes nothing."""
+    """Coordinate ascent: unit after unit takes its best report, until a whole sweep changes nothing.
+
+    A unit is one or two sets of ballots, (2, rankings); only the first `size` units move. An option is a ranking for
+    each of the two sets, (2, alternatives).
+    """
     alternatives = start.shape[1]
     tolerance = _checks.tolerance(weights.dtype)
+
+    def options_of(own: Array) -> Array:
+        """(options, 2, alternatives), the first to stay; `own` is (2, alternatives)."""
+        if alternatives > ALL_RANKINGS:
+            return jnp.stack([own[0][_move_table(alternatives)]] * 2, axis=1)
+        every = jnp.asarray(rankings(alternatives))
+        first, second = np.divmod(np.arange(len(every) ** 2), len(every)) if in_pairs else [np.arange(len(every))] * 2
+        return jnp.concatenate([own[None], jnp.stack([every[first], every[second]], axis=1)])
 
     def unfinished(state: State) -> Array:
         step, unchanged, *_ = state
@@ -120,23 +149,21 @@ def _climb(
     def improve(state: State) -> State:
         step, unchanged, current, best_value, best = state
         unit = units[step % jnp.maximum(size, 1)]
-        own = current[jnp.argmax(unit)]
-        if alternatives <= ALL_RANKINGS:
-            options = jnp.concatenate([own[None], jnp.asarray(rankings(alternatives))])
-        else:
-            options = own[_move_table(alternatives)]
-        others = profile_matrix(current, jnp.where(unit, 0, weights))
-        moved = jnp.sum(jnp.where(unit, weights, 0))
+        options = options_of(current[jnp.argmax(unit, axis=1)])
+        others = profile_matrix(current, jnp.where(unit[0] | unit[1], 0, weights))
+        moved = jnp.sum(jnp.where(unit, weights[None], 0), axis=1)
+
+        def reported(option: Array) -> Array:
+            return jnp.where(unit[0][:, None], option[:1], jnp.where(unit[1][:, None], option[1:], current))
 
         def outcome(option: Array) -> tuple[Array, Array]:
-            matrix = others + moved * indicators(option)
-            lottery = evaluate(matrix, jnp.where(unit[:, None], option[None], current), weights)
-            return _worth(lottery[group]), _levelled(matrix, group)
+            matrix = others + profile_matrix(option, moved)
+            return _worth(evaluate(matrix, reported(option), weights)[group]), _levelled(matrix, group)
 
-        values, levels = jax.vmap(outcome)(options)  # option 0 is to stay
+        values, levels = jax.vmap(outcome)(options)
         levels = jnp.where(values >= jnp.max(values) - tolerance, levels, -jnp.inf)
         choice = jnp.where(levels[0] >= jnp.max(levels) - tolerance, 0, jnp.argmax(levels))
-        chosen = jnp.where(unit[:, None], options[choice][None], current)
+        chosen = reported(options[choice])
         better = values[choice] > best_value
         return (
             step + 1,

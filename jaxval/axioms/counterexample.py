@@ -32,16 +32,23 @@ class Counterexample(NamedTuple):
     def __str__(self) -> str:
         voters, alternatives = self.orders.shape
         lines = [
-            f"{self.axiom} violated by {self.gap:.6g} with {alternatives} alternatives and {voters} voters:",
-            format_profile(self.orders, self.weights, indent="  "),
+            f"{self.axiom} violated by {self.gap:.6g} with {alternatives} alternatives and {voters} "
+            f"voter{'s' if voters > 1 else ''}:",
+            format_profile(self.orders, self.weights, indent="  ", nobody=True),
         ]
+        if not (self.weights > 0).all():
+            lines[0] = lines[0][:-1] + ", some of weight 0:"
         fields = self.witness._asdict() if hasattr(self.witness, "_asdict") else {"witness": self.witness}
+        words = self.witness.words() if hasattr(self.witness, "words") else {}
         for field, value in fields.items():
-            lines.append(_format_field(field, np.asarray(value), fields, self.weights))
+            if field in words:
+                lines.append(f"{field}: {words[field]}")
+            else:
+                lines.append(_format_field(field, np.asarray(value), fields, self.weights))
         return "\n".join(line for line in lines if line)
 
 
-def format_profile(orders: Orders, weights: Weights | None = None, *, indent: str = "") -> str:
+def format_profile(orders: Orders, weights: Weights | None = None, *, indent: str = "", nobody: bool = False) -> str:
     """A profile as text, one line for each ranking and its share: `2 x a > b > c`.
 
     Shares of equal voters are written as numbers of voters, others as fractions.
@@ -50,9 +57,10 @@ def format_profile(orders: Orders, weights: Weights | None = None, *, indent: st
         orders: (rankings, alternatives) rankings, best first.
         weights: (rankings,) shares; equal shares where None.
         indent: what each line begins with.
+        nobody: whether rankings that only rows of weight 0 hold are shown, as `0 x`.
 
     Returns:
-        The lines, in the order in which the rankings first occur; rankings of weight 0 are left out.
+        The lines, in the order in which the rankings first occur.
 
     Example:
         >>> print(format_profile([[0, 1, 2], [0, 1, 2], [2, 1, 0]]))
@@ -63,7 +71,7 @@ def format_profile(orders: Orders, weights: Weights | None = None, *, indent: st
     weights = np.full(len(orders), 1 / len(orders)) if weights is None else np.asarray(weights)
     shares: dict[tuple[int, ...], float] = {}
     for ranking, weight in zip(orders.tolist(), weights.tolist(), strict=True):
-        if weight > 0:
+        if weight > 0 or nobody:
             shares[tuple(ranking)] = shares.get(tuple(ranking), 0) + weight
     smallest = min((weight for weight in weights.tolist() if weight > 0), default=1.0)
     counts = np.array(list(shares.values())) / smallest

@@ -15,7 +15,7 @@ __all__ = [
     "AnonymityWitness", "NeutralityWitness", "PairwiseWitness", "anonymity", "neutrality", "pairwise_only",
 ]  # fmt: skip
 
-PERMUTED, SPLIT, MERGED = 0, 1, 2
+ADDED, REORDERED, SPLIT, MERGED = 0, 1, 2, 3
 CROSSED, EXCHANGED, MIXED = 0, 1, 2
 
 
@@ -23,7 +23,8 @@ class AnonymityWitness(NamedTuple):
     """Another way to write the same distribution of rankings, on which the rule says something else.
 
     Attributes:
-        change: 0: the ballots are in another order; 1: one ballot is split in two; 2: equal ballots are merged.
+        change: 0: a ballot that nobody holds is added, as it is in the others too; 1: the ballots are in another order;
+            2: one ballot is split in two; 3: equal ballots are merged.
         alternative: where the two lotteries differ most.
         lottery: (alternatives,) of the profile as given.
         changed_lottery: (alternatives,) of the profile as changed.
@@ -37,6 +38,16 @@ class AnonymityWitness(NamedTuple):
     changed_lottery: Float[Array, "alternatives"]
     orders: Int[Array, "more_rankings alternatives"]
     weights: Float[Array, "more_rankings"]
+
+    def words(self) -> dict[str, str]:
+        """What the number stands for."""
+        changes = (
+            "a ballot of nobody added",
+            "ballots in another order",
+            "a ballot split in two",
+            "equal ballots merged",
+        )
+        return {"change": changes[int(self.change)]}
 
 
 class NeutralityWitness(NamedTuple):
@@ -82,13 +93,22 @@ class PairwiseWitness(NamedTuple):
     changed_weights: Float[Array, "more_rankings"]
     changed_lottery: Float[Array, "alternatives"]
 
+    def words(self) -> dict[str, str]:
+        """What the number stands for."""
+        changes = (
+            "ends of two ballots crossed",
+            "a ballot and its reverse exchanged",
+            "mixed with a ballot and its reverse",
+        )
+        return {"change": changes[int(self.change)]}
+
 
 def anonymity(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[Float[Array, ""], AnonymityWitness]:
     """How much the lottery depends on how σ is written down, max |Φ(σ') - Φ(σ)| over rewritings σ' of σ.
 
     The rewritings: the ballots in another order (all orders of up to 4 ballots; beyond, adjacent exchanges, rotations
     by one, the reversal and 32 orders from a fixed seed); each ballot split in two, one third and two thirds; equal
-    ballots merged. Each is also followed or preceded by a ballot that nobody holds (weight 0).
+    ballots merged. To each of these, and to σ as it is, a ballot is added that nobody holds (weight 0).
 
     Source: Kim et al., section 2.1, where a rule is a function of the distribution σ.
 
@@ -191,13 +211,13 @@ def pairwise_only(
 def _anonymity(rule: Rule, orders: Array, weights: Array) -> tuple[Array, AnonymityWitness]:
     num, alternatives = orders.shape
     permutations = permutation_table(num)
-    change = np.repeat([PERMUTED, SPLIT, MERGED], [len(permutations), num, 1])
+    change = np.repeat([ADDED, REORDERED, SPLIT, MERGED], [1, len(permutations) - 1, num, 1])
     row = np.concatenate([np.arange(len(permutations)), np.arange(num), [0]])
     equal = jnp.all(orders[:, None] == orders[None, :], axis=2)
     merged = jnp.where(jnp.argmax(equal, axis=0) == jnp.arange(num), equal @ weights, 0)
 
     def rewritten(change: Array, row: Array) -> tuple[Array, Array]:
-        permutation = jnp.asarray(permutations)[jnp.where(change == PERMUTED, row, 0)]
+        permutation = jnp.asarray(permutations)[jnp.where(change == REORDERED, row, 0)]
         part = jnp.where(change == SPLIT, weights[row] / 3, 0)
         first = jnp.where(change == MERGED, merged, weights[permutation])
         last = orders[jnp.where(change == SPLIT, row, 0)]
@@ -251,7 +271,8 @@ def _pairwise_only(rule: Rule, orders: Array, weights: Array, *, mixture: float 
             ]
         )
         same_first_places = jnp.all((place[first] < which) == (place[second] < which))
-        applies = jnp.where(crossing, same_first_places, jnp.all(one == other[::-1])) | (change == MIXED)
+        applies = jnp.where(crossing, same_first_places, jnp.all(one == other[::-1]))
+        applies = (applies & (first != second)) | (change == MIXED)
         moved = jnp.minimum(weights[first], weights[second])
         loses = (jnp.arange(num) == first) | (jnp.arange(num) == second)
         shares = jnp.where(change == MIXED, (1 - mixture) * weights, weights - jnp.where(loses, moved, 0))
@@ -294,7 +315,9 @@ def _exchanges(num: int, alternatives: int, table: int, mixed: bool) -> np.ndarr
     """(4, exchanges): the kind of change, its two ballots, and the places that stay or the entry of the table."""
     first, second = np.triu_indices(num, k=1)
     stays, entries = np.arange(1, alternatives), np.arange(table)
-    columns = [np.stack([np.full(table, MIXED), 0 * entries, 0 * entries, entries])] if mixed else []
+    columns = [np.array([[CROSSED], [0], [0], [0]])]  # a ballot with itself, which never applies: there is always one
+    if mixed:
+        columns.append(np.stack([np.full(table, MIXED), 0 * entries, 0 * entries, entries]))
     for kind, choices in ((EXCHANGED, entries), (CROSSED, stays)):
         columns.append(
             np.stack(

@@ -78,6 +78,11 @@ class GroupManipulationWitness(NamedTuple):
     lottery: Float[Array, "alternatives"]
     lifted_lottery: Float[Array, "alternatives"]
 
+    def words(self) -> dict[str, str]:
+        """What the number stands for."""
+        claims = "top-ranking one's own alternative costs", "the probability is above the bound"
+        return {"claim": claims[int(self.claim)]}
+
 
 def manipulation_gains(
     rule: Rule,

@@ -92,7 +92,7 @@ def _monotonicity(
     old, new, tables = map(jnp.asarray, table)
 
     def members(row: Array) -> Array:
-        return jnp.all(orders == orders[row], axis=1) if moving == "bloc" else jnp.arange(num) == row
+        return jnp.all(orders == orders[row][None], axis=1) if moving == "bloc" else jnp.arange(num) == row
 
     def lifted_profile(row: Array, lift: Array) -> tuple[Array, Array]:
         lifted = jnp.where(members(row)[:, None], orders[:, tables[lift]], orders)

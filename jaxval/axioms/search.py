@@ -23,6 +23,8 @@ from jaxval.types import Rule
 
 __all__ = ["SearchedSize", "count_profiles", "find_counterexample", "search_plan"]
 
+TRIED = 8  # profiles of a chunk that are tried as they are where they violate an axiom beside rows of weight 0
+
 
 class SearchedSize(NamedTuple):
     """One size of profile in a search.
@@ -113,8 +115,8 @@ def find_counterexample(
     ranking). None says that nothing was found among these, and is a proof only for sizes searched in full with an axiom
     that is exact on each profile.
 
-    What is found is shrunk: no voter and no alternative can be dropped, and no ballot be made equal to another's or
-    brought closer to the order of the names, without the violation going away.
+    What is found is shrunk: no alternative and neither one voter nor two can be dropped, and no ballot be made equal
+    to another's or brought closer to the order of the names, without the violation going away.
 
     Args:
         rule: a function of P, or of (orders, weights), to a lottery, that works under `vmap`.
@@ -150,6 +152,7 @@ def find_counterexample(
     plan = search_plan(alternatives=alternatives, voters=voters, profiles=profiles, neutral=neutral)
     batch_size = _checks.check_size("batch_size", batch_size)
     examine = Examiner(rule, axiom, options, tolerance, batch_size, [size.voters for size in plan])
+    with_nobody = None  # violated only beside ballots that nobody holds: kept in case there is nothing better
     with _bar(progress, sum(size.profiles for size in plan), f"{_name(axiom)} of {_name(rule)}") as advance:
         for number, size in enumerate(plan):
             if size.exhaustive:
@@ -158,10 +161,11 @@ def find_counterexample(
                 chunks = _random_profiles(jax.random.fold_in(key, number), size, batch_size)
             for orders in chunks:
                 found = _look(examine, orders)
-                if found is not None:
+                if found is not None and (found.weights > 0).all():
                     return found
+                with_nobody = with_nobody or found
                 advance(len(orders))
-    return None
+    return with_nobody
 
 
 class Examiner:
@@ -221,18 +225,19 @@ class Examiner:
 
 
 def _look(examine: Examiner, orders: np.ndarray) -> Counterexample | None:
-    """The worst profile of a chunk, shrunk, if it violates the axiom."""
+    """The profile of a chunk that violates the axiom most, shrunk."""
     gaps = examine.gaps(orders)
-    worst = int(gaps.argmax())
-    if not gaps[worst] > examine.tolerance:
-        return None
-    for candidate in (shrink(examine.violated, orders[worst]), orders[worst]):
-        found = examine.replay(candidate, np.full(len(candidate), 1 / len(candidate)))
-        if found is not None:
-            return found
-    # The violation needs the rows that nobody holds: then they belong to the counterexample.
-    padded, weights = examine.pad(orders[worst][None])
-    return examine.replay(padded[0], weights[0])
+    worst = np.argsort(-gaps, kind="stable")[:TRIED]
+    worst = worst[gaps[worst] > examine.tolerance]
+    for index in worst:
+        for candidate in (shrink(examine.violated, orders[index]), orders[index]):
+            found = examine.replay(candidate, np.full(len(candidate), 1 / len(candidate)))
+            if found is not None:
+                return found
+    for index in worst[:1]:  # the rows of weight 0 that pad the profile are needed: they belong to the counterexample
+        padded, weights = examine.pad(orders[index][None])
+        return examine.replay(padded[0], weights[0])
+    return None
 
 
 def _all_profiles(size: SearchedSize, neutral: bool, batch_size: int) -> Iterator[np.ndarray]:
@@ -263,18 +268,18 @@ def _draw(key: Array, alternatives: int, voters: int, num: int) -> Array:
         jax.random.split(mallows_key, num), center, dispersion
     )
     voter = jnp.arange(voters)
-    ties = jnp.where((voter % 2 == 1)[:, None], uniform[:, voter - voter % 2, ::-1], uniform)
+    ties = jnp.where((voter % 2 == 1)[None, :, None], uniform[:, voter - voter % 2, ::-1], uniform)
     rotation = jax.random.randint(rotation_key, (num, voters), 0, min(alternatives, 4))
-    places = (jnp.arange(alternatives) + rotation[..., None]) % alternatives
+    order = jnp.arange(alternatives)[None, None]
+    places = (order + rotation[..., None]) % alternatives
     cycles = jnp.take_along_axis(jnp.broadcast_to(center[:, None], uniform.shape), places, axis=2)
 
     def disturb(orders: Array) -> Array:
         """Exchange two neighbours in about one ballot of three."""
         upper = jax.random.randint(place_key, (num, voters, 1), 0, max(alternatives - 1, 1))
         swapped = jax.random.bernoulli(swap_key, 1 / 3, (num, voters, 1))
-        places = jnp.arange(alternatives)
-        exchanged = jnp.where(places == upper, upper + 1, jnp.where(places == upper + 1, upper, places))
-        return jnp.take_along_axis(orders, jnp.where(swapped, exchanged % alternatives, places), axis=2)
+        exchanged = jnp.where(order == upper, upper + 1, jnp.where(order == upper + 1, upper, order))
+        return jnp.take_along_axis(orders, jnp.where(swapped, exchanged % alternatives, order), axis=2)
 
     kinds = jnp.stack([uniform, mallows, disturb(ties), disturb(cycles)])
     return kinds[jnp.arange(num) % 4, jnp.arange(num)]
