@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from jaxval import _checks
-from jaxval.social_choice import feasible
-from jaxval.social_choice.feasible import (
+from jaxval.social_choice import (
     box_distance,
     extended_membership,
     extended_shares,
+    feasible,
     feasible_membership,
     feasible_shares,
     feasible_shares_solve,

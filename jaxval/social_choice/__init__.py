@@ -4,15 +4,12 @@ P goes in as an (alternatives, alternatives) array, a lottery (alternatives,) co
 """
 
 from jaxval.social_choice.bootstrap import Intervals, bootstrap_intervals
+from jaxval.social_choice.extended import FeasibleShares, GroupMatrices, extended_membership, extended_shares
 from jaxval.social_choice.feasible import (
     BoxDistance,
     FeasibleDiagnostics,
-    FeasibleShares,
-    GroupMatrices,
     SupportPoint,
     box_distance,
-    extended_membership,
-    extended_shares,
     feasible_membership,
     feasible_shares,
     feasible_shares_solve,

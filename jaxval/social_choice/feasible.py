@@ -23,17 +23,24 @@ from jaxtyping import Float
 from scipy.optimize import linprog
 
 from jaxval import _checks
+from jaxval.social_choice.extended import (
+    SMALLEST_WEIGHT,
+    FeasibleShares,
+    box_bounds,
+    box_range,
+    box_vertices,
+    host_matrix,
+    host_shares,
+    refuse_tracers,
+    total_variation,
+)
 from jaxval.types import Matrix, Profile, Vector
 
 __all__ = [
     "BoxDistance",
     "FeasibleDiagnostics",
-    "FeasibleShares",
-    "GroupMatrices",
     "SupportPoint",
     "box_distance",
-    "extended_membership",
-    "extended_shares",
     "feasible_membership",
     "feasible_shares",
     "feasible_shares_solve",
@@ -41,20 +48,7 @@ __all__ = [
 ]
 
 MOST_ALTERNATIVES = 7
-SMALLEST_WEIGHT = 1e-12  # what is below is HiGHS's rounding, no voter
 HIGHS = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # the tightest it takes
-
-
-class FeasibleShares(NamedTuple):
-    """The range of each alternative's share of first choices; the two ends need not be reached together.
-
-    Attributes:
-        smallest: (alternatives,) smallest share.
-        largest: (alternatives,) largest share.
-    """
-
-    smallest: Float[np.ndarray, "alternatives"]
-    largest: Float[np.ndarray, "alternatives"]
 
 
 class FeasibleDiagnostics(NamedTuple):
@@ -103,18 +97,6 @@ class BoxDistance(NamedTuple):
     nearest: Float[np.ndarray, "alternatives"]
     above: Float[np.ndarray, "alternatives"]
     below: Float[np.ndarray, "alternatives"]
-
-
-class GroupMatrices(NamedTuple):
-    """A point of the extended set: Σ_k shares_k matrices_k = P, where group k puts k above everything.
-
-    Attributes:
-        shares: (alternatives,) shares of the groups.
-        matrices: (alternatives, alternatives, alternatives); `matrices[k]` is the preference function of group k.
-    """
-
-    shares: Float[np.ndarray, "alternatives"]
-    matrices: Float[np.ndarray, "groups alternatives alternatives"]
 
 
 def feasible_shares(matrix: Matrix) -> FeasibleShares:
@@ -167,7 +149,7 @@ def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagn
         >>> diagnostics.empty, round(diagnostics.error, 4), shares.largest.tolist()
         (True, 0.3333, [nan, nan, nan])
     """
-    values, limit = _host_matrix(matrix, most=MOST_ALTERNATIVES)
+    values, limit = host_matrix(matrix, most=MOST_ALTERNATIVES)
     unknown = FeasibleShares(np.full(len(values), np.nan), np.full(len(values), np.nan))
     try:
         voters, error = _nearest_voters(values)
@@ -213,9 +195,9 @@ def feasible_membership(matrix: Matrix, shares: Vector) -> tuple[float, Profile]
         0.3333
     """
     values = _feasible_matrix(matrix)
-    target = _host_shares(shares, len(values))
+    target = host_shares(shares, len(values))
     voters = _nearest_feasible(values, target)
-    return _distance(target, _first_choices(voters, len(values))), _profile(voters, len(values))
+    return total_variation(target, _first_choices(voters, len(values))), _profile(voters, len(values))
 
 
 def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
@@ -241,7 +223,7 @@ def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
     """
     values = _feasible_matrix(matrix)
     alternatives = len(values)
-    _refuse_tracers("direction", direction)
+    refuse_tracers("direction", direction)
     shape = _checks.floating("direction", direction, ndim=1, expected=f"({alternatives},) numbers").shape
     if shape != (alternatives,):
         raise ValueError(f"direction: expected one number for each of {alternatives} alternatives; got shape {shape}")
@@ -249,70 +231,6 @@ def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
     voters = _farthest_feasible(values, towards)
     shares = _first_choices(voters, alternatives)
     return SupportPoint(float(towards @ shares), shares, _profile(voters, alternatives))
-
-
-def extended_shares(matrix: Matrix) -> FeasibleShares:
-    """The range of each share where every group may report any skew-symmetric P_k with P_k(k ≻ ·) = 1.
-
-    The set is then the box {w ∈ Δ : w_i ≤ u_i}, whose coordinates run from max(0, 1 - Σ_{j≠i} u_j) to u_i. It is empty
-    where Σu < 1. Any number of alternatives; with one, u = 1.
-
-    Source: Kim et al., Theorem 4.4 and Appendix I.
-
-    Args:
-        matrix: (alternatives, alternatives) preference function.
-
-    Returns:
-        `FeasibleShares(smallest, largest)`.
-
-    Raises:
-        ValueError: where the matrix is no preference function, is traced, or has Σu < 1.
-
-    Example:
-        >>> shares = extended_shares([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]])
-        >>> shares.smallest.tolist(), shares.largest.tolist()
-        ([0.5, 0.25, 0.25], [0.5, 0.25, 0.25])
-    """
-    values, limit = _host_matrix(matrix)
-    return _box(_box_bounds(values, limit))
-
-
-def extended_membership(matrix: Matrix, shares: Vector) -> tuple[float, GroupMatrices]:
-    """Whether w is in the extended set: the distance to it, and at the nearest point v preference functions P_k.
-
-    gap = Σ_i max(w_i - u_i, 0) in total variation: what lies above u has to go, and there is room below u for it, as
-    Σu ≥ 1. Where the gap is zero v = w. Σ_k v_k P_k = P holds for P_k(k ≻ ·) = 1 and, for i, j ≠ k,
-
-        P_k(i ≻ j) = (P(i ≻ j) - v_i) / (1 - v_i - v_j),    (32)
-
-    which is 1/2 where v_i + v_j = 1: then nobody else votes, and P(i ≻ j) = v_i whatever P_k is. Where v_k = 0, P_k
-    counts for nothing and (32) is kept.
-
-    Source: Kim et al., Appendix I, equations (31) and (32). There, "for all y" means y ≠ y_k.
-
-    Args:
-        matrix: (alternatives, alternatives) preference function.
-        shares: (alternatives,) shares w of the groups, which sum to one.
-
-    Returns:
-        (gap, `GroupMatrices(shares, matrices)`), the shares being v.
-
-    Raises:
-        ValueError: where the matrix is no preference function, is traced, or has Σu < 1; where the shares are negative
-            or do not sum to one.
-
-    Example:
-        >>> matrix = [[0.5, 0.5, 0.5], [0.5, 0.5, 0.75], [0.5, 0.25, 0.5]]
-        >>> gap, groups = extended_membership(matrix, [0.25, 0.5, 0.25])
-        >>> round(gap, 4), groups.matrices[0].round(4).tolist()
-        (0.0, [[0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5]])
-        >>> round(extended_membership(matrix, [1, 0, 0])[0], 4)
-        0.5
-    """
-    values, limit = _host_matrix(matrix)
-    target = _host_shares(shares, len(values))
-    nearest = _nearest_in_box(_box_bounds(values, limit), target)
-    return _distance(target, nearest), GroupMatrices(nearest, _group_matrices(values, nearest))
 
 
 def box_distance(matrix: Matrix) -> BoxDistance:
@@ -345,11 +263,11 @@ def box_distance(matrix: Matrix) -> BoxDistance:
         (0.5, [0.5, 0.0, 0.0, 0.0, 0.0])
     """
     values = _feasible_matrix(matrix)
-    bounds = _box_bounds(values, limit=SMALLEST_WEIGHT)
-    box, feasible = _box(bounds), _ends(_extreme_points(values))
-    vertices = _box_vertices(bounds)
+    bounds = box_bounds(values, limit=SMALLEST_WEIGHT)
+    box, feasible = box_range(bounds), _ends(_extreme_points(values))
+    vertices = box_vertices(bounds)
     nearest = np.array([_first_choices(_nearest_feasible(values, vertex), len(values)) for vertex in vertices])
-    distances = [_distance(*pair) for pair in zip(vertices, nearest, strict=True)]
+    distances = [total_variation(*pair) for pair in zip(vertices, nearest, strict=True)]
     worst = int(np.argmax(distances))
     return BoxDistance(
         distance=distances[worst],
@@ -378,37 +296,9 @@ def _rankings(alternatives: int) -> _Rankings:
     return _Rankings(orders, above, first)
 
 
-def _refuse_tracers(name: str, value: Any) -> None:
-    if not _checks.concrete(value):
-        raise ValueError(
-            f"{name}: expected an array with values; got a tracer: feasible shares are computed on the host by linear "
-            "programs, outside jit, vmap and grad; call the function there, or wrap it with jax.pure_callback"
-        )
-
-
-def _host_matrix(matrix: Matrix, *, most: int | None = None) -> tuple[np.ndarray, float]:
-    """P in float64, made exactly skew-symmetric, and the tolerance."""
-    _refuse_tracers("matrix", matrix)
-    limit = _checks.tolerance(_checks.check_matrix(matrix).dtype)
-    values = np.asarray(matrix, dtype=np.float64)
-    if most is not None and len(values) > most:
-        raise ValueError(
-            f"matrix: expected at most {most} alternatives, as all M! rankings are enumerated; got M = {len(values)} "
-            f"({factorial(len(values))} rankings); share_bounds(matrix) bounds the shares for any M"
-        )
-    return np.clip((values + 1 - values.T) / 2, 0, 1), limit
-
-
-def _host_shares(shares: Any, alternatives: int) -> np.ndarray:
-    _refuse_tracers("shares", shares)
-    _checks.check_lottery(shares, alternatives, name="shares")
-    values = np.clip(np.asarray(shares, dtype=np.float64), 0, 1)
-    return values / values.sum()
-
-
 def _feasible_matrix(matrix: Matrix) -> np.ndarray:
     """The matrix of a profile nearest to P; an error where it is not P within the tolerance."""
-    values, limit = _host_matrix(matrix, most=MOST_ALTERNATIVES)
+    values, limit = host_matrix(matrix, most=MOST_ALTERNATIVES)
     voters, error = _nearest_voters(values)
     if error > limit:
         raise ValueError(
@@ -506,62 +396,3 @@ def _first_choices(voters: np.ndarray, alternatives: int) -> np.ndarray:
 def _profile(voters: np.ndarray, alternatives: int) -> Profile:
     held = voters > 0
     return Profile(_rankings(alternatives).orders[held], voters[held])
-
-
-def _distance(shares: np.ndarray, others: np.ndarray) -> float:
-    """Total variation, 1/2 Σ_i |w_i - v_i|."""
-    return float(np.abs(shares - others).sum() / 2)
-
-
-def _box_bounds(values: np.ndarray, limit: float) -> np.ndarray:
-    """u_i = min_{j≠i} P(i ≻ j); an error where Σu < 1, and scaled to Σu = 1 where only rounding took it below."""
-    bounds = np.where(np.eye(len(values), dtype=bool), 1, values).min(axis=1)
-    total = bounds.sum()
-    if total < 1 - limit:
-        raise ValueError(
-            f"matrix: expected share bounds u with Σu of at least 1, as shares below them sum to one; got Σu = "
-            f"{total:.6g}: P comes from no groups of voters, whatever they report of the other alternatives"
-        )
-    return bounds / min(total, 1)
-
-
-def _box(bounds: np.ndarray) -> FeasibleShares:
-    smallest = np.clip(1 - (bounds.sum() - bounds), 0, bounds)
-    return FeasibleShares(smallest=smallest, largest=bounds)
-
-
-def _box_vertices(bounds: np.ndarray) -> np.ndarray:
-    """(vertices, M) points with Σw = 1 where every share but one, w_free in [0, u_free], is 0 or u_i."""
-    alternatives = len(bounds)
-    full = np.arange(2**alternatives)[:, None] >> np.arange(alternatives) & 1
-    vertices = []
-    for free in range(alternatives):
-        corners = full[full[:, free] == 0] * bounds
-        rest = 1 - corners.sum(axis=1)
-        inside = (rest >= -SMALLEST_WEIGHT) & (rest <= bounds[free] + SMALLEST_WEIGHT)
-        corners[:, free] = np.clip(rest, 0, bounds[free])
-        vertices.append(corners[inside])
-    found = np.concatenate(vertices)
-    return found[np.unique(found.round(12), axis=0, return_index=True)[1]]
-
-
-def _nearest_in_box(bounds: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """What lies above u is spread over the room below it, in proportion; there is room enough, as Σu ≥ 1."""
-    room = np.clip(bounds - target, 0, None)
-    excess = np.clip(target - bounds, 0, None).sum()
-    return np.minimum(target, bounds) + (room * (excess / room.sum()) if excess > 0 else 0)
-
-
-def _group_matrices(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """(32) for every group, with P_k(k ≻ ·) = 1 and the diagonal 1/2."""
-    alternatives = len(values)
-    others = 1 - shares[:, None] - shares[None, :]
-    voting = others > SMALLEST_WEIGHT
-    reported = np.where(voting, np.clip((values - shares[:, None]) / np.where(voting, others, 1), 0, 1), 0.5)
-    reported = np.triu(reported, 1) + np.tril(1 - reported.T, -1)  # exactly skew, also near 0/0
-    groups = np.tile(reported, (alternatives, 1, 1))
-    k = np.arange(alternatives)
-    groups[k, k, :] = 1
-    groups[k, :, k] = 0
-    groups[:, k, k] = 0.5
-    return groups

@@ -1,0 +1,195 @@
+"""The box {w ∈ Δ : w_i ≤ u_i}: the shares of first choices that P allows where groups may report any preferences.
+
+This is the extended set of Kim et al., Appendix I: each group k reports some skew-symmetric P_k with P_k(k ≻ ·) = 1,
+which need not come from rankings. It contains W(P), in `feasible`, and has closed forms.
+
+These functions run on the host: concrete arrays in, NumPy arrays in float64 out; not for `jit`, `vmap` or `grad`.
+"""
+
+from math import factorial
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxval import _checks
+from jaxval.types import Matrix, Vector
+
+__all__ = ["FeasibleShares", "GroupMatrices", "extended_membership", "extended_shares"]
+
+SMALLEST_WEIGHT = 1e-12  # what is below is rounding, no voter
+
+
+class FeasibleShares(NamedTuple):
+    """The range of each alternative's share of first choices; the two ends need not be reached together.
+
+    Attributes:
+        smallest: (alternatives,) smallest share.
+        largest: (alternatives,) largest share.
+    """
+
+    smallest: Float[np.ndarray, "alternatives"]
+    largest: Float[np.ndarray, "alternatives"]
+
+
+class GroupMatrices(NamedTuple):
+    """A point of the extended set: Σ_k shares_k matrices_k = P, where group k puts k above everything.
+
+    Attributes:
+        shares: (alternatives,) shares of the groups.
+        matrices: (alternatives, alternatives, alternatives); `matrices[k]` is the preference function of group k.
+    """
+
+    shares: Float[np.ndarray, "alternatives"]
+    matrices: Float[np.ndarray, "groups alternatives alternatives"]
+
+
+def extended_shares(matrix: Matrix) -> FeasibleShares:
+    """The range of each share where every group may report any skew-symmetric P_k with P_k(k ≻ ·) = 1.
+
+    The set is then the box {w ∈ Δ : w_i ≤ u_i}, whose coordinates run from max(0, 1 - Σ_{j≠i} u_j) to u_i. It is empty
+    where Σu < 1. Any number of alternatives; with one, u = 1.
+
+    Source: Kim et al., Theorem 4.4 and Appendix I.
+
+    Args:
+        matrix: (alternatives, alternatives) preference function.
+
+    Returns:
+        `FeasibleShares(smallest, largest)`.
+
+    Raises:
+        ValueError: where the matrix is no preference function, is traced, or has Σu < 1.
+
+    Example:
+        >>> shares = extended_shares([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]])
+        >>> shares.smallest.tolist(), shares.largest.tolist()
+        ([0.5, 0.25, 0.25], [0.5, 0.25, 0.25])
+    """
+    values, limit = host_matrix(matrix)
+    return box_range(box_bounds(values, limit))
+
+
+def extended_membership(matrix: Matrix, shares: Vector) -> tuple[float, GroupMatrices]:
+    """Whether w is in the extended set: the distance to it, and at the nearest point v preference functions P_k.
+
+    gap = Σ_i max(w_i - u_i, 0) in total variation: what lies above u has to go, and there is room below u for it, as
+    Σu ≥ 1. Where the gap is zero v = w. Σ_k v_k P_k = P holds for P_k(k ≻ ·) = 1 and, for i, j ≠ k,
+
+        P_k(i ≻ j) = (P(i ≻ j) - v_i) / (1 - v_i - v_j),    (32)
+
+    which is 1/2 where v_i + v_j = 1: then nobody else votes, and P(i ≻ j) = v_i whatever P_k is. Where v_k = 0, P_k
+    counts for nothing and (32) is kept.
+
+    Source: Kim et al., Appendix I, equations (31) and (32). There, "for all y" means y ≠ y_k.
+
+    Args:
+        matrix: (alternatives, alternatives) preference function.
+        shares: (alternatives,) shares w of the groups, which sum to one.
+
+    Returns:
+        (gap, `GroupMatrices(shares, matrices)`), the shares being v.
+
+    Raises:
+        ValueError: where the matrix is no preference function, is traced, or has Σu < 1; where the shares are negative
+            or do not sum to one.
+
+    Example:
+        >>> matrix = [[0.5, 0.5, 0.5], [0.5, 0.5, 0.75], [0.5, 0.25, 0.5]]
+        >>> gap, groups = extended_membership(matrix, [0.25, 0.5, 0.25])
+        >>> round(gap, 4), groups.matrices[0].round(4).tolist()
+        (0.0, [[0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5]])
+        >>> round(extended_membership(matrix, [1, 0, 0])[0], 4)
+        0.5
+    """
+    values, limit = host_matrix(matrix)
+    target = host_shares(shares, len(values))
+    nearest = _nearest_in_box(box_bounds(values, limit), target)
+    return total_variation(target, nearest), GroupMatrices(nearest, _group_matrices(values, nearest))
+
+
+def refuse_tracers(name: str, value: Any) -> None:
+    if not _checks.concrete(value):
+        raise ValueError(
+            f"{name}: expected an array with values; got a tracer: feasible shares are computed on the host by linear "
+            "programs, outside jit, vmap and grad; call the function there, or wrap it with jax.pure_callback"
+        )
+
+
+def host_matrix(matrix: Matrix, *, most: int | None = None) -> tuple[np.ndarray, float]:
+    """P in float64, made exactly skew-symmetric, and the tolerance."""
+    refuse_tracers("matrix", matrix)
+    limit = _checks.tolerance(_checks.check_matrix(matrix).dtype)
+    values = np.asarray(matrix, dtype=np.float64)
+    if most is not None and len(values) > most:
+        raise ValueError(
+            f"matrix: expected at most {most} alternatives, as all M! rankings are enumerated; got M = {len(values)} "
+            f"({factorial(len(values))} rankings); share_bounds(matrix) bounds the shares for any M"
+        )
+    return np.clip((values + 1 - values.T) / 2, 0, 1), limit
+
+
+def host_shares(shares: Any, alternatives: int) -> np.ndarray:
+    refuse_tracers("shares", shares)
+    _checks.check_lottery(shares, alternatives, name="shares")
+    values = np.clip(np.asarray(shares, dtype=np.float64), 0, 1)
+    return values / values.sum()
+
+
+def total_variation(shares: np.ndarray, others: np.ndarray) -> float:
+    """Total variation, 1/2 Σ_i |w_i - v_i|."""
+    return float(np.abs(shares - others).sum() / 2)
+
+
+def box_bounds(values: np.ndarray, limit: float) -> np.ndarray:
+    """u_i = min_{j≠i} P(i ≻ j); an error where Σu < 1, and scaled to Σu = 1 where only rounding took it below."""
+    bounds = np.where(np.eye(len(values), dtype=bool), 1, values).min(axis=1)
+    total = bounds.sum()
+    if total < 1 - limit:
+        raise ValueError(
+            f"matrix: expected share bounds u with Σu of at least 1, as shares below them sum to one; got Σu = "
+            f"{total:.6g}: P comes from no groups of voters, whatever they report of the other alternatives"
+        )
+    return bounds / min(total, 1)
+
+
+def box_range(bounds: np.ndarray) -> FeasibleShares:
+    smallest = np.clip(1 - (bounds.sum() - bounds), 0, bounds)
+    return FeasibleShares(smallest=smallest, largest=bounds)
+
+
+def box_vertices(bounds: np.ndarray) -> np.ndarray:
+    """(vertices, M) points with Σw = 1 where every share but one, w_free in [0, u_free], is 0 or u_i."""
+    alternatives = len(bounds)
+    full = np.arange(2**alternatives)[:, None] >> np.arange(alternatives) & 1
+    vertices = []
+    for free in range(alternatives):
+        corners = full[full[:, free] == 0] * bounds
+        rest = 1 - corners.sum(axis=1)
+        inside = (rest >= -SMALLEST_WEIGHT) & (rest <= bounds[free] + SMALLEST_WEIGHT)
+        corners[:, free] = np.clip(rest, 0, bounds[free])
+        vertices.append(corners[inside])
+    found = np.concatenate(vertices)
+    return found[np.unique(found.round(12), axis=0, return_index=True)[1]]
+
+
+def _nearest_in_box(bounds: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """What lies above u is spread over the room below it, in proportion; there is room enough, as Σu ≥ 1."""
+    room = np.clip(bounds - target, 0, None)
+    excess = np.clip(target - bounds, 0, None).sum()
+    return np.minimum(target, bounds) + (room * (excess / room.sum()) if excess > 0 else 0)
+
+
+def _group_matrices(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """(32) for every group, with P_k(k ≻ ·) = 1 and the diagonal 1/2."""
+    alternatives = len(values)
+    others = 1 - shares[:, None] - shares[None, :]
+    voting = others > SMALLEST_WEIGHT
+    reported = np.where(voting, np.clip((values - shares[:, None]) / np.where(voting, others, 1), 0, 1), 0.5)
+    reported = np.triu(reported, 1) + np.tril(1 - reported.T, -1)  # exactly skew, also near 0/0
+    groups = np.tile(reported, (alternatives, 1, 1))
+    k = np.arange(alternatives)
+    groups[k, k, :] = 1
+    groups[k, :, k] = 0
+    groups[:, k, k] = 0.5
+    return groups
