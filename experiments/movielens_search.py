@@ -93,7 +93,7 @@ def search(options: argparse.Namespace, notes: Console) -> None:
     if options.json:
         print(json.dumps(results, indent=1))
     else:
-        show(found, Console(width=max(Console().width, 120)))
+        show(found, Console(width=max(Console().width, 140)))
     notes.print(f"written to {path}", markup=False)
 
 
