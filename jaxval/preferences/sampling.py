@@ -176,17 +176,22 @@ def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comp
 
 @partial(jax.jit, static_argnames="num")
 def _repeated_insertion(key: Array, center: Array, dispersion: Array, num: int) -> Array:
-    places = jnp.arange(center.shape[0])[:, None]
+    """Keeps each alternative's place, in small integers, and turns places into rankings at the end."""
+    small = jnp.int8 if center.shape[0] < 127 else jnp.int32
+    steps = jnp.arange(center.shape[0], dtype=small)
     chances = jnp.cumprod(jnp.full(center.shape[0], dispersion).at[0].set(1))  # φ^d
     sums = jnp.cumsum(chances)
 
-    def insert(orders: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
+    def insert(places: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
         i, uniform = step
-        distance = jnp.sum((uniform[None] * sums[i] >= sums[:, None]) & (places < i), axis=0)
+        already = (steps < i)[:, None]
+        distance = jnp.sum((uniform[None] * sums[i] >= sums[:, None]) & already, axis=0, dtype=small)
         place = (i - distance)[None]
-        shifted = jnp.where(places > place, jnp.roll(orders, 1, axis=0), center[i])
-        return jnp.where(places < place, orders, shifted), None
+        return jnp.where(already, places + (places >= place), jnp.where((steps == i)[:, None], place, places)), None
+
+    def at(place: Array) -> Array:
+        return jnp.sum(jnp.where(places == place, center[:, None], 0), axis=0, dtype=center.dtype)
 
     draws = jax.random.uniform(key, (center.shape[0], num))
-    orders, _ = jax.lax.scan(insert, jnp.zeros((center.shape[0], num), center.dtype), (places[:, 0], draws))
-    return orders.T
+    places, _ = jax.lax.scan(insert, jnp.zeros((center.shape[0], num), small), (steps, draws))
+    return jax.lax.map(at, steps).T
