@@ -313,3 +313,15 @@ def test_mistakes_are_named(mistake):
     call, message = MISTAKES[mistake]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_known_values_are_checked_inside_somebody_elses_trace():
+    comparisons = Comparisons(jnp.zeros(2, int), jnp.array([0, 1]), jnp.array([1, 2]), jnp.ones(2))
+    ballots = Ballots(jnp.array([[0, 1], [1, 0]]), jnp.array([2.0, 1.0]))
+
+    @jax.jit
+    def closed_over(x):
+        matrix = preferences.empirical_matrix(preferences.count_wins(comparisons, alternatives=3))
+        return x + matrix[0, 1] + preferences.ballot_first_choices(ballots)[0] + preferences.ballot_wins(ballots)[0, 1]
+
+    assert float(closed_over(0.0)) == pytest.approx(1 + 2 / 3 + 2)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxval import _checks
@@ -98,13 +99,14 @@ def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "
         raise ValueError(f"comparisons.loser: expected the length of winner, {winner.shape}; got {loser.shape}")
     if _checks.concrete(winner, loser) and winner.size:
         for name, index in (("winner", winner), ("loser", loser)):
-            if int(index.min()) < 0 or int(index.max()) >= alternatives:
+            if np.asarray(index).min() < 0 or np.asarray(index).max() >= alternatives:
                 raise ValueError(
                     f"comparisons.{name}: expected indices in 0..{alternatives - 1}; "
-                    f"got {int(index.min())} to {int(index.max())}; raise alternatives={alternatives} if there are more"
+                    f"got {np.asarray(index).min()} to {np.asarray(index).max()}; raise alternatives={alternatives} if there are more"
                 )
-        if bool(jnp.any(winner == loser)):
-            row = int(jnp.argmax(winner == loser))
+        same = np.asarray(winner) == np.asarray(loser)
+        if same.any():
+            row = int(same.argmax())
             raise ValueError(
                 f"comparisons: expected two different alternatives; got {int(winner[row])} twice in row {row}"
             )
@@ -142,8 +144,8 @@ def check_wins(wins: Any) -> Array:
     array = _checks.floating("wins", wins, ndim=2, expected=expected)
     if array.shape[0] != array.shape[1] or array.shape[0] == 0:
         raise ValueError(f"wins: expected {expected}; got shape {array.shape}")
-    if _checks.concrete(array) and float(array.min()) < 0:
-        raise ValueError(f"wins: expected non-negative counts; got {float(array.min()):g}")
+    if _checks.concrete(array) and np.asarray(array).min() < 0:
+        raise ValueError(f"wins: expected non-negative counts; got {np.asarray(array).min():g}")
     return array
 
 
@@ -151,8 +153,8 @@ def _counts(name: str, value: Any, rows: int) -> Array:
     array = _checks.floating(name, value, ndim=1, expected=f"({rows},) counts")
     if array.shape != (rows,):
         raise ValueError(f"{name}: expected one count for each of {rows} rows; got shape {array.shape}")
-    if _checks.concrete(array) and rows and float(array.min()) < 0:
-        raise ValueError(f"{name}: expected non-negative counts; got {float(array.min()):g}")
+    if _checks.concrete(array) and rows and np.asarray(array).min() < 0:
+        raise ValueError(f"{name}: expected non-negative counts; got {np.asarray(array).min():g}")
     return array
 
 
@@ -161,6 +163,6 @@ def _check_ballots(ballots: Ballots) -> tuple[Array, Array]:
         "ballots.positions", ballots.positions, ndim=2, expected="(ballots, alternatives) integers"
     )
     weights = _counts("ballots.weights", ballots.weights, place.shape[0])
-    if _checks.concrete(place) and place.size and int(place.min()) < -1:
-        raise ValueError(f"ballots.positions: expected 0 (best) and up, or -1 (unranked); got {int(place.min())}")
+    if _checks.concrete(place) and place.size and np.asarray(place).min() < -1:
+        raise ValueError(f"ballots.positions: expected 0 (best) and up, or -1 (unranked); got {np.asarray(place).min()}")
     return place, weights
