@@ -1,0 +1,122 @@
+"""What every benchmark's command takes and does: options, cases in order, results kept after each race."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.environments import Environments, Peer
+from benchmarks.harness import Bench
+from benchmarks.report import disagreements, machine, save, show
+
+__all__ = ["add_options", "run_cases"]
+
+
+def add_options(parser: argparse.ArgumentParser, peers: Sequence[Peer]) -> None:
+    """The options that all benchmarks share."""
+    named = ", ".join(peer.name for peer in peers)
+    parser.add_argument("--repeats", type=_positive, default=5, metavar="N", help="rounds, of which the median is told")
+    parser.add_argument("--cores", type=_positive, default=2, metavar="N", help="for each side (default: 2)")
+    parser.add_argument("--limit", type=_positive, default=600, metavar="SECONDS", help="for one call (default: 600)")
+    parser.add_argument(
+        "--python", default=sys.executable, metavar="PATH",
+        help="the interpreter that makes the peers' environments; pref_voting's newest dependencies want 3.12",
+    )  # fmt: skip
+    parser.add_argument(
+        "--environment", nargs="+", action="extend", type=_environment, default=[], metavar="NAME=PATH",
+        help=f"an environment that exists, for a peer: {named}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--environments", type=Path, default=Path(".benchmarks"), metavar="FOLDER",
+        help="where environments are made that do not exist (default: .benchmarks)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where results go (default: results/benchmarks/NAME)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the results as JSON, and nothing else, on standard output"
+    )
+    parser.set_defaults(peers=tuple(peer.name for peer in peers))
+
+
+def run_cases(
+    name: str,
+    cases: Mapping[str, Callable[[Bench, argparse.Namespace], None]],
+    options: argparse.Namespace,
+    *,
+    also_show: Callable[[list[dict[str, Any]], Console], None] = lambda records, console: None,
+) -> int:
+    """Run the cases asked for, write and print; 1 where answers differ or ours failed, 130 where interrupted."""
+    notes = Console(stderr=True, soft_wrap=True, highlight=False)
+    unknown = [peer for peer, _ in options.environment if peer not in options.peers]
+    if unknown:
+        notes.print(f"error: --environment: expected one of {', '.join(options.peers)}; got {unknown[0]}", markup=False)
+        return 2
+    folder = options.out or Path("results", "benchmarks", name)
+    environments = Environments(options.environments, options.python, dict(options.environment))
+    results: dict[str, Any] = {
+        "benchmark": name,
+        "configuration": {"repeats": options.repeats, "cores": options.cores, "seed": options.seed},
+        "machine": machine(),
+    }
+
+    def keep(records: list[dict[str, Any]]) -> None:
+        save(folder, {**results, "versions": bench.versions, "records": records})
+
+    bench = Bench(
+        environments, repeats=options.repeats, cores=options.cores, limit=options.limit, keep=keep,
+        tell=lambda sentence: notes.print(sentence, markup=False),
+    )  # fmt: skip
+    interrupted = False
+    try:
+        with bench:
+            for case in options.case:
+                cases[case](bench, options)
+    except KeyboardInterrupt:
+        interrupted = True
+        notes.print("interrupted; finished races are kept")
+    differing = disagreements(bench.records)
+    if hasattr(os, "getloadavg"):
+        results["machine"]["load_after"] = os.getloadavg()[0]
+    keep(bench.records)
+    if options.json:
+        print((folder / "results.json").read_text(encoding="utf-8"), end="")
+    else:
+        console = Console(width=max(Console().width, 140))
+        show(bench.records, console)
+        also_show(bench.records, console)
+        console.print(_circumstances(results, options), markup=False)
+    for sentence in differing:
+        notes.print(f"NOT THE SAME: {sentence}", markup=False)
+    notes.print(f"written to {folder}: results.json", markup=False)
+    return 130 if interrupted else bool(differing)
+
+
+def _circumstances(results: dict[str, Any], options: argparse.Namespace) -> str:
+    machine = results["machine"]
+    busy = (
+        f"; load {machine['load_before']:.1f} before, {machine['load_after']:.1f} after"
+        if "load_after" in machine
+        else ""
+    )
+    return (
+        f"{machine['processor'] or machine['system']}, {options.cores} cores for every side, median of "
+        f"{options.repeats} rounds{busy}"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1; got {text!r}")
+    return int(text)
+
+
+def _environment(text: str) -> tuple[str, Path]:
+    name, mark, path = text.partition("=")
+    if not (name and mark and path):
+        raise argparse.ArgumentTypeError(f"expected NAME=PATH; got {text!r}")
+    return name, Path(path)

@@ -1,0 +1,121 @@
+"""What came out: a table, the targets, and `results.json`."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.environments import OURS
+
+__all__ = ["disagreements", "machine", "save", "show"]
+
+
+def machine() -> dict[str, Any]:
+    """The machine, and how busy it was when asked."""
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_before": busy,
+    }
+
+
+def save(folder: Path, results: dict[str, Any]) -> None:
+    """Write `results.json` whole, in one step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".results.json.{os.getpid()}"
+    draft.write_text(json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(folder / "results.json")
+
+
+def show(records: Sequence[dict[str, Any]], console: Console) -> None:
+    """Every side's times, every pair's ratio, and the targets."""
+    races = [record for record in records if "sides" in record]
+    if not races:
+        return
+    times = Table(title="times (compile apart: first call less median)", title_justify="left")
+    for name in ("case", "side"):
+        times.add_column(name)
+    for name in ("compile s", "median s", "least to most", "items / s"):
+        times.add_column(name, justify="right")
+    for record in races:
+        for i, entry in enumerate(record["sides"]):
+            times.add_row(_title(record) if i == 0 else "", entry["side"], *_times(entry))
+        times.add_section()
+    console.print(times)
+    ratios = Table(title="ratios of medians in one run, for the same amount of work", title_justify="left")
+    for name in ("case", "ours", "theirs"):
+        ratios.add_column(name)
+    for name in ("times faster", "over rounds", "answers differ by"):
+        ratios.add_column(name, justify="right")
+    for record in races:
+        for i, pair in enumerate(record["pairs"]):
+            ratios.add_row(_title(record) if i == 0 else "", pair["ours"], pair["theirs"], *_ratio(pair))
+        ratios.add_section()
+    if ratios.row_count:
+        console.print(ratios)
+    targets = Table(title="targets", title_justify="left")
+    for name in ("case", "what", "wanted", "got", ""):
+        targets.add_column(name)
+    for record in races:
+        for target in record["targets"]:
+            got = "" if target["got"] is None else f"{target['got']:.4g}"
+            met = {True: "met", False: "missed", None: "not measured"}[target["met"]]
+            targets.add_row(_title(record), target["what"], target["wanted"], got, met)
+    if targets.row_count:
+        console.print(targets)
+
+
+def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence for every pair whose answers differ, and for every side of ours that failed (but for want of data)."""
+    found = []
+    for record in (record for record in records if "sides" in record):
+        for pair in record["pairs"]:
+            if not pair.get("agrees", True):
+                found.append(
+                    f"{_title(record)}: {pair['ours']} and {pair['theirs']} differ by {pair['gap']} {pair['unit']}"
+                )
+        for entry in record["sides"]:
+            missing = entry.get("missing", "") if entry["peer"] == OURS.name else ""
+            if missing and not missing.startswith("FileNotFoundError"):
+                found.append(f"{_title(record)}: {entry['side']}: {missing}")
+    return found
+
+
+def _title(record: dict[str, Any]) -> str:
+    return ", ".join([record["case"], *(f"{name} {size}" for name, size in record["sizes"].items())])
+
+
+def _times(entry: dict[str, Any]) -> list[str]:
+    if "missing" in entry:
+        return ["", f"none: {entry['missing']}", "", ""]
+    if "median" not in entry:
+        return ["", f"{entry['first_seconds']:.4g}", "one cold run", ""]
+    return [
+        f"{entry['compile_seconds']:.3g}",
+        f"{entry['median']:.4g}",
+        f"{min(entry['seconds']):.3g} to {max(entry['seconds']):.3g}",
+        f"{entry['rate']:,.0f}",
+    ]
+
+
+def _ratio(pair: dict[str, Any]) -> list[str]:
+    faster = [f"{pair['ratio']:.3g}", "{:.3g} to {:.3g}".format(*pair["ratio_range"])] if "ratio" in pair else ["", ""]
+    if "agrees" not in pair:
+        return [*faster, ""]
+    gap = "not finite" if pair["gap"] is None else f"{pair['gap']:.2g}"
+    return [*faster, f"{gap} {pair['unit']}{'' if pair['agrees'] else ' (TOO MUCH)'}"]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

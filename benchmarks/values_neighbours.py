@@ -1,0 +1,184 @@
+"""Values of nearest neighbours against pyDVL and vectorised NumPy.
+
+    python -m benchmarks.values_neighbours [--case CASE ...] [--quick] [--environment NAME=PATH ...] [--out FOLDER]
+
+Cases: KNN-Shapley of 10,000 instances and 500 test points; KNN-ADS of two groups; sampled ADS of the accuracy; and, no
+race, what every side makes of fewer instances than neighbours. One core a side where --cores does not say otherwise.
+"""
+
+import argparse
+import itertools
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.command import add_options, run_cases
+from benchmarks.environments import OURS, Peer
+from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
+
+NUMPY = Peer("numpy", ("numpy>=2.0",))
+PYDVL = Peer("pydvl", ("pydvl>=0.10", "scikit-learn>=1.5"))
+PEERS = (NUMPY, PYDVL)
+WORKERS = {
+    OURS: "values_neighbours_jaxval",
+    NUMPY: "values_neighbours_numpy",
+    PYDVL: "values_neighbours_pydvl",
+}
+K = 5
+
+
+def side(name: str, peer: Peer, task: str, *, items: int = 1, x64: bool = False, **options: Any) -> Side:
+    """A side of this benchmark."""
+    return Side(name, peer, WORKERS[peer], task, options, items, x64)
+
+
+def shapley(bench: Bench, options: argparse.Namespace) -> None:
+    """KNN-Shapley, distances and sort included; one test point is a piece of work."""
+    instances, tests = (300, 20) if options.quick else (10_000, 500)
+    inputs = gaussian(np.random.default_rng(options.seed), instances, tests)
+    sides = [
+        side("jaxval", OURS, "exact", items=tests, neighbours=K),
+        side("jaxval, float64", OURS, "exact", items=tests, x64=True, neighbours=K),
+        side("NumPy", NUMPY, "exact", items=tests, neighbours=K),
+        side("NumPy, float32", NUMPY, "exact", items=tests, neighbours=K, dtype="float32"),
+        side("pyDVL", PYDVL, "exact", items=tests, neighbours=K),
+    ]
+    target = None if options.quick else 10
+    pairs = [
+        Pair("jaxval", "pyDVL", at_least=target),
+        Pair("jaxval, float64", "pyDVL"),
+        Pair("jaxval", "NumPy"),
+        Pair("jaxval", "NumPy, float32"),
+        Pair("jaxval, float64", "NumPy"),
+    ]
+    sizes = {"instances": instances, "test points": tests, "features": 32, "K": K}
+    bench.race("KNN-Shapley", sizes, inputs, sides, pairs=pairs, compare=largest_difference)
+
+
+def ads(bench: Bench, options: argparse.Namespace) -> None:
+    """KNN-ADS of originals and as many later instances."""
+    instances, tests = (100, 20) if options.quick else (1_000, 500)
+    inputs = gaussian(np.random.default_rng(options.seed), instances, tests)
+    sides = [
+        side("jaxval", OURS, "exact", neighbours=K, groups=True),
+        side("jaxval, float64", OURS, "exact", x64=True, neighbours=K, groups=True),
+    ]
+    sizes = {"instances": instances, "groups": 2, "test points": tests, "features": 32, "K": K}
+    rates = {} if options.quick else {"jaxval": 1.0}
+    pairs = [Pair("jaxval", "jaxval, float64")]
+    bench.race("KNN-ADS", sizes, inputs, sides, pairs=pairs, compare=largest_difference, rates=rates)
+
+
+def sampled(bench: Bench, options: argparse.Namespace) -> None:
+    """MC-ADS of the accuracy of K nearest neighbours; a permutation is a piece of work."""
+    players, tests, permutations = (50, 20, 60) if options.quick else (1_000, 500, 3_000)
+    inputs = gaussian(np.random.default_rng(options.seed), players, tests)
+    work = {"neighbours": K, "permutations": permutations, "per_ask": 32}
+    sides = [side("jaxval", OURS, "sampled", items=permutations, **work)]
+    sizes = {"players": players, "groups": 2, "test points": tests, "K": K, "permutations": permutations}
+    rates = {} if options.quick else {"jaxval": permutations / 120}
+    bench.race("MC-ADS", sizes, inputs, sides, rates=rates, repeats=1)
+
+
+def few(bench: Bench, options: argparse.Namespace) -> None:
+    """Fewer instances than neighbours: how far every side is from the definition, by enumeration."""
+    sides = [
+        side("jaxval", OURS, "exact", neighbours=K),
+        side("NumPy", NUMPY, "exact", neighbours=K),
+        side("pyDVL", PYDVL, "exact", neighbours=K),
+    ]
+    for instances in (2, 3, 4):
+        rng = np.random.default_rng(options.seed)
+        inputs = gaussian(rng, instances, 20, classes=2)
+        expected = by_definition(inputs)
+        gaps: dict[str, float | str] = {}
+        for one in sides:
+            try:
+                gaps[one.name] = float(np.abs(bench.once(one, inputs)["values"] - expected).max())
+            except FailedRunError as error:
+                gaps[one.name] = str(error)
+        sizes = {"instances": instances, "test points": 20, "K": K}
+        bench.add({"case": "fewer than K", "sizes": sizes, "gaps": gaps})
+
+
+def gaussian(rng: np.random.Generator, instances: int, tests: int, *, classes: int = 10) -> Answers:
+    """Features in 32 dimensions around a centre for each class; every second instance is of the later group."""
+    centres = rng.normal(size=(classes, 32)) / 2
+    train_y, test_y = rng.integers(0, classes, instances), rng.integers(0, classes, tests)
+    return {
+        "train_x": centres[train_y] + rng.normal(size=(instances, 32)),
+        "train_y": train_y,
+        "test_x": centres[test_y] + rng.normal(size=(tests, 32)),
+        "test_y": test_y,
+        "groups": np.arange(instances) % 2,
+    }
+
+
+def by_definition(inputs: Answers) -> np.ndarray:
+    """Shapley values of the fraction of right labels among K by enumeration of coalitions."""
+    n, tests = len(inputs["train_y"]), len(inputs["test_y"])
+    values = np.zeros(n)
+    for point, label in zip(inputs["test_x"], inputs["test_y"], strict=True):
+        order = np.argsort(((inputs["train_x"] - point) ** 2).sum(axis=1))
+
+        def v(members: set[int], order: np.ndarray = order, label: int = label) -> float:
+            nearest = [i for i in order if i in members][:K]
+            return sum(inputs["train_y"][i] == label for i in nearest) / K
+
+        for z in range(n):
+            others = set(range(n)) - {z}
+            for size in range(n):
+                for chosen in map(set, itertools.combinations(others, size)):
+                    values[z] += (v(chosen | {z}) - v(chosen)) / (n * math.comb(n - 1, size) * tests)
+    return values
+
+
+def largest_difference(_: Answers, ours: Answers, theirs: Answers) -> Agreement:
+    return Agreement(float(np.abs(ours["values"] - theirs["values"]).max()), 1e-5, "in a value")
+
+
+def show_few(records: list[dict[str, Any]], console: Console) -> None:
+    """The largest errors where there are fewer instances than neighbours."""
+    found = [record for record in records if record["case"] == "fewer than K"]
+    if not found:
+        return
+    table = Table(title="fewer instances than neighbours: largest error of a value", title_justify="left")
+    table.add_column("instances", justify="right")
+    for name in found[0]["gaps"]:
+        table.add_column(name, justify="right")
+    for record in found:
+        gaps = [gap if isinstance(gap, str) else f"{gap:.2g}" for gap in record["gaps"].values()]
+        table.add_row(str(record["sizes"]["instances"]), *gaps)
+    console.print(table)
+
+
+CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
+    "shapley": shapley,
+    "ads": ads,
+    "sampled": sampled,
+    "few": few,
+}
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.values_neighbours", description=__doc__.split("\n")[0])
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    add_options(parser, PEERS)
+    parser.set_defaults(cores=1)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise, targets met or not."""
+    return run_cases("values_neighbours", CASES, parse(arguments), also_show=show_few)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Races as processes: a tiny one for real, and peers that cannot be had. No test asks how fast anything is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import social_choice
+from benchmarks.command import run_cases
+from benchmarks.environments import Environments, MissingPeerError, Peer
+from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Side
+from benchmarks.report import disagreements
+
+ROOT = Path(__file__).resolve().parents[1]
+HERE = Path(sys.executable)
+NUMPY = social_choice.NUMPY
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """`python -m benchmarks.social_choice` on tiny sizes: this interpreter as NumPy's, no environment for another."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    done = subprocess.run(
+        [HERE, "-m", "benchmarks.social_choice", "--quick", "--repeats", "2", "--json", "--out", folder,
+         "--case", "lotteries", "ballots", "--environment", f"numpy={HERE}", f"pref_voting={folder / 'nowhere'}"],
+        capture_output=True, text=True, cwd=ROOT, timeout=110,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return json.loads(done.stdout)
+
+
+def test_a_race_measures_every_side_that_can_be_had(quick):
+    assert [record["case"] for record in quick["records"]] == ["maximal lotteries", "ballots to P"]
+    for record in quick["records"]:
+        for entry in record["sides"]:
+            if entry["peer"] == "pref_voting":
+                assert "nowhere" in entry["missing"]
+                continue
+            assert len(entry["seconds"]) == 2
+            assert min(entry["seconds"]) <= entry["median"] <= max(entry["seconds"])
+            assert entry["first_seconds"] > 0
+            assert entry["rate"] == pytest.approx(entry["items"] / entry["median"])
+
+
+def test_answers_of_both_sides_are_compared_in_the_same_run(quick):
+    for record in quick["records"]:
+        for pair in record["pairs"]:
+            if pair["theirs"] == "pref_voting":
+                assert not {"ratio", "agrees"} & set(pair)
+            else:
+                assert pair["agrees"]
+                assert pair["gap"] <= pair["limit"]
+                assert pair["ratio_range"][0] <= pair["ratio"] * (1 + 1e-9)
+
+
+def test_versions_of_every_side_are_kept(quick):
+    assert quick["versions"]["jaxval, float64"]["precision"] == "float64"
+    assert quick["versions"]["jaxval"]["precision"] == "float32"
+    assert quick["versions"]["numpy"]["numpy"] == np.__version__
+
+
+WORKER = """
+import os
+import time
+import numpy as np
+PACKAGES = ("numpy",)
+def echo(inputs, *, add):
+    print("a package that talks")
+    return lambda: {"sum": inputs["numbers"] + add}
+def fails(inputs):
+    raise ArithmeticError("no answer to this")
+def hangs(inputs):
+    return lambda: time.sleep(60)
+def dies(inputs):
+    return lambda: os._exit(3)
+TASKS = {"echo": echo, "fails": fails, "hangs": hangs, "dies": dies}
+"""
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """A bench whose only worker is the one above."""
+    package = tmp_path / "benchmarks"
+    (package / "workers").mkdir(parents=True)
+    for name in ("__init__.py", "worker.py", "workers/__init__.py"):
+        (package / name).write_text((ROOT / "benchmarks" / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (package / "workers" / "tried.py").write_text(WORKER, encoding="utf-8")
+    monkeypatch.setattr("benchmarks.harness.ROOT", tmp_path)
+    with Bench(Environments(tmp_path, given={"numpy": HERE}), repeats=1, limit=10) as bench:
+        yield bench
+
+
+def test_sides_run_in_turn_one_at_a_time(bench):
+    started = []
+    ask = bench._ask
+    bench._ask = lambda side, *rest: started.append(side.name) or ask(side, *rest)
+    sides = [Side(name, NUMPY, "tried", "echo", {"add": add}, items=10) for name, add in (("ours", 1), ("theirs", 2))]
+    record = bench.race(
+        "race", {}, {"numbers": np.zeros(2)}, sides, repeats=2, rates={"ours": 1e-9}, seconds={"ours": 0},
+        pairs=[Pair("ours", "theirs", at_least=1e-9), Pair("theirs", "ours", at_least=1e9), Pair("ours", "ours")],
+        compare=lambda inputs, ours, theirs: Agreement(np.abs(ours["sum"] - theirs["sum"]).max(), 0.5, ""),
+    )  # fmt: skip
+    assert started == ["ours", "theirs"] * 3
+    assert [target["met"] for target in record["targets"]] == [True, False, True, False]
+    assert [pair["agrees"] for pair in record["pairs"]] == [False, False, True]
+    assert record in bench.records
+
+
+def test_what_a_package_prints_is_no_answer(bench):
+    side = Side("echo", NUMPY, "tried", "echo", {"add": 1})
+    assert bench.once(side, {"numbers": np.arange(3)})["sum"].tolist() == [1, 2, 3]
+
+
+def test_a_side_that_fails_is_told_and_the_others_go_on(bench):
+    sides = [Side(task, NUMPY, "tried", task, options) for task, options in (
+        ("fails", {}), ("dies", {}), ("echo", {"add": 2}))]  # fmt: skip
+    record = bench.race("race", {}, {"numbers": np.zeros(2)}, sides, pairs=[Pair("echo", "dies", at_least=1)])
+    fails, dies, echo = record["sides"]
+    assert "no answer to this" in fails["missing"]
+    assert "ended" in dies["missing"]
+    assert len(echo["seconds"]) == 1
+    assert record["targets"][0]["met"] is None
+
+
+def test_a_call_that_takes_too_long_is_ended(bench):
+    bench._limit = 4
+    with pytest.raises(FailedRunError, match="within 4 s"):
+        bench.once(Side("hangs", NUMPY, "tried", "hangs"), {})
+
+
+@pytest.mark.parametrize(
+    ("environments", "said"),
+    [
+        (Environments(Path("unused"), given={"peer": Path("no", "such", "folder")}), "no interpreter at"),
+        (Environments(Path("unused"), python="no-such-python"), "-m venv"),
+    ],
+)
+def test_a_peer_that_cannot_be_had_says_why(environments, said):
+    with pytest.raises(MissingPeerError, match=said):
+        environments.interpreter(Peer("peer", ("some-package>=1",)))
+
+
+def test_answers_that_differ_and_failures_of_ours_are_found():
+    pair = {"ours": "a", "theirs": "b", "agrees": False, "gap": 0.5, "unit": "units"}
+    sides = [{"side": "a", "peer": "jaxval", "missing": "it broke"}, {"side": "b", "peer": "numpy", "missing": "gone"}]
+    found = disagreements([{"case": "case", "sizes": {"size": 3}, "pairs": [pair], "sides": sides}])
+    assert found == ["case, size 3: a and b differ by 0.5 units", "case, size 3: a: it broke"]
+
+
+def test_lotteries_and_rankings_that_differ_are_told_apart():
+    assert social_choice.same_lotteries({}, {"lotteries": np.eye(2)}, {"lotteries": np.eye(2)[::-1]}).gap == 1
+    center = np.array([2, 0, 1])
+    assert social_choice.kendall_distances(np.array([[2, 0, 1], [0, 2, 1], [1, 0, 2]]), center).tolist() == [0, 1, 3]
+    assert np.isnan(social_choice.kendall_distances(np.array([[0, 0, 1]]), center)).all()
+    same = {"orders": np.array([[2, 0, 1], [0, 2, 1]] * 50)}
+    other = {"orders": np.array([[1, 0, 2], [1, 2, 0]] * 50)}
+    assert social_choice.same_distribution({"center": center}, same, same).gap == 0
+    assert social_choice.same_distribution({"center": center}, same, other).gap > 4
+    nan = social_choice.same_distribution({"center": center}, same, {"orders": np.zeros((9, 3), dtype=int)})
+    assert not nan.gap <= nan.limit
+
+
+def test_comparisons_are_drawn_from_a_preference_function():
+    inputs = social_choice.compared_draws(np.random.default_rng(0), 4, 0.8, 3)
+    np.testing.assert_allclose(inputs["matrix"] + inputs["matrix"].T, 1, atol=1e-12)
+    for compared in social_choice.PER_PAIR:
+        wins = inputs[f"wins_{compared}"]
+        both = wins + wins.transpose(0, 2, 1)
+        assert np.array_equal(both, np.broadcast_to(compared * (1 - np.eye(4, dtype=int)), both.shape))
+
+
+def test_options_that_name_no_peer_are_refused(capsys, tmp_path):
+    options = social_choice.parse(["--environment", "numppy=here", "--out", str(tmp_path)])
+    assert run_cases("social_choice", {}, options) == 2
+    assert "expected one of numpy, pref_voting, prefsampling; got numppy" in capsys.readouterr().err
