@@ -99,10 +99,11 @@ def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "
         raise ValueError(f"comparisons.loser: expected the length of winner, {winner.shape}; got {loser.shape}")
     if _checks.concrete(winner, loser) and winner.size:
         for name, index in (("winner", winner), ("loser", loser)):
-            if np.asarray(index).min() < 0 or np.asarray(index).max() >= alternatives:
+            low, high = np.asarray(index).min(), np.asarray(index).max()
+            if low < 0 or high >= alternatives:
                 raise ValueError(
-                    f"comparisons.{name}: expected indices in 0..{alternatives - 1}; "
-                    f"got {np.asarray(index).min()} to {np.asarray(index).max()}; raise alternatives={alternatives} if there are more"
+                    f"comparisons.{name}: expected indices in 0..{alternatives - 1}; got {low} to {high}; "
+                    f"raise alternatives={alternatives} if there are more"
                 )
         same = np.asarray(winner) == np.asarray(loser)
         if same.any():
@@ -164,5 +165,6 @@ def _check_ballots(ballots: Ballots) -> tuple[Array, Array]:
     )
     weights = _counts("ballots.weights", ballots.weights, place.shape[0])
     if _checks.concrete(place) and place.size and np.asarray(place).min() < -1:
-        raise ValueError(f"ballots.positions: expected 0 (best) and up, or -1 (unranked); got {np.asarray(place).min()}")
+        least = np.asarray(place).min()
+        raise ValueError(f"ballots.positions: expected 0 (best) and up, or -1 (unranked); got {least}")
     return place, weights
