@@ -1,7 +1,7 @@
-"""For the tests of your own rules: Hypothesis strategies for profiles, ballots and matrices, and a contract to pass.
+"""For the tests of your own rules and values: Hypothesis strategies for what they take, and a contract of rules.
 
 Needs the `test` extra. What the strategies draw are NumPy arrays in the records of `jaxval.types`; they shrink towards
-few voters, few alternatives, equal shares and the ranking 0, 1, ..., M - 1.
+few voters, few alternatives, equal shares and the ranking 0, 1, ..., M - 1, or towards few players and one group.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise ImportError('jaxval.testing needs Hypothesis; install the test extra: pip install "jaxval[test]"') from error
 
-__all__ = ["ballots", "check_rule", "preference_matrices", "profiles", "rankings", "skew_matrices"]
+__all__ = ["ballots", "check_rule", "games", "preference_matrices", "profiles", "rankings", "skew_matrices"]
 
 Sizes = int | tuple[int, int]
 
@@ -177,6 +177,53 @@ def skew_matrices(*, alternatives: Sizes = (2, 4), steps: int = 16) -> st.Search
         return _floats(0.5 + matrix - matrix.T)
 
     return draw_matrix()
+
+
+def games(
+    *, players: Sizes = (1, 4), largest: int = 4, special: bool = True
+) -> st.SearchStrategy[tuple[np.ndarray, np.ndarray]]:
+    """Games as tables, with a group for each player: what axioms of values take.
+
+    Args:
+        players: n, or the smallest and the largest.
+        largest: utilities are whole numbers or halves in [-largest, largest], so that equal ones are equal.
+        special: whether some games are changed so that they have a null player, or two players who are symmetric or
+            dependent: few games do otherwise, and most axioms say nothing of the others.
+
+    Returns:
+        A strategy of (table, groups), (2^n,) and (n,); shrinks towards utilities of 0 and one group.
+
+    Raises:
+        ValueError: where a size is below 1, or the smallest above the largest.
+
+    Example:
+        >>> from hypothesis import find
+        >>> table, groups = find(games(players=2), lambda game: game[0][3] > 0 and game[1].max() == 1)
+        >>> table.tolist(), groups.tolist()
+        ([0.0, 0.0, 0.0, 1.0], [0, 1])
+    """
+    few, many = _sizes("players", players)
+    largest = _checks.check_size("largest", largest)
+
+    @st.composite
+    def draw_game(draw: Any) -> tuple[np.ndarray, np.ndarray]:
+        count = draw(st.integers(few, many))
+        utility = st.integers(-largest, largest)
+        table = _floats(draw(st.lists(utility, min_size=2**count, max_size=2**count)))
+        groups = draw(st.lists(st.integers(0, count - 1), min_size=count, max_size=count))
+        if special and draw(st.booleans()):
+            first, *others = draw(st.permutations(range(count)))
+            changes = ("null", "symmetric", "dependent") if others else ("null",)
+            change = draw(st.sampled_from(changes))
+            if change == "null":
+                table = _floats(axioms.with_null_player(table, first))
+            elif change == "symmetric":
+                table = _floats(axioms.with_symmetric_players(table, first, others[0]))
+            else:
+                table = _floats(axioms.with_dependent_players(table, first, others[0]))
+        return table, np.unique(groups, return_inverse=True)[1].reshape(-1).astype(np.int32)
+
+    return draw_game()
 
 
 def check_rule(

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import find, given, settings
 
-from jaxval import _checks, values
+from jaxval import _checks, testing, values
 from jaxval.axioms import values as axioms
 from jaxval.axioms._profiles import violated
 
@@ -274,6 +275,39 @@ def test_witnesses(close):
     assert (round(float(gap), 5), int(player.player)) == (1.0, 1)
     gap, player = axioms.nullity(values.shapley, np.arange(8.0))
     assert (round(float(gap), 5), int(player.player)) == (-np.inf, -1)
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(testing.games(players=3))
+def test_drawn_games_are_games(game):
+    table, groups = game
+    assert table.shape == (8,)
+    assert groups.shape == (3,)
+    assert sorted(set(groups.tolist())) == list(range(groups.max() + 1))
+    assert table.dtype == jnp.result_type(float)
+    assert np.array_equal(2 * table, np.round(2 * table))
+    assert np.abs(table).max() <= 4
+
+
+def test_drawn_games_reach_every_premise():
+    """A counterexample to an axiom is found, and shrinks to what can be read."""
+    options = settings(deadline=None, derandomize=True, max_examples=300)
+    broken = jax.jit(lambda table: axioms.mutual_dependence(values.shapley, table, [0, 1])[0] > 0.4)
+    table, groups = find(
+        testing.games(players=2, largest=1),
+        lambda game: game[1].tolist() == [0, 1] and bool(broken(game[0])),
+        settings=options,
+    )
+    assert table[0] == table[1] == table[2] != table[3]
+    assert groups.tolist() == [0, 1]
+    for axiom in (axioms.nullity, axioms.symmetry):
+        premise = jax.jit(lambda table, axiom=axiom: axiom(values.shapley, table)[0] > -jnp.inf)
+        table, _ = find(
+            testing.games(players=3),
+            lambda game, premise=premise: len(set(game[0].tolist())) > 3 and bool(premise(game[0])),
+            settings=options,
+        )
+        assert len(set(table.tolist())) > 3
 
 
 def test_one_player_makes_no_pair():

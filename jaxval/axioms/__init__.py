@@ -1,9 +1,12 @@
-"""Axioms of rules: for each a gap and a witness, and a search for counterexamples.
+"""Axioms of rules and of values: for each a gap and a witness, and a search for counterexamples.
 
 `axiom(rule, orders, weights, **options) -> (gap, witness)`. The gap is signed, larger is worse: the axiom is violated
 where it is above the tolerance (`violated`), and -inf where its premise does not apply. The witness says what was
 done, with arrays of fixed shapes, so that it replays by hand and passes through `jit` and `vmap`. A rule is a function
 of P (one positional parameter) or of the profile (two: orders, weights); a profile's rows of weight 0 are nobody's.
+
+`axiom(value, table, ...) -> (gap, witness)` likewise for values, on a game given as a table, with groups where the
+axiom speaks of them.
 """
 
 from jaxval.axioms._profiles import violated
@@ -41,39 +44,77 @@ from jaxval.axioms.proportionality import (
 )
 from jaxval.axioms.rules import as_profile_rule, is_matrix_rule
 from jaxval.axioms.search import SearchedSize, count_profiles, find_counterexample, search_plan
+from jaxval.axioms.values import (
+    GroupWitness,
+    PairWitness,
+    PlayerWitness,
+    TotalWitness,
+    as_value,
+    efficiency,
+    group_efficiency,
+    linearity,
+    marginality,
+    mutual_dependence,
+    nullity,
+    precedence,
+    symmetry,
+    with_dependent_players,
+    with_null_player,
+    with_same_marginals,
+    with_symmetric_players,
+    within_group_symmetry,
+)
 
 __all__ = [
     "AnonymityWitness",
     "CondorcetWitness",
     "Counterexample",
     "GroupManipulationWitness",
+    "GroupWitness",
     "MajorityWitness",
     "ManipulationWitness",
     "Manipulations",
     "MonotonicityWitness",
     "NeutralityWitness",
+    "PairWitness",
     "PairwiseWitness",
     "ParetoWitness",
+    "PlayerWitness",
     "ProportionalityWitness",
     "SearchedSize",
+    "TotalWitness",
     "anonymity",
     "as_profile_rule",
+    "as_value",
     "condorcet",
     "count_profiles",
+    "efficiency",
     "find_counterexample",
     "format_profile",
+    "group_efficiency",
     "group_strategyproofness",
     "is_matrix_rule",
     "lemma_4_9_level",
+    "linearity",
     "manipulation_gains",
+    "marginality",
     "monotonicity",
+    "mutual_dependence",
     "neutrality",
+    "nullity",
     "pairwise_majority",
     "pairwise_only",
     "pareto",
     "population_bounded_manipulability",
     "population_proportional_alignment",
     "ppa_level",
+    "precedence",
     "search_plan",
+    "symmetry",
     "violated",
+    "with_dependent_players",
+    "with_null_player",
+    "with_same_marginals",
+    "with_symmetric_players",
+    "within_group_symmetry",
 ]
