@@ -300,7 +300,7 @@ def test_drawn_games_reach_every_premise():
     )
     assert table[0] == table[1] == table[2] != table[3]
     assert groups.tolist() == [0, 1]
-    for axiom in (axioms.nullity, axioms.symmetry):
+    for axiom in (axioms.nullity, axioms.symmetry, partial(axioms.mutual_dependence, groups=[0, 1, 1])):
         premise = jax.jit(lambda table, axiom=axiom: axiom(values.shapley, table)[0] > -jnp.inf)
         table, _ = find(
             testing.games(players=3),
