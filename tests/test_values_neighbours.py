@@ -255,6 +255,15 @@ def test_many_instances_against_the_one_group_recursion(close):
     close(knn_shapley(x, y, tests, test_y, neighbours=K), expected)
 
 
+def test_many_instances_in_groups_against_the_printed_recursion(close):
+    """36 instances in three groups of 12, K = 4, where the recursion as printed is exact for division by K."""
+    rng = np.random.default_rng(6)
+    data = rng.normal(size=(36, 2)), rng.integers(0, 2, 36), rng.normal(size=(8, 2)), rng.integers(0, 2, 8)
+    groups = rng.permutation(np.arange(36) % 3)
+    expected = on_data(lambda right, g: as_printed(right, g, 4), *data, groups)
+    close(knn_shapley(*data, neighbours=4, groups=groups), expected)
+
+
 def accuracy(labels, wanted, ties):
     """The score of the neighbours' majority."""
     if not labels:
