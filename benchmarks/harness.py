@@ -2,7 +2,8 @@
 
 A `Race` starts with one call of every side, which compiles what there is to compile and gives the answers that are
 compared; then come the rounds, in each of which every side runs once. A side's speed is its median, and a ratio is
-one of medians in one race. A peer that cannot be installed, fails or takes too long is reported as such.
+one of medians in one race; processor time, all threads together, stands beside it for machines that are busy. A peer
+that cannot be installed, fails or takes too long is reported as such.
 """
 
 import contextlib
@@ -279,7 +280,8 @@ class Bench:
         return record
 
     def _first_call(self, side: Side, path: Path) -> tuple[dict[str, Any], Answers]:
-        entry: dict[str, Any] = {"side": side.name, "peer": side.peer.name, "items": side.items, "seconds": []}
+        entry: dict[str, Any] = {"side": side.name, "peer": side.peer.name, "items": side.items}
+        entry |= {"seconds": [], "cpu_seconds": []}
         answers_path = path.with_name("answers.npz")
         try:
             worker = self._worker(side)
@@ -302,6 +304,7 @@ class Bench:
             if told["first"]:  # a fresh process, because another side's run ended the one they share
                 told = self._ask(side, self._worker(side), path, None)
             entry["seconds"].append(told["seconds"])
+            entry["cpu_seconds"].append(told["cpu_seconds"])
         except (MissingPeerError, FailedRunError) as error:
             entry["missing"] = str(error)
 
@@ -346,6 +349,7 @@ def _environment(side: Side) -> dict[str, str]:
 def _summarise(side: Side, entry: dict[str, Any]) -> None:
     if "missing" not in entry and entry["seconds"]:
         entry["median"] = statistics.median(entry["seconds"])
+        entry["cpu_median"] = statistics.median(entry["cpu_seconds"])
         entry["rate"] = side.items / entry["median"]
         entry["compile_seconds"] = max(0.0, entry["first_seconds"] - entry["median"])
 
@@ -364,6 +368,8 @@ def _pair(
         work = ours["items"] / theirs["items"]
         rounds = [work * t / o for o, t in zip(ours["seconds"], theirs["seconds"], strict=True)]
         entry |= {"ratio": ours["rate"] / theirs["rate"], "ratio_range": [min(rounds), max(rounds)]}
+        if ours["cpu_median"] > 0:
+            entry["cpu_ratio"] = work * theirs["cpu_median"] / ours["cpu_median"]
     if compare and answers[pair.ours] and answers[pair.theirs]:
         agreement = compare(inputs, answers[pair.ours], answers[pair.theirs])
         gap = float(agreement.gap)

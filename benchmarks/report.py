@@ -42,7 +42,7 @@ def show(records: Sequence[dict[str, Any]], console: Console) -> None:
     times = Table(title="times (compile apart: first call less median)", title_justify="left")
     for name in ("case", "side"):
         times.add_column(name)
-    for name in ("compile s", "median s", "least to most", "items / s"):
+    for name in ("compile s", "median s", "least to most", "CPU s", "items / s"):
         times.add_column(name, justify="right")
     for record in races:
         for i, entry in enumerate(record["sides"]):
@@ -52,7 +52,7 @@ def show(records: Sequence[dict[str, Any]], console: Console) -> None:
     ratios = Table(title="ratios of medians in one run, for the same amount of work", title_justify="left")
     for name in ("case", "ours", "theirs"):
         ratios.add_column(name)
-    for name in ("times faster", "over rounds", "answers differ by"):
+    for name in ("times faster", "over rounds", "by CPU time", "answers differ by"):
         ratios.add_column(name, justify="right")
     for record in races:
         for i, pair in enumerate(record["pairs"]):
@@ -94,19 +94,21 @@ def _title(record: dict[str, Any]) -> str:
 
 def _times(entry: dict[str, Any]) -> list[str]:
     if "missing" in entry:
-        return ["", f"none: {entry['missing']}", "", ""]
+        return ["", f"none: {entry['missing']}", "", "", ""]
     if "median" not in entry:
-        return ["", f"{entry['first_seconds']:.4g}", "one cold run", ""]
+        return ["", f"{entry['first_seconds']:.4g}", "one cold run", "", ""]
     return [
         f"{entry['compile_seconds']:.3g}",
         f"{entry['median']:.4g}",
         f"{min(entry['seconds']):.3g} to {max(entry['seconds']):.3g}",
+        f"{entry['cpu_median']:.4g}",
         f"{entry['rate']:,.0f}",
     ]
 
 
 def _ratio(pair: dict[str, Any]) -> list[str]:
     faster = [f"{pair['ratio']:.3g}", "{:.3g} to {:.3g}".format(*pair["ratio_range"])] if "ratio" in pair else ["", ""]
+    faster.append(f"{pair['cpu_ratio']:.3g}" if "cpu_ratio" in pair else "")
     if "agrees" not in pair:
         return [*faster, ""]
     gap = "not finite" if pair["gap"] is None else f"{pair['gap']:.2g}"

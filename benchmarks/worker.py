@@ -2,8 +2,8 @@
 
 A request is `{"task", "inputs", "options", "answers"}`: a task's name, a NumPy archive of inputs, keyword arguments,
 and where to put the answers (or null). The first request with given inputs prepares the task, which is not timed, and
-every request runs it once: `{"seconds", "first"}`, or `{"error"}`. MODULE has `TASKS`, a dictionary of functions
-`prepare(inputs, **options) -> run`, where `run()` does the work and returns a dictionary of NumPy arrays, and
+every request runs it once: `{"seconds", "cpu_seconds", "first"}`, or `{"error"}`. MODULE has `TASKS`, a dictionary of
+functions `prepare(inputs, **options) -> run`, where `run()` does the work and returns a dictionary of NumPy arrays, and
 `PACKAGES`, whose versions the first line tells. What a package prints goes to standard error. NumPy is all it needs.
 """
 
@@ -49,15 +49,21 @@ def serve(module: ModuleType, requests: TextIO, lines: TextIO) -> None:
             first = key not in prepared
             if first:
                 prepared[key] = module.TASKS[request["task"]](read(latest), **request["options"])
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), cpu_seconds()
             answers = prepared[key]()
-            seconds = time.perf_counter() - started
+            told = {"seconds": time.perf_counter() - started, "cpu_seconds": cpu_seconds() - busy, "first": first}
             if request["answers"]:
                 np.savez(request["answers"], **answers)
         except Exception as error:  # one failed run must not end the process
             say(lines, {"error": sentence(error)})
         else:
-            say(lines, {"seconds": seconds, "first": first})
+            say(lines, told)
+
+
+def cpu_seconds() -> float:
+    """All threads together, and the processes that they have started and seen end."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def read(path: str | None) -> dict[str, np.ndarray]:
