@@ -140,9 +140,9 @@ class Estimate:
         ('news', 'books')
     """
 
-    values: Float[ArrayLike, "players *objectives"]
-    standard_errors: Float[ArrayLike, "players *objectives"]
-    evaluations: Int[ArrayLike, ""] | int
+    values: Any  # no shapes here: a pytree is rebuilt with batches, tracers and placeholders in its place
+    standard_errors: Any
+    evaluations: Any
     names: tuple[str, ...] | None = dataclasses.field(default=None, metadata={"static": True})
 
     def with_names(self, names: Sequence[str]) -> "Estimate":
@@ -225,7 +225,7 @@ class Estimate:
     def load(cls, path: str | Path) -> "Estimate":
         """Read what `save` wrote, as NumPy arrays of the same precision; a `ValueError` where it is something else."""
         try:
-            with np.load(Path(path), allow_pickle=False) as archive:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 names = json.loads(str(archive["names"]))
                 return cls(
                     archive["values"],

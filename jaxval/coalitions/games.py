@@ -55,7 +55,10 @@ def additive(weights: Num[ArrayLike, "players *objectives"] | list[Any]) -> Game
     return Game(lambda coalition: coalition @ weights, len(weights), weights)
 
 
-def unanimity(carriers: Bool[ArrayLike, "*carriers players"] | list[Any], coefficients: Numbers | None = None) -> Game:
+def unanimity(
+    carriers: Bool[ArrayLike, "*carriers players"] | list[Any],
+    coefficients: Num[ArrayLike, "_"] | list[Any] | None = None,
+) -> Game:
     """All of a carrier are needed: v(S) = Σ_j c_j [T_j ⊆ S]; every game is such a sum. φ_i = Σ_{j: i∈T_j} c_j / |T_j|.
 
     Source: Shapley (1953), section 3.
@@ -118,7 +121,7 @@ def airport(costs: Numbers) -> Game:
         >>> airport([1.0, 3.0]).shapley.tolist()
         [0.5, 2.5]
     """
-    costs = _numbers("costs", costs, ndim=1, expected="(players,) costs of at least 0", low=0)
+    costs = _numbers("costs", costs, ndim=1, expected="(players,) costs of at least 0", low=0.0)
     n = len(costs)
     order = np.argsort(costs, kind="stable")
     stretches = np.diff(np.asarray(costs, dtype=float)[order], prepend=0.0) / np.arange(n, 0, -1)
@@ -153,11 +156,12 @@ def glove(right: Bool[ArrayLike, "players"] | list[Any]) -> Game:
         raise ValueError(f"right: expected a (players,) mask; got {mask.dtype} of shape {mask.shape}")
 
     def share(own: int, other: int) -> float:
-        return sum(
+        total = sum(
             math.comb(own - 1, a) * math.comb(other, b) / (math.comb(own + other - 1, a + b) * (own + other))
             for a in range(own)
             for b in range(a + 1, other + 1)
         )
+        return float(total)
 
     rights, lefts = int(mask.sum()), int((~mask).sum())
     shapley = np.where(mask, share(rights, lefts) if rights else 0, share(lefts, rights) if lefts else 0)

@@ -7,7 +7,7 @@ means.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +130,7 @@ def sample_shapley(
     )
     evaluate, objectives = utility_of_many(utility, players, batch_size)
 
-    def step(_: int, state: PermutationState) -> PermutationState:
+    def step(_: Any, state: PermutationState) -> PermutationState:
         coalitions = estimator.ask(state)
         return estimator.tell(state, coalitions, evaluate(coalitions))
 
@@ -218,9 +218,11 @@ def permutation_estimator(
 
 
 def draw_order(key: Array, groups: np.ndarray) -> Array:
-    """A uniform permutation of the players among those whose groups are in order."""
-    order = jax.random.permutation(key, len(groups))
-    return order if groups.max() == 0 else order[jnp.argsort(jnp.asarray(groups)[order], stable=True)]
+    """A uniform permutation among those whose groups are in order: sorted by group, then by random bits."""
+    bits = jax.random.bits(key, groups.shape)
+    if groups.max() == 0:
+        return jnp.argsort(bits)
+    return jax.lax.sort((jnp.asarray(groups), bits, jnp.arange(len(groups))), num_keys=2)[2]
 
 
 def beginnings(orders: Array) -> Array:

@@ -4,7 +4,7 @@ With coalitions drawn uniformly, φ̂_i = mean of v(S) over those that hold i - 
 2023).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ def sample_banzhaf(
     estimator = reuse_estimator(players, coalitions=coalitions, per_ask=batch_size)
     evaluate, objectives = utility_of_many(utility, players, batch_size)
 
-    def step(_: int, state: ReuseState) -> ReuseState:
+    def step(_: Any, state: ReuseState) -> ReuseState:
         drawn = estimator.ask(state)
         return estimator.tell(state, drawn, evaluate(drawn))
 

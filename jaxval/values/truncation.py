@@ -118,7 +118,7 @@ def truncated_estimator(
     Ask until `state.moments.draws` is `permutations`.
 
     One ask holds the empty and the full coalition, then the next beginning of each walk; a walk that is done repeats
-    the full coalition.
+    the full coalition, and so do all in the first ask, before which nobody can say whether to set out.
 
     Args:
         players: how many, n.
@@ -149,7 +149,7 @@ def truncated_estimator(
     if not 0 <= tolerance < float("inf"):
         raise ValueError(f"tolerance: expected a finite number of at least 0; got {tolerance!r}")
     group_of = check_groups(groups, players)
-    asks = -(-permutations // walks) * max(players - 1, 1)
+    asks = 1 + -(-permutations // walks) * max(players - 1, 1)
     rows = np.arange(walks)
 
     def orders(key: Array, number: Array) -> Array:
@@ -171,31 +171,35 @@ def truncated_estimator(
 
     def ask(state: TruncatedState) -> Array:
         places = jnp.argsort(state.order, axis=1)
-        done = state.number >= permutations
+        resting = (state.number >= permutations) | (state.asked == 0)
         ends = jnp.array([[False], [True]]).repeat(players, axis=1)
-        return jnp.concatenate([ends, (places <= state.step[:, None]) | done[:, None]])
+        return jnp.concatenate([ends, (places <= state.step[:, None]) | resting[:, None]])
 
     def tell(state: TruncatedState, coalitions: Array, utilities: Array) -> TruncatedState:
         utilities = utilities.astype(state.reached.dtype)
         empty, full, reached = utilities[0][None], utilities[1][None], utilities[2:]
+        nothing_to_do = _all_within(full - empty, tolerance)[0]  # every walk ends before its first step
+        walking = (state.number < permutations) & (state.asked > 0)
         before = jnp.where(_like(state.step == 0, reached), empty, state.reached)
-        at_once = _all_within(full - before, tolerance)  # in the first ask, before v(∅) and v(N) were known
-        near = at_once | _all_within(full - reached, tolerance)
         player = state.order[rows, state.step]
-        marginals = state.marginals.at[rows, player].set(jnp.where(_like(at_once, reached), 0, reached - before))
-        step = state.step + 1
-        last = ~near & (step == players - 1)  # only the full coalition is left, and known
+        marginals = state.marginals.at[rows, player].add(jnp.where(_like(walking, reached), reached - before, 0))
+        step = jnp.where(walking, state.step + 1, state.step)
+        near = _all_within(full - reached, tolerance)
+        last = walking & ~near & (step == players - 1)  # only the full coalition is left, and known
         marginals = marginals.at[rows, state.order[:, -1]].add(jnp.where(_like(last, reached), full - reached, 0))
-        ended = (state.number < permutations) & (near | (step >= players - 1))
-        number = jnp.where(ended, state.number + walks, state.number)
+        ended = walking & (near | (step >= players - 1))
+        number = jnp.where(nothing_to_do, permutations, jnp.where(ended, state.number + walks, state.number))
+        moments = add_draws(state.moments, marginals, ended)
+        zeros = no_draws(moments.mean.shape)._replace(draws=jnp.asarray(permutations))
+        moments = jax.tree.map(lambda walked, none: jnp.where(nothing_to_do, none, walked), moments, zeros)
         return TruncatedState(
             state.key,
             number,
             jnp.where(ended[:, None], orders(state.key, number), state.order),
-            jnp.where(ended | (state.number >= permutations), 0, step),
+            jnp.where(ended, 0, step),
             reached,
             jnp.where(_like(ended, marginals), 0, marginals),
-            add_draws(state.moments, marginals, ended),
+            moments,
             state.asked + 1,
             jax.lax.dynamic_update_index_in_dim(state.seen, coalition_codes(coalitions), state.asked, 0),
         )

@@ -1,0 +1,115 @@
+"""Shapley values from a table of all coalitions, against shapiq's ExactComputer and vectorised NumPy.
+
+    python -m benchmarks.values_exact [--case CASE ...] [--quick] [--environment NAME=PATH ...] [--out FOLDER]
+
+Cases: a race by number of players; the same against the sum of the table; and, no race, memory at 24 players. One core
+for every side; sides run in turn; compile time is told apart; answers are compared in the same run.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.command import add_options, run_cases
+from benchmarks.environments import OURS, Peer
+from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
+
+NUMPY = Peer("numpy", ("numpy>=2.0",))
+SHAPIQ = Peer("shapiq", ("shapiq>=1.8",))
+PEERS = (NUMPY, SHAPIQ)
+
+JAXVAL = "values_exact_jaxval"
+
+
+def race(bench: Bench, options: argparse.Namespace) -> None:
+    """Random tables in float64; ours in both precisions."""
+    for players in [8] if options.quick else [12, 16]:
+        table = np.random.default_rng(options.seed).normal(size=2**players)
+        final = players == 16
+        bench.race(
+            "Shapley values from a table",
+            {"players": players},
+            {"table": table},
+            [
+                Side("jaxval, float64", OURS, JAXVAL, "shapley", x64=True),
+                Side("jaxval, float32", OURS, JAXVAL, "shapley"),
+                Side("vectorised NumPy", NUMPY, "values_exact_numpy", "shapley"),
+                Side("shapiq ExactComputer", SHAPIQ, "values_exact_shapiq", "shapley"),
+            ],
+            pairs=[
+                Pair("jaxval, float64", "vectorised NumPy", 10 if final else None),
+                Pair("jaxval, float64", "shapiq ExactComputer", 1000 if final else None),
+                Pair("jaxval, float32", "vectorised NumPy"),
+                Pair("jaxval, float32", "shapiq ExactComputer"),
+            ],
+            compare=same_values,
+        )
+
+
+def passes(bench: Bench, options: argparse.Namespace) -> None:
+    """How many sums of the table a value costs."""
+    for players in [10] if options.quick else [16, 20]:
+        table = np.random.default_rng(options.seed).normal(size=2**players)
+        least = 1 / 12 if players == 20 else None
+        sides, pairs = [], []
+        for precision, x64 in (("float32", False), ("float64", True)):
+            sides.append(Side(f"sum of the table, {precision}", OURS, JAXVAL, "total", x64=x64))
+            for value in ("shapley", "banzhaf", "shapley_interactions"):
+                sides.append(Side(f"{value}, {precision}", OURS, JAXVAL, "shapley", {"value": value}, x64=x64))
+                wanted = least if value == "shapley" else None
+                pairs.append(Pair(f"{value}, {precision}", f"sum of the table, {precision}", wanted))
+        bench.race("passes over a table", {"players": players}, {"table": table}, sides, pairs=pairs)
+
+
+def memory(bench: Bench, options: argparse.Namespace) -> None:
+    """Peak memory of a fresh process, table included, counted in tables of float32."""
+    players = 16 if options.quick else 24
+    bench.tell(f"memory at {players} players")
+    try:
+        answers = bench.once(Side("jaxval", OURS, JAXVAL, "memory", {"players": players}), {})
+    except FailedRunError as error:
+        bench.add({"case": "memory", "sizes": {"players": players}, "missing": str(error)})
+        return
+    with_table, peak = answers["tables"].tolist()
+    bench.add(
+        {
+            "case": "memory",
+            "sizes": {"players": players},
+            "measured": {"table alone": with_table, "peak in tables": peak},
+        }
+    )
+
+
+def show_memory(records: list[dict], console: Console) -> None:
+    for record in records:
+        if "measured" in record:
+            console.print(f"memory, {record['sizes']}: {record['measured']}; wanted at most 3 tables", markup=False)
+
+
+def same_values(inputs: Answers, ours: Answers, theirs: Answers) -> Agreement:
+    return Agreement(np.abs(ours["values"] - theirs["values"]).max(), 1e-5, "in value")
+
+
+CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {"memory": memory, "race": race, "passes": passes}
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.values_exact", description=__doc__.split("\n")[0])
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    add_options(parser, PEERS)
+    parser.set_defaults(cores=1)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise, targets met or not."""
+    return run_cases("values_exact", CASES, parse(arguments), also_show=show_memory)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Shapley values from sampled permutations: utility calls a second, against pyDVL and shap.
+
+    python -m benchmarks.values_sampling [--quick] [--environment NAME=PATH ...] [--out FOLDER]
+
+The game of 100 players has single and pairwise terms, so that the work is the sampler's as much as the utility's. Every
+side counts the utilities that it computes, n - 1 to n + 1 for a permutation. One core for every side; sides run in
+turn; compile time is told apart; every answer is compared with the known values.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.command import add_options, run_cases
+from benchmarks.environments import OURS, Peer
+from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
+
+PYDVL = Peer("pydvl", ("pyDVL>=0.10",))
+SHAP = Peer("shap", ("shap>=0.46",))
+PEERS = (PYDVL, SHAP)
+
+JAXVAL = "values_sampling_jaxval"
+
+
+def pairwise(bench: Bench, options: argparse.Namespace) -> None:
+    """A random pairwise game; items are utility calls."""
+    players = 10 if options.quick else 100
+    rng = np.random.default_rng(options.seed)
+    weights = rng.normal(size=players)
+    upper = np.triu(rng.normal(size=(players, players)) / players, 1)
+    many, few = (40, 20) if options.quick else (10_000, 200)
+    between = players - 1
+    targets = (None, None) if options.quick else (40, 3)
+    sides = [
+        Side("jaxval", OURS, JAXVAL, "pairwise", {"permutations": many}, many * between),
+        Side("jaxval, plain", OURS, JAXVAL, "pairwise", {"permutations": many, "antithetic": False}, many * between),
+        Side("jaxval, compiled whole", OURS, JAXVAL, "pairwise", {"permutations": many, "whole": True}, many * between),
+        Side("jaxval, float64", OURS, JAXVAL, "pairwise", {"permutations": many}, many * between, x64=True),
+        Side("pyDVL", PYDVL, "values_sampling_pydvl", "pairwise", {"permutations": few}, few * players),
+        Side("shap", SHAP, "values_sampling_shap", "pairwise", {"permutations": many}, many * players + many // 2),
+    ]
+    bench.race(
+        "permutations of a pairwise game",
+        {"players": players},
+        {"weights": weights, "interactions": upper + upper.T},
+        sides,
+        pairs=[
+            Pair("jaxval", "pyDVL", targets[0]),
+            Pair("jaxval", "shap", targets[1]),
+            Pair("jaxval, plain", "pyDVL"),
+            Pair("jaxval, compiled whole", "shap"),
+            Pair("jaxval, float64", "shap"),
+        ],
+        compare=near_the_known_values,
+    )
+
+
+def near_the_known_values(inputs: Answers, ours: Answers, theirs: Answers) -> Agreement:
+    """The largest distance from the known values, in standard errors, of either side; where there is none, in 1e-4."""
+    known = inputs["weights"] + inputs["interactions"].sum(axis=1) / 2
+    gaps = [np.abs(side["values"] - known) / np.maximum(side["standard_errors"], 1e-4) for side in (ours, theirs)]
+    return Agreement(max(gap.max() for gap in gaps), 6, "standard errors")
+
+
+CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {"pairwise": pairwise}
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.values_sampling", description=__doc__.split("\n")[0])
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    add_options(parser, PEERS)
+    parser.set_defaults(cores=1)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise, targets met or not."""
+    return run_cases("values_sampling", CASES, parse(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
