@@ -14,10 +14,10 @@ from jaxval import _checks, testing, values
 from jaxval.axioms import values as axioms
 from jaxval.axioms._profiles import violated
 
-GROUPS = [1, 0, 1, 0]
-PLAYERS = 4
-GAME = np.random.default_rng(0).normal(size=16)
-OTHER = np.random.default_rng(1).normal(size=16)
+GROUPS = [1, 0, 1]
+PLAYERS = 3
+GAME = np.random.default_rng(0).normal(size=8)
+OTHER = np.random.default_rng(1).normal(size=8)
 PAIRS = list(itertools.combinations(range(PLAYERS), 2))
 
 
@@ -64,7 +64,7 @@ def players(table):
 
 @functools.cache
 def games():
-    """Games that meet every premise for every player or pair, (games, 16)."""
+    """Games that meet every premise for every player or pair, (games, 8)."""
     changed = [GAME]
     for z in range(PLAYERS):
         changed.append(axioms.with_null_player(GAME, z))
@@ -80,7 +80,7 @@ def worst(axiom, value):
 
 
 ADS = values.asymmetric_shapley
-WEIGHTED = partial(values.weighted_shapley, weights=np.array([1.0, 2.0, 3.0, 4.0]))
+WEIGHTED = partial(values.weighted_shapley, weights=np.array([1.0, 2.0, 3.0]))
 
 
 def marginality(value, table, groups):
@@ -98,13 +98,10 @@ PRINTED = partial(axioms.mutual_dependence, version="printed")
 HOLDS = [
     (axioms.efficiency, values.shapley),
     (axioms.efficiency, ADS),
-    (axioms.efficiency, equal_split),
     (linearity, values.banzhaf),
     (linearity, WEIGHTED),
-    (axioms.nullity, values.banzhaf),
     (axioms.nullity, ADS),
     (axioms.symmetry, values.shapley),
-    (axioms.symmetry, equal_split),
     (axioms.group_efficiency, ADS),
     (axioms.group_efficiency, grand),
     (axioms.within_group_symmetry, ADS),
@@ -114,12 +111,10 @@ HOLDS = [
     (axioms.mutual_dependence, ADS),
     (PRINTED, nothing),
     (marginality, values.shapley),
-    (marginality, values.banzhaf),
     (marginality, ADS),
 ]
 FAILS = [
     (axioms.efficiency, values.banzhaf),
-    (axioms.efficiency, nothing),
     (linearity, relative),
     (axioms.nullity, equal_split),
     (axioms.symmetry, in_order),
@@ -136,7 +131,6 @@ FAILS = [
     (PRINTED, ADS),
     (PRINTED, values.shapley),
     (marginality, equal_split),
-    (marginality, relative),
 ]
 
 
@@ -214,7 +208,7 @@ def test_the_changed_games_meet_their_premises():
     for z in range(PLAYERS):
         for table in (axioms.with_null_player(GAME, z), axioms.with_same_marginals(GAME, OTHER, z) - GAME):
             table = np.asarray(table)
-            assert max(abs(table[S | 1 << z] - table[S]) for S in range(16)) < 1e-6
+            assert max(abs(table[S | 1 << z] - table[S]) for S in range(8)) < 1e-6
     assert float(axioms.nullity(values.shapley, GAME)[0]) == -np.inf
     assert float(axioms.symmetry(values.shapley, GAME)[0]) == -np.inf
     assert float(axioms.marginality(values.shapley, GAME, OTHER)[0]) == -np.inf
