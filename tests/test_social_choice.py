@@ -46,15 +46,15 @@ def random_matrices(rng, kind, batch, alternatives):
 KINDS = ["general", "ties", "majorities", "voters", "cycle"]
 
 
-def lottery_by_linear_program(matrix):
-    """{p ∈ Δ : Kᵀp ≥ 0}: one p, and whether it is the only one (every coordinate's range is a point)."""
+def lottery_by_linear_program(matrix, rng):
+    """A p in {p ∈ Δ : Kᵀp ≥ 0}, and whether it is the only one: a random cost has then one value on the set."""
     game, size = matrix - matrix.T, len(matrix)
-
-    def solve(cost):
-        return linprog(cost, A_ub=-game.T, b_ub=np.zeros(size), A_eq=np.ones((1, size)), b_eq=[1], method="highs").x
-
-    ends = np.array([[solve(sign * unit) for sign in (1, -1)] for unit in np.eye(size)])
-    return ends[0, 0], np.ptp(ends.reshape(-1, size), axis=0).max() < 1e-8
+    cost = rng.normal(size=size)
+    low, high = (
+        linprog(sign * cost, A_ub=-game.T, b_ub=np.zeros(size), A_eq=np.ones((1, size)), b_eq=[1], method="highs").x
+        for sign in (1, -1)
+    )
+    return low, cost @ (high - low) < 1e-9
 
 
 def test_textbook_values(data_path, close):
@@ -118,10 +118,11 @@ def test_beta_from_zero_to_infinity(rng, close):
     assert np.isfinite(gradient)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("alternatives", [2, 7, 30])
-def test_maximal_lotteries_are_equilibria(kind, alternatives, x64):
-    matrices = random_matrices(np.random.default_rng(alternatives), kind, 40, alternatives)
+@pytest.mark.parametrize("alternatives", [2, 3, 5, 7, 20, 30])
+def test_maximal_lotteries_of_a_thousand_matrices(alternatives, x64):
+    """175 of each of six sizes: equilibria all, and the linear program's where that is unique."""
+    rng = np.random.default_rng(alternatives)
+    matrices = np.concatenate([random_matrices(rng, kind, 35, alternatives) for kind in KINDS])
     lotteries, diagnostics = SOLVE(jnp.asarray(matrices))
     assert bool(diagnostics.converged.all())
     assert float(diagnostics.exploitability.max()) <= (1e-9 if x64 else 1e-5)
@@ -130,19 +131,10 @@ def test_maximal_lotteries_are_equilibria(kind, alternatives, x64):
     assert np.abs(lotteries.sum(1) - 1).max() < 1e-5
     best_reply = np.einsum("bji,bi->bj", matrices, lotteries).max(1) - 0.5
     assert best_reply.max() <= (1e-9 if x64 else 1e-5)
-
-
-@pytest.mark.parametrize("kind", ["general", "ties", "voters"])
-def test_maximal_lotteries_are_the_linear_programs_where_unique(kind, x64):
-    matrices = random_matrices(np.random.default_rng(1), kind, 40, 7)
-    lotteries, _ = SOLVE(jnp.asarray(matrices))
-    unique = 0
-    for matrix, lottery in zip(matrices[:12], lotteries[:12], strict=True):
-        expected, only = lottery_by_linear_program(matrix)
-        unique += only
-        if only:
-            assert np.abs(lottery - expected).max() < (1e-7 if x64 else 2e-3)
-    assert unique >= (1 if kind == "ties" else 6)
+    programs = [lottery_by_linear_program(matrix, rng) for matrix in matrices[::9]]
+    gaps = [np.abs(p - q).max() for (p, unique), q in zip(programs, lotteries[::9], strict=True) if unique]
+    assert len(gaps) >= 3
+    assert max(gaps) < (1e-7 if x64 else 5e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
