@@ -26,34 +26,31 @@ def test_level_by_hand(close):
     close(axioms.ppa_level([0.0, 1.0], [0.5, 0.5]), 0.0)
 
 
-def test_gaps_are_those_of_the_definition(profiles, close):
-    rules = {
-        "proportional": (social_choice.proportional, plain.proportional, False),
-        "maximal_borda": (social_choice.maximal_borda, plain.maximal_borda, True),
-    }
-    for rule, definition, broken in rules.values():
-        for level, expected_level in (
-            (axioms.lemma_4_9_level, lambda profile: plain.lemma_4_9(profile, 1.0)),
-            (social_choice.certificate, lambda profile: 1 / sum(plain.bounds_of(profile))),
-            (0.25, lambda profile: 0.25),
-        ):
-            check = jax.jit(
-                jax.vmap(lambda o, w, r=rule, a=level: axioms.population_proportional_alignment(r, o, w, level=a))
-            )
-            gaps, witness = check(*map(jnp.asarray, profiles))
-            expected = []
-            for orders, weights in zip(*profiles, strict=True):
-                profile = plain.profile_of(orders, weights)
-                achieved = plain.ppa_level(definition(profile), plain.shares_of(profile))
-                expected.append(expected_level(profile) - achieved)
-            close(gaps, expected, atol=1e-5)
-            assert bool(jnp.any(axioms.violated(gaps, tolerance=1e-5))) == (broken or max(expected) > 1e-5)
-            # The witness names a group that is served that badly.
-            rows = np.arange(len(gaps))
-            shares = np.asarray(witness.shares)[rows, witness.alternative]
-            ratios = np.asarray(witness.lottery)[rows, witness.alternative] / shares
-            close(np.minimum(ratios, 1), witness.achieved, atol=1e-6)
-            close(witness.level - witness.achieved, gaps)
+@pytest.mark.parametrize(
+    ("rule_name", "level", "expected_level", "breaks"),
+    [
+        ("proportional", axioms.lemma_4_9_level, lambda profile: plain.lemma_4_9(profile, 1.0), False),
+        ("proportional", social_choice.certificate, lambda profile: 1 / sum(plain.bounds_of(profile)), False),
+        ("maximal_borda", 0.25, lambda profile: 0.25, True),
+    ],
+)
+def test_gaps_are_those_of_the_definition(rule_name, level, expected_level, breaks, profiles, close):
+    rule, definition = getattr(social_choice, rule_name), getattr(plain, rule_name)
+    check = jax.jit(jax.vmap(lambda o, w: axioms.population_proportional_alignment(rule, o, w, level=level)))
+    gaps, witness = check(*map(jnp.asarray, profiles))
+    expected = []
+    for orders, weights in zip(*profiles, strict=True):
+        profile = plain.profile_of(orders, weights)
+        achieved = plain.ppa_level(definition(profile), plain.shares_of(profile))
+        expected.append(expected_level(profile) - achieved)
+    close(gaps, expected, atol=1e-5)
+    assert bool(jnp.any(axioms.violated(gaps, tolerance=1e-5))) == breaks
+    # The witness names a group that is served that badly.
+    rows = np.arange(len(gaps))
+    shares = np.asarray(witness.shares)[rows, witness.alternative]
+    ratios = np.asarray(witness.lottery)[rows, witness.alternative] / shares
+    close(np.minimum(ratios, 1), witness.achieved, atol=1e-6)
+    close(witness.level - witness.achieved, gaps)
 
 
 def test_random_dictatorship_is_perfectly_aligned(profiles):

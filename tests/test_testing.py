@@ -1,8 +1,7 @@
 """The strategies draw what they say and shrink to what can be read; the contract is met by rules and by no stub."""
 
-import subprocess
+import importlib.util
 import sys
-import textwrap
 
 import jax.numpy as jnp
 import numpy as np
@@ -82,7 +81,7 @@ def test_strategies_shrink():
     assert sorted(found.orders.tolist()) == [[0, 1], [0, 1], [1, 0]]
 
 
-@pytest.mark.parametrize("name", ["proportional", "minimax", "random_dictatorship", "proportional_borda"])
+@pytest.mark.parametrize("name", ["proportional", "random_dictatorship"])
 def test_rules_meet_the_contract(name):
     testing.check_rule(getattr(social_choice, name), alternatives=(3,))
 
@@ -114,17 +113,11 @@ def test_what_is_not_asked_for_is_not_checked():
         testing.check_rule(lambda matrix: matrix, alternatives=(3,))
 
 
-def test_without_hypothesis_the_extra_is_named():
-    script = textwrap.dedent("""
-        import sys
-        sys.modules["hypothesis"] = None
-        try:
-            import jaxval.testing
-        except ImportError as error:
-            print(error)
-    """)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    assert 'pip install "jaxval[test]"' in done.stdout
+def test_without_hypothesis_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    again = importlib.util.spec_from_file_location("testing_again", testing.__file__)
+    with pytest.raises(ImportError, match=r'pip install "jaxval\[test\]"'):
+        again.loader.exec_module(importlib.util.module_from_spec(again))
 
 
 @pytest.mark.mistakes

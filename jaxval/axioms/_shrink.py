@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-__all__ = ["shrink"]
+__all__ = ["shrunk"]
 
 Violated = Callable[[np.ndarray], np.ndarray]
 
 
-def shrink(violated: Violated, orders: np.ndarray) -> np.ndarray:
+def shrunk(violated: Violated, orders: np.ndarray) -> np.ndarray:
     """Take the first simpler profile that still violates, again and again, until there is none.
 
     Simpler is, in this order: an alternative less; a voter less, or two; fewer different ballots, then fewer exchanges

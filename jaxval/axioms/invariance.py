@@ -303,11 +303,16 @@ def _pairwise_only(rule: Rule, orders: Array, weights: Array, *, mixture: float 
     differences = jnp.abs(lotteries - lotteries[compared])
     gap, worst, alternative = _furthest(jnp.where(applies[:, None], differences, -jnp.inf))
     base = compared[worst]
-    new_orders, new_shares, _ = profile(worst)
-    base_orders, base_shares, _ = profile(base)
-    kind = change[jnp.maximum(worst - 2, 0)]
+    both_orders, both_shares, _ = jax.vmap(profile)(jnp.stack([base, worst]))
     return gap, PairwiseWitness(
-        kind, alternative, base_orders, base_shares, lotteries[base], new_orders, new_shares, lotteries[worst]
+        change[jnp.maximum(worst - 2, 0)],
+        alternative,
+        both_orders[0],
+        both_shares[0],
+        lotteries[base],
+        both_orders[1],
+        both_shares[1],
+        lotteries[worst],
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -131,6 +132,11 @@ def lemma_4_9_level(orders: Orders, weights: Weights | None = None, *, delta: Nu
     """
     orders, weights = door(orders, weights)
     delta = _checks.check_number("delta", delta, low=0, high=1, expected="a number in [0, 1]")
+    return _lemma_4_9(orders, weights, delta)
+
+
+@jax.jit
+def _lemma_4_9(orders: Array, weights: Array, delta: Array) -> Array:
     alternatives = orders.shape[1]
     matrix = preference_matrix(orders, weights)
     others = ~jnp.eye(alternatives, dtype=bool)

@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jaxval import _checks
 from jaxval.axioms._profiles import rankings
-from jaxval.axioms._shrink import shrink
+from jaxval.axioms._shrink import shrunk
 from jaxval.axioms.counterexample import Counterexample, format_profile
-from jaxval.preferences import sample_impartial_culture, sample_mallows
+from jaxval.preferences import sample_mallows
 from jaxval.types import Rule
 
 __all__ = ["SearchedSize", "count_profiles", "find_counterexample", "search_plan"]
@@ -103,6 +103,7 @@ def find_counterexample(
     profiles: int = 20_000,
     tolerance: float | None = None,
     neutral: bool = False,
+    shrink: bool = True,
     batch_size: int = 1024,
     progress: bool = False,
     **options: Any,
@@ -128,6 +129,7 @@ def find_counterexample(
         tolerance: the axiom is violated where gap > tolerance; 1e-9 in float64 and 1e-5 in float32 where None.
         neutral: take the first voter's ranking to be 0, 1, ..., M - 1 in the full searches, M! times fewer profiles;
             right for rules and axioms that do not look at names.
+        shrink: whether to shrink what is found.
         batch_size: how many profiles are looked at together; less memory, and more time, with less.
         progress: a bar with the time left, on standard error.
         **options: keywords of the axiom.
@@ -160,7 +162,7 @@ def find_counterexample(
             else:
                 chunks = _random_profiles(jax.random.fold_in(key, number), size, batch_size)
             for orders in chunks:
-                found = _look(examine, orders)
+                found = _look(examine, orders, shrink)
                 if found is not None and (found.weights > 0).all():
                     return found
                 with_nobody = with_nobody or found
@@ -224,13 +226,14 @@ class Examiner:
         return Counterexample(self.name, orders, weights, float(gap), jax.tree.map(np.asarray, witness))
 
 
-def _look(examine: Examiner, orders: np.ndarray) -> Counterexample | None:
-    """The profile of a chunk that violates the axiom most, shrunk."""
+def _look(examine: Examiner, orders: np.ndarray, shrink: bool) -> Counterexample | None:
+    """The profile of a chunk that violates the axiom most, shrunk if asked for."""
     gaps = examine.gaps(orders)
     worst = np.argsort(-gaps, kind="stable")[:TRIED]
     worst = worst[gaps[worst] > examine.tolerance]
     for index in worst:
-        for candidate in (shrink(examine.violated, orders[index]), orders[index]):
+        candidates = [shrunk(examine.violated, orders[index])] if shrink else []
+        for candidate in (*candidates, orders[index]):
             found = examine.replay(candidate, np.full(len(candidate), 1 / len(candidate)))
             if found is not None:
                 return found
@@ -253,36 +256,30 @@ def _all_profiles(size: SearchedSize, neutral: bool, batch_size: int) -> Iterato
 def _random_profiles(key: Array, size: SearchedSize, batch_size: int) -> Iterator[np.ndarray]:
     for number, start in enumerate(range(0, size.profiles, batch_size)):
         drawn = _draw(jax.random.fold_in(key, number), size.alternatives, size.voters, batch_size)
-        yield np.asarray(drawn)[: size.profiles - start]
+        yield drawn[: size.profiles - start]
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3))
-def _draw(key: Array, alternatives: int, voters: int, num: int) -> Array:
+def _draw(key: Array, alternatives: int, voters: int, num: int) -> np.ndarray:
     """(num, voters, alternatives) profiles, of the four kinds in turn."""
-    uniform_key, spread_key, mallows_key, rotation_key, swap_key, place_key = jax.random.split(key, 6)
-    uniform = sample_impartial_culture(uniform_key, alternatives=alternatives, num=num * voters)
-    uniform = uniform.reshape(num, voters, alternatives)
-    center = uniform[:, 0]
-    dispersion = jax.random.uniform(spread_key, (num,))
-    mallows = jax.vmap(lambda key, center, dispersion: sample_mallows(key, center, dispersion=dispersion, num=voters))(
-        jax.random.split(mallows_key, num), center, dispersion
-    )
-    voter = jnp.arange(voters)
-    ties = jnp.where((voter % 2 == 1)[None, :, None], uniform[:, voter - voter % 2, ::-1], uniform)
-    rotation = jax.random.randint(rotation_key, (num, voters), 0, min(alternatives, 4))
-    order = jnp.arange(alternatives)[None, None]
-    places = (order + rotation[..., None]) % alternatives
-    cycles = jnp.take_along_axis(jnp.broadcast_to(center[:, None], uniform.shape), places, axis=2)
-
-    def disturb(orders: Array) -> Array:
-        """Exchange two neighbours in about one ballot of three."""
-        upper = jax.random.randint(place_key, (num, voters, 1), 0, max(alternatives - 1, 1))
-        swapped = jax.random.bernoulli(swap_key, 1 / 3, (num, voters, 1))
-        exchanged = jnp.where(order == upper, upper + 1, jnp.where(order == upper + 1, upper, order))
-        return jnp.take_along_axis(orders, jnp.where(swapped, exchanged % alternatives, order), axis=2)
-
-    kinds = jnp.stack([uniform, mallows, disturb(ties), disturb(cycles)])
-    return kinds[jnp.arange(num) % 4, jnp.arange(num)]
+    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    every = np.broadcast_to(np.arange(alternatives), (num, voters, alternatives))
+    profiles = random.permuted(every, axis=-1)
+    kind = np.arange(num) % 4
+    center = profiles[:, 0].copy()
+    # One Mallows model a chunk, around 0, 1, ..., M - 1; each profile then has its own names.
+    drawn = sample_mallows(key, np.arange(alternatives), dispersion=random.random(), num=num * voters)
+    mallows = np.asarray(drawn).reshape(profiles.shape)
+    rotations = random.integers(min(alternatives, 4), size=(num, voters, 1))
+    profiles[kind == 1] = np.take_along_axis(center[:, None], mallows, axis=-1)[kind == 1]
+    ties, cycles = kind == 2, kind == 3
+    profiles[ties, 1::2] = profiles[ties, : voters // 2 * 2 : 2, ::-1]
+    profiles[cycles] = np.take_along_axis(center[:, None], (every + rotations) % alternatives, axis=-1)[cycles]
+    # In near ties and near cycles about one ballot of three has two neighbours exchanged.
+    upper = random.integers(max(alternatives - 1, 1), size=(num, voters, 1))
+    lower = np.minimum(upper + 1, alternatives - 1)
+    exchanged = np.where(every == upper, lower, np.where(every == lower, upper, every))
+    disturbed = (ties | cycles)[:, None, None] & (random.random((num, voters, 1)) < 1 / 3)
+    return np.take_along_axis(profiles, np.where(disturbed, exchanged, every), axis=-1)
 
 
 def _sizes(name: str, sizes: int | Sequence[int], smallest: int) -> list[int]:
