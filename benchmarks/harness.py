@@ -25,6 +25,8 @@ from benchmarks.environments import OURS, Environments, MissingPeerError, Peer
 __all__ = ["Agreement", "Answers", "Bench", "FailedRunError", "Pair", "Side", "Worker"]
 
 ROOT = Path(__file__).resolve().parents[1]
+# NumPy is loaded before the cores are chosen: more threads than cores would wait for each other, busily
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class FailedRunError(Exception):
@@ -93,7 +95,7 @@ class Worker:
         self._process = subprocess.Popen(
             [str(python), "-m", "benchmarks.worker", f"benchmarks.workers.{module}", str(cores)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._noise, text=True, encoding="utf-8",
-            cwd=ROOT, env=dict(environment), start_new_session=True,
+            cwd=ROOT, env=dict(environment) | dict.fromkeys(THREADS, str(cores)), start_new_session=True,
         )  # fmt: skip
         try:
             self.hello = self._read()

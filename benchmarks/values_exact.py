@@ -22,6 +22,7 @@ SHAPIQ = Peer("shapiq", ("shapiq>=1.8",))
 PEERS = (NUMPY, SHAPIQ)
 
 JAXVAL = "values_exact_jaxval"
+CALLS = 20  # in one run, where a call takes less than a thousandth of a second
 
 
 def race(bench: Bench, options: argparse.Namespace) -> None:
@@ -34,9 +35,9 @@ def race(bench: Bench, options: argparse.Namespace) -> None:
             {"players": players},
             {"table": table},
             [
-                Side("jaxval, float64", OURS, JAXVAL, "shapley", x64=True),
-                Side("jaxval, float32", OURS, JAXVAL, "shapley"),
-                Side("vectorised NumPy", NUMPY, "values_exact_numpy", "shapley"),
+                Side("jaxval, float64", OURS, JAXVAL, "shapley", {"calls": CALLS}, CALLS, x64=True),
+                Side("jaxval, float32", OURS, JAXVAL, "shapley", {"calls": CALLS}, CALLS),
+                Side("vectorised NumPy", NUMPY, "values_exact_numpy", "shapley", {"calls": CALLS}, CALLS),
                 Side("shapiq ExactComputer", SHAPIQ, "values_exact_shapiq", "shapley"),
             ],
             pairs=[
@@ -56,9 +57,10 @@ def passes(bench: Bench, options: argparse.Namespace) -> None:
         least = 1 / 12 if players == 20 else None
         sides, pairs = [], []
         for precision, x64 in (("float32", False), ("float64", True)):
-            sides.append(Side(f"sum of the table, {precision}", OURS, JAXVAL, "total", x64=x64))
+            sides.append(Side(f"sum of the table, {precision}", OURS, JAXVAL, "total", {"calls": CALLS}, CALLS, x64))
             for value in ("shapley", "banzhaf", "shapley_interactions"):
-                sides.append(Side(f"{value}, {precision}", OURS, JAXVAL, "shapley", {"value": value}, x64=x64))
+                task = {"value": value, "calls": CALLS}
+                sides.append(Side(f"{value}, {precision}", OURS, JAXVAL, "shapley", task, CALLS, x64))
                 wanted = least if value == "shapley" else None
                 pairs.append(Pair(f"{value}, {precision}", f"sum of the table, {precision}", wanted))
         bench.race("passes over a table", {"players": players}, {"table": table}, sides, pairs=pairs)

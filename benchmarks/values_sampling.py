@@ -30,7 +30,7 @@ def pairwise(bench: Bench, options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     weights = rng.normal(size=players)
     upper = np.triu(rng.normal(size=(players, players)) / players, 1)
-    many, few = (40, 20) if options.quick else (10_000, 200)
+    many, some, few = (40, 20, 20) if options.quick else (5000, 500, 100)
     between = players - 1
     targets = (None, None) if options.quick else (40, 3)
     sides = [
@@ -39,7 +39,7 @@ def pairwise(bench: Bench, options: argparse.Namespace) -> None:
         Side("jaxval, compiled whole", OURS, JAXVAL, "pairwise", {"permutations": many, "whole": True}, many * between),
         Side("jaxval, float64", OURS, JAXVAL, "pairwise", {"permutations": many}, many * between, x64=True),
         Side("pyDVL", PYDVL, "values_sampling_pydvl", "pairwise", {"permutations": few}, few * players),
-        Side("shap", SHAP, "values_sampling_shap", "pairwise", {"permutations": many}, many * players + many // 2),
+        Side("shap", SHAP, "values_sampling_shap", "pairwise", {"permutations": some}, some * players + some // 2),
     ]
     bench.race(
         "permutations of a pairwise game",

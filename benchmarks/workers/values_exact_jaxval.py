@@ -17,17 +17,17 @@ DEVICE = f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}"
 Run = Callable[[], dict[str, np.ndarray]]
 
 
-def shapley(inputs: dict[str, np.ndarray], *, value: str = "shapley") -> Run:
+def shapley(inputs: dict[str, np.ndarray], *, value: str = "shapley", calls: int = 1) -> Run:
     """As a user calls it, on an array that is there, with the check at the door."""
     table = jnp.asarray(inputs["table"], dtype=float)
     call = getattr(values, value)
-    return lambda: {"values": np.asarray(call(table))}
+    return lambda: {"values": [np.asarray(call(table)) for _ in range(calls)][-1]}
 
 
-def total(inputs: dict[str, np.ndarray]) -> Run:
+def total(inputs: dict[str, np.ndarray], *, calls: int = 1) -> Run:
     """The least that any value must do: read the table once."""
     table, add = jnp.asarray(inputs["table"], dtype=float), jax.jit(jnp.sum)
-    return lambda: {"total": np.asarray(add(table))}
+    return lambda: {"total": [np.asarray(add(table)) for _ in range(calls)][-1]}
 
 
 def memory(inputs: dict[str, np.ndarray], *, players: int) -> Run:

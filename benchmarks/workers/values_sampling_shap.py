@@ -18,7 +18,8 @@ def pairwise(inputs: dict[str, np.ndarray], *, permutations: int) -> Callable[[]
 
     def run() -> dict[str, np.ndarray]:
         explainer = shap.PermutationExplainer(utility, np.zeros((1, players)))
-        found = explainer(np.ones((1, players)), max_evals=permutations * players + permutations // 2, silent=True)
+        evaluations = permutations * players + permutations // 2
+        found = explainer(np.ones((1, players)), max_evals=evaluations, batch_size=2 * players + 1, silent=True)
         return {"values": found.values[0], "standard_errors": np.zeros(players)}
 
     return run

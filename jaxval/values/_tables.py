@@ -1,8 +1,9 @@
 """What the exact values share: the check of a table at the door, and weighted sums over coalitions in O(2^n) work.
 
-A table (2^n, ...) is read as three digits of bits, top, middle and bottom. Summing over one digit by the number of its
-members leaves (size, 2^(n - digit), ...), small enough to be weighted by |S|; every player, and every pair of players,
-is in the digits left by one of the three. So a table is read three times at most, and nothing of its size is written.
+The bits of a row's index are read as digits. Summing over one digit by the number of its members leaves
+(size, 2^(n - digit), ...), small enough to be weighted by |S|. Every player is left by the sum over the top digit or by
+that over the bottom one, every pair of players by one of three: so a table is read two or three times, and nothing of
+its size is written.
 """
 
 from typing import Any
@@ -39,13 +40,13 @@ def players_of(table: Array) -> int:
 
 def weighted_sum(table: Array, weights: Array) -> Array:
     """Σ_S weights[|S|] table[S], with (n + 1,) weights."""
-    return jnp.sum(_sum_digit(table, weights, 0, players_of(table) // 3), axis=0)
+    return jnp.sum(_sum_digit(table, weights, 0, _digit(players_of(table))), axis=0)
 
 
 def player_sums(table: Array, weights: Array) -> Array:
     """Σ_{S∋i} weights[|S|] table[S] for every player i, (n, ...)."""
     n = players_of(table)
-    digit = n // 3
+    digit = _digit(n)
     below = _member_sums(_sum_digit(table, weights, n - digit, digit))
     above = _member_sums(_sum_digit(table, weights, 0, digit))
     return jnp.concatenate([below, above[n - 2 * digit :]])
@@ -66,6 +67,11 @@ def pair_sums(table: Array, weights: Array) -> Array:
             pairs = jnp.einsum("si,sj,s...->ij...", member, member, rest, precision=HIGHEST)
             sums = sums.at[left[:, None], left[None, :]].set(pairs)
     return sums
+
+
+def _digit(players: int) -> int:
+    """Half of the players, but no more than 8, so that the work for a coalition does not grow with their number."""
+    return min(players // 2, 8)
 
 
 def _sum_digit(table: Array, weights: Array, start: int, width: int) -> Array:
