@@ -205,7 +205,7 @@ def _centre(game: Array, p: Array, support: Array) -> Array:
     free = vectors * (values < _checks.tolerance(game.dtype))[None, :]
     flat = free @ free.T
 
-    def newton(_: Array | int, p: Array) -> Array:
+    def newton(p: Array) -> Array:
         s = game.T @ p
         at_p, at_s = (
             jnp.where(support, 1 / jnp.where(support, p, 1), 0),
@@ -217,7 +217,11 @@ def _centre(game: Array, p: Array, support: Array) -> Array:
         reach = _longest(jnp.where(support, p, s), jnp.where(support, step, game.T @ step))
         return p + jnp.minimum(1, 0.9 * reach) * step
 
-    return jnp.where(support, jax.lax.fori_loop(0, CENTRING_STEPS, newton, p), 0)
+    several = jnp.any(values < _checks.tolerance(game.dtype))  # a batch without any takes no step at all
+    _, p = jax.lax.while_loop(
+        lambda state: several & (state[0] < CENTRING_STEPS), lambda state: (state[0] + 1, newton(state[1])), (0, p)
+    )
+    return jnp.where(support, p, 0)
 
 
 def _longest(point: Array, step: Array) -> Array:
