@@ -274,6 +274,18 @@ def test_chunks_give_what_one_batch_gives(monkeypatch, close):
     jax.tree.map(close, whole, chunked)
 
 
+def test_a_rule_that_cannot_be_hashed():
+    class Rule:
+        __hash__ = None
+
+        def __call__(self, matrix):
+            return matrix[:, 0] / jnp.sum(matrix[:, 0])
+
+    assert float(axioms.pareto(Rule(), [[0, 1], [0, 1]])[0]) == -1
+    gains, _ = axioms.manipulation_gains(Rule(), [[0, 1], [0, 1]])
+    assert gains.tolist() == [0, 0]
+
+
 def test_known_profiles_of_the_paper(close):
     """(47) violates PMC for every finite beta; Appendix F separates random dictatorship from every function of P."""
     orders, weights = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]], [0.3, 0.1, 0.3, 0.3]

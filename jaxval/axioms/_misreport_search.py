@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from jaxval import _checks
 from jaxval.axioms._misreports import Misreports, evaluator, profile_matrix, settle
-from jaxval.axioms._profiles import each, rankings
+from jaxval.axioms._profiles import cached, each, rankings
 from jaxval.axioms.rules import is_matrix_rule
 from jaxval.types import Rule
 
@@ -39,7 +39,7 @@ def search_misreports(
     return _searcher(rule, common, starts, ascents)(orders, weights)
 
 
-@lru_cache(maxsize=64)
+@cached
 def _searcher(rule: Rule, common: bool, starts: int, ascents: int) -> Callable[[Array, Array], Misreports]:
     @jax.jit
     def search(orders: Array, weights: Array) -> Misreports:

@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.axioms._profiles import rankings
+from jaxval.axioms._profiles import cached, rankings
 from jaxval.axioms.rules import as_profile_rule, call, is_matrix_rule
 from jaxval.types import Rule
 
@@ -142,7 +141,7 @@ def _joint_reports(every: int, shares: np.ndarray, common: bool) -> Iterator[np.
         yield np.array(chunk, dtype=np.int32)
 
 
-@lru_cache(maxsize=64)
+@cached
 def _batch_evaluator(rule: Rule) -> Callable[[np.ndarray, Array], Array]:
     def one(orders: Array, weights: Array) -> Array:
         return evaluator(rule, orders.shape[1])(profile_matrix(orders, weights), orders, weights)

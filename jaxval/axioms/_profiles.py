@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from jaxtyping import Array
 from jaxval import _checks
 from jaxval.types import Orders, Rule, Weights
 
-__all__ = ["compiled", "door", "each", "finish", "permutation_table", "rankings", "violated"]
+__all__ = ["cached", "compiled", "door", "each", "finish", "permutation_table", "rankings", "violated"]
 
 AT_ONCE = 1 << 22  # numbers alive at a time when changed profiles are mapped in chunks
 
@@ -25,19 +25,31 @@ def door(orders: Orders, weights: Weights | None) -> tuple[Array, Array]:
     return orders, _checks.check_weights(weights, orders.shape[0])
 
 
+def cached(build: Callable[..., Any]) -> Callable[..., Any]:
+    """`build(...)`, kept for arguments that come again; built each time for a rule that cannot be hashed."""
+    kept = lru_cache(maxsize=128)(build)
+
+    @wraps(build)
+    def get(*arguments: Any) -> Any:
+        try:
+            hash(arguments)
+        except TypeError:
+            return build(*arguments)
+        return kept(*arguments)
+
+    return get
+
+
 def compiled(core: Callable[..., Any], rule: Rule, **options: Any) -> Callable[..., Any]:
     """`core(rule, ..., **options)`, compiled once for each rule, its options and the shapes that come.
 
     As everywhere in JAX, a function is known by its identity: one whose closure is changed afterwards is not traced
     anew.
     """
-    try:
-        return _compiled(core, rule, tuple(options.items()))
-    except TypeError:  # a rule that cannot be hashed
-        return _compiled.__wrapped__(core, rule, tuple(options.items()))
+    return _compiled(core, rule, tuple(options.items()))
 
 
-@lru_cache(maxsize=256)
+@cached
 def _compiled(core: Callable[..., Any], rule: Rule, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
     return jax.jit(partial(core, rule, **dict(options)))
 

@@ -18,11 +18,14 @@ from jaxval import _checks
 from jaxval.axioms._profiles import rankings
 from jaxval.axioms._shrink import shrunk
 from jaxval.axioms.counterexample import Counterexample, format_profile
+from jaxval.axioms.manipulation import population_bounded_manipulability
 from jaxval.preferences import sample_mallows
 from jaxval.types import Rule
 
 __all__ = ["SearchedSize", "count_profiles", "find_counterexample", "search_plan"]
 
+# A profile is work enough, and beside others its climbs would last as long as the longest: 4 to 18 times faster so.
+ONE_BY_ONE = (population_bounded_manipulability,)
 TRIED = 8  # profiles of a chunk that are tried as they are where they violate an axiom beside rows of weight 0
 
 
@@ -158,9 +161,9 @@ def find_counterexample(
     with _bar(progress, sum(size.profiles for size in plan), f"{_name(axiom)} of {_name(rule)}") as advance:
         for number, size in enumerate(plan):
             if size.exhaustive:
-                chunks = _all_profiles(size, neutral, batch_size)
+                chunks = _all_profiles(size, neutral, examine.batch_size)
             else:
-                chunks = _random_profiles(jax.random.fold_in(key, number), size, batch_size)
+                chunks = _random_profiles(jax.random.fold_in(key, number), size, examine.batch_size)
             for orders in chunks:
                 found = _look(examine, orders, shrink)
                 if found is not None and (found.weights > 0).all():
@@ -184,11 +187,16 @@ class Examiner:
     ):
         self.axiom = partial(axiom, rule, **options)
         self.name = _name(axiom)
-        self.batch_size = batch_size
         self.tolerance = _checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance
         most = max(voters)
         self.rows = sorted({min(most, 8 * 4**step) for step in range(16)})
-        self._gaps = jax.jit(jax.vmap(lambda orders, weights: self.axiom(orders, weights)[0]))
+
+        def gap(profile: tuple[Array, Array]) -> Array:
+            return self.axiom(*profile)[0]
+
+        one_by_one = _unwrapped(axiom) in ONE_BY_ONE
+        self.batch_size = min(batch_size, 64) if one_by_one else batch_size
+        self._gaps = jax.jit(partial(jax.lax.map, gap) if one_by_one else jax.vmap(gap))
 
     def pad(self, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(profiles, rows, alternatives) and weights, with rows that nobody holds."""
@@ -207,7 +215,7 @@ class Examiner:
             short = self.batch_size - len(chunk)
             full = np.concatenate([chunk, np.repeat(chunk[:1], short, axis=0)])
             full_shares = np.concatenate([shares, np.repeat(shares[:1], short, axis=0)]).astype(jnp.result_type(float))
-            found.append(np.asarray(self._gaps(full, full_shares))[: len(chunk)])
+            found.append(np.asarray(self._gaps((full, full_shares)))[: len(chunk)])
         gaps = np.concatenate(found)
         if np.isnan(gaps).any():
             profile = format_profile(orders[int(np.isnan(gaps).argmax())], indent="  ")
@@ -301,7 +309,12 @@ def _bar(shown: bool, total: int, title: str) -> Iterator[Callable[[int], None]]
         yield lambda count: bar.update(task, advance=count)
 
 
-def _name(function: Callable[..., Any]) -> str:
+def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(function, partial):
         function = function.func
+    return function
+
+
+def _name(function: Callable[..., Any]) -> str:
+    function = _unwrapped(function)
     return getattr(function, "__name__", type(function).__name__)
