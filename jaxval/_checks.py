@@ -41,9 +41,13 @@ def floating(name: str, value: Any, *, ndim: int, expected: str) -> Array:
     array = _array(name, value, expected)
     if array.ndim != ndim:
         raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
-    if concrete(array) and not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite numbers; got {np.asarray(array)[~np.isfinite(array)][0]}")
-    return jnp.asarray(array, dtype=float)
+    if not concrete(array):
+        return jnp.asarray(array, dtype=float)
+    with np.errstate(over="ignore"):  # what overflows float32 is refused below
+        values = np.asarray(array).astype(jnp.zeros(0).dtype)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: expected finite numbers; got {np.asarray(array)[~np.isfinite(values)][0]}")
+    return jnp.asarray(array if isinstance(array, jax.Array) else values, dtype=float)
 
 
 def integers(name: str, value: Any, *, ndim: int, expected: str) -> Array:
@@ -53,6 +57,8 @@ def integers(name: str, value: Any, *, ndim: int, expected: str) -> Array:
         raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name}: expected {expected}; got dtype {array.dtype}")
+    if isinstance(array, np.ndarray) and array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
+        raise ValueError(f"{name}: expected {expected}, below 2^31; got {array.min()} to {array.max()}")
     return jnp.asarray(array)
 
 

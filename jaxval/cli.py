@@ -133,15 +133,13 @@ def aggregate(
     lotteries = {rule: lotteries[rule] for rule in rules if rule in lotteries}  # in the order asked for
     columns = {"share_bound": found["bounds"], **lotteries}
     if not isinstance(votes, Election):  # P is an estimate: say how far it can be trusted
-        shown = {"share_bound": social_choice.share_bounds, "proportional": of_matrix["proportional"]}
-        shown = {name: statistic for name, statistic in shown.items() if name in columns}
-        spread = social_choice.bootstrap_intervals(
-            jax.random.key(0),
-            wins,
-            lambda matrix: jnp.stack([statistic(matrix) for statistic in shown.values()]),
-            samples=RESAMPLES,
-        )
-        columns |= {f"{name}_interval": jnp.stack([spread.low[i], spread.high[i]], 1) for i, name in enumerate(shown)}
+        spreads = {"share_bound": social_choice.share_bound_intervals(wins)}
+        if "proportional" in lotteries:
+            spreads["proportional"] = social_choice.bootstrap_intervals(
+                jax.random.key(0), wins, of_matrix["proportional"], samples=RESAMPLES
+            )
+        for name, spread in spreads.items():
+            columns[f"{name}_interval"] = jnp.stack([spread.low, spread.high], axis=1)
 
     winner, top = int(found["winner"]), np.flatnonzero(found["top"])
     compared = int((np.triu(np.asarray(wins + wins.T), 1) > 0).sum())

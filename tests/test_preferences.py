@@ -260,6 +260,11 @@ MISTAKES = {
     "no permutation": (lambda: preferences.preference_matrix([[0, 0, 2]]), "orders.*row 0 = \\[0, 0, 2\\]"),
     "one past the end": (lambda: preferences.preference_matrix([[1, 2]]), "orders.*permutation of 0..1"),
     "negative index": (lambda: preferences.preference_matrix([[0, -1]]), "orders.*permutation"),
+    "2^32": (lambda: preferences.preference_matrix(np.array([[2**32, 1]])), "orders.*below 2\\^31.*4294967296"),
+    "too large for float32 or negative": (
+        lambda: preferences.empirical_matrix([[0.0, -1e300], [1e300, 0.0]]),
+        "wins.*1e\\+300",
+    ),
     "floats": (lambda: preferences.preference_matrix([[0.0, 1.0]]), "orders.*integer.*float"),
     "one ranking": (lambda: preferences.preference_matrix([0, 1]), "orders.*\\(rankings, alternatives\\).*\\(2,\\)"),
     "no ranking": (lambda: preferences.preference_matrix(np.zeros((0, 3), int)), "orders.*at least one"),

@@ -3,7 +3,6 @@
 P goes in as an (alternatives, alternatives) array, a lottery (alternatives,) comes out.
 """
 
-from jaxval.social_choice.bootstrap import Intervals, bootstrap_intervals
 from jaxval.social_choice.extended import FeasibleShares, GroupMatrices, extended_membership, extended_shares
 from jaxval.social_choice.feasible import (
     BoxDistance,
@@ -15,6 +14,7 @@ from jaxval.social_choice.feasible import (
     feasible_shares_solve,
     support_function,
 )
+from jaxval.social_choice.intervals import Intervals, bootstrap_intervals, share_bound_intervals
 from jaxval.social_choice.lotteries import (
     LotteryDiagnostics,
     c1_maximal_lottery,
@@ -58,6 +58,7 @@ __all__ = [
     "proportional",
     "proportional_borda",
     "random_dictatorship",
+    "share_bound_intervals",
     "share_bounds",
     "support_function",
     "win_rate",
