@@ -133,6 +133,7 @@ def _climb(
     """
     alternatives = start.shape[1]
     tolerance = _checks.tolerance(weights.dtype)
+    most = size * SWEEPS * (1 if alternatives <= ALL_RANKINGS else alternatives)  # moves are small where M > 6
 
     def options_of(own: Array) -> Array:
         """(options, 2, alternatives), the first to stay; `own` is (2, alternatives)."""
@@ -144,7 +145,7 @@ def _climb(
 
     def unfinished(state: State) -> Array:
         step, unchanged, *_ = state
-        return (unchanged < size) & (step < SWEEPS * size)
+        return (unchanged < size) & (step < most)
 
     def improve(state: State) -> State:
         step, unchanged, current, best_value, best = state
