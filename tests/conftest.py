@@ -22,10 +22,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_collection_modifyitems(config, items):
-    if TYPECHECK:
-        left = [item for item in items if item.get_closest_marker("mistakes") or item.get_closest_marker("once")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
+    elsewhere = {"mistakes", "once"} if TYPECHECK else set()
+    if not jax.config.jax_enable_x64:
+        elsewhere.add("float64")
+    left = [item for item in items if any(item.get_closest_marker(name) for name in elsewhere)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")

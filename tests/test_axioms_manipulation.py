@@ -58,6 +58,7 @@ def assert_reached(searched, gains):
     assert (searched[pays] >= 0.95 * gains[pays]).all()
 
 
+@pytest.mark.float64
 def test_search_reaches_the_enumerated_gain_of_proportional_rules():
     """M = 4, up to three ballots a group; β = 0, 1, 10 and inf, which is minimax."""
     betas = [0.0, 1.0, 10.0, jnp.inf]
@@ -75,6 +76,7 @@ def test_search_reaches_the_enumerated_gain_of_proportional_rules():
         assert_reached(searched[mine][: len(gains)], gains)
 
 
+@pytest.mark.float64
 @pytest.mark.parametrize(("name", "num"), [("maximal_borda", 12), ("maximal_lottery", 3)])
 def test_search_reaches_the_enumerated_gain(name, num, x64):
     if name == "maximal_lottery" and not x64:
@@ -99,6 +101,7 @@ def test_a_mixture_beats_every_common_ranking():
     pytest.fail("no profile on which a mixture pays more than a common ranking")
 
 
+@pytest.mark.float64
 def test_search_beyond_the_tables(close):
     """Seven alternatives: rankings can no longer be listed; bury the rivals by moves. Borda's best is known by hand."""
     # 3 voters for 0 who rank 1 second, 2 voters for 1 who rank 0 second, 1 voter more for 1.

@@ -22,6 +22,7 @@ def smaller_profiles(orders):
             yield kept - (kept > gone)
 
 
+@pytest.mark.float64
 def test_maximal_lotteries_violate_monotonicity(close):
     """The smallest profile on which they do: three alternatives, five voters. By symmetry several lifts do the same."""
     rule = social_choice.maximal_lottery

@@ -14,6 +14,8 @@ from benchmarks.environments import Environments, MissingPeerError, Peer
 from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Side
 from benchmarks.report import disagreements
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(sys.executable)
 NUMPY = social_choice.NUMPY

@@ -14,6 +14,8 @@ import pytest
 from jaxval.data import download_movielens, read_movielens
 from jaxval.data.download import MOVIELENS_MD5, MOVIELENS_URL
 
+pytestmark = pytest.mark.once
+
 
 def zipped(files):
     content = io.BytesIO()

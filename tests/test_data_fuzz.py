@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from jaxval.data import read_comparisons_csv, read_movielens, read_preflib, read_rankings_csv, read_votes
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
 ENDINGS = ("soc", "soi", "toc", "toi")
 NAMES = st.text(

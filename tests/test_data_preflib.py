@@ -136,6 +136,7 @@ def test_missing_and_empty_files_and_folders(tmp_path):
         read_preflib(tmp_path / "folder.soc")
 
 
+@pytest.mark.once
 def test_every_real_file_reads(data_path):
     """And says what its header says; 336 files, 102,448 orders of 430,233 voters, as preflibtools 2.0.33 reads them."""
     paths = sorted(data_path("preflib").glob("*/*.[st]o[ci]"))

@@ -34,6 +34,8 @@ from experiments.movielens import parse, run
 from experiments.results import open_results, save_results
 from jaxval.social_choice import maximal_lottery
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 NAN = np.nan
 
