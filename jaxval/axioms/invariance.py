@@ -127,7 +127,7 @@ def anonymity(rule: Rule, orders: Orders, weights: Weights | None = None) -> tup
         >>> first_voter = lambda orders, weights: jnp.eye(2)[orders[0, 0]]
         >>> gap, witness = anonymity(first_voter, [[0, 1], [1, 0]])
         >>> float(gap), witness.orders[:2].tolist()
-        (1.0, 1, [[1, 0], [0, 1]])
+        (1.0, [[1, 0], [0, 1]])
     """
     gap, witness = compiled(_anonymity, rule)(*door(orders, weights))
     return finish(gap), witness
