@@ -44,6 +44,25 @@ def test_maximal_lotteries_violate_monotonicity(close):
     close(lottery, [0.6, 0.2, 0.2], atol=1e-4)
 
 
+def test_lotteries_of_the_majority_relation_violate_monotonicity(close):
+    """Found among five voters and six alternatives: 4, lifted past 3 places in one ballot, falls from 1/3 to 1/5.
+
+    No majority is a tie, so the lottery is the only one: exact equilibria, positive margins off their supports.
+    """
+    before = [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5], [4, 2, 5, 3, 0, 1], [5, 1, 3, 0, 4, 2], [5, 3, 0, 4, 1, 2]]
+    after = [[0, 4, 1, 2, 3, 5], *before[1:]]
+    for orders, ninths_or_fifths in ((before, [1, 1, 0, 1, 3, 3]), (after, [1, 0, 1, 1, 1, 1])):
+        profile = plain.profile_of(orders, [1] * 5)
+        game = np.array(
+            [[i != j and (1 if plain.preferred(profile, i, j) > 2.5 else -1) for j in range(6)] for i in range(6)]
+        )
+        margins = np.array(ninths_or_fifths) @ game
+        assert (margins[np.array(ninths_or_fifths) > 0] == 0).all()
+        assert (margins[np.array(ninths_or_fifths) == 0] > 0).all()
+        lottery = axioms.as_profile_rule(social_choice.c1_maximal_lottery)(np.array(orders))
+        close(lottery, np.array(ninths_or_fifths) / sum(ninths_or_fifths), atol=1e-4)
+
+
 def test_what_holds_everywhere_small(x64):
     """Theorem 4.6, and others, on all 923 profiles of three alternatives and up to six voters."""
     for rule, axiom in (
