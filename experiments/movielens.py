@@ -48,7 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     return guarded(run, parse(arguments))
 
 
-def guarded(work: Callable[[argparse.Namespace, Console], None], options: argparse.Namespace) -> int:
+def guarded(
+    work: Callable[[argparse.Namespace, Console], None],
+    options: argparse.Namespace,
+    *,
+    kept: str = "rules that were finished are kept, and the same command goes on after them",
+) -> int:
     """Do the work in float64; say what is wrong with the input in a sentence instead of a traceback."""
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
     jax.config.update("jax_enable_x64", True)
@@ -61,15 +66,19 @@ def guarded(work: Callable[[argparse.Namespace, Console], None], options: argpar
         notes.print(f"error: {error}", markup=False)
         return 2
     except KeyboardInterrupt:
-        notes.print("interrupted; what was finished is kept, and the same command goes on from there")
+        notes.print(f"interrupted; {kept}")
         return 130
     return 0
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m experiments.movielens", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.movielens",
+        description=__doc__.split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     add_options(parser)
-    parser.add_argument("--episodes", type=positive, default=50, metavar="N")
+    parser.add_argument("--episodes", type=positive, default=50, metavar="N", help="for each ranking rule")
     parser.add_argument("--comparisons", type=positive, default=100_000, metavar="N", help="in each episode")
     parser.add_argument(
         "--rules", nargs="+", type=ranking_rule, default=[RankingRule.parse(text) for text in RULES], metavar="RULE",
@@ -89,7 +98,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where results go (default: results/NAME)")
     parser.add_argument("--alternatives", type=positive, default=20, metavar="N", help="how many movies")
-    parser.add_argument("--seed", type=natural, default=0, metavar="N")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of everything drawn")
     parser.add_argument(
         "--json", action="store_true", help="print the results as JSON, and nothing else, on standard output"
     )

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.movielens_search", description=__doc__.split("\n")[0])
     add_options(parser)
     parser.add_argument("--episodes", type=positive, default=10, metavar="N")
-    return guarded(search, parser.parse_args(arguments))
+    return guarded(search, parser.parse_args(arguments), kept="the search starts anew")
 
 
 def search(options: argparse.Namespace, notes: Console) -> None:

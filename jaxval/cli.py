@@ -34,9 +34,13 @@ HEADINGS = {
     "dictatorship": "first",
 }
 FILES = """\
-FILE is a PrefLib file (.soc, .soi, .toc, .toi), a CSV of rankings (one ballot a row, best first, optional column
-count), a CSV of comparisons (columns winner and loser, or left, right and winner; optional context, ties), or a
-folder with MovieLens 1M (its 20 most rated movies). Without one, a textbook election."""
+FILE is a PrefLib file (.soc, .soi, .toc, .toi); a CSV of rankings, one ballot a row (columns 1, 2, ... with names,
+best first, or a column per alternative with its rank; optional count); a CSV of comparisons (columns winner and
+loser, or left, right and winner, or model_a, model_b and winner; optional context, tie, count); or a folder with
+MovieLens 1M (its 20 most rated movies). Without one, a textbook election.
+
+In the table u is the largest share of voters whose first choice an alternative can be, with its 95 % interval where
+P is estimated from comparisons; a dot is exactly zero."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,6 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
         print(f"jaxval {arguments.command}: {error}", file=sys.stderr)
         return 2
@@ -149,7 +156,7 @@ def aggregate(
     return {
         "title": votes.title,
         **read,
-        "beta": beta,
+        "beta": beta if beta < float("inf") else "inf",
         "alternatives": [
             {"name": name, **{key: column[i] for key, column in plain.items()}} for i, name in enumerate(votes.names)
         ],
@@ -195,7 +202,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _beta(text: str) -> float:
-    beta = float(text)
+    try:
+        beta = float(text)
+    except ValueError:
+        beta = -1.0
     if not beta >= 0:
         raise argparse.ArgumentTypeError(f"expected a number in [0, inf]; got {text}")
     return beta
@@ -207,15 +217,18 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     jax.config.update("jax_enable_x64", True)
     from jaxval import data
 
-    if arguments.figure is not None and not arguments.figure.resolve().parent.is_dir():
-        raise ValueError(f"--figure: expected a path in a folder that exists; got {arguments.figure}")
+    figure = arguments.figure
+    if figure is not None and not (figure.suffix == ".png" and figure.resolve().parent.is_dir()):
+        raise ValueError(f"--figure: expected a name that ends in .png, in a folder that exists; got {figure}")
+    if arguments.file == "":
+        raise ValueError("FILE: expected a file or a folder; got an empty name")
     votes = data.read_votes(arguments.file) if arguments.file else data.textbook_election()
     rules = tuple(dict.fromkeys(arguments.rule or RULES))
     if rules == ("dictatorship",) and not isinstance(votes, data.Election):
         raise ValueError("--rule dictatorship: expected ballots; got comparisons, which do not tell first choices")
     result = aggregate(votes, rules=rules, beta=arguments.beta, unranked=arguments.unranked)
-    if arguments.figure is not None:
-        _draw(result, arguments.figure)
+    if figure is not None:
+        _draw(result, figure)
     if arguments.json:
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
     else:
@@ -231,7 +244,7 @@ def _draw(result: dict[str, Any], path: Path) -> None:
     def column(key: str) -> list[Any]:
         return [row[key] for row in rows]
 
-    heads = {**HEADINGS, "proportional": f"F^β, β = {result['beta']:g}", "dictatorship": "first choices"}
+    heads = {**HEADINGS, "proportional": f"F^β, β = {result['beta']}", "dictatorship": "first choices"}
     intervals = {"u": "share_bound_interval", heads["proportional"]: "proportional_interval"}
     figure = plots.plot_lotteries(
         column("name"),
@@ -263,7 +276,8 @@ def _print(result: dict[str, Any]) -> None:
         table.add_column("95 % of u", justify="right", no_wrap=True)
     for rule in rules:
         rate = _share(result["win_rates"][rule])
-        table.add_column(HEADINGS[rule], footer=rate, justify="right", no_wrap=True)
+        head = HEADINGS[rule].replace("β", f"{result['beta']:g}" if result["beta"] != "inf" else "∞")
+        table.add_column(head, footer=rate, justify="right", no_wrap=True)
     for row in rows:
         ends = ("–".join(map(_share, row["share_bound_interval"])),) if estimated else ()
         table.add_row(row["name"], _share(row["share_bound"]), *ends, *(_share(row[rule]) for rule in rules))
@@ -291,6 +305,8 @@ def _sentences(result: dict[str, Any]) -> list[str]:
             f"Certificate 1/Σu = {certificate:.4f}: F^β at β = 0 gives every group of voters with the same first "
             f"choice at least {certificate:.1%} of its share{condition}."
         )
+        if result["beta"] != 0:
+            guarantee += f" That is no guarantee of the F^β above, β = {result['beta']}."
     if result["condorcet_winner"] is not None:
         winner = f"Condorcet winner: {result['condorcet_winner']}."
     else:
@@ -298,9 +314,9 @@ def _sentences(result: dict[str, Any]) -> list[str]:
         names = ", ".join(top[:8]) + (f" and {len(top) - 8} more" if len(top) > 8 else "")
         winner = f"No Condorcet winner: a cycle or tie among {len(top)} at the top ({names})."
     if "ballots" in result:
-        counted = f"{result['ballots']:g} ballots; unranked alternatives {result['unranked']}"
+        counted = f"{result['ballots']:,.10g} ballots; unranked alternatives {result['unranked']}"
     else:
-        counted = f"{result['comparisons']:g} comparisons in {result['contexts']} contexts"
+        counted = f"{result['comparisons']:,.10g} comparisons; contexts: {result['contexts']}"
     compared = f"{counted}; {pairs['compared']:,} of {pairs['of']:,} pairs were ever compared."
     if pairs["compared"] < pairs["of"]:
         compared += " A pair never compared counts as a tie."

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# Most of a test's time is compiling: let XLA optimise less. Child processes inherit it.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 TYPECHECK = os.environ.get("JAXVAL_TYPECHECK") == "1"
 if TYPECHECK:
     from jaxtyping import install_import_hook

@@ -202,3 +202,9 @@ def test_mistakes_at_the_door():
         axioms.find_counterexample(social_choice.minimax, axioms.pareto, **arguments, profiles=0)
     with pytest.raises(ValueError, match="moving: expected one of"):
         axioms.find_counterexample(social_choice.minimax, axioms.monotonicity, **arguments, moving="all")
+
+
+@pytest.mark.mistakes
+def test_a_rule_that_is_no_lottery_is_refused():
+    with pytest.raises(ValueError, match="rule: expected probabilities that sum to one; got a sum of 2"):
+        axioms.find_counterexample(lambda matrix: matrix.sum(1), axioms.monotonicity, alternatives=3, voters=3)

@@ -57,7 +57,8 @@ def test_the_table_says_what_the_json_says():
     for words in ("0.509", "win rate", "Certificate 1/Σu = 0.5446", "Condorcet winner: Eve", "10 of 10"):
         assert words in done.stdout, words
     assert "RLHF" not in done.stdout
-    assert done.stdout.index("NLHF") < done.stdout.index("F^β")
+    assert done.stdout.index("NLHF") < done.stdout.index("F^∞")
+    assert "no guarantee of the F^β above" in done.stdout
 
 
 def test_comparisons_bring_intervals_and_a_conditional_certificate(tmp_path):
@@ -122,6 +123,9 @@ MISTAKES = {
     "unknown rule": (["aggregate", "--rule", "plurality"], "plurality"),
     "no command": ([], "COMMAND"),
     "unknown command": (["agregate"], "agregate"),
+    "beta in letters": (["aggregate", "--beta", "abc"], "\\[0, inf\\].*abc"),
+    "an empty name": (["aggregate", ""], "FILE.*empty"),
+    "figure without an ending": (["aggregate", "--figure", "x"], "--figure.*ends in .png"),
     "figure into nowhere": (["aggregate", "--figure", "no/such/folder/x.png"], "--figure.*folder that exists"),
 }
 
@@ -154,3 +158,9 @@ def test_dictatorship_of_comparisons(tmp_path):
     done = run("aggregate", file, "--rule", "dictatorship")
     assert done.returncode == 2
     assert "expected ballots; got comparisons" in done.stderr
+
+
+def test_an_infinite_beta_goes_into_json():
+    result = result_of("--beta", "inf", "--rule", "proportional")
+    assert result["beta"] == "inf"
+    assert {row["name"]: row["proportional"] for row in result["alternatives"]}["Eve"] == 1

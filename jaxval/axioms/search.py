@@ -19,6 +19,7 @@ from jaxval.axioms._profiles import rankings
 from jaxval.axioms._shrink import shrunk
 from jaxval.axioms.counterexample import Counterexample, format_profile
 from jaxval.axioms.manipulation import population_bounded_manipulability
+from jaxval.axioms.rules import as_profile_rule
 from jaxval.preferences import sample_mallows
 from jaxval.types import Rule
 
@@ -156,6 +157,7 @@ def find_counterexample(
     key = jax.random.key(0) if key is None else key
     plan = search_plan(alternatives=alternatives, voters=voters, profiles=profiles, neutral=neutral)
     batch_size = _checks.check_size("batch_size", batch_size)
+    _check_lottery(rule, plan[0].alternatives)
     examine = Examiner(rule, axiom, options, tolerance, batch_size, [size.voters for size in plan])
     with_nobody = None  # violated only beside ballots that nobody holds: kept in case there is nothing better
     with _bar(progress, sum(size.profiles for size in plan), f"{_name(axiom)} of {_name(rule)}") as advance:
@@ -171,6 +173,13 @@ def find_counterexample(
                 with_nobody = with_nobody or found
                 advance(len(orders))
     return with_nobody
+
+
+def _check_lottery(rule: Rule, alternatives: int) -> None:
+    """Inside the search nothing is known but shapes, so the rule is tried once on one voter."""
+    lottery = as_profile_rule(rule)(np.arange(alternatives)[None])
+    if not np.isnan(lottery).any():  # what did not converge is refused where it happens
+        _checks.check_lottery(lottery, alternatives, name="rule")
 
 
 class Examiner:
