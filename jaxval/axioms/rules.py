@@ -59,7 +59,7 @@ def is_matrix_rule(rule: Callable[..., Any], *, name: str = "rule") -> bool:
     )
 
 
-def as_profile_rule(rule: Rule) -> Callable[[Orders, Weights | None], Array]:
+def as_profile_rule(rule: Rule) -> Callable[..., Array]:
     """The rule as a function of the profile: Φ(σ) = F(P^σ) for a rule F of P, Φ itself otherwise.
 
     Source: Kim et al., section 2.1 ("implements").
