@@ -56,6 +56,7 @@ def guarded(
 ) -> int:
     """Do the work in float64; say what is wrong with the input in a sentence instead of a traceback."""
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
+    before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
     try:
         work(options, notes)
@@ -68,6 +69,8 @@ def guarded(
     except KeyboardInterrupt:
         notes.print(f"interrupted; {kept}")
         return 130
+    finally:
+        jax.config.update("jax_enable_x64", before)
     return 0
 
 

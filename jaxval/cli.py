@@ -214,7 +214,15 @@ def _beta(text: str) -> float:
 def _aggregate(arguments: argparse.Namespace) -> int:
     import jax
 
+    before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
+    try:
+        return _aggregate_in_float64(arguments)
+    finally:  # whoever calls main() from Python keeps their precision
+        jax.config.update("jax_enable_x64", before)
+
+
+def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
     from jaxval import data
 
     figure = arguments.figure

@@ -33,6 +33,14 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if item not in left]
 
 
+@pytest.fixture(autouse=True)
+def precision_stays():
+    """A test that leaves another precision behind would change what the tests after it test."""
+    before = jax.config.jax_enable_x64
+    yield
+    assert jax.config.jax_enable_x64 == before
+
+
 @pytest.fixture(scope="session")
 def x64():
     return jax.config.jax_enable_x64
