@@ -56,7 +56,7 @@ def guarded(
 ) -> int:
     """Do the work in float64; say what is wrong with the input in a sentence instead of a traceback."""
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
-    before = jax.config.jax_enable_x64
+    before = jax.config.read("jax_enable_x64")
     jax.config.update("jax_enable_x64", True)
     try:
         work(options, notes)

@@ -214,7 +214,7 @@ def _beta(text: str) -> float:
 def _aggregate(arguments: argparse.Namespace) -> int:
     import jax
 
-    before = jax.config.jax_enable_x64
+    before = jax.config.read("jax_enable_x64")
     jax.config.update("jax_enable_x64", True)
     try:
         return _aggregate_in_float64(arguments)
