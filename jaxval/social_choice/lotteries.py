@@ -178,7 +178,8 @@ def _follow_central_path(game: Array) -> tuple[Array, Array, Array]:
         reach = jnp.minimum(1, _longest(jnp.append(p, s), jnp.append(dp, ds)))
         after = (p + reach * dp) @ (s + reach * ds) / alternatives
         dp, ds, dtau = direction(mu * (after / mu) ** 3 - p * s - dp * ds)
-        reach = jnp.minimum(1, 0.995 * _longest(jnp.append(p, s), jnp.append(dp, ds)))
+        near = jnp.maximum(0.995, 1 - mu)  # ever nearer to the boundary: the last steps converge quadratically
+        reach = jnp.minimum(1, near * _longest(jnp.append(p, s), jnp.append(dp, ds)))
         return p + reach * dp, s + reach * ds, tau + reach * dtau, steps + 1
 
     def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
