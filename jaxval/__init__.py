@@ -3,15 +3,20 @@
 The rooms, in order; each imports only rooms above it:
 
 1. `types`: shape names and records.
-2. `preferences`: profiles, ballots, preference matrices, sampling models, Bradley-Terry.
-3. `data`: readers of real files, makers of synthetic data.
-4. `social_choice`: rules from preferences to a lottery; feasible shares.
-5. `coalitions`: masks, utilities over all coalitions, games whose values are known.
-6. `values`: exact and sampled values of players, asymmetric, sequential, of nearest neighbours.
-7. `axioms`: a gap and a witness for every axiom of rules; counterexample search.
-8. `plots`: figures from results (extra `plots`).
-9. `testing`: Hypothesis strategies for users' own rules (extra `test`).
-10. `cli`: the command `jaxval`.
+2. `checkpoints`: saving and resuming; a store of finished evaluations.
+3. `parallel`: meshes of devices, several processes, executors.
+4. `preferences`: profiles, ballots, preference matrices, sampling models, Bradley-Terry.
+5. `data`: readers of real files, makers of synthetic data.
+6. `social_choice`: rules from preferences to a lottery; feasible shares.
+7. `policies`: tabular, log-linear and transformer policies behind one interface.
+8. `alignment`: closed forms and losses of log-probabilities: DPO, its family, MallowsPO.
+9. `training`: Newton's method and optax; sequential and union DPO.
+10. `coalitions`: masks, utilities over all coalitions, model arithmetic, games whose values are known.
+11. `values`: exact and sampled values of players, asymmetric, sequential, of nearest neighbours.
+12. `axioms`: a gap and a witness for every axiom of rules; counterexample search.
+13. `plots`: figures from results (extra `plots`).
+14. `testing`: Hypothesis strategies for users' own rules (extra `test`).
+15. `cli`: the command `jaxval`.
 
 Rooms are loaded when first used: `import jaxval as jv; jv.social_choice.proportional(matrix)`.
 """
@@ -21,13 +26,18 @@ from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "alignment",
     "axioms",
+    "checkpoints",
     "coalitions",
     "data",
+    "parallel",
     "plots",
+    "policies",
     "preferences",
     "social_choice",
     "testing",
+    "training",
     "types",
     "values",
 ]

@@ -25,12 +25,17 @@ __all__ = [
     "Estimate",
     "Groups",
     "Lottery",
+    "LogLinear",
     "Matrix",
     "Number",
     "Orders",
+    "Params",
+    "Policy",
     "Profile",
     "Rule",
+    "SequenceModel",
     "Table",
+    "Tabular",
     "Utility",
     "Vector",
     "Weights",
@@ -73,6 +78,9 @@ Table = Num[ArrayLike, "coalitions *objectives"] | list[Any]
 Groups = Int[ArrayLike, "players"] | list[Any] | tuple[int, ...]
 """The group of each player: 0, 1, ... in the order of precedence, none empty."""
 
+Params = Any
+"""The parameters of a policy or a model: a plain pytree of arrays."""
+
 
 class Profile(NamedTuple):
     """Complete strict rankings and the share of the population that holds each (Kim et al., section 2.1).
@@ -112,6 +120,68 @@ class Comparisons(NamedTuple):
     winner: Int[ArrayLike, "comparisons"]
     loser: Int[ArrayLike, "comparisons"]
     weight: Float[ArrayLike, "comparisons"]
+
+
+class Tabular(NamedTuple):
+    """The structure of a tabular policy: parameters θ (contexts, responses), log π(y|x) = θ[x, y] - log Σ_z exp θ[x, z].
+
+    Attributes:
+        contexts: how many prompts.
+        responses: how many candidate responses each has.
+    """
+
+    contexts: int
+    responses: int
+
+
+class LogLinear(NamedTuple):
+    """The structure of a log-linear policy: parameters θ (features,), log π(y|x) = b(x, y) + θ·f(x, y) - log Z(x).
+
+    Attributes:
+        features: (contexts, responses, features) f; zeros where a context has fewer responses.
+        base: (contexts, responses) b, the log-probabilities at θ = 0; -inf where a context has fewer responses.
+    """
+
+    features: Float[Array, "contexts responses features"]
+    base: Float[Array, "contexts responses"]
+
+
+class Policy(NamedTuple):
+    """A policy over candidate responses: ids in, log-probabilities out, whatever is inside.
+
+    Attributes:
+        init: `init(key)` gives parameters, a plain pytree.
+        log_probs: `log_probs(params, contexts (B,), responses (B, R))` gives the policy's own log π(y|x), (B, R), -inf
+            where the id is -1; `policies.normalise` conditions on the candidates.
+        structure: `Tabular` or `LogLinear` where log π(y|x) - log π(z|x) is linear in the parameters, which is what
+            Newton's method asks for; None elsewhere.
+    """
+
+    init: Callable[[Any], Params]
+    log_probs: Callable[[Params, Any, Any], Float[Array, "rows candidates"]]
+    structure: Tabular | LogLinear | None = None
+
+
+class SequenceModel(NamedTuple):
+    """A causal model of token sequences.
+
+    Attributes:
+        init: `init(key)` gives parameters, a plain pytree.
+        logits: `logits(params, tokens (B, T))` gives (B, T, V): row t scores what follows tokens 0..t, and does not
+            depend on the tokens after t, so that padding on the right changes nothing.
+        vocabulary: V, how many tokens there are.
+        length: the most tokens that a sequence may have.
+        start: `start(params, tokens (B, T), lengths (B,))` reads prompts padded on the right and gives `(logits (B, V),
+            cache)` at their ends; None where there is no cache.
+        advance: `advance(params, cache, tokens (B,))` gives `(logits (B, V), cache)` one token on; None likewise.
+    """
+
+    init: Callable[[Any], Params]
+    logits: Callable[[Params, Any], Float[Array, "rows tokens vocabulary"]]
+    vocabulary: int
+    length: int
+    start: Callable[..., Any] | None = None
+    advance: Callable[..., Any] | None = None
 
 
 @jax.tree_util.register_dataclass

@@ -1,0 +1,1 @@
+"""Saving and resuming: checkpoints of a training, a store of finished evaluations."""
