@@ -24,8 +24,8 @@ __all__ = [
     "Comparisons",
     "Estimate",
     "Groups",
-    "Lottery",
     "LogLinear",
+    "Lottery",
     "Matrix",
     "Number",
     "Orders",
@@ -123,7 +123,7 @@ class Comparisons(NamedTuple):
 
 
 class Tabular(NamedTuple):
-    """The structure of a tabular policy: parameters θ (contexts, responses), log π(y|x) = θ[x, y] - log Σ_z exp θ[x, z].
+    """The structure of a tabular policy: parameters θ (contexts, responses), log π(·|x) = log softmax θ[x].
 
     Attributes:
         contexts: how many prompts.
