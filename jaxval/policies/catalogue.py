@@ -1,0 +1,310 @@
+"""Responses as wholes: log π(y|x) of a sequence model over a catalogue of tokenised prompts and candidates."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from jaxval import _checks
+from jaxval.policies.text import byte_tokeniser, check_texts, encode_catalogue
+from jaxval.policies.transformer import check_lengths, check_tokens
+from jaxval.types import Params, Policy, SequenceModel
+
+__all__ = ["Catalogue", "catalogue", "next_token_entropies", "over_catalogue", "response_lengths", "response_log_probs"]
+
+Prompts = Sequence[Any]  # sequences of ids, or texts
+Candidates = Sequence[Any]
+Tokens = Int[ArrayLike, "rows tokens"] | list[Any]
+Lengths = Int[ArrayLike, "rows"] | list[Any]
+Queries = Int[ArrayLike, "rows candidates"] | list[Any]
+
+
+class Catalogue(NamedTuple):
+    """Tokenised prompts and their candidate responses, held once each; row first[x] + y is response y of context x.
+
+    Attributes:
+        sequences: (rows, T) prompt and response in one, padded on the right with 0.
+        prompt_lengths: (rows,) where the response begins.
+        lengths: (rows,) where it ends.
+        first: (contexts,) the row of a context's first candidate.
+        counts: (contexts,) how many candidates it has.
+    """
+
+    sequences: Int[Array, "rows tokens"]
+    prompt_lengths: Int[Array, "rows"]
+    lengths: Int[Array, "rows"]
+    first: Int[Array, "contexts"]
+    counts: Int[Array, "contexts"]
+
+
+def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalogue:
+    """Prompts and candidates as arrays.
+
+    Args:
+        prompts: (contexts,) sequences of ids, or texts, which are encoded by bytes.
+        responses: for each prompt its candidates, sequences of ids, the end token included where there is one; or
+            texts.
+        length: the most tokens of a prompt and a response together.
+
+    Returns:
+        The arrays.
+
+    Raises:
+        ValueError: where a prompt has no token (a model needs one to start from), a response is empty, or both
+            together are longer than `length`.
+
+    Example:
+        >>> arrays = catalogue([[0], [0, 1]], [[[1], [2, 2]], [[1]]], length=4)
+        >>> arrays.sequences.tolist(), arrays.lengths.tolist()
+        ([[0, 1, 0], [0, 2, 2], [0, 1, 1]], [2, 3, 3])
+    """
+    check_texts(prompts, responses)
+    if isinstance(prompts[0], str):
+        prompts, responses = encode_catalogue(prompts, responses, length=length)
+    rows: list[list[int]] = []
+    starts: list[int] = []
+    for context, (prompt, candidates) in enumerate(zip(prompts, responses, strict=True)):
+        if len(prompt) == 0:
+            raise ValueError(f"prompts: expected at least one token, such as begin; got none in context {context}")
+        for response in candidates:
+            rows.append([*map(int, prompt), *map(int, response)])
+            starts.append(len(prompt))
+            if len(rows[-1]) > length:
+                raise ValueError(
+                    f"prompts: expected a prompt and a response of at most length={length} tokens together; got "
+                    f"{len(prompt)} + {len(response)} in context {context}; cut them: "
+                    "policies.encode_catalogue(prompts, responses, length=length, truncate=(...))"
+                )
+    sequences = np.zeros((len(rows), max(map(len, rows))), dtype=np.int32)
+    for row, ids in zip(sequences, rows, strict=True):
+        row[: len(ids)] = ids
+    counts = np.array([len(candidates) for candidates in responses])
+    return Catalogue(
+        jnp.asarray(sequences),
+        jnp.asarray(starts),
+        jnp.asarray([len(ids) for ids in rows]),
+        jnp.asarray(np.cumsum(counts) - counts),
+        jnp.asarray(counts),
+    )
+
+
+def over_catalogue(
+    model: SequenceModel, prompts: Prompts, responses: Candidates, *, batch_size: int | None = None
+) -> Policy:
+    """A sequence model as a policy over candidates: log π(y|x) = Σ_t log p(y_t | x, y_<t).
+
+    The sum is over all tokens of the response, its end token included where the response carries one (texts always
+    do); without it, log π is that of all continuations of y together. The probabilities of the candidates need not sum
+    to one: `policies.normalise` conditions on them.
+
+    Args:
+        model: next-token logits.
+        prompts: (contexts,) sequences of ids, or texts, which are encoded by bytes.
+        responses: for each prompt its candidates, sequences of ids or texts; response y of context x is
+            `responses[x][y]`.
+        batch_size: how many responses go through the model at a time; all of a call where None. Gradients then
+            recompute each batch, so that memory is that of one.
+
+    Returns:
+        The policy. Its log-probabilities are -inf where the id is -1; a `ValueError` names an id outside the
+        catalogue, and inside `jit` the log-probability of such an id is NaN.
+
+    Raises:
+        ValueError: where a prompt or a response is empty, an id is none of the model's, or both together are longer
+            than the model's context.
+
+    Example:
+        >>> bigram = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8)
+        >>> policy = over_catalogue(bigram, [[0], [0, 1]], [[[1], [2, 2]], [[1]]])
+        >>> params = policy.init(jax.random.key(0))
+        >>> (-policy.log_probs(params, [0, 1], [[0, 1], [0, -1]]) / jnp.log(3)).round(2).tolist()
+        [[1.0, 2.0], [1.0, inf]]
+    """
+    if isinstance(prompts[0], str) and model.vocabulary < byte_tokeniser().vocabulary:
+        raise ValueError(
+            f"model: expected a vocabulary of at least {byte_tokeniser().vocabulary} for texts; got {model.vocabulary}"
+        )
+    arrays = catalogue(prompts, responses, length=model.length)
+    check_tokens(arrays.sequences, model.vocabulary, model.length, name="prompts, responses")
+    if batch_size is not None:
+        _checks.check_size("batch_size", batch_size)
+
+    def of_rows(params: Params, rows: Array) -> Array:
+        sequences, starts, ends = arrays.sequences[rows], arrays.prompt_lengths[rows], arrays.lengths[rows]
+        return jnp.sum(_token_log_probs(model, params, sequences, starts, ends), axis=1)
+
+    @jax.jit
+    def of_ids(params: Params, contexts: Array, ids: Array) -> Array:
+        known = _known(arrays, contexts, ids)
+        rows = jnp.where(known, arrays.first[contexts][:, None] + ids, 0)
+        log_probs = _in_batches(of_rows, params, rows.reshape(-1), batch_size).reshape(ids.shape)
+        return jnp.where(known, log_probs, jnp.where(ids == -1, -jnp.inf, jnp.nan))
+
+    def log_probs(params: Params, contexts: Any, responses: Any) -> Array:
+        return of_ids(params, *_check_ids(arrays, contexts, responses))
+
+    return Policy(model.init, log_probs)
+
+
+def response_lengths(arrays: Catalogue, contexts: Lengths, responses: Queries) -> Int[Array, "rows candidates"]:
+    """How many tokens each response has, the end token included: |y|, for losses per token.
+
+    Args:
+        arrays: the catalogue.
+        contexts: (B,) ids of prompts.
+        responses: (B, R) ids of responses; -1 where there is none.
+
+    Returns:
+        (B, R) numbers of tokens, 0 where the id is -1 (or, inside `jit`, outside the catalogue).
+
+    Raises:
+        ValueError: where an id is outside the catalogue.
+
+    Example:
+        >>> arrays = catalogue([[0], [0, 1]], [[[1], [2, 2]], [[1]]], length=4)
+        >>> response_lengths(arrays, [0, 1], [[0, 1], [0, -1]]).tolist()
+        [[1, 2], [1, 0]]
+    """
+    contexts, ids = _check_ids(arrays, contexts, responses)
+    known = _known(arrays, contexts, ids)
+    rows = jnp.where(known, arrays.first[contexts][:, None] + ids, 0)
+    return jnp.where(known, arrays.lengths[rows] - arrays.prompt_lengths[rows], 0)
+
+
+def response_log_probs(
+    model: SequenceModel,
+    params: Params,
+    prompt_tokens: Tokens,
+    prompt_lengths: Lengths,
+    response_tokens: Tokens,
+    response_lengths: Lengths,
+) -> Float[Array, "rows tokens"]:
+    """The log-probability of each token of a response: log p(y_t | x, y_<t).
+
+    Both are padded on the right; the response is moved to where its prompt ends.
+
+    Args:
+        model: next-token logits.
+        params: its parameters.
+        prompt_tokens: (B, P) ids, at least one in each row.
+        prompt_lengths: (B,) how many of them count.
+        response_tokens: (B, R) ids.
+        response_lengths: (B,) how many of them count.
+
+    Returns:
+        (B, R) log-probabilities, 0 beyond the end of a response, so that a sum is log π(y|x).
+
+    Raises:
+        ValueError: where shapes differ, lengths do not fit, or P + R is more than the model's context.
+
+    Example:
+        >>> bigram = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8)
+        >>> log_probs = response_log_probs(bigram, jnp.zeros((3, 3)), [[0, 1]], [1], [[2, 2, 0]], [2])
+        >>> (-log_probs / jnp.log(3)).round(4).tolist()
+        [[1.0, 1.0, -0.0]]
+    """
+    prompts = check_tokens(prompt_tokens, model.vocabulary, model.length, name="prompt_tokens")
+    answers = check_tokens(response_tokens, model.vocabulary, model.length, name="response_tokens")
+    starts = check_lengths(prompt_lengths, prompts, name="prompt_lengths")
+    counts = check_lengths(response_lengths, answers, name="response_lengths")
+    if len(prompts) != len(answers):
+        raise ValueError(f"response_tokens: expected a row for each of {len(prompts)} prompts; got {len(answers)}")
+    width = prompts.shape[1] + answers.shape[1]
+    if width > model.length:
+        raise ValueError(f"response_tokens: expected P + R of at most length={model.length}; got {width}")
+    columns = jnp.arange(width)[None, :]
+    within = jnp.clip(columns - starts[:, None], 0, answers.shape[1] - 1)
+    moved = jnp.take_along_axis(answers, within, axis=1)
+    own = jnp.pad(prompts, ((0, 0), (0, answers.shape[1])))
+    sequences = jnp.where(columns < starts[:, None], own, moved)
+    log_probs = _token_log_probs(model, params, sequences, starts, starts + counts)
+    at = jnp.minimum(starts[:, None] - 1 + jnp.arange(answers.shape[1])[None, :], width - 2)
+    inside = jnp.arange(answers.shape[1])[None, :] < counts[:, None]
+    return jnp.where(inside, jnp.take_along_axis(log_probs, at, axis=1), 0)
+
+
+def next_token_entropies(
+    model: SequenceModel, params: Params, tokens: Tokens, starts: Lengths, ends: Lengths
+) -> Float[Array, "rows positions"]:
+    """How undecided the model is before each token of a response: H_t = -Σ_v p(v | y_<t) log p(v | y_<t), in nats.
+
+    Of 0 log 0 the value is 0. The largest is log V, at equal probabilities.
+
+    Args:
+        model: next-token logits.
+        params: its parameters.
+        tokens: (B, T) prompt and response in one, padded on the right, such as `Catalogue.sequences`.
+        starts: (B,) where the response begins, at least 1.
+        ends: (B,) where it ends.
+
+    Returns:
+        (B, T - 1): column t - 1 is the entropy before token t where starts <= t < ends, and 0 elsewhere.
+
+    Raises:
+        ValueError: where shapes or lengths do not fit.
+
+    Example:
+        >>> bigram = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8)
+        >>> (next_token_entropies(bigram, jnp.zeros((3, 3)), [[0, 1, 2]], [2], [3]) / jnp.log(3)).round(4).tolist()
+        [[0.0, 1.0]]
+    """
+    tokens = check_tokens(tokens, model.vocabulary, model.length)
+    starts = check_lengths(starts, tokens, name="starts")
+    ends = check_lengths(ends, tokens, name="ends")
+    log_probs = jax.nn.log_softmax(model.logits(params, tokens))[:, :-1]
+    entropies = -jnp.sum(jnp.where(log_probs == -jnp.inf, 0, jnp.exp(log_probs) * log_probs), axis=-1)
+    return jnp.where(_inside(tokens, starts, ends), entropies, 0)
+
+
+def _inside(tokens: Array, starts: Array, ends: Array) -> Array:
+    """(B, T - 1): whether token t belongs to the response, in column t - 1."""
+    t = jnp.arange(1, tokens.shape[1])[None, :]
+    return (starts[:, None] <= t) & (t < ends[:, None])
+
+
+def _token_log_probs(model: SequenceModel, params: Params, tokens: Array, starts: Array, ends: Array) -> Array:
+    """(B, T - 1): log p(token t | tokens before it) in column t - 1, 0 outside the response."""
+    logits = model.logits(params, tokens)[:, :-1]
+    chosen = jnp.take_along_axis(logits, tokens[:, 1:, None], axis=-1)[..., 0]
+    return jnp.where(_inside(tokens, starts, ends), chosen - jax.nn.logsumexp(logits, axis=-1), 0)
+
+
+def _in_batches(of_rows: Any, params: Params, rows: Array, batch_size: int | None) -> Array:
+    """`of_rows`, a batch at a time; the last is filled up with row 0."""
+    if batch_size is None or len(rows) <= batch_size:
+        return of_rows(params, rows)
+    filled = jnp.pad(rows, (0, -len(rows) % batch_size)).reshape(-1, batch_size)
+    recomputed = jax.checkpoint(of_rows)
+    return jax.lax.map(lambda batch: recomputed(params, batch), filled).reshape(-1)[: len(rows)]
+
+
+def _known(arrays: Catalogue, contexts: Array, ids: Array) -> Array:
+    """Whether each id is one of its context's candidates."""
+    inside = (contexts >= 0) & (contexts < len(arrays.counts))
+    return inside[:, None] & (ids >= 0) & (ids < arrays.counts[contexts][:, None])
+
+
+def _check_ids(arrays: Catalogue, contexts: Any, responses: Any) -> tuple[Array, Array]:
+    """Contexts (B,) and responses (B, R) of the catalogue, -1 where there is no response."""
+    contexts = _checks.integers("contexts", contexts, ndim=1, expected="(B,) ids of prompts")
+    ids = _checks.integers("responses", responses, ndim=2, expected="(B, R) ids of responses, -1 for none")
+    if len(contexts) != len(ids):
+        raise ValueError(f"responses: expected a row for each of {len(contexts)} contexts; got {len(ids)}")
+    if _checks.concrete(contexts, ids) and ids.size:
+        prompts, answers, counts = np.asarray(contexts), np.asarray(ids), np.asarray(arrays.counts)
+        if prompts.min() < 0 or prompts.max() >= len(counts):
+            wrong = prompts[(prompts < 0) | (prompts >= len(counts))][0]
+            raise ValueError(f"contexts: expected ids in [0, {len(counts)}), those of the catalogue; got {wrong}")
+        outside = (answers < -1) | (answers >= counts[prompts][:, None])
+        if outside.any():
+            row, column = np.argwhere(outside)[0]
+            context = prompts[row]
+            raise ValueError(
+                f"responses: expected ids in [0, {counts[context]}) for context {context}, or -1 for none; "
+                f"got {answers[row, column]}"
+            )
+    return contexts, ids

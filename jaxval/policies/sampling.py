@@ -1,0 +1,171 @@
+"""Sampling responses from any `SequenceModel`, with its cache or by reading the whole sequence anew at every step."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from jaxval import _checks
+from jaxval.policies.transformer import check_lengths, check_tokens
+from jaxval.types import Params, SequenceModel
+
+__all__ = ["Samples", "pad_sequences", "sample"]
+
+
+class Samples(NamedTuple):
+    """Sampled responses.
+
+    Attributes:
+        tokens: (B, num_tokens) ids; after an end token, the end token.
+        lengths: (B,) how many of them count, the end token included.
+    """
+
+    tokens: Int[Array, "rows tokens"]
+    lengths: Int[Array, "rows"]
+
+
+def pad_sequences(
+    sequences: Sequence[Sequence[int]], *, pad: int = 0
+) -> tuple[Int[Array, "rows tokens"], Int[Array, "rows"]]:
+    """Sequences of different lengths as one array, padded on the right, and their lengths.
+
+    Args:
+        sequences: (rows,) sequences of ids, none of them empty.
+        pad: what fills up.
+
+    Returns:
+        `(tokens, lengths)`.
+
+    Raises:
+        ValueError: where there is no sequence, or an empty one.
+
+    Example:
+        >>> tokens, lengths = pad_sequences([[1, 2, 3], [4]])
+        >>> tokens.tolist(), lengths.tolist()
+        ([[1, 2, 3], [4, 0, 0]], [3, 1])
+    """
+    lengths = [len(ids) for ids in sequences]
+    if not lengths or min(lengths) == 0:
+        raise ValueError(f"sequences: expected at least one, and a token in each; got lengths {lengths}")
+    tokens = np.full((len(lengths), max(lengths)), pad, dtype=np.int32)
+    for row, ids in zip(tokens, sequences, strict=True):
+        row[: len(ids)] = ids
+    return jnp.asarray(tokens), jnp.asarray(lengths)
+
+
+def sample(
+    key: Any,
+    model: SequenceModel,
+    params: Params,
+    prompts: Any,
+    *,
+    num_tokens: int,
+    temperature: float = 1.0,
+    cache: bool = True,
+    end: int | None = None,
+) -> Samples:
+    """Continue prompts: y_t drawn from softmax(logits(x, y_<t) / temperature), one token after the other.
+
+    Row i draws its token t with a key made of `key`, i and t alone, so that a row's sample does not depend on the other
+    rows, nor on `num_tokens`, nor (up to rounding of the logits) on whether the cache is used.
+
+    Args:
+        key: a JAX random key.
+        model: next-token logits; without `start` and `advance` it goes without a cache.
+        params: its parameters.
+        prompts: (rows,) sequences of ids, or `(tokens (B, P), lengths (B,))` padded on the right.
+        num_tokens: the most tokens of a response.
+        temperature: 0 takes the most likely token, the first where several are.
+        cache: whether to keep what was computed of earlier tokens.
+        end: the id that ends a response; none does where None.
+
+    Returns:
+        The responses.
+
+    Raises:
+        ValueError: where a prompt is empty, an id is none of the model's, a prompt and `num_tokens` are longer than the
+            model's context, or the temperature is negative.
+
+    Example:
+        >>> up = SequenceModel(lambda key: jnp.eye(3), lambda params, tokens: params[(tokens + 1) % 3], 3, 8)
+        >>> found = sample(jax.random.key(0), up, jnp.eye(3), [[0], [1, 0]], num_tokens=3, temperature=0.0, end=2)
+        >>> found.tokens.tolist(), found.lengths.tolist()
+        ([[1, 2, 2], [1, 2, 2]], [2, 2])
+    """
+    tokens, lengths = prompts if isinstance(prompts, tuple) else pad_sequences(prompts)
+    tokens = check_tokens(tokens, model.vocabulary, model.length, name="prompts")
+    lengths = check_lengths(lengths, tokens, name="prompts")
+    _checks.check_size("num_tokens", num_tokens)
+    longest = int(np.max(np.asarray(lengths))) if _checks.concrete(lengths) else tokens.shape[1]
+    if longest + num_tokens > model.length:
+        raise ValueError(
+            f"num_tokens: expected prompt and response of at most length={model.length} tokens together; "
+            f"got {longest} + {num_tokens}"
+        )
+    if end is not None and not 0 <= end < model.vocabulary:
+        raise ValueError(f"end: expected an id in [0, {model.vocabulary}), or None; got {end}")
+    heat = _checks.check_number(
+        "temperature", temperature, low=0.0, high=float("inf"), expected="a number of at least 0"
+    )
+    keep = cache and model.start is not None and model.advance is not None
+    return _sample(key, params, tokens[:, :longest], lengths, heat, model=model, steps=num_tokens, keep=keep, end=end)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "steps", "keep", "end"))
+def _sample(
+    key: Array,
+    params: Params,
+    tokens: Array,
+    lengths: Array,
+    temperature: Array,
+    *,
+    model: SequenceModel,
+    steps: int,
+    keep: bool,
+    end: int | None,
+) -> Samples:
+    rows = jnp.arange(len(tokens))
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
+    begin, advance = (model.start, model.advance) if keep else _without_cache(model, tokens.shape[1] + steps)
+
+    def step(carry: tuple[Array, Any, Array], t: Array) -> tuple[Any, tuple[Array, Array]]:
+        logits, memory, ended = carry
+        drawn = _draw(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, t), logits, temperature)
+        chosen = (drawn if end is None else jnp.where(ended, end, drawn)).astype(tokens.dtype)
+        logits, memory = advance(params, memory, chosen)  # type: ignore[misc]
+        return (logits, memory, ended | (chosen == end)), (chosen, ~ended)
+
+    logits, memory = begin(params, tokens, lengths)  # type: ignore[misc]
+    none = jnp.zeros(len(tokens), dtype=bool)
+    _, (drawn, counted) = jax.lax.scan(step, (logits, memory, none), jnp.arange(steps))
+    return Samples(drawn.T, jnp.sum(counted, axis=0))
+
+
+def _draw(keys: Array, logits: Array, temperature: Array) -> Array:
+    """One token for each row; the most likely where the temperature is 0."""
+    heat = jnp.where(temperature == 0, 1, temperature)
+    drawn = jax.vmap(jax.random.categorical)(keys, logits / heat)
+    return jnp.where(temperature == 0, jnp.argmax(logits, axis=-1), drawn)
+
+
+def _without_cache(model: SequenceModel, width: int) -> tuple[Any, Any]:
+    """`start` and `advance` that keep the tokens alone and read them all at every step."""
+
+    def ends(params: Params, tokens: Array, lengths: Array) -> Array:
+        at = jnp.minimum(lengths, width)[:, None, None] - 1
+        return jnp.take_along_axis(model.logits(params, tokens), at, axis=1)[:, 0]
+
+    def start(params: Params, tokens: Array, lengths: Array) -> tuple[Array, Any]:
+        tokens = jnp.pad(tokens, ((0, 0), (0, width - tokens.shape[1])))
+        return ends(params, tokens, lengths), (tokens, lengths)
+
+    def advance(params: Params, memory: tuple[Array, Array], chosen: Array) -> tuple[Array, Any]:
+        tokens, lengths = memory
+        tokens = tokens.at[jnp.arange(len(tokens)), lengths].set(chosen)
+        return ends(params, tokens, lengths + 1), (tokens, lengths + 1)
+
+    return start, advance

@@ -1,0 +1,120 @@
+"""Text to tokens and back: a byte tokeniser, and catalogues of texts as ids."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from jaxval import _checks
+
+__all__ = ["Tokeniser", "byte_tokeniser", "encode_catalogue"]
+
+
+class Tokeniser(NamedTuple):
+    """From text to ids of tokens and back.
+
+    Attributes:
+        encode: `encode(text)` gives a list of ids, nothing added in front or behind.
+        decode: `decode(ids)` gives the text; ids of no text (begin, end, padding) are left out.
+        vocabulary: how many ids there are.
+        begin: the id in front of a prompt, or None.
+        end: the id behind a response, or None.
+        pad: the id that fills up rows; any will do, for padding on the right changes nothing.
+    """
+
+    encode: Callable[[str], list[int]]
+    decode: Callable[[Sequence[int]], str]
+    vocabulary: int
+    begin: int | None
+    end: int | None
+    pad: int
+
+
+def byte_tokeniser() -> Tokeniser:
+    """The bytes of the text's UTF-8 as ids 0 to 255; 256 begins, 257 ends, 258 fills up.
+
+    Returns:
+        A tokeniser of 259 ids. Bytes that are no UTF-8 decode to the replacement character.
+
+    Example:
+        >>> tokeniser = byte_tokeniser()
+        >>> tokeniser.encode("né")
+        [110, 195, 169]
+        >>> tokeniser.decode([256, 110, 195, 169, 257])
+        'né'
+    """
+
+    def decode(ids: Sequence[int]) -> str:
+        return bytes(int(i) for i in ids if 0 <= int(i) < 256).decode("utf-8", errors="replace")
+
+    return Tokeniser(lambda text: list(text.encode("utf-8")), decode, 259, 256, 257, 258)
+
+
+def encode_catalogue(
+    prompts: Sequence[str],
+    responses: Sequence[Sequence[str]],
+    *,
+    length: int,
+    tokeniser: Tokeniser | None = None,
+    truncate: tuple[int, int] | None = None,
+) -> tuple[list[list[int]], list[list[list[int]]]]:
+    """The ids of prompts and of their candidate responses, as `over_catalogue` takes them.
+
+    A prompt becomes begin + its ids, a response its ids + end. Prompt and response together must fit into `length`.
+    With `truncate=(P, R)`, a prompt of more than P tokens loses its start (begin stays in front), for its end stands
+    next to the response; a response of more than R tokens loses its end, its end token with it: a beginning is left.
+
+    Args:
+        prompts: (contexts,) texts.
+        responses: for each prompt its candidates.
+        length: the most tokens of a prompt and a response together, as the model's.
+        tokeniser: `byte_tokeniser()` where None.
+        truncate: how many tokens of a prompt and of a response are kept, special ones included; None keeps all.
+
+    Returns:
+        `(prompts, responses)`, lists of ids and lists of lists of ids.
+
+    Raises:
+        ValueError: where a response is empty, there is not one list of candidates for each prompt, or a prompt and a
+            response are longer than `length` (the call that cuts is named).
+
+    Example:
+        >>> encode_catalogue(["hi"], [["a", "bc"]], length=8)
+        ([[256, 104, 105]], [[[97, 257], [98, 99, 257]]])
+        >>> encode_catalogue(["hi"], [["a", "bc"]], length=4, truncate=(2, 2))
+        ([[256, 105]], [[[97, 257], [98, 99]]])
+    """
+    tokeniser = byte_tokeniser() if tokeniser is None else tokeniser
+    length = _checks.check_size("length", length)
+    check_texts(prompts, responses)
+    before = [] if tokeniser.begin is None else [tokeniser.begin]
+    behind = [] if tokeniser.end is None else [tokeniser.end]
+    encoded = [before + tokeniser.encode(prompt) for prompt in prompts]
+    candidates = [[tokeniser.encode(response) + behind for response in row] for row in responses]
+    if truncate is not None:
+        kept_prompt, kept_response = (_checks.check_size("truncate", kept) for kept in truncate)
+        kept_ids = kept_prompt - len(before)
+        encoded = [p if len(p) <= kept_prompt else before + p[len(p) - kept_ids :] for p in encoded]
+        candidates = [[response[:kept_response] for response in row] for row in candidates]
+    for context, (prompt, row) in enumerate(zip(encoded, candidates, strict=True)):
+        longest = max(map(len, row))
+        if len(prompt) + longest > length:
+            raise ValueError(
+                f"prompts: expected a prompt and a response of at most length={length} tokens together; got "
+                f"{len(prompt)} + {longest} in context {context}; to cut the starts of prompts and the ends of "
+                f"responses pass truncate=(prompt tokens, response tokens), such as ({length // 2}, {length // 2})"
+            )
+    return encoded, candidates
+
+
+def check_texts(prompts: Sequence[Any], responses: Sequence[Any]) -> None:
+    """One list of candidates for each prompt, none of them empty."""
+    if len(prompts) == 0 or len(prompts) != len(responses):
+        raise ValueError(
+            f"responses: expected a list of candidates for each of {len(prompts)} prompts (at least one); "
+            f"got {len(responses)}"
+        )
+    for context, row in enumerate(responses):
+        if isinstance(row, str) or len(row) == 0:
+            raise ValueError(f"responses: expected a list of at least one candidate for context {context}; got {row!r}")
+        for i, response in enumerate(row):
+            if len(response) == 0:
+                raise ValueError(f"responses: expected no empty response; got one, response {i} of context {context}")

@@ -1,0 +1,315 @@
+"""A small Llama-shaped transformer as a `SequenceModel`: causal, so padding on the right changes nothing.
+
+Tokens are embedded, pass `layers` equal blocks, are normalised and scored against the vocabulary. The blocks' weights
+are stacked along their first axis and scanned over, which compiles in the time of one block. The shape is that of the
+published Llama models, so that their weights fit (`policies.read_llama`).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from jaxval import _checks
+from jaxval.types import Params, SequenceModel
+
+__all__ = ["Cache", "RopeScaling", "rotary_frequencies", "transformer"]
+
+
+class Cache(NamedTuple):
+    """What a transformer keeps of the tokens read so far.
+
+    Attributes:
+        keys: (layers, B, length, key_value_heads, head_width) keys, rotated to their positions.
+        values: the same shape.
+        lengths: (B,) how many tokens of each row have been read; what lies beyond is never looked at.
+    """
+
+    keys: Float[Array, "layers rows slots heads head_width"]
+    values: Float[Array, "layers rows slots heads head_width"]
+    lengths: Int[Array, "rows"]
+
+
+class RopeScaling(NamedTuple):
+    """How the rotary frequencies are stretched to a context longer than the one trained on (Llama 3.1).
+
+    Attributes:
+        factor: by how much the slow frequencies are divided.
+        low_frequency_factor: wavelengths above `original_length` / this are divided in full.
+        high_frequency_factor: wavelengths below `original_length` / this are left alone; between them it is mixed.
+        original_length: the context that the model was first trained on.
+    """
+
+    factor: float
+    low_frequency_factor: float
+    high_frequency_factor: float
+    original_length: int
+
+
+def rotary_frequencies(
+    head_width: int, *, base: float = 10000.0, scaling: RopeScaling | None = None
+) -> Float[np.ndarray, "{head_width}//2"]:
+    """The angles by which one step forward turns the pairs of coordinates: f_i = base^(-2i / head_width).
+
+    Scaled, f becomes (1 - m) f / factor + m f, where m goes from 0 to 1 as the wavelength 2π/f goes from
+    original_length / low_frequency_factor to original_length / high_frequency_factor, linearly in 1 / wavelength.
+
+    Source: Su et al. (2021), equation 15; the scaling is that of Llama 3.1.
+
+    Args:
+        head_width: coordinates of a head, even.
+        base: the slowest wavelength is about 2π base.
+        scaling: the stretch, or None.
+
+    Returns:
+        (head_width / 2,) frequencies.
+
+    Example:
+        >>> rotary_frequencies(4).round(4).tolist()
+        [1.0, 0.01]
+    """
+    frequencies = base ** (-np.arange(0, head_width, 2) / head_width)
+    if scaling is None:
+        return frequencies
+    turns = scaling.original_length * frequencies / (2 * math.pi)
+    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
+    mixed = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    return (1 - mixed) * frequencies / scaling.factor + mixed * frequencies
+
+
+def rotate(heads: Array, cosine: Array, sine: Array) -> Array:
+    """Turn each pair (x_i, x_{i+d/2}) by its angle: the halves' convention of the published weights."""
+    first, second = jnp.split(heads, 2, axis=-1)
+    turned = [first * cosine - second * sine, second * cosine + first * sine]
+    return jnp.concatenate(turned, axis=-1).astype(heads.dtype)
+
+
+def attend(query: Array, keys: Array, values: Array, positions: Array) -> Array:
+    """softmax(q·k / √d) v over the slots up to each query's own position; heads in groups share a key and a value."""
+    rows, tokens, heads, width = query.shape
+    slots, shared = keys.shape[1:3]
+    grouped = query.reshape(rows, tokens, shared, heads // shared, width)
+    scores = jnp.einsum("btkgd,bskd->bkgts", grouped, keys) / math.sqrt(width)
+    seen = jnp.arange(slots)[None, None, :] <= positions[:, :, None]
+    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))  # bfloat16 weights sum in float32
+    weights = nn.softmax(jnp.where(seen[:, None, None], scores, -jnp.inf)).astype(values.dtype)
+    return jnp.einsum("bkgts,bskd->btkgd", weights, values).reshape(rows, tokens, heads * width)
+
+
+class Block(nn.Module):
+    """h = x + attention(norm(x)); h + down(silu(gate(norm(h))) · up(norm(h)))."""
+
+    heads: int
+    key_value_heads: int
+    head_width: int
+    hidden: int
+    epsilon: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array, angles: Any, cache: Any) -> tuple[Array, Any]:
+        def linear(width: int, name: str) -> nn.Dense:
+            return nn.Dense(width, use_bias=False, param_dtype=self.dtype, name=name)
+
+        def norm(name: str) -> nn.RMSNorm:
+            return nn.RMSNorm(epsilon=self.epsilon, param_dtype=self.dtype, name=name)
+
+        positions, cosine, sine = angles
+        rows, tokens, width = x.shape
+
+        def split(projected: Array, heads: int) -> Array:
+            return projected.reshape(rows, tokens, heads, self.head_width)
+
+        inner = norm("attention_norm")(x)
+        query = rotate(split(linear(self.heads * self.head_width, "query")(inner), self.heads), cosine, sine)
+        shared = self.key_value_heads
+        keys = rotate(split(linear(shared * self.head_width, "key")(inner), shared), cosine, sine)
+        values = split(linear(shared * self.head_width, "value")(inner), shared)
+        if cache is not None:
+            row = jnp.arange(rows)[:, None]
+            keys, values = cache[0].at[row, positions].set(keys), cache[1].at[row, positions].set(values)
+        x = x + linear(width, "output")(attend(query, keys, values, positions))
+        inner = norm("hidden_norm")(x)
+        gated = nn.silu(linear(self.hidden, "gate")(inner)) * linear(self.hidden, "up")(inner)
+        return x + linear(width, "down")(gated), (None if cache is None else (keys, values))
+
+
+class Transformer(nn.Module):
+    """Embedding, `layers` blocks, a norm, and scores of the vocabulary."""
+
+    vocabulary: int
+    width: int
+    layers: int
+    tied: bool
+    block: Mapping[str, Any]
+    frequencies: tuple[float, ...]
+
+    @nn.compact
+    def __call__(self, tokens: Array, positions: Array, cache: Any, ends: Array | None) -> tuple[Array, Any]:
+        dtype = self.block["dtype"]
+        embedding = nn.Embed(self.vocabulary, self.width, param_dtype=dtype, name="embedding")
+        turns = positions[:, :, None, None] * jnp.asarray(self.frequencies)[None, None, None, :]
+        layers = nn.scan(
+            Block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(nn.broadcast, 0),
+            length=self.layers,
+        )(**self.block, name="layers")
+        x, cache = layers(embedding(tokens), (positions, jnp.cos(turns), jnp.sin(turns)), cache)
+        if ends is not None:  # only these are scored: a vocabulary is wide
+            x = x[jnp.arange(len(ends)), ends][:, None]
+        x = nn.RMSNorm(epsilon=self.block["epsilon"], param_dtype=dtype, name="norm")(x)
+        if self.tied:
+            return embedding.attend(x), cache
+        return nn.Dense(self.vocabulary, use_bias=False, param_dtype=dtype, name="scores")(x), cache
+
+
+def transformer(
+    *,
+    vocabulary: int,
+    length: int,
+    width: int,
+    layers: int,
+    heads: int,
+    key_value_heads: int | None = None,
+    hidden: int | None = None,
+    head_width: int | None = None,
+    rope_base: float = 10000.0,
+    rope_scaling: RopeScaling | None = None,
+    epsilon: float = 1e-5,
+    tied: bool = True,
+) -> SequenceModel:
+    """A Llama-shaped causal transformer with a cache.
+
+    With e the embedding, x⁰ = e[tokens], each layer
+
+        h = x + W_o attention(rotate(W_q n(x)), rotate(W_k n(x)), W_v n(x)),
+        x' = h + W_d (silu(W_g n(h)) · W_u n(h)),
+
+    where n is the root-mean-square norm, n(x) = scale · x / √(mean(x²) + epsilon); logits are e n(x) where `tied`, or
+    W n(x). Position t attends to 0..t alone, so what stands to the right of it, padding included, changes nothing.
+    Parameters are a nested dictionary of arrays in JAX's default precision; those of the layers are stacked, first axis
+    `layers`, and matrices multiply from the right, (in, out). Each function is compiled once per shape of its tokens.
+
+    The cache of `start` has room for `length` tokens; logits of tokens beyond it are NaN.
+
+    Source: Touvron et al. (2023), section 2.2; grouped heads are Ainslie et al. (2023).
+
+    Args:
+        vocabulary: V, how many tokens there are.
+        length: the most tokens that a sequence may have; parameters do not depend on it.
+        width: of the residual stream.
+        layers: how many blocks.
+        heads: of queries.
+        key_value_heads: of keys and values, each shared by heads / key_value_heads queries; `heads` where None.
+        hidden: width of the gated layer; 8/3 of `width`, rounded up to a multiple of 8, where None.
+        head_width: coordinates of a head, even; width / heads where None.
+        rope_base: base of the rotary frequencies.
+        rope_scaling: the stretch of the rotary frequencies, or None.
+        epsilon: of the norms.
+        tied: whether the embedding scores the vocabulary too.
+
+    Returns:
+        The model, with a cache.
+
+    Raises:
+        ValueError: where a size is no whole number of at least 1, heads do not divide the width or are no multiple of
+            `key_value_heads`, or the width of a head is odd. The model's functions raise where tokens are no (B, T)
+            ids of the vocabulary, or longer than `length`.
+
+    Example:
+        >>> model = transformer(vocabulary=5, length=8, width=8, layers=2, heads=2)
+        >>> params = model.init(jax.random.key(0))
+        >>> model.logits(params, jnp.array([[1, 4, 2]])).shape
+        (1, 3, 5)
+        >>> params["layers"]["query"]["kernel"].shape
+        (2, 8, 8)
+    """
+    sizes = {"vocabulary": vocabulary, "length": length, "width": width, "layers": layers, "heads": heads}
+    for name, size in sizes.items():
+        _checks.check_size(name, size)
+    shared = _checks.check_size("key_value_heads", heads if key_value_heads is None else key_value_heads)
+    if heads % shared:
+        raise ValueError(f"heads: expected a multiple of key_value_heads={shared}; got {heads}")
+    if head_width is None and width % heads:
+        raise ValueError(f"width: expected a multiple of heads={heads}; got {width}; or pass head_width=")
+    head_width = _checks.check_size("head_width", width // heads if head_width is None else head_width)
+    if head_width % 2:
+        raise ValueError(f"head_width: expected an even number, for coordinates turn in pairs; got {head_width}")
+    hidden = _checks.check_size("hidden", 8 * -(-width // 3) if hidden is None else hidden)
+    dtype = jnp.zeros(0).dtype
+    block = {
+        "heads": heads, "key_value_heads": shared, "head_width": head_width, "hidden": hidden, "epsilon": epsilon,
+        "dtype": dtype,
+    }  # fmt: skip
+    frequencies = tuple(rotary_frequencies(head_width, base=rope_base, scaling=rope_scaling).tolist())
+    module = Transformer(vocabulary, width, layers, tied, block, frequencies)
+    apply: Any = module.apply
+
+    @jax.jit
+    def init(key: Array) -> Params:
+        nothing = jnp.zeros((1, 1), dtype=int)
+        return module.init(key, nothing, nothing, None, None)["params"]
+
+    @jax.jit
+    def run(params: Params, tokens: Array) -> Array:
+        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
+        return apply({"params": params}, tokens, positions, None, None)[0]
+
+    @jax.jit
+    def read(params: Params, tokens: Array, lengths: Array) -> tuple[Array, Cache]:
+        kind = params["layers"]["key"]["kernel"].dtype
+        empty = jnp.zeros((layers, len(tokens), length, shared, head_width), dtype=kind)
+        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
+        logits, (keys, values) = apply({"params": params}, tokens, positions, (empty, empty), lengths - 1)
+        return logits[:, 0], Cache(keys, values, lengths)
+
+    @jax.jit
+    def step(params: Params, cache: Cache, tokens: Array) -> tuple[Array, Cache]:
+        at = cache.lengths[:, None]
+        logits, (keys, values) = apply({"params": params}, tokens[:, None], at, cache[:2], None)
+        return jnp.where(at < length, logits[:, 0], jnp.nan), Cache(keys, values, cache.lengths + 1)
+
+    return SequenceModel(
+        init,
+        lambda params, tokens: run(params, check_tokens(tokens, vocabulary, length)),
+        vocabulary,
+        length,
+        lambda params, tokens, lengths: read(
+            params, check_tokens(tokens, vocabulary, length), check_lengths(lengths, tokens)
+        ),
+        step,
+    )
+
+
+def check_tokens(tokens: Any, vocabulary: int, length: int, *, name: str = "tokens") -> Array:
+    """(B, T) ids of the vocabulary, at most `length` in a row."""
+    array = _checks.integers(name, tokens, ndim=2, expected="(B, T) ids of tokens, padded on the right")
+    if not 1 <= array.shape[1] <= length:
+        raise ValueError(f"{name}: expected rows of 1 to length={length} tokens; got {array.shape[1]}")
+    if _checks.concrete(array) and array.size:
+        values = np.asarray(array)
+        if values.min() < 0 or values.max() >= vocabulary:
+            wrong = values[(values < 0) | (values >= vocabulary)][0]
+            raise ValueError(f"{name}: expected ids in [0, {vocabulary}), padding included; got {wrong}")
+    return array
+
+
+def check_lengths(lengths: Any, tokens: Any, *, name: str = "lengths", least: int = 1) -> Array:
+    """(B,) numbers of tokens in rows that are padded on the right, from `least` to the rows' width."""
+    rows, width = np.shape(tokens)
+    array = _checks.integers(name, lengths, ndim=1, expected="(B,) numbers of tokens")
+    if array.shape != (rows,):
+        raise ValueError(f"{name}: expected one for each of {rows} rows; got shape {array.shape}")
+    if _checks.concrete(array) and array.size:
+        values = np.asarray(array)
+        if values.min() < least or values.max() > width:
+            wrong = int(np.argmax((values < least) | (values > width)))
+            raise ValueError(f"{name}: expected numbers in [{least}, {width}]; got {values[wrong]} in row {wrong}")
+    return array
