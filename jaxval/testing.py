@@ -12,14 +12,14 @@ import numpy as np
 
 from jaxval import _checks, axioms
 from jaxval.preferences import preference_matrix
-from jaxval.types import Ballots, Profile, Rule
+from jaxval.types import Ballots, Policy, Profile, Rule
 
 try:
     from hypothesis import strategies as st
 except ImportError as error:
     raise ImportError('jaxval.testing needs Hypothesis; install the test extra: pip install "jaxval[test]"') from error
 
-__all__ = ["ballots", "check_rule", "games", "preference_matrices", "profiles", "rankings", "skew_matrices"]
+__all__ = ["ballots", "check_policy", "check_rule", "games", "preference_matrices", "profiles", "rankings", "skew_matrices"]
 
 Sizes = int | tuple[int, int]
 
@@ -283,6 +283,66 @@ def check_rule(
                 worst = int(gaps.argmax())
                 where = f", on\n{axioms.format_profile(orders[worst], weights[worst], indent='  ')}"
                 assert gaps[worst] <= limit, f"rule: violates {name} by {gaps[worst]:g}{where}"
+
+
+def check_policy(
+    policy: Policy, *, contexts: int, responses: int, complete: bool = False, tolerance: float | None = None
+) -> None:
+    """The contract of a policy: log-probabilities of ids, -inf for -1, row by row, the same under `jit` and `vmap`.
+
+    Checked at the parameters of `policy.init` moved at random, on rows that repeat, reorder and leave out candidates.
+
+    Args:
+        policy: what is to be checked.
+        contexts: how many prompts its catalogue has.
+        responses: how many candidates each prompt has; ids 0..responses - 1 must exist in all of them.
+        complete: whether the candidates are all there is, so that their probabilities sum to one; else to at most one.
+        tolerance: how far results may be from each other; 1e-9 in float64 and 1e-5 in float32 where None.
+
+    Raises:
+        AssertionError: naming what fails.
+
+    Example:
+        >>> from jaxval import policies
+        >>> check_policy(policies.tabular(3, 2), contexts=3, responses=2, complete=True)
+    """
+    limit = (_checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance) * 10
+    rng = np.random.default_rng(0)
+    start = policy.init(jax.random.key(0))
+    params = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype), start)
+    rows = jnp.asarray(rng.permutation(np.arange(contexts)).repeat(2))
+    ids = np.stack([rng.permutation(responses) for _ in rows])
+    whole = np.asarray(policy.log_probs(params, rows, jnp.asarray(ids)), dtype=float)
+    assert whole.shape == ids.shape, f"log_probs: expected shape {ids.shape}, as the ids have; got {whole.shape}"
+    assert np.isfinite(whole).all(), "log_probs: expected finite numbers for candidates of the catalogue"
+    assert whole.max() <= limit, f"log_probs: expected at most 0; got {whole.max():g}"
+    sums = np.exp(whole).sum(axis=1)
+    assert sums.max() <= 1 + limit, f"log_probs: probabilities of the candidates sum to {sums.max():g}, above 1"
+    if complete:
+        assert sums.min() >= 1 - limit, f"log_probs: probabilities of all candidates sum to {sums.min():g}, not to 1"
+    sorted_rows = [whole[row][np.argsort(ids[row])] for row in range(len(rows))]
+    for row, context in enumerate(np.asarray(rows)):
+        first = sorted_rows[int((np.asarray(rows) == context).argmax())]
+        assert np.abs(first - sorted_rows[row]).max() <= limit, f"log_probs: depends on the order of ids, prompt {context}"
+    left = ids.copy()
+    left[:, -1] = -1
+    some = np.asarray(policy.log_probs(params, rows, jnp.asarray(left)), dtype=float)
+    assert (some[:, -1] == -np.inf).all(), "log_probs: expected -inf where the id is -1"
+    assert np.abs(some[:, :-1] - whole[:, :-1]).max() <= limit, "log_probs: an absent candidate changes the others"
+    one = np.asarray(policy.log_probs(params, rows[:1], jnp.asarray(ids[:1])), dtype=float)
+    assert np.abs(one - whole[:1]).max() <= limit, "log_probs: a row depends on the rows beside it"
+    compiled = np.asarray(jax.jit(policy.log_probs)(params, rows, jnp.asarray(ids)), dtype=float)
+    assert np.abs(compiled - whole).max() <= limit, "log_probs: differs under jit"
+    stacked = jax.tree.map(lambda leaf, other: jnp.stack([leaf, other]), start, params)
+    both = np.asarray(jax.vmap(policy.log_probs, in_axes=(0, None, None))(stacked, rows, jnp.asarray(ids)), dtype=float)
+    assert np.abs(both[1] - whole).max() <= limit, "log_probs: differs under vmap over parameters"
+
+    def total(params: Any) -> Any:
+        taken = policy.log_probs(params, rows, jnp.asarray(left))
+        return jnp.sum(jnp.where(jnp.asarray(left) < 0, 0, taken))
+
+    slopes = jax.tree.leaves(jax.grad(total)(params))
+    assert all(np.isfinite(np.asarray(slope)).all() for slope in slopes), "log_probs: a gradient is not finite"
 
 
 def _contract_profiles(alternatives: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,1 +1,42 @@
-"""Policies: log-probabilities of candidate responses, from a table, from features, from a transformer."""
+"""Policies: log-probabilities of candidate responses, from a table, from features, from a transformer.
+
+A `Policy` maps ids of prompts (B,) and of candidate responses (B, R) to its own log π(y|x), (B, R); `normalise`
+conditions on the candidates. What comes after cannot tell its makers apart.
+"""
+
+from jaxval.policies.candidates import normalise
+from jaxval.policies.catalogue import (
+    Catalogue,
+    catalogue,
+    next_token_entropies,
+    over_catalogue,
+    response_lengths,
+    response_log_probs,
+)
+from jaxval.policies.log_linear import log_linear
+from jaxval.policies.sampling import Samples, pad_sequences, sample
+from jaxval.policies.tabular import tabular
+from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue
+from jaxval.policies.text_features import text_features
+from jaxval.policies.transformer import RopeScaling, transformer
+
+__all__ = [
+    "Catalogue",
+    "RopeScaling",
+    "Samples",
+    "Tokeniser",
+    "byte_tokeniser",
+    "catalogue",
+    "encode_catalogue",
+    "log_linear",
+    "next_token_entropies",
+    "normalise",
+    "over_catalogue",
+    "pad_sequences",
+    "response_lengths",
+    "response_log_probs",
+    "sample",
+    "tabular",
+    "text_features",
+    "transformer",
+]

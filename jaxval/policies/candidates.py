@@ -1,0 +1,65 @@
+"""Candidate responses by their ids: what the makers of policies share, and conditioning on the candidates."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from jaxval import _checks
+
+__all__ = ["check_ids", "normalise", "take_candidates"]
+
+
+def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Float[Array, "*rows candidates"]:
+    """Condition on the candidates: log π(y|x) - log Σ_z π(z|x) over the last axis.
+
+    A candidate of probability 0 (-inf) keeps it; where all have it, nothing can be conditioned on and all stay -inf.
+
+    Source: Tamine et al., equation (6), normalised over a finite set of responses.
+
+    Args:
+        log_probs: (..., candidates) log-probabilities, up to a constant in each row.
+
+    Returns:
+        The same shape; each row's probabilities sum to one.
+
+    Raises:
+        ValueError: where it is no array of numbers, or has no candidate.
+
+    Example:
+        >>> [round(float(p), 3) for p in jnp.exp(normalise(jnp.log(jnp.array([0.1, 0.3, 0.0]))))]
+        [0.25, 0.75, 0.0]
+    """
+    log_probs = jnp.asarray(log_probs, dtype=float)
+    if log_probs.ndim == 0 or log_probs.shape[-1] == 0:
+        raise ValueError(f"log_probs: expected (..., candidates) numbers, at least one; got shape {log_probs.shape}")
+    there = jnp.isfinite(log_probs)
+    some = jnp.any(there, axis=-1, keepdims=True)
+    safe = jnp.where(there | ~some, jnp.where(some, log_probs, 0), -jnp.inf)
+    return jnp.where(some, jax.nn.log_softmax(safe, axis=-1), -jnp.inf)
+
+
+def check_ids(contexts: Any, responses: Any, *, limits: tuple[int, int]) -> tuple[Int[Array, "B"], Int[Array, "B R"]]:
+    """Ids of prompts (B,) and of candidates (B, R), the latter -1 where there is none."""
+    contexts = _checks.integers("contexts", contexts, ndim=1, expected="(rows,) ids of prompts")
+    responses = _checks.integers("responses", responses, ndim=2, expected="(rows, candidates) ids of responses")
+    if len(contexts) != len(responses):
+        raise ValueError(f"responses: expected a row for each of {len(contexts)} contexts; got {len(responses)}")
+    for name, ids, low, high in (("contexts", contexts, 0, limits[0]), ("responses", responses, -1, limits[1])):
+        if _checks.concrete(ids) and ids.size:
+            values = np.asarray(ids)
+            if values.min() < low or values.max() >= high:
+                wrong = values[(values < low) | (values >= high)][0]
+                raise ValueError(f"{name}: expected ids in {low}..{high - 1}, as in the catalogue; got {wrong}")
+    return contexts, responses
+
+
+def take_candidates(
+    log_probs: Float[Array, "rows responses"], responses: Int[Array, "rows candidates"]
+) -> Float[Array, "rows candidates"]:
+    """The log-probabilities of the candidates; -inf where the id is -1."""
+    taken = jnp.take_along_axis(log_probs, jnp.maximum(responses, 0), axis=1)
+    return jnp.where(responses < 0, -jnp.inf, taken)

@@ -1,0 +1,75 @@
+"""Policies that are linear in features of (prompt, response), and generalise to prompts never seen."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Key
+
+from jaxval import _checks
+from jaxval.policies.candidates import check_ids, normalise, take_candidates
+from jaxval.types import LogLinear, Policy
+
+__all__ = ["log_linear"]
+
+
+def log_linear(
+    features: Float[ArrayLike, "contexts responses features"] | list[Any],
+    *,
+    base: Float[ArrayLike, "contexts responses"] | list[Any] | None = None,
+) -> Policy:
+    """One weight for each feature: log π(y|x) = b(x, y) + θ·f(x, y) - log Z(x), normalised over the prompt's responses.
+
+    Differences of log-probabilities are linear in θ, so that DPO is a logistic regression, and the identities of
+    coalition alignment hold as they do for a table.
+
+    Source: Tamine et al., equations (4) to (6), with rewards linear in f.
+
+    Args:
+        features: (contexts, responses, features) numbers f(x, y); `text_features` makes them of text.
+        base: (contexts, responses) log-probabilities b at θ = 0, up to a constant in each context; uniform where None.
+            -inf marks a response that a context does not have.
+
+    Returns:
+        A `Policy` with parameters (features,), zero at the start.
+
+    Raises:
+        ValueError: where a feature is not finite, a shape is wrong, or a context has no response; by `log_probs`, where
+            an id is out of range.
+
+    Example:
+        >>> policy = log_linear([[[0.0], [1.0]]])
+        >>> [round(float(p), 4) for p in jnp.exp(policy.log_probs(jnp.array([1.0]), [0], [[0, 1]]))[0]]
+        [0.2689, 0.7311]
+    """
+    features = _checks.floating("features", features, ndim=3, expected="(contexts, responses, features) numbers")
+    if 0 in features.shape:
+        raise ValueError(f"features: expected contexts, responses and features; got shape {features.shape}")
+    shape = features.shape[:2]
+    base = jnp.zeros(shape) if base is None else jnp.asarray(base, dtype=float)
+    if base.shape != shape:
+        raise ValueError(f"base: expected shape {shape}, as the features have; got {base.shape}")
+    if _checks.concrete(base):
+        values = np.asarray(base)
+        if np.isnan(values).any() or (values == np.inf).any():
+            raise ValueError("base: expected log-probabilities, finite or -inf; got NaN or infinity")
+        if (values == -np.inf).all(axis=1).any():
+            raise ValueError(
+                f"base: expected a response in every context; got none in {int((values == -np.inf).all(1).argmax())}"
+            )
+    structure = LogLinear(features, normalise(base))
+
+    def init(key: Key[Array, ""] | None = None) -> Float[Array, "features"]:
+        del key  # the base policy
+        return jnp.zeros(features.shape[2])
+
+    def log_probs(params: Array, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
+        if jnp.shape(params) != features.shape[2:]:
+            raise ValueError(f"params: expected shape {features.shape[2:]}; got {jnp.shape(params)}")
+        contexts, responses = check_ids(contexts, responses, limits=shape)
+        scores = structure.base[contexts] + structure.features[contexts] @ jnp.asarray(params)
+        return take_candidates(jax.nn.log_softmax(scores, axis=1), responses)
+
+    return Policy(init, log_probs, structure)
