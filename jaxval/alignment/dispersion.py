@@ -1,0 +1,167 @@
+"""How dispersed preferences are likely to be at a prompt, read off the reference policy's entropy.
+
+An index Ĥ(x) in (0, 1] is turned into a weight w(x) = -c log Ĥ(x), which stands for -2 log φ(x) in MallowsPO, so into
+a dispersion φ(x) = Ĥ(x)^{c/2}: where the reference is sure, consensus is expected and the pair counts for more.
+No gradient goes through an index.
+
+Source: Chen et al., "MallowsPO" (ICLR 2025), and its authors' code, which has c = 0.29 and clamps nothing.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxval import _checks
+from jaxval.alignment._pairs import PerPair, check_within
+from jaxval.alignment.tokens import check_tokens
+
+__all__ = ["dispersion_from_index", "dispersion_weight", "entropy_index", "response_entropy_index"]
+
+FLOOR = 1e-6
+
+
+def entropy_index(
+    chosen_entropies: Float[ArrayLike, "tokens"] | list,
+    chosen_mask: Any,
+    rejected_entropies: Float[ArrayLike, "tokens"] | list,
+    rejected_mask: Any,
+    *,
+    vocabulary: int,
+    floor: float = FLOOR,
+) -> Float[Array, ""]:
+    """The dispersion index of a prompt from next-token entropies of the reference along both responses of a pair.
+
+        Ĥ(x) = 1/2 Σ_{y in (y+, y-)} ( Σ_t m_t H_t ) / ( (Σ_t m_t) log V ),   clamped to [ε, 1].
+
+    Args:
+        chosen_entropies: (tokens,) entropies H_t in nats of the distribution that each token of y+ was drawn from.
+        chosen_mask: (tokens,) 1 on the response's tokens.
+        rejected_entropies: the same of y-; its length may be another.
+        rejected_mask: the same of y-.
+        vocabulary: V, at least 2.
+        floor: ε in (0, 1].
+
+    Returns:
+        Ĥ(x) in [ε, 1].
+
+    Raises:
+        ValueError: where lengths differ, a response is empty, an entropy is negative or not finite, or V or ε is out of
+            range.
+
+    Example:
+        >>> import numpy as np
+        >>> round(float(entropy_index([np.log(4), 0.0], [1, 1], [np.log(2)], [1], vocabulary=4)), 4)
+        0.5
+    """
+    if _checks.check_size("vocabulary", vocabulary) < 2:
+        raise ValueError(f"vocabulary: expected at least 2 tokens; got {vocabulary}")
+    means = []
+    for name, entropies, mask in (
+        ("chosen_entropies", chosen_entropies, chosen_mask),
+        ("rejected_entropies", rejected_entropies, rejected_mask),
+    ):
+        array, inside = check_tokens(entropies, mask, name=name)
+        if _checks.concrete(array, inside) and np.asarray(array)[np.asarray(inside)].min() < -1e-6:
+            raise ValueError(f"{name}: expected entropies, which are not negative; got {np.asarray(array).min():g}")
+        means.append(jnp.sum(jnp.where(inside, array, 0)) / jnp.sum(inside))
+    return _clamp((means[0] + means[1]) / (2 * np.log(vocabulary)), floor)
+
+
+def response_entropy_index(
+    reference: Float[ArrayLike, "*batch responses"] | list, *, floor: float = FLOOR
+) -> Float[Array, "*batch"]:
+    """The dispersion index of a tabular policy: the entropy of the reference over responses, over its maximum.
+
+        Ĥ(x) = -Σ_y π0(y|x) log π0(y|x) / log R,   clamped to [ε, 1], R the number of responses above -inf.
+
+    Where there is one response only there is nothing to disagree about: Ĥ = ε.
+
+    Args:
+        reference: (..., responses) log π0, normalised here over the responses; -inf where there is none.
+        floor: ε in (0, 1].
+
+    Returns:
+        (...,) Ĥ(x) in [ε, 1].
+
+    Raises:
+        ValueError: where a log-probability is NaN or inf, a row is -inf throughout, or ε is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> float(response_entropy_index(np.log([0.5, 0.5])))
+        1.0
+    """
+    base = jnp.asarray(reference, dtype=float)
+    if base.ndim == 0 or base.shape[-1] == 0:
+        raise ValueError(f"reference: expected log-probabilities (..., responses); got shape {base.shape}")
+    if _checks.concrete(base):
+        values = np.asarray(base)
+        if np.isnan(values).any() or (values == np.inf).any() or (values == -np.inf).all(axis=-1).any():
+            raise ValueError(
+                "reference: expected log-probabilities, finite or -inf, at least one of them finite in every row; got "
+                "NaN, inf, or a row of -inf"
+            )
+    log_probs = jax.nn.log_softmax(base, axis=-1)
+    possible = base > -jnp.inf
+    entropy = -jnp.sum(jnp.where(possible, jnp.exp(log_probs) * jnp.where(possible, log_probs, 0), 0), axis=-1)
+    count = jnp.sum(possible, axis=-1)
+    return _clamp(jnp.where(count > 1, entropy / jnp.log(jnp.maximum(count, 2)), 0), floor)
+
+
+def dispersion_weight(index: PerPair, *, scale: PerPair = 0.29) -> Float[Array, "..."]:
+    """The weight of a prompt, w(x) = -c log Ĥ(x), which stands for -2 log φ(x).
+
+    Args:
+        index: Ĥ(x) in (0, 1], a scalar or any shape.
+        scale: c > 0; the authors' code has 0.29.
+
+    Returns:
+        w, of the same shape, at least 0.
+
+    Raises:
+        ValueError: where the index is outside (0, 1] or the scale is not positive.
+
+    Example:
+        >>> round(float(dispersion_weight(0.5, scale=2.0)), 4)
+        1.3863
+    """
+    return -_check_scale(scale) * jnp.log(_check_index(index))
+
+
+def dispersion_from_index(index: PerPair, *, scale: PerPair = 0.29) -> Float[Array, "..."]:
+    """The dispersion that an index stands for: -2 log φ(x) = -c log Ĥ(x), so φ(x) = Ĥ(x)^{c/2}.
+
+    With c = 2 the index is the dispersion.
+
+    Args:
+        index: Ĥ(x) in (0, 1], a scalar or any shape.
+        scale: c > 0; the authors' code has 0.29.
+
+    Returns:
+        φ in (0, 1], of the same shape: what `mallows_theta` and `mallows_phi` take.
+
+    Raises:
+        ValueError: where the index is outside (0, 1] or the scale is not positive.
+
+    Example:
+        >>> round(float(dispersion_from_index(0.25, scale=1.0)), 4)
+        0.5
+    """
+    return jnp.exp(_check_scale(scale) / 2 * jnp.log(_check_index(index)))
+
+
+def _clamp(index: Array, floor: float) -> Array:
+    least = check_within("floor", floor, lambda values: (values > 0) & (values <= 1), "a number in (0, 1]")
+    return jax.lax.stop_gradient(jnp.clip(index, least, 1))
+
+
+def _check_index(index: PerPair) -> Array:
+    return check_within("index", index, lambda values: (values > 0) & (values <= 1), "an index in (0, 1]")
+
+
+def _check_scale(scale: PerPair) -> Array:
+    return check_within("scale", scale, lambda c: (c > 0) & np.isfinite(c), "a positive finite number")

@@ -1,0 +1,152 @@
+"""Divergences that keep a policy near its reference, each as the score f'(u) of a ratio u = π(y|x) / π0(y|x).
+
+Where the policy pays β times the f-divergence of π from π0 in place of the Kullback-Leibler divergence, the implicit
+reward of a response is β f'(u) up to a constant in y, and f' takes the place of the log-ratio in every loss (Wang et
+al., "Beyond Reverse KL", 2024, Theorem 1). Scores take log u, and are defined up to one constant: losses of a difference
+do not see it; losses that look at a response on its own or divide by lengths do, and take it as written here.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxval import _checks
+from jaxval.alignment._pairs import PerPair, check_log_probs, check_within
+
+__all__ = ["Divergence", "alpha_divergence", "divergences", "forward_kl", "jensen_shannon", "reverse_kl", "scores"]
+
+Divergence = str | Callable[[Any], Any]
+"""A name in `divergences`, or a function from log u to f'(u)."""
+
+
+def reverse_kl(log_ratio: PerPair) -> Float[Array, "..."]:
+    """The score of KL(π || π0), f(u) = u log u: log u itself, which makes DPO of a loss.
+
+    Args:
+        log_ratio: log π(y|x) - log π0(y|x), any shape.
+
+    Returns:
+        log u, of the same shape.
+
+    Example:
+        >>> float(reverse_kl(0.5))
+        0.5
+    """
+    return jnp.asarray(log_ratio, dtype=float)
+
+
+def forward_kl(log_ratio: PerPair) -> Float[Array, "..."]:
+    """The score of KL(π0 || π), f(u) = -log u: f'(u) = -1/u.
+
+    Args:
+        log_ratio: log u, any shape.
+
+    Returns:
+        -exp(-log u). Beyond exp(80) in float32, exp(690) in float64, it goes on as a straight line, so that values and
+        gradients stay finite.
+
+    Example:
+        >>> float(forward_kl(0.0))
+        -1.0
+    """
+    return -_bounded_exp(-jnp.asarray(log_ratio, dtype=float))
+
+
+def jensen_shannon(log_ratio: PerPair) -> Float[Array, "..."]:
+    """The score of the Jensen-Shannon divergence: f'(u) = log(2u / (1 + u)), less the constant log 2.
+
+    Args:
+        log_ratio: log u, any shape.
+
+    Returns:
+        log σ(log u).
+
+    Example:
+        >>> round(float(jensen_shannon(0.0)), 4)
+        -0.6931
+    """
+    return jax.nn.log_sigmoid(jnp.asarray(log_ratio, dtype=float))
+
+
+def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Float[Array, "..."]:
+    """The score of the α-divergence: f'(u) = (u^{α-1} - 1) / (α - 1), which is log u at α = 1 and 1 - 1/u at α = 0.
+
+    Pass it to a loss as `divergence=functools.partial(alpha_divergence, alpha=0.5)`. TRL leaves the constant
+    -1 / (α - 1) out; with it the score is continuous in α.
+
+    Args:
+        log_ratio: log u, any shape.
+        alpha: α, a finite number; 1 is the reverse and 0 the forward Kullback-Leibler divergence.
+
+    Returns:
+        The score, of the same shape; beyond exp(80) in float32, exp(690) in float64, a straight line.
+
+    Raises:
+        ValueError: where α is not finite.
+
+    Example:
+        >>> round(float(alpha_divergence(1.0, alpha=2.0)), 4)  # e - 1
+        1.7183
+    """
+    log_ratio = jnp.asarray(log_ratio, dtype=float)
+    power = check_within("alpha", alpha, jnp.isfinite, "a finite number") - 1
+    exponent = power * log_ratio
+    top = _top(exponent)
+    grown = jnp.expm1(jnp.minimum(exponent, top)) + jnp.exp(top) * jnp.maximum(exponent - top, 0)
+    return jnp.where(power == 0, log_ratio, grown / jnp.where(power == 0, 1, power))
+
+
+divergences: Mapping[str, Callable[[Any], Any]] = {
+    "reverse_kl": reverse_kl,
+    "forward_kl": forward_kl,
+    "jensen_shannon": jensen_shannon,
+}
+"""The divergences without a parameter, by name."""
+
+
+def scores(
+    chosen: PerPair, rejected: PerPair, reference_chosen: PerPair, reference_rejected: PerPair, divergence: Divergence
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The scores f'(u) of both responses of a pair, u = π / π0; log-ratios where the divergence is "reverse_kl".
+
+    Args:
+        chosen: log π(y+|x), a scalar or any shape.
+        rejected: log π(y-|x).
+        reference_chosen: log π0(y+|x).
+        reference_rejected: log π0(y-|x).
+        divergence: a name in `divergences`, or a function from log u to f'(u).
+
+    Returns:
+        (score of the chosen, score of the rejected).
+
+    Raises:
+        ValueError: where a log-probability is not finite, shapes differ, or the divergence is unknown.
+
+    Example:
+        >>> [float(score) for score in scores(-1.0, -2.0, -1.5, -1.5, "reverse_kl")]
+        [0.5, -0.5]
+    """
+    plus, minus, plus_0, minus_0 = check_log_probs(
+        chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected
+    )
+    if not callable(divergence):
+        if divergence == "alpha_divergence":
+            raise ValueError(
+                "divergence: expected a function where there is a parameter; got 'alpha_divergence'; "
+                "pass functools.partial(alpha_divergence, alpha=0.5)"
+            )
+        divergence = divergences[_checks.check_choice("divergence", divergence, divergences)]
+    return divergence(plus - plus_0), divergence(minus - minus_0)
+
+
+def _bounded_exp(exponent: Array) -> Array:
+    """exp, and its tangent beyond the point where sums of a few would overflow."""
+    top = _top(exponent)
+    return jnp.exp(jnp.minimum(exponent, top)) + jnp.exp(top) * jnp.maximum(exponent - top, 0)
+
+
+def _top(exponent: Array) -> Array:
+    return jnp.asarray(690.0 if exponent.dtype == jnp.float64 else 80.0, dtype=exponent.dtype)

@@ -1,0 +1,272 @@
+"""MallowsPO: losses whose link comes from a Mallows model of rankings, with a dispersion for every prompt.
+
+A Mallows model gives a ranking μ the probability φ^{d(μ, μ0)} / Z, with dispersion φ in (0, 1]: φ → 0 is consensus,
+φ = 1 uniform. The implicit reward gap s = β[score(y+) - score(y-)] takes the place of the gap in rank, and a pair's loss
+is -log g(s), g the probability that the better is ranked above: Spearman's distance gives the link θ, Kendall's the
+link φ.
+
+The link φ jumps at s = 0, where training from the reference starts. Here g(0) = 1/2, so that g(s) + g(-s) = 1 holds
+everywhere, and the derivative of log g there is g'(0)/g(0), with g' the same from both sides.
+
+Source: Chen et al., "MallowsPO" (ICLR 2025).
+"""
+
+from math import factorial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxval.alignment._pairs import PerPair, check_beta, check_finite, check_within
+from jaxval.alignment.divergences import Divergence, scores
+
+__all__ = [
+    "mallows_phi",
+    "mallows_phi_limit",
+    "mallows_phi_limit_log_link",
+    "mallows_phi_log_link",
+    "mallows_theta",
+    "mallows_theta_log_link",
+]
+
+
+def mallows_theta(
+    chosen: PerPair,
+    rejected: PerPair,
+    reference_chosen: PerPair,
+    reference_rejected: PerPair,
+    *,
+    beta: PerPair,
+    dispersion: PerPair,
+    divergence: Divergence = "reverse_kl",
+) -> Float[Array, "..."]:
+    """MallowsPO-θ for one pair, -log σ(-2 log φ · β[score(y+) - score(y-)]).
+
+    It is DPO with β' = -2β log φ: DPO itself at φ = e^{-1/2}, and a constant at φ = 1, where the weight vanishes.
+
+    Args:
+        chosen: log π(y+|x), a scalar or any shape.
+        rejected: log π(y-|x).
+        reference_chosen: log π0(y+|x).
+        reference_rejected: log π0(y-|x).
+        beta: β > 0, one for all or one a pair.
+        dispersion: φ(x) in (0, 1], one for all or one a pair; see `dispersion_from_index`.
+        divergence: as in `dpo`.
+
+    Returns:
+        The loss, of the same shape.
+
+    Raises:
+        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range.
+
+    Example:
+        >>> round(float(mallows_theta(-1.0, -2.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)
+        0.2231
+    """
+    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
+    weight = -2 * jnp.log(_check_dispersion(dispersion))
+    return -jax.nn.log_sigmoid(weight * check_beta(beta) * (plus - minus))  # β' first: equal to dpo to the bit
+
+
+def mallows_phi(
+    chosen: PerPair,
+    rejected: PerPair,
+    reference_chosen: PerPair,
+    reference_rejected: PerPair,
+    *,
+    beta: PerPair,
+    dispersion: PerPair,
+    divergence: Divergence = "reverse_kl",
+) -> Float[Array, "..."]:
+    """MallowsPO-φ for one pair, -log g(β[score(y+) - score(y-)]), g as in `mallows_phi_log_link`.
+
+    Args:
+        chosen: log π(y+|x), a scalar or any shape.
+        rejected: log π(y-|x).
+        reference_chosen: log π0(y+|x).
+        reference_rejected: log π0(y-|x).
+        beta: β > 0, one for all or one a pair.
+        dispersion: φ(x) in (0, 1], one for all or one a pair.
+        divergence: as in `dpo`.
+
+    Returns:
+        The loss, of the same shape; log 2 where s = 0.
+
+    Raises:
+        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range.
+
+    Example:
+        >>> round(float(mallows_phi(-1.0, -2.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)  # log 3/2
+        0.4055
+    """
+    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
+    return -_phi_log_link(check_beta(beta) * (plus - minus), _check_dispersion(dispersion))
+
+
+def mallows_phi_limit(
+    chosen: PerPair,
+    rejected: PerPair,
+    reference_chosen: PerPair,
+    reference_rejected: PerPair,
+    *,
+    beta: PerPair,
+    dispersion: PerPair,
+    divergence: Divergence = "reverse_kl",
+) -> Float[Array, "..."]:
+    """MallowsPO-φ with the smooth link for one pair, -log g(u) with u = -log φ · β[score(y+) - score(y-)].
+
+    Args:
+        chosen: log π(y+|x), a scalar or any shape.
+        rejected: log π(y-|x).
+        reference_chosen: log π0(y+|x).
+        reference_rejected: log π0(y-|x).
+        beta: β > 0, one for all or one a pair.
+        dispersion: φ(x) in (0, 1], one for all or one a pair.
+        divergence: as in `dpo`.
+
+    Returns:
+        The loss, of the same shape.
+
+    Raises:
+        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range.
+
+    Example:
+        >>> round(float(mallows_phi_limit(-1.0, -1.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)
+        0.6931
+    """
+    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
+    return -_limit_log_link(-jnp.log(_check_dispersion(dispersion)) * check_beta(beta) * (plus - minus))
+
+
+def mallows_theta_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array, "..."]:
+    """The link θ, log g(s) = log σ(-2 log φ · s).
+
+    It is the paired-comparison probability of the Mallows-Bradley-Terry form; it equals the marginal of the enumerated
+    Spearman model only for two items.
+
+    Args:
+        gap: s, a scalar or any shape.
+        dispersion: φ in (0, 1].
+
+    Returns:
+        log g(s), of the same shape.
+
+    Raises:
+        ValueError: where s is not finite or φ is outside (0, 1].
+
+    Example:
+        >>> round(float(jnp.exp(mallows_theta_log_link(1.0, dispersion=0.5))), 4)  # 1 / (1 + φ²)
+        0.8
+    """
+    return jax.nn.log_sigmoid(-2 * jnp.log(_check_dispersion(dispersion)) * check_finite("gap", gap))
+
+
+def mallows_phi_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array, "..."]:
+    """The link φ, log g(s), g(s) = (s+1)/(1-φ^{s+1}) - s/(1-φ^s) for s > 0 and g(s) = 1 - g(-s) for s < 0.
+
+    At whole s it is the probability under Kendall's distance that an item is ranked above one s places below it in
+    the centre. g(0) = 1/2 while g(0±) = 1/2 ± j/2 with the jump j = 2/(1-φ) + 2/log φ - 1, about -log φ / 6 where φ
+    is near 1; see the module.
+
+    Args:
+        gap: s, a scalar or any shape.
+        dispersion: φ in (0, 1]; at φ = 1 the link is 1/2 throughout.
+
+    Returns:
+        log g(s), of the same shape.
+
+    Raises:
+        ValueError: where s is not finite or φ is outside (0, 1].
+
+    Example:
+        >>> round(float(jnp.exp(mallows_phi_log_link(1.0, dispersion=0.5))), 4)  # 8/3 - 2
+        0.6667
+    """
+    return _phi_log_link(check_finite("gap", gap), _check_dispersion(dispersion))
+
+
+def mallows_phi_limit_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array, "..."]:
+    """The continuous limit of the link φ, log g with g(u) = (1 - e^{-u} - u e^{-u}) / (1 - e^{-u})² and u = -log φ · s.
+
+    What the link φ tends to as φ → 1 with u fixed; smooth, g(0) = 1/2, g(u) + g(-u) = 1.
+
+    Args:
+        gap: s, a scalar or any shape.
+        dispersion: φ in (0, 1].
+
+    Returns:
+        log g(u), of the same shape.
+
+    Raises:
+        ValueError: where s is not finite or φ is outside (0, 1].
+
+    Example:
+        >>> round(float(jnp.exp(mallows_phi_limit_log_link(0.0, dispersion=0.5))), 4)
+        0.5
+    """
+    return _limit_log_link(-jnp.log(_check_dispersion(dispersion)) * check_finite("gap", gap))
+
+
+def _check_dispersion(dispersion: PerPair) -> Array:
+    return check_within("dispersion", dispersion, lambda phi: (phi > 0) & (phi <= 1), "a number in (0, 1]")
+
+
+def _phi_log_link(s: Array, phi: Array) -> Array:
+    """log g(s) of the link φ, from log q(|s|) with q(t) = 1 - g(t)."""
+    a = -jnp.log(phi)
+    log_q = _log_miss(jnp.where(s < 0, -s, s) * a, a)  # |s| with derivative 1 at 0, where abs has none
+    q = jnp.exp(log_q)
+    middle = jnp.log(0.5 + (jax.lax.stop_gradient(q) - q))  # the value log 1/2, the derivative g'(0) / (1/2)
+    return jnp.where(s < 0, log_q, jnp.where(s > 0, jnp.log1p(-q), middle))
+
+
+def _limit_log_link(u: Array) -> Array:
+    """log g(u) of the continuous limit, from log(1 - g(|u|))."""
+    log_q = _log_miss(jnp.where(u < 0, -u, u), jnp.zeros_like(u))
+    return jnp.where(u < 0, log_q, jnp.log1p(-jnp.exp(log_q)))
+
+
+def _log_miss(u: Array, a: Array) -> Array:
+    """log q, q = 1 - g, at u = a|s| >= 0, so that nothing is divided by 0 or subtracted from nearly itself.
+
+    With k(u) = u / (e^u - 1) it is q = [k(u) - k(u + a)] / a. Put over one denominator, with φ1, φ2, φ3 the remainders
+    of the exponential series, φ1(z) = (e^z - 1)/z, φ2(z) = (φ1(z) - 1)/z, φ3(z) = (φ2(z) - 1/2)/z,
+
+        q = e^{-u-a} T / [φ1(-u) φ1(-u-a)],    T = [a φ2(a) + u φ2(-u)] / (a + u)
+                                                 = 1/2 + [a² φ3(a) - u² φ3(-u)] / (a + u).
+
+    The second form of T has no 0/0 at u = a = 0 and bounded derivatives; the first is exact where u is large.
+    """
+    least = 1e-20 if u.dtype == jnp.float64 else 1e-10
+    small = jnp.minimum(u, 1)
+    at_a, at_small, at_minus = _remainders(a), _remainders(-small), _remainders(-u)
+    near = 0.5 + (a**2 * at_a.third - small**2 * at_small.third) / (small + jnp.maximum(a, least))
+    far = (a * at_a.second + u * at_minus.second) / jnp.maximum(u + a, 1)
+    t = jnp.where(u < 1, near, far)
+    return jnp.log(t) - jnp.log(at_minus.first) - jnp.log(_remainders(-(u + a)).first) - (u + a)
+
+
+class _Remainders(NamedTuple):
+    first: Array
+    second: Array
+    third: Array
+
+
+SERIES = np.array([1 / factorial(k + 3) for k in range(18)])  # enough for float64 on [-1, 1]; half of it for float32
+
+
+def _remainders(z: Array) -> _Remainders:
+    """φ1, φ2, φ3 at z: the series for |z| < 1, from which the lower ones follow; else the definition, from below."""
+    inside = jnp.clip(z, -1, 1)
+    third = jnp.zeros_like(z)
+    for coefficient in SERIES[: 18 if z.dtype == jnp.float64 else 10][::-1]:
+        third = third * inside + coefficient
+    second = 0.5 + inside * third
+    series = _Remainders(1 + inside * second, second, third)
+    outside = jnp.where(jnp.abs(z) < 1, 1, z)
+    first = jnp.expm1(outside) / outside
+    second = (first - 1) / outside
+    direct = _Remainders(first, second, (second - 0.5) / outside)
+    return _Remainders(*(jnp.where(jnp.abs(z) < 1, s, d) for s, d in zip(series, direct, strict=True)))

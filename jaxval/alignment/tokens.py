@@ -1,0 +1,142 @@
+"""From the log-probabilities of tokens to what losses take of a response, each a function of one response.
+
+A mask is 1 on the response's tokens and 0 on the prompt's and on padding.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxval import _checks
+from jaxval.alignment._pairs import check_within
+
+__all__ = ["confidence_weight", "desensitised_log_prob", "negative_log_likelihood", "response_log_prob"]
+
+Tokens = Float[ArrayLike, "tokens"] | list
+Mask = Any
+
+
+def response_log_prob(token_log_probs: Tokens, mask: Mask) -> Float[Array, ""]:
+    """log π(y|x) = Σ_t m_t log π(y_t | x, y_<t).
+
+    Args:
+        token_log_probs: (tokens,) log-probabilities; what stands where the mask is 0 is not looked at.
+        mask: (tokens,) 1 on the response's tokens.
+
+    Returns:
+        The log-probability of the response.
+
+    Raises:
+        ValueError: where lengths differ or the response is empty.
+
+    Example:
+        >>> float(response_log_prob([-1.0, -0.5, -9.0], [1, 1, 0]))
+        -1.5
+    """
+    log_probs, inside = check_tokens(token_log_probs, mask)
+    return jnp.sum(jnp.where(inside, log_probs, 0))
+
+
+def negative_log_likelihood(token_log_probs: Tokens, mask: Mask) -> Float[Array, ""]:
+    """The loss of supervised training on one response, -Σ_t m_t log π(y_t | x, y_<t).
+
+    Divide by the number of tokens for the mean over a response; over a batch, the sum of these by the sum of the
+    numbers of tokens is the mean over tokens that TRL adds to a preference loss.
+
+    Args:
+        token_log_probs: (tokens,) log-probabilities; what stands where the mask is 0 is not looked at.
+        mask: (tokens,) 1 on the response's tokens.
+
+    Returns:
+        The loss.
+
+    Raises:
+        ValueError: where lengths differ or the response is empty.
+
+    Example:
+        >>> float(negative_log_likelihood([-1.0, -0.5, -9.0], [1, 1, 0]))
+        1.5
+    """
+    return -response_log_prob(token_log_probs, mask)
+
+
+def desensitised_log_prob(
+    token_log_probs: Tokens, mask: Mask, shared: Any, *, alpha: float | Float[Any, ""]
+) -> Float[Array, ""]:
+    """A log-probability in which tokens beyond the length that both responses of a pair have count α only.
+
+        Σ_{k < shared} log π(y_k | ...) + α Σ_{k >= shared} log π(y_k | ...),   k counting the response's tokens.
+
+    In the place of log π(y|x) in a loss, for the policy and the reference, it makes length-desensitised DPO.
+
+    Source: Liu et al., "LD-DPO" (2024), equation (10).
+
+    Args:
+        token_log_probs: (tokens,) log-probabilities; what stands where the mask is 0 is not looked at.
+        mask: (tokens,) 1 on the response's tokens.
+        shared: the number of tokens of the shorter response of the pair.
+        alpha: α in [0, 1]; 1 is `response_log_prob`.
+
+    Returns:
+        The log-probability with its tail at α.
+
+    Raises:
+        ValueError: where lengths differ, the response is empty, or α is outside [0, 1].
+
+    Example:
+        >>> float(desensitised_log_prob([-1.0, -0.5, -2.0], [1, 1, 1], 2, alpha=0.5))
+        -2.5
+    """
+    log_probs, inside = check_tokens(token_log_probs, mask)
+    tail = check_within("alpha", alpha, lambda values: (values >= 0) & (values <= 1), "a number in [0, 1]")
+    weight = jnp.where(jnp.cumsum(inside) <= shared, 1, tail)
+    return jnp.sum(weight * jnp.where(inside, log_probs, 0))
+
+
+def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Tokens | None = None) -> Float[Array, ""]:
+    """How likely the policy is to say a response: exp of the mean of log π(y_t | ...) - log Σ_v π(v | ...)² over its tokens.
+
+    Weighted preference optimisation multiplies a pair's loss by the weights of both its responses:
+    `confidence_weight(chosen, ...) * confidence_weight(rejected, ...) * dpo(...)`. No gradient goes through a weight.
+
+    Source: Zhou et al., "WPO" (2024), equation (2), aligned by the sampled tokens' expectation as in its section 3.2.
+
+    Args:
+        token_log_probs: (tokens,) log-probabilities of the policy; what stands where the mask is 0 is not looked at.
+        mask: (tokens,) 1 on the response's tokens.
+        log_sum_squares: (tokens,) log Σ_v π(v | ...)² over the vocabulary; None leaves it out.
+
+    Returns:
+        The weight, at least 0.
+
+    Raises:
+        ValueError: where lengths differ or the response is empty.
+
+    Example:
+        >>> round(float(confidence_weight([-1.0, -0.5], [1, 1])), 4)  # exp(-3/4)
+        0.4724
+    """
+    log_probs, inside = check_tokens(token_log_probs, mask)
+    if log_sum_squares is not None:
+        log_probs = log_probs - check_tokens(log_sum_squares, mask, name="log_sum_squares")[0]
+    mean = jnp.sum(jnp.where(inside, log_probs, 0)) / jnp.sum(inside)
+    return jax.lax.stop_gradient(jnp.exp(mean))
+
+
+def check_tokens(values: Tokens, mask: Mask, *, name: str = "token_log_probs") -> tuple[Array, Array]:
+    """One number a token, finite on the response, and where the response is; it has at least one token."""
+    array, inside = jnp.asarray(values, dtype=float), jnp.asarray(mask) != 0
+    if array.ndim != 1 or inside.shape != array.shape:
+        raise ValueError(
+            f"{name}: expected one number for each token of one response, and a mask of that length; got shapes "
+            f"{array.shape} and {inside.shape}; map over responses with jax.vmap"
+        )
+    if _checks.concrete(inside) and not np.asarray(inside).any():
+        raise ValueError("mask: expected a response of at least one token; got an empty one")
+    if _checks.concrete(array, inside) and not np.isfinite(np.asarray(array)[np.asarray(inside)]).all():
+        raise ValueError(f"{name}: expected finite numbers where the mask is 1; got NaN or infinity")
+    return array, inside
