@@ -4,6 +4,7 @@ A `Policy` maps ids of prompts (B,) and of candidate responses (B, R) to its own
 conditions on the candidates. What comes after cannot tell its makers apart.
 """
 
+from jaxval.policies.adapters import attach, init_adapters, low_rank, merge
 from jaxval.policies.candidates import normalise
 from jaxval.policies.catalogue import (
     Catalogue,
@@ -25,10 +26,14 @@ __all__ = [
     "RopeScaling",
     "Samples",
     "Tokeniser",
+    "attach",
     "byte_tokeniser",
     "catalogue",
     "encode_catalogue",
+    "init_adapters",
     "log_linear",
+    "low_rank",
+    "merge",
     "next_token_entropies",
     "normalise",
     "over_catalogue",

@@ -18,6 +18,7 @@ __all__ = ["Catalogue", "catalogue", "next_token_entropies", "over_catalogue", "
 
 Prompts = Sequence[Any]  # sequences of ids, or texts
 Candidates = Sequence[Any]
+PromptTokens = Int[ArrayLike, "rows prompt_tokens"] | list[Any]
 Tokens = Int[ArrayLike, "rows tokens"] | list[Any]
 Lengths = Int[ArrayLike, "rows"] | list[Any]
 Queries = Int[ArrayLike, "rows candidates"] | list[Any]
@@ -178,7 +179,7 @@ def response_lengths(arrays: Catalogue, contexts: Lengths, responses: Queries) -
 def response_log_probs(
     model: SequenceModel,
     params: Params,
-    prompt_tokens: Tokens,
+    prompt_tokens: PromptTokens,
     prompt_lengths: Lengths,
     response_tokens: Tokens,
     response_lengths: Lengths,

@@ -101,6 +101,21 @@ def attend(query: Array, keys: Array, values: Array, positions: Array) -> Array:
     return jnp.einsum("bkgts,bskd->btkgd", weights, values).reshape(rows, tokens, heads * width)
 
 
+class Linear(nn.Module):
+    """x W, and x W + (x A) B where low-rank adapters are attached to the parameters (`policies.attach`)."""
+
+    width: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.width), self.dtype)
+        y = x @ kernel
+        if self.has_variable("params", "A"):
+            y = y + (x @ self.get_variable("params", "A")) @ self.get_variable("params", "B")
+        return y
+
+
 class Block(nn.Module):
     """h = x + attention(norm(x)); h + down(silu(gate(norm(h))) · up(norm(h)))."""
 
@@ -113,8 +128,8 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, angles: Any, cache: Any) -> tuple[Array, Any]:
-        def linear(width: int, name: str) -> nn.Dense:
-            return nn.Dense(width, use_bias=False, param_dtype=self.dtype, name=name)
+        def linear(width: int, name: str) -> Linear:
+            return Linear(width, self.dtype, name=name)
 
         def norm(name: str) -> nn.RMSNorm:
             return nn.RMSNorm(epsilon=self.epsilon, param_dtype=self.dtype, name=name)
@@ -167,7 +182,7 @@ class Transformer(nn.Module):
         x = nn.RMSNorm(epsilon=self.block["epsilon"], param_dtype=dtype, name="norm")(x)
         if self.tied:
             return embedding.attend(x), cache
-        return nn.Dense(self.vocabulary, use_bias=False, param_dtype=dtype, name="scores")(x), cache
+        return Linear(self.vocabulary, dtype, name="scores")(x), cache
 
 
 def transformer(

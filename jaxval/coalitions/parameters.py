@@ -1,0 +1,103 @@
+"""Model arithmetic on parameters: steps from the reference added up, in full or as low-rank adapters."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Shaped
+
+from jaxval.types import Params
+
+__all__ = ["add_adapters", "add_parameters"]
+
+Members = Shaped[ArrayLike, "sources"] | list[Any]
+
+
+def add_parameters(base: Params, sources: Params, coalition: Members) -> Params:
+    """The parameters of a coalition from those of each source: θ_S = θ_0 + Σ_{ℓ∈S} (θ_ℓ - θ_0).
+
+    For a policy whose log-probabilities are linear in its parameters up to a constant (tabular, log-linear) this is the
+    arithmetic of `combine`; for a transformer it is another approximation.
+
+    Source: Tamine et al., section 5 (their experiment adds adapters so); Ilharco et al. (2023), task arithmetic.
+
+    Args:
+        base: θ_0, a pytree.
+        sources: the same pytree with an axis (sources,) in front of each leaf: θ_ℓ.
+        coalition: (sources,) a mask, or a weight for each source.
+
+    Returns:
+        Parameters of the shapes of `base`. The empty coalition gives the base to the bit.
+
+    Raises:
+        ValueError: where the trees or their shapes do not fit.
+
+    Example:
+        >>> add_parameters(jnp.array([1.0, 1.0]), jnp.array([[2.0, 1.0], [1.0, 5.0]]), [True, True]).tolist()
+        [2.0, 5.0]
+    """
+    members = _members(coalition)
+    ours, theirs = str(jax.tree.structure(base)), str(jax.tree.structure(sources))
+    if ours != theirs:
+        raise ValueError(f"sources: expected the tree of base, {ours}; got {theirs}")
+
+    def add(leaf: ArrayLike, stacked: ArrayLike) -> Array:
+        leaf, stacked = jnp.asarray(leaf), jnp.asarray(stacked)
+        if stacked.shape != (len(members), *leaf.shape):
+            raise ValueError(f"sources: expected leaves of shape {(len(members), *leaf.shape)}; got {stacked.shape}")
+        steps = stacked - leaf[None]
+        return leaf + jnp.tensordot(members.astype(leaf.dtype), steps, 1)
+
+    return jax.tree.map(add, base, sources)
+
+
+def add_adapters(adapters: Params, coalition: Members) -> Params:
+    """One adapter for a coalition from those of each source: A_S B_S = Σ_{ℓ∈S} A_ℓ B_ℓ.
+
+    It is the sum of the products, not the product of the sums. It has n times the rank: A_S = [A_1, ..., A_n] side by
+    side, B_S = n [c_1 B_1; ...; c_n B_n] one below the other; the n stands against the α/r of `policies.merge`, r being
+    n times as large, so that α stays what it was.
+
+    Source: Tamine et al., section 5; the adapters are those of Hu et al. (2021).
+
+    Args:
+        adapters: nested dictionaries with leaves A (sources, ..., in, r) and B (sources, ..., r, out).
+        coalition: (sources,) a mask, or a weight for each source.
+
+    Returns:
+        Adapters with leaves A (..., in, n r) and B (..., n r, out).
+
+    Raises:
+        ValueError: where the number of sources is not that of the coalition.
+
+    Example:
+        >>> A, B = jnp.array([[[1.0]], [[2.0]]]), jnp.array([[[3.0]], [[5.0]]])
+        >>> together = add_adapters({"query": {"A": A, "B": B}}, [True, True])["query"]
+        >>> (together["A"] @ together["B"] / 2).tolist()  # 1·3 + 2·5
+        [[13.0]]
+    """
+    members = _members(coalition)
+
+    def add(branch: Params) -> Params:
+        if not isinstance(branch, dict):
+            raise ValueError(f"adapters: expected nested dictionaries of A and B; got {type(branch).__name__}")
+        if "A" not in branch:
+            return {name: add(below) for name, below in branch.items()}
+        a, b = branch["A"], branch["B"]
+        if len(a) != len(members) or len(b) != len(members):
+            raise ValueError(f"coalition: expected one entry for each of {len(a)} sources; got {len(members)}")
+        weights = members.astype(b.dtype).reshape(-1, *(1,) * (b.ndim - 1))
+        return {
+            "A": jnp.concatenate(list(a), axis=-1),
+            "B": jnp.concatenate(list(len(members) * weights * b), axis=-2),
+        }
+
+    return add(adapters)
+
+
+def _members(coalition: Any) -> Array:
+    members = jnp.asarray(coalition).astype(float)
+    if members.ndim != 1 or not len(members):
+        raise ValueError(f"coalition: expected (sources,) a mask or weights; got shape {members.shape}")
+    return members

@@ -1,0 +1,128 @@
+"""Model arithmetic token by token: next-token distributions combined, and sampled from."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
+
+from jaxval import _checks
+from jaxval.coalitions.responses import combine
+from jaxval.types import Params, SequenceModel
+
+__all__ = ["TokenArithmetic", "combine_next_tokens", "token_arithmetic"]
+
+
+class TokenArithmetic(NamedTuple):
+    """The parameters of a token-level combination.
+
+    Attributes:
+        coalition: (sources,) a mask, or a weight for each source.
+        reference: the parameters of the reference.
+        sources: the same pytree with an axis (sources,) in front of each leaf.
+    """
+
+    coalition: Shaped[ArrayLike, "sources"]
+    reference: Params
+    sources: Params
+
+
+def combine_next_tokens(
+    reference_logits: Float[ArrayLike, "*positions vocabulary"] | list[Any],
+    source_logits: Float[ArrayLike, "sources *positions vocabulary"] | list[Any],
+    coalition: Shaped[ArrayLike, "sources"] | list[Any],
+) -> Float[Array, "*positions vocabulary"]:
+    """The next-token log-probabilities of a coalition: log p_S = Σ_{ℓ∈S} log p_ℓ + (1 - |S|) log p_0 - log Z.
+
+    Normalised over the vocabulary at every position. With weights c for the mask, and 1 - Σ c for 1 - |S|, it is the
+    linear formula of language model arithmetic, (Σ λ_ℓ log p_ℓ) / Σ λ, for c = λ / Σ λ. A token that the reference
+    never gives (-inf) stays so; one that a member never gives has probability 0.
+
+    Source: Dekoninck et al. (2024), theorem 1; Tamine et al. for the sum over sources.
+
+    Args:
+        reference_logits: (..., V) logits of the reference, or log-probabilities.
+        source_logits: (sources, ..., V) those of the sources.
+        coalition: (sources,) a mask, or a weight for each source.
+
+    Returns:
+        (..., V) log-probabilities.
+
+    Raises:
+        ValueError: where shapes do not fit or a logit is NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> sources = np.log([[0.75, 0.25], [0.25, 0.75]])
+        >>> jnp.exp(combine_next_tokens([0.0, 0.0], sources, [True, False])).round(4).tolist()
+        [0.75, 0.25]
+        >>> jnp.exp(combine_next_tokens([0.0, 0.0], sources, [True, True])).round(4).tolist()
+        [0.5, 0.5]
+    """
+    return combine(reference_logits, source_logits, jnp.asarray(coalition).astype(float))
+
+
+def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
+    """A reference and its sources, all of one model, as one model of a coalition: their next tokens combined.
+
+    Logits are those of `combine_next_tokens`, at every position.
+
+    The coalition is part of the parameters: `vmap` over it, or change it, and nothing is compiled anew. Where the model
+    has a cache, so has the combination: one for each. Over whole responses this is another distribution than
+    `combine` gives, except for responses of one token.
+
+    Source: Dekoninck et al. (2024), section 3.
+
+    Args:
+        model: the model of the reference and of each source.
+        sources: n, how many.
+
+    Returns:
+        A model whose parameters are a `TokenArithmetic`, and whose logits are log-probabilities.
+
+    Raises:
+        ValueError: where the number of sources is no whole number of at least 1.
+
+    Example:
+        >>> from jaxval.policies import sample
+        >>> bigram = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8)
+        >>> up, down = 9 * jnp.roll(jnp.eye(3), 1, axis=1), 4 * jnp.roll(jnp.eye(3), 2, axis=1)
+        >>> params = TokenArithmetic(jnp.array([True, False]), jnp.zeros((3, 3)), jnp.stack([up, down]))
+        >>> combined = token_arithmetic(bigram, 2)
+        >>> for coalition in ([True, False], [False, True], [True, True]):
+        ...     now = params._replace(coalition=jnp.array(coalition))
+        ...     print(sample(jax.random.key(0), combined, now, [[0]], num_tokens=3, temperature=0.0).tokens[0].tolist())
+        [1, 2, 0]
+        [2, 1, 0]
+        [1, 2, 0]
+    """
+    n = _checks.check_size("sources", sources)
+
+    @jax.jit
+    def init(key: Any) -> TokenArithmetic:
+        own, *others = jax.random.split(key, n + 1)
+        return TokenArithmetic(jnp.ones(n, dtype=bool), model.init(own), jax.vmap(model.init)(jnp.stack(others)))
+
+    @jax.jit
+    def logits(params: TokenArithmetic, tokens: Any) -> Array:
+        of_sources = jax.vmap(lambda source: model.logits(source, tokens))(params.sources)
+        return combine_next_tokens(model.logits(params.reference, tokens), of_sources, params.coalition)
+
+    if model.start is None or model.advance is None:
+        return SequenceModel(init, logits, model.vocabulary, model.length)
+    read, step = model.start, model.advance
+
+    @jax.jit
+    def start(params: TokenArithmetic, tokens: Any, lengths: Any) -> tuple[Array, Any]:
+        own, cache = read(params.reference, tokens, lengths)
+        of_sources, caches = jax.vmap(lambda source: read(source, tokens, lengths))(params.sources)
+        return combine_next_tokens(own, of_sources, params.coalition), (cache, caches)
+
+    @jax.jit
+    def advance(params: TokenArithmetic, caches: Any, tokens: Any) -> tuple[Array, Any]:
+        own, cache = step(params.reference, caches[0], tokens)
+        of_sources, others = jax.vmap(lambda source, cache: step(source, cache, tokens))(params.sources, caches[1])
+        return combine_next_tokens(own, of_sources, params.coalition), (cache, others)
+
+    return SequenceModel(init, logits, model.vocabulary, model.length, start, advance)

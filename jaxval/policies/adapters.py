@@ -1,0 +1,204 @@
+"""Low-rank adapters: a small tree of their own beside parameters that stay as they are, merged into them or not."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxval import _checks
+from jaxval.types import Params, SequenceModel
+
+__all__ = ["attach", "init_adapters", "low_rank", "merge"]
+
+
+def low_rank(
+    model: SequenceModel,
+    params: Params,
+    *,
+    rank: int,
+    alpha: float,
+    targets: Iterable[str] = ("query", "value"),
+    merged: bool = False,
+) -> SequenceModel:
+    """The model with its parameters as they are, and low-rank adapters in the place of its parameters.
+
+    For each matrix W among the targets, x W becomes x W + (α/r) (x A) B with A (in, r) and B (r, out); the parameters
+    of the new model are the A and B alone. B starts at zero, so that the new model starts as the old one.
+
+    Source: Hu et al., "LoRA" (2021), section 4.1.
+
+    Args:
+        model: a model of `transformer`; any other whose matrices are leaves named "kernel" where `merged`.
+        params: its parameters, which stay as they are.
+        rank: r, of each A and B.
+        alpha: α; the products are scaled by α/r.
+        targets: names of the linear layers: query, key, value, output, gate, up, down.
+        merged: whether to form W + (α/r) A B at every call, and not (x A) B: faster where there are many tokens in a
+            call and matrices are small. Log-probabilities are equal.
+
+    Returns:
+        The model; `init(key)` gives adapters.
+
+    Raises:
+        ValueError: where the rank is no whole number of at least 1, or a target names no matrix.
+
+    Example:
+        >>> from jaxval.policies import transformer
+        >>> model = transformer(vocabulary=5, length=8, width=8, layers=2, heads=2)
+        >>> params = model.init(jax.random.key(0))
+        >>> adapted = low_rank(model, params, rank=2, alpha=4.0)
+        >>> jax.tree.map(jnp.shape, adapted.init(jax.random.key(1)))["layers"]["query"]
+        {'A': (2, 8, 2), 'B': (2, 2, 8)}
+    """
+    names = tuple(targets)
+    _checks.check_size("rank", rank)
+    _find_targets(params, names)
+    place: Callable[..., Params] = merge if merged else attach
+
+    def full(adapters: Params) -> Params:
+        return place(params, adapters, alpha=alpha)
+
+    start, advance = model.start, model.advance
+    return SequenceModel(
+        lambda key: init_adapters(key, params, rank=rank, targets=names),
+        lambda adapters, tokens: model.logits(full(adapters), tokens),
+        model.vocabulary,
+        model.length,
+        None if start is None else lambda adapters, tokens, lengths: start(full(adapters), tokens, lengths),
+        None if advance is None else lambda adapters, cache, tokens: advance(full(adapters), cache, tokens),
+    )
+
+
+def init_adapters(key: Any, params: Params, *, rank: int, targets: Iterable[str] = ("query", "value")) -> Params:
+    """Adapters at their start: A uniform in ±1/√in, B zero, for each matrix (..., in, out) among the targets.
+
+    Args:
+        key: a JAX random key.
+        params: nested dictionaries in which a target holds a "kernel".
+        rank: r.
+        targets: names of linear layers.
+
+    Returns:
+        The same nesting, a target's `{"A": (..., in, r), "B": (..., r, out)}` in place of its kernel, and nothing else.
+
+    Raises:
+        ValueError: where the rank is no whole number of at least 1, or a target names no matrix.
+
+    Example:
+        >>> adapters = init_adapters(jax.random.key(0), {"query": {"kernel": jnp.eye(3)}}, rank=1, targets=["query"])
+        >>> adapters["query"]["B"].tolist()
+        [[0.0, 0.0, 0.0]]
+    """
+    _checks.check_size("rank", rank)
+    paths = _find_targets(params, tuple(targets))
+    adapters: Params = {}
+    for one, path in zip(jax.random.split(key, len(paths)), paths, strict=True):
+        kernel = _reach(params, path)["kernel"]
+        *stack, width_in, width_out = kernel.shape
+        bound = width_in**-0.5
+        place = adapters
+        for name in path:
+            place = place.setdefault(name, {})
+        place["A"] = jax.random.uniform(one, (*stack, width_in, rank), kernel.dtype, -bound, bound)
+        place["B"] = jnp.zeros((*stack, rank, width_out), kernel.dtype)
+    return adapters
+
+
+def merge(params: Params, adapters: Params, *, alpha: float) -> Params:
+    """The parameters with the adapters in them: W + (α/r) A B.
+
+    Args:
+        params: as `low_rank` took them.
+        adapters: A and B of each target; r is read from their shapes.
+        alpha: α.
+
+    Returns:
+        Parameters of the same shapes as `params`.
+
+    Raises:
+        ValueError: where an adapter has no matrix to go with, or does not fit it.
+
+    Example:
+        >>> adapters = {"query": {"A": jnp.ones((2, 1)), "B": jnp.array([[1.0, 0.0]])}}
+        >>> merge({"query": {"kernel": jnp.eye(2)}}, adapters, alpha=2.0)["query"]["kernel"].tolist()
+        [[3.0, 0.0], [2.0, 1.0]]
+    """
+    return _with_adapters(params, adapters, lambda kernel, a, b: {"kernel": kernel + alpha / a.shape[-1] * (a @ b)})
+
+
+def attach(params: Params, adapters: Params, *, alpha: float) -> Params:
+    """The parameters with the adapters beside their matrices, scaled, as the transformer applies them unmerged.
+
+    Args:
+        params: as `low_rank` took them.
+        adapters: A and B of each target; r is read from their shapes.
+        alpha: α.
+
+    Returns:
+        Parameters in which each target holds its kernel, (α/r) A and B.
+
+    Raises:
+        ValueError: where an adapter has no matrix to go with, or does not fit it.
+
+    Example:
+        >>> adapters = {"query": {"A": jnp.ones((2, 1)), "B": jnp.array([[1.0, 0.0]])}}
+        >>> attach({"query": {"kernel": jnp.eye(2)}}, adapters, alpha=2.0)["query"]["A"].tolist()
+        [[2.0], [2.0]]
+    """
+    return _with_adapters(
+        params, adapters, lambda kernel, a, b: {"kernel": kernel, "A": alpha / a.shape[-1] * a, "B": b}
+    )
+
+
+def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Array, Array], Params]) -> Params:
+    """A copy of the nested dictionaries with each target's matrix, A and B put together by `place`."""
+
+    def together(params: Params, adapters: Params, path: tuple[str, ...]) -> Params:
+        if "A" in adapters:
+            if "kernel" not in params:
+                raise ValueError(f"adapters: expected a matrix for each; got none in params at {'/'.join(path)}")
+            kernel, a, b = params["kernel"], adapters["A"], adapters["B"]
+            if (*a.shape[:-1], b.shape[-1]) != kernel.shape or a.shape[-1] != b.shape[-2]:
+                raise ValueError(
+                    f"adapters: expected A and B that multiply to shape {kernel.shape} at {'/'.join(path)}; "
+                    f"got {a.shape} and {b.shape}"
+                )
+            return {**params, **place(kernel, a, b)}
+        unknown = set(adapters) - set(params)
+        if unknown:
+            raise ValueError(f"adapters: expected names among {sorted(params)} at {'/'.join(path)!r}; got {unknown}")
+        return {
+            name: together(branch, adapters[name], (*path, name)) if name in adapters else branch
+            for name, branch in params.items()
+        }
+
+    return together(params, adapters, ())
+
+
+def _find_targets(params: Params, targets: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Where the targets are: every place named so that holds a kernel."""
+    found: list[tuple[str, ...]] = []
+    linear: set[str] = set()
+
+    def look(branch: Params, path: tuple[str, ...]) -> None:
+        if isinstance(branch, dict):
+            if "kernel" in branch and path:
+                linear.add(path[-1])
+                if path[-1] in targets:
+                    found.append(path)
+            for name, below in branch.items():
+                look(below, (*path, name))
+
+    look(params, ())
+    missing = sorted(set(targets) - {path[-1] for path in found})
+    if missing or not found:
+        raise ValueError(f"targets: expected names among {sorted(linear)}; got {missing or list(targets)}")
+    return found
+
+
+def _reach(params: Params, path: tuple[str, ...]) -> Params:
+    for name in path:
+        params = params[name]
+    return params

@@ -1,0 +1,238 @@
+"""Arithmetic of tokens and of parameters: language model arithmetic, responses by enumeration, merged adapters."""
+
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxval import coalitions, policies
+from jaxval.coalitions import TokenArithmetic, add_adapters, add_parameters, combine_next_tokens, token_arithmetic
+from jaxval.types import SequenceModel
+
+V, SOURCES = 4, 3
+FORMULAS = {  # rows of scores, and their coefficients; what the norm divides by is in the file
+    "M1+M2": lambda m, c: ([m[0], m[1]], [1, 1]),
+    "M1-0.6*M2": lambda m, c: ([m[0], m[1]], [1, -0.6]),
+    "2*M1+0.5*M2-0.5*M3": lambda m, c: (list(m), [2, 0.5, -0.5]),
+    "Union(M1,M2)": lambda m, c: ([np.maximum(m[0], m[1])], [1]),
+    "Intersection(M1,M2)": lambda m, c: ([np.minimum(m[0], m[1])], [1]),
+    "M1-0.6*M2+2*Union(M1,M3)": lambda m, c: ([m[0], m[1], np.maximum(m[0], m[2])], [1, -0.6, 2]),
+    "M1-0.9*Union(M1,M2)": lambda m, c: ([m[0], np.maximum(m[0], m[1])], [1, -0.9]),
+    "M1+C (classifier, norm 0)": lambda m, c: ([m[0] + c], [1]),
+    "M1+2*C": lambda m, c: ([m[0] + c], [2]),  # two steps from M1 towards M1 + C
+    "TopPTopK(M1,top_k=3)+M2": lambda m, c: ([np.where(m[0] >= np.sort(m[0])[-3], m[0], -np.inf), m[1]], [1, 1]),
+}
+
+
+def test_formulas_of_language_model_arithmetic(data_path):
+    """All are weighted sums of scores: of models, of maxima and minima of two, of a model tilted by a classifier."""
+    cases = json.loads(data_path("..", "vectors", "lm_arithmetic.json").read_text(encoding="utf-8"))
+    assert {case["formula"] for case in cases} == set(FORMULAS)
+    for case in cases:
+        scores = {name: np.array(values) for name, values in case["inputs"].items()}
+        models = np.array([scores["M1"], scores["M2"], scores["M3"]])
+        rows, coefficients = FORMULAS[case["formula"]](models, scores["C"])
+        found = combine_next_tokens(models[0], np.array(rows), np.array(coefficients) / np.mean(case["norm"]))
+        expected = np.array(case["logprobs"])
+        cut = expected < -1e6  # their -10^8 for a token that is cut off
+        assert (np.asarray(found)[cut] == -np.inf).all()
+        np.testing.assert_allclose(np.asarray(found)[~cut], expected[~cut], atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return policies.transformer(vocabulary=V, length=8, width=8, layers=1, heads=2)
+
+
+@pytest.fixture(scope="session")
+def both(tiny):
+    """A reference, three sources, and the model of their coalitions."""
+    combined = token_arithmetic(tiny, SOURCES)
+    return combined, combined.init(jax.random.key(0))
+
+
+def one_of(stacked, i):
+    return jax.tree.map(lambda leaf: leaf[i], stacked)
+
+
+def log_probs_of_all(model, params, length):
+    """log π(y|x) of all sequences of a length after the prompt 0."""
+    every = np.array(list(itertools.product(range(V), repeat=length)))
+    rows = np.concatenate([np.zeros((len(every), 1), dtype=int), every], axis=1)
+    logits = np.asarray(model.logits(params, rows))[:, :-1]
+    tokens = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return np.take_along_axis(tokens, every[..., None], axis=-1)[..., 0].sum(axis=1)
+
+
+@pytest.fixture(scope="session", params=[1, 5])
+def gaps(request, tiny, both):
+    """For each coalition of three: the largest difference of log-probabilities of token and response arithmetic, and
+    their divergence Σ_y π_token(y) (log π_token(y) - log π_response(y)); both over all 4^length responses."""
+    combined, params = both
+    reference = log_probs_of_all(tiny, params.reference, request.param)
+    sources = np.array([log_probs_of_all(tiny, one_of(params.sources, i), request.param) for i in range(SOURCES)])
+    found = []
+    for coalition in coalitions.all_coalitions(SOURCES):
+        at_tokens = log_probs_of_all(combined, params._replace(coalition=coalition), request.param)
+        at_responses = np.asarray(coalitions.combine(reference, sources, coalition.astype(float)))
+        assert np.exp(at_tokens).sum() == pytest.approx(1, abs=1e-5)
+        difference = at_tokens - at_responses
+        found.append((np.abs(difference).max(), np.exp(at_tokens) @ difference))
+    return request.param, np.array(found)
+
+
+def test_tokens_and_responses_differ_only_beyond_one_token(gaps, x64):
+    length, found = gaps
+    for size, (largest, divergence) in zip(coalitions.coalition_sizes(SOURCES).tolist(), found, strict=True):
+        print(f"length {length}, |S| = {size}: largest gap in log π {largest:.2e}, divergence {divergence:.2e}")
+    rounding = 1e-12 if x64 else 1e-5
+    together = coalitions.coalition_sizes(SOURCES) > 1
+    assert found[~together, 0].max() < rounding  # the reference, and each source alone, are themselves
+    if length == 1:
+        assert found[:, 0].max() < rounding
+    else:
+        assert found[together, 0].min() > 1e-3
+        assert found[together, 1].min() > 1e-6
+
+
+def test_a_combination_keeps_a_cache_for_each(both):
+    combined, params = both
+    prompts = [[1, 2, 3], [2]]
+    for coalition in ([True, False, True], [0.5, -1.0, 2.0]):
+        now = params._replace(coalition=jnp.array(coalition, dtype=float))
+        cached = policies.sample(jax.random.key(1), combined, now, prompts, num_tokens=4)
+        anew = policies.sample(jax.random.key(1), combined, now, prompts, num_tokens=4, cache=False)
+        assert jnp.array_equal(cached.tokens, anew.tokens)
+
+
+def test_coalitions_are_sampled_in_one_call():
+    """Bigrams, which have no cache; vmap over all coalitions is the loop over them."""
+    bigram = SequenceModel(lambda key: jax.random.normal(key, (3, 3)), lambda params, tokens: params[tokens], 3, 8)
+    combined = token_arithmetic(bigram, 2)
+    params = combined.init(jax.random.key(0))
+
+    def draw(coalition):
+        now = params._replace(coalition=coalition)
+        return policies.sample(jax.random.key(1), combined, now, [[0], [1]], num_tokens=5).tokens
+
+    masks = coalitions.all_coalitions(2)
+    together = jax.vmap(draw)(masks)
+    assert jnp.array_equal(together, jnp.stack([draw(mask) for mask in masks]))
+    assert len({str(row) for row in together.tolist()}) > 1
+
+
+def test_steps_of_parameters_add_up(close, rng):
+    base = {"a": rng.normal(size=(2, 3)), "b": {"c": rng.normal(size=4)}}
+    sources = {"a": rng.normal(size=(3, 2, 3)), "b": {"c": rng.normal(size=(3, 4))}}
+    found = add_parameters(base, sources, [1.0, 0.0, 0.5])
+    close(found["a"], base["a"] + (sources["a"][0] - base["a"]) + 0.5 * (sources["a"][2] - base["a"]))
+    close(found["b"]["c"], base["b"]["c"] + (sources["b"]["c"] * [[1], [0], [0.5]]).sum(0) - 1.5 * base["b"]["c"])
+    every = jax.vmap(lambda coalition: add_parameters(base, sources, coalition))(coalitions.all_coalitions(3))
+    assert jnp.array_equal(every["a"][0], jnp.asarray(base["a"], dtype=float))
+    close(every["a"][2], sources["a"][1])
+
+
+def test_for_a_table_of_logits_parameters_are_arithmetic(close, rng):
+    """Tabular policies: adding parameters is the combination of responses."""
+    base, sources = rng.normal(size=(2, 5)), rng.normal(size=(3, 2, 5))
+    for coalition in coalitions.all_coalitions(3):
+        weights = coalition.astype(float)
+        added = policies.normalise(add_parameters(base, sources, coalition))
+        close(added, coalitions.combine(base, sources, weights), atol=1e-5 if added.dtype == jnp.float32 else 1e-12)
+
+
+@pytest.fixture(scope="session")
+def adapted(tiny):
+    """The tiny model's parameters, and three adapters of rank 2 whose B is not zero."""
+    params = tiny.init(jax.random.key(4))
+    targets = ("query", "value", "down")
+    one = policies.init_adapters(jax.random.key(5), params, rank=2, targets=targets)
+    keys = iter(jax.random.split(jax.random.key(6), 99))
+    return params, jax.tree.map(lambda leaf: jax.random.normal(next(keys), (3, *leaf.shape), leaf.dtype), one), targets
+
+
+def test_merged_and_unmerged_adapters_give_equal_logits(tiny, adapted, x64):
+    params, adapters, targets = adapted
+    one = one_of(adapters, 0)
+    tokens = np.array([[1, 2, 3, 0, 2]])
+    apart = policies.low_rank(tiny, params, rank=2, alpha=3.0, targets=targets)
+    merged = policies.low_rank(tiny, params, rank=2, alpha=3.0, targets=targets, merged=True)
+    limit = {"atol": 1e-12 if x64 else 1e-5, "rtol": 0}
+    np.testing.assert_allclose(apart.logits(one, tokens), merged.logits(one, tokens), **limit)
+    kernel = np.asarray(params["layers"]["down"]["kernel"])
+    by_hand = kernel + 3 / 2 * np.asarray(one["layers"]["down"]["A"]) @ np.asarray(one["layers"]["down"]["B"])
+    np.testing.assert_allclose(policies.merge(params, one, alpha=3.0)["layers"]["down"]["kernel"], by_hand, **limit)
+    assert np.abs(apart.logits(one, tokens) - tiny.logits(params, tokens)).max() > 0.1
+    cached, _ = apart.start(one, tokens, np.array([3]))
+    np.testing.assert_allclose(cached, apart.logits(one, tokens)[:, 2], **limit)
+
+
+def test_adapters_start_as_the_model_and_are_all_that_moves(tiny, adapted):
+    params, _, targets = adapted
+    model = policies.low_rank(tiny, params, rank=2, alpha=3.0, targets=targets)
+    adapters = model.init(jax.random.key(7))
+    tokens = np.array([[1, 2, 3, 0, 2]])
+    assert jnp.array_equal(model.logits(adapters, tokens), tiny.logits(params, tokens))
+    assert set(adapters) == {"layers"}
+    assert set(adapters["layers"]) == set(targets)
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(adapters)} == {1}
+    gradient = jax.grad(lambda adapters: model.logits(adapters, tokens)[0, 1, 2])(adapters)
+    for target in targets:
+        assert jnp.abs(gradient["layers"][target]["B"]).max() > 0
+        assert jnp.abs(gradient["layers"][target]["A"]).max() == 0  # B is zero
+
+
+def test_adapters_add_up_by_their_products(adapted, close):
+    """Side by side they are the sum of what each adds, and not the product of the sums."""
+    params, adapters, _ = adapted
+    base = params["layers"]["query"]["kernel"]
+
+    def merged(adapters):
+        return policies.merge(params, adapters, alpha=3.0)["layers"]["query"]["kernel"]
+
+    for coalition in ([True, False, True], [0.5, -1.0, 2.0], [0.0, 0.0, 0.0]):
+        steps = sum(c * (merged(one_of(adapters, i)) - base) for i, c in enumerate(coalition))
+        close(
+            merged(add_adapters(adapters, coalition)), base + steps, atol=1e-5 if base.dtype == jnp.float32 else 1e-12
+        )
+    of_sums = merged(jax.tree.map(lambda leaf: leaf[0] + leaf[2], adapters))
+    assert jnp.abs(of_sums - merged(add_adapters(adapters, [True, False, True]))).max() > 0.1
+
+
+@pytest.mark.mistakes
+def test_mistakes_with_parameters_are_named(tiny, adapted):
+    params, adapters, _ = adapted
+    with pytest.raises(ValueError, match=r"sources: expected leaves of shape \(2, 3\); got \(2, 4\)"):
+        add_parameters(np.zeros(3), np.zeros((2, 4)), [True, True])
+    with pytest.raises(ValueError, match="sources: expected the tree of base"):
+        add_parameters({"a": np.zeros(3)}, {"b": np.zeros((2, 3))}, [True, True])
+    with pytest.raises(ValueError, match=r"coalition: expected \(sources,\)"):
+        add_parameters(np.zeros(3), np.zeros((2, 3)), True)
+    with pytest.raises(ValueError, match="coalition: expected one entry for each of 3 sources; got 2"):
+        add_adapters(adapters, [True, True])
+    with pytest.raises(ValueError, match="adapters: expected nested dictionaries"):
+        add_adapters([np.zeros(3)], [True, True])
+    with pytest.raises(ValueError, match=r"targets: expected names among \['down', 'gate', .*; got \['keys'\]"):
+        policies.low_rank(tiny, params, rank=2, alpha=1.0, targets=("query", "keys"))
+    with pytest.raises(ValueError, match="rank: expected a whole number"):
+        policies.low_rank(tiny, params, rank=0, alpha=1.0)
+    with pytest.raises(ValueError, match=r"adapters: expected names among .*; got {'layer'}"):
+        policies.merge(params, {"layer": {}}, alpha=1.0)
+    with pytest.raises(ValueError, match=r"adapters: expected a matrix for each; got none in params at norm"):
+        policies.merge(params, {"norm": {"A": np.zeros((8, 1)), "B": np.zeros((1, 8))}}, alpha=1.0)
+    with pytest.raises(ValueError, match=r"multiply to shape \(1, 8, 8\) at layers/query; got"):
+        policies.merge(params, {"layers": {"query": {"A": np.zeros((8, 1)), "B": np.zeros((1, 8))}}}, alpha=1.0)
+    with pytest.raises(ValueError, match="sources: expected a whole number"):
+        token_arithmetic(tiny, 0)
+    with pytest.raises(ValueError, match=r"sources: expected shape \(sources, 3\)"):
+        combine_next_tokens(np.zeros(3), np.zeros((2, 4)), [True, True])
+
+
+def test_a_combination_is_a_record_of_its_parts(both):
+    combined, params = both
+    assert isinstance(params, TokenArithmetic)
+    assert (combined.vocabulary, combined.length) == (V, 8)
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(params.sources)} == {SOURCES}
