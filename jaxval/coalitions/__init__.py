@@ -14,14 +14,25 @@ from jaxval.coalitions.masks import (
     index_coalition,
     tabulate,
 )
+from jaxval.coalitions.parameters import add_adapters, add_parameters
+from jaxval.coalitions.responses import combine, expected_reward, reward_utility
+from jaxval.coalitions.tokens import TokenArithmetic, combine_next_tokens, token_arithmetic
 
 __all__ = [
     "Game",
+    "TokenArithmetic",
+    "add_adapters",
+    "add_parameters",
     "all_coalitions",
     "coalition_index",
     "coalition_sizes",
+    "combine",
+    "combine_next_tokens",
     "evaluate",
+    "expected_reward",
     "games",
     "index_coalition",
+    "reward_utility",
     "tabulate",
+    "token_arithmetic",
 ]

@@ -1,1 +1,10 @@
-"""Training: Newton's method where it applies, optax elsewhere; sequential and union DPO."""
+"""Training: Newton's method where it applies, optax elsewhere; sequential and union DPO.
+
+A fit takes a policy, its parameters at the reference, and `Comparisons` of ids, and gives parameters and diagnostics.
+"""
+
+from jaxval.training.newton import FitDiagnostics, fit
+from jaxval.training.sources import source_key, stack_sources
+from jaxval.training.stages import sequential_dpo, union_dpo
+
+__all__ = ["FitDiagnostics", "fit", "sequential_dpo", "source_key", "stack_sources", "union_dpo"]

@@ -1,0 +1,174 @@
+"""Model arithmetic over candidate responses, and the expected rewards of the policies it makes."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Num
+
+from jaxval import _checks
+from jaxval.policies.candidates import normalise
+from jaxval.types import Utility
+
+__all__ = ["combine", "expected_reward", "reward_utility"]
+
+LogProbs = Float[ArrayLike, "*contexts candidates"] | list[Any]
+ContextWeights = Float[ArrayLike, "contexts"] | list[Any] | None
+SourceLogProbs = Float[ArrayLike, "sources *contexts candidates"] | list[Any]
+
+
+def combine(
+    reference: LogProbs, sources: SourceLogProbs, coalition: Num[ArrayLike, "sources"] | list[Any]
+) -> Float[Array, "*contexts candidates"]:
+    """The policy of a coalition from one policy for each source: π_S ∝ exp(Σ_{ℓ∈S} s_ℓ + (1 - |S|) s_0).
+
+    In other words log π_S = s_0 + Σ_ℓ c_ℓ (s_ℓ - s_0), normalised over the candidates, with c the mask, or any weights.
+    The empty coalition gives the reference. A candidate that the reference never gives (-inf) stays so; one that a
+    member never gives has probability 0 for the coalition.
+
+    Source: Tamine et al., the display after equation (6); exact for policies at their optimum.
+
+    Args:
+        reference: (..., candidates) s_0, log-probabilities up to a constant in each row.
+        sources: (sources, ..., candidates) s_ℓ likewise.
+        coalition: (sources,) a mask, or a weight for each source.
+
+    Returns:
+        (..., candidates) log-probabilities, each row's probabilities summing to one.
+
+    Raises:
+        ValueError: where shapes do not fit or a log-probability is NaN.
+
+    Example:
+        >>> sources = jnp.log(jnp.array([[0.75, 0.25], [0.5, 0.5]]))
+        >>> policy = combine(jnp.log(jnp.array([0.5, 0.5])), sources, [True, True])
+        >>> [round(float(p), 4) for p in jnp.exp(policy)]
+        [0.75, 0.25]
+    """
+    reference, steps = _steps(reference, sources)
+    members = _members(coalition, len(steps))
+    return _apply(reference, steps, members)
+
+
+def expected_reward(
+    log_probs: LogProbs, rewards: Num[ArrayLike, "..."], *, weights: ContextWeights = None
+) -> Float[Array, "*objectives"]:
+    """The value of a policy over candidates, v(π) = E_x Σ_y π(y|x) r(x, y), under one reward or several at once.
+
+    The policy is conditioned on the candidates. 0 · r = 0 for a response that it never gives.
+
+    Source: Tamine et al., equation (1).
+
+    Args:
+        log_probs: (contexts, candidates) log-probabilities.
+        rewards: (contexts, candidates) numbers r, or (contexts, candidates, objectives).
+        weights: (contexts,) the distribution of contexts; the mean where None.
+
+    Returns:
+        A number, or (objectives,).
+
+    Raises:
+        ValueError: where shapes do not fit, or a reward of a candidate is not finite.
+
+    Example:
+        >>> float(expected_reward(jnp.log(jnp.array([[0.75, 0.25]])), [[1.0, 0.0]]))
+        0.75
+    """
+    chances, weighted = _reward_parts(log_probs, rewards, weights)
+    return jnp.tensordot(chances, weighted, 2)
+
+
+def reward_utility(
+    reference: LogProbs,
+    sources: SourceLogProbs,
+    rewards: Num[ArrayLike, "..."],
+    *,
+    weights: ContextWeights = None,
+) -> Utility:
+    """The utility of a coalition: the expected reward of the policy that arithmetic makes for it, u(S) = v(π_S).
+
+    Goes wherever a utility goes; `coalitions.tabulate` evaluates all 2^n coalitions from n trainings.
+
+    Source: Tamine et al., equations (2) and (7).
+
+    Args:
+        reference: (contexts, candidates) log-probabilities of the reference.
+        sources: (sources, contexts, candidates) of the policy of each source.
+        rewards: (contexts, candidates) or (contexts, candidates, objectives).
+        weights: (contexts,) the distribution of contexts; the mean where None.
+
+    Returns:
+        A function of a mask (sources,), or of weights, to a number or to (objectives,).
+
+    Raises:
+        ValueError: where shapes do not fit, a log-probability is NaN, or a reward of a candidate is not finite.
+
+    Example:
+        >>> from jaxval import coalitions
+        >>> policies = jnp.log(jnp.array([[[0.75, 0.25]], [[0.5, 0.5]]]))
+        >>> utility = reward_utility(jnp.log(jnp.array([[0.5, 0.5]])), policies, [[1.0, 0.0]])
+        >>> [round(float(u), 4) for u in coalitions.tabulate(utility, 2)]
+        [0.5, 0.75, 0.5, 0.75]
+    """
+    reference, steps = _steps(reference, sources)
+    _, weighted = _reward_parts(reference, rewards, weights)
+
+    def utility(coalition: Array) -> Array:
+        chances = jnp.exp(_apply(reference, steps, _members(coalition, len(steps))))
+        return jnp.tensordot(chances, weighted, 2)
+
+    return utility
+
+
+def _steps(reference: Any, sources: Any) -> tuple[Array, Array]:
+    """The normalised reference, and each source's step s_ℓ - s_0: 0 where both are -inf."""
+    reference, sources = jnp.asarray(reference, dtype=float), jnp.asarray(sources, dtype=float)
+    if reference.ndim == 0 or sources.shape[1:] != reference.shape or 0 in sources.shape:
+        raise ValueError(
+            f"sources: expected shape (sources, {', '.join(map(str, reference.shape))}), as the reference has, and at "
+            f"least one source; got {sources.shape}"
+        )
+    for name, value in (("reference", reference), ("sources", sources)):
+        if _checks.concrete(value) and bool(jnp.any(jnp.isnan(value) | (value == jnp.inf))):
+            raise ValueError(f"{name}: expected log-probabilities, finite or -inf; got NaN or infinity")
+    there = jnp.broadcast_to(jnp.isfinite(reference)[None], sources.shape)
+    base = jnp.broadcast_to(jnp.where(jnp.isfinite(reference), reference, 0)[None], sources.shape)
+    return normalise(reference), jnp.where(there, sources - base, 0)
+
+
+def _members(coalition: Any, sources: int) -> Array:
+    members = jnp.asarray(coalition).astype(float)
+    if members.shape != (sources,):
+        raise ValueError(f"coalition: expected one entry for each of {sources} sources; got shape {members.shape}")
+    return members
+
+
+def _apply(reference: Array, steps: Array, members: Array) -> Array:
+    """Normalised s_0 + Σ c_ℓ (s_ℓ - s_0), where 0 · -inf = 0."""
+    barred = jnp.any((steps == -jnp.inf) & (members > 0).reshape(-1, *(1,) * (steps.ndim - 1)), axis=0)
+    total = reference + jnp.tensordot(members, jnp.where(jnp.isfinite(steps), steps, 0), 1)
+    return normalise(jnp.where(barred, -jnp.inf, total))
+
+
+def _reward_parts(log_probs: Any, rewards: Any, weights: Any) -> tuple[Array, Array]:
+    """π(y|x), and each reward times the share of its context: 0 where the policy never gives the response."""
+    log_probs, rewards = jnp.asarray(log_probs, dtype=float), jnp.asarray(rewards, dtype=float)
+    if log_probs.ndim != 2 or rewards.shape[:2] != log_probs.shape or rewards.ndim > 3:
+        raise ValueError(
+            "rewards: expected (contexts, candidates) or (contexts, candidates, objectives) for log-probabilities "
+            f"(contexts, candidates); got shapes {rewards.shape} and {log_probs.shape}"
+        )
+    contexts = len(log_probs)
+    shares = jnp.full((contexts,), 1 / contexts) if weights is None else jnp.asarray(weights, dtype=float)
+    if shares.shape != (contexts,):
+        raise ValueError(f"weights: expected one for each of {contexts} contexts; got shape {shares.shape}")
+    if _checks.concrete(shares) and abs(float(jnp.sum(shares)) - 1) > 1e-5:
+        raise ValueError(f"weights: expected shares that sum to one; got a sum of {float(jnp.sum(shares)):g}")
+    chances = jnp.exp(normalise(log_probs))
+    given = (log_probs > -jnp.inf).reshape(*log_probs.shape, *(1,) * (rewards.ndim - 2))
+    if _checks.concrete(rewards, log_probs):
+        wrong = np.argwhere(~np.isfinite(np.asarray(rewards)) & np.asarray(given))
+        if len(wrong):
+            raise ValueError(f"rewards: expected finite numbers; got {rewards[tuple(wrong[0])]} at {wrong[0].tolist()}")
+    return chances, jnp.where(given, rewards, 0) * shares.reshape(-1, *(1,) * (rewards.ndim - 1))

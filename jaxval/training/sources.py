@@ -1,0 +1,131 @@
+"""The sources' comparisons: checked at the door, stacked to one shape, known by their content."""
+
+import hashlib
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from jaxval import _checks
+from jaxval.types import Comparisons
+
+__all__ = ["source_key", "stack_sources"]
+
+
+def stack_sources(sources: Sequence[Comparisons] | Comparisons) -> Comparisons:
+    """All sources in one record with a leading axis, the shorter ones filled up with rows of weight 0.
+
+    Args:
+        sources: one `Comparisons` for each source; what is stacked already is returned as it is.
+
+    Returns:
+        `Comparisons` with fields (sources, most comparisons).
+
+    Raises:
+        ValueError: where there is no source, or one without a comparison of positive weight.
+
+    Example:
+        >>> one = Comparisons(context=[0], winner=[0], loser=[1], weight=[1.0])
+        >>> two = Comparisons(context=[0, 1], winner=[1, 0], loser=[0, 1], weight=[1.0, 2.0])
+        >>> stack_sources([one, two]).weight.tolist()
+        [[1.0, 0.0], [1.0, 2.0]]
+    """
+    if isinstance(sources, Comparisons):
+        fields = [jnp.asarray(field) for field in sources]
+        if fields[0].ndim != 2 or 0 in fields[0].shape or len({field.shape for field in fields}) > 1:
+            raise ValueError(
+                "sources: expected fields (sources, comparisons) of one shape; got "
+                f"{[field.shape for field in fields]}; for one source pass [comparisons]"
+            )
+        if _checks.concrete(fields[3]):
+            _check_weights(np.asarray(fields[3]))
+        return Comparisons(*fields)
+    if not len(sources):
+        raise ValueError("sources: expected at least one; got none")
+    parts = [tuple(np.asarray(field) for field in source) for source in sources]
+    for number, part in enumerate(parts):
+        if part[0].ndim != 1 or len({field.shape for field in part}) > 1:
+            raise ValueError(
+                f"sources[{number}]: expected four fields of one length; got {[field.shape for field in part]}"
+            )
+        if not len(part[0]) or not (part[3] > 0).any():
+            raise ValueError(f"sources[{number}]: expected at least one comparison of positive weight; got none")
+    most = max(len(part[0]) for part in parts)
+    columns = [
+        np.stack([np.concatenate([field, np.full(most - len(field), fill, field.dtype)]) for field in fields])
+        for fields, fill in zip(zip(*parts, strict=True), (0, 0, 1, 0), strict=True)
+    ]
+    context, winner, loser = (_checks.integers("sources", column, ndim=2, expected="ids") for column in columns[:3])
+    return Comparisons(context, winner, loser, _checks.floating("sources", columns[3], ndim=2, expected="weights"))
+
+
+def source_key(key: Key[Array, ""], comparisons: Comparisons) -> Key[Array, ""]:
+    """A random key that depends on the content of a source, not on its name or the order of its rows.
+
+    Equal sources, trained with it, give equal policies. Rows of weight 0 do not count.
+
+    Args:
+        key: a random key.
+        comparisons: of one source, with known values.
+
+    Returns:
+        A random key.
+
+    Raises:
+        ValueError: where the comparisons are a tracer's.
+
+    Example:
+        >>> first = Comparisons(context=[0, 1], winner=[0, 1], loser=[1, 0], weight=[1.0, 1.0])
+        >>> second = Comparisons(context=[1, 0], winner=[1, 0], loser=[0, 1], weight=[1.0, 1.0])
+        >>> bool(source_key(jax.random.key(0), first) == source_key(jax.random.key(0), second))
+        True
+    """
+    if not _checks.concrete(*comparisons):
+        raise ValueError("comparisons: expected known values, for a source is known by them; got a tracer")
+    rows = np.stack([np.asarray(field, dtype=np.float64) for field in comparisons], axis=1)
+    rows = rows[rows[:, 3] > 0]
+    content = np.ascontiguousarray(rows[np.lexsort(rows.T[::-1])], dtype="<f8").tobytes()
+    words = np.frombuffer(hashlib.sha256(content).digest(), dtype="<u4")
+    return jax.random.fold_in(jax.random.fold_in(key, words[0]), words[1])
+
+
+def check_comparisons(comparisons: Comparisons, *, contexts: int, responses: int) -> Comparisons:
+    """Pairs of ids in the catalogue, chosen and rejected different, weights of at least 0, one of them positive."""
+    fields = [
+        _checks.integers(f"comparisons.{name}", value, ndim=1, expected="(comparisons,) ids")
+        for name, value in zip(("context", "winner", "loser"), comparisons, strict=False)
+    ]
+    weight = _checks.floating("comparisons.weight", comparisons.weight, ndim=1, expected="(comparisons,) weights")
+    if len({field.shape for field in [*fields, weight]}) > 1:
+        raise ValueError(f"comparisons: expected four fields of one length; got {[f.shape for f in [*fields, weight]]}")
+    for name, ids, high in zip(("context", "winner", "loser"), fields, (contexts, responses, responses), strict=True):
+        if _checks.concrete(ids) and ids.size:
+            values = np.asarray(ids)
+            if values.min() < 0 or values.max() >= high:
+                row = int(((values < 0) | (values >= high)).argmax())
+                raise ValueError(
+                    f"comparisons.{name}: expected ids in 0..{high - 1}, as in the catalogue; got {values[row]} in row "
+                    f"{row}"
+                )
+    if _checks.concrete(weight, *fields):
+        _check_weights(np.asarray(weight)[None])
+        same = (np.asarray(fields[1]) == np.asarray(fields[2])) & (np.asarray(weight) > 0)
+        if same.any():
+            row = int(same.argmax())
+            raise ValueError(
+                "comparisons: expected chosen and rejected to differ; got response "
+                f"{int(fields[1][row])} twice in row {row}"
+            )
+    return Comparisons(fields[0], fields[1], fields[2], weight)
+
+
+def _check_weights(weight: np.ndarray) -> None:
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError(f"comparisons.weight: expected finite numbers of at least 0; got {weight.min():g}")
+    empty = ~(weight > 0).any(axis=1)
+    if empty.any():
+        raise ValueError(
+            f"comparisons: expected at least one of positive weight; got none (source {int(empty.argmax())})"
+        )

@@ -1,0 +1,139 @@
+"""Training on several sources: one after another, or all at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Int, Num
+
+from jaxval import _checks
+from jaxval.training.newton import fit
+from jaxval.training.sources import stack_sources
+from jaxval.types import Comparisons, Params, Policy
+
+__all__ = ["sequential_dpo", "union_dpo"]
+
+SourceWeights = Num[ArrayLike, "sources"] | Bool[ArrayLike, "sources"] | list[Any] | None
+
+
+def sequential_dpo(
+    policy: Policy,
+    reference: Params,
+    sources: Sequence[Comparisons] | Comparisons,
+    order: Int[ArrayLike, "stages"] | Sequence[int],
+    *,
+    weights: SourceWeights = None,
+    fit: Callable[..., tuple[Params, Any]] = fit,
+    **options: Any,
+) -> tuple[Params, Any]:
+    """DPO on one source after another, each stage with the last stage's policy as its reference.
+
+    π_{k+1} = argmax_π Σ_{D_ℓ} log σ(β [log π(y⁺|x)/π_k(y⁺|x) - log π(y⁻|x)/π_k(y⁻|x)]), ℓ = order[k], π_0 the
+    reference. At convergence π(y|x) ∝ π_0(y|x) exp(Σ_ℓ r̂_ℓ(x, y) / β), whatever the order.
+
+    With `training.fit`, all of it may be called under `jit` and `vmap`, over orders or weights: a source of weight 0 is
+    left out, so that one call trains all coalitions.
+
+    Source: Tamine et al., Algorithm 1 and equation (6).
+
+    Args:
+        policy: the policy to train.
+        reference: its parameters at π_0.
+        sources: one `Comparisons` for each source, or what `stack_sources` made of them.
+        order: (stages,) indices of sources; an index that is not in it is left out.
+        weights: (sources,) what the comparisons of each source are multiplied by; 1 where None.
+        fit: trains one stage: `fit(policy, reference, comparisons, **options)` gives (parameters, diagnostics).
+        **options: of `fit`; `beta=...` at least.
+
+    Returns:
+        (parameters, diagnostics of each stage that was trained: a list, or stacked under `jit`).
+
+    Raises:
+        ValueError: where the order holds an index that is no source, or `fit` refuses its input.
+
+    Example:
+        >>> from jaxval import policies
+        >>> policy = policies.tabular(1, 2)
+        >>> sources = [Comparisons([0, 0], [0, 1], [1, 0], [count, 1.0]) for count in (3.0, 2.0)]
+        >>> params, _ = sequential_dpo(policy, policy.init(jax.random.key(0)), sources, [0, 1], beta=1.0)
+        >>> [round(float(p), 3) for p in jnp.exp(policy.log_probs(params, [0], [[0, 1]]))[0]]  # odds 3 times 2
+        [0.857, 0.143]
+    """
+    fields = _weighted(sources, weights)
+    order = _checks.integers("order", order, ndim=1, expected="(stages,) indices of sources")
+    known = _checks.concrete(order, fields[3], *jax.tree.leaves(reference))
+    if _checks.concrete(order) and order.size:
+        values = np.asarray(order)
+        if values.min() < 0 or values.max() >= len(fields[3]):
+            raise ValueError(f"order: expected indices of {len(fields[3])} sources; got {values.tolist()}")
+
+    def stage(params: Params, source: Any) -> tuple[Params, Any]:
+        return fit(policy, params, Comparisons(*(field[source] for field in fields)), **options)
+
+    if not known:
+        return jax.lax.scan(stage, reference, order)
+    taken = [source for source in np.asarray(order).tolist() if np.asarray(fields[3][source]).any()]
+    params, found = reference, []
+    for source in taken:
+        params, diagnostics = stage(params, source)
+        found.append(diagnostics)
+    return params, found
+
+
+def union_dpo(
+    policy: Policy,
+    reference: Params,
+    sources: Sequence[Comparisons] | Comparisons,
+    *,
+    weights: SourceWeights = None,
+    fit: Callable[..., tuple[Params, Any]] = fit,
+    **options: Any,
+) -> tuple[Params, Any]:
+    """DPO on the comparisons of all sources at once, each source's multiplied by its weight.
+
+    With `training.fit` it may be called under `jit` and `vmap`, over weights: the masks of all coalitions in one call.
+
+    Source: Tamine et al., section 3, "DPO directly to the coalition dataset".
+
+    Args:
+        policy: the policy to train.
+        reference: its parameters at π_0.
+        sources: one `Comparisons` for each source, or what `stack_sources` made of them.
+        weights: (sources,) what the comparisons of each source are multiplied by; 1 where None.
+        fit: `fit(policy, reference, comparisons, **options)` gives (parameters, diagnostics).
+        **options: of `fit`; `beta=...` at least.
+
+    Returns:
+        (parameters, diagnostics of `fit`); the reference and None where known weights are all zero.
+
+    Raises:
+        ValueError: where there is not one weight for each source, or `fit` refuses its input.
+
+    Example:
+        >>> from jaxval import policies
+        >>> policy = policies.tabular(1, 2)
+        >>> sources = [Comparisons([0, 0], [0, 1], [1, 0], [count, 1.0]) for count in (3.0, 2.0)]
+        >>> params, _ = union_dpo(policy, policy.init(jax.random.key(0)), sources, beta=1.0)
+        >>> [round(float(p), 3) for p in jnp.exp(policy.log_probs(params, [0], [[0, 1]]))[0]]  # odds 5 to 2
+        [0.714, 0.286]
+    """
+    fields = _weighted(sources, weights)
+    if _checks.concrete(fields[3]) and not np.asarray(fields[3]).any():
+        return reference, None
+    return fit(policy, reference, Comparisons(*(field.reshape(-1) for field in fields)), **options)
+
+
+def _weighted(sources: Sequence[Comparisons] | Comparisons, weights: SourceWeights) -> list[Array]:
+    """The four fields of all sources, (sources, comparisons) each, with the weights of the sources in them."""
+    context, winner, loser, weight = (jnp.asarray(field) for field in stack_sources(sources))
+    if weights is None:
+        return [context, winner, loser, weight]
+    scale = _checks.floating("weights", weights, ndim=1, expected="(sources,) numbers of at least 0")
+    if scale.shape != weight.shape[:1]:
+        raise ValueError(f"weights: expected one for each of {len(weight)} sources; got shape {scale.shape}")
+    if _checks.concrete(scale) and (np.asarray(scale) < 0).any():
+        raise ValueError(f"weights: expected numbers of at least 0; got {np.asarray(scale).min():g}")
+    return [context, winner, loser, weight * scale[:, None]]

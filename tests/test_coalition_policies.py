@@ -1,0 +1,101 @@
+"""Model arithmetic over candidate responses and expected rewards, against plain definitions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxval import coalitions, values
+
+RNG = np.random.default_rng(3)
+SOURCES, CONTEXTS, RESPONSES = 3, 4, 5
+REFERENCE = np.log(RNG.dirichlet(np.ones(RESPONSES), size=CONTEXTS))
+POLICIES = np.log(RNG.dirichlet(np.ones(RESPONSES), size=(SOURCES, CONTEXTS)))
+REWARDS = RNG.normal(size=(CONTEXTS, RESPONSES, 2))
+MASKS = [[bool(k >> i & 1) for i in range(SOURCES)] for k in range(2**SOURCES)]
+
+
+def by_definition(reference, sources, members):
+    """π_S(y|x) ∝ exp(Σ_{ℓ∈S} s_ℓ + (1 - |S|) s_0), a response at a time."""
+    out = np.zeros(reference.shape)
+    for x in range(len(reference)):
+        weight = [
+            np.prod([np.exp(sources[source, x, y]) ** c for source, c in enumerate(members)])
+            * np.exp(reference[x, y]) ** (1 - sum(members))
+            for y in range(reference.shape[1])
+        ]
+        out[x] = np.array(weight) / sum(weight)
+    return out
+
+
+def test_combine_is_its_definition_for_masks_and_weights(close):
+    together = jax.vmap(lambda mask: coalitions.combine(REFERENCE, POLICIES, mask))(jnp.array(MASKS, dtype=float))
+    for mask, policy in zip(MASKS, together, strict=True):
+        close(np.exp(policy), by_definition(REFERENCE, POLICIES, mask), atol=1e-5)
+    close(np.exp(together[0]), np.exp(REFERENCE), atol=1e-6)
+    close(np.exp(together[2]), np.exp(POLICIES[1]), atol=1e-6)
+    weights = [0.5, -1.0, 2.0]
+    close(
+        np.exp(coalitions.combine(REFERENCE, POLICIES, weights)), by_definition(REFERENCE, POLICIES, weights), atol=1e-5
+    )
+
+
+def test_constants_of_a_context_do_not_matter(close):
+    shifted = POLICIES + RNG.normal(size=(SOURCES, CONTEXTS, 1))
+    close(
+        coalitions.combine(REFERENCE - 3, shifted, [True, True, False]),
+        coalitions.combine(REFERENCE, POLICIES, [True, True, False]),
+        atol=1e-5,
+    )
+
+
+def test_what_is_never_said(close):
+    """The reference never says 0; the second source never says 1; the third, which says 0, cannot bring it back."""
+    reference = np.array([-np.inf, 0.0, 0.0])
+    sources = np.array([[-np.inf, 1.0, 0.0], [-np.inf, -np.inf, 0.0], [0.0, 0.0, 0.0]])
+    close(np.exp(coalitions.combine(reference, sources, [True, False, True])), [0, np.e / (np.e + 1), 1 / (np.e + 1)])
+    close(np.exp(coalitions.combine(reference, sources, [True, True, False])), [0, 0, 1])
+    slope = jax.grad(lambda s: jnp.exp(coalitions.combine(reference, s, [True, True, False]))[2])(jnp.asarray(sources))
+    assert np.isfinite(np.asarray(slope)).all()
+
+
+def test_expected_rewards_and_the_table_of_all_coalitions(close):
+    utility = coalitions.reward_utility(REFERENCE, POLICIES, REWARDS)
+    table = coalitions.tabulate(utility, SOURCES, batch_size=3)
+    assert table.shape == (8, 2)
+    for mask, row in zip(MASKS, table, strict=True):
+        policy = by_definition(REFERENCE, POLICIES, mask)
+        expected = sum(policy[x, y] * REWARDS[x, y] for x in range(CONTEXTS) for y in range(RESPONSES)) / CONTEXTS
+        close(row, expected, atol=1e-5)
+    close(table[3], coalitions.expected_reward(coalitions.combine(REFERENCE, POLICIES, MASKS[3]), REWARDS), atol=1e-6)
+    one = coalitions.tabulate(coalitions.reward_utility(REFERENCE, POLICIES, REWARDS[..., 1]), SOURCES)
+    close(one, table[:, 1], atol=1e-6)
+    close(values.shapley(table).sum(0), table[-1] - table[0], atol=1e-5)
+
+
+def test_contexts_may_weigh_differently_and_missing_candidates_need_no_reward(close):
+    log_probs = np.log(np.array([[0.5, 0.5, 1e-300], [0.25, 0.25, 0.5]]))
+    log_probs[0, 2] = -np.inf
+    rewards = np.array([[1.0, 3.0, np.nan], [0.0, 0.0, 8.0]])
+    close(coalitions.expected_reward(log_probs, rewards), (2 + 4) / 2, atol=1e-6)
+    close(coalitions.expected_reward(log_probs, rewards, weights=[0.75, 0.25]), 0.75 * 2 + 0.25 * 4, atol=1e-6)
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: coalitions.combine(REFERENCE, POLICIES[:, :2], [True] * 3), "sources: expected shape"),
+        (lambda: coalitions.combine(REFERENCE, POLICIES, [True] * 2), "one entry for each of 3 sources"),
+        (lambda: coalitions.combine(REFERENCE * np.nan, POLICIES, [True] * 3), "reference: expected log-probabilities"),
+        (lambda: coalitions.combine(REFERENCE, POLICIES + np.inf, [True] * 3), "sources: expected log-probabilities"),
+        (lambda: coalitions.expected_reward(REFERENCE, REWARDS[:2]), "rewards: expected"),
+        (lambda: coalitions.expected_reward(REFERENCE, REWARDS * np.nan), "rewards: expected finite.*nan at"),
+        (lambda: coalitions.expected_reward(REFERENCE, REWARDS, weights=[1.0]), "one for each of 4 contexts"),
+        (lambda: coalitions.expected_reward(REFERENCE, REWARDS, weights=[1.0] * 4), "sum to one"),
+        (lambda: coalitions.reward_utility(REFERENCE, POLICIES, REWARDS * np.nan), "rewards: expected finite"),
+    ],
+)
+def test_mistakes(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
