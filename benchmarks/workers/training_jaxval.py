@@ -49,3 +49,6 @@ def memory(inputs: dict[str, np.ndarray]) -> Run:
         return {"gigabytes": np.array(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)}
 
     return run
+
+
+TASKS = {"fit": fit, "combine": combine, "memory": memory}

@@ -6,8 +6,6 @@ import numpy as np
 from scipy.optimize import minimize
 
 PACKAGES = ("numpy", "scipy")
-VERSIONS: dict[str, str] = {}
-DEVICE = "cpu"
 
 Run = Callable[[], dict[str, np.ndarray]]
 
@@ -59,3 +57,6 @@ def combine(inputs: dict[str, np.ndarray]) -> Run:
         return {"utilities": utilities}
 
     return run
+
+
+TASKS = {"fit": fit, "combine": combine}

@@ -14,6 +14,7 @@ from jaxval.types import Utility
 __all__ = ["combine", "expected_reward", "reward_utility"]
 
 LogProbs = Float[ArrayLike, "*contexts candidates"] | list[Any]
+Rewards = Num[ArrayLike, "contexts candidates *objectives"] | list[Any]
 ContextWeights = Float[ArrayLike, "contexts"] | list[Any] | None
 SourceLogProbs = Float[ArrayLike, "sources *contexts candidates"] | list[Any]
 
@@ -52,7 +53,7 @@ def combine(
 
 
 def expected_reward(
-    log_probs: LogProbs, rewards: Num[ArrayLike, "..."], *, weights: ContextWeights = None
+    log_probs: LogProbs, rewards: Rewards, *, weights: ContextWeights = None
 ) -> Float[Array, "*objectives"]:
     """The value of a policy over candidates, v(π) = E_x Σ_y π(y|x) r(x, y), under one reward or several at once.
 
@@ -82,7 +83,7 @@ def expected_reward(
 def reward_utility(
     reference: LogProbs,
     sources: SourceLogProbs,
-    rewards: Num[ArrayLike, "..."],
+    rewards: Rewards,
     *,
     weights: ContextWeights = None,
 ) -> Utility:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
 
-__all__ = ["check_ids", "normalise", "take_candidates"]
+__all__ = ["normalise"]
 
 
 def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Float[Array, "*rows candidates"]:
