@@ -14,6 +14,7 @@ from jaxval.policies.catalogue import (
     response_lengths,
     response_log_probs,
 )
+from jaxval.policies.llama import read_llama
 from jaxval.policies.log_linear import log_linear
 from jaxval.policies.sampling import Samples, pad_sequences, sample
 from jaxval.policies.tabular import tabular
@@ -38,6 +39,7 @@ __all__ = [
     "normalise",
     "over_catalogue",
     "pad_sequences",
+    "read_llama",
     "response_lengths",
     "response_log_probs",
     "sample",
