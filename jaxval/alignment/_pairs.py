@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Num
 
 from jaxval import _checks
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-PerPair = Float[ArrayLike, "..."] | float | int
+PerPair = Num[ArrayLike, "..."] | float | int | list[Any]
 """One number, or one for each pair in an array of any shape."""
 
 
@@ -75,10 +75,13 @@ def check_within(name: str, value: Any, holds: Callable[[np.ndarray], Any], expe
     if not _checks.concrete(value):
         return jnp.asarray(value, dtype=float)
     try:
-        with np.errstate(over="ignore"):  # what overflows float32 is infinite there
-            values = np.asarray(value).astype(jax.dtypes.canonicalize_dtype(float))
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected {expected}; got {type(value).__name__} that is no number") from None
+        values = np.asarray(value)
+    except ValueError:
+        values = np.empty(0, dtype=object)
+    if values.dtype.kind not in "biufV":  # V: the short floating-point types
+        raise ValueError(f"{name}: expected {expected}; got {type(value).__name__} that is no number")
+    with np.errstate(over="ignore"):  # what overflows float32 is infinite there
+        values = values.astype(jax.dtypes.canonicalize_dtype(float))
     fine = np.asarray(holds(values))
     if not fine.all():
         raise ValueError(f"{name}: expected {expected}; got {values[~fine].flat[0]:g}")

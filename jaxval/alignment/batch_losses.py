@@ -1,7 +1,7 @@
 """Alignment by optimal transport: the losses that are of a whole batch and of no pair on its own.
 
-They compare distributions, by matching the k-th smallest number on one side with the k-th smallest on the other. So they
-are neither in `losses` nor to be mapped over pairs; what comes out is one loss a quantile.
+They compare distributions, by matching the k-th smallest number on one side with the k-th smallest on the other. So
+they are neither in `losses` nor to be mapped over pairs; what comes out is one loss a quantile.
 """
 
 import jax

@@ -18,7 +18,7 @@ LogProbs = Float[ArrayLike, "*batch responses"] | list
 
 
 def kl_policy(reference: LogProbs, rewards: LogProbs, *, beta: Number) -> Float[Array, "*batch responses"]:
-    """The optimum of reward less β times the divergence from a reference: log π(y|x) = log π0(y|x) + r(x, y)/β - log Z(x).
+    """The optimum of a reward near a reference policy, log π(y|x) = log π0(y|x) + r(x, y)/β - log Z(x).
 
     It maximises E_π r(x, y) - β KL(π(.|x) || π0(.|x)). β = ∞ gives the reference, normalised; β = 0 the limit: the best
     responses among those that the reference can give, where rewards closer than the tolerance (1e-9 in float64, 1e-5
@@ -42,9 +42,9 @@ def kl_policy(reference: LogProbs, rewards: LogProbs, *, beta: Number) -> Float[
     Example:
         >>> import numpy as np
         >>> reference = np.log([0.5, 0.25, 0.25])
-        >>> np.round(np.exp(kl_policy(reference, [0.0, np.log(2), np.log(2)], beta=1.0)), 3).tolist()
+        >>> [round(float(p), 3) for p in np.exp(kl_policy(reference, [0.0, np.log(2), np.log(2)], beta=1.0))]
         [0.333, 0.333, 0.333]
-        >>> np.round(np.exp(kl_policy(reference, [1.0, 1.0, 0.0], beta=0.0)), 3).tolist()
+        >>> [round(float(p), 3) for p in np.exp(kl_policy(reference, [1.0, 1.0, 0.0], beta=0.0))]
         [0.667, 0.333, 0.0]
     """
     base, rewards = _check_tilt(reference, rewards)
@@ -118,9 +118,10 @@ def context_wins(
 
 
 def bradley_terry_rewards(wins: Wins) -> Float[Array, "contexts responses"]:
-    """Maximum-likelihood rewards of every context, r̂ = argmax Σ wins[x, i, j] log σ(r(x, i) - r(x, j)), mean zero in each.
+    """Maximum-likelihood rewards of every context, r̂ = argmax Σ wins[x, i, j] log σ(r(x, i) - r(x, j)).
 
-    With a temperature β the tabular optimum of DPO on the same comparisons is `kl_policy(reference, r̂, beta=beta)`.
+    They sum to zero in each context. With a temperature β the tabular
+    optimum of DPO on the same comparisons is `kl_policy(reference, r̂, beta=beta)`.
 
     Source: Tamine et al., equation (4).
 

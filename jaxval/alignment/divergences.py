@@ -2,8 +2,9 @@
 
 Where the policy pays β times the f-divergence of π from π0 in place of the Kullback-Leibler divergence, the implicit
 reward of a response is β f'(u) up to a constant in y, and f' takes the place of the log-ratio in every loss (Wang et
-al., "Beyond Reverse KL", 2024, Theorem 1). Scores take log u, and are defined up to one constant: losses of a difference
-do not see it; losses that look at a response on its own or divide by lengths do, and take it as written here.
+al., "Beyond Reverse KL", 2024, Theorem 1). Scores take log u. f is defined up to a multiple of u - 1, so f' up to a
+constant: here f'(1) = 0, and a policy at its reference has the score 0. Losses of a difference do not see the constant;
+losses that look at a response on its own or divide by lengths do.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxval import _checks
@@ -39,43 +41,42 @@ def reverse_kl(log_ratio: PerPair) -> Float[Array, "..."]:
 
 
 def forward_kl(log_ratio: PerPair) -> Float[Array, "..."]:
-    """The score of KL(π0 || π), f(u) = -log u: f'(u) = -1/u.
+    """The score of KL(π0 || π), f(u) = -log u + u - 1: f'(u) = 1 - 1/u.
 
     Args:
         log_ratio: log u, any shape.
 
     Returns:
-        -exp(-log u). Beyond exp(80) in float32, exp(690) in float64, it goes on as a straight line, so that values and
-        gradients stay finite.
+        1 - exp(-log u). Beyond exp(80) in float32, exp(690) in float64, it goes on as a straight line, so that values
+        and gradients stay finite.
 
     Example:
-        >>> float(forward_kl(0.0))
+        >>> float(forward_kl(jnp.log(0.5)))
         -1.0
     """
-    return -_bounded_exp(-jnp.asarray(log_ratio, dtype=float))
+    return -_bounded_expm1(-jnp.asarray(log_ratio, dtype=float))
 
 
 def jensen_shannon(log_ratio: PerPair) -> Float[Array, "..."]:
-    """The score of the Jensen-Shannon divergence: f'(u) = log(2u / (1 + u)), less the constant log 2.
+    """The score of the Jensen-Shannon divergence: f'(u) = log(2u / (1 + u)).
 
     Args:
         log_ratio: log u, any shape.
 
     Returns:
-        log σ(log u).
+        log 2 + log σ(log u).
 
     Example:
-        >>> round(float(jensen_shannon(0.0)), 4)
-        -0.6931
+        >>> round(float(jensen_shannon(jnp.log(2.0))), 4)  # log 4/3
+        0.2877
     """
-    return jax.nn.log_sigmoid(jnp.asarray(log_ratio, dtype=float))
+    return np.log(2) + jax.nn.log_sigmoid(jnp.asarray(log_ratio, dtype=float))
 
 
 def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Float[Array, "..."]:
     """The score of the α-divergence: f'(u) = (u^{α-1} - 1) / (α - 1), which is log u at α = 1 and 1 - 1/u at α = 0.
 
-    Pass it to a loss as `divergence=functools.partial(alpha_divergence, alpha=0.5)`. TRL leaves the constant
-    -1 / (α - 1) out; with it the score is continuous in α.
+    Pass it to a loss as `divergence=functools.partial(alpha_divergence, alpha=0.5)`.
 
     Args:
         log_ratio: log u, any shape.
@@ -92,11 +93,9 @@ def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Fl
         1.7183
     """
     log_ratio = jnp.asarray(log_ratio, dtype=float)
-    power = check_within("alpha", alpha, jnp.isfinite, "a finite number") - 1
-    exponent = power * log_ratio
-    top = _top(exponent)
-    grown = jnp.expm1(jnp.minimum(exponent, top)) + jnp.exp(top) * jnp.maximum(exponent - top, 0)
-    return jnp.where(power == 0, log_ratio, grown / jnp.where(power == 0, 1, power))
+    power = check_within("alpha", alpha, np.isfinite, "a finite number") - 1
+    grown = _bounded_expm1(power * log_ratio) / jnp.where(power == 0, 1, power)
+    return jnp.where(power == 0, log_ratio, grown)
 
 
 divergences: Mapping[str, Callable[[Any], Any]] = {
@@ -142,11 +141,7 @@ def scores(
     return divergence(plus - plus_0), divergence(minus - minus_0)
 
 
-def _bounded_exp(exponent: Array) -> Array:
-    """exp, and its tangent beyond the point where sums of a few would overflow."""
-    top = _top(exponent)
-    return jnp.exp(jnp.minimum(exponent, top)) + jnp.exp(top) * jnp.maximum(exponent - top, 0)
-
-
-def _top(exponent: Array) -> Array:
-    return jnp.asarray(690.0 if exponent.dtype == jnp.float64 else 80.0, dtype=exponent.dtype)
+def _bounded_expm1(exponent: Array) -> Array:
+    """The exponential less 1, and its tangent beyond the point where sums of a few would overflow."""
+    top = jnp.asarray(690.0 if exponent.dtype == jnp.float64 else 80.0, dtype=exponent.dtype)
+    return jnp.expm1(jnp.minimum(exponent, top)) + jnp.exp(top) * jnp.maximum(exponent - top, 0)

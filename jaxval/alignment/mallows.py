@@ -1,9 +1,9 @@
 """MallowsPO: losses whose link comes from a Mallows model of rankings, with a dispersion for every prompt.
 
 A Mallows model gives a ranking μ the probability φ^{d(μ, μ0)} / Z, with dispersion φ in (0, 1]: φ → 0 is consensus,
-φ = 1 uniform. The implicit reward gap s = β[score(y+) - score(y-)] takes the place of the gap in rank, and a pair's loss
-is -log g(s), g the probability that the better is ranked above: Spearman's distance gives the link θ, Kendall's the
-link φ.
+φ = 1 uniform. The implicit reward gap s = β[score(y+) - score(y-)] takes the place of the gap in rank, and a pair's
+loss is -log g(s), g the probability that the better is ranked above: Spearman's distance gives the link θ, Kendall's
+the link φ.
 
 The link φ jumps at s = 0, where training from the reference starts. Here g(0) = 1/2, so that g(s) + g(-s) = 1 holds
 everywhere, and the derivative of log g there is g'(0)/g(0), with g' the same from both sides.
@@ -214,7 +214,7 @@ def _check_dispersion(dispersion: PerPair) -> Array:
 
 
 def _phi_log_link(s: Array, phi: Array) -> Array:
-    """log g(s) of the link φ, from log q(|s|) with q(t) = 1 - g(t)."""
+    """Log g(s) of the link φ, from log q(|s|) with q(t) = 1 - g(t)."""
     a = -jnp.log(phi)
     log_q = _log_miss(jnp.where(s < 0, -s, s) * a, a)  # |s| with derivative 1 at 0, where abs has none
     q = jnp.exp(log_q)
@@ -223,26 +223,27 @@ def _phi_log_link(s: Array, phi: Array) -> Array:
 
 
 def _limit_log_link(u: Array) -> Array:
-    """log g(u) of the continuous limit, from log(1 - g(|u|))."""
+    """Log g(u) of the continuous limit, from log(1 - g(|u|))."""
     log_q = _log_miss(jnp.where(u < 0, -u, u), jnp.zeros_like(u))
     return jnp.where(u < 0, log_q, jnp.log1p(-jnp.exp(log_q)))
 
 
 def _log_miss(u: Array, a: Array) -> Array:
-    """log q, q = 1 - g, at u = a|s| >= 0, so that nothing is divided by 0 or subtracted from nearly itself.
+    """Log q, q = 1 - g, at u = a|s| >= 0, so that nothing is divided by 0 or subtracted from nearly itself.
 
     With k(u) = u / (e^u - 1) it is q = [k(u) - k(u + a)] / a. Put over one denominator, with φ1, φ2, φ3 the remainders
     of the exponential series, φ1(z) = (e^z - 1)/z, φ2(z) = (φ1(z) - 1)/z, φ3(z) = (φ2(z) - 1/2)/z,
 
         q = e^{-u-a} T / [φ1(-u) φ1(-u-a)],    T = [a φ2(a) + u φ2(-u)] / (a + u)
-                                                 = 1/2 + [a² φ3(a) - u² φ3(-u)] / (a + u).
+                                                 = 1/2 + p a φ3(a) - (1-p) u φ3(-u),   p = a / (a + u).
 
     The second form of T has no 0/0 at u = a = 0 and bounded derivatives; the first is exact where u is large.
     """
     least = 1e-20 if u.dtype == jnp.float64 else 1e-10
     small = jnp.minimum(u, 1)
     at_a, at_small, at_minus = _remainders(a), _remainders(-small), _remainders(-u)
-    near = 0.5 + (a**2 * at_a.third - small**2 * at_small.third) / (small + jnp.maximum(a, least))
+    p = a / (small + jnp.maximum(a, least))  # 0 where a = 0, as in the continuous limit
+    near = 0.5 + p * a * at_a.third - (1 - p) * small * at_small.third
     far = (a * at_a.second + u * at_minus.second) / jnp.maximum(u + a, 1)
     t = jnp.where(u < 1, near, far)
     return jnp.log(t) - jnp.log(at_minus.first) - jnp.log(_remainders(-(u + a)).first) - (u + a)

@@ -1,4 +1,4 @@
-"""DPO and its siblings: losses of the margin, how much more the policy has raised the chosen response than the rejected.
+"""DPO and its siblings: losses of the margin, how much more the policy has raised the chosen than the rejected.
 
     margin = β [score(y+) - score(y-)],    score = log π(y|x) - log π0(y|x), or f' of the ratio for another divergence.
 
@@ -70,7 +70,9 @@ def robust_dpo(
     label_smoothing: PerPair = 0.0,
     divergence: Divergence = "reverse_kl",
 ) -> Float[Array, "..."]:
-    """Robust DPO for one pair, [-(1-ε) log σ(m) + ε log σ(-m)] / (1 - 2ε): unbiased where a share ε of labels is flipped.
+    """Robust DPO for one pair, [-(1-ε) log σ(m) + ε log σ(-m)] / (1 - 2ε).
+
+    Unbiased where a share ε of the labels is flipped.
 
     Source: Chowdhury et al. (2024), equation (9).
 

@@ -21,7 +21,7 @@ Mask = Any
 
 
 def response_log_prob(token_log_probs: Tokens, mask: Mask) -> Float[Array, ""]:
-    """log π(y|x) = Σ_t m_t log π(y_t | x, y_<t).
+    """Log π(y|x) = Σ_t m_t log π(y_t | x, y_<t).
 
     Args:
         token_log_probs: (tokens,) log-probabilities; what stands where the mask is 0 is not looked at.
@@ -98,7 +98,7 @@ def desensitised_log_prob(
 
 
 def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Tokens | None = None) -> Float[Array, ""]:
-    """How likely the policy is to say a response: exp of the mean of log π(y_t | ...) - log Σ_v π(v | ...)² over its tokens.
+    """How likely the policy is to say a response, w = exp mean_t [log π(y_t | ...) - log Σ_v π(v | ...)²].
 
     Weighted preference optimisation multiplies a pair's loss by the weights of both its responses:
     `confidence_weight(chosen, ...) * confidence_weight(rejected, ...) * dpo(...)`. No gradient goes through a weight.
