@@ -65,7 +65,7 @@ def log_linear(
         del key  # the base policy
         return jnp.zeros(features.shape[2])
 
-    def log_probs(params: Array, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
+    def log_probs(params: Any, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
         if jnp.shape(params) != features.shape[2:]:
             raise ValueError(f"params: expected shape {features.shape[2:]}; got {jnp.shape(params)}")
         contexts, responses = check_ids(contexts, responses, limits=shape)

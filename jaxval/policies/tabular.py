@@ -43,7 +43,7 @@ def tabular(contexts: int, responses: int) -> Policy:
         del key  # the uniform policy
         return jnp.zeros(structure)
 
-    def log_probs(params: Array, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
+    def log_probs(params: Any, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
         if jnp.shape(params) != tuple(structure):
             raise ValueError(f"params: expected shape {tuple(structure)}; got {jnp.shape(params)}")
         contexts, responses = check_ids(contexts, responses, limits=tuple(structure))

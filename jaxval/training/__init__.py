@@ -3,8 +3,20 @@
 A fit takes a policy, its parameters at the reference, and `Comparisons` of ids, and gives parameters and diagnostics.
 """
 
+from jaxval.training.gradient import TrainDiagnostics, adamw, log_ratios, train
 from jaxval.training.newton import FitDiagnostics, fit
 from jaxval.training.sources import source_key, stack_sources
 from jaxval.training.stages import sequential_dpo, union_dpo
 
-__all__ = ["FitDiagnostics", "fit", "sequential_dpo", "source_key", "stack_sources", "union_dpo"]
+__all__ = [
+    "FitDiagnostics",
+    "TrainDiagnostics",
+    "adamw",
+    "fit",
+    "log_ratios",
+    "sequential_dpo",
+    "source_key",
+    "stack_sources",
+    "train",
+    "union_dpo",
+]

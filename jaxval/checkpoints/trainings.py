@@ -1,0 +1,110 @@
+"""Checkpoints of a training: Orbax folders, and a note of what was being trained."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+__all__ = ["Checkpoints", "open_checkpoints"]
+
+NOTE = "training.json"
+
+
+class Checkpoints:
+    """The checkpoints in one folder; see `open_checkpoints`."""
+
+    def __init__(self, folder: Path, manager: ocp.CheckpointManager) -> None:
+        self._folder, self._manager = folder, manager
+
+    def latest(self, like: Any) -> tuple[int, Any] | None:
+        """The step and the state of the newest checkpoint, or None where there is none.
+
+        Args:
+            like: a state of the same structure, shapes and types.
+
+        Raises:
+            ValueError: where the checkpoint is of another structure or shape, or was cut off.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), like)
+        try:
+            state = self._manager.restore(step, args=ocp.args.StandardRestore(shapes))
+        except Exception as error:  # Orbax and its storage have many
+            raise ValueError(
+                f"checkpoints: expected a whole checkpoint of this training in {self._folder / str(step)}; got one "
+                f"that is of another shape or was cut off ({_first_line(error)}); delete that folder to go on "
+                "from the one before"
+            ) from error
+        for found, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(shapes), strict=True):
+            if found.shape != wanted.shape or found.dtype != wanted.dtype:
+                raise ValueError(
+                    f"checkpoints: expected arrays of shape {wanted.shape} and {wanted.dtype} in "
+                    f"{self._folder / str(step)}; got {found.shape} and {found.dtype}"
+                )
+        return step, state
+
+    def save(self, step: int, state: Any) -> None:
+        """Write a checkpoint; it is whole, or it is not there."""
+        self._manager.save(step, args=ocp.args.StandardSave(state))
+        self._manager.wait_until_finished()
+
+
+@contextmanager
+def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int = 2) -> Iterator[Checkpoints]:
+    """The checkpoints of one training in one folder.
+
+    Args:
+        folder: made where there is none.
+        what: what is being trained, in words and numbers; kept beside the checkpoints, so that another training does
+            not go on from them.
+        keep: how many of the newest stay.
+
+    Returns:
+        A context that gives `Checkpoints`.
+
+    Raises:
+        ValueError: where the folder holds another training's checkpoints; the message says in what they differ.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, open_checkpoints(folder, {"steps": 3}) as checkpoints:
+        ...     checkpoints.save(1, {"weight": np.ones(2)})
+        ...     step, state = checkpoints.latest({"weight": np.zeros(2)})
+        >>> step, np.asarray(state["weight"]).tolist()
+        (1, [1.0, 1.0])
+    """
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    note, wanted = folder / NOTE, json.loads(json.dumps(what))
+    if note.exists():
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"checkpoints: expected a note of what is trained in {note}; got {error}") from error
+        other = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)]
+        if other:
+            name = other[0]
+            raise ValueError(
+                f"checkpoints: expected those of this training in {folder}; got another's: {', '.join(other)} differ "
+                f"({name} is {wanted.get(name)!r} here and {found.get(name)!r} there); choose another folder"
+            )
+    elif any(path.suffix != ".part" for path in folder.iterdir()):  # such a note was cut off by a kill
+        raise ValueError(f"checkpoints: expected an empty folder, or a training's; got {folder} with other files in it")
+    else:
+        unfinished = note.with_suffix(".part")
+        unfinished.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+        unfinished.replace(note)
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
+    with ocp.CheckpointManager(folder, options=options) as manager:
+        yield Checkpoints(folder, manager)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

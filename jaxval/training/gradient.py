@@ -1,0 +1,339 @@
+"""DPO by stochastic gradients, for policies that Newton's method does not apply to: minibatches, optax, checkpoints."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Key
+
+from jaxval import _checks
+from jaxval.alignment import dpo
+from jaxval.checkpoints import open_checkpoints
+from jaxval.parallel import progress as progress_bar
+from jaxval.training.sources import check_comparisons, source_key
+from jaxval.types import Comparisons, Number, Params, Policy
+
+__all__ = ["TrainDiagnostics", "adamw", "log_ratios", "train"]
+
+ANY = 2**31 - 1  # ids are checked by the policy, which knows its catalogue
+
+
+class TrainDiagnostics(NamedTuple):
+    """The curves of a training, one entry for each step, from before its update.
+
+    Attributes:
+        losses: (steps,) weighted mean loss of the minibatch.
+        margins: (steps,) weighted mean of the reward margin β [log π/π_k (chosen) - log π/π_k (rejected)].
+        accuracies: (steps,) weighted share of pairs with a positive margin, one half where it is zero.
+    """
+
+    losses: Float[Array, "steps"]
+    margins: Float[Array, "steps"]
+    accuracies: Float[Array, "steps"]
+
+
+class _State(NamedTuple):
+    params: Params
+    optimiser: Any
+    curves: TrainDiagnostics
+
+
+def adamw(
+    learning_rate: float,
+    *,
+    steps: int,
+    warmup: float = 0.1,
+    clip: float = 1.0,
+    weight_decay: float = 0.0,
+    accumulation: int = 1,
+) -> optax.GradientTransformation:
+    """AdamW as preference training uses it: linear warm-up, cosine decay, clipping, accumulated gradients.
+
+    A convenience over optax; `train` takes any `optax.GradientTransformation`.
+
+    Args:
+        learning_rate: at its highest.
+        steps: of the training, each one minibatch.
+        warmup: the share of updates during which the rate rises from 0.
+        clip: the largest norm of a gradient; longer ones are scaled down.
+        weight_decay: AdamW's.
+        accumulation: minibatches whose gradients are averaged for one update.
+
+    Returns:
+        The transformation.
+
+    Raises:
+        ValueError: where a number is out of range, or there are fewer steps than one update takes.
+
+    Example:
+        >>> optimiser = adamw(1e-3, steps=100, accumulation=4)
+        >>> isinstance(optimiser, optax.GradientTransformation)
+        True
+    """
+    steps, accumulation = _checks.check_size("steps", steps), _checks.check_size("accumulation", accumulation)
+    for name, value, low, high in (
+        ("learning_rate", learning_rate, 0.0, 1e6),
+        ("warmup", warmup, 0.0, 1.0),
+        ("clip", clip, 1e-30, 1e30),
+        ("weight_decay", weight_decay, 0.0, 1e6),
+    ):
+        _checks.check_number(name, value, low=low, high=high, expected=f"a number in [{low:g}, {high:g}]")
+    updates = steps // accumulation
+    if updates == 0:
+        raise ValueError(f"steps: expected at least accumulation={accumulation}, for one update; got {steps}")
+    rising = round(warmup * updates)
+    schedule = optax.warmup_cosine_decay_schedule(0.0 if rising else learning_rate, learning_rate, rising, updates)
+    one = optax.chain(optax.clip_by_global_norm(clip), optax.adamw(schedule, weight_decay=weight_decay))
+    return optax.MultiSteps(one, accumulation).gradient_transformation() if accumulation > 1 else one
+
+
+def train(
+    policy: Policy,
+    reference: Params,
+    comparisons: Comparisons,
+    *,
+    beta: Number,
+    optimiser: optax.GradientTransformation,
+    steps: int,
+    batch_size: int,
+    key: Key[Array, ""],
+    loss: Callable[..., Array] = dpo,
+    per_pair: Mapping[str, Any] | None = None,
+    checkpoints: str | Path | None = None,
+    every: int = 50,
+    progress: bool = False,
+) -> tuple[Params, TrainDiagnostics]:
+    """Minimise the weighted mean loss of the pairs by minibatches, from the reference and against it.
+
+    Each epoch goes once through all pairs, in an order that follows from `key` and the comparisons' content: equal
+    sources give equal policies, and a step depends on nothing but its number and the state. With `checkpoints`, a
+    training that was killed goes on from the last one when it is called again, and ends with the same parameters to the
+    bit on the same machine.
+
+    Source: the DPO objective of Tamine et al., section 2.3, and their section 4 for the way of training.
+
+    Args:
+        policy: any policy.
+        reference: its parameters at the reference π_k, where training starts.
+        comparisons: of one source; rows of weight 0 do not count.
+        beta: β > 0.
+        optimiser: `adamw(...)`, or any of optax's.
+        steps: minibatches.
+        batch_size: pairs in each; the last of an epoch may have fewer.
+        key: a random key.
+        loss: of one pair; `alignment.losses` lists them.
+        per_pair: options of the loss that differ between pairs, (comparisons,) each: lengths, dispersions.
+        checkpoints: a folder for them; none are kept where None.
+        every: steps between checkpoints and between moves of the progress bar.
+        progress: whether a bar with the time left goes to standard error.
+
+    Returns:
+        (parameters, `TrainDiagnostics`).
+
+    Raises:
+        ValueError: where ids are outside the catalogue, chosen and rejected are the same, no comparison has weight, or
+            `checkpoints` holds another training's or a broken one.
+        FloatingPointError: where the loss is no longer finite; checkpoints from before stay.
+
+    Example:
+        >>> from jaxval import policies
+        >>> policy = policies.tabular(1, 2)
+        >>> pairs = Comparisons(context=[0, 0], winner=[0, 1], loser=[1, 0], weight=[3.0, 1.0])
+        >>> params, curves = train(policy, policy.init(jax.random.key(0)), pairs, beta=1.0,
+        ...     optimiser=optax.sgd(2.0), steps=40, batch_size=2, key=jax.random.key(0))
+        >>> [round(float(p), 2) for p in jnp.exp(policy.log_probs(params, [0], [[0, 1]]))[0]]
+        [0.75, 0.25]
+    """
+    comparisons = check_comparisons(comparisons, contexts=ANY, responses=ANY)
+    beta = _checks.check_number("beta", beta, low=1e-30, high=1e30, expected="a number above 0")
+    steps, batch_size, every = (
+        _checks.check_size(name, size)
+        for name, size in (("steps", steps), ("batch_size", batch_size), ("every", every))
+    )
+    if not callable(loss):
+        raise ValueError(f"loss: expected a function of one pair, such as alignment.dpo; got {type(loss).__name__}")
+    pairs = np.size(comparisons.weight)
+    options = {name: jnp.asarray(value, dtype=float) for name, value in (per_pair or {}).items()}
+    for name, value in options.items():
+        if value.shape != (pairs,):
+            raise ValueError(
+                f"per_pair[{name!r}]: expected one for each of {pairs} comparisons; got shape {value.shape}"
+            )
+    content = source_key(key, comparisons)
+    comparisons, options = _sorted(comparisons, options)
+    start = log_ratios(policy, reference, comparisons, batch_size=batch_size)
+    params = jax.tree.map(jnp.asarray, reference)
+    empty = jnp.full((steps,), jnp.nan)
+    state = _State(params, optimiser.init(params), TrainDiagnostics(empty, empty, empty))
+    what = {
+        "comparisons and options": _digest([*comparisons, *options.values(), start]),
+        "loss": _name(loss),
+        "beta": float(beta),
+        "steps": steps,
+        "batch_size": batch_size,
+        "every": every,
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "parameters": [[list(leaf.shape), str(leaf.dtype)] for leaf in jax.tree.leaves(state)],
+    }
+    run = functools.partial(
+        _run,
+        policy.log_probs,
+        loss,
+        optimiser.update,
+        every,
+        steps,
+        batch_size,
+        content,
+        comparisons,
+        options,
+        start,
+        beta,
+    )
+    with open_checkpoints(checkpoints, what) if checkpoints else nullcontext() as kept:
+        done, state = (kept and kept.latest(state)) or (0, state)
+        with progress_bar(progress, steps, "training") as advance:
+            advance(done)
+            while done < steps:
+                state = run(state, jnp.asarray(done))
+                before, done = done, min(done + every, steps)
+                _check_finite_losses(np.asarray(state.curves.losses)[before:done], before, checkpoints)
+                if kept:
+                    kept.save(done, state)
+                advance(done - before)
+    return state.params, state.curves
+
+
+def log_ratios(
+    policy: Policy, params: Params, comparisons: Comparisons, *, batch_size: int = 256
+) -> Float[Array, "comparisons 2"]:
+    """Log π(y|x) of the chosen and the rejected response of each pair, `batch_size` pairs at a time.
+
+    Between two sets of parameters, β times the difference of the differences is the reward margin.
+
+    Args:
+        policy: any policy.
+        params: its parameters.
+        comparisons: context, winner and loser are ids.
+        batch_size: how many pairs at a time.
+
+    Returns:
+        (comparisons, 2) log-probabilities, chosen first.
+
+    Raises:
+        ValueError: where ids are outside the catalogue.
+
+    Example:
+        >>> from jaxval import policies
+        >>> policy = policies.tabular(1, 2)
+        >>> pairs = Comparisons(context=[0], winner=[0], loser=[1], weight=[1.0])
+        >>> log_ratios(policy, jnp.array([[0.0, 0.0]]), pairs).round(3).tolist()
+        [[-0.693, -0.693]]
+    """
+    context = np.asarray(comparisons.context)
+    responses = np.stack([np.asarray(comparisons.winner), np.asarray(comparisons.loser)], axis=1)
+    rows = len(context)
+    size = min(_checks.check_size("batch_size", batch_size), rows)
+    filler = np.arange(-(-rows // size) * size) % rows
+    parts = [
+        policy.log_probs(params, context[part], responses[part])  # the last part is filled up: one shape for all
+        for part in filler.reshape(-1, size)
+    ]
+    return jnp.concatenate(parts)[:rows]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
+def _run(
+    log_probs: Callable[..., Array],
+    loss: Callable[..., Array],
+    update: Callable[..., Any],
+    count: int,
+    steps: int,
+    batch_size: int,
+    content: Array,
+    comparisons: Comparisons,
+    options: dict[str, Array],
+    start: Array,
+    beta: Array,
+    state: _State,
+    first: Array,
+) -> _State:
+    """`count` steps from the first on, none beyond the last: one shape, whether interrupted or not."""
+    context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
+    pairs = jnp.sum(weight > 0)  # they come first
+
+    def of_batch(params: Params, rows: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
+        found = log_probs(params, context[rows], jnp.stack([winner[rows], loser[rows]], axis=1))
+        each = functools.partial(loss, beta=beta)
+        losses = jax.vmap(lambda pair, base, here: each(pair[0], pair[1], base[0], base[1], **here))(
+            found, start[rows], {name: value[rows] for name, value in options.items()}
+        )
+        margins = beta * ((found[:, 0] - start[rows, 0]) - (found[:, 1] - start[rows, 1]))
+        wins = jnp.where(margins > 0, 1.0, jnp.where(margins < 0, 0.0, 0.5))
+        total = jnp.sum(weights)
+        return jnp.sum(weights * losses) / total, (jnp.sum(weights * margins) / total, jnp.sum(weights * wins) / total)
+
+    def step(state: _State, number: Array) -> _State:
+        rows, there = _minibatch(content, pairs, len(weight), batch_size, number)
+        weights = jnp.where(there, weight[rows], 0)
+        (value, (margin, share)), slopes = jax.value_and_grad(of_batch, has_aux=True)(state.params, rows, weights)
+        moves, inner = update(slopes, state.optimiser, state.params)
+        curves = TrainDiagnostics(
+            *(curve.at[number].set(entry) for curve, entry in zip(state.curves, (value, margin, share), strict=True))
+        )
+        return _State(optax.apply_updates(state.params, moves), inner, curves)
+
+    def step_if_any(state: _State, number: Array) -> tuple[_State, None]:
+        return jax.lax.cond(number < steps, step, lambda state, _: state, state, number), None
+
+    return jax.lax.scan(step_if_any, state, first + jnp.arange(count))[0]
+
+
+def _minibatch(content: Array, pairs: Array, rows: int, batch_size: int, number: Array) -> tuple[Array, Array]:
+    """The rows of one minibatch, and which of them count: an epoch is a random order of the first `pairs` rows.
+
+    A row's place in an epoch depends on the key, the epoch and the row, not on how many rows fill up the record.
+    """
+    batches = -(-pairs // batch_size)
+    epoch, batch = number // batches, number % batches
+    key = jax.random.fold_in(content, epoch)
+    places = jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row)))(jnp.arange(rows))
+    order = jnp.lexsort((places, jnp.arange(rows) >= pairs))
+    chosen = batch * batch_size + jnp.arange(batch_size)
+    return order[jnp.minimum(chosen, rows - 1)], chosen < pairs
+
+
+def _sorted(comparisons: Comparisons, options: dict[str, Array]) -> tuple[Comparisons, dict[str, Array]]:
+    """The rows in an order of their own, those of weight 0 last."""
+    fields = [np.asarray(field) for field in comparisons]
+    order = np.lexsort([*(np.asarray(value) for value in options.values()), *fields[::-1], fields[3] <= 0])
+    context, winner, loser, weight = (jnp.asarray(field[order]) for field in fields)
+    return Comparisons(context, winner, loser, weight), {name: value[order] for name, value in options.items()}
+
+
+def _check_finite_losses(losses: np.ndarray, before: int, checkpoints: str | Path | None) -> None:
+    if not np.isfinite(losses).all():
+        step = before + int((~np.isfinite(losses)).argmax())
+        kept = f"; the checkpoint of step {before} stays" if checkpoints and before else ""
+        raise FloatingPointError(
+            f"train: the loss is {losses[step - before]} at step {step}{kept}; lower the learning rate, or clip"
+        )
+
+
+def _digest(arrays: list[Any]) -> str:
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()
+
+
+def _name(function: Any) -> str:
+    inner = getattr(function, "func", function)
+    options = {name: repr(value) for name, value in sorted(getattr(function, "keywords", {}).items())}
+    return f"{getattr(inner, '__module__', '')}.{getattr(inner, '__qualname__', repr(inner))}{options or ''}"

@@ -1,0 +1,200 @@
+"""Training by gradients: against Newton's optimum, and killed by another process at any moment."""
+
+import functools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxval import alignment, checkpoints, policies, training
+from jaxval.types import Comparisons
+
+POLICY = policies.tabular(2, 3)
+SOURCE = Comparisons(
+    context=[0, 0, 0, 0, 1, 1, 1, 1],
+    winner=[0, 1, 2, 1, 0, 1, 2, 2],
+    loser=[1, 2, 0, 0, 2, 0, 1, 0],
+    weight=[2.0, 1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0],
+)
+START = np.array([[0.1, 0.0, -0.2], [0.0, 0.3, 0.0]])
+OPTIMISER = optax.adam(0.05)
+
+
+def train(source=SOURCE, **options):
+    defaults = {"beta": 1.0, "optimiser": OPTIMISER, "steps": 7, "batch_size": 3, "key": jax.random.key(0), "every": 3}
+    return training.train(POLICY, START, source, **(defaults | options))
+
+
+def test_full_batches_reach_newtons_optimum():
+    params, curves = train(steps=400, batch_size=8, every=100, optimiser=optax.sgd(1.0))
+    exact, _ = training.fit(POLICY, START, SOURCE, beta=1.0)
+    ids = (np.arange(2), np.tile(np.arange(3), (2, 1)))
+    np.testing.assert_allclose(POLICY.log_probs(params, *ids), POLICY.log_probs(exact, *ids), atol=1e-4)
+    assert curves.losses[0] == pytest.approx(np.log(2), abs=1e-6)  # training starts at the reference
+    assert curves.margins[0] == 0
+    assert curves.accuracies[0] == 0.5
+    assert curves.losses[-1] < curves.losses[0]
+
+
+def test_one_step_is_the_gradient_of_the_weighted_mean():
+    """The definition: all pairs in one minibatch, a step of plain gradient descent by hand."""
+    source = Comparisons([0, 1], [0, 2], [1, 0], [1.0, 3.0])
+    params, _ = train(source, steps=1, batch_size=2, optimiser=optax.sgd(1.0))
+    by_hand = np.array(START)
+    for x, winner, loser, weight in zip(*source, strict=True):
+        by_hand[x, winner] += weight / 4 * 0.5
+        by_hand[x, loser] -= weight / 4 * 0.5
+    np.testing.assert_allclose(params, by_hand, atol=1e-6)
+
+
+def test_equal_sources_give_equal_policies_to_the_bit():
+    order = np.random.default_rng(0).permutation(8)
+    shuffled = Comparisons(*(np.asarray(field)[order] for field in SOURCE))
+    longer = Comparisons([0, 1] * 6, [1, 0] * 6, [0, 1] * 6, [1.0] * 12)
+    padded = Comparisons(*(field[0] for field in training.stack_sources([SOURCE, longer])))
+    params, curves = train()
+    for same in (shuffled, padded):
+        others, their_curves = train(same)
+        np.testing.assert_array_equal(params, others)
+        np.testing.assert_array_equal(curves.losses, their_curves.losses)
+    assert np.abs(np.asarray(params) - np.asarray(train(key=jax.random.key(1))[0])).max() > 0
+
+
+def test_every_pair_is_seen_once_in_an_epoch():
+    """With one pair a step and a step of plain descent, the sum of moves tells which pairs were seen."""
+    source = Comparisons([0, 1, 1], [0, 0, 1], [1, 2, 2], [1.0, 1.0, 1.0])
+    small = 1e-3
+    params, _ = train(source, steps=3, batch_size=1, optimiser=optax.sgd(small), every=2)
+    moves = (np.asarray(params) - START) / (small / 2)
+    np.testing.assert_allclose(moves, [[1, -1, 0], [1, 1, -2]], atol=0.02)
+
+
+@pytest.mark.once
+def test_sequential_dpo_with_gradients_is_sequential():
+    options = {"optimiser": optax.sgd(1.0), "steps": 300, "batch_size": 8, "key": jax.random.key(0), "every": 300}
+    fit = functools.partial(training.train, **options)
+    params, curves = training.sequential_dpo(POLICY, START, [SOURCE, SOURCE], [0, 1], fit=fit, beta=1.0)
+    exact, _ = training.sequential_dpo(POLICY, START, [SOURCE, SOURCE], [0, 1], beta=1.0)
+    assert len(curves) == 2
+    ids = (np.arange(2), np.tile(np.arange(3), (2, 1)))
+    np.testing.assert_allclose(POLICY.log_probs(params, *ids), POLICY.log_probs(exact, *ids), atol=1e-2)
+
+
+@pytest.mark.once
+def test_options_of_pairs_and_accumulated_clipped_updates():
+    dispersion = np.where(np.asarray(SOURCE.context) == 0, 0.3, 0.8)
+    optimiser = training.adamw(0.1, steps=8, accumulation=2, clip=0.5, weight_decay=0.01)
+    params, curves = train(
+        steps=8, loss=alignment.mallows_theta, per_pair={"dispersion": dispersion}, optimiser=optimiser
+    )
+    assert np.isfinite(np.asarray(params)).all()
+    assert curves.losses[0] == curves.losses[1] == pytest.approx(np.log(2), abs=1e-6)  # no update after one of two
+
+
+CHILD = """
+import sys, jax, numpy as np, optax
+from jaxval import policies, training
+from jaxval.types import Comparisons
+policy = policies.log_linear(np.random.default_rng(0).normal(size=(2, 2, 300)))
+params = policy.init(None)
+pairs = Comparisons([0, 0, 1, 1], [0, 1, 0, 1], [1, 0, 1, 0], [2.0, 1.0, 1.0, 3.0])
+found, curves = training.train(policy, params, pairs, beta=0.5, optimiser=training.adamw(1e-2, steps=60),
+    steps=60, batch_size=3, key=jax.random.key(1), checkpoints=sys.argv[1], every=4)
+np.savez(sys.argv[2], *jax.tree.leaves(found), curves.losses)
+"""
+
+
+def run_child(folder, out):
+    """Its errors are in `out`'s neighbour `.err`."""
+    with out.with_suffix(".err").open("w") as errors:
+        return subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(out)], stderr=errors)
+
+
+@pytest.mark.once
+def test_killed_at_a_random_step_and_started_again_it_ends_with_the_same_bits(tmp_path):
+    undisturbed = run_child(tmp_path / "whole", tmp_path / "whole.npz")
+    assert undisturbed.wait(timeout=200) == 0, (tmp_path / "whole.err").read_text()[-2000:]
+    dice, kills = random.Random(0), 0
+    for _ in range(2):
+        child = run_child(tmp_path / "killed", tmp_path / "killed.npz")
+        wanted = dice.randint(1, 14) * 4
+        while child.poll() is None:
+            steps = [int(p.name) for p in (tmp_path / "killed").glob("[0-9]*") if p.name.isdigit()]
+            if steps and max(steps) >= wanted:
+                time.sleep(dice.random() * 0.02)
+                os.kill(child.pid, signal.SIGKILL)
+                break
+            time.sleep(0.002)
+        kills += child.wait(timeout=200) == -signal.SIGKILL
+    last = run_child(tmp_path / "killed", tmp_path / "killed.npz")
+    assert last.wait(timeout=200) == 0, (tmp_path / "killed.err").read_text()[-2000:]
+    assert kills >= 1
+    with np.load(tmp_path / "whole.npz") as whole, np.load(tmp_path / "killed.npz") as killed:
+        assert np.abs(whole["arr_0"]).max() > 0
+        for name in whole.files:
+            np.testing.assert_array_equal(whole[name], killed[name])
+
+
+def damaged(folder, change):
+    train(checkpoints=folder)
+    change(max((p for p in Path(folder).iterdir() if p.name.isdigit()), key=lambda p: int(p.name)))
+    train(checkpoints=folder)
+
+
+def cut(step):
+    for path in sorted(step.rglob("*")):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda folder: damaged(folder, cut), ValueError, "cut off.*delete that folder"),
+        (
+            lambda folder: (train(checkpoints=folder), train(checkpoints=folder, beta=2.0)),
+            ValueError,
+            "another's: beta",
+        ),
+        (
+            lambda folder: (train(checkpoints=folder), train(checkpoints=folder, optimiser=optax.sgd(1.0))),
+            ValueError,
+            "another's: parameters",
+        ),
+        (lambda folder: train(SOURCE._replace(loser=SOURCE.winner)), ValueError, "chosen and rejected to differ"),
+        (lambda folder: train(SOURCE._replace(winner=[9] * 8)), ValueError, "responses: expected ids in -1..2"),
+        (lambda folder: train(per_pair={"dispersion": [0.5]}), ValueError, "one for each of 8 comparisons"),
+        (lambda folder: train(steps=0), ValueError, "steps: expected a whole number"),
+        (lambda folder: train(loss="dpo"), ValueError, "loss: expected a function"),
+        (lambda folder: train(optimiser=optax.sgd(1e30), loss=alignment.ipo), FloatingPointError, "lower the learning"),
+        (lambda folder: training.adamw(1e-3, steps=3, accumulation=4), ValueError, "at least accumulation=4"),
+        (lambda folder: training.adamw(-1e-3, steps=3), ValueError, "learning_rate: expected"),
+        (
+            lambda folder: ((folder / "thesis.txt").write_text("x"), train(checkpoints=folder)),
+            ValueError,
+            "other files",
+        ),
+    ],
+)
+def test_mistakes(call, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        call(tmp_path)
+
+
+@pytest.mark.mistakes
+def test_a_finished_training_is_not_trained_again(tmp_path):
+    first, _ = train(checkpoints=tmp_path)
+    again, _ = train(checkpoints=tmp_path)
+    np.testing.assert_array_equal(first, again)
+    with checkpoints.open_checkpoints(tmp_path / "new", {}) as kept:
+        assert kept.latest({"weight": jnp.zeros(2)}) is None
