@@ -33,6 +33,7 @@ def test_logits_are_those_of_transformers(checkpoint, x64):
     np.testing.assert_allclose(logits, golden["logits"], rtol=0, atol=1e-4)
 
 
+@pytest.mark.once
 def test_greedy_continuations_are_those_of_transformers(checkpoint):
     _, golden, (model, params, _) = checkpoint
     prompt = golden["tokens"][0][:5]
@@ -40,6 +41,7 @@ def test_greedy_continuations_are_those_of_transformers(checkpoint):
     assert found.tokens[0].tolist() == golden["greedy"]
 
 
+@pytest.mark.once
 def test_texts_are_encoded_as_by_transformers(checkpoint):
     name, golden, (model, _, tokeniser) = checkpoint
     assert tokeniser.encode(golden["text"]) == golden["ids"]
@@ -57,6 +59,7 @@ def test_the_shape_is_the_checkpoint_s(checkpoint):
     assert params["layers"]["key"]["kernel"].shape == (2, 16, 8 if name == "tied" else 32)
 
 
+@pytest.mark.once
 def test_weights_are_read_in_another_precision_and_a_shorter_context():
     model, params, _ = policies.read_llama(GOLDEN / "tied", length=16, dtype=jnp.bfloat16)
     assert model.length == 16

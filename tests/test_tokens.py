@@ -31,15 +31,33 @@ def test_formulas_of_language_model_arithmetic(data_path):
     """All are weighted sums of scores: of models, of maxima and minima of two, of a model tilted by a classifier."""
     cases = json.loads(data_path("..", "vectors", "lm_arithmetic.json").read_text(encoding="utf-8"))
     assert {case["formula"] for case in cases} == set(FORMULAS)
+    combine = jax.jit(combine_next_tokens)
     for case in cases:
         scores = {name: np.array(values) for name, values in case["inputs"].items()}
         models = np.array([scores["M1"], scores["M2"], scores["M3"]])
         rows, coefficients = FORMULAS[case["formula"]](models, scores["C"])
-        found = combine_next_tokens(models[0], np.array(rows), np.array(coefficients) / np.mean(case["norm"]))
+        found = combine(models[0], np.array(rows), np.array(coefficients) / np.mean(case["norm"]))
         expected = np.array(case["logprobs"])
         cut = expected < -1e6  # their -10^8 for a token that is cut off
         assert (np.asarray(found)[cut] == -np.inf).all()
         np.testing.assert_allclose(np.asarray(found)[~cut], expected[~cut], atol=1e-5, rtol=1e-5)
+
+
+def look_up(params, tokens):
+    """Logits (V,) of what follows two tokens; in front of the first stands a 0."""
+    before = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)))
+    return params[before, tokens]
+
+
+def begin(params, tokens, lengths):
+    at = jnp.arange(len(tokens)), lengths - 1
+    return look_up(params, tokens)[at], tokens[at]
+
+
+TRIGRAM = SequenceModel(
+    lambda key: jax.random.normal(key, (V, V, V)), look_up, V, 8, begin,
+    lambda params, last, tokens: (params[last, tokens], tokens),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +66,9 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def both(tiny):
+def both():
     """A reference, three sources, and the model of their coalitions."""
-    combined = token_arithmetic(tiny, SOURCES)
+    combined = token_arithmetic(TRIGRAM, SOURCES)
     return combined, combined.init(jax.random.key(0))
 
 
@@ -68,16 +86,17 @@ def log_probs_of_all(model, params, length):
 
 
 @pytest.fixture(scope="session", params=[1, 5])
-def gaps(request, tiny, both):
+def gaps(request, both):
     """For each coalition of three: the largest difference of log-probabilities of token and response arithmetic, and
     their divergence Σ_y π_token(y) (log π_token(y) - log π_response(y)); both over all 4^length responses."""
     combined, params = both
-    reference = log_probs_of_all(tiny, params.reference, request.param)
-    sources = np.array([log_probs_of_all(tiny, one_of(params.sources, i), request.param) for i in range(SOURCES)])
+    reference = log_probs_of_all(TRIGRAM, params.reference, request.param)
+    sources = np.array([log_probs_of_all(TRIGRAM, one_of(params.sources, i), request.param) for i in range(SOURCES)])
     found = []
+    combine = jax.jit(coalitions.combine)
     for coalition in coalitions.all_coalitions(SOURCES):
         at_tokens = log_probs_of_all(combined, params._replace(coalition=coalition), request.param)
-        at_responses = np.asarray(coalitions.combine(reference, sources, coalition.astype(float)))
+        at_responses = np.asarray(combine(reference, sources, coalition.astype(float)))
         assert np.exp(at_tokens).sum() == pytest.approx(1, abs=1e-5)
         difference = at_tokens - at_responses
         found.append((np.abs(difference).max(), np.exp(at_tokens) @ difference))
@@ -98,30 +117,39 @@ def test_tokens_and_responses_differ_only_beyond_one_token(gaps, x64):
         assert found[together, 1].min() > 1e-6
 
 
-def test_a_combination_keeps_a_cache_for_each(both):
+@pytest.mark.once
+def test_coalitions_are_sampled_in_one_call_with_the_cache_and_without(both):
+    """`vmap` over three combinations with a cache, against each by itself without."""
     combined, params = both
     prompts = [[1, 2, 3], [2]]
-    for coalition in ([True, False, True], [0.5, -1.0, 2.0]):
-        now = params._replace(coalition=jnp.array(coalition, dtype=float))
-        cached = policies.sample(jax.random.key(1), combined, now, prompts, num_tokens=4)
-        anew = policies.sample(jax.random.key(1), combined, now, prompts, num_tokens=4, cache=False)
-        assert jnp.array_equal(cached.tokens, anew.tokens)
 
-
-def test_coalitions_are_sampled_in_one_call():
-    """Bigrams, which have no cache; vmap over all coalitions is the loop over them."""
-    bigram = SequenceModel(lambda key: jax.random.normal(key, (3, 3)), lambda params, tokens: params[tokens], 3, 8)
-    combined = token_arithmetic(bigram, 2)
-    params = combined.init(jax.random.key(0))
-
-    def draw(coalition):
+    def draw(coalition, cache):
         now = params._replace(coalition=coalition)
-        return policies.sample(jax.random.key(1), combined, now, [[0], [1]], num_tokens=5).tokens
+        return policies.sample(jax.random.key(1), combined, now, prompts, num_tokens=5, cache=cache).tokens
 
-    masks = coalitions.all_coalitions(2)
-    together = jax.vmap(draw)(masks)
-    assert jnp.array_equal(together, jnp.stack([draw(mask) for mask in masks]))
+    weights = jnp.array([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.5, -1.0, 2.0]])
+    together = jax.vmap(lambda coalition: draw(coalition, True))(weights)
+    assert jnp.array_equal(together, jnp.stack([draw(coalition, False) for coalition in weights]))
     assert len({str(row) for row in together.tolist()}) > 1
+
+
+@pytest.mark.once
+def test_a_combination_of_transformers_has_a_cache_for_each(tiny, adapted):
+    params, combined = adapted[0], token_arithmetic(tiny, 2)
+    tokens, lengths = np.array([[1, 2, 3, 0], [2, 1, 0, 3]]), np.array([3, 1])
+    sources = jax.tree.map(lambda leaf: jnp.stack([1.2 * leaf, 0.5 * leaf]), params)
+    now = TokenArithmetic(jnp.array([1.0, 0.5]), params, sources)
+
+    @jax.jit
+    def logits(now):
+        begun, caches = combined.start(now, tokens, lengths)
+        return begun, combined.advance(now, caches, tokens[[0, 1], lengths])[0]
+
+    begun, after = logits(now)
+    each = jnp.stack([tiny.logits(one, tokens) for one in (params, one_of(sources, 0), one_of(sources, 1))])
+    whole = combine_next_tokens(each[0], each[1:], now.coalition)
+    np.testing.assert_allclose(begun, whole[[0, 1], lengths - 1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(after, whole[[0, 1], lengths], rtol=0, atol=1e-5)
 
 
 def test_steps_of_parameters_add_up(close, rng):
@@ -135,13 +163,18 @@ def test_steps_of_parameters_add_up(close, rng):
     close(every["a"][2], sources["a"][1])
 
 
-def test_for_a_table_of_logits_parameters_are_arithmetic(close, rng):
+def test_for_a_table_of_logits_parameters_are_arithmetic(rng, x64):
     """Tabular policies: adding parameters is the combination of responses."""
     base, sources = rng.normal(size=(2, 5)), rng.normal(size=(3, 2, 5))
-    for coalition in coalitions.all_coalitions(3):
-        weights = coalition.astype(float)
+
+    @jax.jit
+    @jax.vmap
+    def both_ways(coalition):
         added = policies.normalise(add_parameters(base, sources, coalition))
-        close(added, coalitions.combine(base, sources, weights), atol=1e-5 if added.dtype == jnp.float32 else 1e-12)
+        return added, coalitions.combine(base, sources, coalition.astype(float))
+
+    added, combined = both_ways(coalitions.all_coalitions(3))
+    np.testing.assert_allclose(added, combined, rtol=0, atol=1e-12 if x64 else 1e-5)
 
 
 @pytest.fixture(scope="session")
@@ -149,9 +182,10 @@ def adapted(tiny):
     """The tiny model's parameters, and three adapters of rank 2 whose B is not zero."""
     params = tiny.init(jax.random.key(4))
     targets = ("query", "value", "down")
-    one = policies.init_adapters(jax.random.key(5), params, rank=2, targets=targets)
-    keys = iter(jax.random.split(jax.random.key(6), 99))
-    return params, jax.tree.map(lambda leaf: jax.random.normal(next(keys), (3, *leaf.shape), leaf.dtype), one), targets
+    shapes = jax.eval_shape(policies.low_rank(tiny, params, rank=2, alpha=3.0, targets=targets).init, jax.random.key(0))
+    rng = np.random.default_rng(5)
+    adapters = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=(3, *leaf.shape)), dtype=leaf.dtype), shapes)
+    return params, adapters, targets
 
 
 def test_merged_and_unmerged_adapters_give_equal_logits(tiny, adapted, x64):
@@ -170,6 +204,7 @@ def test_merged_and_unmerged_adapters_give_equal_logits(tiny, adapted, x64):
     np.testing.assert_allclose(cached, apart.logits(one, tokens)[:, 2], **limit)
 
 
+@pytest.mark.float64
 def test_adapters_start_as_the_model_and_are_all_that_moves(tiny, adapted):
     params, _, targets = adapted
     model = policies.low_rank(tiny, params, rank=2, alpha=3.0, targets=targets)
@@ -179,7 +214,7 @@ def test_adapters_start_as_the_model_and_are_all_that_moves(tiny, adapted):
     assert set(adapters) == {"layers"}
     assert set(adapters["layers"]) == set(targets)
     assert {leaf.shape[0] for leaf in jax.tree.leaves(adapters)} == {1}
-    gradient = jax.grad(lambda adapters: model.logits(adapters, tokens)[0, 1, 2])(adapters)
+    gradient = jax.jit(jax.grad(lambda adapters: model.logits(adapters, tokens)[0, 1, 2]))(adapters)
     for target in targets:
         assert jnp.abs(gradient["layers"][target]["B"]).max() > 0
         assert jnp.abs(gradient["layers"][target]["A"]).max() == 0  # B is zero

@@ -62,7 +62,7 @@ def low_rank(
 
     start, advance = model.start, model.advance
     return SequenceModel(
-        lambda key: init_adapters(key, params, rank=rank, targets=names),
+        jax.jit(lambda key: init_adapters(key, params, rank=rank, targets=names)),
         lambda adapters, tokens: model.logits(full(adapters), tokens),
         model.vocabulary,
         model.length,
