@@ -2,9 +2,12 @@
 
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Array, Int
+
 from jaxval.types import Ballots, Comparisons
 
-__all__ = ["Election", "Matches"]
+__all__ = ["Election", "Matches", "PreferencePairs"]
 
 
 class Election(NamedTuple):
@@ -35,3 +38,28 @@ class Matches(NamedTuple):
     names: tuple[str, ...]
     contexts: tuple[str, ...]
     title: str
+
+
+class PreferencePairs(NamedTuple):
+    """Preference pairs from several sources, with one catalogue of prompts and responses for all of them.
+
+    Attributes:
+        prompts: the different prompts, in order of appearance; the place of a prompt is its id, a context.
+        responses: the different responses to each prompt, in order of appearance; the place of one is its id.
+        comparisons: `Comparisons`, all fields (pairs,), in the file's order: prompts' and responses' ids, weights 1.
+        source: (pairs,) the index of each pair's source.
+        sources: the sources' names, in order of appearance.
+        scores: by the name of a reward, (contexts, most responses) floats: NaN where there is no such response, or
+            none that has a score.
+        title: what the pairs are, such as the file's name.
+        skipped: how many pairs were left out because they say nothing.
+    """
+
+    prompts: tuple[str, ...]
+    responses: tuple[tuple[str, ...], ...]
+    comparisons: Comparisons
+    source: Int[Array, "pairs"]
+    sources: tuple[str, ...]
+    scores: dict[str, np.ndarray]
+    title: str
+    skipped: int = 0

@@ -1,0 +1,73 @@
+"""JSON lines, one object a line, plain or packed by gzip: read line by line, so that a file of any size will do."""
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from jaxval.data._text import FilePath, shorten, wrong
+
+__all__ = ["ENDINGS", "json_objects"]
+
+ENDINGS = (".jsonl", ".jsonl.gz")
+LONGEST = 2**26
+"""Bytes of the longest line that is read: a file without ends of lines would else fill the memory."""
+
+
+def json_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file of JSON lines, each with its line's number; empty lines are skipped."""
+    empty = True
+    for number, line in _lines(path):
+        if line.strip():
+            empty = False
+            yield number, _object(path, number, line)
+    if empty:
+        raise wrong(path, 1, "the file is empty")
+
+
+def _lines(path: FilePath) -> Iterator[tuple[int, bytes]]:
+    name = os.fspath(path)
+    if Path(path).is_dir():
+        raise ValueError(
+            f"{name}: expected a file; got a folder; pass its files, such as sorted(folder.glob('*.jsonl'))"
+        )
+    if not name.lower().endswith(ENDINGS):
+        raise ValueError(f"{name}: expected a file that ends in {' or '.join(ENDINGS)}, one JSON object a line")
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{name}: there is no such file")
+    packed = name.lower().endswith(".gz")
+    with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
+        number = 1
+        while line := _next_line(path, number, stream):
+            yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            number += 1
+
+
+def _next_line(path: FilePath, number: int, stream: BinaryIO) -> bytes:
+    try:
+        line = stream.readline(LONGEST + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise wrong(path, number, f"expected a whole gzip file; got a fault here or later: {error}") from None
+    if len(line) > LONGEST:
+        raise wrong(path, number, f"expected one JSON object a line, of at most {LONGEST} bytes; got a longer line")
+    return line
+
+
+def _object(path: FilePath, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"byte {line[error.start]:#04x} in column {error.start + 1}"
+        raise wrong(path, number, f"expected UTF-8 text; got {byte}; save the file as UTF-8") from None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        fault = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        end = "" if line.endswith(b"\n") else "; the line has no end: the file may be cut off"
+        raise wrong(path, number, f"expected one JSON object; got {shorten(text.rstrip())} ({fault}){end}") from None
+    if not isinstance(value, dict):
+        raise wrong(path, number, f"expected a JSON object with fields; got {shorten(text.rstrip())}")
+    return value

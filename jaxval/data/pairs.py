@@ -1,0 +1,370 @@
+"""Preference pairs of language models, as TRL writes them: a prompt, the response chosen, the one rejected."""
+
+import os
+import re
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxval.data._arrays import floats, indices
+from jaxval.data._json_lines import ENDINGS, json_objects
+from jaxval.data._text import FilePath, shorten, wrong
+from jaxval.data.records import PreferencePairs
+from jaxval.types import Comparisons
+
+__all__ = ["read_preferences", "source_comparisons"]
+
+MOST_SOURCES = 1000
+"""A file with more sources than this is refused: each source is a training, and the field is likely to be an id."""
+MOST_CELLS = 2**28
+"""Scores are stored densely; more of them than this, 2 GiB, are refused."""
+LARGEST_SCORE = 1e15
+_SCORE = re.compile("(?P<before>.+[_-])?chosen(?P<after>[_-].+)?")
+
+
+def read_preferences(
+    path: FilePath | Sequence[FilePath], *, source: str | None = "source", skip_unusable: bool = False
+) -> PreferencePairs:
+    r"""Preference pairs from JSON lines, each with the source it came from.
+
+    A line is an object with the fields `prompt`, `chosen` and `rejected`, in one of TRL's forms:
+
+    - plain strings;
+    - chat messages: lists of `{"role": ..., "content": ...}`;
+    - chat messages with the prompt inside: `chosen` and `rejected` begin with the same messages, which are the prompt,
+      and there is no `prompt`, or one that is a string and not used (as in UltraFeedback binarised).
+
+    Chat messages become text: a single message is its content, several are `role: content`, an empty line between two.
+    Equal texts are one prompt, or one response of a prompt.
+
+    Who contributed a pair is what the field `source` says, a string or a whole number. Where several files are given
+    and their pairs have no such field, or where `source` is None, a file is a source, named as the file without its
+    ending.
+
+    Two numbers in columns `X_chosen` and `X_rejected`, or `chosen_X` and `rejected_X`, or with a hyphen, beside the
+    prompt or in the object `metadata`, are scores under the reward X. A response that was scored several times has the
+    mean. The rewards that the first pair has, every pair must have.
+
+    Args:
+        path: a file that ends in .jsonl or .jsonl.gz, or several.
+        source: the field that names a pair's source; "metadata.provider" is the field provider of the object metadata.
+            None makes every file a source.
+        skip_unusable: whether pairs that say nothing (an empty prompt or response, chosen equal to rejected) are left
+            out and counted, instead of refused.
+
+    Returns:
+        `PreferencePairs`, in the order of the files and their lines.
+
+    Raises:
+        ValueError: where a file is malformed, has other fields, or has more than 1,000 sources, naming the line.
+        FileNotFoundError: where there is no such file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> lines = [
+        ...     '{"prompt": "2+2?", "chosen": "4", "rejected": "5", "source": "school", "score_chosen": 9, '
+        ...     '"score_rejected": 1}',
+        ...     '{"prompt": "2+2?", "chosen": "four", "rejected": "5", "source": "web", "score_chosen": 8, '
+        ...     '"score_rejected": 2}',
+        ... ]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "sums.jsonl")
+        ...     _ = path.write_text("\n".join(lines) + "\n")
+        ...     pairs = read_preferences(path)
+        >>> pairs.prompts, pairs.responses, pairs.sources
+        (('2+2?',), (('4', '5', 'four'),), ('school', 'web'))
+        >>> pairs.comparisons.winner.tolist(), pairs.comparisons.loser.tolist(), pairs.scores["score"].tolist()
+        ([0, 2], [1, 1], [[9.0, 1.5, 8.0]])
+
+    Source: the preference formats of TRL, https://huggingface.co/docs/trl/dataset_formats.
+    """
+    files = _files(path)
+    first: _First | None = None
+    prompts: dict[str, int] = {}
+    responses: list[dict[str, int]] = []
+    sources: dict[str, int] = {}
+    scores: dict[str, array[float]] = {}
+    context, winner, loser, origin = (array("i") for _ in range(4))
+    skipped = 0
+    for file in files:
+        for line, fields in json_objects(file):
+            pair = _read_pair(file, line, fields, source)
+            if first is None:
+                first = _First(file, line, pair)
+                scores = {name: array("d") for name in pair.scores}
+                if pair.source is None:
+                    _check_names(files)
+                    if source is not None and len(files) == 1:
+                        raise _no_source(file, line, fields, source)
+            _check_alike(file, line, pair, first, source)
+            fault = _unusable(pair)
+            if fault and not skip_unusable:
+                raise wrong(file, line, f"{fault}; skip_unusable=True leaves such pairs out")
+            if fault:
+                skipped += 1
+                continue
+            origin.append(sources.setdefault(_stem(file) if pair.source is None else pair.source, len(sources)))
+            if len(sources) > MOST_SOURCES:
+                raise wrong(
+                    file, line, f"expected at most {MOST_SOURCES} different sources; got more up to this line, "
+                    f"the last {shorten(next(reversed(sources)))}; source={source!r} looks like an id: name a field that says "
+                    "who contributed the pair"
+                )  # fmt: skip
+            context.append(prompts.setdefault(pair.prompt, len(prompts)))
+            if len(responses) < len(prompts):
+                responses.append({})
+            candidates = responses[context[-1]]
+            winner.append(candidates.setdefault(pair.chosen, len(candidates)))
+            loser.append(candidates.setdefault(pair.rejected, len(candidates)))
+            for name, two in pair.scores.items():
+                scores[name].extend(two)
+    if not context:
+        raise ValueError(f"{os.fspath(files[0])}: expected at least one pair of use; got {skipped}, all without")
+    ids = tuple(np.frombuffer(column, dtype=np.int32) for column in (context, winner, loser))
+    shape = len(prompts), max(map(len, responses))
+    return PreferencePairs(
+        prompts=tuple(prompts),
+        responses=tuple(map(tuple, responses)),
+        comparisons=Comparisons(*map(indices, ids), floats(np.ones(len(context)))),
+        source=indices(np.frombuffer(origin, dtype=np.int32)),
+        sources=tuple(sources),
+        scores={name: _mean_scores(files[0], column, ids, shape) for name, column in scores.items()},
+        title=", ".join(map(_stem, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else ""),
+        skipped=skipped,
+    )
+
+
+def source_comparisons(pairs: PreferencePairs) -> list[Comparisons]:
+    """The comparisons of each source, by the ids of the common catalogue: what a training per source takes.
+
+    Args:
+        pairs: of all sources.
+
+    Returns:
+        One `Comparisons` for each of `pairs.sources`, each with at least one comparison if a reader made the pairs.
+
+    Example:
+        >>> comparisons = Comparisons(context=[0, 0, 1], winner=[0, 1, 1], loser=[1, 0, 0], weight=[1.0, 1.0, 1.0])
+        >>> pairs = PreferencePairs(
+        ...     ("p", "q"), (("a", "b"), ("c", "d")), comparisons, indices([0, 1, 0]), ("one", "two"), {}, "example"
+        ... )
+        >>> [part.winner.tolist() for part in source_comparisons(pairs)]
+        [[0, 1], [1]]
+    """
+    owner = np.asarray(pairs.source)
+    columns = [np.asarray(column) for column in pairs.comparisons]
+    return [
+        Comparisons(*(jax.device_put(column[owner == index]) for column in columns))
+        for index in range(len(pairs.sources))
+    ]
+
+
+class _Pair(NamedTuple):
+    prompt: str
+    chosen: str
+    rejected: str
+    chat: bool
+    source: str | None  # None where the field is missing or not asked for
+    scores: dict[str, tuple[float, float]]
+
+
+class _First(NamedTuple):
+    path: FilePath
+    line: int
+    pair: _Pair
+
+
+def _files(path: FilePath | Sequence[FilePath]) -> list[FilePath]:
+    files = [path] if isinstance(path, str | os.PathLike) else list(path)
+    if not files:
+        raise ValueError("path: expected a file or several; got none")
+    return files
+
+
+def _check_names(files: list[FilePath]) -> None:
+    stems = [_stem(file) for file in files]
+    for place, stem in enumerate(stems):
+        if stem in stems[:place]:
+            same = f"{os.fspath(files[stems.index(stem)])} and {os.fspath(files[place])}"
+            raise ValueError(f"path: expected files of different names, which name the sources; got {same}; rename one")
+
+
+def _stem(path: FilePath) -> str:
+    name = Path(path).name
+    return next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), name)
+
+
+def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | None) -> _Pair:
+    missing = [name for name in ("chosen", "rejected") if name not in fields]
+    chat = isinstance(fields.get("chosen"), list)
+    if "prompt" not in fields and not chat:
+        missing.insert(0, "prompt")
+    if missing:
+        raise wrong(
+            path, line, f"expected the fields prompt, chosen and rejected; {' and '.join(missing)} missing among "
+            f"{_named(fields)}; rename the fields as TRL does"
+        )  # fmt: skip
+    prompt, chosen, rejected = (fields.get(name) for name in ("prompt", "chosen", "rejected"))
+    if chat and isinstance(rejected, list) and (prompt is None or isinstance(prompt, str)):
+        alike = _common_prefix(chosen, rejected)
+        if not alike:
+            raise wrong(
+                path, line, "expected chosen and rejected to begin with the same messages, the prompt, for the prompt "
+                "is no list of messages; got two whose first messages differ"
+            )  # fmt: skip
+        prompt, chosen, rejected = chosen[:alike], chosen[alike:], rejected[alike:]
+    read = _messages if chat else _string
+    texts = [read(path, line, *part) for part in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected))]
+    return _Pair(*texts, chat, _source(path, line, fields, source), _scores(path, line, fields))
+
+
+def _common_prefix(chosen: list[Any], rejected: list[Any]) -> int:
+    """How many messages both begin with; at least one remains to either."""
+    most = min(len(chosen), len(rejected)) - 1
+    return next((i for i in range(most) if chosen[i] != rejected[i]), max(most, 0))
+
+
+def _string(path: FilePath, line: int, field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise wrong(path, line, f"expected text in the field {field}; got {_kind(value)}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        got = f"\\u{ord(value[error.start]):04x} in place {error.start + 1}"
+        raise wrong(path, line, f"expected text in the field {field}; got half a character, {got}") from None
+    return value
+
+
+def _messages(path: FilePath, line: int, field: str, value: Any) -> str:
+    if not isinstance(value, list):
+        raise wrong(path, line, f"expected chat messages in the field {field}, as in chosen; got {_kind(value)}")
+    parts = []
+    for place, message in enumerate(value):
+        if not isinstance(message, dict) or not {"role", "content"} <= set(message):
+            raise wrong(
+                path, line, f"expected messages with role and content in the field {field}; got "
+                f"{_named(message) if isinstance(message, dict) else _kind(message)} in message {place + 1}"
+            )  # fmt: skip
+        role, content = (_string(path, line, f"{field}[{place}].{name}", message[name]) for name in ("role", "content"))
+        parts.append((role, content))
+    if len(parts) == 1:
+        return parts[0][1]
+    return "\n\n".join(f"{role}: {content}" for role, content in parts)
+
+
+def _source(path: FilePath, line: int, fields: dict[str, Any], source: str | None) -> str | None:
+    if source is None:
+        return None
+    value: Any = fields
+    for name in [source] if source in fields else source.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:d}" if abs(value) < 1e15 else _string(path, line, source, value)
+    named = _string(path, line, source, value)
+    if not named.strip():
+        raise wrong(path, line, f"expected the name of a source in the field {source}; got an empty one")
+    return named
+
+
+def _scores(path: FilePath, line: int, fields: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    scores: dict[str, tuple[float, float]] = {}
+    metadata = fields.get("metadata")
+    for place in (fields, metadata if isinstance(metadata, dict) else {}):
+        for column, chosen in place.items():
+            match = _SCORE.fullmatch(column)
+            if not match or (match["before"] is None) == (match["after"] is None):
+                continue
+            before, after = match["before"] or "", match["after"] or ""
+            other = f"{before}rejected{after}"
+            if other not in place or not (_is_number(chosen) or _is_number(place[other])):
+                continue
+            name = (before or after).strip("_-") or before or after
+            if name in scores:
+                raise wrong(path, line, f"expected one pair of columns for the reward {name}; got two; rename one")
+            scores[name] = _score(path, line, column, chosen), _score(path, line, other, place[other])
+    return scores
+
+
+def _score(path: FilePath, line: int, column: str, value: Any) -> float:
+    if not _is_number(value):
+        raise wrong(path, line, f"expected a score in the column {column}; got {_kind(value)}: a pair without score")
+    if not abs(value) <= LARGEST_SCORE:
+        raise wrong(
+            path, line, f"expected a finite score, at most {LARGEST_SCORE:g}, in {column}; got {str(value)[:20]}"
+        )
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_alike(path: FilePath, line: int, pair: _Pair, first: _First, source: str | None) -> None:
+    """The same kind of text, the same rewards, and a source or none, as in the first pair."""
+    there = f"{os.fspath(first.path)}, line {first.line}" if path != first.path else f"line {first.line}"
+    if pair.chat != first.pair.chat:
+        kinds = [("chat messages" if chat else "plain strings") for chat in (first.pair.chat, pair.chat)]
+        raise wrong(path, line, f"expected {kinds[0]}, as in {there}; got {kinds[1]}: write all pairs in one form")
+    if set(pair.scores) != set(first.pair.scores):
+        lacking, new = (sorted(a.keys() - b.keys()) for a, b in _both_ways(first.pair.scores, pair.scores))
+        names = ", ".join(map(shorten, (lacking or new)[:5]))
+        raise wrong(
+            path, line, f"expected scores for every pair, or for none; got a pair without score under {names}, which "
+            f"{there} has" if lacking else
+            f"expected scores for every pair, or for none; got a score under {names}, where {there} is without score"
+        )  # fmt: skip
+    if (pair.source is None) != (first.pair.source is None):
+        has, lacks = (there, "this pair") if pair.source is None else ("this pair", there)
+        raise wrong(path, line, f"expected the field {source!r} in every pair, or in none; {has} has it, {lacks} not")
+
+
+def _both_ways(one: Any, other: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    return (one, other), (other, one)
+
+
+def _unusable(pair: _Pair) -> str | None:
+    """What is wrong with a pair that says nothing; None where it says something."""
+    empty = [name for name in ("prompt", "chosen", "rejected") if not getattr(pair, name).strip()]
+    if empty:
+        return f"expected text in the field {empty[0]}; got an empty one"
+    if pair.chosen == pair.rejected:
+        return f"expected two different responses; got the same as chosen and rejected, {shorten(pair.chosen)}"
+    return None
+
+
+def _no_source(path: FilePath, line: int, fields: dict[str, Any], source: str) -> ValueError:
+    return wrong(
+        path, line, f"expected the field {source!r}, which names the pair's source; got {_named(fields)}; name the "
+        "field by source=..., such as source='metadata.provider'; or pass several files, one a source; or pass "
+        "source=None to take the file as one source"
+    )  # fmt: skip
+
+
+def _mean_scores(
+    path: FilePath, column: "array[float]", ids: tuple[np.ndarray, ...], shape: tuple[int, int]
+) -> np.ndarray:
+    """The mean score of every response, (contexts, most responses); NaN where there is none."""
+    if shape[0] * shape[1] > MOST_CELLS:
+        raise ValueError(f"{os.fspath(path)}: expected at most {MOST_CELLS} prompts x most responses; got {shape}")
+    context, winner, loser = ids
+    cells = np.stack([context, context], axis=1).ravel(), np.stack([winner, loser], axis=1).ravel()
+    total, count = np.zeros(shape), np.zeros(shape)
+    np.add.at(total, cells, np.frombuffer(column))
+    np.add.at(count, cells, 1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _kind(value: Any) -> str:
+    kinds = {str: "text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number") + (f", {shorten(repr(value))}" if isinstance(value, float | str) else "")
+
+
+def _named(fields: dict[str, Any]) -> str:
+    names = [shorten(name) for name in fields]
+    return (", ".join(names[:12]) or "no fields") + (f" and {len(names) - 12} more" if len(names) > 12 else "")
