@@ -2,7 +2,7 @@
 
 Where the policy pays β times the f-divergence of π from π0 in place of the Kullback-Leibler divergence, the implicit
 reward of a response is β f'(u) up to a constant in y, and f' takes the place of the log-ratio in every loss (Wang et
-al., "Beyond Reverse KL", 2024, Theorem 1). Scores take log u. f is defined up to a multiple of u - 1, so f' up to a
+al., "Beyond Reverse KL", 2024). Scores take log u. f is defined up to a multiple of u - 1, so f' up to a
 constant: here f'(1) = 0, and a policy at its reference has the score 0. Losses of a difference do not see the constant;
 losses that look at a response on its own or divide by lengths do.
 """

@@ -74,7 +74,7 @@ def robust_dpo(
 
     Unbiased where a share ε of the labels is flipped.
 
-    Source: Chowdhury et al. (2024), equation (9).
+    Source: Chowdhury et al., "Provably Robust DPO" (2024).
 
     Args:
         chosen: log π(y+|x), a scalar or any shape.
@@ -113,7 +113,7 @@ def hinge(
 ) -> Float[Array, "..."]:
     """The hinge loss for one pair, max(0, 1 - m); its derivative at m = 1 is 0.
 
-    Source: Zhao et al., "SLiC-HF" (2023); Liu et al., "RSO" (2024), equation (9).
+    Source: Zhao et al., "SLiC-HF" (2023); Liu et al., "RSO" (2024).
 
     Args:
         chosen: log π(y+|x), a scalar or any shape.
@@ -197,7 +197,7 @@ def length_normalised_dpo(
 ) -> Float[Array, "..."]:
     """DPO with scores per token for one pair, -log σ(β[score(y+)/|y+| - score(y-)/|y-|]).
 
-    Source: Lambert et al., "Tülu 3" (2024), section 5; Meng et al., "SimPO" (2024) without a reference.
+    Source: Lambert et al., "Tülu 3" (2024); Meng et al., "SimPO" (2024) without a reference.
 
     Args:
         chosen: log π(y+|x), a scalar or any shape.

@@ -51,7 +51,7 @@ def nca(
 ) -> Float[Array, "..."]:
     """Noise contrastive alignment for one pair, -log σ(r+) - ½ log σ(-r+) - ½ log σ(-r-).
 
-    Source: Chen et al., "Noise Contrastive Alignment" (2024), equation (11) for two responses.
+    Source: Chen et al., "Noise Contrastive Alignment" (2024), for two responses.
 
     Args:
         chosen: log π(y+|x), a scalar or any shape.
@@ -89,7 +89,7 @@ def bco(
 ) -> Float[Array, "..."]:
     """Binary classifier optimisation for one pair, -log σ(r+ - δ) - log σ(-(r- - δ)).
 
-    Source: Jung et al., "Binary Classifier Optimization" (2024), equation (10).
+    Source: Jung et al., "Binary Classifier Optimization" (2024).
 
     Args:
         chosen: log π(y+|x), a scalar or any shape.

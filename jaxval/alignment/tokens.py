@@ -73,7 +73,7 @@ def desensitised_log_prob(
 
     In the place of log π(y|x) in a loss, for the policy and the reference, it makes length-desensitised DPO.
 
-    Source: Liu et al., "LD-DPO" (2024), equation (10).
+    Source: Liu et al., "LD-DPO" (2024).
 
     Args:
         token_log_probs: (tokens,) log-probabilities; what stands where the mask is 0 is not looked at.
@@ -103,7 +103,7 @@ def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Toke
     Weighted preference optimisation multiplies a pair's loss by the weights of both its responses:
     `confidence_weight(chosen, ...) * confidence_weight(rejected, ...) * dpo(...)`. No gradient goes through a weight.
 
-    Source: Zhou et al., "WPO" (2024), equation (2), aligned by the sampled tokens' expectation as in its section 3.2.
+    Source: Zhou et al., "WPO" (2024), equation (2), with the weights aligned as TRL does.
 
     Args:
         token_log_probs: (tokens,) log-probabilities of the policy; what stands where the mask is 0 is not looked at.
