@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
-from jaxval.policies.text import byte_tokeniser, check_texts, encode_catalogue
+from jaxval.policies.text import byte_tokeniser, check_candidates, encode_catalogue
 from jaxval.policies.transformer import check_lengths, check_tokens
 from jaxval.types import Params, Policy, SequenceModel
 
@@ -63,7 +63,7 @@ def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalo
         >>> arrays.sequences.tolist(), arrays.lengths.tolist()
         ([[0, 1, 0], [0, 2, 2], [0, 1, 1]], [2, 3, 3])
     """
-    check_texts(prompts, responses)
+    check_candidates(prompts, responses)
     if isinstance(prompts[0], str):
         prompts, responses = encode_catalogue(prompts, responses, length=length)
     rows: list[list[int]] = []
@@ -72,7 +72,7 @@ def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalo
         if len(prompt) == 0:
             raise ValueError(f"prompts: expected at least one token, such as begin; got none in context {context}")
         for response in candidates:
-            rows.append([*map(int, prompt), *map(int, response)])
+            rows.append([*_ids("prompts", prompt, context), *_ids("responses", response, context)])
             starts.append(len(prompt))
             if len(rows[-1]) > length:
                 raise ValueError(
@@ -125,7 +125,7 @@ def over_catalogue(
         >>> (-policy.log_probs(params, [0, 1], [[0, 1], [0, -1]]) / jnp.log(3)).round(2).tolist()
         [[1.0, 2.0], [1.0, inf]]
     """
-    if isinstance(prompts[0], str) and model.vocabulary < byte_tokeniser().vocabulary:
+    if len(prompts) and isinstance(prompts[0], str) and model.vocabulary < byte_tokeniser().vocabulary:
         raise ValueError(
             f"model: expected a vocabulary of at least {byte_tokeniser().vocabulary} for texts; got {model.vocabulary}"
         )
@@ -281,6 +281,14 @@ def _in_batches(of_rows: Any, params: Params, rows: Array, batch_size: int | Non
     filled = jnp.pad(rows, (0, -len(rows) % batch_size)).reshape(-1, batch_size)
     recomputed = jax.checkpoint(of_rows)
     return jax.lax.map(lambda batch: recomputed(params, batch), filled).reshape(-1)[: len(rows)]
+
+
+def _ids(name: str, sequence: Any, context: int) -> list[int]:
+    """A sequence of whole numbers as a list."""
+    array = np.asarray(sequence)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: expected sequences of ids, or texts for both; got {sequence!r} in context {context}")
+    return array.tolist()
 
 
 def _known(arrays: Catalogue, contexts: Array, ids: Array) -> Array:

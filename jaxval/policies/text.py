@@ -73,8 +73,8 @@ def encode_catalogue(
         `(prompts, responses)`, lists of ids and lists of lists of ids.
 
     Raises:
-        ValueError: where a response is empty, there is not one list of candidates for each prompt, or a prompt and a
-            response are longer than `length` (the call that cuts is named).
+        ValueError: where something is no text, a response is empty, there is not one list of candidates for each
+            prompt, or a prompt and a response are longer than `length` (the call that cuts is named).
 
     Example:
         >>> encode_catalogue(["hi"], [["a", "bc"]], length=8)
@@ -84,12 +84,17 @@ def encode_catalogue(
     """
     tokeniser = byte_tokeniser() if tokeniser is None else tokeniser
     length = _checks.check_size("length", length)
-    check_texts(prompts, responses)
+    check_candidates(prompts, responses)
+    for name, text in [("prompts", p) for p in prompts] + [("responses", y) for row in responses for y in row]:
+        if not isinstance(text, str):
+            raise ValueError(f"{name}: expected texts; got {text!r}")
     before = [] if tokeniser.begin is None else [tokeniser.begin]
     behind = [] if tokeniser.end is None else [tokeniser.end]
     encoded = [before + tokeniser.encode(prompt) for prompt in prompts]
     candidates = [[tokeniser.encode(response) + behind for response in row] for row in responses]
     if truncate is not None:
+        if not isinstance(truncate, tuple) or len(truncate) != 2:
+            raise ValueError(f"truncate: expected (prompt tokens, response tokens), or None; got {truncate!r}")
         kept_prompt, kept_response = (_checks.check_size("truncate", kept) for kept in truncate)
         kept_ids = kept_prompt - len(before)
         encoded = [p if len(p) <= kept_prompt else before + p[len(p) - kept_ids :] for p in encoded]
@@ -105,7 +110,7 @@ def encode_catalogue(
     return encoded, candidates
 
 
-def check_texts(prompts: Sequence[Any], responses: Sequence[Any]) -> None:
+def check_candidates(prompts: Sequence[Any], responses: Sequence[Any]) -> None:
     """One list of candidates for each prompt, none of them empty."""
     if len(prompts) == 0 or len(prompts) != len(responses):
         raise ValueError(

@@ -236,7 +236,7 @@ def transformer(
     Raises:
         ValueError: where a size is no whole number of at least 1, heads do not divide the width or are no multiple of
             `key_value_heads`, or the width of a head is odd. The model's functions raise where tokens are no (B, T)
-            ids of the vocabulary, or longer than `length`.
+            ids of the vocabulary, or longer than `length`, and where parameters are missing or of another shape.
 
     Example:
         >>> model = transformer(vocabulary=5, length=8, width=8, layers=2, heads=2)
@@ -272,13 +272,17 @@ def transformer(
         nothing = jnp.zeros((1, 1), dtype=int)
         return module.init(key, nothing, nothing, None, None)["params"]
 
+    shapes = jax.eval_shape(init, jax.random.key(0))
+
     @jax.jit
     def run(params: Params, tokens: Array) -> Array:
+        check_params(params, shapes)
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
         return apply({"params": params}, tokens, positions, None, None)[0]
 
     @jax.jit
     def read(params: Params, tokens: Array, lengths: Array) -> tuple[Array, Cache]:
+        check_params(params, shapes)
         kind = params["layers"]["key"]["kernel"].dtype
         empty = jnp.zeros((layers, len(tokens), length, shared, head_width), dtype=kind)
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
@@ -328,3 +332,15 @@ def check_lengths(lengths: Any, tokens: Any, *, name: str = "lengths", least: in
             wrong = int(np.argmax((values < least) | (values > width)))
             raise ValueError(f"{name}: expected numbers in [{least}, {width}]; got {values[wrong]} in row {wrong}")
     return array
+
+
+def check_params(params: Any, shapes: Any, *, path: tuple[str, ...] = ()) -> None:
+    """Every array that a model needs, of its shape; others, such as adapters, may stand beside them."""
+    for name, expected in shapes.items():
+        where = "/".join((*path, name))
+        if not isinstance(params, dict) or name not in params:
+            raise ValueError(f"params: expected {where}; it is missing")
+        if isinstance(expected, dict):
+            check_params(params[name], expected, path=(*path, name))
+        elif jnp.shape(params[name]) != expected.shape:
+            raise ValueError(f"params: expected {where} of shape {expected.shape}; got {jnp.shape(params[name])}")
