@@ -11,7 +11,7 @@ is a `ValueError` that names the file and the line; what is not there is a `File
 - `read_movielens`, `rating_table`, `rating_ballots`: MovieLens 1M as published; `download_movielens` gets it.
 - `read_preferences`, `source_comparisons`: preference pairs as JSON lines, with the sources they came from.
 - `data_folder`: where real data are.
-- `textbook_election`, `synthetic_mallows_mixture`: data that need no file.
+- `textbook_election`, `synthetic_mallows_mixture`, `synthetic_preferences`: data that need no file.
 """
 
 from jaxval.data.download import download_movielens
@@ -19,8 +19,8 @@ from jaxval.data.folders import data_folder
 from jaxval.data.movielens import Ratings, rating_ballots, rating_table, read_movielens
 from jaxval.data.pairs import read_preferences, source_comparisons
 from jaxval.data.preflib import read_preflib
-from jaxval.data.records import Election, Matches, PreferencePairs
-from jaxval.data.synthetic import synthetic_mallows_mixture, textbook_election
+from jaxval.data.records import Election, Matches, PreferencePairs, SyntheticPreferences
+from jaxval.data.synthetic import synthetic_mallows_mixture, synthetic_preferences, textbook_election
 from jaxval.data.tables import read_comparisons_csv, read_rankings_csv
 from jaxval.data.votes import read_votes
 
@@ -29,6 +29,7 @@ __all__ = [
     "Matches",
     "PreferencePairs",
     "Ratings",
+    "SyntheticPreferences",
     "data_folder",
     "download_movielens",
     "rating_ballots",
@@ -41,5 +42,6 @@ __all__ = [
     "read_votes",
     "source_comparisons",
     "synthetic_mallows_mixture",
+    "synthetic_preferences",
     "textbook_election",
 ]

@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from jaxval.data._text import FilePath, shorten, wrong
 
@@ -39,14 +39,15 @@ def _lines(path: FilePath) -> Iterator[tuple[int, bytes]]:
     if not Path(path).exists():
         raise FileNotFoundError(f"{name}: there is no such file")
     packed = name.lower().endswith(".gz")
-    with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
+    opened: Any = gzip.open(path, "rb") if packed else open(path, "rb")  # noqa: SIM115
+    with opened as stream:
         number = 1
         while line := _next_line(path, number, stream):
             yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             number += 1
 
 
-def _next_line(path: FilePath, number: int, stream: BinaryIO) -> bytes:
+def _next_line(path: FilePath, number: int, stream: IO[bytes]) -> bytes:
     try:
         line = stream.readline(LONGEST + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -111,8 +111,8 @@ def read_preferences(
             if len(sources) > MOST_SOURCES:
                 raise wrong(
                     file, line, f"expected at most {MOST_SOURCES} different sources; got more up to this line, "
-                    f"the last {shorten(next(reversed(sources)))}; source={source!r} looks like an id: name a field that says "
-                    "who contributed the pair"
+                    f"the last {shorten(next(reversed(sources)))}; source={source!r} looks like an id: "
+                    "name a field that says who contributed the pair"
                 )  # fmt: skip
             context.append(prompts.setdefault(pair.prompt, len(prompts)))
             if len(responses) < len(prompts):
@@ -129,7 +129,7 @@ def read_preferences(
     return PreferencePairs(
         prompts=tuple(prompts),
         responses=tuple(map(tuple, responses)),
-        comparisons=Comparisons(*map(indices, ids), floats(np.ones(len(context)))),
+        comparisons=Comparisons(indices(ids[0]), indices(ids[1]), indices(ids[2]), floats(np.ones(len(context)))),
         source=indices(np.frombuffer(origin, dtype=np.int32)),
         sources=tuple(sources),
         scores={name: _mean_scores(files[0], column, ids, shape) for name, column in scores.items()},
@@ -208,7 +208,7 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
             path, line, f"expected the fields prompt, chosen and rejected; {' and '.join(missing)} missing among "
             f"{_named(fields)}; rename the fields as TRL does"
         )  # fmt: skip
-    prompt, chosen, rejected = (fields.get(name) for name in ("prompt", "chosen", "rejected"))
+    prompt, chosen, rejected = fields.get("prompt"), fields["chosen"], fields["rejected"]
     if chat and isinstance(rejected, list) and (prompt is None or isinstance(prompt, str)):
         alike = _common_prefix(chosen, rejected)
         if not alike:
@@ -218,8 +218,14 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
             )  # fmt: skip
         prompt, chosen, rejected = chosen[:alike], chosen[alike:], rejected[alike:]
     read = _messages if chat else _string
-    texts = [read(path, line, *part) for part in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected))]
-    return _Pair(*texts, chat, _source(path, line, fields, source), _scores(path, line, fields))
+    return _Pair(
+        prompt=read(path, line, "prompt", prompt),
+        chosen=read(path, line, "chosen", chosen),
+        rejected=read(path, line, "rejected", rejected),
+        chat=chat,
+        source=_source(path, line, fields, source),
+        scores=_scores(path, line, fields),
+    )
 
 
 def _common_prefix(chosen: list[Any], rejected: list[Any]) -> int:

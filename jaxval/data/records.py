@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from jaxval.types import Ballots, Comparisons
 
-__all__ = ["Election", "Matches", "PreferencePairs"]
+__all__ = ["Election", "Matches", "PreferencePairs", "SyntheticPreferences"]
 
 
 class Election(NamedTuple):
@@ -63,3 +63,33 @@ class PreferencePairs(NamedTuple):
     scores: dict[str, np.ndarray]
     title: str
     skipped: int = 0
+
+
+class SyntheticPreferences(NamedTuple):
+    """Sources of known quality over a tabular catalogue, with the rewards that they judge by.
+
+    Attributes:
+        contexts: (contexts,) ids of the prompts.
+        responses: (contexts, responses) ids of the candidates.
+        comparisons: one `Comparisons` for each source, all fields (contexts x responses x (responses - 1),): every
+            ordered pair of candidates, the weight how often the first won.
+        sources: the sources' names.
+        rewards: (contexts, responses, objectives) the true rewards.
+        objectives: the rewards' names.
+        qualities: (sources, objectives): 1 judges by the reward, 0 tosses a coin, -1 judges by its opposite.
+        kinds: of each source: "duplicate", or by its qualities "noise" (all 0), "useful" (their sum above 0) or
+            "adversary".
+        groups: (sources,) integers: 0 for originals, 1 for duplicates, 2 for duplicates of duplicates, and so on.
+        title: what was drawn.
+    """
+
+    contexts: Int[Array, "contexts"]
+    responses: Int[Array, "contexts responses"]
+    comparisons: tuple[Comparisons, ...]
+    sources: tuple[str, ...]
+    rewards: Float[Array, "contexts responses objectives"]
+    objectives: tuple[str, ...]
+    qualities: Float[Array, "sources objectives"]
+    kinds: tuple[str, ...]
+    groups: Int[Array, "sources"]
+    title: str
