@@ -27,6 +27,9 @@ def low_rank(
     For each matrix W among the targets, x W becomes x W + (α/r) (x A) B with A (in, r) and B (r, out); the parameters
     of the new model are the A and B alone. B starts at zero, so that the new model starts as the old one.
 
+    What `jit` compiles holds `params` as constants, which takes long and much memory where they are many (135 million:
+    20 seconds, 2 GB). There, call `low_rank` inside the function that is compiled, with `params` among its arguments.
+
     Source: Hu et al., "LoRA" (2021), section 4.1.
 
     Args:
