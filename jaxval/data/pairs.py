@@ -3,7 +3,8 @@
 import os
 import re
 from array import array
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,47 +84,33 @@ def read_preferences(
     Source: the preference formats of TRL, https://huggingface.co/docs/trl/dataset_formats.
     """
     files = _files(path)
-    first: _First | None = None
+    if source is not None and not isinstance(source, str):
+        raise ValueError(f"source: expected the name of a field, or None; got {source!r}")
     prompts: dict[str, int] = {}
     responses: list[dict[str, int]] = []
     sources: dict[str, int] = {}
-    scores: dict[str, array[float]] = {}
+    scores: dict[str, array[float]] = defaultdict(lambda: array("d"))
     context, winner, loser, origin = (array("i") for _ in range(4))
     skipped = 0
-    for file in files:
-        for line, fields in json_objects(file):
-            pair = _read_pair(file, line, fields, source)
-            if first is None:
-                first = _First(file, line, pair)
-                scores = {name: array("d") for name in pair.scores}
-                if pair.source is None:
-                    _check_names(files)
-                    if source is not None and len(files) == 1:
-                        raise _no_source(file, line, fields, source)
-            _check_alike(file, line, pair, first, source)
-            fault = _unusable(pair)
-            if fault and not skip_unusable:
-                raise wrong(file, line, f"{fault}; skip_unusable=True leaves such pairs out")
-            if fault:
-                skipped += 1
-                continue
-            origin.append(sources.setdefault(_stem(file) if pair.source is None else pair.source, len(sources)))
-            if len(sources) > MOST_SOURCES:
-                raise wrong(
-                    file, line, f"expected at most {MOST_SOURCES} different sources; got more up to this line, "
-                    f"the last {shorten(next(reversed(sources)))}; source={source!r} looks like an id: "
-                    "name a field that says who contributed the pair"
-                )  # fmt: skip
-            context.append(prompts.setdefault(pair.prompt, len(prompts)))
-            if len(responses) < len(prompts):
-                responses.append({})
-            candidates = responses[context[-1]]
-            winner.append(candidates.setdefault(pair.chosen, len(candidates)))
-            loser.append(candidates.setdefault(pair.rejected, len(candidates)))
-            for name, two in pair.scores.items():
-                scores[name].extend(two)
+    for file, line, pair in _checked_pairs(files, source):
+        fault = _unusable(pair)
+        if fault and not skip_unusable:
+            raise wrong(file, line, f"{fault}; skip_unusable=True leaves such pairs out")
+        if fault:
+            skipped += 1
+            continue
+        origin.append(_index(sources, _stem(file) if pair.source is None else pair.source))
+        if len(sources) > MOST_SOURCES:
+            raise _too_many_sources(file, line, sources, source)
+        context.append(_index(prompts, pair.prompt))
+        if len(responses) < len(prompts):
+            responses.append({})
+        winner.append(_index(responses[context[-1]], pair.chosen))
+        loser.append(_index(responses[context[-1]], pair.rejected))
+        for name, two in pair.scores.items():
+            scores[name].extend(two)
     if not context:
-        raise ValueError(f"{os.fspath(files[0])}: expected at least one pair of use; got {skipped}, all without")
+        raise wrong(file, line, f"expected at least one pair that says something; got none up to here: {fault}")
     ids = tuple(np.frombuffer(column, dtype=np.int32) for column in (context, winner, loser))
     shape = len(prompts), max(map(len, responses))
     return PreferencePairs(
@@ -178,14 +165,35 @@ class _First(NamedTuple):
     pair: _Pair
 
 
+def _checked_pairs(files: Sequence[FilePath], source: str | None) -> Iterator[tuple[FilePath, int, _Pair]]:
+    """Every pair with its file and line, all of one form, with the same rewards, and with a source or the file's."""
+    first: _First | None = None
+    for file in files:
+        for line, fields in json_objects(file):
+            pair = _read_pair(file, line, fields, source)
+            if first is None:
+                first = _First(file, line, pair)
+                if pair.source is None:
+                    _check_names(files)
+                    if source is not None and len(files) == 1:
+                        raise _no_source(file, line, fields, source)
+            _check_alike(file, line, pair, first, source)
+            yield file, line, pair
+
+
+def _index(places: dict[str, int], name: str) -> int:
+    """The place of a name among those seen, itself the next where it is new."""
+    return places.setdefault(name, len(places))
+
+
 def _files(path: FilePath | Sequence[FilePath]) -> list[FilePath]:
-    files = [path] if isinstance(path, str | os.PathLike) else list(path)
-    if not files:
-        raise ValueError("path: expected a file or several; got none")
+    files: list[Any] = [path] if not isinstance(path, Sequence) or isinstance(path, str) else list(path)
+    if not files or not all(isinstance(file, str | os.PathLike) for file in files):
+        raise ValueError(f"path: expected a file or several; got {path!r}")
     return files
 
 
-def _check_names(files: list[FilePath]) -> None:
+def _check_names(files: Sequence[FilePath]) -> None:
     stems = [_stem(file) for file in files]
     for place, stem in enumerate(stems):
         if stem in stems[:place]:
@@ -209,12 +217,14 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
             f"{_named(fields)}; rename the fields as TRL does"
         )  # fmt: skip
     prompt, chosen, rejected = fields.get("prompt"), fields["chosen"], fields["rejected"]
-    if chat and isinstance(rejected, list) and (prompt is None or isinstance(prompt, str)):
+    if chat and not isinstance(rejected, list):
+        raise wrong(path, line, f"expected chat messages in the field rejected, as in chosen; got {_kind(rejected)}")
+    if chat and (prompt is None or isinstance(prompt, str)):
         alike = _common_prefix(chosen, rejected)
         if not alike:
             raise wrong(
                 path, line, "expected chosen and rejected to begin with the same messages, the prompt, for the prompt "
-                "is no list of messages; got two whose first messages differ"
+                "is no list of messages, and to go on with messages of their own; got none in common"
             )  # fmt: skip
         prompt, chosen, rejected = chosen[:alike], chosen[alike:], rejected[alike:]
     read = _messages if chat else _string
@@ -317,21 +327,14 @@ def _check_alike(path: FilePath, line: int, pair: _Pair, first: _First, source: 
     if pair.chat != first.pair.chat:
         kinds = [("chat messages" if chat else "plain strings") for chat in (first.pair.chat, pair.chat)]
         raise wrong(path, line, f"expected {kinds[0]}, as in {there}; got {kinds[1]}: write all pairs in one form")
-    if set(pair.scores) != set(first.pair.scores):
-        lacking, new = (sorted(a.keys() - b.keys()) for a, b in _both_ways(first.pair.scores, pair.scores))
-        names = ", ".join(map(shorten, (lacking or new)[:5]))
-        raise wrong(
-            path, line, f"expected scores for every pair, or for none; got a pair without score under {names}, which "
-            f"{there} has" if lacking else
-            f"expected scores for every pair, or for none; got a score under {names}, where {there} is without score"
-        )  # fmt: skip
+    lacking = ", ".join(sorted(first.pair.scores.keys() - pair.scores.keys())[:5])
+    new = ", ".join(sorted(pair.scores.keys() - first.pair.scores.keys())[:5])
+    if lacking or new:
+        got = f"no {lacking}, which {there} has" if lacking else f"{new}, which {there} has not"
+        raise wrong(path, line, f"expected the same scores for every pair; got {got}: a pair without score")
     if (pair.source is None) != (first.pair.source is None):
         has, lacks = (there, "this pair") if pair.source is None else ("this pair", there)
         raise wrong(path, line, f"expected the field {source!r} in every pair, or in none; {has} has it, {lacks} not")
-
-
-def _both_ways(one: Any, other: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    return (one, other), (other, one)
 
 
 def _unusable(pair: _Pair) -> str | None:
@@ -352,6 +355,14 @@ def _no_source(path: FilePath, line: int, fields: dict[str, Any], source: str) -
     )  # fmt: skip
 
 
+def _too_many_sources(path: FilePath, line: int, sources: dict[str, int], source: str | None) -> ValueError:
+    return wrong(
+        path, line, f"expected at most {MOST_SOURCES} different sources; got more up to this line, the last "
+        f"{shorten(next(reversed(sources)))}; source={source!r} looks like an id: name a field that says who "
+        "contributed the pair"
+    )  # fmt: skip
+
+
 def _mean_scores(
     path: FilePath, column: "array[float]", ids: tuple[np.ndarray, ...], shape: tuple[int, int]
 ) -> np.ndarray:
@@ -367,8 +378,10 @@ def _mean_scores(
 
 
 def _kind(value: Any) -> str:
-    kinds = {str: "text", list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
-    return kinds.get(type(value), "a number") + (f", {shorten(repr(value))}" if isinstance(value, float | str) else "")
+    kinds = {list: "a list", dict: "an object", bool: "true or false", type(None): "null"}
+    if isinstance(value, str):
+        return f"text, {shorten(value)}"
+    return kinds.get(type(value), "a number")
 
 
 def _named(fields: dict[str, Any]) -> str:
