@@ -1,12 +1,13 @@
 """JSON lines, one object a line, plain or packed by gzip: read line by line, so that a file of any size will do."""
 
 import gzip
+import io
 import json
 import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from jaxval.data._text import FilePath, shorten, wrong
 
@@ -47,7 +48,7 @@ def _lines(path: FilePath) -> Iterator[tuple[int, bytes]]:
             number += 1
 
 
-def _next_line(path: FilePath, number: int, stream: IO[bytes]) -> bytes:
+def _next_line(path: FilePath, number: int, stream: io.BufferedIOBase) -> bytes:
     try:
         line = stream.readline(LONGEST + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
