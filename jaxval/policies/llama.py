@@ -81,6 +81,8 @@ def read_llama(
     length = most if length is None else _checks.check_size("length", length)
     if length > most:
         raise ValueError(f"length: expected at most the {most} tokens of the checkpoint; got {length}")
+    files = _find_tensors(folder)
+    tokeniser = _read_tokeniser(folder, config)
     tied = bool(config.get("tie_word_embeddings", False))
     heads = config["num_attention_heads"]
     rope = config.get("rope_parameters") or {}  # newer files; older ones have rope_theta and rope_scaling
@@ -100,8 +102,7 @@ def read_llama(
     )
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     kind = jnp.zeros(0).dtype if dtype is None else jnp.dtype(dtype)
-    params = _read_params(folder, shapes, config["num_hidden_layers"], tied, kind)
-    return model, params, _read_tokeniser(folder, config)
+    return model, _read_params(folder, files, shapes, config["num_hidden_layers"], tied, kind), tokeniser
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -137,9 +138,8 @@ def _rope_scaling(rope: dict[str, Any], folder: Path) -> RopeScaling | None:
     return RopeScaling(*(rope[name] for name in names))
 
 
-def _read_params(folder: Path, shapes: Params, layers: int, tied: bool, dtype: Any) -> Params:
+def _read_params(folder: Path, files: dict[str, Path], shapes: Params, layers: int, tied: bool, dtype: Any) -> Params:
     """Each of our arrays from its tensor, or from one tensor for each layer."""
-    files = _find_tensors(folder)
     wanted = [name for (branch, _), (name, _) in OUTSIDE.items() if not (tied and branch == "scores")]
     wanted += [f"model.layers.{layer}.{name}" for layer in range(layers) for name, _ in LAYER.values()]
     for name in wanted:

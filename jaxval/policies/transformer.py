@@ -272,17 +272,15 @@ def transformer(
         nothing = jnp.zeros((1, 1), dtype=int)
         return module.init(key, nothing, nothing, None, None)["params"]
 
-    shapes = jax.eval_shape(init, jax.random.key(0))
-
     @jax.jit
     def run(params: Params, tokens: Array) -> Array:
-        check_params(params, shapes)
+        check_params(params, jax.eval_shape(init, jax.random.key(0)))
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
         return apply({"params": params}, tokens, positions, None, None)[0]
 
     @jax.jit
     def read(params: Params, tokens: Array, lengths: Array) -> tuple[Array, Cache]:
-        check_params(params, shapes)
+        check_params(params, jax.eval_shape(init, jax.random.key(0)))
         kind = params["layers"]["key"]["kernel"].dtype
         empty = jnp.zeros((layers, len(tokens), length, shared, head_width), dtype=kind)
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
