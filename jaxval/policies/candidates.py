@@ -42,7 +42,7 @@ def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Fl
     return jnp.where(some, jax.nn.log_softmax(safe, axis=-1), -jnp.inf)
 
 
-def check_ids(contexts: Any, responses: Any, *, limits: tuple[int, int]) -> tuple[Int[Array, "B"], Int[Array, "B R"]]:
+def check_ids(contexts: Any, responses: Any, *, limits: tuple[int, ...]) -> tuple[Int[Array, "B"], Int[Array, "B R"]]:
     """Ids of prompts (B,) and of candidates (B, R), the latter -1 where there is none."""
     contexts = _checks.integers("contexts", contexts, ndim=1, expected="(rows,) ids of prompts")
     responses = _checks.integers("responses", responses, ndim=2, expected="(rows, candidates) ids of responses")

@@ -131,7 +131,7 @@ def _solve(wins: Array) -> tuple[Array, BradleyTerryDiagnostics]:
     connected = jnp.all(reachable(wins > 0))
     start = (jnp.zeros(alternatives), jnp.where(connected, jnp.inf, 0.0), jnp.asarray(0))
     rewards, size, steps = jax.lax.while_loop(unfinished, newton, start)
-    converged = connected & (size <= limit)
+    converged = connected & (size <= limit) & jnp.all(jnp.isfinite(rewards))
     hessian = information(rewards)
     scale = jnp.where(connected, jnp.trace(hessian) / alternatives, 1.0)
     scale = jnp.where(scale > 0, scale, 1.0)  # one alternative

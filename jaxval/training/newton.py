@@ -217,7 +217,8 @@ def _newton(
 
     state = (start, jnp.where(feasible, jnp.inf, 0.0).astype(start.dtype), jnp.asarray(0))
     delta, size, steps = jax.lax.while_loop(unfinished, body, state)
-    return delta, feasible & (size <= allowed(delta)), steps, size
+    sound = jnp.all(jnp.isfinite(delta))  # said apart: a compiled maximum may pass over NaN
+    return delta, feasible & sound & (size <= allowed(delta)), steps, size
 
 
 @functools.partial(jax.jit, static_argnames=("structure", "loss"))
