@@ -251,9 +251,13 @@ def test_faults_of_bytes(tmp_path):
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxval.data._json_lines.LONGEST", 2000)
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"prompt": "' + b"x" * 3000)
+    path.write_bytes(b'{"prompt": "' + b"x" * 10_000_000)
+    tracemalloc.start()
     with pytest.raises(ValueError, match=r"line 1: .* of at most 2000 bytes; got a longer line"):
         read_preferences(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e6
 
 
 @pytest.mark.mistakes
@@ -492,6 +496,12 @@ def test_a_duplicate_equals_its_original_and_nobody_else(drawn):
             np.testing.assert_array_equal(one, other)
     different = [np.asarray(drawn.comparisons[source].weight).tolist() for source in (0, 1, 3, 4, 6)]
     assert all(one != other for one, other in combinations(different, 2))
+
+
+def test_sources_of_equal_quality_choose_on_their_own():
+    coins = synthetic_preferences(jax.random.key(5), contexts=50, responses=4, sources={"a": 0.0, "b": 0.0}, repeats=3)
+    one, other = (np.asarray(source.weight)[:300] for source in coins.comparisons)  # each pair once
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.2
 
 
 def test_an_adversary_reverses_every_choice():
