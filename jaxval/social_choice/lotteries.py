@@ -138,7 +138,9 @@ def c1_maximal_lottery(matrix: Matrix) -> Lottery:
 
 
 def _exploitability(game: Array, lottery: Array) -> Array:
-    return jnp.max(game @ lottery) / 2
+    """The largest gain; infinite where it is no number, for a compiled maximum may pass over NaN."""
+    gains = game @ lottery
+    return jnp.where(jnp.all(jnp.isfinite(gains)), jnp.max(gains) / 2, jnp.inf)
 
 
 @jax.jit
