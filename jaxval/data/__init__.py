@@ -10,6 +10,7 @@ is a `ValueError` that names the file and the line; what is not there is a `File
 - `read_rankings_csv`, `read_comparisons_csv`: comma-separated tables.
 - `read_movielens`, `rating_table`, `rating_ballots`: MovieLens 1M as published; `download_movielens` gets it.
 - `read_preferences`, `source_comparisons`: preference pairs as JSON lines, with the sources they came from.
+- `read_scores`: what reward models said of their responses.
 - `data_folder`: where real data are.
 - `textbook_election`, `synthetic_mallows_mixture`, `synthetic_preferences`: data that need no file.
 """
@@ -20,6 +21,7 @@ from jaxval.data.movielens import Ratings, rating_ballots, rating_table, read_mo
 from jaxval.data.pairs import read_preferences, source_comparisons
 from jaxval.data.preflib import read_preflib
 from jaxval.data.records import Election, Matches, PreferencePairs, SyntheticPreferences
+from jaxval.data.scores import read_scores
 from jaxval.data.synthetic import synthetic_mallows_mixture, synthetic_preferences, textbook_election
 from jaxval.data.tables import read_comparisons_csv, read_rankings_csv
 from jaxval.data.votes import read_votes
@@ -39,6 +41,7 @@ __all__ = [
     "read_preferences",
     "read_preflib",
     "read_rankings_csv",
+    "read_scores",
     "read_votes",
     "source_comparisons",
     "synthetic_mallows_mixture",

@@ -1,18 +1,15 @@
-"""The command `jaxval`. Nothing is loaded before the arguments are understood, so that `--help` answers at once."""
+"""`jaxval aggregate`: from ballots or comparisons to lotteries, with a guarantee."""
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxval import __version__
-
 if TYPE_CHECKING:
     from jaxval.data import Election, Matches
 
-__all__ = ["aggregate", "main"]
+__all__ = ["add_command", "aggregate"]
 
 RULES = {
     "proportional": "F^β, in proportion to the share bounds u (β by --beta)",
@@ -41,35 +38,6 @@ MovieLens 1M (its 20 most rated movies). Without one, a textbook election.
 
 In the table u is the largest share of voters whose first choice an alternative can be, with its 95 % interval where
 P is estimated from comparisons; a dot is exactly zero."""
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command `jaxval`; it computes in float64.
-
-    Args:
-        argv: the words after `jaxval`; those of the process where None.
-
-    Returns:
-        The exit status: 0, 2 where the input is wrong, 1 where the output is cut off.
-
-    Example:
-        >>> main(["aggregate", "no-such-file.csv", "--json"])
-        2
-    """
-    arguments = _parser().parse_args(argv)
-    try:
-        status = int(arguments.run(arguments))
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # whoever reads, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
-        print(f"jaxval {arguments.command}: {error}", file=sys.stderr)
-        return 2
 
 
 def aggregate(
@@ -170,12 +138,18 @@ def aggregate(
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="jaxval", description="Data valuation, preference alignment and social choice, from the command line."
-    )
-    parser.add_argument("--version", action="version", version=f"jaxval {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def add_command(commands: Any) -> None:
+    """`aggregate`, among the commands of `jaxval`.
+
+    Args:
+        commands: what `add_subparsers` gave.
+
+    Example:
+        >>> parser = argparse.ArgumentParser()
+        >>> add_command(parser.add_subparsers())
+        >>> parser.parse_args(["aggregate", "--beta", "inf"]).beta
+        inf
+    """
     command = commands.add_parser(
         "aggregate",
         help="from ballots or comparisons to a population-proportional policy with its guarantee",
@@ -198,7 +172,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print the result alone, as JSON, on standard output")
     command.add_argument("--figure", type=Path, metavar="PNG", help="write a figure of the lotteries there")
     command.set_defaults(run=_aggregate)
-    return parser
 
 
 def _beta(text: str) -> float:
@@ -329,7 +302,3 @@ def _sentences(result: dict[str, Any]) -> list[str]:
     if pairs["compared"] < pairs["of"]:
         compared += " A pair never compared counts as a tie."
     return [guarantee, winner, compared]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Tables of scores: what a reward model said of the responses to prompts, beside the pairs."""
+
+import os
+
+import numpy as np
+
+from jaxval.data._json_lines import json_objects
+from jaxval.data._text import FilePath, shorten, wrong
+from jaxval.data.records import PreferencePairs
+
+__all__ = ["read_scores"]
+
+
+def read_scores(path: FilePath, pairs: PreferencePairs) -> dict[str, np.ndarray]:
+    r"""Scores of the pairs' responses from JSON lines: a prompt, a response, and a number for each reward.
+
+    Prompts and responses are matched by their texts; lines of others are passed over.
+
+    Args:
+        path: a file that ends in .jsonl or .jsonl.gz; every line has the fields `prompt` and `response`, strings, and
+            the same fields of numbers, which name the rewards.
+        pairs: whose responses are scored.
+
+    Returns:
+        By the name of a reward, (contexts, most responses) floats, NaN where the file has no score.
+
+    Raises:
+        ValueError: where a line is malformed, lacks a number that the first line has, or scores a response again,
+            naming the line; or where no line is of these pairs.
+        FileNotFoundError: where there is no such file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxval.types import Comparisons
+        >>> pairs = PreferencePairs(
+        ...     ("p",), (("a", "b"),), Comparisons([0], [0], [1], [1.0]), np.array([0]), ("one",), {}, "example")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "scores.jsonl")
+        ...     _ = path.write_text('{"prompt": "p", "response": "b", "helpful": 0.5}\n')
+        ...     read_scores(path, pairs)
+        {'helpful': array([[nan, 0.5]])}
+    """
+    places = {prompt: x for x, prompt in enumerate(pairs.prompts)}
+    shape = len(pairs.prompts), max(map(len, pairs.responses))
+    scores: dict[str, np.ndarray] = {}
+    known: set[tuple[int, int]] = set()
+    for line, fields in json_objects(path):
+        for name in ("prompt", "response"):
+            if not isinstance(fields.get(name), str):
+                raise wrong(path, line, f"expected text in the field {name}; got {shorten(repr(fields.get(name)))}")
+        names = [name for name in fields if name not in ("prompt", "response") and _is_number(fields[name])]
+        if not scores:
+            if not names:
+                raise wrong(path, line, "expected a number beside prompt and response; got none")
+            scores = {name: np.full(shape, np.nan) for name in names}
+        missing = [name for name in scores if name not in names]
+        if missing:
+            raise wrong(path, line, f"expected a finite number in the field {missing[0]}, as in the first line")
+        x = places.get(fields["prompt"])
+        if x is None or fields["response"] not in pairs.responses[x]:
+            continue
+        y = pairs.responses[x].index(fields["response"])
+        if (x, y) in known:
+            raise wrong(path, line, f"expected each response once; got {shorten(fields['response'])} again")
+        known.add((x, y))
+        for name, column in scores.items():
+            column[x, y] = fields[name]
+    if not known:
+        raise ValueError(f"{os.fspath(path)}: expected scores of responses of the pairs; got those of others only")
+    return scores
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))

@@ -1,0 +1,90 @@
+"""From the policies of coalitions to values, prompt by prompt: tables too large for memory come in blocks."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxval.values._coalition_policies import LogProbsOf
+from jaxval.values.permutations import permutation_estimator
+
+NUMBERS = 2**22  # of a table at a time
+
+
+class Game(NamedTuple):
+    """Values of one seed.
+
+    Attributes:
+        by_context: (contexts, sources, rewards) the values of each prompt; their mean is the value.
+        utilities: (coalitions, rewards) the means over prompts.
+        standard_errors: (sources, rewards) of sampling; 0 where nothing was sampled.
+    """
+
+    by_context: np.ndarray
+    utilities: np.ndarray
+    standard_errors: np.ndarray
+
+
+def exact_game(masks: np.ndarray, log_probs: LogProbsOf, rewards: np.ndarray, value_of: Callable[[Any], Array]) -> Game:
+    """A semivalue of the tables of all prompts; the masks are all coalitions in order."""
+    players = masks.shape[1]
+
+    def of_table(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = np.asarray(value_of(jnp.asarray(table.reshape(len(table), -1))))
+        return values.reshape(players, *table.shape[1:]), table
+
+    by_context, utilities = _in_blocks(masks, log_probs, rewards, lambda table: of_table(table)[0])
+    return Game(by_context, utilities, np.zeros((players, rewards.shape[2])))
+
+
+def sampled_game(
+    key: Array, players: int, log_probs: LogProbsOf, rewards: np.ndarray, *, permutations: int, groups: Any = None
+) -> tuple[Game, int]:
+    """Shapley values, asymmetric where there are groups, from permutations; and how many coalitions they took."""
+    estimator = permutation_estimator(players, permutations=permutations, groups=groups)
+    masks = np.asarray(estimator.ask(estimator.init(key)))
+
+    def of_table(table: np.ndarray) -> Any:
+        flat = jnp.asarray(table.reshape(len(table), -1))
+        state = estimator.init(key, (flat.shape[1],))
+        return estimator.estimate(estimator.tell(state, jnp.asarray(masks), flat))
+
+    by_context, utilities = _in_blocks(
+        masks, log_probs, rewards, lambda table: np.asarray(of_table(table).values).reshape(players, *table.shape[1:])
+    )
+    estimate = of_table(utilities)
+    return Game(by_context, utilities, np.asarray(estimate.standard_errors)), int(np.asarray(estimate.evaluations))
+
+
+def _in_blocks(
+    masks: np.ndarray, log_probs: LogProbsOf, rewards: np.ndarray, values_of: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(contexts, players, rewards) values, and (coalitions, rewards) mean utilities.
+
+    Each prompt's rewards are taken from the reference's expectation on, which no value depends on, so that rounding is
+    relative to what coalitions add and not to the level of the rewards.
+    """
+    contexts = len(rewards)
+    size = min(contexts, max(1, NUMBERS // (len(masks) * max(rewards.shape[1:]))))
+    empty = np.zeros((1, masks.shape[1]), dtype=bool)
+    values = []
+    total, level = np.zeros((len(masks), rewards.shape[2])), np.zeros(rewards.shape[2])
+    for start in range(0, contexts, size):
+        block = np.arange(start, start + size)
+        real = block < contexts
+        block = np.where(real, block, 0)  # filled up: one shape
+        own = np.asarray(_expected(log_probs(empty, block), rewards[block]))[0]
+        table = np.asarray(_expected(log_probs(masks, block), rewards[block] - own[:, None, :]))
+        values.append(np.moveaxis(values_of(table), 1, 0)[real])
+        total = total + table[:, real].astype(np.float64).sum(axis=1)
+        level = level + own[real].astype(np.float64).sum(axis=0)
+    return np.concatenate(values), (total + level) / contexts
+
+
+@jax.jit
+def _expected(log_probs: Array, rewards: Array) -> Array:
+    """(coalitions, contexts, rewards) of Σ_y π(y|x) r(x, y), for π conditioned on its candidates."""
+    return jnp.einsum("mbr,brk->mbk", jnp.exp(log_probs), jnp.asarray(rewards, dtype=log_probs.dtype))

@@ -1,0 +1,116 @@
+"""Pairs made ready: one catalogue with what is held out, and the comparisons that each source may train on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxval import _checks
+from jaxval.data import PreferencePairs, SyntheticPreferences, source_comparisons
+from jaxval.types import Comparisons
+
+
+def as_pairs(pairs: Any) -> PreferencePairs:
+    """Preference pairs, of a generated set too; two sources at least, each with a pair."""
+    if isinstance(pairs, SyntheticPreferences):
+        pairs = _with_texts(pairs)
+    if not isinstance(pairs, PreferencePairs):
+        raise ValueError(
+            f"pairs: expected data.PreferencePairs, as data.read_preferences reads; got {type(pairs).__name__}"
+        )
+    if len(pairs.sources) < 2:
+        raise ValueError(
+            f"pairs: expected at least 2 sources, for a value is one among others; got only {pairs.sources[0]!r}"
+            if pairs.sources
+            else "pairs: expected at least 2 sources; got none"
+        )
+    return pairs
+
+
+def _with_texts(drawn: SyntheticPreferences) -> PreferencePairs:
+    """Generated preferences have ids only; texts name them."""
+    rewards = np.asarray(drawn.rewards, dtype=float)
+    contexts, responses = rewards.shape[:2]
+    fields = zip(*drawn.comparisons, strict=True)
+    return PreferencePairs(
+        prompts=tuple(f"prompt {x}" for x in range(contexts)),
+        responses=(tuple(f"response {y}" for y in range(responses)),) * contexts,
+        comparisons=Comparisons(*(np.concatenate([np.asarray(part) for part in field]) for field in fields)),
+        source=jnp.asarray(np.repeat(range(len(drawn.sources)), [np.size(part.weight) for part in drawn.comparisons])),
+        sources=drawn.sources,
+        scores={name: rewards[:, :, k] for k, name in enumerate(drawn.objectives)},
+        title=drawn.title,
+    )
+
+
+def with_held_out(pairs: PreferencePairs, held_out: PreferencePairs) -> tuple[PreferencePairs, np.ndarray]:
+    """One catalogue of both, and the ids of the prompts held out; scores that only one of them has are left out."""
+    if not isinstance(held_out, PreferencePairs):
+        raise ValueError(f"held_out: expected a share or data.PreferencePairs; got {type(held_out).__name__}")
+    places = {prompt: x for x, prompt in enumerate(pairs.prompts)}
+    prompts, responses = list(pairs.prompts), [list(row) for row in pairs.responses]
+    ids, moves = [], []
+    for prompt, row in zip(held_out.prompts, held_out.responses, strict=True):
+        if prompt not in places:
+            places[prompt] = len(prompts)
+            prompts.append(prompt)
+            responses.append([])
+        known = responses[places[prompt]]
+        known.extend(response for response in row if response not in known)
+        ids.append(places[prompt])
+        moves.append([known.index(response) for response in row])
+    shape = len(prompts), max(map(len, responses))
+    scores = {}
+    for name in [name for name in pairs.scores if name in held_out.scores]:
+        scores[name] = np.full(shape, np.nan)
+        old = np.asarray(pairs.scores[name])
+        scores[name][: old.shape[0], : old.shape[1]] = old
+        for x, move, row in zip(ids, moves, np.asarray(held_out.scores[name]), strict=True):
+            scores[name][x, move] = row[: len(move)]
+    merged = pairs._replace(prompts=tuple(prompts), responses=tuple(map(tuple, responses)), scores=scores)
+    return merged, np.unique(ids)
+
+
+def draw_held_out(key: Any, contexts: int, share: float) -> np.ndarray:
+    """The ids of a share of the prompts, one at least."""
+    count = max(1, round(share * contexts))
+    return np.sort(np.asarray(jax.random.permutation(key, contexts))[:count])
+
+
+def check_share(share: Any) -> float:
+    """A share in (0, 1)."""
+    return float(
+        _checks.check_number(
+            "held_out", share, low=1e-9, high=1 - 1e-9, expected="a share of the prompts in (0, 1), or pairs"
+        )
+    )
+
+
+def to_train_on(pairs: PreferencePairs, held_out: np.ndarray) -> list[Comparisons]:
+    """The comparisons of each source, those of held-out prompts left out."""
+    taken = np.isin(np.arange(len(pairs.prompts)), held_out)
+    parts = []
+    for name, comparisons in zip(pairs.sources, source_comparisons(pairs), strict=True):
+        fields = [np.asarray(field) for field in comparisons]
+        left = ~taken[fields[0]] & (fields[3] > 0)
+        if not left.any():
+            raise ValueError(
+                f"pairs: expected a pair of every source to train on; got none of {name!r}: "
+                + (f"all its {len(left)} are on held-out prompts; hold out fewer" if len(left) else "it has no pair")
+            )
+        parts.append(Comparisons(*(field[left] for field in fields)))
+    return parts
+
+
+def candidates(pairs: PreferencePairs, contexts: np.ndarray) -> np.ndarray:
+    """(contexts, most responses) ids of responses, -1 where there is none."""
+    counts = np.array([len(pairs.responses[x]) for x in contexts.tolist()])
+    ids = np.arange(max(map(len, pairs.responses)))[None, :]
+    return np.where(ids < counts[:, None], ids, -1)
+
+
+def names_of(names: Sequence[str], most: int = 5) -> str:
+    """A few names for a message."""
+    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

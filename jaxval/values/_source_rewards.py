@@ -1,0 +1,157 @@
+"""Rewards of candidate responses: scores of the pairs, fitted ones, tables, functions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxval import _checks
+from jaxval.data import PreferencePairs
+from jaxval.types import Comparisons
+from jaxval.values.learners import Learner
+
+Reward = str | Callable[[str, str], Any] | np.ndarray | Mapping[str, Any] | Any
+NAMED = ("score", "bradley-terry")
+
+
+class Rewards(NamedTuple):
+    """Names, and `of(contexts (B,))` gives (B, most responses, rewards), 0 where there is no response."""
+
+    names: tuple[str, ...]
+    of: Callable[[np.ndarray], np.ndarray]
+
+
+def resolve_rewards(
+    reward: Reward | Sequence[Reward], pairs: PreferencePairs, learner_of: Callable[[PreferencePairs], Learner]
+) -> Rewards:
+    """All rewards asked for, side by side; `learner_of` makes the learner that fits Bradley-Terry."""
+    asked = reward if isinstance(reward, list | tuple) else [reward]
+    parts = [_resolve(one, pairs, learner_of) for one in asked]
+    if not parts:
+        raise ValueError("reward: expected at least one; got none")
+    names = tuple(name for part in parts for name in part.names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"reward: expected different names; got {twice[0]!r} twice")
+    there = _there(pairs)
+
+    def of(contexts: np.ndarray) -> np.ndarray:
+        found = np.concatenate([part.of(contexts) for part in parts], axis=2).astype(np.float64)
+        wrong = np.argwhere(there[contexts][..., None] & ~np.isfinite(found))
+        if len(wrong):
+            row, response, column = wrong[0]
+            prompt = pairs.prompts[contexts[row]]
+            raise ValueError(
+                f"reward: expected a finite {names[column]!r} for every held-out candidate; got "
+                f"{found[row, response, column]} for response {response} to {_short(prompt)}, a pair without score"
+            )
+        return np.where(there[contexts][..., None], found, 0)
+
+    return Rewards(names, of)
+
+
+def _resolve(reward: Reward, pairs: PreferencePairs, learner_of: Callable[[PreferencePairs], Learner]) -> Rewards:
+    shape = len(pairs.prompts), max(map(len, pairs.responses))
+    if isinstance(reward, str):
+        return _named(reward, pairs, learner_of)
+    if isinstance(reward, Mapping):
+        columns = [_column(f"reward[{name!r}]", value, shape) for name, value in reward.items()]
+        return _of_table(tuple(map(str, reward)), np.stack(columns, axis=2))
+    if callable(reward):
+        return _called(reward, pairs)
+    table = np.asarray(reward, dtype=float)
+    if table.ndim not in (2, 3) or table.shape[:2] != shape:
+        raise ValueError(f"reward: expected an array {shape} or {(*shape, 'rewards')}; got shape {table.shape}")
+    table = table.reshape(*shape, -1)
+    return _of_table(tuple(f"reward {i}" for i in range(table.shape[2])) if table.shape[2] > 1 else ("reward",), table)
+
+
+def _named(reward: str, pairs: PreferencePairs, learner_of: Callable[[PreferencePairs], Learner]) -> Rewards:
+    name, _, column = reward.partition(":")
+    _checks.check_choice("reward", name, NAMED)
+    columns = dict(pairs.scores)
+    if column:
+        _checks.check_choice("reward", column, tuple(columns))
+        columns = {column: columns[column]}
+    if name == "score":
+        if not columns:
+            raise ValueError(
+                "reward: expected pairs with scores, fields such as score_chosen and score_rejected; got none; "
+                "reward='bradley-terry' fits a reward to the pairs, a function or a table brings one"
+            )
+        return _of_table(tuple(columns), np.stack([np.asarray(c, dtype=float) for c in columns.values()], axis=2))
+    judged = {f"{k}, fitted": _by_scores(pairs.comparisons, c) for k, c in columns.items()}
+    judged = judged or {"preference, fitted": pairs.comparisons}
+    learner = learner_of(pairs)
+    fitted = [learner.train(learner.start(None), comparisons, None, None) for comparisons in judged.values()]
+    responses = np.where(_there(pairs), np.arange(max(map(len, pairs.responses)))[None, :], -1)
+
+    def of(contexts: np.ndarray) -> np.ndarray:
+        there = responses[contexts] >= 0
+        found = []
+        for params in fitted:
+            logs = np.asarray(learner.policy.log_probs(params, contexts, responses[contexts]), dtype=float)
+            logs = np.where(there, logs, 0)
+            found.append(logs - logs.sum(axis=1, keepdims=True) / there.sum(axis=1, keepdims=True))
+        return np.stack(found, axis=2)
+
+    return Rewards(tuple(judged), of)
+
+
+def _by_scores(comparisons: Comparisons, scores: np.ndarray) -> Comparisons:
+    """Every pair decided by its scores; a tie is half a win each way."""
+    context, winner, loser, weight = (np.asarray(field) for field in comparisons)
+    gap = scores[context, winner] - scores[context, loser]
+    if not np.isfinite(gap).all():
+        row = int((~np.isfinite(gap)).argmax())
+        raise ValueError(f"reward: expected scores of both responses of every pair; got none in pair {row}")
+    first = np.heaviside(gap, 0.5)
+    both = [np.concatenate(parts) for parts in ((context, context), (winner, loser), (loser, winner))]
+    shares = np.concatenate([first, 1 - first]) * np.concatenate([weight, weight])
+    some = shares > 0
+    return Comparisons(both[0][some], both[1][some], both[2][some], shares[some])
+
+
+def _called(function: Callable[[str, str], Any], pairs: PreferencePairs) -> Rewards:
+    """A function of a prompt and a response, called once for each candidate that is held out."""
+    known: dict[tuple[int, int], np.ndarray] = {}
+
+    def one(context: int, response: int) -> np.ndarray:
+        if (context, response) not in known:
+            known[context, response] = np.atleast_1d(
+                np.asarray(function(pairs.prompts[context], pairs.responses[context][response]), dtype=float)
+            )
+        return known[context, response]
+
+    size = one(0, 0).size
+    label = getattr(function, "__name__", type(function).__name__)
+    most = max(map(len, pairs.responses))
+
+    def of(contexts: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(contexts), most, size))
+        for row, context in enumerate(contexts.tolist()):
+            for response in range(len(pairs.responses[context])):
+                found[row, response] = one(context, response)
+        return found
+
+    return Rewards((label,) if size == 1 else tuple(f"{label} {i}" for i in range(size)), of)
+
+
+def _of_table(names: tuple[str, ...], table: np.ndarray) -> Rewards:
+    return Rewards(names, lambda contexts: table[contexts])
+
+
+def _column(name: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
+    column = np.asarray(value, dtype=float)
+    if column.shape != shape:
+        raise ValueError(f"{name}: expected an array {shape}, prompts by responses; got shape {column.shape}")
+    return column
+
+
+def _there(pairs: PreferencePairs) -> np.ndarray:
+    counts = np.array([len(row) for row in pairs.responses])
+    return np.arange(counts.max())[None, :] < counts[:, None]
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
