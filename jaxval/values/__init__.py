@@ -12,6 +12,7 @@ from jaxval.values.ordered import asymmetric_shapley, weighted_shapley
 from jaxval.values.owner_totals import owner_totals
 from jaxval.values.paths import evaluate_along, sample_shapley_along
 from jaxval.values.permutations import permutation_estimator, required_permutations, sample_shapley
+from jaxval.values.regression import RegressionState, regress_shapley, regression_estimator
 from jaxval.values.reuse import reuse_estimator, sample_banzhaf
 from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semivalue, shapley
 from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
@@ -21,6 +22,7 @@ from jaxval.values.truncation import sample_truncated, truncated_estimator
 __all__ = [
     "Estimator",
     "LeastCoreDiagnostics",
+    "RegressionState",
     "SequentialValues",
     "StoppingDiagnostics",
     "anytime_factors",
@@ -37,6 +39,8 @@ __all__ = [
     "leave_one_out",
     "owner_totals",
     "permutation_estimator",
+    "regress_shapley",
+    "regression_estimator",
     "required_permutations",
     "reuse_estimator",
     "sample_banzhaf",

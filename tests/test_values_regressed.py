@@ -1,0 +1,337 @@
+"""Regressed estimators against enumeration: exactness, unbiasedness, efficiency, standard errors, and mistakes."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxval import values
+from jaxval.coalitions import games
+from jaxval.values import _kernels, _paired, _polynomials, _products
+from jaxval.values.regression import regress_shapley, regression_estimator
+
+EXACT = 1e-5 if jnp.zeros(0).dtype == jnp.float32 else 1e-9
+METHODS = ("adjusted", "least_squares")
+
+
+def index_of(coalitions):
+    return np.asarray(coalitions) @ (1 << np.arange(np.shape(coalitions)[1]))
+
+
+def masks_of(players):
+    return np.array([[index >> player & 1 for player in range(players)] for index in range(2**players)], bool)
+
+
+def run(table, evaluations, seed=0, **options):
+    """The estimate for the game of a table."""
+    players = int(np.log2(len(table)))
+    estimator = regression_estimator(players, evaluations=evaluations, **options)
+    state = estimator.init(jax.random.key(seed), np.shape(table)[1:])
+    coalitions = estimator.ask(state)
+    assert len(np.unique(index_of(coalitions))) == len(coalitions) <= evaluations
+    return estimator.estimate(estimator.tell(state, coalitions, jnp.asarray(table[index_of(coalitions)], float)))
+
+
+def shapley_by_orders(table):
+    """The mean marginal over all orders."""
+    players = int(np.log2(len(table)))
+    total = np.zeros(players)
+    for order in itertools.permutations(range(players)):
+        inside = 0
+        for player in order:
+            total[player] += table[inside | 1 << player] - table[inside]
+            inside |= 1 << player
+    return total / math.factorial(players)
+
+
+def contributions_by_definition(masks, outputs):
+    """The mean of w_i g at each size, from all coalitions."""
+    players = masks.shape[1]
+    count = masks.sum(axis=1)
+    return np.array(
+        [
+            [
+                np.mean(
+                    [
+                        (1 / size if mask[i] else -1 / (players - size)) * output
+                        for mask, output in zip(masks[count == size], outputs[count == size], strict=True)
+                    ]
+                )
+                for size in range(1, players)
+            ]
+            for i in range(players)
+        ]
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("players", [1, 2, 3, 5])
+def test_all_coalitions_give_the_exact_values_and_no_errors(players, method):
+    table = np.random.default_rng(players).normal(size=2**players)
+    for evaluations in (2**players, 2**players + 7):
+        estimate = run(table, evaluations, method=method)
+        np.testing.assert_allclose(estimate.values, shapley_by_orders(table), atol=EXACT)
+        np.testing.assert_allclose(estimate.standard_errors, 0, atol=EXACT)
+        assert int(estimate.evaluations) == 2**players
+
+
+@pytest.mark.parametrize("players", [2, 3, 5, 6])
+def test_contributions_of_the_surrogates_are_those_of_enumeration(players):
+    rng = np.random.default_rng(players)
+    masks = masks_of(players)
+    weights = rng.normal(size=len(masks)) * (rng.random(len(masks)) < 0.5)
+    for kernel in _kernels.KERNELS:
+        outputs = _kernels.KERNELS[kernel](masks) @ weights
+        np.testing.assert_allclose(
+            _kernels.kernel_contributions(kernel, masks, weights),
+            contributions_by_definition(masks, outputs),
+            atol=1e-12,
+        )
+    terms = _polynomials.monomials(players)
+    coefficients = rng.normal(size=1 + sum(map(len, terms)))
+    signs = np.where(masks, 1.0, -1.0)
+    features = np.concatenate([np.ones((len(masks), 1)), *(signs[:, term].prod(axis=2) for term in terms)], axis=1)
+    np.testing.assert_allclose(
+        _polynomials.monomial_contributions(players, coefficients),
+        contributions_by_definition(masks, features @ coefficients),
+        atol=1e-12,
+    )
+    carriers = masks[1:-1]
+    model = _products.Products(0.5, rng.normal(size=len(carriers)), carriers, rng.random(len(carriers)) < 0.5)
+    np.testing.assert_allclose(
+        _products.product_contributions(model, players),
+        contributions_by_definition(masks, _products.product_predictions(model, masks)),
+        atol=1e-12,
+    )
+
+
+def test_kernel_fits_without_a_fold_are_refits_without_its_rows():
+    rng = np.random.default_rng(0)
+    masks = masks_of(5)[rng.permutation(32)[:20]]
+    utilities, folds = rng.normal(size=(20, 2)), np.arange(20) % 3
+    kernel = _kernels.KERNELS["unanimity"](masks)
+    scale = np.mean(np.diag(kernel))
+    kernel = kernel + _kernels.CONSTANT * scale
+    fits = list(_kernels.kernel_folds("unanimity", masks, utilities, folds))
+    for penalty, of_penalty in list(zip(_kernels.PENALTIES, fits, strict=True))[4:6]:
+        for fold, fit in enumerate(of_penalty):
+            rest = np.flatnonzero(folds != fold)
+            ridge = kernel[np.ix_(rest, rest)] + penalty * scale * np.eye(len(rest))
+            weights = np.linalg.solve(ridge, utilities[rest])
+            np.testing.assert_allclose(fit.residuals, utilities - kernel[:, rest] @ weights, atol=1e-8)
+            np.testing.assert_allclose(fit.weights[rest], weights, atol=1e-7 * np.abs(weights).max())
+            out = []
+            for row in range(len(rest)):
+                others = np.delete(np.arange(len(rest)), row)
+                fitted = np.linalg.solve(ridge[np.ix_(others, others)], utilities[rest[others]])
+                out.append(utilities[rest[row]] - kernel[rest[row], rest[others]] @ fitted)
+            np.testing.assert_allclose(fit.error, np.mean(np.square(out), axis=0), rtol=1e-6)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("players", "evaluations", "groups"), [(4, 5, None), (5, 14, None), (6, 12, [0, 1, 0, 1, 0, 0])]
+)
+def test_the_adjusted_estimate_is_unbiased(players, evaluations, groups):
+    rng = np.random.default_rng(1)
+    masks = masks_of(players)
+    table = rng.normal(size=2**players) + masks @ rng.normal(size=players) * 2
+    truth = values.shapley(table) if groups is None else values.asymmetric_shapley(table, np.array(groups))
+    draws = np.array([run(table, evaluations, seed, groups=groups).values for seed in range(200)])
+    error = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
+    assert np.all(np.abs(draws.mean(axis=0) - np.asarray(truth)) <= 4 * error + 10 * EXACT)
+    assert error.max() > 1e-3  # there was something to be biased about
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("players", "evaluations"), [(2, 3), (3, 4), (4, 5), (7, 8), (7, 31), (8, 9), (8, 100)])
+def test_values_sum_to_the_gain_whatever_the_budget(players, evaluations, method):
+    table = np.random.default_rng(players).normal(size=2**players)
+    estimate = run(table, evaluations, method=method)
+    assert abs(float(estimate.values.sum()) - (table[-1] - table[0])) < 10 * EXACT
+    assert evaluations - 1 <= int(estimate.evaluations) <= evaluations
+    assert np.isfinite(estimate.standard_errors).all()
+
+
+def test_players_alone_lose_nothing_of_the_budget():
+    for players in range(1, 12):
+        estimator = regression_estimator(players, evaluations=players + 1)
+        coalitions = np.asarray(estimator.ask(estimator.init(jax.random.key(0))))
+        assert len(coalitions) == players + 1
+        assert set(coalitions.sum(axis=1)) == set(range(players + 1))  # one of each size: unbiased from here on
+
+
+def test_an_additive_and_a_pairwise_game_are_found():
+    rng = np.random.default_rng(3)
+    masks = masks_of(8)
+    additive = masks @ rng.normal(size=8)
+    upper = np.triu(rng.normal(size=(8, 8)), 1)
+    pairwise = additive + np.einsum("ri,ij,rj->r", masks, upper, masks)
+    for table, evaluations in ((additive, 40), (pairwise, 200)):
+        estimate = run(table, evaluations)
+        np.testing.assert_allclose(estimate.values, values.shapley(table), atol=1e-4)
+        assert float(estimate.standard_errors.max()) < 1e-3
+    np.testing.assert_allclose(run(additive, 40, method="least_squares").values, values.shapley(additive), atol=EXACT)
+
+
+def few_unanimity_games(players):
+    rng = np.random.default_rng(4)
+    carriers = np.zeros((6, players), bool)
+    for row, size in zip(carriers, [1, 2, 3, 4, 2, 5], strict=True):
+        row[rng.choice(players, size, replace=False)] = True
+    return games.unanimity(carriers, [1.0, -2.0, 1.5, 3.0, 0.5, -2.0])
+
+
+@pytest.mark.once
+def test_a_sum_of_few_unanimity_games_is_found():
+    game = few_unanimity_games(10)
+    estimate = regress_shapley(jax.random.key(0), game.utility, 10, evaluations=400)
+    np.testing.assert_allclose(estimate.values, game.shapley, atol=1e-5)
+    assert float(estimate.standard_errors.max()) < 1e-4
+
+
+def test_the_beam_takes_terms_that_explain_what_is_there():
+    rng = np.random.default_rng(10)
+    masks = rng.random((400, 20)) < 0.6
+    carriers = np.zeros((3, 20), bool)
+    for row, members in zip(carriers, ([3], [1, 7], [2, 11, 17]), strict=True):
+        row[members] = True
+    absent = np.array([False, False, True])
+    game = _products.Products(0.25, np.array([1.0, 2.0, -3.0]), carriers, absent)
+    utilities = _products.product_predictions(game, masks)
+    model, _ = _products.fit_products(masks, utilities, most=20)
+    np.testing.assert_allclose(_products.product_predictions(model, masks), utilities, atol=1e-9)
+    found = {(row.tobytes(), bool(flag)) for row, flag in zip(model.carriers, model.absent, strict=True)}
+    wanted = {(row.tobytes(), bool(flag)) for row, flag in zip(carriers, absent, strict=True)}
+    assert len(wanted - found) <= 1  # that player 3 is there may be told by whether it is missing
+
+
+def test_monomials_take_over_from_kernels(monkeypatch):
+    monkeypatch.setattr("jaxval.values._regressed.KERNEL_ROWS", 50)
+    rng = np.random.default_rng(5)
+    masks = masks_of(8)
+    table = 1 - np.exp(-(masks @ rng.random(8)) / 2)
+    estimate = run(table, 140)
+    gap = np.abs(np.asarray(estimate.values) - np.asarray(values.shapley(table)))
+    assert gap.max() < 1e-3
+    assert gap.max() < 5 * float(estimate.standard_errors.max()) + EXACT
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_groups_get_the_asymmetric_values(method):
+    rng = np.random.default_rng(6)
+    table, groups = rng.normal(size=2**6), np.array([1, 0, 2, 1, 1, 0])
+    estimate = run(table, 64, groups=groups, method=method)
+    np.testing.assert_allclose(estimate.values, values.asymmetric_shapley(table, groups), atol=EXACT)
+    assert int(estimate.evaluations) == 1 + 3 + 2 + 6  # the ends and what lies between within each group
+    estimate = run(table, 8, groups=groups, method=method)
+    for group in range(3):
+        before, after = (index_of((groups < bound)[None])[0] for bound in (group, group + 1))
+        assert abs(float(estimate.values[groups == group].sum()) - (table[after] - table[before])) < 10 * EXACT
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_objectives_are_estimated_one_by_one(method):
+    table = np.random.default_rng(7).normal(size=(2**6, 2))
+    both = run(table, 30, method=method)
+    for objective in range(2):
+        one = run(table[:, objective], 30, method=method)
+        np.testing.assert_allclose(both.values[:, objective], one.values, atol=EXACT)
+        np.testing.assert_allclose(both.standard_errors[:, objective], one.standard_errors, atol=EXACT)
+
+
+@pytest.mark.parametrize(("players", "evaluations"), [(7, 60), (8, 61), (64, 131), (1000, 1001)])
+def test_coalitions_are_distinct_pairs_that_depend_on_the_key_alone(players, evaluations):
+    estimator = regression_estimator(players, evaluations=evaluations)
+    asked = [np.asarray(estimator.ask(estimator.init(jax.random.key(seed)))) for seed in (0, 0, 1)]
+    assert np.array_equal(asked[0], asked[1])
+    assert not np.array_equal(asked[0], asked[2])
+    rows = {row.tobytes() for row in asked[0]}
+    assert len(rows) == len(asked[0]) == evaluations - (evaluations - 2) % 2 * (players != 1000)
+    pairs = sum((~row).tobytes() in rows for row in asked[0])
+    assert pairs >= len(rows) - 1
+    assert set(asked[0].sum(axis=1)) == set(range(players + 1))
+
+
+def test_the_coalitions_of_a_size_are_equally_likely():
+    counts = np.zeros(2**5)
+    for seed in range(600):
+        half, _ = _paired.draw_pairs(np.random.Philox(seed), 5, np.array([1, 3]))
+        counts[index_of(half)] += 1
+    sizes = masks_of(5).sum(axis=1)
+    for size, drawn, there in ((1, 1, 5), (2, 3, 10)):
+        expected = 600 * drawn / there
+        deviation = np.sqrt(600 * drawn / there * (1 - drawn / there))
+        assert np.all(np.abs(counts[sizes == size] - expected) < 4 * deviation)
+
+
+@pytest.mark.parametrize("players", [2, 3, 6, 9])
+def test_pairs_are_shared_among_sizes_to_the_last(players):
+    for pairs in range(0, _paired.most_pairs(players) + 1):
+        counts = _paired.share_pairs(players, pairs)
+        assert counts.sum() == pairs
+        assert np.all(counts <= _paired.pairs_of_size(players))
+        assert pairs < players // 2 or counts.min() >= 1
+
+
+@pytest.mark.once
+def test_sixty_four_players():
+    game = games.saturating(np.random.default_rng(0).lognormal(size=64))
+    estimate = regress_shapley(jax.random.key(0), game.utility, 64, evaluations=400)
+    gap = np.abs(np.asarray(estimate.values - game.shapley))
+    assert gap.max() < 0.1 * float(game.shapley.max())
+    assert np.mean(gap <= 2 * np.asarray(estimate.standard_errors)) > 0.8
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("method", METHODS)
+def test_standard_errors_cover(method):
+    rng = np.random.default_rng(8)
+    table = masks_of(7) @ rng.normal(size=7) + rng.normal(size=2**7)
+    truth = np.asarray(values.shapley(table))
+    inside = []
+    for seed in range(120):
+        estimate = run(table, 44, seed, method=method)
+        inside.append(np.abs(np.asarray(estimate.values) - truth) <= 1.96 * np.asarray(estimate.standard_errors))
+    assert 0.9 <= np.mean(inside) <= 0.99
+
+
+def test_an_interrupted_estimate_goes_on_from_its_state():
+    table = np.random.default_rng(9).normal(size=2**6)
+    estimator = regression_estimator(6, evaluations=30)
+    state = estimator.init(jax.random.key(2))
+    before = estimator.estimate(state)
+    assert np.isnan(before.values).all()
+    assert int(before.evaluations) == 0
+    leaves, structure = jax.tree.flatten(state._replace(key=jax.random.key_data(state.key)))
+    loaded = jax.tree.unflatten(structure, [np.array(leaf) for leaf in leaves])
+    loaded = loaded._replace(key=jax.random.wrap_key_data(jnp.asarray(loaded.key)))
+    coalitions = estimator.ask(loaded)
+    estimate = regression_estimator(6, evaluations=30).estimate(
+        estimator.tell(loaded, coalitions, jnp.asarray(table[index_of(coalitions)], float))
+    )
+    assert np.array_equal(estimate.values, run(table, 30, 2).values)
+
+
+@pytest.mark.mistakes
+def test_mistakes_are_told_at_the_door():
+    key = jax.random.key(0)
+
+    def size(coalition):
+        return jnp.sum(coalition)
+
+    with pytest.raises(ValueError, match=r"evaluations: expected at least 6.*evaluations=6\)"):
+        regress_shapley(key, size, 5, evaluations=5)
+    with pytest.raises(ValueError, match="evaluations"):
+        regress_shapley(key, size, 5, evaluations=10.5)
+    with pytest.raises(ValueError, match="method: expected one of 'adjusted', 'least_squares'"):
+        regress_shapley(key, size, 5, evaluations=10, method="ridge")
+    with pytest.raises(ValueError, match="groups"):
+        regress_shapley(key, size, 5, evaluations=10, groups=[0, 2, 2, 0, 0])
+    with pytest.raises(ValueError, match="utility: expected finite numbers"):
+        regress_shapley(key, lambda coalition: jnp.log(jnp.sum(coalition) - 1.0), 5, evaluations=10)
+    with pytest.raises(ValueError, match="outside jit"):
+        jax.jit(lambda k: regress_shapley(k, size, 5, evaluations=10).values)(key)
