@@ -14,9 +14,10 @@ The rooms, in order; each imports only rooms above it:
 10. `coalitions`: masks, utilities over all coalitions, model arithmetic, games whose values are known.
 11. `values`: exact and sampled values of players, asymmetric, sequential, of nearest neighbours.
 12. `axioms`: a gap and a witness for every axiom of rules; counterexample search.
-13. `plots`: figures from results (extra `plots`).
-14. `testing`: Hypothesis strategies for users' own rules (extra `test`).
-15. `cli`: the command `jaxval`.
+13. `theorems`: statements of the papers as executable claims, with evidence.
+14. `plots`: figures from results (extra `plots`).
+15. `testing`: Hypothesis strategies for users' own rules (extra `test`).
+16. `cli`: the command `jaxval`.
 
 Rooms are loaded when first used: `import jaxval as jv; jv.social_choice.proportional(matrix)`.
 """
@@ -37,6 +38,7 @@ __all__ = [
     "preferences",
     "social_choice",
     "testing",
+    "theorems",
     "training",
     "types",
     "values",
