@@ -218,15 +218,18 @@ def draw(results: dict[str, Any], shown: Any) -> Any:
     runs = [results["runs"][name] for name in shown if "steps" in results["runs"][name]]
     figure = Figure(figsize=(7.2, 2.9), layout="constrained")
     margin, accuracy, held_out = figure.subplots(1, 3, width_ratios=[1, 1, 1.15])
-    window = 25
-    for axes, curve, label in ((margin, "margins", "reward margin (nats × β)"), (accuracy, "accuracies", "accuracy")):
+    window, epoch = 25, -(-results["pairs"]["train"] // BATCH)
+    for axes, curve, label in ((margin, "margins", "reward margin (β × nats)"), (accuracy, "accuracies", "accuracy")):
         smooth = [np.convolve(run[curve], np.ones(window) / window, mode="valid") for run in runs]
         steps = np.arange(len(smooth[0])) + window / 2
-        for line in smooth:
-            axes.plot(steps, line, color="#56B4E9", linewidth=0.8)
-        axes.plot(steps, np.mean(smooth, axis=0), color="#0072B2", linewidth=1.8)
-        axes.set_xlabel("step")
+        for seed, line in enumerate(smooth):
+            axes.plot(steps, line, color="#56B4E9", linewidth=0.8, label=None if seed else "one seed")
+        axes.plot(steps, np.mean(smooth, axis=0), color="#0072B2", linewidth=1.8, label=f"mean of {len(runs)}")
+        for end in range(epoch, len(smooth[0]), epoch):
+            axes.axvline(end, color="0.6", linewidth=0.8, linestyle="--", label="epoch ends" if end == epoch else None)
+        axes.set_xlabel(f"step (mean of {window})")
         axes.set_title(f"training: {label}", fontsize=8, loc="left")
+    margin.legend(fontsize=7, frameon=False, loc="upper left")
     accuracy.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":")
     entries = results["held out accuracy"]
     places = np.arange(len(entries))[::-1]
