@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from experiments import ultrafeedback
 
+from experiments import ultrafeedback
 from jaxval import policies
 from jaxval.data import PreferencePairs
 from jaxval.types import Comparisons
