@@ -153,7 +153,8 @@ def test_values_sum_to_the_gain_whatever_the_budget(players, evaluations, method
     estimate = run(table, evaluations, method=method)
     assert abs(float(estimate.values.sum()) - (table[-1] - table[0])) < 10 * EXACT
     assert evaluations - 1 <= int(estimate.evaluations) <= evaluations
-    assert np.isfinite(estimate.standard_errors).all()
+    told = method == "adjusted" or (evaluations - 2) // 2 >= players  # below n pairs least squares interpolates
+    assert np.isfinite(estimate.standard_errors).all() == told
 
 
 def test_players_alone_lose_nothing_of_the_budget():

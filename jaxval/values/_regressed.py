@@ -79,7 +79,8 @@ def least_squares_values(
 
     With x centred at s/n, β = (Zᵀ Q Z)⁺ Zᵀ Q (v - v(∅) - (v(N) - v(∅)) s / n) and φ = (v(N) - v(∅)) / n + β; Q shares
     1 / (s (n - s)) among the rows of a size. The standard errors are those of the linearised estimate, its residuals
-    divided by 1 - h, h the leverage of the row's pair, which the fit has taken from them.
+    divided by 1 - h, h the leverage of the row's pair, which the fit has taken from them; NaN below n pairs, where
+    nothing is left.
     """
     players = sample.coalitions.shape[1]
     gain = full - empty
@@ -96,8 +97,9 @@ def least_squares_values(
     shift = parts.T @ wanted
     left = wanted - centred @ shift
     left = left / np.maximum(1 - 2 * np.sum(parts * centred, axis=1), 0.1)[:, None]
-    errors = np.empty_like(base)
-    for objective in range(base.shape[1]):
+    errors = np.full_like(base, np.nan)
+    complete = len(between) == 2 * most_pairs(players)
+    for objective in range(base.shape[1] if complete or len(sample.sizes) >= players else 0):
         scaled = left[:, objective][:, None] * parts * rows[:, None]
         errors[:, objective] = _errors(
             sample, parts * rows[:, None], scaled, _differences(left[:, objective], len(sample.sizes))

@@ -64,7 +64,8 @@ def regress_shapley(
     a shrunk polynomial of degree 1, 2 or 3; kernel regression whose kernel is the covariance of a sum of unanimity
     games (up to 1,500 coalitions); and a sparse sum of unanimity games and their duals (from 24 coalitions a player
     on). The choice does not see the fold either: the estimate is unbiased. "least_squares" is KernelSHAP's weighted
-    least squares on the same coalitions: faster, consistent, but biased by the ratio of two random sums.
+    least squares on the same coalitions: faster, consistent, but biased by the ratio of two random sums; its standard
+    errors are NaN below n pairs, where it interpolates.
 
     The values sum to v(N) - v(∅); where all coalitions are evaluated they are exact and the standard errors 0. The fit
     runs on the host in NumPy, in float64, and therefore not inside `jit`.
