@@ -9,6 +9,7 @@ over all responses of the catalogue; it is on the step from the stage's own refe
 add up whatever their order. In the units of `training.fit`, ridge = ρ β².
 """
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -250,14 +251,18 @@ def _newton(policy: Policy, beta: float, ridge: float) -> Callable[..., Params]:
 def _adamw(policy: Policy, beta: float, *, epochs: int, batch_size: int, learning_rate: float) -> Callable[..., Params]:
     epochs = _checks.check_size("epochs", epochs)
 
+    @functools.cache  # one optimiser, and so one compilation, for each number of steps
+    def optimiser(steps: int) -> Any:
+        return training.adamw(learning_rate, steps=steps)
+
     def train(reference: Params, comparisons: Comparisons, key: Key[Array, ""], folder: Path | None) -> Params:
         steps = epochs * math.ceil(int(np.count_nonzero(comparisons.weight)) / batch_size)
         return training.train(
             policy,
             reference,
-            comparisons,
+            _filled(comparisons),
             beta=beta,
-            optimiser=training.adamw(learning_rate, steps=steps),
+            optimiser=optimiser(steps),
             steps=steps,
             batch_size=batch_size,
             key=key,
