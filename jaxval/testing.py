@@ -19,7 +19,16 @@ try:
 except ImportError as error:
     raise ImportError('jaxval.testing needs Hypothesis; install the test extra: pip install "jaxval[test]"') from error
 
-__all__ = ["ballots", "check_policy", "check_rule", "games", "preference_matrices", "profiles", "rankings", "skew_matrices"]
+__all__ = [
+    "ballots",
+    "check_policy",
+    "check_rule",
+    "games",
+    "preference_matrices",
+    "profiles",
+    "rankings",
+    "skew_matrices",
+]
 
 Sizes = int | tuple[int, int]
 
@@ -323,7 +332,8 @@ def check_policy(
     sorted_rows = [whole[row][np.argsort(ids[row])] for row in range(len(rows))]
     for row, context in enumerate(np.asarray(rows)):
         first = sorted_rows[int((np.asarray(rows) == context).argmax())]
-        assert np.abs(first - sorted_rows[row]).max() <= limit, f"log_probs: depends on the order of ids, prompt {context}"
+        gap = np.abs(first - sorted_rows[row]).max()
+        assert gap <= limit, f"log_probs: depends on the order of ids, prompt {context}"
     left = ids.copy()
     left[:, -1] = -1
     some = np.asarray(policy.log_probs(params, rows, jnp.asarray(left)), dtype=float)

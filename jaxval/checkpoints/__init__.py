@@ -1,1 +1,8 @@
-"""Saving and resuming: checkpoints of a training, a store of finished evaluations."""
+"""Saving and resuming: states of estimators, checkpoints of a training, a store of finished evaluations."""
+
+from jaxval.checkpoints.fingerprints import fingerprint
+from jaxval.checkpoints.states import load_state, save_state
+from jaxval.checkpoints.store import Store, Stored
+from jaxval.checkpoints.trainings import Checkpoints, open_checkpoints
+
+__all__ = ["Checkpoints", "Store", "Stored", "fingerprint", "load_state", "open_checkpoints", "save_state"]

@@ -5,6 +5,7 @@ or to a vector of objectives; a table holds the utilities of all 2^n coalitions.
 """
 
 from jaxval.coalitions import games
+from jaxval.coalitions.evaluator import Evaluator, evaluator
 from jaxval.coalitions.games import Game
 from jaxval.coalitions.masks import (
     all_coalitions,
@@ -19,6 +20,7 @@ from jaxval.coalitions.responses import combine, expected_reward, reward_utility
 from jaxval.coalitions.tokens import TokenArithmetic, combine_next_tokens, token_arithmetic
 
 __all__ = [
+    "Evaluator",
     "Game",
     "TokenArithmetic",
     "add_adapters",
@@ -29,6 +31,7 @@ __all__ = [
     "combine",
     "combine_next_tokens",
     "evaluate",
+    "evaluator",
     "expected_reward",
     "games",
     "index_coalition",

@@ -121,9 +121,9 @@ def evaluate(
     every batch has the same shape and a value does not depend on its neighbours.
 
     Args:
-        utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX.
+        utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         coalitions: (coalitions, n) masks.
-        batch_size: how many at a time; memory grows with it.
+        batch_size: how many at a time; memory grows with it. An evaluator has its own.
 
     Returns:
         (coalitions, *objectives) utilities.
@@ -139,6 +139,8 @@ def evaluate(
     masks = check_coalitions(coalitions)
     if masks.ndim != 2 or 0 in masks.shape:
         raise ValueError(f"coalitions: expected (coalitions, players) masks; got shape {masks.shape}")
+    if isinstance(getattr(utility, "hosted", None), bool):
+        return utility.many(masks)  # type: ignore[attr-defined]
     rows, players = masks.shape
     size = min(_checks.check_size("batch_size", batch_size), rows)
     call = checked_utility(utility, players)
@@ -157,9 +159,9 @@ def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[A
     Beside the table itself, memory is that of one batch: no more than `batch_size` masks exist at a time.
 
     Args:
-        utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX.
+        utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         players: how many, n.
-        batch_size: how many at a time.
+        batch_size: how many at a time. An evaluator has its own.
 
     Returns:
         (2^n, *objectives) utilities.
@@ -174,6 +176,8 @@ def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[A
     """
     players = check_players(players)
     check_fits(players, row_bytes=4)
+    if isinstance(getattr(utility, "hosted", None), bool):
+        return utility.many(all_coalitions(players))  # type: ignore[attr-defined]
     rows = 2**players
     size = min(_checks.check_size("batch_size", batch_size), rows)
     call = checked_utility(utility, players)
@@ -207,7 +211,7 @@ def checked_utility(utility: Utility, players: int) -> Utility:
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         raise ValueError(
             "utility: expected a function that JAX can trace; got one that needs the values of its mask; "
-            "wrap it: jax.pure_callback(utility, jax.ShapeDtypeStruct((), float), mask, vmap_method='sequential')"
+            "pass coalitions.evaluator(utility, players, host=True), which calls it with NumPy masks, each once"
         ) from error
     leaves = jax.tree.leaves(result)
     if len(leaves) != 1 or leaves[0] is not result or result.ndim > 1 or 0 in result.shape:

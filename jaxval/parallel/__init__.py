@@ -1,1 +1,12 @@
-"""Where evaluations run: meshes of devices, several processes, executors."""
+"""Where evaluations run: meshes of devices, several processes, executors.
+
+Work that JAX can trace is spread over a `mesh` of devices, of one process or of several that `connect` to each other.
+Any other function runs on a `concurrent.futures.Executor`: `ProcessPool`, whose workers can be stopped, the standard
+library's pools, or that of a cluster.
+"""
+
+from jaxval.parallel.executors import Outcome, ProcessPool, run_all
+from jaxval.parallel.meshes import connect, mesh, over_mesh
+from jaxval.parallel.progress import progress
+
+__all__ = ["Outcome", "ProcessPool", "connect", "mesh", "over_mesh", "progress", "run_all"]

@@ -12,7 +12,7 @@ from jaxval.values.curation import (
     source_weights,
     top_sources,
 )
-from jaxval.values.estimators import Estimator
+from jaxval.values.estimators import Estimator, run_estimator
 from jaxval.values.interactions import banzhaf_interactions, shapley_interactions
 from jaxval.values.learners import (
     Learner,
@@ -68,6 +68,7 @@ __all__ = [
     "regression_estimator",
     "required_permutations",
     "reuse_estimator",
+    "run_estimator",
     "sample_banzhaf",
     "sample_shapley",
     "sample_shapley_along",

@@ -10,18 +10,21 @@ to load it; `ask` draws from the key in the state and changes nothing, so that i
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from jaxval import _checks
+from jaxval.checkpoints import load_state, save_state
 from jaxval.coalitions.masks import checked_utility, join
+from jaxval.parallel import progress as progress_bar
 from jaxval.types import Estimate, Utility
 
-__all__ = ["Estimator", "Moments"]
+__all__ = ["Estimator", "Moments", "run_estimator"]
 
 
 class Estimator(NamedTuple):
@@ -120,6 +123,10 @@ def utility_of_many(
     utility: Utility, players: int, batch_size: int
 ) -> tuple[Callable[[Array], Array], tuple[int, ...]]:
     """The utility of (rows, players) coalitions, `batch_size` rows at a time, and its shape for one of them."""
+    if is_hosted(utility):
+        if utility.players != players:  # type: ignore[attr-defined]
+            raise ValueError(f"utility: expected an evaluator of {players} players; got one of {utility.players}")  # type: ignore[attr-defined]
+        return utility.many, utility.objectives()  # type: ignore[attr-defined]
     call = checked_utility(utility, players)
     objectives = jax.eval_shape(call, jax.ShapeDtypeStruct((players,), bool)).shape
 
@@ -133,6 +140,118 @@ def utility_of_many(
         return join(jax.lax.map(jax.vmap(call), filled))[:rows]
 
     return evaluate, objectives
+
+
+def is_hosted(utility: Utility) -> bool:
+    """Whether it is an evaluator that must be called from the host, between compiled pieces and not inside one."""
+    return getattr(utility, "hosted", False) is True
+
+
+def run_loop(
+    utility: Utility,
+    key: Array,
+    start: Callable[[Array], Any],
+    unfinished: Callable[[Any], Array],
+    step: Callable[[Any], Any],
+) -> Any:
+    """The state after the last step: in one compiled program, or on the host for an evaluator that wants it."""
+    if is_hosted(utility):
+        return loop(utility, unfinished, step, start(key))
+    return jax.jit(lambda key: loop(utility, unfinished, step, start(key)))(key)
+
+
+def loop(utility: Utility, unfinished: Callable[[Any], Array], step: Callable[[Any], Any], state: Any) -> Any:
+    """A loop of the host around an evaluator that wants it, else one of the compiled program."""
+    if not is_hosted(utility):
+        return jax.lax.while_loop(unfinished, step, state)
+    while bool(unfinished(state)):
+        state = step(state)
+    return state
+
+
+def step_of(utility: Utility, estimator: Estimator, evaluate: Callable[[Array], Array]) -> Callable[[Any], Any]:
+    """Ask, evaluate, tell: one step of an estimator, its own parts compiled where the evaluator is called between."""
+    compiled = jax.jit if is_hosted(utility) else lambda function: function
+    ask, tell = compiled(estimator.ask), compiled(estimator.tell)
+
+    def step(state: Any) -> Any:
+        coalitions = ask(state)
+        return tell(state, coalitions, evaluate(coalitions))
+
+    return step
+
+
+def run_asks(utility: Utility, key: Array, estimator: Estimator, evaluate: Any, objectives: tuple[int, ...]) -> Any:
+    """The state of a fixed design after all its asks."""
+    step = step_of(utility, estimator, evaluate)
+    if not is_hosted(utility):
+        many = lambda state: jax.lax.fori_loop(0, estimator.asks, lambda _, state: step(state), state)  # noqa: E731
+        return jax.jit(lambda key: many(estimator.init(key, objectives)))(key)
+    state = estimator.init(key, objectives)
+    for _ in range(estimator.asks):
+        state = step(state)
+    return state
+
+
+def run_estimator(
+    key: Key[Array, ""],
+    estimator: Estimator,
+    utility: Utility,
+    players: int,
+    *,
+    save: str | Path | None = None,
+    batch_size: int = 1024,
+    progress: bool = False,
+) -> Estimate:
+    """Ask, evaluate and tell on the host until a fixed design is done, the state on the disk after every step.
+
+    Called again with the same arguments after an interruption, it goes on from the saved state; with an `evaluator` that
+    has a store, even what the interrupted step had finished is not evaluated again. The estimate is the same to the bit.
+
+    Args:
+        key: a random key.
+        estimator: with a fixed number of asks, such as `permutation_estimator(players, permutations=..., per_ask=...)`.
+        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
+        players: how many, n.
+        save: a file for the state; nothing is saved where None.
+        batch_size: about how many coalitions are evaluated at a time; an evaluator has its own.
+        progress: whether a bar with the time left goes to standard error.
+
+    Returns:
+        An `Estimate`.
+
+    Raises:
+        ValueError: where the file holds the state of another kind of estimate, or a utility fails.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxval import coalitions, values
+        >>> estimator = values.permutation_estimator(3, permutations=8, per_ask=2)
+        >>> trained = coalitions.evaluator(lambda mask: float(mask.sum()), 3, host=True)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save = f"{folder}/state.npz"
+        ...     run_estimator(jax.random.key(0), estimator, trained, 3, save=save).values.tolist()
+        [1.0, 1.0, 1.0]
+    """
+    evaluate, objectives = utility_of_many(utility, players, _checks.check_size("batch_size", batch_size))
+    ask, tell = jax.jit(estimator.ask), jax.jit(estimator.tell)
+    evaluate = evaluate if is_hosted(utility) else jax.jit(evaluate)
+    done, state = jnp.asarray(0), estimator.init(key, objectives)
+    if save is not None and Path(save).exists():
+        fresh, (done, state) = key, load_state(save, like=(done, state))
+        if not bool(jnp.all(jax.random.key_data(state.key) == jax.random.key_data(fresh))):
+            raise ValueError(
+                f"save: expected the state of this key; got that of another in {save}; choose another file"
+            )
+    with progress_bar(progress, estimator.asks, "asks") as advance:
+        advance(int(done))
+        for number in range(int(done), estimator.asks):
+            coalitions = ask(state)
+            state = tell(state, coalitions, evaluate(coalitions))
+            if save is not None:
+                save_state(save, (jnp.asarray(number + 1), state))
+            advance(1)
+    return check_finite(estimator.estimate(state))
 
 
 def check_finite(estimate: Estimate) -> Estimate:

@@ -7,7 +7,7 @@ means.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from jaxval.values.estimators import (
     coalition_codes,
     count_distinct,
     no_draws,
+    run_asks,
     standard_errors,
     utility_of_many,
 )
@@ -130,14 +131,7 @@ def sample_shapley(
     )
     evaluate, objectives = utility_of_many(utility, players, batch_size)
 
-    def step(_: Any, state: PermutationState) -> PermutationState:
-        coalitions = estimator.ask(state)
-        return estimator.tell(state, coalitions, evaluate(coalitions))
-
-    def run(key: Array) -> PermutationState:
-        return jax.lax.fori_loop(0, estimator.asks, step, estimator.init(key, objectives))
-
-    return check_finite(estimator.estimate(jax.jit(run)(key)))
+    return check_finite(estimator.estimate(run_asks(utility, key, estimator, evaluate, objectives)))
 
 
 def permutation_estimator(

@@ -27,7 +27,7 @@ from jaxval.types import Estimate, Groups, Utility
 from jaxval.values._neighbours import check_groups
 from jaxval.values._paired import draw_pairs, most_pairs, share_pairs
 from jaxval.values._regressed import Sample, adjusted_values, least_squares_values
-from jaxval.values.estimators import Estimator, check_finite, utility_of_many
+from jaxval.values.estimators import Estimator, check_finite, is_hosted, utility_of_many
 
 __all__ = ["RegressionState", "regress_shapley", "regression_estimator"]
 
@@ -103,7 +103,9 @@ def regress_shapley(
     evaluate, objectives = utility_of_many(utility, players, _checks.check_size("batch_size", batch_size))
     state = estimator.init(key, objectives)
     coalitions = estimator.ask(state)
-    return estimator.estimate(estimator.tell(state, coalitions, jax.jit(evaluate)(coalitions)))
+    return estimator.estimate(
+        estimator.tell(state, coalitions, (evaluate if is_hosted(utility) else jax.jit(evaluate))(coalitions))
+    )
 
 
 def regression_estimator(

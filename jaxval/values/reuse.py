@@ -4,7 +4,7 @@ With coalitions drawn uniformly, φ̂_i = mean of v(S) over those that hold i - 
 2023).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxval.values.estimators import (
     count_distinct,
     merge,
     no_draws,
+    run_asks,
     standard_errors,
     utility_of_many,
 )
@@ -75,14 +76,7 @@ def sample_banzhaf(
     estimator = reuse_estimator(players, coalitions=coalitions, per_ask=batch_size)
     evaluate, objectives = utility_of_many(utility, players, batch_size)
 
-    def step(_: Any, state: ReuseState) -> ReuseState:
-        drawn = estimator.ask(state)
-        return estimator.tell(state, drawn, evaluate(drawn))
-
-    def run(key: Array) -> ReuseState:
-        return jax.lax.fori_loop(0, estimator.asks, step, estimator.init(key, objectives))
-
-    state = jax.jit(run)(key)
+    state = run_asks(utility, key, estimator, evaluate, objectives)
     if _checks.concrete(state.moments.draws) and int(state.moments.draws.min()) < 2:
         raise ValueError(
             "coalitions: expected enough for every player to be in two of them and out of two; "

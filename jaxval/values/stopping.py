@@ -21,7 +21,7 @@ from scipy.stats import norm, t
 
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
-from jaxval.values.estimators import check_finite, utility_of_many
+from jaxval.values.estimators import check_finite, loop, run_loop, step_of, utility_of_many
 from jaxval.values.permutations import PermutationState, permutation_estimator
 
 __all__ = ["StoppingDiagnostics", "anytime_factors", "sample_until", "sample_until_solve"]
@@ -214,9 +214,7 @@ def sample_until_solve(
     )
     evaluate, objectives = utility_of_many(utility, players, batch_size)
 
-    def step(state: PermutationState) -> PermutationState:
-        coalitions = estimator.ask(state)
-        return estimator.tell(state, coalitions, evaluate(coalitions))
+    step = step_of(utility, estimator, evaluate)
 
     def widths(state: PermutationState, look: Array) -> Array:
         count = state.moments.draws
@@ -229,12 +227,12 @@ def sample_until_solve(
 
     def to_next_look(carry: tuple[PermutationState, Array]) -> tuple[PermutationState, Array]:
         state, look = carry
-        return jax.lax.while_loop(lambda s: s.moments.draws < ends[look], step, state), look + 1
+        return loop(utility, lambda s: s.moments.draws < ends[look], step, state), look + 1
 
-    def run(key: Array) -> tuple[PermutationState, Array]:
-        return jax.lax.while_loop(unfinished, to_next_look, (estimator.init(key, objectives), jnp.asarray(0)))
+    def start(key: Array) -> tuple[PermutationState, Array]:
+        return estimator.init(key, objectives), jnp.asarray(0)
 
-    state, looked = jax.jit(run)(key)
+    state, looked = run_loop(utility, key, start, unfinished, to_next_look)
     half_widths = widths(state, looked - 1)
     return check_finite(estimator.estimate(state)), StoppingDiagnostics(
         jnp.all(half_widths <= half_width), half_widths, together * state.moments.draws, looked

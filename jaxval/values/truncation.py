@@ -23,7 +23,9 @@ from jaxval.values.estimators import (
     coalition_codes,
     count_distinct,
     no_draws,
+    run_loop,
     standard_errors,
+    step_of,
     utility_of_many,
 )
 from jaxval.values.permutations import check_permutations, draw_order
@@ -98,16 +100,15 @@ def sample_truncated(
     estimator = truncated_estimator(players, permutations=permutations, tolerance=tolerance, groups=groups, walks=walks)
     evaluate, objectives = utility_of_many(utility, players, _checks.check_size("walks", walks) + 2)
 
-    def step(state: TruncatedState) -> TruncatedState:
-        coalitions = estimator.ask(state)
-        return estimator.tell(state, coalitions, evaluate(coalitions))
-
-    def run(key: Array) -> TruncatedState:
-        return jax.lax.while_loop(
-            lambda state: state.moments.draws < permutations, step, estimator.init(key, objectives)
-        )
-
-    return check_finite(estimator.estimate(jax.jit(run)(key)))
+    step = step_of(utility, estimator, evaluate)
+    state = run_loop(
+        utility,
+        key,
+        lambda key: estimator.init(key, objectives),
+        lambda state: state.moments.draws < permutations,
+        step,
+    )
+    return check_finite(estimator.estimate(state))
 
 
 def truncated_estimator(

@@ -1,0 +1,92 @@
+"""The state of an estimator in a file: every leaf to the bit, random keys included."""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["load_state", "save_state"]
+
+
+def save_state(path: str | Path, state: Any) -> None:
+    """Write a pytree of arrays to a NumPy archive, in one step: what was there before stays until all is written.
+
+    Args:
+        path: where to.
+        state: a pytree of arrays and random keys.
+
+    Example:
+        >>> import tempfile
+        >>> state = {"key": jax.random.key(3), "mean": jnp.ones(2)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_state(f"{folder}/state.npz", state)
+        ...     loaded = load_state(f"{folder}/state.npz", like=state)
+        >>> bool(loaded["key"] == state["key"]), loaded["mean"].tolist()
+        (True, [1.0, 1.0])
+    """
+    path = Path(path)
+    leaves = [np.asarray(_plain(leaf)) for leaf in jax.tree.leaves(state)]
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    with unfinished.open("wb") as file:
+        np.savez(file, *leaves, structure=np.array(_structure(state)))
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def load_state(path: str | Path, like: Any) -> Any:
+    """Read what `save_state` wrote.
+
+    Args:
+        path: the file.
+        like: a state of the same kind, such as a fresh one of the same estimator.
+
+    Returns:
+        The state.
+
+    Raises:
+        ValueError: where the file is none of `save_state`, is cut off, or holds a state of another kind.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_state(f"{folder}/state.npz", (jnp.zeros(2), jnp.asarray(3)))
+        ...     int(load_state(f"{folder}/state.npz", like=(jnp.ones(2), jnp.asarray(0)))[1])
+        3
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            structure = str(archive["structure"])
+            leaves = [archive[f"arr_{i}"] for i in range(len(archive.files) - 1)]
+    except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"path: expected an archive written by save_state; got {path} ({error})") from error
+    kinds, form = jax.tree.flatten(like)
+    if structure != _structure(like):
+        raise ValueError(f"path: expected a state of\n{_structure(like)}\ngot {path}, which holds\n{structure}")
+    found = [_like(leaf, kind) for leaf, kind in zip(leaves, kinds, strict=True)]
+    return jax.tree.unflatten(form, found)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _like(leaf: np.ndarray, kind: Any) -> Any:
+    return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(kind)) if _is_key(kind) else leaf
+
+
+def _structure(state: Any) -> str:
+    """Where the leaves are, and their types and shapes."""
+    lines = []
+    for place, leaf in jax.tree_util.tree_leaves_with_path(state):
+        dtype = str(leaf.dtype) if _is_key(leaf) else np.asarray(leaf).dtype.name
+        lines.append(f"{jax.tree_util.keystr(place)}: {dtype}{list(np.shape(leaf))}")
+    return "\n".join(lines)

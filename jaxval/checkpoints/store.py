@@ -1,0 +1,269 @@
+"""A store of finished evaluations: one SQLite file, keyed by the mask of the coalition.
+
+What has been recorded stays, whatever happens to the process or the machine afterwards: every call of `record` is one
+transaction, written through to the disk. Numbers are kept as float64, to the bit. A store belongs to one run at a time
+and to one fingerprint for ever.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Store", "Stored"]
+
+FORMAT = "jaxval evaluations 1"
+TABLES = """
+create table facts (name text primary key, fact text not null) without rowid;
+create table evaluations (mask blob primary key, value blob, error text, check ((value is null) <> (error is null)))
+without rowid;
+"""
+TOGETHER = 500  # masks in one question
+
+
+class Stored(NamedTuple):
+    """One evaluation.
+
+    Attributes:
+        value: a float64 scalar or vector of objectives; None where it failed.
+        error: why it failed; None where it did not.
+    """
+
+    value: np.ndarray | None
+    error: str | None
+
+
+class Store:
+    """The finished evaluations of one run, in a file.
+
+    Keys are `pack_masks(masks)`. Two files may stand beside it while it is open, or after a kill: `-wal` holds what was
+    recorded last, so copy them together.
+
+    Args:
+        path: the file, made where there is none; None for a store in memory, which ends with the process.
+        fingerprint: what the values depend on, such as `checkpoints.fingerprint(utility, data, seed)`.
+        timeout: seconds to wait for another process that has the store open.
+
+    Raises:
+        ValueError: where the file belongs to another fingerprint, is no store, is cut off, or is open elsewhere.
+
+    Example:
+        >>> import tempfile
+        >>> keys = pack_masks(np.array([[True, False], [True, True]]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Store(f"{folder}/run.sqlite", fingerprint="utility 1, seed 0") as store:
+        ...         store.record({keys[0]: 0.5, keys[1]: "ValueError: no data"}, players=2)
+        ...     with Store(f"{folder}/run.sqlite", fingerprint="utility 1, seed 0") as store:
+        ...         found = store.find(keys)
+        >>> float(found[keys[0]].value), found[keys[1]].error
+        (0.5, 'ValueError: no data')
+    """
+
+    def __init__(self, path: str | Path | None = None, *, fingerprint: str = "", timeout: float = 10.0) -> None:
+        if not isinstance(fingerprint, str) or (path is not None and not fingerprint):
+            raise ValueError(
+                f"fingerprint: expected a string that changes with the utility, its data and its seed; got "
+                f"{fingerprint!r}; call checkpoints.fingerprint(utility, data, seed)"
+            )
+        if not timeout >= 0:
+            raise ValueError(f"timeout: expected seconds, at least 0; got {timeout!r}")
+        self.path = None if path is None else Path(path)
+        self.fingerprint = fingerprint
+        self._lock = threading.Lock()
+        if self.path is None:
+            self._database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+            self._database.executescript(TABLES)
+            self._facts: dict[str, str] = {}
+            return
+        if not self.path.exists():
+            _make(self.path, fingerprint)
+        self._database = sqlite3.connect(self.path, timeout=timeout, check_same_thread=False, isolation_level=None)
+        try:
+            with _explained(self.path, timeout):
+                self._facts = _opened(self._database)
+            if self._facts.get("format") != FORMAT:
+                raise ValueError(f"store: expected a store of evaluations; got another database at {self.path}")
+            if self._facts["fingerprint"] != fingerprint:
+                raise ValueError(
+                    f"store: expected one with the fingerprint {fingerprint!r}, of this utility, data and seed; got "
+                    f"{self.path} with {self._facts['fingerprint']!r}, of another run; choose another path"
+                )
+        except BaseException:
+            self._database.close()
+            raise
+
+    @property
+    def players(self) -> int | None:
+        """How many; None before anything is recorded."""
+        return int(self._facts["players"]) if "players" in self._facts else None
+
+    @property
+    def objectives(self) -> tuple[int, ...] | None:
+        """The shape of a value, () or (objectives,); None before any is recorded."""
+        if "objectives" not in self._facts:
+            return None
+        return tuple(int(size) for size in self._facts["objectives"].split())
+
+    def __len__(self) -> int:
+        with self._lock:
+            return int(self._database.execute("select count(*) from evaluations").fetchone()[0])
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process have the store."""
+        with self._lock:
+            self._database.close()
+
+    def find(self, keys: Iterable[bytes]) -> dict[bytes, Stored]:
+        """What is known of the coalitions with these keys."""
+        keys = list(keys)
+        found = {}
+        with self._lock:
+            for start in range(0, len(keys), TOGETHER):
+                some = keys[start : start + TOGETHER]
+                marks = ",".join("?" * len(some))
+                for mask, value, error in self._database.execute(
+                    f"select mask, value, error from evaluations where mask in ({marks})", some
+                ):
+                    found[mask] = self._stored(value, error)
+        return found
+
+    def __iter__(self) -> Iterator[tuple[bytes, Stored]]:
+        """Everything there is, in the order of the keys."""
+        with self._lock:
+            rows = self._database.execute("select mask, value, error from evaluations order by mask").fetchall()
+        for mask, value, error in rows:
+            yield mask, self._stored(value, error)
+
+    def record(self, evaluations: Mapping[bytes, Any], *, players: int) -> None:
+        """Keep evaluations, all or none of them; when this returns, they are on the disk.
+
+        Args:
+            evaluations: by key, a number or a vector of objectives, or a string that says why it failed.
+            players: how many there are.
+
+        Raises:
+            ValueError: where the number of players or the shape of a value is another than before, or a value is not
+                finite. What is known already stays as it is.
+        """
+        facts = dict(self._facts)
+        rows: list[tuple[bytes, bytes | None, str | None]] = []
+        _settle(facts, "players", str(int(players)))
+        for key, value in evaluations.items():
+            if isinstance(value, str):
+                rows.append((key, None, value))
+                continue
+            array = np.asarray(value, dtype=np.float64)
+            _settle(facts, "objectives", " ".join(map(str, array.shape)))
+            if not np.isfinite(array).all():
+                raise ValueError(f"store: expected finite values, or a string that says what failed; got {array}")
+            rows.append((key, array.tobytes(), None))
+        with self._lock, self._transaction():
+            self._database.executemany("insert or replace into facts values (?, ?)", list(facts.items()))
+            self._database.executemany("insert or ignore into evaluations values (?, ?, ?)", rows)
+        self._facts = facts
+
+    def forget_failures(self) -> int:
+        """Forget the evaluations that failed, so that they are tried again; how many they were."""
+        with self._lock, self._transaction():
+            return self._database.execute("delete from evaluations where error is not null").rowcount
+
+    def _stored(self, value: bytes | None, error: str | None) -> Stored:
+        if value is None:
+            return Stored(None, error)
+        return Stored(np.frombuffer(value, np.float64).reshape(self.objectives or ()), None)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("rollback")
+            raise
+        self._database.execute("commit")
+
+
+def pack_masks(masks: np.ndarray) -> list[bytes]:
+    r"""The keys of (rows, players) masks: bit i, counted from the left, is player i.
+
+    Example:
+        >>> pack_masks(np.array([[True, False, True]]))
+        [b'\xa0']
+    """
+    return [row.tobytes() for row in np.packbits(np.asarray(masks, dtype=bool), axis=1)]
+
+
+def unpack_mask(key: bytes, players: int) -> np.ndarray:
+    r"""The mask (players,) of a key.
+
+    Example:
+        >>> unpack_mask(b"\xa0", 3).tolist()
+        [True, False, True]
+    """
+    return np.unpackbits(np.frombuffer(key, np.uint8), count=players).astype(bool)
+
+
+def _make(path: Path, fingerprint: str) -> None:
+    """A new store, complete before it has its name: a kill leaves either none or a whole one."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    try:
+        database = sqlite3.connect(unfinished, isolation_level=None)
+        try:
+            database.executescript("pragma journal_mode = wal; pragma synchronous = full;")
+            database.executescript(TABLES)
+            facts = [("format", FORMAT), ("fingerprint", fingerprint)]
+            database.executemany("insert into facts values (?, ?)", facts)
+        finally:
+            database.close()
+        with contextlib.suppress(FileExistsError):  # another process was first: its fingerprint is checked
+            os.link(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _opened(database: sqlite3.Connection) -> dict[str, str]:
+    """The facts of a store that is whole and now ours alone."""
+    database.executescript("pragma locking_mode = exclusive; pragma synchronous = full;")
+    database.execute("begin immediate")  # takes the lock, and with the mode above keeps it
+    database.execute("commit")
+    damage = database.execute("pragma quick_check(1)").fetchone()[0]
+    if damage != "ok":
+        raise sqlite3.DatabaseError(damage)
+    if not database.execute("select 1 from sqlite_master where name = 'facts'").fetchone():
+        return {}
+    return dict(database.execute("select name, fact from facts").fetchall())
+
+
+@contextlib.contextmanager
+def _explained(path: Path, timeout: float) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) or "busy" in str(error):
+            raise ValueError(
+                f"store: expected one that no other process has open; got {path}, locked for {timeout:g} s; wait for "
+                "the other run to end, or choose another path"
+            ) from error
+        raise ValueError(f"store: expected a file that can be read and written; got {path} ({error})") from error
+    except sqlite3.DatabaseError as error:
+        raise ValueError(
+            f"store: expected a whole store of evaluations; got {path}, damaged or cut off ({error})"
+        ) from error
+
+
+def _settle(facts: dict[str, str], name: str, fact: str) -> None:
+    """The first evaluation says what holds for all."""
+    if facts.setdefault(name, fact) != fact:
+        raise ValueError(f"store: expected {name} {facts[name] or 'none'!r}, as in the store; got {fact or 'none'!r}")

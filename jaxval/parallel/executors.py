@@ -1,0 +1,348 @@
+"""Host functions on executors: a pool of processes whose workers can be stopped, and many calls on any executor.
+
+A function of the host (one that trains a model, say) cannot be stopped from inside its process. `ProcessPool` gives
+each call a worker of its own for a while; one that takes too long is killed with its worker, and another worker takes
+its place.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+from typing import Any, NamedTuple
+
+from jaxval import _checks
+
+__all__ = ["Outcome", "ProcessPool", "run_all"]
+
+WINDOW = 256  # calls that an executor holds at a time
+
+
+class Outcome(NamedTuple):
+    """How one call ended.
+
+    Attributes:
+        item: what the function was called with.
+        value: what it returned; None where it failed.
+        error: why it failed; None where it did not.
+    """
+
+    item: Any
+    value: Any
+    error: str | None
+
+
+class ProcessPool(Executor):
+    """Processes that take one call at a time, each of which can be given a time limit.
+
+    Workers are started afresh (never forked, as JAX's threads forbid), so that functions must be importable, and a
+    script that uses them guards its own work by `if __name__ == "__main__":`. A function is sent to a worker once, for
+    as long as it is called again and again. Workers end when the process that started them ends, however it ends; they
+    may start no processes by `multiprocessing` themselves.
+
+    Args:
+        workers: how many; one for each processor where None.
+
+    Raises:
+        ValueError: where there is not at least one.
+
+    Example:
+        >>> import math
+        >>> with ProcessPool(1) as pool:
+        ...     pool.submit_within(60.0, math.sqrt, 4.0).result()
+        2.0
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = _checks.check_size("workers", (os.cpu_count() or 1) if workers is None else workers)
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._last: Any = None
+        self._workers: list[_Worker] = []
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call the function in a worker, without a limit."""
+        return self._submit(None, function, args, kwargs)
+
+    def submit_within(
+        self, seconds: float | None, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        """Call the function in a worker that is killed after `seconds`: the future then raises `TimeoutError`.
+
+        The time is that of the call alone; neither waiting for a worker nor loading the function counts.
+        """
+        return self._submit(seconds, function, args, kwargs)
+
+    def _submit(self, seconds: float | None, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool is shut down")
+            if self._last is None or self._last[0] is not function:
+                self._last = (function, _pickled(function))
+            call = _Call(Future(), seconds, self._last[1], (args, kwargs))
+            self._calls.put(call)
+            if len(self._workers) < self.workers:
+                self._workers.append(_Worker(self._calls))
+        return call.future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; finish those there are, or with `cancel_futures` only those that run already."""
+        with self._lock:
+            first, self._closed = not self._closed, True
+            if cancel_futures:
+                with contextlib.suppress(queue.Empty):
+                    while call := self._calls.get_nowait():
+                        call.future.cancel()
+            if first:
+                for _ in self._workers:
+                    self._calls.put(None)
+        if wait:
+            for worker in self._workers:
+                worker.join()
+
+    def kill(self) -> None:
+        """Take no more calls and end the workers at once, whatever they are doing."""
+        self.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.kill()
+        self.shutdown(wait=True)
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is None:
+            self.shutdown()
+        else:  # an interruption does not wait for what may take an hour
+            self.kill()
+
+
+class _Call(NamedTuple):
+    future: Future[Any]
+    seconds: float | None
+    function: bytes
+    arguments: tuple[Any, ...]
+
+
+class _Worker(threading.Thread):
+    """A thread that owns one process at a time."""
+
+    def __init__(self, calls: "queue.SimpleQueue[_Call | None]") -> None:
+        super().__init__(daemon=True)
+        self._calls = calls
+        self._process: Any = None
+        self._pipe: Connection | None = None
+        self._sent: bytes | None = None
+        self._killed = False
+        self.start()
+
+    def run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            if not call.future.set_running_or_notify_cancel():
+                continue
+            try:
+                found = self._call(call)
+            except BaseException as error:  # whatever it is, it is the caller's to know
+                call.future.set_exception(error)
+            else:
+                call.future.set_result(found)
+        self._stop()
+
+    def kill(self) -> None:
+        self._killed = True
+        if self._process is not None:
+            self._process.kill()
+
+    def _call(self, call: _Call) -> Any:
+        if self._killed:
+            raise CancelledError
+        if self._process is None or not self._process.is_alive():
+            self._start()
+        assert self._pipe is not None
+        try:
+            self._pipe.send((None if self._sent is call.function else call.function, call.arguments))
+            self._sent = call.function
+            self._pipe.recv()  # the function is loaded; its time starts
+            if call.seconds is not None and not self._pipe.poll(call.seconds):
+                self._stop(kill=True)
+                raise TimeoutError(f"no result within {call.seconds:g} s")
+            error, found = self._pipe.recv()
+        except (EOFError, ConnectionError) as lost:
+            self._process.join()
+            code = self._process.exitcode
+            self._stop()
+            if self._killed:
+                raise CancelledError from lost
+            raise ChildProcessError(f"the worker ended with exit code {code}") from lost
+        if error:
+            raise found
+        return found
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process, self._sent = context.Process(target=_serve, args=(theirs,), daemon=True), None
+        self._process.start()
+        theirs.close()
+        if self._killed:
+            self._process.kill()
+
+    def _stop(self, *, kill: bool = False) -> None:
+        if self._process is None:
+            return
+        if kill:
+            self._process.kill()
+        assert self._pipe is not None
+        self._pipe.close()  # a worker that has nothing to read ends
+        self._process.join()
+        self._process = self._pipe = self._sent = None
+
+
+def _serve(pipe: Connection) -> None:
+    """The inside of a worker: functions and arguments in, results or errors out, until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whether to stop is the parent's to decide
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    function: Any = None
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            sent, (args, kwargs) = pipe.recv()
+            error: tuple[bool, Any]
+            try:
+                function = function if sent is None else pickle.loads(sent)
+            except Exception as failed:
+                function = _Failing(f"the worker cannot load the function: {type(failed).__name__}: {failed}")
+            pipe.send(None)
+            try:
+                error = (False, function(*args, **kwargs))
+            except Exception as failed:
+                error = (True, _portable(failed))
+            try:
+                pipe.send(error)
+            except (pickle.PicklingError, TypeError, AttributeError) as failed:
+                pipe.send((True, TypeError(f"the result cannot be sent back: {failed}")))
+
+
+class _Failing(NamedTuple):
+    reason: str
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError(self.reason)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error itself where it survives the way, and what it says where not."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _pickled(function: Any) -> bytes:
+    try:
+        return pickle.dumps(function)
+    except Exception as error:
+        raise ValueError(
+            f"function: expected one that other processes can import, written at the top of a module; got {error}"
+        ) from error
+
+
+def run_all(
+    function: Callable[[Any], Any], items: Iterable[Any], *, executor: Executor | None, timeout: float | None = None
+) -> Iterator[Outcome]:
+    """Call the function once for each item and tell how each call ended, as soon as it has.
+
+    An executor is given a bounded number of calls at a time, and those that have not begun are taken back where the
+    iteration ends early. What fails with the executor itself is nobody's outcome and raised.
+
+    Args:
+        function: of one item.
+        items: what to call it with.
+        executor: any of `concurrent.futures`, a pool's or a cluster's; here and now, one after another, where None.
+        timeout: seconds for each call; the executor must be one that can stop a worker.
+
+    Yields:
+        `Outcome`s, in the order in which they come.
+
+    Raises:
+        ValueError: where there is a timeout and the executor cannot stop a worker.
+        RuntimeError: where the executor breaks.
+
+    Example:
+        >>> [outcome.value for outcome in run_all(abs, [-1, 2], executor=None)]
+        [1, 2]
+    """
+    check_timeout(timeout, executor)
+    if executor is None:
+        return (_call(function, item) for item in items)
+    return _submitted(function, iter(items), executor, timeout)
+
+
+def check_timeout(timeout: float | None, executor: Executor | None) -> None:
+    """A time limit can only be kept by an executor that can stop a worker."""
+    if timeout is None:
+        return
+    if not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
+        raise ValueError(f"timeout: expected seconds above 0; got {timeout!r}")
+    if not hasattr(executor, "submit_within"):
+        got = "no executor" if executor is None else type(executor).__name__
+        raise ValueError(
+            f"timeout: expected an executor that can stop a worker; got {got}; pass executor=parallel.ProcessPool(), "
+            "or leave the limit to the function itself"
+        )
+
+
+def _call(function: Callable[[Any], Any], item: Any) -> Outcome:
+    try:
+        return Outcome(item, function(item), None)
+    except Exception as error:
+        return Outcome(item, None, f"{type(error).__name__}: {error}")
+
+
+def _submitted(
+    function: Callable[[Any], Any], items: Iterator[Any], executor: Any, timeout: float | None
+) -> Iterator[Outcome]:
+    running: dict[Future[Any], Any] = {}
+    more = True
+    try:
+        while more or running:
+            while more and len(running) < WINDOW:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    more = False
+                    break
+                submit = executor.submit if timeout is None else executor.submit_within
+                arguments = (function, item) if timeout is None else (timeout, function, item)
+                running[submit(*arguments)] = item
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield _outcome(running.pop(future), future)
+    except BrokenExecutor as error:
+        raise RuntimeError(
+            f"executor: the pool broke while {len(running)} calls were in it ({error}); what had finished is kept; "
+            "parallel.ProcessPool tells which call ends its worker and goes on"
+        ) from error
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _outcome(item: Any, future: Future[Any]) -> Outcome:
+    try:
+        return Outcome(item, future.result(), None)
+    except (BrokenExecutor, CancelledError):
+        raise
+    except Exception as error:
+        return Outcome(item, None, f"{type(error).__name__}: {error}")

@@ -1,0 +1,104 @@
+"""Devices of one process or of several: a mesh, and a function of many rows spread over it."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+__all__ = ["connect", "mesh", "over_mesh"]
+
+VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+def mesh(devices: Sequence[Any] | None = None) -> Mesh:
+    """Devices in a row, along one axis `coalitions`.
+
+    Args:
+        devices: which; all there are, of all processes, where None.
+
+    Returns:
+        A mesh of JAX.
+
+    Raises:
+        ValueError: where there is no device.
+
+    Example:
+        >>> mesh(jax.devices()[:1]).axis_names
+        ('coalitions',)
+    """
+    chosen = jax.devices() if devices is None else list(devices)
+    if not chosen:
+        raise ValueError("devices: expected at least one; got none; leave it out for all there are")
+    return Mesh(np.array(chosen), ("coalitions",))
+
+
+def connect() -> int:
+    """Join the processes that were launched together; nothing where the variables below are not set.
+
+    The same script runs once for each process, with the address of the first one, how many there are, and which it is:
+
+        export JAX_COORDINATOR_ADDRESS=127.0.0.1:9876 JAX_NUM_PROCESSES=2
+        JAX_PROCESS_ID=0 python values.py & JAX_PROCESS_ID=1 python values.py
+
+    On several machines the address is that of the first one. It calls `connect()` before anything of JAX is used, and
+    then does the same in every process; `mesh()` holds the devices of all. Only process 0 opens a store.
+
+    Returns:
+        The number of this process; 0 where there is only one.
+
+    Raises:
+        ValueError: where some of the variables are missing, or are no fitting numbers.
+
+    Example:
+        >>> connect()
+        0
+    """
+    given = [os.environ.get(variable) for variable in VARIABLES]
+    if given == [None] * len(VARIABLES):
+        return 0
+    for variable, text in zip(VARIABLES, given, strict=True):
+        if not text or (variable != VARIABLES[0] and not text.isdecimal()):
+            raise ValueError(
+                f"{variable}: expected {', '.join(VARIABLES)} all set, the address of process 0 and two whole numbers; "
+                f"got {text!r}"
+            )
+    address, processes, process = str(given[0]), int(str(given[1])), int(str(given[2]))
+    if process >= processes:
+        raise ValueError(f"{VARIABLES[2]}: expected a number in [0, {processes}); got {process}")
+    jax.distributed.initialize(address, processes, process)
+    return process
+
+
+def over_mesh(function: Callable[[Any], Any], devices: Mesh | None = None) -> Callable[[Any], Any]:
+    """A function of many rows, compiled, with the rows shared out among the devices of a mesh.
+
+    Each device runs the function on its own share and waits for no other. Rows come as NumPy arrays, the same in every
+    process, and every process gets all results.
+
+    Args:
+        function: from arrays whose first axis are rows to arrays of as many rows, each row on its own; a pytree each.
+        devices: the mesh; the default device alone where None.
+
+    Returns:
+        The function of as many rows as a multiple of the number of devices.
+
+    Example:
+        >>> over_mesh(jax.vmap(lambda row: row.sum()), mesh())(np.ones((8, 2))).tolist()[:3]
+        [2.0, 2.0, 2.0]
+    """
+    if devices is None:
+        return jax.jit(function)
+    rows = PartitionSpec(devices.axis_names)
+    share = jax.shard_map(function, mesh=devices, in_specs=rows, out_specs=rows, check_vma=False)
+    # every process gets all results; what was sharded is gathered by the compiled function itself
+    run = jax.jit(share, out_shardings=NamedSharding(devices, PartitionSpec()))
+    sharded = NamedSharding(devices, rows)
+
+    def place(array: Any) -> Any:
+        array = np.asarray(array)
+        return jax.make_array_from_callback(array.shape, sharded, lambda index: array[index])
+
+    return lambda arguments: jax.tree.map(np.asarray, run(jax.tree.map(place, arguments)))

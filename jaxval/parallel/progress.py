@@ -1,0 +1,37 @@
+"""A bar with the time left, on standard error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+__all__ = ["progress"]
+
+DAY = 24 * 3600  # the pace is that of the last thousand steps; a step may well take longer than rich's half minute
+
+
+@contextmanager
+def progress(shown: bool, total: int, title: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, or nothing.
+
+    Args:
+        shown: whether there is a bar at all.
+        total: how many steps there are.
+        title: what is being done.
+
+    Returns:
+        A context that gives `advance(count)`.
+
+    Example:
+        >>> with progress(False, 3, "coalitions") as advance:
+        ...     advance(3)
+    """
+    if not shown:
+        yield lambda count: None
+        return
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    columns += [TextColumn("left"), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=DAY) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.update(task, advance=count)
