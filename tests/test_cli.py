@@ -1,11 +1,16 @@
-"""The command `jaxval aggregate` as a user runs it: a process of its own, real files, one mistake of each kind."""
+"""The command `jaxval` as a user runs it: a process of its own, real files, one mistake of each kind."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
+
+from jaxval.cli import main
 
 pytestmark = pytest.mark.once
 JAXVAL = [sys.executable, "-m", "jaxval.cli"]
@@ -24,14 +29,16 @@ def result_of(*words):
 def test_help_loads_nothing():
     code = (
         "import sys; from jaxval.cli import main\n"
-        "try: main(['aggregate', '--help'])\n"
-        "except SystemExit as end: assert end.code == 0\n"
+        "for command in ('aggregate', 'value'):\n"
+        "    try: main([command, '--help'])\n"
+        "    except SystemExit as end: assert end.code == 0\n"
         "heavy = {'jax', 'numpy', 'scipy', 'rich', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    for word in ("--rule", "--beta", "--unranked", "--json", "--figure", "PrefLib", "proportional-borda"):
+    words = ("--rule", "--beta", "--unranked", "--json", "--figure", "PrefLib", "proportional-borda")
+    for word in (*words, "--reward", "--truth", "--resume", "--group", "module:function", "metadata.provider"):
         assert word in done.stdout
 
 
@@ -164,3 +171,137 @@ def test_an_infinite_beta_goes_into_json():
     result = result_of("--beta", "inf", "--rule", "proportional")
     assert result["beta"] == "inf"
     assert {row["name"]: row["proportional"] for row in result["alternatives"]}["Eve"] == 1
+
+
+def without_seconds(folder):
+    result = json.loads((folder / "results.json").read_text())
+    return {
+        name: {kind: {**truth, "seconds": 0} for kind, truth in value.items()} if name == "truth" else value
+        for name, value in result.items()
+        if name != "seconds"
+    }
+
+
+def test_values_without_a_file(tmp_path):
+    """What the answer looks like: a copy like its original, less when it comes later; noise; an adversary."""
+    started = time.perf_counter()
+    done = run("value", "--out", tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - started < 60
+    for words in ("experts", "in order", "95 % over prompts", "Efficiency", "the same evidence twice", "utilities"):
+        assert words in done.stdout, words
+    result = json.loads((tmp_path / "new" / "results.json").read_text())
+    assert (tmp_path / "new" / "signature.png").read_bytes()[:4] == b"\x89PNG"
+    rows = {row["name"]: row for row in result["sources"]}
+    for reward in result["rewards"]:
+        values = {name: row["values"][reward] for name, row in rows.items()}
+        assert values["crowd"] == pytest.approx(values["copy of crowd"], rel=1e-9)
+        assert min(values["experts"], values["crowd"]) > 2 * abs(values["noise"])
+        assert values["adversary"] < 0
+        assert 0 < rows["copy of crowd"]["values_in_order"][reward] < values["copy of crowd"]
+        low, high = rows["experts"]["context_intervals"][reward]
+        assert low < values["experts"] < high
+        assert result["efficiency_gap"][reward] < 1e-10
+    assert len(result["utilities"]) == 32
+
+
+def pairs_file(path, *, count=120, sources=("one", "two", "three", "foe")):
+    with path.open("w") as file:
+        for i in range(count):
+            texts = [f"yes gladly {i % 7}", f"never {i % 5} at all"]
+            source = sources[i % len(sources)]
+            texts = texts[::-1] if source == "foe" else texts
+            file.write(
+                json.dumps(
+                    {"prompt": f"{i}?", "chosen": texts[0], "rejected": texts[1], "provider": {"name": source}}
+                    | {"score_chosen": float(source != "foe"), "score_rejected": float(source == "foe")}
+                )
+                + "\n"
+            )
+    return path
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, capsys):
+    """SIGKILL once some coalitions are retrained; the resumed run computes the others only."""
+    file = pairs_file(tmp_path / "pairs.jsonl", count=60, sources=("one", "two", "foe"))
+    words = ["value", str(file), "--source", "provider.name", "--truth", "--seeds", "1", "--group", "foe", "--json"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    done = run(*words, "--out", whole)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["sources"][2]["values"]["score"] < 0 < result["sources"][0]["values"]["score"]
+    assert result["truth"]["sequential"]["largest_gap"]["score"] < 1e-8
+    process = subprocess.Popen([*JAXVAL, *words, "--out", str(cut)], stdout=subprocess.DEVNULL)
+    kept = cut / "finished" / "seed-0"
+    while len(list(kept.glob("sequential-*.npz"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (cut / "results.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in kept.glob("*.npz")}
+    assert main([*words, "--out", str(cut)]) == 2
+    assert "--resume goes on with it" in capsys.readouterr().err
+    done = run(*words, "--out", cut, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert without_seconds(cut) == without_seconds(whole)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+VALUE_MISTAKES = {
+    "no such file": (["nowhere.jsonl"], "nowhere.jsonl"),
+    "another ending": (["pyproject.toml"], "ends in .jsonl"),
+    "no such source field": (["{pairs}"], "line 1: expected the field 'source'"),
+    "one source": (["{one}"], "at least 2 sources"),
+    "no score": (["{pairs}", "--source", "provider.name", "--reward", "score:taste"], "'score'; got 'taste'"),
+    "no such function": (["{pairs}", "--source", "provider.name", "--reward", "json:nothing"], "json:nothing"),
+    "no such reward": (["{pairs}", "--source", "provider.name", "--reward", "nice"], "--reward: .*'nice'"),
+    "group of nobody": (["{pairs}", "--source", "provider.name", "--group", "four"], "--group.*'one'.*'four'"),
+    "twice in a group": (["--group", "crowd", "--group", "crowd"], "--group.*twice"),
+    "all held out": (["{pairs}", "--source", "provider.name", "--held-out", "1"], "--held-out"),
+    "texts that are not there": (["--policy", "log-linear"], "--policy: expected tabular"),
+    "rewards of generated pairs": (["--reward", "score"], "expected a FILE"),
+    "resume of nothing": (["--resume"], "--resume: expected --out"),
+    "out is a file": (["--out", "pyproject.toml"], "--out: expected a folder"),
+    "out is not empty": (["--out", "tests"], "--out: expected a new or empty folder"),
+    "beta of zero": (["--beta", "0"], "a number above 0"),
+    "ridge in words": (["--ridge", "some"], "a number of at least 0"),
+    "no seeds": (["--seeds", "0"], "at least 1"),
+    "unknown policy": (["{pairs}", "--source", "provider.name", "--policy", "gpt"], "policy: expected one of"),
+    "invalid UTF-8": (["{bytes}"], "line 2"),
+    "a million sources": (["{many}"], "line 1001.*looks like an id"),
+    "a pair without score": (["{scoreless}", "--source", "provider.name"], "line 121: .*without score"),
+    "a missing field": (["{missing}"], "line 1: .*rejected missing"),
+}
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("broken")
+    row = '{"prompt": "p", "chosen": "a", "rejected": "b", "source": "one"}\n'
+    files = {name: folder / f"{name}.jsonl" for name in ("pairs", "one", "bytes", "many", "scoreless", "missing")}
+    pairs_file(files["pairs"])
+    files["one"].write_text(row)
+    files["bytes"].write_bytes(row.encode() + b'{"prompt": "\xff"}\n')
+    files["many"].write_text("".join(row.replace("one", f"user {i}") for i in range(1500)))
+    files["missing"].write_text('{"prompt": "p", "chosen": "a", "source": "one"}\n')
+    pairs_file(files["scoreless"])
+    with files["scoreless"].open("a") as file:
+        file.write(json.dumps({"prompt": "x", "chosen": "a", "rejected": "b", "provider": {"name": "one"}}) + "\n")
+    return files
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize("mistake", VALUE_MISTAKES)
+def test_mistakes_of_value_are_named(mistake, broken, request, capsys, monkeypatch):
+    """In this process: none of them comes as far as a training."""
+    words, message = VALUE_MISTAKES[mistake]
+    monkeypatch.chdir(request.config.rootpath)
+    try:
+        status = main(["value", *(word.format(**broken) for word in words)])
+    except SystemExit as end:
+        status = end.code
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == ""
+    assert re.search(message, err), err

@@ -88,7 +88,7 @@ def by_responses(learner: Learner, reference: Params, trained: Sequence[Params],
 
 @jax.jit
 def _combine_all(reference: Array, sources: Array, masks: Array) -> Array:
-    return jax.lax.map(lambda mask: combine(reference, sources, mask), masks)
+    return jax.lax.map(lambda mask: combine(reference, sources, mask.astype(reference.dtype)), masks)
 
 
 def by_parameters(

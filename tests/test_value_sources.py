@@ -1,0 +1,461 @@
+"""Who contributed what: values of sources against enumerations of the definition, and what they are for."""
+
+import functools
+import itertools
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxval import coalitions, data, policies, training, values
+from jaxval.types import Comparisons
+
+SHAPE = {"contexts": 12, "responses": 4}
+SOURCES = {"experts": 1.5, "crowd": 0.7, "copy": "crowd", "noise": 0.0, "adversary": -1.0}
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    return data.synthetic_preferences(jax.random.key(3), **SHAPE, sources=SOURCES, repeats=8)
+
+
+@pytest.fixture(scope="session")
+def found(drawn):
+    return values.value_sources(drawn, policy="tabular", beta=1.0, truth=True, groups=drawn.groups)
+
+
+def shapley_by_definition(table):
+    """φ_i = Σ_S |S|! (n - |S| - 1)! / n! [u(S ∪ i) - u(S)], one coalition after another."""
+    n = round(math.log2(len(table)))
+    found = np.zeros((n, *table.shape[1:]))
+    for i in range(n):
+        others = [j for j in range(n) if j != i]
+        for size in range(n):
+            weight = math.factorial(size) * math.factorial(n - size - 1) / math.factorial(n)
+            for members in itertools.combinations(others, size):
+                without = sum(1 << j for j in members)
+                found[i] += weight * (table[without | 1 << i] - table[without])
+    return found
+
+
+def fitted_rewards(comparisons, *, contexts, responses, ridge):
+    """argmin Σ w log(1 + exp(r⁻ - r⁺)) + ρ/2 Σ (r - mean)², by Newton's method in NumPy, prompt by prompt."""
+    rewards = np.zeros((contexts, responses))
+    context, winner, loser, weight = (np.asarray(field) for field in comparisons)
+    centring = np.eye(responses) - 1 / responses
+    for x in range(contexts):
+        rows = context == x
+        pairs = np.eye(responses)[winner[rows]] - np.eye(responses)[loser[rows]]
+        for _ in range(30):
+            chance = 1 / (1 + np.exp(pairs @ rewards[x]))
+            slope = -pairs.T @ (weight[rows] * chance) + ridge * centring @ rewards[x]
+            bend = (pairs * (weight[rows] * chance * (1 - chance))[:, None]).T @ pairs + ridge * centring
+            rewards[x] -= np.linalg.solve(bend + 1 / responses, slope)
+    return rewards
+
+
+def test_utilities_and_values_are_those_of_the_definition(drawn, found, x64):
+    """Rewards fitted, added, exponentiated and averaged in NumPy, nothing of the library in between."""
+    each = [fitted_rewards(c, **SHAPE, ridge=0.1) for c in drawn.comparisons]
+    truth = np.asarray(drawn.rewards, dtype=float)
+    table = []
+    for index in range(2 ** len(each)):
+        total = sum((r for i, r in enumerate(each) if index >> i & 1), np.zeros(truth.shape[:2]))
+        chances = np.exp(total) / np.exp(total).sum(axis=1, keepdims=True)  # uniform reference, β = 1
+        table.append((chances[:, :, None] * truth).sum(axis=1).mean(axis=0))
+    tolerance = 1e-8 if x64 else 2e-5
+    np.testing.assert_allclose(found.utilities, table, atol=tolerance)
+    np.testing.assert_allclose(found.values, shapley_by_definition(np.array(table)), atol=tolerance)
+
+
+def test_efficiency_duplicates_noise_and_the_adversary(found, x64):
+    limit = 1e-10 if x64 else 1e-5
+    assert (found.efficiency_gap < limit).all()
+    values_of = dict(zip(found.names, found.values, strict=True))
+    np.testing.assert_allclose(values_of["crowd"], values_of["copy"], atol=limit)
+    later = dict(zip(found.names, found.in_order, strict=True))
+    alone = {name: found.utilities[1 << i] - found.utilities[0] for i, name in enumerate(found.names)}
+    for k in range(2):
+        assert values_of["experts"][k] > values_of["crowd"][k] > 0 > values_of["adversary"][k]
+        assert abs(values_of["noise"][k]) < 0.5 * values_of["crowd"][k]
+        assert 0 < later["copy"][k] < values_of["copy"][k] < later["crowd"][k] < alone["crowd"][k] * 1.5
+
+
+def test_the_copy_gets_its_increment_over_all_others(found):
+    """The copy is alone in the last group, so its value is u(N) - u(N without it)."""
+    copy = found.names.index("copy")
+    full = len(found.utilities) - 1
+    expected = found.utilities[full] - found.utilities[full - 2**copy]
+    np.testing.assert_allclose(found.in_order[copy], expected, atol=1e-5)
+
+
+def test_retraining_one_after_another_is_arithmetic_and_the_union_is_not(found, x64):
+    sequential, union = found.truth["sequential"], found.truth["union"]
+    limit = 1e-8 if x64 else 2e-4
+    assert (sequential.gap < limit).all()
+    np.testing.assert_allclose(sequential.utilities, found.utilities, atol=limit)
+    assert (sequential.rank_correlation > 0.89).all()  # the two copies may swap by rounding
+    assert (union.gap > 0.01).all()
+    np.testing.assert_allclose(union.utilities[:2], found.utilities[:2], atol=limit)  # one source: no difference
+
+
+def test_union_retraining_is_union_dpo(drawn, found, x64):
+    policy = policies.tabular(*SHAPE.values())
+    mask = [True, False, False, True, True]
+    params, _ = training.union_dpo(
+        policy, policy.init(), [c for c, m in zip(drawn.comparisons, mask, strict=True) if m], beta=1.0, ridge=0.1
+    )
+    logs = policy.log_probs(params, drawn.contexts, drawn.responses)
+    expected = coalitions.expected_reward(logs, drawn.rewards)
+    np.testing.assert_allclose(found.truth["union"].utilities[0b11001], expected, atol=1e-8 if x64 else 2e-5)
+
+
+def test_prompts_bring_an_interval_and_one_seed_none(found):
+    low, high = found.context_intervals
+    assert ((low < found.values) & (found.values < high)).all()
+    assert np.isnan(found.seed_intervals).all()  # a table of fixed pairs: nothing is random
+    assert found.by_seed.shape[0] == 1
+
+
+def test_intervals_over_prompts_are_those_of_the_central_limit():
+    from jaxval.values._source_intervals import over_contexts, over_seeds, rank_correlation
+
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(400, 3))
+    low, high = over_contexts(one, np.arange(400))
+    np.testing.assert_allclose((high - low) / 2, 1.96 * one.std(axis=0) / 20, rtol=0.12)
+    twice = over_contexts(np.concatenate([one, one]), np.tile(np.arange(400), 2))
+    np.testing.assert_allclose(twice, [low, high])  # held out twice is not twice as much evidence
+    seeds = np.array([[1.0], [2.0], [3.0]])
+    np.testing.assert_allclose(over_seeds(seeds)[:, 0], 2 + np.array([-1, 1]) * 4.302653 / np.sqrt(3), rtol=1e-6)
+    ranks = rank_correlation(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [3.0], [2.0]]))
+    np.testing.assert_allclose(ranks, [0.5])
+
+
+def test_each_seed_draws_generated_data_anew():
+    draw = functools.partial(data.synthetic_preferences, **SHAPE, sources={"good": 1.5, "bad": -1.5})
+    found = values.value_sources(draw, policy="tabular", beta=1.0, seeds=3)
+    assert found.by_seed.shape == (3, 2, 2)
+    np.testing.assert_allclose(found.values, found.by_seed.mean(axis=0))
+    assert np.isfinite(found.seed_intervals).all()
+    assert len({tuple(one.ravel()) for one in found.by_seed}) == 3
+
+
+def test_many_sources_are_sampled(x64):
+    qualities = {f"source {i}": 1.0 - i / 7 for i in range(14)}
+    drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources=qualities)
+    found = values.value_sources(drawn, policy="tabular", beta=1.0, permutations=60, groups=[0] * 7 + [1] * 7)
+    assert found.utilities is None
+    assert found.evaluations < 2**14
+    assert (found.efficiency_gap < (1e-10 if x64 else 1e-5)).all()
+    assert (found.standard_errors > 0).all()
+
+
+def test_sampled_values_are_near_the_exact_ones(drawn, found):
+    sampled = values.value_sources(drawn, policy="tabular", beta=1.0, permutations=200)
+    assert (np.abs(sampled.values - found.values) < 4.5 * sampled.standard_errors + 1e-5).all()
+
+
+@pytest.mark.parametrize("name", ["banzhaf", "leave-one-out", "beta-shapley"])
+def test_other_semivalues_of_the_same_table(name, drawn, found, close):
+    other = values.value_sources(drawn, policy="tabular", beta=1.0, semivalue=name)
+    of_table = {
+        "banzhaf": values.banzhaf,
+        "leave-one-out": values.leave_one_out,
+        "beta-shapley": functools.partial(values.beta_shapley, alpha=4.0, beta=1.0),
+    }[name]
+    close(other.values, of_table(jnp.asarray(found.utilities)), atol=2e-6)
+    assert np.isnan(other.efficiency_gap).all()
+
+
+TEXTS = {"good": ["surely", "gladly", "of", "course", "here"], "bad": ["no", "never", "cannot", "will", "not"]}
+
+
+def write_pairs(path, *, count=90, sources=("one", "two", "foe"), prompt="question {}", scores=True):
+    """Distinct prompts; the foe prefers what the others reject."""
+    rng = np.random.default_rng(0)
+    with path.open("w") as file:
+        for i in range(count):
+            source = sources[i % len(sources)]
+            texts = [" ".join(rng.choice(TEXTS[kind], 4)) for kind in ("good", "bad")]
+            two = (1.0, 0.0) if source != "foe" else (0.0, 1.0)
+            chosen, rejected = texts if source != "foe" else texts[::-1]
+            row = {"prompt": prompt.format(i), "chosen": chosen, "rejected": rejected, "source": source}
+            if scores:
+                row |= {"metadata": {"score_chosen": two[0], "score_rejected": two[1]}}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory):
+    return data.read_preferences(write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.jsonl"))
+
+
+@pytest.fixture(scope="session")
+def small_features():
+    return functools.partial(values.log_linear_learner, buckets=8)
+
+
+def test_a_file_of_distinct_prompts(pairs, small_features, x64):
+    found = values.value_sources(pairs, policy=small_features, seeds=2, truth=True)
+    one, two, foe = found.values[:, 0]
+    assert one > 0.05
+    assert two > 0.05
+    assert foe < 0
+    assert found.contexts == 22  # a quarter of 90
+    assert found.pairs.sum() == 68  # the pairs of the others
+    assert found.by_seed.shape == (2, 3, 1)
+    assert (found.truth["sequential"].gap < (1e-8 if x64 else 1e-3)).all()
+    parameters = values.value_sources(pairs, policy=small_features, seeds=1, arithmetic="parameter")
+    responses = values.value_sources(pairs, policy=small_features, seeds=1)
+    np.testing.assert_allclose(parameters.utilities, responses.utilities, atol=1e-9 if x64 else 1e-4)
+
+
+def test_rewards_of_every_kind_say_the_same(pairs, small_features, tmp_path):
+    """The score is 1 for the kind words: as a function, as a table, as a mapping, from a file, and fitted."""
+
+    def kind(prompt, response):
+        assert prompt.startswith("question")
+        return float(response.split()[0] in TEXTS["good"])
+
+    table = pairs.scores["score"]
+    path = tmp_path / "scores.jsonl"
+    with path.open("w") as file:
+        for prompt, row, scores in zip(pairs.prompts, pairs.responses, table, strict=True):
+            for response, score in zip(row, scores, strict=True):
+                file.write(json.dumps({"prompt": prompt, "response": response, "from a file": score}) + "\n")
+    rewards = ["score", kind, {"named": table}, table, data.read_scores(path, pairs), "bradley-terry"]
+    found = values.value_sources(pairs, policy=small_features, seeds=1, reward=rewards)
+    assert found.rewards == ("score", "kind", "named", "reward", "from a file", "score, fitted")
+    for column in range(1, 5):
+        np.testing.assert_allclose(found.values[:, column], found.values[:, 0], atol=1e-6)
+    assert (np.sign(found.values[:, 5]) == np.sign(found.values[:, 0])).all()
+
+
+def test_held_out_pairs_of_their_own(pairs, small_features, tmp_path):
+    """Prompts of the held-out file that the sources have too are not trained on."""
+    other = data.read_preferences(write_pairs(tmp_path / "held.jsonl", count=30, sources=("x",)), source=None)
+    found = values.value_sources(pairs, policy=small_features, held_out=other, truth=False)
+    assert found.contexts == 30
+    assert found.pairs.sum() == 60
+    assert found.by_seed.shape[0] == 1
+
+
+@pytest.mark.once
+def test_a_transformer_by_three_arithmetics(pairs, tmp_path):
+    """Tiny, one step of training: the arithmetics agree on no source and on one, and equal sources on everything."""
+    first = Comparisons(*(np.asarray(field)[::3] for field in pairs.comparisons))
+    both = pairs._replace(
+        comparisons=Comparisons(*(np.concatenate([field, field]) for field in first)),
+        source=jnp.asarray([0] * 30 + [1] * 30),
+        sources=("first", "again"),
+    )
+    learner = functools.partial(
+        values.transformer_learner, width=8, layers=1, heads=2, prompt_bytes=3, response_bytes=6, epochs=1,
+        batch_size=64, learning_rate=1e-2,
+    )  # fmt: skip
+    found = {
+        arithmetic: values.value_sources(both, policy=learner, arithmetic=arithmetic, seeds=1, folder=tmp_path)
+        for arithmetic in ("response", "token", "parameter")
+    }
+    for one in found.values():
+        np.testing.assert_allclose(one.utilities[:3], found["response"].utilities[:3], atol=2e-5)
+        np.testing.assert_array_equal(one.utilities[1], one.utilities[2])
+    assert not np.allclose(found["token"].utilities[3], found["parameter"].utilities[3], atol=1e-7)
+
+
+def test_token_arithmetic_is_the_model_that_combines_tokens(x64):
+    """Against `coalitions.token_arithmetic` over the same catalogue, for a model of five tokens."""
+    from jaxval.types import SequenceModel
+    from jaxval.values._coalition_policies import sum_tokens
+
+    bigram = SequenceModel(lambda key: jax.random.normal(key, (5, 5)), lambda params, tokens: params[tokens], 5, 8)
+    prompts, responses = [[0], [1, 2]], [[[1, 2, 3], [4]], [[0, 0], [3, 2]]]
+    keys = jax.random.split(jax.random.key(0), 3)
+    reference, one, two = (bigram.init(key) for key in keys)
+    stacked = jnp.stack([one, two])
+    masks = np.array([[False, False], [True, False], [True, True]])
+    arrays = policies.catalogue(prompts, responses, length=8)
+    sums = sum_tokens(bigram, arrays, reference, stacked, masks, np.arange(4))
+    combined = policies.over_catalogue(coalitions.token_arithmetic(bigram, 2), prompts, responses)
+    for mask, row in zip(masks, sums, strict=True):
+        params = coalitions.TokenArithmetic(jnp.asarray(mask), reference, stacked)
+        expected = combined.log_probs(params, [0, 1], [[0, 1], [0, 1]]).reshape(-1)
+        np.testing.assert_allclose(row, expected, atol=1e-10 if x64 else 1e-5)
+
+
+@pytest.mark.float64
+def test_the_order_of_qualities_comes_back():
+    """100 redraws of five qualities at least 0.3 apart: all five in order, as one permutation, in at least 90.
+
+    Qualities are a shuffle of -1, -0.5, 0, 0.5, 1, each moved by up to 0.1, under one reward, for 30 prompts.
+    """
+    rng = np.random.default_rng(0)
+    recovered = 0
+    for redraw in range(100):
+        qualities = rng.permutation(np.linspace(-1, 1, 5)) + rng.uniform(-0.1, 0.1, 5)
+        drawn = data.synthetic_preferences(
+            jax.random.key(redraw), contexts=30, responses=4, objectives=["reward"],
+            sources={f"source {i}": float(q) for i, q in enumerate(qualities)},
+        )  # fmt: skip
+        found = values.value_sources(drawn, policy="tabular", beta=1.0)
+        assert found.efficiency_gap[0] < 1e-10
+        recovered += bool((np.argsort(found.values[:, 0]) == np.argsort(qualities)).all())
+    assert recovered >= 90, recovered
+
+
+def test_harmful_sources_are_found():
+    """Over generated cases: the area under the ROC curve, with its spread; a coin toss would have 1/2."""
+    cases, harmful = [], []
+    rng = np.random.default_rng(1)
+    for case in range(12):
+        qualities = rng.permutation([1.0, 0.6, 0.2, -0.2, -0.6])
+        drawn = data.synthetic_preferences(
+            jax.random.key(case), **SHAPE, sources={f"{i}": float(q) for i, q in enumerate(qualities)}
+        )
+        cases.append(values.value_sources(drawn, policy="tabular", beta=1.0).values.mean(axis=1))
+        harmful.append(qualities < 0)
+    found = values.harm_detection(np.array(cases), np.array(harmful))
+    assert float(found.auc) - 3 * float(found.standard_error) > 0.8, found
+    shuffled = values.harm_detection(np.array(cases), rng.permuted(np.array(harmful), axis=1))
+    assert abs(float(shuffled.auc) - 0.5) < 0.25
+
+
+def test_the_area_counts_pairs():
+    rng = np.random.default_rng(2)
+    scores, marked = rng.integers(0, 4, size=(5, 6)).astype(float), np.zeros((5, 6), bool)
+    marked[:, :2] = True
+    expected = [np.mean([1.0 if a < b else 0.5 if a == b else 0.0 for a in row[:2] for b in row[2:]]) for row in scores]
+    np.testing.assert_allclose(values.harm_detection(scores, marked).by_case, expected, atol=1e-6)
+
+
+def test_the_best_coalition_by_enumeration():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        table = rng.integers(0, 5, size=16).astype(float)
+        best = np.asarray(values.best_coalition(table))
+        index = int(best @ (1 << np.arange(4)))
+        assert table[index] == table.max()
+        assert best.sum() == min(i.bit_count() for i in range(16) if table[i] == table.max())
+        two = np.asarray(values.best_coalition(table, size=2))
+        assert two.sum() == 2
+        assert table[int(two @ (1 << np.arange(4)))] == max(table[i] for i in range(16) if i.bit_count() == 2)
+
+
+def test_choosing_and_weighting_sources_beats_taking_all(drawn, found):
+    """Under the mean of both rewards, which the sources judge by; retraining on the union, with weights and without."""
+    table, worth = found.utilities.mean(axis=1), found.values.mean(axis=1)
+    adversary = found.names.index("adversary")
+    for chosen in (values.best_coalition(table), values.top_sources(worth)):
+        assert not chosen[adversary]
+        assert table[int(coalitions.coalition_index(chosen))] > table[-1]
+    policy, rewards = policies.tabular(*SHAPE.values()), np.asarray(drawn.rewards).mean(axis=2)
+
+    def retrained(weights):
+        params, _ = training.union_dpo(policy, policy.init(), drawn.comparisons, weights=weights, beta=1.0, ridge=0.1)
+        return float(coalitions.expected_reward(policy.log_probs(params, drawn.contexts, drawn.responses), rewards))
+
+    weights = values.source_weights(worth)
+    assert float(weights.sum()) == pytest.approx(len(found.names), rel=1e-5)
+    assert retrained(weights) > retrained(jnp.ones(len(found.names)))
+
+
+@pytest.mark.parametrize("negative", ["charged", "unpaid"])
+def test_payments_sum_to_the_utility(found, negative):
+    gained = found.utilities[-1, 0] - found.utilities[0, 0]
+    paid = np.asarray(values.payments(found.values[:, 0], negative=negative), dtype=float)
+    assert paid.sum() == pytest.approx(gained, rel=1e-5)
+    assert np.asarray(values.payments(found.values[:, 0], total=100.0, negative=negative)).sum() == pytest.approx(
+        100.0, rel=1e-5
+    )
+    assert (paid >= 0).all() == (negative == "unpaid")
+
+
+def test_a_folder_keeps_what_is_done_and_belongs_to_one_run(drawn, found, tmp_path, monkeypatch):
+    options = {"policy": "tabular", "beta": 1.0, "folder": tmp_path}
+    first = values.value_sources(drawn, **options)
+    monkeypatch.setattr(training, "fit", None)  # nothing is trained any more
+    again = values.value_sources(drawn, **options)
+    np.testing.assert_array_equal(again.by_seed, first.by_seed)
+    np.testing.assert_allclose(first.values, found.values, atol=1e-6)
+    with pytest.raises(ValueError, match=r"folder: .*another's"):
+        values.value_sources(drawn, **{**options, "beta": 2.0})
+
+
+def bad_pairs(pairs, **changes):
+    return pairs._replace(**changes)
+
+
+MISTAKES = {
+    "one source": (lambda p: (p._replace(sources=("one",), source=p.source * 0), {}), "at least 2 sources.*'one'"),
+    "no pairs at all": (lambda p: ({"prompt": "x"}, {}), "expected data.PreferencePairs.*dict"),
+    "a source without a pair": (lambda p: (p._replace(sources=(*p.sources, "empty")), {}), "'empty'.*it has no pair"),
+    "all held out": (lambda p: (p, {"held_out": 0.99}), "none of .*held-out prompts"),
+    "a share of one": (lambda p: (p, {"held_out": 1.0}), "held_out"),
+    "unknown policy": (lambda p: (p, {"policy": "linear"}), "policy: expected one of 'log-linear'"),
+    "unknown arithmetic": (lambda p: (p, {"arithmetic": "tokens"}), "arithmetic: expected one of 'response'"),
+    "unknown semivalue": (lambda p: (p, {"semivalue": "shapely"}), "semivalue: expected one of 'shapley'"),
+    "unknown reward": (lambda p: (p, {"reward": "helpfulness"}), "reward: expected one of 'score'"),
+    "unknown score": (lambda p: (p, {"reward": "score:harmless"}), "reward: expected one of 'score'; got 'harmless'"),
+    "twice the same": (lambda p: (p, {"reward": ["score", "score"]}), "'score' twice"),
+    "no scores": (lambda p: (p._replace(scores={}), {}), "expected pairs with scores.*bradley-terry"),
+    "a pair without score": (
+        lambda p: (p._replace(scores={"score": np.full_like(p.scores["score"], np.nan)}), {}),
+        "a pair without score",
+    ),
+    "a table of another shape": (lambda p: (p, {"reward": np.zeros((3, 2))}), r"reward: expected an array \(90, 2\)"),
+    "a function that fails to tell": (lambda p: (p, {"reward": lambda x, y: math.nan}), "finite.*nan"),
+    "groups of another length": (lambda p: (p, {"groups": [0, 1]}), "groups: expected .*3"),
+    "groups with a gap": (lambda p: (p, {"groups": [0, 2, 2]}), "groups.*without a gap"),
+    "no seeds": (lambda p: (p, {"seeds": 0}), "seeds: expected a whole number"),
+    "beta of zero": (lambda p: (p, {"beta": 0.0}), "beta"),
+    "ridge below zero": (lambda p: (p, {"ridge": -1.0}), "ridge"),
+    "tokens of features": (lambda p: (p, {"arithmetic": "token"}), "arithmetic: .*policy without tokens"),
+    "sampled Banzhaf": (lambda p: (p, {"semivalue": "banzhaf", "permutations": 4}), "semivalue: .*sampled"),
+    "a ridge for a transformer": (lambda p: (p, {"policy": "transformer", "ridge": 1.0}), "ridge: expected None"),
+}
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_named(mistake, pairs):
+    make, message = MISTAKES[mistake]
+    what, options = make(pairs)
+    with pytest.raises(ValueError, match=message):
+        values.value_sources(what, **{"seeds": 1, **options})
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['{"prompt": "question 0", "response": 3, "a": 1}'], "line 1: expected text in the field response"),
+        (['{"prompt": "question 0", "response": "x"}'], "line 1: expected a number"),
+        (['{"prompt": "question 0", "response": "x", "a": 1}'], "those of others only"),
+        (['{"prompt": "q", "response": "x", "a": 1}', '{"prompt": "q", "response": "y", "b": 1}'], "line 2.*field a"),
+    ],
+)
+def test_mistakes_in_a_table_of_scores(lines, message, pairs, tmp_path):
+    path = tmp_path / "scores.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=message):
+        data.read_scores(path, pairs)
+
+
+@pytest.mark.mistakes
+def test_mistakes_of_what_values_are_for():
+    for call, message in (
+        (lambda: values.best_coalition([0.0, 1.0, 2.0, 3.0], size=3), "size: .*0..2"),
+        (lambda: values.best_coalition(np.zeros((4, 2))), "one reward"),
+        (lambda: values.top_sources([1.0, 2.0], size=-1), "size"),
+        (lambda: values.source_weights([-1.0, 0.0]), "positive value"),
+        (lambda: values.harm_detection([[1.0, 2.0]], [[True, True]]), "some harmful"),
+        (lambda: values.payments([1.0, -1.0]), "a sum above 0"),
+        (lambda: values.payments([1.0, 2.0], negative="ignored"), "charged"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
