@@ -144,6 +144,7 @@ def test_each_seed_draws_generated_data_anew():
     assert len({tuple(one.ravel()) for one in found.by_seed}) == 3
 
 
+@pytest.mark.float64
 def test_many_sources_are_sampled(x64):
     qualities = {f"source {i}": 1.0 - i / 7 for i in range(14)}
     drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources=qualities)
@@ -154,11 +155,13 @@ def test_many_sources_are_sampled(x64):
     assert (found.standard_errors > 0).all()
 
 
+@pytest.mark.float64
 def test_sampled_values_are_near_the_exact_ones(drawn, found):
     sampled = values.value_sources(drawn, policy="tabular", beta=1.0, permutations=200)
     assert (np.abs(sampled.values - found.values) < 4.5 * sampled.standard_errors + 1e-5).all()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["banzhaf", "leave-one-out", "beta-shapley"])
 def test_other_semivalues_of_the_same_table(name, drawn, found, close):
     other = values.value_sources(drawn, policy="tabular", beta=1.0, semivalue=name)
@@ -215,6 +218,7 @@ def test_a_file_of_distinct_prompts(pairs, small_features, x64):
     np.testing.assert_allclose(parameters.utilities, responses.utilities, atol=1e-9 if x64 else 1e-4)
 
 
+@pytest.mark.once
 def test_rewards_of_every_kind_say_the_same(pairs, small_features, tmp_path):
     """The score is 1 for the kind words: as a function, as a table, as a mapping, from a file, and fitted."""
 
@@ -236,6 +240,7 @@ def test_rewards_of_every_kind_say_the_same(pairs, small_features, tmp_path):
     assert (np.sign(found.values[:, 5]) == np.sign(found.values[:, 0])).all()
 
 
+@pytest.mark.once
 def test_held_out_pairs_of_their_own(pairs, small_features, tmp_path):
     """Prompts of the held-out file that the sources have too are not trained on."""
     other = data.read_preferences(write_pairs(tmp_path / "held.jsonl", count=30, sources=("x",)), source=None)
@@ -375,6 +380,7 @@ def test_payments_sum_to_the_utility(found, negative):
     assert (paid >= 0).all() == (negative == "unpaid")
 
 
+@pytest.mark.once
 def test_a_folder_keeps_what_is_done_and_belongs_to_one_run(drawn, found, tmp_path, monkeypatch):
     options = {"policy": "tabular", "beta": 1.0, "folder": tmp_path}
     first = values.value_sources(drawn, **options)

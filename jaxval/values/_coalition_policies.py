@@ -72,7 +72,8 @@ def retrainer(
         if not members:
             return reference
         fields = zip(*(sources[i] for i in members), strict=True)
-        return learner.train(reference, Comparisons(*(jnp.concatenate(list(field)) for field in fields)), key, None)
+        context, winner, loser, weight = (np.concatenate([np.asarray(part) for part in field]) for field in fields)
+        return learner.train(reference, Comparisons(context, winner, loser, weight), key, None)
 
     train = one_after_another if sequential else all_at_once
     return lambda mask: train(tuple(np.flatnonzero(mask).tolist()))

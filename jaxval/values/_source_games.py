@@ -47,10 +47,13 @@ def sampled_game(
     estimator = permutation_estimator(players, permutations=permutations, groups=groups)
     masks = np.asarray(estimator.ask(estimator.init(key)))
 
-    def of_table(table: np.ndarray) -> Any:
-        flat = jnp.asarray(table.reshape(len(table), -1))
+    @jax.jit
+    def of_flat(flat: Array) -> Any:
         state = estimator.init(key, (flat.shape[1],))
         return estimator.estimate(estimator.tell(state, jnp.asarray(masks), flat))
+
+    def of_table(table: np.ndarray) -> Any:
+        return of_flat(jnp.asarray(table.reshape(len(table), -1)))
 
     by_context, utilities = _in_blocks(
         masks, log_probs, rewards, lambda table: np.asarray(of_table(table).values).reshape(players, *table.shape[1:])

@@ -205,8 +205,9 @@ def run_estimator(
 ) -> Estimate:
     """Ask, evaluate and tell on the host until a fixed design is done, the state on the disk after every step.
 
-    Called again with the same arguments after an interruption, it goes on from the saved state; with an `evaluator` that
-    has a store, even what the interrupted step had finished is not evaluated again. The estimate is the same to the bit.
+    Called again with the same arguments after an interruption, it goes on from the saved state; with an `evaluator`
+    that has a store, even what the interrupted step had finished is not evaluated again. The estimate is the same to
+    the bit.
 
     Args:
         key: a random key.
@@ -234,7 +235,7 @@ def run_estimator(
         [1.0, 1.0, 1.0]
     """
     evaluate, objectives = utility_of_many(utility, players, _checks.check_size("batch_size", batch_size))
-    ask, tell = jax.jit(estimator.ask), jax.jit(estimator.tell)
+    tell = jax.jit(estimator.tell)
     evaluate = evaluate if is_hosted(utility) else jax.jit(evaluate)
     done, state = jnp.asarray(0), estimator.init(key, objectives)
     if save is not None and Path(save).exists():
@@ -246,7 +247,7 @@ def run_estimator(
     with progress_bar(progress, estimator.asks, "asks") as advance:
         advance(int(done))
         for number in range(int(done), estimator.asks):
-            coalitions = ask(state)
+            coalitions = estimator.ask(state)
             state = tell(state, coalitions, evaluate(coalitions))
             if save is not None:
                 save_state(save, (jnp.asarray(number + 1), state))

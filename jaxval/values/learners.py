@@ -242,8 +242,7 @@ def _newton(policy: Policy, beta: float, ridge: float) -> Callable[..., Params]:
 
     def train(reference: Params, comparisons: Comparisons, key: Key[Array, ""] | None, folder: Path | None) -> Params:
         del key, folder
-        filled = _filled(comparisons)
-        return training.fit(policy, reference, filled, beta=beta, ridge=ridge * beta**2)[0]
+        return training.fit(policy, reference, _filled(_summed(comparisons)), beta=beta, ridge=ridge * beta**2)[0]
 
     return train
 
@@ -272,13 +271,19 @@ def _adamw(policy: Policy, beta: float, *, epochs: int, batch_size: int, learnin
     return train
 
 
+def _summed(comparisons: Comparisons) -> Comparisons:
+    """Equal comparisons as one row of their weights' sum, in an order of their own."""
+    context, winner, loser, weight = (np.asarray(field) for field in comparisons)
+    rows, place = np.unique(np.stack([context, winner, loser], axis=1), axis=0, return_inverse=True)
+    return Comparisons(rows[:, 0], rows[:, 1], rows[:, 2], np.bincount(place.reshape(-1), weight).astype(weight.dtype))
+
+
 def _filled(comparisons: Comparisons) -> Comparisons:
     """Rows of weight 0 up to the next of 64, 128, 256, ...: few shapes, so few compilations."""
     rows = np.size(comparisons.weight)
     more = max(64, 2 ** math.ceil(math.log2(max(rows, 1)))) - rows
-    return Comparisons(
-        *(
-            jnp.pad(jnp.asarray(field), (0, more), constant_values=fill)
-            for field, fill in zip(comparisons, (0, 0, 1, 0), strict=True)
-        )
+    context, winner, loser, weight = (
+        jnp.asarray(np.pad(np.asarray(field), (0, more), constant_values=fill))
+        for field, fill in zip(comparisons, (0, 0, 1, 0), strict=True)
     )
+    return Comparisons(context, winner, loser, weight)
