@@ -1,0 +1,164 @@
+"""Data valuation by model arithmetic, claim by claim (Tamine et al.): exact, stopped short, real pairs, many sources.
+
+    python -m experiments.dpo_shapley [--part a b c d] [--quick | --full] [--seeds N] [--data FOLDER] [--out FOLDER]
+
+a  tabular and at the optimum: values from n trainings against values from retraining all 2^n coalitions
+b  stopped short of the optimum: whether the order of sources matters, and the error of the values
+c  real UltraFeedback pairs of four providers: three arithmetics against retraining, log-linear and transformer
+d  growth: evaluations and seconds for an error of 1 %, from 4 to 64 sources, by permutations and by regression
+
+Written to `--out`: `results.json`, a figure for each part. What is finished is kept, so that a run that was interrupted
+goes on where it was.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from experiments.dpo_shapley import exact, figures, growth, real_pairs, stopped_short
+from experiments.dpo_shapley.claims import claims
+from experiments.dpo_shapley.measures import Run
+from experiments.results import open_results, save_results
+
+PARTS = {
+    "a": ("exact", exact),
+    "b": ("stopped short", stopped_short),
+    "c": ("real pairs", real_pairs),
+    "d": ("growth", growth),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the parts asked for; the exit status is 0, 2 for input that is wrong or missing, 130 where interrupted."""
+    options = parse(arguments)
+    notes = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        run(options, notes)
+    except FileNotFoundError as error:
+        notes.print(f"error: {error}. Without the data: --part a b d", markup=False)
+        return 2
+    except (OSError, ValueError, FloatingPointError) as error:
+        notes.print(f"error: {error}", markup=False)
+        return 2
+    except KeyboardInterrupt:
+        notes.print("interrupted; what was finished is kept, and the same command goes on after it")
+        return 130
+    return 0
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.dpo_shapley",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="default: all of them")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", dest="size", action="store_const", const="full", help="larger, for hours")
+    size.add_argument("--quick", dest="size", action="store_const", const="quick", help="tiny, to see that it runs")
+    parser.set_defaults(size="default")
+    parser.add_argument("--seeds", type=positive, metavar="N", help="draws in every part (default: as each part says)")
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="folder of data sets (default: $JAXVAL_DATA, then ../shared/data)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("results", "dpo_shapley"), metavar="FOLDER")
+    parser.add_argument("--json", action="store_true", help="print the results alone, as JSON, on standard output")
+    return parser.parse_args(arguments)
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 1000; got {text!r}")
+    return int(text)
+
+
+def run(options: argparse.Namespace, notes: Console) -> None:
+    """Run what is not finished yet, write and print."""
+    results, said = open_results(options.out, "dpo_shapley", {"size": options.size})
+    if said:
+        notes.print(f"{options.out / 'results.json'}: finished parts of the same settings are kept", markup=False)
+    results.setdefault("found", {})
+    for part in dict.fromkeys(options.part):
+        title, module = PARTS[part]
+        settings = module.SIZES[options.size]
+        if options.seeds:
+            settings = settings._replace(**{name: options.seeds for name in settings._fields if name.endswith("seeds")})
+        kept = kept_runs(results, part, settings, notes)
+        asked = module.runs(settings, options.data, options.out)
+        do_part(f"{part}: {title}", asked, kept, partial(save_results, options.out, results), notes)
+        results["found"][part] = module.found({name: kept[name] for name in asked})
+        save_results(options.out, results)
+    results["claims"] = claims(results["found"])
+    save_results(options.out, results)
+    drawn = draw(options.out, results["found"], notes)
+    if options.json:
+        print(json.dumps(results, indent=1, allow_nan=False))
+    else:
+        show(results["claims"], Console(width=max(Console().width, 110)))
+    notes.print(f"written to {options.out}: {', '.join(['results.json', *drawn])}", markup=False)
+
+
+def kept_runs(results: dict[str, Any], part: str, settings: Any, notes: Console) -> dict[str, Any]:
+    """The finished runs of a part, none where its settings were others; how many seeds does not matter."""
+    wanted = {name: value for name, value in settings._asdict().items() if not name.endswith("seeds")}
+    wanted = json.loads(json.dumps(wanted))
+    before = results["runs"].get(part)
+    if before is None or before["settings"] != wanted:
+        if before is not None:
+            notes.print(f"part {part}: its settings are new, so it is done again", markup=False)
+        results["runs"][part] = {"settings": wanted, "runs": {}}
+    return results["runs"][part]["runs"]
+
+
+def do_part(title: str, asked: dict[str, Run], kept: dict[str, Any], save: Callable[[], Any], notes: Console) -> None:
+    """The runs that are not kept yet, each saved once it is finished."""
+    todo = {name: run for name, run in asked.items() if name not in kept}
+    with progress(notes) as bar:
+        task = bar.add_task(title, total=sum(run.units for run in todo.values()))
+        for name, one in todo.items():
+            bar.update(task, description=f"{title}, {name}")
+            kept[name] = one.work(partial(bar.advance, task))
+            save()
+
+
+def progress(notes: Console) -> Progress:
+    """A bar with the time left, on standard error."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(), console=notes,
+    )  # fmt: skip
+
+
+def draw(folder: Path, found: dict[str, Any], notes: Console) -> list[str]:
+    """A figure for each part that has results."""
+    names = []
+    try:
+        for part, (title, _) in PARTS.items():
+            if part in found:
+                names.append(f"{title.replace(' ', '-')}.png")
+                figures.FIGURES[part](found[part]).savefig(folder / names[-1], dpi=200)
+    except ImportError as error:
+        notes.print(f"no figures: {error}", markup=False)
+    return names
+
+
+def show(rows: list[dict[str, str]], console: Console) -> None:
+    """The table of claims."""
+    table = Table(title="What the paper says and what was found", show_lines=True)
+    for column, width in (("the paper", 34), ("found", None), ("verdict", 12)):
+        table.add_column(column, max_width=width)
+    for row in rows:
+        table.add_row(row["claim"], row["found"], row["verdict"])
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

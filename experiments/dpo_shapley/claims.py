@@ -1,0 +1,157 @@
+"""What the paper says beside what was found: sentences with the numbers in them."""
+
+from typing import Any
+
+__all__ = ["claims"]
+
+EXACT = 1e-8
+
+
+def claims(found: dict[str, Any]) -> list[dict[str, str]]:
+    """A row for each claim of the paper that the parts that were run speak to.
+
+    Args:
+        found: what each part found, by its letter.
+
+    Returns:
+        Rows of `claim`, `found` and `verdict`.
+    """
+    rows: list[dict[str, str]] = []
+    for part, speak in (("a", _exact), ("b", _stopped_short), ("c", _real_pairs), ("d", _growth)):
+        if part in found:
+            rows += [
+                {"part": part, "claim": claim, "found": said, "verdict": verdict}
+                for claim, said, verdict in speak(found[part])
+            ]
+    return rows
+
+
+def _exact(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    entries = list(found.values())
+
+    def worst(name: str) -> float:
+        return max(entry[name] for entry in entries)
+
+    orders, gap = worst("gap between orders, nats"), worst("gap to sequential, share of the largest value")
+    product = worst("gap between product and (6), nats")
+    sequential = worst("gap between sequential and (6), nats")
+    sizes = ", ".join(str(n) for n in sorted({entry["n"] for entry in entries}))
+    union = "; ".join(
+        f"n={entry['n']}, β={entry['beta']:g}: gap {entry['union'][SHARE]['mean']:.0%} of the "
+        f"largest value, gain of the union {entry[MEDIAN]:.2f} of sequential's, rank correlation "
+        f"{_number(entry['union']['spearman'])}, {entry['values that change sign']} of {entry['values']} values change "
+        "sign"
+        for entry in entries
+    )  # fmt: skip
+    return [
+        (
+            "The order of sources does not matter at convergence (Algorithm 1)",
+            f"log π of all sources differs between orders by {orders:.0e} nats at most",
+            "holds" if orders < EXACT else "fails",
+        ),
+        (
+            "Sequential DPO = product of the single policies = equation (6)",
+            f"product and (6) differ by {product:.0e} nats, sequential and (6) by {sequential:.0e}",
+            "holds" if max(product, sequential) < EXACT else "fails",
+        ),
+        (
+            "n trainings give the values of 2ⁿ retrainings (equation 7)",
+            f"n = {sizes}: φ̂ and φ of sequential retraining differ by {gap:.0e} of the largest value",
+            "holds" if gap < EXACT else "fails",
+        ),
+        (
+            "Sequential DPO differs only slightly from DPO on the union",
+            union,
+            "fails" if max(e["union"][SHARE]["mean"] for e in entries) > 0.2
+            else "holds",
+        ),
+    ]  # fmt: skip
+
+
+SHARE = "largest gap, share of the largest value"
+MEDIAN = "median of union's gain over sequential's"
+
+
+def _stopped_short(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    linear = [kind for kind in found if "tabular, gradient" in kind or kind == "log-linear, Adam" or "no ties" in kind]
+    if linear:
+        said = "; ".join(
+            f"{kind}: orders spread the reward by {found[kind][SPREAD]['largest']['value']:.0e} of its range, φ̂ "
+            f"misses equally short retraining by {found[kind][SHORT]['largest']['value']:.0e}"
+            for kind in linear
+        )
+        most = max(found[kind][SHORT]["largest"]["value"] for kind in linear)
+        rows.append(
+            (
+                "Open question: does commutativity persist short of convergence? (log π linear in the parameters)",
+                f"At every number of steps up to {found[linear[0]]['steps'][-1]}: {said}",
+                "yes, exactly" if most < EXACT else f"to {most:.0e}",
+            )
+        )  # fmt: skip
+    others = [kind for kind in found if kind not in linear]
+    if others:
+        said = "; ".join(
+            f"{kind}: up to {found[kind][SPREAD]['largest']['value']:.1%} of the reward's range (β="
+            f"{found[kind][SPREAD]['largest']['beta']:g}, T={found[kind][SPREAD]['largest']['steps']}), "
+            f"{max(found[kind][SPREAD]['most steps']):.1g} at the last T; error of φ̂ up to "
+            f"{found[kind][SHORT]['largest']['value']:.1%}"
+            for kind in others
+        )
+        rows.append(("The same where steps are not free of where they start, or rounding is amplified", said, "no"))
+    return rows
+
+
+SPREAD, SHORT = "spread of the reward over orders", "error against equally short retraining"
+
+
+def _real_pairs(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    for kind, entry in found.items():
+        said = "; ".join(
+            f"{way}: correlation of values {_number(numbers[0]['pearson'])}, of ranks {_number(numbers[0]['spearman'])}"
+            for way, numbers in entry["against"].items()
+        )
+        rows.append(
+            (
+                f"Arithmetic approximates retraining on real pairs ({kind}, {entry['seeds']} seeds)",
+                said,
+                "exact" if kind == "log-linear" else "in part",
+            )
+        )
+        spent = entry["processor seconds"]
+        once = spent["separate"]["mean"]
+        ratios = ", ".join(
+            f"{way} {(once + spent[way]['mean']) / once:.1f}"
+            for way in ("response", "token", "parameter", "sequential", "union")
+            if way in spent
+        )
+        rows.append(
+            (
+                f"One training for each source instead of one for each coalition ({kind})",
+                f"processor time, in units of the four single trainings ({once:.1f} s): {ratios}",
+                "saves time",
+            )
+        )
+    return rows
+
+
+def _growth(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    said = "; ".join(
+        f"n={n}: "
+        + ", ".join(
+            f"{method} {_or_more(entry['evaluations for 1 %'][method])} evaluations, "
+            f"{_or_more(entry['seconds for 1 %'][method], '.2g')} s"
+            for method in entry["evaluations for 1 %"]
+        )
+        for n, entry in found.items()
+    )
+    return [("Sampling or regression needs polynomially many calls instead of 2ⁿ", said, "holds")]
+
+
+def _or_more(number: float | None, form: str = ".0f") -> str:
+    return "more than were tried" if number is None else format(number, form)
+
+
+def _number(entry: dict[str, Any] | None) -> str:
+    return "-" if entry is None else f"{entry['mean']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"

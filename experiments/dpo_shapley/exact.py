@@ -1,0 +1,201 @@
+"""Part a: tabular policies at their optimum, where the paper's identities are exact.
+
+φ̂ needs n trainings and arithmetic; φ retrains all 2^n coalitions, one source after another (Algorithm 1) or on the
+union of their pairs. The closed form (6) is made of rewards that `preferences.bradley_terry` fits, not of the policies.
+"""
+
+import functools
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.dpo_shapley.measures import Run, compare, precision, shapley, summary
+from experiments.dpo_shapley.sources import Drawn, draw_sources
+from jaxval import alignment, coalitions, policies, preferences, training
+from jaxval.types import Comparisons
+
+
+class Settings(NamedTuple):
+    """Sizes of the part."""
+
+    sources: tuple[int, ...] = (4, 8, 12)
+    betas: tuple[float, ...] = (0.1, 1.0, 10.0)
+    contexts: int = 6
+    responses: int = 4
+    seeds: int = 10  # of the smallest; a third of them of the next, one of those with 10 sources or more
+
+
+SIZES = {
+    "default": Settings(),
+    "full": Settings(contexts=32, responses=6, seeds=30),
+    "quick": Settings(sources=(3,), betas=(1.0,), contexts=2, responses=3, seeds=1),
+}
+
+
+def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
+    """One run for each number of sources, β and seed."""
+    del data, out
+
+    def one(advance: Any, *, n: int, beta: float, seed: int) -> dict[str, Any]:
+        with precision(True):
+            result = compare_all(settings, n=n, beta=beta, seed=seed)
+        advance(n * 2.0**n)
+        return result
+
+    asked = {}
+    for n, beta in itertools.product(settings.sources, settings.betas):
+        seeds = 1 if n >= 10 else settings.seeds if n == min(settings.sources) else max(1, settings.seeds // 3)
+        for seed in range(seeds):
+            asked[f"n={n}, beta={beta:g}, seed {seed}"] = Run(
+                functools.partial(one, n=n, beta=beta, seed=seed), n * 2.0**n
+            )
+    return asked
+
+
+def compare_all(settings: Settings, *, n: int, beta: float, seed: int) -> dict[str, Any]:
+    """φ̂ and φ of one draw of sources."""
+    drawn = draw_sources(seed, sources=n, contexts=settings.contexts, responses=settings.responses)
+    seconds, tables = {}, {}
+    for way in ("arithmetic", "sequential", "union"):
+        run = _compiled(way, n, settings.contexts, settings.responses)
+        started = time.perf_counter()
+        tables[way] = np.asarray(run(drawn, jnp.asarray(beta)))
+        seconds[way] = time.perf_counter() - started
+        if not np.isfinite(tables[way]).all():
+            raise FloatingPointError(f"part a: a training did not converge ({way}, n={n}, beta={beta:g}, seed {seed})")
+    phi = {way: shapley(found) for way, found in tables.items()}
+    objectives = range(phi["arithmetic"].shape[1])
+    return {
+        "n": n,
+        "beta": beta,
+        "seed": seed,
+        "values": {way: value.tolist() for way, value in phi.items()},
+        "gap to sequential": float(np.abs(phi["arithmetic"] - phi["sequential"]).max()),
+        "gap to sequential, share of the largest value": float(
+            np.abs(phi["arithmetic"] - phi["sequential"]).max() / np.abs(phi["sequential"]).max()
+        ),
+        "union": [compare(phi["arithmetic"][:, k], phi["union"][:, k]) for k in objectives],
+        "gain of all sources": {way: (found[-1] - found[0]).tolist() for way, found in tables.items()},
+        **identities(drawn, settings, n=n, beta=beta),
+        "seconds": seconds,
+    }
+
+
+@functools.cache
+def _compiled(way: str, n: int, contexts: int, responses: int) -> Callable[..., Any]:
+    """`_table` as a program, so that seconds are those of running it."""
+    example = draw_sources(0, sources=n, contexts=contexts, responses=responses)
+    return jax.jit(functools.partial(_table, way, n)).lower(example, jnp.asarray(1.0)).compile()
+
+
+def _table(way: str, n: int, drawn: Drawn, beta: Any) -> Any:
+    """(2^n, 2) utilities of all coalitions, from n trainings or from one for each coalition."""
+    contexts, responses, _ = drawn.rewards.shape
+    policy = policies.tabular(contexts, responses)
+    ids = jnp.arange(contexts), jnp.broadcast_to(jnp.arange(responses), (contexts, responses))
+    start = policy.init(None)
+
+    def value(params: Any) -> Any:
+        return coalitions.expected_reward(policy.log_probs(params, *ids), drawn.rewards)
+
+    def sequential(coalition: Any) -> Any:
+        weights = coalition.astype(float)
+        return value(training.sequential_dpo(policy, start, drawn.stacked, np.arange(n), weights=weights, beta=beta)[0])
+
+    def union(coalition: Any) -> Any:  # the empty one has no optimum of its own: it is the reference
+        some = jnp.any(coalition)
+        weights = jnp.where(some, coalition.astype(float), jnp.ones(n))
+        params = training.union_dpo(policy, start, drawn.stacked, weights=weights, beta=beta)[0]
+        return value(jnp.where(some, params, start))
+
+    if way != "arithmetic":
+        return coalitions.tabulate({"sequential": sequential, "union": union}[way], n, batch_size=min(2**n, 256))
+    separate = jax.lax.map(lambda source: training.fit(policy, start, source, beta=beta)[0], drawn.stacked)
+    log_probs = jax.vmap(lambda params: policy.log_probs(params, *ids))(separate)
+    return coalitions.tabulate(coalitions.reward_utility(policy.log_probs(start, *ids), log_probs, drawn.rewards), n)
+
+
+def _source(drawn: Drawn, i: int) -> Comparisons:
+    return Comparisons(*(field[i] for field in drawn.stacked))
+
+
+def identities(drawn: Drawn, settings: Settings, *, n: int, beta: float) -> dict[str, float]:
+    """Largest differences in log π of all sources together: over orders, and to the closed form (6)."""
+    policy = policies.tabular(settings.contexts, settings.responses)
+    ids = np.arange(settings.contexts), np.tile(np.arange(settings.responses), (settings.contexts, 1))
+    start = policy.init(None)
+    reference = policy.log_probs(start, *ids)
+    rewards = jnp.stack([jnp.stack([preferences.bradley_terry(wins) for wins in source]) for source in drawn.wins])
+    closed = alignment.kl_policy(reference, rewards.sum(axis=0), beta=beta)
+    separate = jnp.stack(
+        [policy.log_probs(training.fit(policy, start, _source(drawn, i), beta=beta)[0], *ids) for i in range(n)]
+    )
+    product = coalitions.combine(reference, separate, jnp.ones(n))
+    generator = np.random.default_rng(0)
+    orders = list(itertools.permutations(range(n))) if n <= 4 else [generator.permutation(n) for _ in range(4)]
+
+    trained = np.asarray(_in_orders(drawn, jnp.asarray(beta), np.array(orders)))
+    return {
+        "orders compared": len(trained),
+        "gap between orders, nats": float((trained.max(axis=0) - trained.min(axis=0)).max()),
+        "gap between product and (6), nats": float(np.abs(product - closed).max()),
+        "gap between sequential and (6), nats": float(np.abs(trained - np.asarray(closed)[None]).max()),
+    }
+
+
+@jax.jit
+def _in_orders(drawn: Drawn, beta: Any, orders: Any) -> Any:
+    """(orders, contexts, responses) log π of all sources, trained in each order."""
+    contexts, responses, _ = drawn.rewards.shape
+    policy = policies.tabular(contexts, responses)
+    ids = jnp.arange(contexts), jnp.broadcast_to(jnp.arange(responses), (contexts, responses))
+
+    def trained(order: Any) -> Any:
+        params, _ = training.sequential_dpo(policy, policy.init(None), drawn.stacked, order, beta=beta)
+        return policy.log_probs(params, *ids)
+
+    return jax.vmap(trained)(orders)
+
+
+def found(kept: dict[str, Any]) -> dict[str, Any]:
+    """For each number of sources and β, over seeds and both rewards."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for run in kept.values():
+        groups.setdefault(f"n={run['n']}, beta={run['beta']:g}", []).append(run)
+    return {name: _summary(group) for name, group in groups.items()}
+
+
+def _summary(group: list[dict[str, Any]]) -> dict[str, Any]:
+    unions = [entry for run in group for entry in run["union"]]
+    ratios = [
+        union / sequential
+        for run in group
+        for union, sequential in zip(
+            run["gain of all sources"]["union"], run["gain of all sources"]["sequential"], strict=True
+        )
+    ]
+    worst = ("gap to sequential", "gap to sequential, share of the largest value", "gap between orders, nats",
+             "gap between product and (6), nats", "gap between sequential and (6), nats")  # fmt: skip
+    points = {way: np.concatenate([np.ravel(run["values"][way]) for run in group]).tolist() for way in
+              ("arithmetic", "sequential", "union")}  # fmt: skip
+    return {
+        "n": group[0]["n"],
+        "beta": group[0]["beta"],
+        "seeds": len(group),
+        **{name: max(run[name] for run in group) for name in worst},
+        "union": {
+            measure: summary([entry[measure] for entry in unions])
+            for measure in ("largest gap", "largest gap, share of the largest value", "pearson", "spearman")
+        },
+        "median of union's gain over sequential's": float(np.median(ratios)),
+        "values that change sign": sum(len(entry["change sign"]) for entry in unions),
+        "values": len(points["union"]),
+        "points": points,
+        "seconds": {way: summary([run["seconds"][way] for run in group]) for way in group[0]["seconds"]},
+    }

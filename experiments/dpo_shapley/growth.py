@@ -1,0 +1,183 @@
+"""Part d: from 4 to 64 sources, evaluations and seconds that permutations and regression need for a given error.
+
+The game is the arithmetic's: n tabular policies, trained once each, and u(S) = v(π_S) for any S by a product. The truth
+is enumerated up to 16 sources; beyond, it is a long run of sampled permutations, whose standard error is stated. The
+error is the largest over sources and rewards, as a share of the largest difference between the utilities of two
+coalitions on the way from none to all (the total u(N) - u(∅) may be near 0).
+"""
+
+import functools
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.dpo_shapley.measures import Run, precision
+from experiments.dpo_shapley.sources import draw_sources
+from jaxval import coalitions, policies, training, values
+
+BATCH = 256
+METHODS = ("permutations", "least squares", "adjusted regression")
+
+
+class Settings(NamedTuple):
+    """Sizes of the part."""
+
+    sources: tuple[int, ...] = (4, 8, 16, 32, 64)
+    contexts: int = 6
+    responses: int = 4
+    beta: float = 1.0
+    lowest: float = 0.0  # useful sources only, so that the total is far from 0
+    enumerated: int = 16
+    long_run: int = 40_000  # permutations
+    budgets: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+    most_adjusted: int = 512  # its fit takes tens of seconds beyond
+    target: float = 0.01
+    draws: int = 3
+    seeds: int = 1
+
+
+SIZES = {
+    "default": Settings(),
+    "full": Settings(contexts=24, long_run=400_000, draws=20, seeds=5),
+    "quick": Settings(sources=(3,), contexts=2, responses=3, budgets=(6, 8), draws=2, long_run=8),
+}
+
+
+def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
+    """One run for each number of sources and seed."""
+    del data, out
+
+    def one(advance: Any, *, n: int, seed: int) -> dict[str, Any]:
+        with precision(True):
+            result = grow(settings, n=n, seed=seed)
+        advance(10.0 + n)
+        return result
+
+    return {
+        f"n={n}, seed {seed}": Run(functools.partial(one, n=n, seed=seed), 10.0 + n)
+        for n, seed in itertools.product(settings.sources, range(settings.seeds))
+    }
+
+
+def grow(settings: Settings, *, n: int, seed: int) -> dict[str, Any]:
+    """The truth, and the errors of both methods at every budget."""
+    drawn = draw_sources(
+        seed, sources=n, contexts=settings.contexts, responses=settings.responses, lowest=settings.lowest
+    )
+    policy = policies.tabular(settings.contexts, settings.responses)
+    ids = np.arange(settings.contexts), np.tile(np.arange(settings.responses), (settings.contexts, 1))
+    start = policy.init(None)
+
+    @jax.jit
+    def train(stacked: Any) -> Any:
+        return jax.lax.map(lambda source: training.fit(policy, start, source, beta=settings.beta)[0], stacked)
+
+    separate, seconds_of_training = _timed(lambda: train(drawn.stacked))
+    log_probs = jax.vmap(lambda params: policy.log_probs(params, *ids))(separate)
+    utility = coalitions.reward_utility(policy.log_probs(start, *ids), log_probs, drawn.rewards)
+    truth, uncertain, seconds_of_truth = find_truth(settings, utility, n, jax.random.key(1000 + seed))
+    ends = utility(jnp.ones(n, dtype=bool)) - utility(jnp.zeros(n, dtype=bool))
+    scale = float(np.abs(np.asarray(ends)).max())
+    found: dict[str, Any] = {}
+    for method in METHODS:
+        rows = []
+        most = settings.most_adjusted if method == "adjusted regression" else max(settings.budgets)
+        for budget in [budget for budget in settings.budgets if n + 2 <= budget <= most]:
+            estimate = estimator(method, utility, n, budget)
+            estimate(jax.random.key(0))  # compiled before the clock starts
+            errors, evaluations, seconds = [], [], []
+            for draw in range(settings.draws):
+                result, passed = _timed(lambda draw=draw, estimate=estimate: estimate(jax.random.key(draw + 1)))
+                errors.append(float(np.abs(np.asarray(result.values) - truth).max()) / scale)
+                evaluations.append(int(np.asarray(result.evaluations)))
+                seconds.append(passed)
+            rows.append(
+                {
+                    "budget": budget,
+                    "evaluations": float(np.median(evaluations)),
+                    "error": float(np.median(errors)),
+                    "lowest error": min(errors),
+                    "highest error": max(errors),
+                    "seconds": float(np.median(seconds)),
+                }
+            )
+            if rows[-1]["error"] < settings.target / 3 or evaluations[-1] == 2**n:
+                break
+        found[method] = rows
+    return {
+        "n": n,
+        "scale": scale,
+        "largest standard error of the truth, share": uncertain / scale,
+        "enumerated": n <= settings.enumerated,
+        "seconds of n trainings": seconds_of_training,
+        "seconds of the truth": seconds_of_truth,
+        **found,
+    }
+
+
+def find_truth(settings: Settings, utility: Any, n: int, key: Any) -> tuple[np.ndarray, float, float]:
+    """(n, 2) values, the largest of their standard errors, seconds."""
+    if n <= settings.enumerated:
+        found, seconds = _timed(lambda: values.shapley(coalitions.tabulate(utility, n, batch_size=min(2**n, 1024))))
+        return np.asarray(found), 0.0, seconds
+    long, seconds = _timed(lambda: values.sample_shapley(key, utility, n, permutations=settings.long_run))
+    return np.asarray(long.values), float(np.asarray(long.standard_errors).max()), seconds
+
+
+def estimator(method: str, utility: Any, n: int, budget: int) -> Callable[[Any], Any]:
+    """From a key to an `Estimate` of about `budget` evaluations."""
+    if method != "permutations":
+        way = "least_squares" if method == "least squares" else "adjusted"
+        return lambda key: values.regress_shapley(
+            key, utility, n, evaluations=min(budget, 2**n), method=way, batch_size=BATCH
+        )
+    permutations = 2 * max(2, round(budget / (2 * (n - 1))))
+    return jax.jit(lambda key: values.sample_shapley(key, utility, n, permutations=permutations, batch_size=BATCH))
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.perf_counter()
+    result = jax.block_until_ready(work())
+    return result, time.perf_counter() - started
+
+
+def needed(rows: list[dict[str, float]], measure: str, target: float) -> float | None:
+    """What a measure is where the error falls to the target, between budgets by a power law; None where it never does.
+
+    The last budget above the target counts, not the first below it.
+    """
+    above = [place for place, row in enumerate(rows) if row["error"] > target]
+    if not above:
+        return float(rows[0][measure])
+    if above[-1] == len(rows) - 1:
+        return None
+    before, after = rows[above[-1]], rows[above[-1] + 1]
+    share = np.log(before["error"] / target) / np.log(before["error"] / max(after["error"], 1e-15))
+    return float(before[measure] * (after[measure] / before[measure]) ** share)
+
+
+def found(kept: dict[str, Any]) -> dict[str, Any]:
+    """For each number of sources the curves of the first seed, and what an error of 1 % needs, seeds' mean."""
+    entries: dict[str, Any] = {}
+    for run in kept.values():
+        entries.setdefault(str(run["n"]), []).append(run)
+    summary = {}
+    for n, group in entries.items():
+        summary[n] = group[0] | {
+            f"{measure} for 1 %": {
+                method: _mean([needed(run[method], measure, 0.01) for run in group]) for method in METHODS
+            }
+            for measure in ("evaluations", "seconds")
+        }
+    return summary
+
+
+def _mean(numbers: list[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
+    return float(np.mean(known)) if len(known) == len(numbers) else None
