@@ -85,6 +85,7 @@ class Store:
         self._database = sqlite3.connect(self.path, timeout=timeout, check_same_thread=False, isolation_level=None)
         try:
             with _explained(self.path, timeout):
+                _check_length(self.path)
                 self._facts = _opened(self._database)
             if self._facts.get("format") != FORMAT:
                 raise ValueError(f"store: expected a store of evaluations; got another database at {self.path}")
@@ -231,6 +232,16 @@ def _make(path: Path, fingerprint: str) -> None:
             os.link(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _check_length(path: Path) -> None:
+    """Whole pages: of a file that lacks its last few bytes SQLite itself says nothing."""
+    with path.open("rb") as file:
+        header = file.read(100)
+        length = file.seek(0, os.SEEK_END)
+    page = int.from_bytes(header[16:18], "big")  # SQLite's header; 1 stands for 65,536
+    if header[:15] == b"SQLite format 3" and (len(header) < 100 or length % (65_536 if page == 1 else max(page, 1))):
+        raise sqlite3.DatabaseError(f"{length} bytes are no whole number of pages")
 
 
 def _opened(database: sqlite3.Connection) -> dict[str, str]:

@@ -4,8 +4,9 @@ An `Evaluator` goes wherever a utility goes: to `coalitions.tabulate` and `evalu
 a utility. Vectorising, chunking, sharding, storing are its business; utilities and estimators know nothing of it.
 """
 
+import pickle
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,13 @@ def evaluator(
     check_timeout(timeout, executor)
     if host and mesh is not None:
         raise ValueError("mesh: expected a utility written in JAX; got an executor or host=True; pass one of the two")
+    if isinstance(executor, ProcessPoolExecutor):
+        try:
+            pickle.dumps(utility)
+        except Exception as error:
+            raise ValueError(
+                f"utility: expected one that other processes can import, written at the top of a module; got {error}"
+            ) from error
     if not host:
         checked_utility(utility, players)
     if store is not None and jax.process_count() > 1:

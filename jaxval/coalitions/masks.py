@@ -19,6 +19,7 @@ from jaxval.types import Coalitions, Utility
 __all__ = ["all_coalitions", "coalition_index", "coalition_sizes", "evaluate", "index_coalition", "tabulate"]
 
 MOST_PLAYERS = 30  # an index has 31 bits
+AT_ONCE = 2**16  # masks that an evaluator is given
 
 
 def all_coalitions(players: int) -> Bool[Array, "coalitions players"]:
@@ -177,7 +178,10 @@ def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[A
     players = check_players(players)
     check_fits(players, row_bytes=4)
     if isinstance(getattr(utility, "hosted", None), bool):
-        return utility.many(all_coalitions(players))  # type: ignore[attr-defined]
+        parts = [range(start, min(start + AT_ONCE, 2**players)) for start in range(0, 2**players, AT_ONCE)]
+        return jnp.concatenate(
+            [utility.many(index_coalition(jnp.asarray(part), players)) for part in parts]  # type: ignore[attr-defined]
+        )
     rows = 2**players
     size = min(_checks.check_size("batch_size", batch_size), rows)
     call = checked_utility(utility, players)

@@ -44,13 +44,15 @@ def connect() -> int:
         JAX_PROCESS_ID=0 python values.py & JAX_PROCESS_ID=1 python values.py
 
     On several machines the address is that of the first one. It calls `connect()` before anything of JAX is used, and
-    then does the same in every process; `mesh()` holds the devices of all. Only process 0 opens a store.
+    then does the same in every process; `mesh()` holds the devices of all. They evaluate together, without a
+    store.
 
     Returns:
         The number of this process; 0 where there is only one.
 
     Raises:
-        ValueError: where some of the variables are missing, or are no fitting numbers.
+        ValueError: where some of the variables are missing, the address has no port, or the numbers do not fit.
+        RuntimeError: where JAX was used before, or a process did not come within five minutes (from JAX itself).
 
     Example:
         >>> connect()
@@ -66,6 +68,13 @@ def connect() -> int:
                 f"got {text!r}"
             )
     address, processes, process = str(given[0]), int(str(given[1])), int(str(given[2]))
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError(
+            f"{VARIABLES[0]}: expected the address of process 0 with a port, such as 127.0.0.1:9876; got {address!r}"
+        )
+    if processes < 1:
+        raise ValueError(f"{VARIABLES[1]}: expected at least 1; got {processes}")
     if process >= processes:
         raise ValueError(f"{VARIABLES[2]}: expected a number in [0, {processes}); got {process}")
     jax.distributed.initialize(address, processes, process)

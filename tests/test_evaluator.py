@@ -1,0 +1,251 @@
+"""The evaluator: the same values wherever it runs, each coalition once, nothing lost, failures named."""
+
+import functools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import evaluator_tasks as tasks
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxval import coalitions, parallel, values
+from jaxval.checkpoints import Store, fingerprint
+
+PLAYERS = 6
+KEY = jax.random.key(0)
+
+
+def traced(mask):
+    return jnp.sum(jnp.where(mask, jnp.asarray(tasks.WEIGHTS), 0)) ** 1.5
+
+
+def counted():
+    calls = []
+
+    def utility(mask):
+        calls.append(mask.tolist())
+        return tasks.total(mask)
+
+    return utility, calls
+
+
+ESTIMATES = {
+    "sample_shapley": lambda u: values.sample_shapley(KEY, u, PLAYERS, permutations=20, batch_size=16),
+    "sample_banzhaf": lambda u: values.sample_banzhaf(KEY, u, PLAYERS, coalitions=40, batch_size=16),
+    "sample_truncated": lambda u: values.sample_truncated(KEY, u, PLAYERS, permutations=6, tolerance=0.5),
+    "sample_until": lambda u: values.sample_until(KEY, u, PLAYERS, half_width=5.0, most=512, batch_size=64),
+    "regress_shapley": lambda u: values.regress_shapley(KEY, u, PLAYERS, evaluations=30),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATES)
+def test_an_evaluator_goes_wherever_a_utility_goes(name, close):
+    utility, calls = counted()
+    expected = ESTIMATES[name](traced)
+    found = ESTIMATES[name](coalitions.evaluator(utility, PLAYERS, host=True))
+    close(found.values, expected.values, atol=1e-4)
+    assert int(found.evaluations) == int(expected.evaluations)
+    assert len(calls) == len({tuple(call) for call in calls})  # never twice
+    assert len(calls) <= int(found.evaluations) + 1  # and the empty one, which tells the shape
+
+
+def test_tables_and_chunks(tmp_path, close):
+    table = coalitions.tabulate(traced, PLAYERS)
+    chunked = coalitions.evaluator(traced, PLAYERS, batch_size=7)
+    close(coalitions.tabulate(chunked, PLAYERS), table, atol=1e-5)
+    assert not chunked.hosted  # it may be traced as the utility itself
+    close(jax.jit(jax.vmap(chunked))(coalitions.all_coalitions(PLAYERS)), table, atol=1e-5)
+    with Store(tmp_path / "run.sqlite", fingerprint="table") as store:
+        kept = coalitions.evaluator(traced, PLAYERS, batch_size=7, store=store)
+        first = kept.many(coalitions.all_coalitions(PLAYERS)[:20])
+        again = coalitions.tabulate(kept, PLAYERS)
+        assert kept.evaluations == 64
+        np.testing.assert_array_equal(first, again[:20])
+        close(again, table, atol=1e-5)
+    with Store(tmp_path / "run.sqlite", fingerprint="table") as store:
+        kept = coalitions.evaluator(traced, PLAYERS, store=store)
+        np.testing.assert_array_equal(coalitions.tabulate(kept, PLAYERS), again)
+        assert kept.evaluations == 0
+
+
+@pytest.mark.once
+def test_a_path_takes_its_fingerprint_from_the_utility(tmp_path):
+    path = tmp_path / "run.sqlite"
+    with Store(path, fingerprint=fingerprint(tasks.total, 3)) as store:
+        coalitions.evaluator(tasks.total, 3, host=True, store=store).many([[True, False, True]])
+    with pytest.raises(ValueError, match="another run"):
+        coalitions.evaluator(tasks.two, 3, host=True, store=path)
+    again = coalitions.evaluator(tasks.total, 3, host=True, store=path)
+    again.many([[True, False, True]])
+    assert again.evaluations == 0
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, parallel.ProcessPool])
+def test_executors_give_the_same_table(pool, close):
+    with pool(2) as executor:
+        table = coalitions.tabulate(coalitions.evaluator(tasks.two, 5, executor=executor), 5)
+    close(table, [tasks.two(mask) for mask in np.asarray(coalitions.all_coalitions(5))], atol=1e-4)
+
+
+@pytest.mark.once
+def test_the_standard_pool_of_processes(close):
+    import multiprocessing
+
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
+        evaluator = coalitions.evaluator(tasks.total, 4, executor=executor)
+        close(evaluator.many([[True] * 4, [False] * 4]), [tasks.total(np.ones(4, bool)), 0.0], atol=1e-4)
+
+
+@pytest.mark.once
+@pytest.mark.filterwarnings("ignore")
+def test_a_local_dask_cluster():
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        evaluator = coalitions.evaluator(tasks.total, 4, executor=client.get_executor())
+        table = coalitions.tabulate(evaluator, 4)
+    np.testing.assert_allclose(table, [tasks.total(m) for m in np.asarray(coalitions.all_coalitions(4))], rtol=1e-5)
+
+
+@pytest.mark.once
+def test_failures_are_recorded_and_named_and_the_rest_is_kept(tmp_path):
+    masks = np.eye(6, dtype=bool)[[5, 0, 1, 2, 3, 4]]
+    with parallel.ProcessPool(1) as pool, Store(tmp_path / "run.sqlite", fingerprint="troubled") as store:
+        evaluator = coalitions.evaluator(tasks.troubled, 6, executor=pool, store=store, timeout=1.0)
+        with pytest.raises(ValueError, match=r"RuntimeError: no data for coalition \[0\] and 3 more failed.*kept in"):
+            evaluator.many(masks)
+        reasons = [stored.error for _, stored in store if stored.error]
+        assert sum(stored.value is not None for _, stored in store) == 2
+        assert sorted(reason.split(":")[0] for reason in reasons) == [
+            "ChildProcessError", "RuntimeError", "TimeoutError", "nan",
+        ]  # fmt: skip
+        assert evaluator.many(masks[[0, 5]]).tolist() == [1.0, 1.0]
+        before = evaluator.evaluations
+        with pytest.raises(ValueError, match=r"coalition \[1\]; the others"):
+            evaluator.many(masks[2:3])
+        assert evaluator.evaluations == before  # not even a failed one is evaluated twice
+        store.forget_failures()
+        with pytest.raises(ValueError, match=r"nan for coalition \[1\]"):
+            evaluator.many(masks[2:3])
+        assert evaluator.evaluations == before + 1
+
+
+CHILD = """
+import functools, sys
+sys.path.insert(0, sys.argv[1])
+import evaluator_tasks as tasks, jax, numpy as np
+from jaxval import coalitions, values
+utility = functools.partial(tasks.logged, path=sys.argv[2])
+evaluator = coalitions.evaluator(utility, 10, host=True, store=sys.argv[3])
+np.save(sys.argv[4], coalitions.tabulate(evaluator, 10)[:300])
+"""
+
+
+@pytest.mark.once
+def test_killed_at_any_moment_it_repeats_and_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "WEIGHTS", np.arange(10.0))
+    child = [
+        sys.executable, "-c", CHILD.replace("import evaluator_tasks as tasks, ", "import evaluator_tasks as tasks; "
+        "import numpy; tasks.WEIGHTS = numpy.arange(10.0)\nimport "),
+        Path(__file__).parent, tmp_path / "calls", tmp_path / "run.sqlite", tmp_path / "table.npy",
+    ]  # fmt: skip
+    dice, kills = random.Random(0), 0
+    for _ in range(3):
+        process = subprocess.Popen(child)
+        wanted = (kills + 1) * dice.randint(50, 250)
+        while process.poll() is None:
+            if (tmp_path / "calls").exists() and len((tmp_path / "calls").read_bytes().splitlines()) >= wanted:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+            time.sleep(0.002)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 2
+    assert subprocess.run(child).returncode == 0
+    calls = (tmp_path / "calls").read_bytes().splitlines()
+    assert len(set(calls)) == 1024
+    assert len(calls) <= 1024 + kills  # only what ran at the moment of a kill ran again
+    expected = [tasks.total(mask) for mask in np.asarray(coalitions.all_coalitions(10))[:300]]
+    np.testing.assert_allclose(np.load(tmp_path / "table.npy"), expected, rtol=1e-5)
+
+
+@pytest.mark.once
+def test_an_estimate_resumes_from_its_saved_state(tmp_path):
+    estimator = values.permutation_estimator(PLAYERS, permutations=12, per_ask=2)
+    whole, calls = counted()
+    expected = values.run_estimator(KEY, estimator, coalitions.evaluator(whole, PLAYERS, host=True), PLAYERS)
+
+    def interrupted(mask, left=[25]):  # noqa: B006 (it counts)
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return tasks.total(mask)
+
+    save = tmp_path / "state.npz"
+    with pytest.raises(KeyboardInterrupt):
+        values.run_estimator(KEY, estimator, coalitions.evaluator(interrupted, PLAYERS, host=True), PLAYERS, save=save)
+    assert save.exists()
+    rest, more = counted()
+    found = values.run_estimator(KEY, estimator, coalitions.evaluator(rest, PLAYERS, host=True), PLAYERS, save=save)
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.standard_errors, expected.standard_errors)
+    assert len(more) < len(calls)
+    with pytest.raises(ValueError, match="that of another"):
+        values.run_estimator(
+            jax.random.key(1), estimator, coalitions.evaluator(rest, PLAYERS, host=True), PLAYERS, save=save
+        )
+
+
+@pytest.mark.once
+def test_forty_players_are_sampled_and_not_tabulated():
+    weights = np.arange(40.0)
+    evaluator = coalitions.evaluator(lambda mask: float(weights[mask].sum()), 40, host=True)
+    estimate = values.regress_shapley(KEY, evaluator, 40, evaluations=200)
+    np.testing.assert_allclose(estimate.values, weights, atol=1e-3)
+    with pytest.raises(ValueError, match="at most 30"):
+        coalitions.tabulate(evaluator, 40)
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: coalitions.evaluator("train", 3), "expected a function of a mask"),
+        (lambda: coalitions.evaluator(tasks.total, 3), r"evaluator\(utility, players, host=True\)"),
+        (lambda: coalitions.evaluator(tasks.total, 0, host=True), "players: expected a whole number"),
+        (lambda: coalitions.evaluator(tasks.total, 3, host=True, timeout=1.0), "can stop a worker; got no executor"),
+        (lambda: coalitions.evaluator(lambda m: 1.0, 3, executor=ProcessPoolExecutor(1)), "other processes can import"),
+        (lambda: coalitions.evaluator(tasks.total, 3, executor=ThreadPoolExecutor(1), timeout=1), "got ThreadPoolExec"),
+        (lambda: coalitions.evaluator(tasks.total, 3, host=True, mesh=parallel.mesh()), "written in JAX"),
+        (lambda: coalitions.evaluator(tasks.total, 3, host=True).many([[True, False]]), r"expected \(rows, 3\) masks"),
+        (lambda: coalitions.evaluator(tasks.total, 3, host=True).many(np.zeros((0, 3), bool)), r"expected \(rows, 3\)"),
+        (lambda: coalitions.evaluator(lambda m: "a", 2, host=True).many([[True, True]]), r"not a number.*\[0, 1\]"),
+        (lambda: coalitions.evaluator(lambda m: m * 1.0 if m[0] else 1.0, 2, host=True).many(np.eye(2, dtype=bool)),
+         r"where others have"),
+        (lambda: jax.jit(coalitions.evaluator(tasks.total, 3, host=True))(np.zeros(3, bool)), "got a tracer"),
+        (lambda: coalitions.evaluator(lambda m: m.sum() / 0.0, 2).many([[False, True]]), r"inf for coalition \[1\]"),
+        (lambda: values.sample_shapley(KEY, coalitions.evaluator(tasks.total, 3, host=True), 4, permutations=4),
+         "evaluator of 4 players; got one of 3"),
+    ],
+)  # fmt: skip
+def test_mistakes(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.once
+def test_partials_name_their_source_in_a_store(tmp_path):
+    log = tmp_path / "calls"
+    utility = functools.partial(tasks.logged, path=str(log))
+    coalitions.evaluator(utility, 3, host=True, store=tmp_path / "a.sqlite").many([[True, True, False]])
+    assert log.read_text() == "0 1\n"

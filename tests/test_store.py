@@ -1,0 +1,175 @@
+"""The store of finished evaluations, states of estimators in files, and fingerprints."""
+
+import functools
+import sqlite3
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxval.checkpoints import Store, fingerprint, load_state, save_state
+from jaxval.checkpoints.store import pack_masks, unpack_mask
+
+MASKS = np.array([[True, False, True], [False, False, False], [True, True, True]])
+KEYS = pack_masks(MASKS)
+
+
+def filled(path, **options):
+    store = Store(path, fingerprint="one", **options)
+    store.record({KEYS[0]: np.array([0.1, 1 / 3]), KEYS[1]: "ValueError: no data"}, players=3)
+    return store
+
+
+@pytest.mark.once
+def test_what_was_recorded_is_there_to_the_bit(tmp_path):
+    filled(tmp_path / "run.sqlite").close()
+    with Store(tmp_path / "run.sqlite", fingerprint="one") as store:
+        found = store.find(KEYS)
+        assert set(found) == set(KEYS[:2])
+        assert found[KEYS[0]].value.tolist() == [0.1, 1 / 3]
+        assert found[KEYS[1]].error == "ValueError: no data"
+        assert (store.players, store.objectives, len(store)) == (3, (2,), 2)
+        assert [unpack_mask(key, 3).tolist() for key, _ in store] == [[False] * 3, [True, False, True]]
+        store.record({KEYS[0]: np.array([9.0, 9.0])}, players=3)  # what is known stays
+        assert store.find(KEYS[:1])[KEYS[0]].value.tolist() == [0.1, 1 / 3]
+        assert store.forget_failures() == 1
+        assert len(store) == 1
+
+
+@pytest.mark.once
+def test_any_number_of_players_has_keys():
+    masks = np.random.default_rng(0).random((50, 1000)) < 0.5
+    keys = pack_masks(masks)
+    assert len(set(keys)) == 50
+    np.testing.assert_array_equal([unpack_mask(key, 1000) for key in keys], masks)
+
+
+@pytest.mark.once
+def test_a_refused_record_changes_nothing(tmp_path):
+    with filled(tmp_path / "run.sqlite") as store:
+        for values, players, message in (
+            ({KEYS[2]: 1.0}, 3, "objectives"),
+            ({KEYS[2]: np.ones(2)}, 4, "players"),
+            ({KEYS[2]: np.array([1.0, np.nan])}, 3, "finite"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                store.record(values, players=players)
+        assert len(store) == 2
+
+
+def another_database(path):
+    with sqlite3.connect(path) as database:
+        database.execute("create table thesis (words text)")
+    database.close()
+
+
+def cut_off(path):
+    with filled(path) as store:
+        masks = np.random.default_rng(0).random((400, 64)) < 0.5
+        store.forget_failures()
+        store.record({key: np.ones(2) for key in pack_masks(masks)}, players=3)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: filled(path).close(), "of another run; choose another path"),
+        (another_database, "expected a store of evaluations"),
+        (lambda path: path.write_text("not a database, and long enough to look like a page of one" * 20), "damaged"),
+        (cut_off, r"damaged or cut off|another run"),
+        (lambda path: (filled(path).close(), path.write_bytes(path.read_bytes()[:-1])), "damaged or cut off"),
+    ],
+)
+def test_stores_that_are_none_of_this_run(tmp_path, make, message):
+    path = tmp_path / "run.sqlite"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        Store(path, fingerprint="two")
+    assert path.read_bytes() == before
+
+
+HOLDER = """
+import sys, time
+from jaxval.checkpoints import Store
+store = Store(sys.argv[1], fingerprint="one")
+print("open", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.mistakes
+def test_a_store_that_is_open_elsewhere(tmp_path):
+    path = tmp_path / "run.sqlite"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, path], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"open\n"
+        started = time.monotonic()
+        with pytest.raises(ValueError, match=r"no other process has open.*locked for 0\.2 s"):
+            Store(path, fingerprint="one", timeout=0.2)
+        assert time.monotonic() - started < 20
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    Store(path, fingerprint="one").close()  # a killed holder holds nothing
+
+
+@pytest.mark.mistakes
+def test_a_path_needs_a_fingerprint(tmp_path):
+    with pytest.raises(ValueError, match="changes with the utility"):
+        Store(tmp_path / "run.sqlite")
+
+
+def test_states_with_keys_survive_to_the_bit(tmp_path):
+    state = {"key": jax.random.key(7), "mean": jnp.asarray([0.1, 1 / 3]), "count": jnp.asarray(3)}
+    save_state(tmp_path / "state.npz", state)
+    found = load_state(tmp_path / "state.npz", like=jax.tree.map(lambda leaf: leaf, state))
+    assert jax.random.uniform(found["key"]) == jax.random.uniform(state["key"])
+    np.testing.assert_array_equal(found["mean"], state["mean"])
+
+
+@pytest.mark.mistakes
+def test_states_of_another_kind_or_cut_off(tmp_path):
+    path = tmp_path / "state.npz"
+    save_state(path, {"mean": jnp.zeros(3)})
+    with pytest.raises(ValueError, match="expected a state of"):
+        load_state(path, like={"mean": jnp.zeros(4)})
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match="written by save_state"):
+        load_state(path, like={"mean": jnp.zeros(3)})
+
+
+@pytest.mark.once
+def test_fingerprints_change_with_everything_a_value_depends_on(tmp_path):
+    data = np.arange(6.0)
+
+    def utility(mask, scale=1.0):
+        return scale * data[mask].sum()
+
+    file = tmp_path / "data.csv"
+    file.write_text("1")
+    one = fingerprint(utility, data, 0, {"a": 1}, file)
+    assert one == fingerprint(utility, data.copy(), 0, {"a": 1}, file)
+    others = [
+        fingerprint(utility, data + 1e-15, 0, {"a": 1}, file),
+        fingerprint(utility, data.astype(np.float32), 0, {"a": 1}, file),
+        fingerprint(utility, data.reshape(2, 3), 0, {"a": 1}, file),
+        fingerprint(utility, data, 1, {"a": 1}, file),
+        fingerprint(utility, data, 0, {"a": 2}, file),
+        fingerprint(functools.partial(utility, scale=2.0), data, 0, {"a": 1}, file),
+        fingerprint(utility, data, jax.random.key(0), {"a": 1}, file),
+    ]
+    file.write_text("2")
+    others.append(fingerprint(utility, data, 0, {"a": 1}, file))
+    data[0] = 7.0  # what the function closes over
+    others.append(fingerprint(utility, np.arange(6.0), 0, {"a": 1}, file))
+    assert len({one, *others}) == len(others) + 1
+    with pytest.raises(ValueError, match="name it by a string"):
+        fingerprint(object())
