@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,8 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jaxval import _checks
 from jaxval.axioms._profiles import rankings
@@ -20,6 +17,7 @@ from jaxval.axioms._shrink import shrunk
 from jaxval.axioms.counterexample import Counterexample, format_profile
 from jaxval.axioms.manipulation import population_bounded_manipulability
 from jaxval.axioms.rules import as_profile_rule
+from jaxval.parallel import progress as progress_bar
 from jaxval.preferences import sample_mallows
 from jaxval.types import Rule
 
@@ -160,7 +158,7 @@ def find_counterexample(
     _check_lottery(rule, plan[0].alternatives)
     examine = Examiner(rule, axiom, options, tolerance, batch_size, [size.voters for size in plan])
     with_nobody = None  # violated only beside ballots that nobody holds: kept in case there is nothing better
-    with _bar(progress, sum(size.profiles for size in plan), f"{_name(axiom)} of {_name(rule)}") as advance:
+    with progress_bar(progress, sum(size.profiles for size in plan), f"{_name(axiom)} of {_name(rule)}") as advance:
         for number, size in enumerate(plan):
             if size.exhaustive:
                 chunks = _all_profiles(size, neutral, examine.batch_size)
@@ -304,18 +302,6 @@ def _sizes(name: str, sizes: int | Sequence[int], smallest: int) -> list[int]:
         largest = _checks.check_size(name, sizes)
         return list(range(min(smallest, largest), largest + 1))
     return [_checks.check_size(name, size) for size in sizes]
-
-
-@contextmanager
-def _bar(shown: bool, total: int, title: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, or nothing."""
-    if not shown:
-        yield lambda count: None
-        return
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda count: bar.update(task, advance=count)
 
 
 def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
