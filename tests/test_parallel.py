@@ -1,0 +1,162 @@
+"""One, two and eight devices, and two processes: the same masks to the bit, the same values to rounding.
+
+Each setting is a process of its own, as the number of devices is fixed when JAX starts.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxval import parallel
+
+ROOT = Path(__file__).parent.parent
+PLAYERS, BATCH = 6, 24
+WEIGHTS = np.arange(1.0, PLAYERS + 1)
+
+# what a user's script looks like: the same in every process; it keeps which masks were evaluated
+SCRIPT = """
+import sys
+import numpy as np
+from jaxval import coalitions, parallel, values
+process = parallel.connect()
+import jax
+import jax.numpy as jnp
+
+def utility(mask):
+    total = jnp.sum(jnp.where(mask, jnp.arange(1.0, 7.0), 0.0))
+    return jnp.stack([jnp.sqrt(total), jnp.sin(total)])
+
+mesh = parallel.mesh()
+shared = coalitions.evaluator(utility, 6, batch_size=24, mesh=mesh)
+asked, many = [], shared.many
+shared.many = lambda masks: asked.append(np.asarray(masks)) or many(masks)
+table = coalitions.tabulate(shared, 6)
+estimate = values.sample_shapley(jax.random.key(5), shared, 6, permutations=10)
+np.savez(
+    f"{sys.argv[1]}-{process}.npz",
+    devices=mesh.size, processes=jax.process_count(), masks=np.concatenate(asked), table=table,
+    values=estimate.values, standard_errors=estimate.standard_errors, evaluations=estimate.evaluations,
+)
+"""
+
+
+def environment(devices, **variables):
+    """A process on CPUs, in float32, with so many devices."""
+    kept = {name: value for name, value in os.environ.items() if name not in parallel.meshes.VARIABLES}
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    return kept | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0", **variables}
+
+
+def run_together(folder, name, *environments):
+    """What the script leaves in each of the processes that run at the same time."""
+    launched = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(folder / name)],
+            cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for variables in environments
+    ]  # fmt: skip
+    try:
+        for process in launched:
+            said, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, said
+    finally:
+        for process in launched:
+            process.kill()
+            process.wait()
+    found = []
+    for path in sorted(folder.glob(f"{name}-*.npz")):
+        with np.load(path) as archive:
+            found.append(dict(archive))
+    return found
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    return run_together(tmp_path_factory.mktemp("one"), "devices", environment(1))[0]
+
+
+def assert_same(found, expected):
+    """Masks and counts to the bit; values to 1e-5, relative to the largest."""
+    np.testing.assert_array_equal(found["masks"], expected["masks"])
+    assert found["evaluations"] == expected["evaluations"]
+    for name in ("table", "values", "standard_errors"):
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5 * scale, err_msg=name)
+
+
+@pytest.mark.once
+def test_one_device_evaluates_what_the_definition_says(one_device):
+    members = (np.arange(2**PLAYERS)[:, None] >> np.arange(PLAYERS)) % 2 == 1
+    totals = (members * WEIGHTS).sum(axis=1)
+    assert one_device["devices"] == one_device["processes"] == 1
+    np.testing.assert_allclose(one_device["table"], np.stack([np.sqrt(totals), np.sin(totals)], axis=1), atol=1e-5)
+    np.testing.assert_array_equal(one_device["masks"][: 2**PLAYERS], members)
+    asked = np.unique(one_device["masks"][2**PLAYERS :], axis=0)
+    assert len(asked) == one_device["evaluations"] > PLAYERS
+    gains = one_device["table"][-1] - one_device["table"][0]
+    np.testing.assert_allclose(one_device["values"].sum(axis=0), gains, atol=1e-5)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("devices", [2, 8])
+def test_many_devices_give_the_same(one_device, tmp_path, devices):
+    (found,) = run_together(tmp_path, "devices", environment(devices))
+    assert found["devices"] == devices
+    assert_same(found, one_device)
+
+
+@pytest.mark.once
+def test_two_processes_with_two_devices_each_give_the_same_in_both(one_device, tmp_path):
+    variables = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2"}
+    launched = [environment(2, **variables, JAX_PROCESS_ID=str(process)) for process in range(2)]
+    found = run_together(tmp_path, "processes", *launched)
+    assert len(found) == 2
+    for of_one in found:
+        assert of_one["processes"] == 2
+        assert of_one["devices"] == 4
+        assert_same(of_one, one_device)
+    for name in found[0]:
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("address", "processes", "process", "said"),
+    [
+        ("127.0.0.1:9876", None, "0", "JAX_NUM_PROCESSES: expected .* all set.*got None"),
+        (None, None, "1", "JAX_COORDINATOR_ADDRESS: expected .* all set.*got None"),
+        ("127.0.0.1:9876", "two", "0", "JAX_NUM_PROCESSES: .*two whole numbers; got 'two'"),
+        ("127.0.0.1:9876", "2", "-1", "JAX_PROCESS_ID: .*two whole numbers; got '-1'"),
+        ("127.0.0.1:9876", "2", "2", r"JAX_PROCESS_ID: expected a number in \[0, 2\); got 2"),
+        ("127.0.0.1:9876", "0", "0", "JAX_NUM_PROCESSES: expected at least 1; got 0"),
+        ("127.0.0.1", "2", "0", "JAX_COORDINATOR_ADDRESS: expected .* with a port, such as .*; got '127.0.0.1'"),
+        ("127.0.0.1:port", "2", "0", "JAX_COORDINATOR_ADDRESS: expected .* with a port"),
+        (":9876", "2", "0", "JAX_COORDINATOR_ADDRESS: expected .* with a port"),
+    ],
+)
+def test_variables_that_do_not_fit_are_named(monkeypatch, address, processes, process, said):
+    for variable, text in zip(parallel.meshes.VARIABLES, (address, processes, process), strict=True):
+        if text is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, text)
+    with pytest.raises(ValueError, match=said):
+        parallel.connect()
+
+
+@pytest.mark.mistakes
+def test_a_mesh_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="devices: expected at least one; got none"):
+        parallel.mesh([])
