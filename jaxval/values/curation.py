@@ -121,11 +121,11 @@ def source_weights(values: SourceVector, *, power: float = 1.0) -> Float[Array, 
         [2.25, 0.75, 0.0]
     """
     known = _checks.floating("values", values, ndim=1, expected="(sources,) values under one reward")
-    power = _checks.check_number("power", power, low=0.0, high=1e3, expected="a number of at least 0")
+    exponent = _checks.check_number("power", power, low=0.0, high=1e3, expected="a number of at least 0")
     if _checks.concrete(known) and not (np.asarray(known) > 0).any():
         raise ValueError("values: expected a source of positive value to train on; got none")
     positive = jnp.maximum(known / jnp.max(known), 0)
-    raised = jnp.where(known > 0, positive**power, 0)
+    raised = jnp.where(known > 0, positive**exponent, 0)
     return raised * len(known) / jnp.sum(raised)
 
 
@@ -186,8 +186,10 @@ def payments(values: SourceVector, *, total: float | None = None, negative: str 
         ValueError: where the values do not sum to more than 0: nothing was gained that could be paid out.
 
     Example:
-        >>> payments([3.0, 2.0, -1.0]).tolist(), payments([3.0, 2.0, -1.0], negative="unpaid").round(2).tolist()
-        ([3.0, 2.0, -1.0], [2.4, 1.6, 0.0])
+        >>> payments([3.0, 2.0, -1.0]).tolist()
+        [3.0, 2.0, -1.0]
+        >>> [round(float(paid), 2) for paid in payments([3.0, 2.0, -1.0], negative="unpaid")]
+        [2.4, 1.6, 0.0]
     """
     known = _checks.floating("values", values, ndim=1, expected="(sources,) values under one reward")
     _checks.check_choice("negative", negative, ("charged", "unpaid"))

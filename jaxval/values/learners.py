@@ -103,10 +103,10 @@ def log_linear_learner(
 
     Example:
         >>> from jaxval import data
-        >>> texts = (("A whole answer.", "No."), ("Gladly: it is so.", "Why?"))
+        >>> texts = (("A whole answer.", "No."), ("A whole one.", "No!"))
         >>> two = data.PreferencePairs(("p", "q"), texts, Comparisons([0], [0], [1], [1.0]), jnp.array([0]),
         ...     ("one",), {}, "example")
-        >>> learner = log_linear_learner(two, beta=1.0, ridge=1.0, buckets=4)
+        >>> learner = log_linear_learner(two, beta=1.0, ridge=0.1, buckets=16)
         >>> params = learner.train(learner.start(None), two.comparisons, None, None)
         >>> bool(jnp.exp(learner.policy.log_probs(params, [1], [[0, 1]]))[0, 0] > 0.5)  # a prompt without pairs
         True
@@ -155,6 +155,7 @@ def transformer_learner(
         ValueError: where a size is below 1.
 
     Example:
+        >>> import jax
         >>> from jaxval import data
         >>> one = data.PreferencePairs(
         ...     ("p",), (("a", "b"),), Comparisons([0], [0], [1], [1.0]), jnp.array([0]), ("one",), {}, "example")
