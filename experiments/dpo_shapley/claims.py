@@ -73,33 +73,44 @@ MEDIAN = "median of union's gain over sequential's"
 
 
 def _stopped_short(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rounded = [
+        kind for kind in found if kind.startswith("tabular, Adam") and "carried" not in kind and "decay" not in kind
+    ]
+    linear = [kind for kind in found if "gradient descent" in kind or kind.startswith("log-linear")]
+    others = [kind for kind in found if kind not in rounded + linear]
+
+    def most(kinds: list[str]) -> float:
+        return max(found[kind][SHORT]["largest"]["value"] for kind in kinds)
+
+    def sentence(kind: str) -> str:
+        spread, short = found[kind][SPREAD], found[kind][SHORT]
+        where = f"β={spread['largest']['beta']:g}, T={spread['largest']['steps']}"
+        return (
+            f"{kind}: orders spread the reward by up to {_percent(spread['largest']['value'])} of its range ({where}) "
+            f"and by {_percent(max(spread['most steps']))} at T={found[kind]['steps'][-1]}; φ̂ misses equally short "
+            f"retraining by up to {_percent(short['largest']['value'])}"
+        )
+
+    def said(kinds: list[str]) -> str:
+        return "; ".join(map(sentence, kinds))
+
     rows = []
-    linear = [kind for kind in found if "tabular, gradient" in kind or kind == "log-linear, Adam" or "no ties" in kind]
     if linear:
-        said = "; ".join(
-            f"{kind}: orders spread the reward by {found[kind][SPREAD]['largest']['value']:.0e} of its range, φ̂ "
-            f"misses equally short retraining by {found[kind][SHORT]['largest']['value']:.0e}"
-            for kind in linear
+        claim = "Does commutativity persist short of convergence? Where log π is linear in the parameters"
+        rows.append((claim, said(linear), "yes, exactly" if most(linear) < 1e-6 else f"to {most(linear):.0e}"))
+    if rounded:
+        claim = (
+            "The same by Adam, which divides by the size of the gradient: exact but for rounding, which it amplifies"
         )
-        most = max(found[kind][SHORT]["largest"]["value"] for kind in linear)
-        rows.append(
-            (
-                "Open question: does commutativity persist short of convergence? (log π linear in the parameters)",
-                f"At every number of steps up to {found[linear[0]]['steps'][-1]}: {said}",
-                "yes, exactly" if most < EXACT else f"to {most:.0e}",
-            )
-        )  # fmt: skip
-    others = [kind for kind in found if kind not in linear]
+        rows.append((claim, said(rounded), f"to {most(rounded):.1%}"))
     if others:
-        said = "; ".join(
-            f"{kind}: up to {found[kind][SPREAD]['largest']['value']:.1%} of the reward's range (β="
-            f"{found[kind][SPREAD]['largest']['beta']:g}, T={found[kind][SPREAD]['largest']['steps']}), "
-            f"{max(found[kind][SPREAD]['most steps']):.1g} at the last T; error of φ̂ up to "
-            f"{found[kind][SHORT]['largest']['value']:.1%}"
-            for kind in others
-        )
-        rows.append(("The same where steps are not free of where they start, or rounding is amplified", said, "no"))
+        claim = "The same where a step depends on where its stage begins"
+        rows.append((claim, said(others), "no"))
     return rows
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}" if share > 1e-4 else f"{share:.0e}"
 
 
 SPREAD, SHORT = "spread of the reward over orders", "error against equally short retraining"
@@ -130,7 +141,9 @@ def _real_pairs(found: dict[str, Any]) -> list[tuple[str, str, str]]:
             (
                 f"One training for each source instead of one for each coalition ({kind})",
                 f"processor time, in units of the four single trainings ({once:.1f} s): {ratios}",
-                "saves time",
+                "saves time"
+                if spent["response"]["mean"] < spent["sequential"]["mean"]
+                else "not here: a training takes milliseconds",
             )
         )
     return rows

@@ -79,7 +79,7 @@ def stopped_short(found: dict[str, Any]) -> Figure:
                     label=label,
                 )  # fmt: skip
     panels[2].set_title(
-        "error of φ̂ against convergence, gradient\ndescent: rate ∝ 1/β² (solid) or fixed (dashed)",
+        "error of φ̂ against convergence,\ndescent at 1/β² (solid), fixed rate (dashed)",
         fontsize=NORMAL, loc="left",
     )  # fmt: skip
     panels[2].set_ylim(FLOOR / 2, 3)
@@ -95,7 +95,7 @@ def stopped_short(found: dict[str, Any]) -> Figure:
 def real_pairs(found: dict[str, Any]) -> Figure:
     """Values of the four providers, mean and range over seeds, and the processor's seconds of each way."""
     kinds = [kind for kind in ("log-linear", "transformer") if kind in found]
-    figure, panels = _panels(len(kinds) + 1, 2.9)
+    figure, panels = _panels(len(kinds) + 1, 3.1)
     for axes, kind in zip(panels, kinds, strict=False):
         entries = {way: found[kind]["values"][way][0] for way in WAYS if way in found[kind]["values"]}
         for place, (way, values) in enumerate(entries.items()):
@@ -110,7 +110,11 @@ def real_pairs(found: dict[str, Any]) -> Figure:
         axes.set_yticks(range(len(PROVIDERS)), PROVIDERS if axes is panels[0] else [""] * len(PROVIDERS))
         axes.set_ylim(len(PROVIDERS) - 0.5, -0.5)
         axes.set_xlabel("Shapley value (score, of 10)", fontsize=NORMAL)
-        axes.set_title(f"{kind}, {found[kind]['seeds']} seeds: mean, range", fontsize=NORMAL, loc="left")
+        axes.set_title(
+            f"{kind}, {found[kind]['seeds']} seed" + ("s" if found[kind]["seeds"] > 1 else ""),
+            fontsize=NORMAL,
+            loc="left",
+        )
     seconds = found[kinds[-1]]["processor seconds"]
     once = seconds["separate"]["mean"]
     bars = {way: once + seconds[way]["mean"] for way in WAYS if way in seconds}
@@ -121,9 +125,9 @@ def real_pairs(found: dict[str, Any]) -> Figure:
     panels[-1].set_yticks(range(len(bars)), list(bars))
     panels[-1].invert_yaxis()
     panels[-1].set_xlim(0, 1.25 * max(bars.values()))
-    panels[-1].set_xlabel("processor seconds, all 16 coalitions\n(hatched: the four single trainings)", fontsize=NORMAL)
+    panels[-1].set_xlabel("processor seconds, all coalitions\n(hatched: four single trainings)", fontsize=NORMAL)
     panels[-1].set_title(kinds[-1], fontsize=NORMAL, loc="left")
-    _legend(figure, panels[len(kinds) - 1], columns=5)
+    _legend(figure, panels[len(kinds) - 1], columns=3)
     return figure
 
 

@@ -263,7 +263,7 @@ def _summary(group: list[dict[str, Any]]) -> dict[str, Any]:
     for measure in [name for name in group[0] if name not in ("betas", "steps")]:
         each = np.array([run[measure] for run in group])
         mean = each.mean(axis=0)
-        row, column = np.unravel_index(mean.argmax(), mean.shape)
+        _, row, column = np.unravel_index(each.argmax(), each.shape)
         entry[measure] = {
             "mean": mean.tolist(),
             "lowest seed": each.min(axis=0).tolist(),

@@ -1,0 +1,181 @@
+"""The experiment on coalition alignment: identities at n = 3, measures by plain NumPy, the command itself."""
+
+import itertools
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.dpo_shapley import exact, growth, real_pairs, stopped_short
+from experiments.dpo_shapley.__main__ import main, parse
+from experiments.dpo_shapley.measures import compare, pearson, precision, ranks, spearman
+from jaxval.types import Comparisons
+
+pytestmark = pytest.mark.once
+
+SMALL = stopped_short.SIZES["quick"]
+
+
+# Against definitions.
+
+
+def shapley_by_definition(table):
+    n = len(table).bit_length() - 1
+    phi = np.zeros((n, table.shape[1]))
+    for order in itertools.permutations(range(n)):
+        inside = 0
+        for player in order:
+            phi[player] += table[inside | 1 << player] - table[inside]
+            inside |= 1 << player
+    return phi / math.factorial(n)
+
+
+def test_values_from_n_trainings_are_those_of_retraining_every_coalition():
+    with precision(True):
+        result = exact.compare_all(exact.SIZES["quick"], n=3, beta=1.0, seed=0)
+    assert result["gap to sequential"] < 1e-8
+    assert result["gap between orders, nats"] < 1e-8
+    assert result["gap between product and (6), nats"] < 1e-8
+    assert max(entry["largest gap"] for entry in result["union"]) > 0.01  # the union is something else
+    for way, values in result["values"].items():
+        np.testing.assert_allclose(np.sum(values, axis=0), result["gain of all sources"][way], atol=1e-12)
+
+
+def descend(wins, order, *, steps, beta, rate):
+    """Gradient descent in stages on tabular logits, one context and one pair at a time."""
+    theta = np.zeros(wins.shape[1:3])
+    for source in order:
+        start = theta.copy()
+        for _ in range(steps):
+            slopes = np.zeros_like(theta)
+            for x, y, z in itertools.product(*map(range, wins.shape[1:])):
+                margin = (theta - start)[x, y] - (theta - start)[x, z]
+                pull = beta * wins[source, x, y, z] / (1 + np.exp(beta * margin)) / wins[source].sum()
+                slopes[x, y] -= pull
+                slopes[x, z] += pull
+            theta = theta - rate * slopes
+    return theta - np.log(np.exp(theta).sum(axis=1, keepdims=True))
+
+
+def test_stages_of_gradient_descent_are_plain_ones_and_commute():
+    wins = np.random.default_rng(0).uniform(0.5, 2, (2, 2, 3, 3)) * ~np.eye(3, dtype=bool)
+    model = stopped_short.trainable("table", 2, 3)
+    kind = stopped_short.Kind(scaled=False)
+    members = jax.numpy.ones(2, dtype=bool)
+    trained = jax.jit(
+        lambda order: stopped_short.in_stages(kind, model, jax.numpy.asarray(wins), order, members, 3, 0.5)
+    )
+    plain = {order: descend(wins, order, steps=3, beta=0.5, rate=stopped_short.DESCENT) for order in ((0, 1), (1, 0))}
+    for order, expected in plain.items():
+        np.testing.assert_allclose(trained(np.array(order)), expected, atol=2e-5)
+    assert np.abs(plain[0, 1] - plain[1, 0]).max() < 1e-12  # three steps are far from the optimum
+
+
+def test_measures_of_commutativity_are_those_of_two_orders():
+    generator = np.random.default_rng(1)
+
+    def policies(count):
+        logits = generator.normal(size=(count, 2, 3))
+        return logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
+
+    rewards, masks, orders = generator.normal(size=(2, 3, 2)), policies(4), policies(2)
+    limit = np.array([[0.0, 0.0], [1.0, 2.0], [2.0, -1.0], [4.0, 1.0]])
+    found = stopped_short.measures(rewards, orders, masks, limit)
+    assert found["gap between orders, nats"] == pytest.approx(np.abs(orders[0] - orders[1]).max())
+    value = [sum(np.exp(p) @ r for p, r in zip(order, rewards, strict=True)) / 2 for order in orders]
+    spread = np.abs(value[0] - value[1]) / [4.0, 3.0]
+    assert found["spread of the reward over orders"] == pytest.approx(spread.max(), rel=1e-4)
+
+    product = masks[1] + masks[2] - masks[0]
+    both = product - np.log(np.exp(product).sum(axis=1, keepdims=True))
+    short, retrained = (
+        shapley_by_definition(np.einsum("axy,xyk->ak", np.exp(np.stack([*masks[:3], last])), rewards) / 2)
+        for last in (both, masks[3])
+    )
+    final = shapley_by_definition(limit)
+    scale = np.abs(final).max()
+    assert found["error against equally short retraining"] == pytest.approx(
+        np.abs(short - retrained).max() / scale, rel=1e-4
+    )
+    assert found["error against convergence"] == pytest.approx(np.abs(short - final).max() / scale, rel=1e-4)
+
+
+def test_correlations_and_signs_by_hand():
+    assert ranks([3.0, 1.0, 3.0, 2.0]).tolist() == [2.5, 0.0, 2.5, 1.0]
+    assert pearson([1.0, 2.0, 3.0], [2.0, 4.0, 6.5]) == pytest.approx(np.corrcoef([1, 2, 3], [2, 4, 6.5])[0, 1])
+    assert pearson([1.0, 1.0], [0.0, 2.0]) is None
+    assert spearman([1.0, 5.0, 9.0], [-1.0, -5.0, -4.0]) == pytest.approx(-0.5)
+    assert compare([1.0, -2.0], [-1.0, -3.0])["change sign"] == [0]
+    assert compare([1.0, -2.0], [-1.0, -3.0])["largest gap"] == 2.0
+
+
+def test_what_an_error_of_one_percent_needs():
+    rows = [{"evaluations": 10, "error": 0.1}, {"evaluations": 1000, "error": 0.001}]
+    assert growth.needed(rows, "evaluations", 0.01) == pytest.approx(100)
+    assert growth.needed(rows[:1], "evaluations", 0.01) is None
+    assert growth.needed(rows[1:], "evaluations", 0.01) == 1000
+
+
+def test_retraining_shares_the_beginnings():
+    """A stage that adds up names: every coalition once, in the providers' order."""
+    source = Comparisons(*(np.zeros(1),) * 4)
+    names = []
+
+    def fit(before, rows, name):
+        names.append(name)
+        return (*before, name)
+
+    sequential, union = real_pairs.train_coalitions(fit, (), [source] * 4, {})
+    assert len(sequential) == len(union) == 16
+    assert len(names) == 15 + 11
+    assert sequential[(0, 2, 3)] == ("separate-0", "sequential-02", "sequential-023")
+    assert union[(2,)] == sequential[(2,)]
+    assert union[(0, 3)] == ("union-03",)
+
+
+# The command.
+
+
+def test_parts_a_and_b_run_and_what_is_finished_is_kept(tmp_path, capsys):
+    arguments = ["--quick", "--out", str(tmp_path), "--part"]
+    before = jax.config.jax_enable_x64
+    assert main([*arguments, "a"]) == 0
+    assert "n trainings give the values" in capsys.readouterr().out
+    assert main([*arguments, "a", "b", "--json"]) == 0
+    said = capsys.readouterr()
+    results = json.loads(said.out)
+    assert "are kept" in said.err
+    assert results == json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert {row["part"] for row in results["claims"]} == {"a", "b"}
+    verdicts = {row["claim"]: row["verdict"] for row in results["claims"]}
+    assert verdicts["n trainings give the values of 2ⁿ retrainings (equation 7)"] == "holds"
+    kinds = results["found"]["b"]
+    assert kinds["tabular, gradient descent"]["spread of the reward over orders"]["largest"]["value"] < 1e-12
+    assert kinds["adapters of full rank, Adam"]["spread of the reward over orders"]["largest"]["value"] > 1e-3
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "exact.png", "stopped-short.png"}
+    assert jax.config.jax_enable_x64 == before
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--part", "e"], "invalid choice"), (["--seeds", "0"], "expected a whole number from 1 to 1000; got '0'"),
+     (["--quick", "--full"], "not allowed with")],
+)  # fmt: skip
+def test_options_that_are_none_are_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.mistakes
+def test_what_is_missing_is_said_without_a_traceback(tmp_path, capsys):
+    assert main(["--quick", "--part", "c", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "preferences" in said
+    assert "Without the data: --part a b d" in said
+    assert main(["--quick", "--part", "a", "--out", __file__]) == 2
+    assert "--out: expected a folder" in capsys.readouterr().err
