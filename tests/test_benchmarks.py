@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import social_choice
+from benchmarks import evaluator, social_choice
 from benchmarks.command import run_cases
 from benchmarks.environments import Environments, MissingPeerError, Peer
 from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Side
 from benchmarks.report import disagreements
+from benchmarks.workers import evaluator_run
+from jaxval.checkpoints import Store
+from jaxval.checkpoints.store import pack_masks
 
 pytestmark = pytest.mark.once
 
@@ -179,3 +182,45 @@ def test_options_that_name_no_peer_are_refused(capsys, tmp_path):
     options = social_choice.parse(["--environment", "numppy=here", "--out", str(tmp_path)])
     assert run_cases("social_choice", {}, options) == 2
     assert "expected one of numpy, pref_voting, prefsampling; got numppy" in capsys.readouterr().err
+
+
+@pytest.fixture
+def killed_and_alone(tmp_path):
+    """A run of three coalitions that was killed once, with the second running, and one that was left alone."""
+    for name in ("killed", "alone"):
+        (tmp_path / name).mkdir()
+        masks = np.arange(3)[:, None] == np.arange(evaluator_run.PLAYERS)
+        with Store(tmp_path / name / "store.sqlite", fingerprint="run") as store:
+            store.record(dict(zip(pack_masks(masks), (1.0, 2.0, 3.0), strict=True)), players=evaluator_run.PLAYERS)
+        np.savez(tmp_path / name / "values.npz", values=np.ones(3, np.float32))
+    first, second, third = ("".join("01"[int(member)] for member in mask) for mask in masks)
+    steps = [f"begun {first}", f"ended {first}", f"begun {second}"]
+    steps += [f"{what} {mask}" for mask in (second, third) for what in ("begun", "ended")]
+    (tmp_path / "killed" / "calls.log").write_text("\n".join(steps) + "\n", encoding="utf-8")
+    return tmp_path / "killed", tmp_path / "alone", (first, second, third)
+
+
+def kill_targets(killed, alone, masks, recorded):
+    killing = evaluator.Killing(killed, [recorded], [3], [0.0, 0.0])
+    record = evaluator.judged("run", killing, alone, set(masks), 1)
+    return {target["what"]: target["got"] for target in record["targets"] if not target["met"]}, record
+
+
+def test_a_killed_run_is_judged_by_what_its_store_held(killed_and_alone):
+    killed, alone, masks = killed_and_alone
+    held = evaluator.held(killed)
+    assert {mask: np.frombuffer(value)[0] for mask, value in held.items()} == dict(zip(masks, (1, 2, 3), strict=True))
+    missed, record = kill_targets(killed, alone, masks, {masks[0]: held[masks[0]]})
+    assert not missed
+    assert not disagreements([record])
+    assert record["measured"]["running at a kill, run again"] == 1
+    missed, _ = kill_targets(killed, alone, masks, {mask: held[mask] for mask in masks[:2]})
+    assert missed == {"recorded and evaluated again": 1}
+    missed, _ = kill_targets(killed, alone, masks, {masks[0]: np.float64(7).tobytes()})
+    assert missed == {"recorded and lost": 1}
+    missed, _ = kill_targets(killed, alone, [*masks, "1" * evaluator_run.PLAYERS], {})
+    assert missed == {"coalitions missed": 1}
+    np.savez(killed / "values.npz", values=np.nextafter(np.ones(3, np.float32), np.float32([1, 2, 1])))
+    missed, record = kill_targets(killed, alone, masks, {})
+    assert missed == {"numbers that are not the same to the bit": 1}
+    assert disagreements([record])

@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,14 @@ import pytest
 from jaxval import parallel
 
 ROOT = Path(__file__).parent.parent
-PLAYERS, BATCH = 6, 24
+PLAYERS = 6
 WEIGHTS = np.arange(1.0, PLAYERS + 1)
 
 # what a user's script looks like: the same in every process; it keeps which masks were evaluated
 SCRIPT = """
 import sys
 import numpy as np
-from jaxval import coalitions, parallel, values
+from jaxval import checkpoints, coalitions, parallel, values
 process = parallel.connect()
 import jax
 import jax.numpy as jnp
@@ -37,8 +39,13 @@ asked, many = [], shared.many
 shared.many = lambda masks: asked.append(np.asarray(masks)) or many(masks)
 table = coalitions.tabulate(shared, 6)
 estimate = values.sample_shapley(jax.random.key(5), shared, 6, permutations=10)
+refusal = ""
+try:
+    coalitions.evaluator(utility, 6, store=checkpoints.Store())
+except ValueError as error:
+    refusal = str(error)
 np.savez(
-    f"{sys.argv[1]}-{process}.npz",
+    f"{sys.argv[1]}-{process}.npz", refusal=refusal,
     devices=mesh.size, processes=jax.process_count(), masks=np.concatenate(asked), table=table,
     values=estimate.values, standard_errors=estimate.standard_errors, evaluations=estimate.evaluations,
 )
@@ -52,30 +59,6 @@ def environment(devices, **variables):
     return kept | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0", **variables}
 
 
-def run_together(folder, name, *environments):
-    """What the script leaves in each of the processes that run at the same time."""
-    launched = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(folder / name)],
-            cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for variables in environments
-    ]  # fmt: skip
-    try:
-        for process in launched:
-            said, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, said
-    finally:
-        for process in launched:
-            process.kill()
-            process.wait()
-    found = []
-    for path in sorted(folder.glob(f"{name}-*.npz")):
-        with np.load(path) as archive:
-            found.append(dict(archive))
-    return found
-
-
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -83,8 +66,40 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def one_device(tmp_path_factory):
-    return run_together(tmp_path_factory.mktemp("one"), "devices", environment(1))[0]
+def finish(tmp_path_factory):
+    """All settings start at the same time; `finish(setting)` is what the script leaves in each of its processes."""
+    folder = tmp_path_factory.mktemp("parallel")
+    variables = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2"}
+    settings = {f"{devices} devices": [environment(devices)] for devices in (1, 2, 8)}
+    settings["2 processes"] = [environment(2, **variables, JAX_PROCESS_ID=str(process)) for process in range(2)]
+
+    def launch(setting, variables):
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(folder / setting)],
+            cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    launched = {setting: [launch(setting, one) for one in several] for setting, several in settings.items()}
+
+    def finish(setting):
+        found = []
+        for number, process in enumerate(launched[setting]):
+            if process.stdout and not process.stdout.closed:
+                said, _ = process.communicate(timeout=120)
+                assert process.returncode == 0, said
+            with np.load(folder / f"{setting}-{number}.npz") as archive:
+                found.append(dict(archive))
+        return found
+
+    yield finish
+    for process in (process for several in launched.values() for process in several):
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def one_device(finish):
+    return finish("1 devices")[0]
 
 
 def assert_same(found, expected):
@@ -111,24 +126,36 @@ def test_one_device_evaluates_what_the_definition_says(one_device):
 
 @pytest.mark.once
 @pytest.mark.parametrize("devices", [2, 8])
-def test_many_devices_give_the_same(one_device, tmp_path, devices):
-    (found,) = run_together(tmp_path, "devices", environment(devices))
+def test_many_devices_give_the_same(one_device, finish, devices):
+    (found,) = finish(f"{devices} devices")
     assert found["devices"] == devices
     assert_same(found, one_device)
 
 
 @pytest.mark.once
-def test_two_processes_with_two_devices_each_give_the_same_in_both(one_device, tmp_path):
-    variables = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2"}
-    launched = [environment(2, **variables, JAX_PROCESS_ID=str(process)) for process in range(2)]
-    found = run_together(tmp_path, "processes", *launched)
+def test_two_processes_with_two_devices_each_give_the_same_in_both(one_device, finish):
+    found = finish("2 processes")
     assert len(found) == 2
     for of_one in found:
         assert of_one["processes"] == 2
         assert of_one["devices"] == 4
+        assert "store: expected one process of JAX; got 2" in str(of_one["refusal"])
         assert_same(of_one, one_device)
+    assert not str(one_device["refusal"])
     for name in found[0]:
         np.testing.assert_array_equal(found[0][name], found[1][name])
+
+
+@pytest.mark.once
+@pytest.mark.timeout(60)
+def test_a_pool_that_is_shutting_down_can_still_be_killed():
+    pool = parallel.ProcessPool(2)
+    calls = [pool.submit(time.sleep, 300) for _ in range(4)]
+    pool.shutdown(wait=False)
+    pool.kill()
+    assert all(call.cancelled() or isinstance(call.exception(), CancelledError) for call in calls)
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(abs, 1)
 
 
 @pytest.mark.mistakes

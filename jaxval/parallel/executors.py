@@ -101,6 +101,7 @@ class ProcessPool(Executor):
                 with contextlib.suppress(queue.Empty):
                     while call := self._calls.get_nowait():
                         call.future.cancel()
+                    self._calls.put(None)  # an earlier shutdown's word to a worker, given back
             if first:
                 for _ in self._workers:
                     self._calls.put(None)
@@ -155,8 +156,9 @@ class _Worker(threading.Thread):
 
     def kill(self) -> None:
         self._killed = True
-        if self._process is not None:
-            self._process.kill()
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def _call(self, call: _Call) -> Any:
         if self._killed:
@@ -186,9 +188,10 @@ class _Worker(threading.Thread):
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process, self._sent = context.Process(target=_serve, args=(theirs,), daemon=True), None
-        self._process.start()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        process.start()
         theirs.close()
+        self._process, self._sent = process, None  # only now: `kill` takes what it finds here
         if self._killed:
             self._process.kill()
 
