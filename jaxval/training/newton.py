@@ -55,6 +55,7 @@ def fit(
     loss: Callable[..., Array] = dpo,
     per_context: Mapping[str, Any] | None = None,
     ridge: Number = 0.0,
+    decay: Number = 0.0,
 ) -> tuple[Params, FitDiagnostics]:
     """The policy that minimises Σ_i w_i ℓ(m_i) + λ/2 Σ_{x,y} (centred log π - log π_k)², π_k the reference.
 
@@ -73,6 +74,8 @@ def fit(
             `alignment.mallows_theta`, `functools.partial(alignment.dpo, label_smoothing=0.1)`.
         per_context: options of the loss that differ between contexts, (contexts,) each: `{"dispersion": phi}`.
         ridge: λ ≥ 0.
+        decay: of a log-linear policy, μ ≥ 0 of a penalty μ/2 |θ - θ_k|² besides: on weights and not on the rewards of
+            the catalogue's prompts, so that prompts without pairs are learnt about even where features outnumber them.
 
     Returns:
         (parameters, `FitDiagnostics`); parameters are NaN throughout inside `jit` where there is no finite optimum or
@@ -105,15 +108,24 @@ def fit(
     )
     comparisons = check_comparisons(comparisons, contexts=contexts, responses=responses)
     beta = _checks.check_number("beta", beta, low=1e-30, high=1e30, expected="a number above 0")
-    ridge = _checks.check_number("ridge", ridge, low=0.0, high=1e30, expected="a number of at least 0")
+    ridge, decay = (
+        _checks.check_number(name, value, low=0.0, high=1e30, expected="a number of at least 0")
+        for name, value in (("ridge", ridge), ("decay", decay))
+    )
+    if isinstance(structure, Tabular) and _checks.concrete(decay) and float(decay) > 0:
+        raise ValueError(f"decay: expected 0 for a tabular policy, which has no weights; got {float(decay):g}; ridge=")
     options = _context_options(per_context or {}, contexts)
     _check_loss(loss, beta, options)
     reference = jnp.asarray(reference, dtype=float)
     shape = tuple(structure) if isinstance(structure, Tabular) else structure.features.shape[2:]
     if reference.shape != shape:
         raise ValueError(f"reference: expected parameters of shape {shape}; got {reference.shape}")
-    solve = _fit_tabular if isinstance(structure, Tabular) else _fit_log_linear
-    params, diagnostics = solve(structure, reference, comparisons, beta, ridge, options, loss=loss)
+    if isinstance(structure, Tabular):
+        params, diagnostics = _fit_tabular(structure, reference, comparisons, beta, ridge, options, loss=loss)
+    else:
+        params, diagnostics = _fit_log_linear(
+            structure, reference, comparisons, beta, ridge, options, decay=decay, loss=loss
+        )
     if _checks.concrete(params, diagnostics.converged):
         _raise_unless_solved(structure, comparisons, diagnostics)
     return params, diagnostics
@@ -282,6 +294,7 @@ def _fit_log_linear(
     ridge: Array,
     options: dict[str, Array],
     *,
+    decay: Array,
     loss: Callable[..., Array],
 ) -> tuple[Array, FitDiagnostics]:
     features = structure.features
@@ -298,7 +311,7 @@ def _fit_log_linear(
     share = 1 / jnp.sum(there, axis=1, keepdims=True)
     centred = jnp.where(there, features - jnp.sum(jnp.where(there, features, 0), axis=1, keepdims=True) * share, 0)
     flat = centred.reshape(-1, centred.shape[-1])
-    penalty = jnp.where(ridge > 0, ridge, 0.0) * (flat.T @ flat)
+    penalty = jnp.where(ridge > 0, ridge, 0.0) * (flat.T @ flat) + decay * jnp.eye(flat.shape[1])
     seen = jnp.where((weight > 0)[:, None], differences, 0)
     unseen = _null_projector(seen.T @ seen + penalty)
 
