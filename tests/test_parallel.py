@@ -11,10 +11,11 @@ import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxval import parallel
+from jaxval import checkpoints, coalitions, parallel
 
 ROOT = Path(__file__).parent.parent
 PLAYERS = 6
@@ -144,6 +145,32 @@ def test_two_processes_with_two_devices_each_give_the_same_in_both(one_device, f
     assert not str(one_device["refusal"])
     for name in found[0]:
         np.testing.assert_array_equal(found[0][name], found[1][name])
+
+
+def test_chunks_after_an_interruption_are_those_of_an_undisturbed_run(tmp_path, rng):
+    """A product of matrices may round a row by its place in the chunk, so the bits tell whether chunks are the same."""
+    weights, masks = jnp.asarray(rng.normal(size=(16, 257))), rng.random((307, 16)) < 0.5
+
+    def utility(mask):
+        return jnp.tanh(jnp.where(mask, 1.0, 0.0) @ weights) @ weights[0]
+
+    def evaluator(store):
+        return coalitions.evaluator(utility, 16, batch_size=100, store=store)
+
+    def interrupt(finished, *, players):
+        if len(store) == 200:
+            raise KeyboardInterrupt
+        record(finished, players=players)
+
+    with checkpoints.Store(tmp_path / "run.sqlite", fingerprint="run") as store:
+        record, store.record = store.record, interrupt
+        with pytest.raises(KeyboardInterrupt):
+            evaluator(store).many(masks)
+    with checkpoints.Store(tmp_path / "run.sqlite", fingerprint="run") as store:
+        resumed = evaluator(store)
+        found = np.asarray(resumed.many(masks))
+    assert resumed.evaluations == len(np.unique(masks, axis=0)) - 200
+    np.testing.assert_array_equal(found, np.asarray(evaluator(checkpoints.Store()).many(masks)))
 
 
 @pytest.mark.once

@@ -206,7 +206,10 @@ class Evaluator:
             yield {key: _number_or_reason(value, self._store) for key, value in zip(some, found, strict=True)}
 
     def _in_chunks(self, masks: np.ndarray) -> np.ndarray:
-        """Chunks of one shape, the last filled up with its last row: a value does not depend on its neighbours."""
+        """Chunks of one shape, the last filled up with its last row: a value does not depend on its neighbours.
+
+        It may depend on its place in the chunk by rounding, so the chunks of a resumed run are those that were missing.
+        """
         assert self._run is not None
         size = self._batch_size
         filled = masks[np.minimum(np.arange(-(-len(masks) // size) * size), len(masks) - 1)]
