@@ -118,7 +118,7 @@ def log_linear_learner(
     features /= np.where(spread > 0, spread, 1)[None, None]
     policy = policies.log_linear(features, base=np.where(there, 0.0, -np.inf))
     mean = features.mean(axis=1, keepdims=True, where=there[..., None])
-    evenly = np.sum((features - mean) ** 2, where=there[..., None]) / features.shape[2]
+    evenly = float(np.sum((features - mean) ** 2, where=there[..., None]) / features.shape[2])
     return Learner(policy, policy.init, _newton(policy, beta, ridge, evenly), generalises=True, random=False)
 
 
