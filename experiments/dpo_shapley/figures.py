@@ -155,6 +155,8 @@ def growth(found: dict[str, Any]) -> Figure:
     for axes in panels:
         axes.set_xscale("log")
         axes.set_yscale("log")
+    panels[0].set_ylim(bottom=0.05)
+    panels[0].minorticks_off()
     for axes in panels[1:]:
         axes.set_xlabel("sources n", fontsize=NORMAL)
         axes.set_xticks(sizes, list(map(str, sizes)))
