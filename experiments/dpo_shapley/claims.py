@@ -151,13 +151,15 @@ def _real_pairs(found: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _growth(found: dict[str, Any]) -> list[tuple[str, str, str]]:
-    said = "; ".join(
-        f"n={n}: "
-        + ", ".join(
-            f"{method} {_or_more(entry['evaluations for 1 %'][method])} evaluations, "
-            f"{_or_more(entry['seconds for 1 %'][method], '.2g')} s"
-            for method in entry["evaluations for 1 %"]
-        )
+    def cost(entry: dict[str, Any], method: str) -> str:
+        evaluations, seconds = (entry[f"{measure} for 1 %"][method] for measure in ("evaluations", "seconds"))
+        if evaluations is None:
+            last = entry[method][-1]
+            return f"{method} {last['error']:.1%} after {last['evaluations']:.0f} evaluations"
+        return f"{method} {evaluations:.0f} evaluations, {seconds:.2g} s"
+
+    said = "for an error of 1 %: " + "; ".join(
+        f"n={n}: " + ", ".join(cost(entry, method) for method in entry["evaluations for 1 %"])
         for n, entry in found.items()
     )
     powers = {method: _power(found, method) for method in next(iter(found.values()))["evaluations for 1 %"]}
@@ -180,10 +182,6 @@ def _how_near(entry: dict[str, Any]) -> str:
     numbers = entry["against"]["response against sequential"][0]
     gap = numbers[SHARE]
     return "exact" if gap["high"] < EXACT else f"gap {gap['mean']:.0%} of the largest value"
-
-
-def _or_more(number: float | None, form: str = ".0f") -> str:
-    return "more than were tried" if number is None else format(number, form)
 
 
 def _number(entry: dict[str, Any] | None) -> str:

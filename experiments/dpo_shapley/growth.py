@@ -36,8 +36,8 @@ class Settings(NamedTuple):
     lowest: float = 0.0  # useful sources only, so that the total is far from 0
     enumerated: int = 16
     long_run: int = 40_000  # permutations
-    budgets: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-    most_adjusted: int = 512  # its fit takes tens of seconds beyond
+    budgets: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+    most_adjusted: int = 1024  # its fit takes minutes beyond
     draws: int = 3
     seeds: int = 1
 
