@@ -89,3 +89,17 @@ def test_three_items_in_spearmans_model_by_hand():
 def test_mistakes(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.once
+def test_the_command_tells_verdicts_and_unknown_claims(capsys):
+    import json
+
+    from jaxval.cli import main
+
+    assert main(["verify", "--claim", "mallows/phi-limit", "--instances", "50", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["verdict"] == entry["recorded"] == "holds"
+    assert entry["false_gap"] > entry["tolerance"] >= entry["worst_gap"]
+    assert main(["verify", "--claim", "mallows/none"]) == 2
+    assert "expected some of" in capsys.readouterr().err

@@ -206,6 +206,24 @@ def test_ridge_on_the_stages_own_step_keeps_the_order_irrelevant(kind, log_pi, e
     assert np.abs(gradient).max() <= exact
 
 
+@pytest.mark.float64
+def test_decay_of_the_weights_is_its_definition_and_keeps_the_order_irrelevant(log_pi, exact):
+    one_sided = [
+        Comparisons([0, 1, 1, 2], [0, 2, 1, 3], [1, 3, 0, 0], np.ones(4)),
+        Comparisons([0, 1, 2, 2], [2, 0, 1, 0], [0, 3, 2, 1], np.ones(4)),
+    ]
+    step = np.asarray(fit("log-linear", OMEGA, one_sided[0], beta=1.0, decay=0.5)[0], float) - OMEGA
+    source = one_sided[0]
+    margins = DESIGN[source.context, source.winner] - DESIGN[source.context, source.loser]
+    gradient = -margins.T @ (1 / (1 + np.exp(margins @ step))) + 0.5 * step
+    assert np.abs(gradient).max() <= exact
+    trained = [
+        log_pi["log-linear"](training.sequential_dpo(LINEAR, OMEGA, one_sided, order, beta=1.0, decay=0.5)[0])
+        for order in ([0, 1], [1, 0])
+    ]
+    assert gap(*trained) <= exact
+
+
 @pytest.mark.once
 def test_a_penalty_towards_the_first_reference_makes_the_order_matter():
     """One prompt, two responses, one number t = log π(0) - log π(1): the second stage pays for what the first did."""
@@ -310,6 +328,7 @@ ONE = Comparisons([0], [0], [1], [1.0])
         (lambda: fit("tabular", OMEGA, ONE), ValueError, "reference: expected parameters of shape"),
         (lambda: fit("tabular", THETA, SOURCES[0], beta=0.0), ValueError, "beta: expected a number above 0"),
         (lambda: fit("tabular", THETA, SOURCES[0], ridge=-1.0), ValueError, "ridge: expected a number of at least 0"),
+        (lambda: fit("tabular", THETA, SOURCES[0], decay=1.0), ValueError, "decay: expected 0 for a tabular policy"),
         (lambda: fit("tabular", THETA, SOURCES[0], loss="dpo"), ValueError, "loss: expected a function"),
         (lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.hinge), ValueError, "loss: expected a smooth convex"),
         (lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.sppo), ValueError, "depends on their level"),

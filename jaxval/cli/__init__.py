@@ -5,7 +5,7 @@ import os
 import sys
 
 from jaxval import __version__
-from jaxval.cli import sources, votes
+from jaxval.cli import claims, sources, votes
 from jaxval.cli.votes import aggregate
 
 __all__ = ["aggregate", "main"]
@@ -48,4 +48,5 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     sources.add_command(commands)
     votes.add_command(commands)
+    claims.add_command(commands)
     return parser

@@ -113,7 +113,7 @@ def fit(
         for name, value in (("ridge", ridge), ("decay", decay))
     )
     if isinstance(structure, Tabular) and _checks.concrete(decay) and float(decay) > 0:
-        raise ValueError(f"decay: expected 0 for a tabular policy, which has no weights; got {float(decay):g}; ridge=")
+        raise ValueError(f"decay: expected 0 for a tabular policy, without weights; got {float(decay):g}; pass ridge")
     options = _context_options(per_context or {}, contexts)
     _check_loss(loss, beta, options)
     reference = jnp.asarray(reference, dtype=float)
