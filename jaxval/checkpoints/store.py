@@ -9,6 +9,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,12 +78,14 @@ class Store:
         self._lock = threading.Lock()
         if self.path is None:
             self._database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+            weakref.finalize(self, self._database.close)
             self._database.executescript(TABLES)
             self._facts: dict[str, str] = {}
             return
         if not self.path.exists():
             _make(self.path, fingerprint)
         self._database = sqlite3.connect(self.path, timeout=timeout, check_same_thread=False, isolation_level=None)
+        weakref.finalize(self, self._database.close)  # Python 3.13 warns of connections that nobody closes
         try:
             with _explained(self.path, timeout):
                 _check_length(self.path)
