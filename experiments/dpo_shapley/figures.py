@@ -79,7 +79,7 @@ def stopped_short(found: dict[str, Any]) -> Figure:
                     label=label,
                 )  # fmt: skip
     panels[2].set_title(
-        "error of φ̂ against convergence, descent:\nrate ∝ 1/β² (solid), fixed (dashed)",
+        "error of φ̂ against convergence,\nrate ∝ 1/β² (solid), fixed (dashed)",
         fontsize=NORMAL, loc="left",
     )  # fmt: skip
     panels[2].set_ylim(FLOOR / 2, 3)
