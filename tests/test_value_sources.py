@@ -156,6 +156,20 @@ def test_many_sources_are_sampled(x64):
 
 
 @pytest.mark.float64
+def test_regressed_values_of_few_coalitions_are_near_the_sampled_ones():
+    qualities = {f"source {i}": 1.0 - i / 4 for i in range(8)}
+    drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources=qualities)
+    exact = values.value_sources(drawn, policy="tabular", beta=1.0, groups=[0] * 4 + [1] * 4)
+    found = values.value_sources(drawn, policy="tabular", beta=1.0, evaluations=120, groups=[0] * 4 + [1] * 4)
+    assert found.evaluations <= 240  # plain and in order
+    assert (found.efficiency_gap < 1e-10).all()
+    assert (np.abs(found.values - exact.values) < 5 * found.standard_errors + 1e-6).all()
+    assert np.abs(found.in_order - exact.in_order).max() < 0.05 * np.abs(exact.in_order).max()
+    with pytest.raises(ValueError, match="permutations or evaluations"):
+        values.value_sources(drawn, policy="tabular", permutations=4, evaluations=100)
+
+
+@pytest.mark.float64
 def test_sampled_values_are_near_the_exact_ones(drawn, found):
     sampled = values.value_sources(drawn, policy="tabular", beta=1.0, permutations=200)
     assert (np.abs(sampled.values - found.values) < 4.5 * sampled.standard_errors + 1e-5).all()

@@ -78,6 +78,7 @@ def add_command(commands: Any) -> None:
     add("--semivalue", choices=("shapley", "banzhaf", "leave-one-out", "beta-shapley"), default="shapley", metavar="V",
         help="shapley (default), banzhaf, leave-one-out, beta-shapley")  # fmt: skip
     add("--permutations", type=_count, metavar="N", help="sample coalitions; by itself beyond 12 sources")
+    add("--evaluations", type=_count, metavar="N", help="regression on N coalitions: the fewest for a given error")
     add("--group", action="append", metavar="NAME,...",
         help="sources that come after the others, for asymmetric values too; may be repeated, in order")  # fmt: skip
     add("--seeds", type=_count, default=3, metavar="N", help="default 3")
@@ -239,6 +240,7 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
         semivalue=arguments.semivalue,
         groups=groups,
         permutations=arguments.permutations,
+        evaluations=arguments.evaluations,
         truth=arguments.truth,
         key=key,
         folder=arguments.out / "finished" if arguments.out else None,

@@ -73,7 +73,7 @@ def expected_reward(
         ValueError: where shapes do not fit, or a reward of a candidate is not finite.
 
     Example:
-        >>> float(expected_reward(jnp.log(jnp.array([[0.75, 0.25]])), [[1.0, 0.0]]))
+        >>> round(float(expected_reward(jnp.log(jnp.array([[0.75, 0.25]])), [[1.0, 0.0]])), 4)
         0.75
     """
     chances, weighted = _reward_parts(log_probs, rewards, weights)

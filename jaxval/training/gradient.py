@@ -233,8 +233,8 @@ def log_ratios(
         >>> from jaxval import policies
         >>> policy = policies.tabular(1, 2)
         >>> pairs = Comparisons(context=[0], winner=[0], loser=[1], weight=[1.0])
-        >>> log_ratios(policy, jnp.array([[0.0, 0.0]]), pairs).round(3).tolist()
-        [[-0.693, -0.693]]
+        >>> [round(float(log_prob), 3) for log_prob in log_ratios(policy, jnp.array([[0.0, 0.0]]), pairs)[0]]
+        [-0.693, -0.693]
     """
     context = np.asarray(comparisons.context)
     responses = np.stack([np.asarray(comparisons.winner), np.asarray(comparisons.loser)], axis=1)

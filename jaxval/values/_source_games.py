@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from jaxval.values._coalition_policies import LogProbsOf
 from jaxval.values.permutations import permutation_estimator
+from jaxval.values.regression import regression_estimator
 
 NUMBERS = 2**22  # of a table at a time
 
@@ -41,13 +42,27 @@ def exact_game(masks: np.ndarray, log_probs: LogProbsOf, rewards: np.ndarray, va
 
 
 def sampled_game(
-    key: Array, players: int, log_probs: LogProbsOf, rewards: np.ndarray, *, permutations: int, groups: Any = None
+    key: Array,
+    players: int,
+    log_probs: LogProbsOf,
+    rewards: np.ndarray,
+    *,
+    permutations: int,
+    evaluations: int | None = None,
+    groups: Any = None,
 ) -> tuple[Game, int]:
-    """Shapley values, asymmetric where there are groups, from permutations; and how many coalitions they took."""
-    estimator = permutation_estimator(players, permutations=permutations, groups=groups)
-    masks = np.asarray(estimator.ask(estimator.init(key)))
+    """Shapley values, asymmetric where there are groups, from permutations, or by regression on `evaluations`.
 
-    @jax.jit
+    And how many coalitions they took. The empty and the full coalition come first.
+    """
+    if evaluations is None:
+        estimator = permutation_estimator(players, permutations=permutations, groups=groups)
+    else:
+        estimator = regression_estimator(players, evaluations=evaluations, groups=groups)
+    masks = np.asarray(estimator.ask(estimator.init(key)))
+    compiled = jax.jit if evaluations is None else lambda function: function  # a regression is fitted on the host
+
+    @compiled
     def of_flat(flat: Array) -> Any:
         state = estimator.init(key, (flat.shape[1],))
         return estimator.estimate(estimator.tell(state, jnp.asarray(masks), flat))

@@ -14,6 +14,8 @@ from jaxval.values._tables import check_table, players_of
 __all__ = ["Detection", "best_coalition", "harm_detection", "payments", "source_weights", "top_sources"]
 
 SourceVector = Float[ArrayLike, "sources"] | list[Any]
+Cases = Float[ArrayLike, "cases sources"] | list[Any]
+HarmfulSources = Bool[ArrayLike, "cases sources"] | list[Any]
 
 
 class Detection(NamedTuple):
@@ -129,7 +131,7 @@ def source_weights(values: SourceVector, *, power: float = 1.0) -> Float[Array, 
     return raised * len(known) / jnp.sum(raised)
 
 
-def harm_detection(values: ArrayLike, harmful: ArrayLike) -> Detection:
+def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
     """How well low values point to harmful sources: the chance that a harmful one is valued below another.
 
     AUC = P(φ_harmful < φ_other) + P(φ_harmful = φ_other) / 2, over the pairs of a harmful and another source of the

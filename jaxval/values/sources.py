@@ -128,6 +128,7 @@ def value_sources(
     semivalue: str | Callable[[Any], Array] = "shapley",
     groups: Groups | None = None,
     permutations: int | None = None,
+    evaluations: int | None = None,
     truth: bool = False,
     key: Key[Array, ""] | None = None,
     folder: str | Path | None = None,
@@ -169,6 +170,8 @@ def value_sources(
         groups: (sources,) for asymmetric values besides: group 0 comes first.
         permutations: sample that many instead of evaluating all coalitions; None evaluates all up to 12 sources, and
             beyond samples 64. For Shapley and asymmetric values only.
+        evaluations: fit a regression to that many coalitions instead, as `regress_shapley` does: the fewest for a
+            given error.
         truth: whether every coalition is retrained too, sequentially and on the union.
         key: a random key; `jax.random.key(0)` where None.
         folder: where finished trainings and evaluations are kept, for a run to go on from that was killed.
@@ -194,8 +197,10 @@ def value_sources(
     key = jax.random.key(0) if key is None else key
     seeds = _checks.check_size("seeds", seeds)
     _checks.check_choice("arithmetic", arithmetic, made.ARITHMETICS)
+    if permutations is not None and evaluations is not None:
+        raise ValueError("evaluations: expected permutations or evaluations; got both; leave one out")
     make = _maker(policy, beta, ridge)
-    method = _Method(semivalue, _value_of(semivalue), groups, permutations, arithmetic, truth)
+    method = _Method(semivalue, _value_of(semivalue), groups, permutations, evaluations, arithmetic, truth)
     draw: Any = pairs if callable(pairs) else None
     problem = None if draw else _problem(pairs, make, reward, held_out)
     repetitions: list[_Repetition] = []
@@ -217,6 +222,7 @@ class _Method(NamedTuple):
     value_of: Callable[[Any], Array]
     groups: Any
     permutations: int | None
+    evaluations: int | None
     arithmetic: str
     truth: bool
 
@@ -311,7 +317,7 @@ def _repeat(problem: _Problem, method: _Method, key: Array, folder: Path | None,
     sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
     players = len(sources)
     groups = None if method.groups is None else check_groups(method.groups, players)
-    exact = method.permutations is None and players <= EXACT_SOURCES
+    exact = method.permutations is None and method.evaluations is None and players <= EXACT_SOURCES
     if not exact and (method.name != "shapley" or method.truth):
         raise ValueError(
             f"semivalue: expected 'shapley' and truth=False where coalitions are sampled, as beyond {EXACT_SOURCES} "
@@ -340,10 +346,10 @@ def _repeat(problem: _Problem, method: _Method, key: Array, folder: Path | None,
         if groups is not None:
             games["in_order"] = exact_game(masks, log_probs, table, lambda t: asymmetric_shapley(t, groups))
     else:
-        draws = method.permutations or PERMUTATIONS
-        games["values"], evaluations = sampled_game(sample, players, log_probs, table, permutations=draws)
+        budget = {"permutations": method.permutations or PERMUTATIONS, "evaluations": method.evaluations}
+        games["values"], evaluations = sampled_game(sample, players, log_probs, table, **budget)
         if groups is not None:
-            games["in_order"], more = sampled_game(sample, players, log_probs, table, permutations=draws, groups=groups)
+            games["in_order"], more = sampled_game(sample, players, log_probs, table, groups=groups, **budget)
             evaluations += more
     seconds["arithmetic"] = time.perf_counter() - clock
     for name in ("sequential", "union") if method.truth else ():
