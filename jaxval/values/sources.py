@@ -346,7 +346,10 @@ def _repeat(problem: _Problem, method: _Method, key: Array, folder: Path | None,
         if groups is not None:
             games["in_order"] = exact_game(masks, log_probs, table, lambda t: asymmetric_shapley(t, groups))
     else:
-        budget = {"permutations": method.permutations or PERMUTATIONS, "evaluations": method.evaluations}
+        budget: dict[str, Any] = {
+            "permutations": method.permutations or PERMUTATIONS,
+            "evaluations": method.evaluations,
+        }
         games["values"], evaluations = sampled_game(sample, players, log_probs, table, **budget)
         if groups is not None:
             games["in_order"], more = sampled_game(sample, players, log_probs, table, groups=groups, **budget)
