@@ -35,11 +35,15 @@ LENGTH = -3  # the column of text_features that holds log(1 + words)
 SETS = ("ultrafeedback_train_clean", "ultrafeedback_eval_clean")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the experiment."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the experiment; the exit status is 2 where the data are missing."""
     options = parse(arguments)
     notes = Console(stderr=True)
-    folder = data_folder("preferences", path=options.data)
+    try:
+        folder = data_folder("preferences", path=options.data)
+    except FileNotFoundError as error:
+        notes.print(f"error: {error}", markup=False)
+        return 2
     pairs = read_preferences([folder / f"{name}.jsonl.gz" for name in SETS], source=None, skip_unusable=True)
     configuration = {
         name: value for name, value in vars(options).items() if name not in ("data", "out", "json", "seeds")
@@ -79,6 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         show(results, Console(width=max(Console().width, 100)))
     notes.print(f"written to {options.out}", markup=False)
+    return 0
 
 
 def truncation(pairs: PreferencePairs, options: argparse.Namespace) -> dict[str, Any]:

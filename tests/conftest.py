@@ -5,9 +5,14 @@ mistakes (marked `mistakes`) are left to the leg without it.
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell's background jobs are deaf to interruptions, and so would be the tests of them and their child processes.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Most of a test's time is compiling: let XLA optimise less. Child processes inherit it.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")

@@ -155,6 +155,17 @@ def test_many_sources_are_sampled(x64):
     assert (found.standard_errors > 0).all()
 
 
+@pytest.mark.once
+def test_a_reference_that_has_decided_is_told():
+    def stubborn(pairs, beta=1.0, **options):
+        learner = values.tabular_learner(pairs, beta=beta, **options)
+        return learner._replace(start=lambda key: jnp.zeros_like(learner.start(key)).at[:, 0].set(30.0))
+
+    drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources={"a": 1.0, "b": 0.0})
+    assert values.value_sources(drawn, policy=stubborn, seeds=1).decided == 1
+    assert values.value_sources(drawn, policy="tabular", beta=1.0).decided == 0
+
+
 @pytest.mark.float64
 def test_regressed_values_of_few_coalitions_are_near_the_sampled_ones():
     qualities = {f"source {i}": 1.0 - i / 4 for i in range(8)}

@@ -135,6 +135,7 @@ def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
         "seeds": len(found.by_seed),
         "values_by_seed": _plain(found.by_seed),
         "evaluations": found.evaluations,
+        "decided": found.decided,
         "truth": {
             name: {
                 "largest_gap": by_reward(truth.gap),
@@ -433,6 +434,12 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
         lines.append(
             f"Efficiency: the values sum to u(all) - u(none), up to {max(gaps):.1e} of the largest utility's distance "
             "from u(none)."
+        )
+    if result["decided"] > 0.5:
+        lines.append(
+            f"Warning: at {result['decided']:.0%} of the prompts the reference gives one candidate 99 % or more. No "
+            "source moves it much there, and these values say little. An untrained transformer does so where lengths "
+            "differ: try log-linear, or a trained checkpoint."
         )
     if groups is not None:
         names = [[row["name"] for row, group in zip(result["sources"], groups, strict=True) if group == g]

@@ -10,6 +10,7 @@ __all__ = ["SOURCES", "data_folder"]
 SOURCES = {
     "ml-1m": "https://grouplens.org/datasets/movielens/1m/, or by jaxval.data.download_movielens(folder)",
     "preflib": "https://www.preflib.org",
+    "preferences": "https://huggingface.co/datasets/HuggingFaceH4/ultrafeedback_binarized, as JSON lines of pairs",
     "votes/llmfao": "https://huggingface.co/datasets/dustalov/llmfao",
 }
 """Where the sets come from, by the names of their folders."""

@@ -49,6 +49,7 @@ LEARNERS: dict[str, Callable[..., Learner]] = {
 }
 EXACT_SOURCES = 12
 PERMUTATIONS = 64
+DECIDED = 0.99
 
 
 class Truth(NamedTuple):
@@ -89,6 +90,8 @@ class SourceValues(NamedTuple):
         pairs: (sources,) how many pairs each had for training, the mean over seeds.
         contexts: how many prompts were held out, or evaluated.
         evaluations: how many distinct coalitions were evaluated.
+        decided: the share of held-out prompts where the reference gives one candidate 99 % or more: there sources
+            hardly move the policy, and values are near zero whatever they hold.
         truth: by "sequential" and "union", where asked for.
         seconds: what was spent on training once per source, and on arithmetic.
     """
@@ -106,6 +109,7 @@ class SourceValues(NamedTuple):
     pairs: np.ndarray
     contexts: int
     evaluations: int
+    decided: float
     truth: dict[str, Truth]
     seconds: dict[str, float]
 
@@ -244,6 +248,7 @@ class _Repetition(NamedTuple):
     exact: bool
     efficient: bool
     evaluations: int
+    decided: float
     seconds: dict[str, float]
 
 
@@ -339,6 +344,8 @@ def _repeat(problem: _Problem, method: _Method, key: Array, folder: Path | None,
     else:
         log_probs = made.by_tokens(learner, reference, trained, ids, folder)
     games: dict[str, Game] = {}
+    alone = np.asarray(log_probs(np.zeros((1, players), bool), np.arange(len(contexts))))[0]
+    decided = float((alone.max(axis=1) > np.log(DECIDED)).mean())
     evaluations = 2**players
     masks = np.asarray(all_coalitions(players)) if exact else np.zeros((0, players), bool)
     if exact:
@@ -363,7 +370,8 @@ def _repeat(problem: _Problem, method: _Method, key: Array, folder: Path | None,
             games[name] = exact_game(masks, retrained, table, method.value_of)
         seconds[name] = time.perf_counter() - clock
     counts = np.array([np.size(source.weight) for source in sources])
-    return _Repetition(problem, contexts, counts, games, exact, method.name == "shapley", evaluations, seconds)
+    efficient = method.name == "shapley"
+    return _Repetition(problem, contexts, counts, games, exact, efficient, evaluations, decided, seconds)
 
 
 def _summary(repetitions: list[_Repetition], *, distinct: bool) -> SourceValues:
@@ -402,6 +410,7 @@ def _summary(repetitions: list[_Repetition], *, distinct: bool) -> SourceValues:
         pairs=_mean([r.counts for r in repetitions]),
         contexts=len(first.contexts),
         evaluations=first.evaluations,
+        decided=float(np.mean([r.decided for r in repetitions])),
         truth=truth,
         seconds={name: sum(r.seconds[name] for r in repetitions) for name in ("training", "arithmetic")},
     )
