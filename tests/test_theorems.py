@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxval import theorems
-from jaxval.theorems import coalition, mallows
+from jaxval.theorems import mallows
+from jaxval.theorems.checks import largest
 
 CHEAP = [
     "coalition/equation-3", "coalition/shapley-unique", "coalition/equation-4", "coalition/equation-5",
@@ -35,7 +36,7 @@ def test_a_check_that_cannot_fail_is_called_blind():
 def test_numbers_that_are_none_are_infinite_gaps():
     """A maximum that is compiled for many instances passes over NaN; the ledger must not."""
     claim = theorems.claims(ids=["mallows/phi-limit"])[0]
-    broken = claim.printed._replace(gap=lambda c: coalition.largest(jnp.array([0.0, jnp.nan, 0.0]) * c.gap))
+    broken = claim.printed._replace(gap=lambda c: largest(jnp.array([0.0, jnp.nan, 0.0]) * c.gap))
     verdict = theorems.check_claim(claim._replace(printed=broken), jax.random.key(0), instances=2_500)
     assert verdict.worst_gap == np.inf
     assert verdict.outcome == "fails as printed"

@@ -4,6 +4,7 @@ A gap is how far an instance is from what the claim says, at most 0 or the toler
 as printed keeps an instance that shows it and a corrected version, which is checked on the same instances.
 """
 
+import functools
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -12,12 +13,12 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from jaxval import _checks
 from jaxval.parallel import progress as progress_bar
 
-__all__ = ["Claim", "Statement", "Verdict", "check_claim"]
+__all__ = ["Claim", "Statement", "Verdict", "check_claim", "largest"]
 
 Outcome = Literal["holds", "fails as printed", "holds as corrected"]
 
@@ -33,13 +34,13 @@ class Statement(NamedTuple):
     """
 
     words: str
-    gap: Callable[[Any], Array]
+    gap: Callable[[Any], Any]
     false_words: str
-    false_gap: Callable[[Any], Array]
+    false_gap: Callable[[Any], Any]
 
 
 class Claim(NamedTuple):
-    """A numbered statement of a paper.
+    """A statement of a paper.
 
     Attributes:
         id: such as "coalition/equation-6".
@@ -52,6 +53,9 @@ class Claim(NamedTuple):
         counterexample: where it fails, a function that makes an instance that can be replayed by hand.
         tolerance: of the gaps.
         most: how many random instances at most, where one is costly.
+        covers: ids of other numbered statements that the gap computes.
+        exhaustive: makes instances, stacked along a leading axis, that are all checked beside the random ones.
+        compiled: whether the gaps are JAX functions; else they take one instance of NumPy arrays at a time.
     """
 
     id: str
@@ -64,6 +68,9 @@ class Claim(NamedTuple):
     counterexample: Callable[[], Any] | None = None
     tolerance: float = 1e-9
     most: int = 1_000_000
+    covers: tuple[str, ...] = ()
+    exhaustive: Callable[[], Any] | None = None
+    compiled: bool = True
 
 
 class Verdict(NamedTuple):
@@ -72,11 +79,11 @@ class Verdict(NamedTuple):
     Attributes:
         claim: the claim.
         outcome: "holds", "fails as printed", "holds as corrected", or what is wrong with the check.
-        instances: how many were looked at.
+        instances: how many were looked at: random ones, all of a finite case, and the counterexample.
         worst_gap: the largest gap of the statement as printed.
         corrected_gap: of the corrected version; NaN where there is none.
         refuted_gap: of the nearest false statement, which must be above the tolerance.
-        witness: the instance of the largest gap.
+        witness: the counterexample where the claim keeps one that shows a gap, else the instance of the largest gap.
         seconds: how long it took.
     """
 
@@ -95,13 +102,29 @@ class Verdict(NamedTuple):
         return self.outcome == self.claim.verdict
 
 
+def largest(difference: Array) -> Array:
+    """The largest absolute entry; infinite where one is no number, which a compiled maximum passes over on CPU.
+
+    Args:
+        difference: any array.
+
+    Returns:
+        A number.
+
+    Example:
+        >>> float(largest(jnp.array([0.5, -2.0])))
+        2.0
+    """
+    return jnp.where(jnp.all(jnp.isfinite(difference)), jnp.max(jnp.abs(difference)), jnp.inf)
+
+
 def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, batch_size: int = 2_500) -> Verdict:
-    """Check a claim and its nearest false neighbour on random instances, and on its counterexample where it has one.
+    """Check a claim and its nearest false neighbour on random instances, and on its own examples where it has some.
 
     Args:
         claim: the claim.
         key: a random key; the same key gives the same instances.
-        instances: how many, at most `claim.most`.
+        instances: how many random ones, at most `claim.most`.
         batch_size: how many at a time.
 
     Returns:
@@ -120,21 +143,20 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
         raise ValueError("theorems are checked in float64: expected jax_enable_x64; got float32; set JAX_ENABLE_X64=1")
     started = time.perf_counter()
     count = min(_checks.check_size("instances", instances), claim.most)
-    keys = jax.random.split(key, count)
+    batch_size = min(batch_size, count)
     statements = [claim.printed, *([claim.corrected] if claim.corrected else [])]
     gaps = [gap for statement in statements for gap in (statement.gap, statement.false_gap)]
-    largest, worst = _largest_gaps(gaps, claim, keys, batch_size)
-    witness = jax.jit(claim.generate)(keys[worst])
-    if claim.counterexample is not None:
-        example = claim.counterexample()
-        shown = np.array([float(jax.jit(statement.gap)(example)) for statement in statements])
-        if shown[0] > claim.tolerance:
-            witness = example
-        largest[::2] = np.maximum(largest[::2], shown)
-    printed, refuted = float(largest[0]), float(largest[1::2].min())
-    corrected = float(largest[2]) if claim.corrected else np.nan
+    cases = _cases(claim, key, count, batch_size)
+    found = (_compiled_gaps if claim.compiled else _plain_gaps)(gaps, cases, batch_size)
+    found = np.where(np.isnan(found), np.inf, found)
+    largest_gaps, worst = found.max(axis=0), int(found[:, 0].argmax())
+    if claim.counterexample is not None and found[-1, 0] > claim.tolerance:
+        worst = len(found) - 1
+    printed, refuted = float(largest_gaps[0]), float(largest_gaps[1::2].min())
+    corrected = float(largest_gaps[2]) if claim.corrected else np.nan
     outcome = _outcome(claim, printed, corrected, refuted)
-    return Verdict(claim, outcome, count, printed, corrected, refuted, witness, time.perf_counter() - started)
+    witness = jax.tree.map(lambda leaf: leaf[worst], cases)
+    return Verdict(claim, outcome, len(found), printed, corrected, refuted, witness, time.perf_counter() - started)
 
 
 def _outcome(claim: Claim, printed: float, corrected: float, refuted: float) -> str:
@@ -147,22 +169,44 @@ def _outcome(claim: Claim, printed: float, corrected: float, refuted: float) -> 
     return "fails as printed"
 
 
-def _largest_gaps(
-    gaps: Sequence[Callable[[Any], Array]], claim: Claim, keys: Array, batch_size: int
-) -> tuple[np.ndarray, int]:
-    """The largest of each gap over all instances, and the instance of the first's; NaN counts as infinite."""
+@functools.cache
+def _generator(generate: Callable[[Key[Array, ""]], Any]) -> Callable[[Array], Any]:
+    """Compiled once, for all claims that share it."""
+    return jax.jit(jax.vmap(generate))
 
-    @jax.jit
-    @jax.vmap
-    def of_keys(key: Array) -> Float[Array, "gaps"]:
-        instance = claim.generate(key)
-        return jnp.stack([gap(instance) for gap in gaps])
 
-    size = min(batch_size, len(keys))
-    rows = np.arange(-(-len(keys) // size) * size) % len(keys)
-    found = np.concatenate([np.asarray(of_keys(keys[part])) for part in rows.reshape(-1, size)])[: len(keys)]
-    found = np.where(np.isnan(found), np.inf, found)
-    return found.max(axis=0), int(found[:, 0].argmax())
+def _cases(claim: Claim, key: Key[Array, ""], count: int, batch_size: int) -> Any:
+    """All instances, stacked: the random ones, those of a finite case, the counterexample last."""
+    keys = jax.random.split(key, -(-count // batch_size) * batch_size)
+    generate = _generator(claim.generate)
+    parts = [jax.tree.map(np.asarray, generate(part)) for part in keys.reshape(-1, batch_size)]
+    cases = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
+    more = [claim.exhaustive()] if claim.exhaustive else []
+    if claim.counterexample:
+        more.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], claim.counterexample()))
+    for others in more:
+        cases = jax.tree.map(
+            lambda leaf, other: np.concatenate([leaf, np.asarray(other).astype(leaf.dtype)]), cases, others
+        )
+    return cases
+
+
+def _compiled_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any, batch_size: int) -> np.ndarray:
+    """(cases, gaps), in batches of one shape, the last one filled up with cases that come again."""
+    of_batch = jax.jit(jax.vmap(lambda case: jnp.stack([jnp.asarray(gap(case), float) for gap in gaps])))
+    count = len(jax.tree.leaves(cases)[0])
+    rows = np.arange(-(-count // batch_size) * batch_size) % count
+    return np.concatenate(
+        [np.asarray(of_batch(jax.tree.map(lambda x: x[part], cases))) for part in rows.reshape(-1, batch_size)]
+    )[:count]
+
+
+def _plain_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any, batch_size: int) -> np.ndarray:
+    """(cases, gaps), one by one."""
+    del batch_size
+    count = len(jax.tree.leaves(cases)[0])
+    each = (jax.tree.map(lambda leaf: leaf[row], cases) for row in range(count))
+    return np.array([[float(gap(case)) for gap in gaps] for case in each])
 
 
 def check_all(
