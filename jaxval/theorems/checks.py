@@ -155,7 +155,7 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
     printed, refuted = float(largest_gaps[0]), float(largest_gaps[1::2].min())
     corrected = float(largest_gaps[2]) if claim.corrected else np.nan
     outcome = _outcome(claim, printed, corrected, refuted)
-    witness = jax.tree.map(lambda leaf: leaf[worst], cases)
+    witness = _rows(cases, worst)
     return Verdict(claim, outcome, len(found), printed, corrected, refuted, witness, time.perf_counter() - started)
 
 
@@ -196,17 +196,18 @@ def _compiled_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any, batch_size:
     of_batch = jax.jit(jax.vmap(lambda case: jnp.stack([jnp.asarray(gap(case), float) for gap in gaps])))
     count = len(jax.tree.leaves(cases)[0])
     rows = np.arange(-(-count // batch_size) * batch_size) % count
-    return np.concatenate(
-        [np.asarray(of_batch(jax.tree.map(lambda x: x[part], cases))) for part in rows.reshape(-1, batch_size)]
-    )[:count]
+    return np.concatenate([np.asarray(of_batch(_rows(cases, part))) for part in rows.reshape(-1, batch_size)])[:count]
 
 
 def _plain_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any, batch_size: int) -> np.ndarray:
     """(cases, gaps), one by one."""
     del batch_size
     count = len(jax.tree.leaves(cases)[0])
-    each = (jax.tree.map(lambda leaf: leaf[row], cases) for row in range(count))
-    return np.array([[float(gap(case)) for gap in gaps] for case in each])
+    return np.array([[float(gap(case)) for gap in gaps] for case in (_rows(cases, row) for row in range(count))])
+
+
+def _rows(cases: Any, rows: int | np.ndarray) -> Any:
+    return jax.tree.map(lambda leaf: leaf[rows], cases)
 
 
 def check_all(
