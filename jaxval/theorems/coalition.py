@@ -447,6 +447,7 @@ CLAIMS = (
         ),
         generate,
         tolerance=1e-7,
+        covers=("coalition/equation-6",),
     ),
     Claim(
         "coalition/order",

@@ -135,6 +135,54 @@ def at_three_quarters() -> Instance:
     return Instance(jnp.asarray(0.75), jnp.ones(()), jnp.ones(()), -jnp.arange(4.0), tokens)
 
 
+class Experiment(NamedTuple):
+    """Many data sets of the same prompts, whose voters share a reward that is linear in features.
+
+    Attributes:
+        differences: (prompts, pairs, features) of features, response 0 minus response 1.
+        reward: (features,) the true weights.
+        sharpness: (prompts,) -2 log φ(x): half of the prompts have eight times that of the others.
+        labels: (data sets, prompts, pairs) 1 where response 0 won, -1 where it lost.
+    """
+
+    differences: Float[Array, "prompts pairs features"]
+    reward: Float[Array, "features"]
+    sharpness: Float[Array, "prompts"]
+    labels: Float[Array, "datasets prompts pairs"]
+
+
+def generate_experiment(key: Key[Array, ""]) -> Experiment:
+    """16 prompts of 16 pairs, two features, 200 data sets; -2 log φ from 0.1 to 3.2."""
+    keys = jax.random.split(key, 4)
+    differences = jax.random.normal(keys[0], (16, 16, 2))
+    reward = jax.random.normal(keys[1], (2,))
+    reward = 2 * reward / jnp.linalg.norm(reward)
+    low = jnp.exp(jax.random.uniform(keys[2], minval=np.log(0.1), maxval=np.log(0.4)))
+    sharpness = jnp.where(jnp.arange(16) < 8, low, 8 * low)
+    chances = jax.nn.sigmoid(sharpness[:, None] * (differences @ reward))
+    labels = jnp.sign(chances - jax.random.uniform(keys[3], (200, 16, 16)))
+    return Experiment(differences, reward, sharpness, labels)
+
+
+def mean_misdirection(c: Experiment, sharpness: Array) -> Array:
+    """1 - cos of the angle between the true weights and those learned with -log σ(w(x) s), mean over data sets."""
+
+    def learn(signed: Array) -> Array:
+        def step(weights: Array, _: None) -> tuple[Array, None]:
+            losing = jax.nn.sigmoid(-signed @ weights)
+            information = (signed * (losing * (1 - losing))[:, None]).T @ signed + 1e-9 * jnp.eye(2)
+            move = jnp.linalg.solve(information, losing @ signed)
+            return weights + move / jnp.maximum(1, jnp.linalg.norm(move)), None
+
+        return jax.lax.scan(step, jnp.zeros(2), None, length=12)[0]
+
+    def miss(labels: Array) -> Array:
+        weights = learn((labels[..., None] * sharpness[:, None, None] * c.differences).reshape(-1, 2))
+        return 1 - weights @ c.reward / (jnp.linalg.norm(weights) * jnp.linalg.norm(c.reward))
+
+    return jnp.mean(jax.vmap(miss)(c.labels))
+
+
 CLAIMS = (
     Claim(
         "mallows/theta-link",
@@ -158,6 +206,7 @@ CLAIMS = (
             lambda c: worst_marginal(c, "spearman", "theta", (3,)),
         ),
         counterexample=at_three_quarters,
+        covers=("mallows/variant-theta",),
     ),
     Claim(
         "mallows/phi-link",
@@ -169,6 +218,7 @@ CLAIMS = (
             lambda c: worst_marginal(c, "kendall", "limit"),
         ),
         generate,
+        covers=("mallows/variant-phi",),
     ),
     Claim(
         "mallows/phi-limit",
@@ -180,6 +230,7 @@ CLAIMS = (
             lambda c: limit_error(c, 0.01),
         ),
         generate,
+        covers=("mallows/variant-phi-continuous-limit",),
     ),
     Claim(
         "mallows/phi-jump",
@@ -214,5 +265,19 @@ CLAIMS = (
             lambda c: index_gap(c, 0.3),
         ),
         generate,
+    ),
+    Claim(
+        "mallows/dispersion-beats-dpo",
+        "abstract: how to use the dispersion index to enhance DPO",
+        Statement(
+            "Where prompts differ in dispersion by a factor of 8 in -log φ and share a reward, weighting pairs by "
+            "-2 log φ(x) has a smaller mean error of its direction than DPO, on equal data.",
+            lambda c: mean_misdirection(c, c.sharpness) - mean_misdirection(c, jnp.ones(16)),
+            "So has weighting with the prompts' dispersions exchanged.",
+            lambda c: mean_misdirection(c, c.sharpness[::-1]) - mean_misdirection(c, jnp.ones(16)),
+        ),
+        generate_experiment,
+        tolerance=0.0,
+        most=100,
     ),
 )
