@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from collections import Counter
 from typing import Any
 
 __all__ = ["add_command"]
@@ -23,14 +24,16 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "verify",
         help="check the papers' statements on random instances",
-        description="Check statements of the papers against their plain definitions, on random instances and boundary "
-        "cases, in float64: coalition alignment and MallowsPO so far. A statement that fails as printed is shown with "
-        "the version that holds. Exit status 1 where a verdict differs from the recorded one.",
+        description="Check the papers' statements against their plain definitions, on random instances and boundary "
+        "cases, in float64. A statement that fails as printed is shown with the reason and the version that holds. "
+        "Exit status 1 where a verdict differs from the recorded one.",
     )
-    command.add_argument("--paper", metavar="PAPER", help="only this paper's: coalition, mallows")
-    command.add_argument("--claim", action="append", metavar="ID", help="only this one; may be repeated")
+    command.add_argument("--paper", metavar="PAPER", help="only coalition, mallows, ads, ppa or conjectures")
+    command.add_argument(
+        "--claim", action="append", metavar="ID", help="only this one, with its counterexample; may be repeated"
+    )
     command.add_argument("--instances", type=int, default=10_000, metavar="N", help="of each claim (10000)")
-    command.add_argument("--seed", type=int, default=0, metavar="N")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the instances (0)")
     command.add_argument("--json", action="store_true", help="print the verdicts alone, as JSON, on standard output")
     command.set_defaults(run=_verify)
 
@@ -47,9 +50,6 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _verify_in_float64(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.table import Table
-
     from jaxval import theorems
 
     verdicts = theorems.verify(
@@ -62,22 +62,54 @@ def _verify_in_float64(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([_entry(verdict) for verdict in verdicts], indent=1, ensure_ascii=False))
     else:
-        table = Table(title="statements of the papers")
-        for column in ("claim", "statement", "instances", "worst gap", "verdict"):
-            table.add_column(column, justify="right" if column in ("instances", "worst gap") else "left")
-        for verdict in verdicts:
-            words = [verdict.claim.printed.words]
-            if verdict.claim.corrected:
-                words += [f"But: {verdict.claim.why}", f"Corrected: {verdict.claim.corrected.words}"]
-            recorded = "" if verdict.as_recorded else f" (recorded: {verdict.claim.verdict})"
-            gap = f"{verdict.worst_gap:.1e}"
-            if verdict.claim.corrected:
-                gap += f"\ncorrected {verdict.corrected_gap:.1e}"
-            table.add_row(verdict.claim.id, "\n".join(words), f"{verdict.instances:,}", gap, verdict.outcome + recorded)
-        console = Console(markup=False)
-        console.width = max(console.width, 120)
-        console.print(table)
+        _print_tables(verdicts, witnesses=bool(arguments.claim))
     return 0 if all(verdict.as_recorded for verdict in verdicts) else 1
+
+
+def _print_tables(verdicts: list[Any], *, witnesses: bool) -> None:
+    """The papers' statements, conjectures apart, a summary; for claims that were named their counterexamples."""
+    from rich.console import Console
+
+    from jaxval import theorems
+
+    console = Console(markup=False)
+    console.width = max(console.width, 120)
+    apart = [verdict.claim.id.startswith("conjectures/") for verdict in verdicts]
+    for title, wanted in (("statements of the papers", False), ("conjectures, which are in none of them", True)):
+        rows = [verdict for verdict, conjecture in zip(verdicts, apart, strict=True) if conjecture == wanted]
+        if rows:
+            console.print(_table(title, rows))
+    if witnesses:
+        for verdict in verdicts:
+            if verdict.worst_gap > verdict.claim.tolerance:
+                console.print(f"{verdict.claim.id}, counterexample:", json.dumps(_plain(verdict.witness)))
+        return
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    seconds = sum(verdict.seconds for verdict in verdicts)
+    console.print(
+        f"{len(verdicts)} claims in {seconds:.0f} s:", ", ".join(f"{n} {what}" for what, n in outcomes.items())
+    )
+    covered = [entry for entry in theorems.coverage() if entry.claims]
+    console.print(f"{len(covered)} of {len(theorems.coverage())} numbered statements of the papers have a claim")
+
+
+def _table(title: str, verdicts: list[Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, show_lines=True)
+    for column in ("claim", "statement", "instances", "worst gap", "verdict"):
+        table.add_column(column, justify="right" if column in ("instances", "worst gap") else "left")
+    for verdict in verdicts:
+        words = [verdict.claim.printed.words]
+        gap = f"{verdict.worst_gap:.1e}"
+        if verdict.claim.why:
+            words.append(f"But: {verdict.claim.why}")
+        if verdict.claim.corrected:
+            words.append(f"Corrected: {verdict.claim.corrected.words}")
+            gap += f"\ncorrected {verdict.corrected_gap:.1e}"
+        recorded = "" if verdict.as_recorded else f" (recorded: {verdict.claim.verdict})"
+        table.add_row(verdict.claim.id, "\n".join(words), f"{verdict.instances:,}", gap, verdict.outcome + recorded)
+    return table
 
 
 def _entry(verdict: Any) -> dict[str, Any]:
@@ -101,5 +133,18 @@ def _entry(verdict: Any) -> dict[str, Any]:
         "corrected_gap": number(verdict.corrected_gap),
         "false_neighbour": claim.printed.false_words,
         "false_gap": number(verdict.refuted_gap),
+        "counterexample": _plain(verdict.witness) if verdict.worst_gap > claim.tolerance else None,
+        "covers": list(claim.covers),
         "seconds": verdict.seconds,
     }
+
+
+def _plain(tree: Any) -> Any:
+    """An instance in JSON's types."""
+    if hasattr(tree, "_asdict"):
+        return {name: _plain(value) for name, value in tree._asdict().items()}
+    if isinstance(tree, dict):
+        return {name: _plain(value) for name, value in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        return [_plain(value) for value in tree]
+    return tree.tolist() if hasattr(tree, "tolist") else tree

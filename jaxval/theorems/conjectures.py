@@ -311,8 +311,9 @@ CLAIMS = (
         generate_voters,
         verdict="holds as corrected",
         why=(
-            "With five alternatives and half of the voters 10324, half 20413, u_0 = 1/2; but 0 beats neither 1 nor 2 "
-            "for everybody, 3 beats 2 and 4 beats 3 in half each, and no profile with this P ranks 0 first."
+            "With five alternatives, half of the voters 10324 and half 20413, u_0 = 1/2. For all, 0 ≻ 3, 0 ≻ 4, 1 ≻ 3 "
+            "and 2 ≻ 4. So 4 ≻ 1 implies 0 ≻ 1, and as half hold each it is the same half; likewise 3 ≻ 2 and 0 ≻ 2. "
+            "Whoever has 0 first then has 4 ≻ 1 ≻ 3 ≻ 2 ≻ 4, a cycle: nobody can."
         ),
         corrected=Statement(
             "So it is for four alternatives.",

@@ -160,7 +160,7 @@ def generate_experiment(key: Key[Array, ""]) -> Experiment:
     low = jnp.exp(jax.random.uniform(keys[2], minval=np.log(0.1), maxval=np.log(0.4)))
     sharpness = jnp.where(jnp.arange(16) < 8, low, 8 * low)
     chances = jax.nn.sigmoid(sharpness[:, None] * (differences @ reward))
-    labels = jnp.sign(chances - jax.random.uniform(keys[3], (200, 16, 16)))
+    labels = jnp.sign(chances[None] - jax.random.uniform(keys[3], (200, 16, 16)))
     return Experiment(differences, reward, sharpness, labels)
 
 
@@ -177,7 +177,7 @@ def mean_misdirection(c: Experiment, sharpness: Array) -> Array:
         return jax.lax.scan(step, jnp.zeros(2), None, length=12)[0]
 
     def miss(labels: Array) -> Array:
-        weights = learn((labels[..., None] * sharpness[:, None, None] * c.differences).reshape(-1, 2))
+        weights = learn((labels[..., None] * (sharpness[:, None, None] * c.differences)).reshape(-1, 2))
         return 1 - weights @ c.reward / (jnp.linalg.norm(weights) * jnp.linalg.norm(c.reward))
 
     return jnp.mean(jax.vmap(miss)(c.labels))
