@@ -248,6 +248,62 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_two_runs_do_not_write_to_one_folder(tmp_path, capsys):
+    """The lock is the system's: it ends with its process, and a file that a killed one left blocks nobody."""
+    fcntl = pytest.importorskip("fcntl", reason="needs locks of files, which this system has none of")
+    file = pairs_file(tmp_path / "pairs.jsonl", count=24, sources=("one", "foe"))
+    words = ["value", str(file), "--source", "provider.name", "--seeds", "1", "--json", "--out", str(tmp_path / "out")]
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".lock").open("w") as other:
+        other.write("4711\n")
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert main(words) == 2
+        assert re.search("--out: expected a folder that no other run writes to.*process 4711", capsys.readouterr().err)
+    assert main(words) == 0
+    result = json.loads(capsys.readouterr().out)
+    one, foe = (row["values"]["score"] for row in result["sources"])
+    assert one > 0 > foe
+    assert result["values_by_seed"] == [{"one": {"score": one}, "foe": {"score": foe}}]
+
+
+def test_what_is_said_where_it_holds(tmp_path, capsys):
+    """Groups without a copy, a fitted reward without scores, a copy in a file, few permutations, one seed."""
+    scored = pairs_file(tmp_path / "scored.jsonl", count=48)
+    rows = [json.loads(line) for line in scored.read_text().splitlines()]
+    plain = tmp_path / "plain.jsonl"
+    more = [{**row, "provider": {"name": "again"}} for row in rows if row["provider"]["name"] == "one"]
+    kept = ("prompt", "chosen", "rejected", "provider")
+    plain.write_text("".join(json.dumps({name: row[name] for name in kept}) + "\n" for row in rows + more))
+    options = ["--source", "provider.name", "--seeds", "1"]
+    assert main(["value", str(scored), *options, "--group", "foe", "--permutations", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "same evidence twice" not in said
+    assert "fitted to the pairs" not in said
+    assert "Fewer than 20 permutations tell no standard error" in said
+    assert "-0.0000" not in said
+    assert main(["value", str(plain), *options, "--group", "again", "--permutations", "400"]) == 0
+    said = capsys.readouterr().out
+    assert "plain: bradley-terry\n" in said.replace("  ", "").replace(" \n", "\n")
+    assert "fitted to the pairs of all sources together" in said
+    assert "again: the same as a source before" in said
+    assert "The sample would have met every coalition" in said
+    assert "all 32 coalitions" in said
+    assert "standard error " not in said
+    assert "over seeds" not in said
+
+
+def test_numbers_show_three_digits_and_no_minus_zero():
+    from jaxval.cli import source_report
+
+    assert source_report._places([0.4, -0.2]) == 4
+    assert source_report._places([3.1e-5, -2e-7]) == 7
+    assert source_report._places([0.0]) == 4
+    assert source_report._signed(-1e-6, 4) == "0.0000"
+    assert source_report._signed(-1e-4, 4) == "-0.0001"
+    assert source_report._fixed(None, 4) == "–"
+
+
 VALUE_MISTAKES = {
     "no such file": (["nowhere.jsonl"], "nowhere.jsonl"),
     "another ending": (["pyproject.toml"], "ends in .jsonl"),
@@ -264,10 +320,38 @@ VALUE_MISTAKES = {
     "resume of nothing": (["--resume"], "--resume: expected --out"),
     "out is a file": (["--out", "pyproject.toml"], "--out: expected a folder"),
     "out is not empty": (["--out", "tests"], "--out: expected a new or empty folder"),
-    "beta of zero": (["--beta", "0"], "a number above 0"),
+    "beta of zero": (["--beta", "0"], r"^jaxval value: --beta: expected a number above 0; got 0; jaxval value --help"),
     "ridge in words": (["--ridge", "some"], "a number of at least 0"),
     "no seeds": (["--seeds", "0"], "at least 1"),
     "unknown policy": (["{pairs}", "--source", "provider.name", "--policy", "gpt"], "policy: expected one of"),
+    "odd permutations": (["--permutations", "5"], "--permutations: expected an even number of at least 4.*'5'"),
+    "few evaluations": (["--evaluations", "3"], r"--evaluations: expected at least 6, [^;]*; got 3$"),
+    "sampled Banzhaf": (
+        ["--semivalue", "banzhaf", "--permutations", "4"],
+        "--semivalue: expected 'shapley', .*; got 'banzhaf' and --permutations 4; leave that out",
+    ),
+    "truth of a sample": (["--truth", "--evaluations", "8"], "--truth: expected no sample.*got --evaluations 8"),
+    "tokens of features": (
+        ["{pairs}", "--source", "provider.name", "--arithmetic", "token"],
+        "--arithmetic: .*pass --policy transformer",
+    ),
+    "nothing held out of a table": (
+        ["{pairs}", "--policy", "tabular", "--held-out", "0.5"],
+        "--held-out: expected none with --policy tabular",
+    ),
+    "seeds of a table": (["{pairs}", "--policy", "tabular", "--seeds", "4"], "--seeds: expected 1 .*random; got 4"),
+    "seeds of a fixed split": (
+        ["{pairs}", "--held-out", "{pairs}", "--seeds", "2"],
+        "--seeds: expected 1 with --policy log-linear and a file",
+    ),
+    "epochs of Newton's method": (["{pairs}", "--epochs", "2"], "--epochs: expected --policy transformer"),
+    "a ridge for a transformer": (["{pairs}", "--policy", "transformer", "--ridge", "1"], "--ridge: expected --policy"),
+    "a folder without a checkpoint": (
+        ["{pairs}", "--source", "provider.name", "--policy", "tests"],
+        "--policy: expected a folder with config.json",
+    ),
+    "an empty response": (["{empty}"], "line 1: .*; --skip-unusable leaves such pairs out"),
+    "no such field": (["{pairs}", "--source", "nobody"], "name the field by --source, such as --source metadata.prov"),
     "invalid UTF-8": (["{bytes}"], "line 2"),
     "a million sources": (["{many}"], "line 1001.*looks like an id"),
     "a pair without score": (["{scoreless}", "--source", "provider.name"], "line 121: .*without score"),
@@ -279,12 +363,15 @@ VALUE_MISTAKES = {
 def broken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("broken")
     row = '{"prompt": "p", "chosen": "a", "rejected": "b", "source": "one"}\n'
-    files = {name: folder / f"{name}.jsonl" for name in ("pairs", "one", "bytes", "many", "scoreless", "missing")}
+    files = {
+        name: folder / f"{name}.jsonl" for name in ("pairs", "one", "bytes", "many", "scoreless", "missing", "empty")
+    }
     pairs_file(files["pairs"])
     files["one"].write_text(row)
     files["bytes"].write_bytes(row.encode() + b'{"prompt": "\xff"}\n')
     files["many"].write_text("".join(row.replace("one", f"user {i}") for i in range(1500)))
     files["missing"].write_text('{"prompt": "p", "chosen": "a", "source": "one"}\n')
+    files["empty"].write_text(row.replace('"b"', '""'))
     pairs_file(files["scoreless"])
     with files["scoreless"].open("a") as file:
         file.write(json.dumps({"prompt": "x", "chosen": "a", "rejected": "b", "provider": {"name": "one"}}) + "\n")
@@ -305,3 +392,5 @@ def test_mistakes_of_value_are_named(mistake, broken, request, capsys, monkeypat
     assert status == 2
     assert out == ""
     assert re.search(message, err), err
+    assert not re.search(r"\w=\w|\w=\(|True|False|None", err), err  # nor does it speak Python
+    assert len(err.splitlines()) == 1

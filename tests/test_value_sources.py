@@ -156,6 +156,39 @@ def test_many_sources_are_sampled(x64):
 
 
 @pytest.mark.once
+def test_a_sample_of_all_coalitions_is_exact_and_a_small_one_has_no_standard_errors(drawn, found):
+    """200 permutations of five sources meet all 32 coalitions; of 4, two pairs may well be equal and seem to agree."""
+    options = {"policy": "tabular", "beta": 1.0, "groups": drawn.groups}
+    for budget in ({"permutations": 200}, {"evaluations": 32}):
+        all_of_them = values.value_sources(drawn, **options, **budget)
+        assert all_of_them.evaluations == 32
+        np.testing.assert_array_equal(all_of_them.standard_errors, 0)
+        np.testing.assert_allclose(all_of_them.values, found.values, atol=1e-6)
+        np.testing.assert_allclose(all_of_them.in_order, found.in_order, atol=1e-6)
+        np.testing.assert_allclose(all_of_them.utilities, found.utilities, atol=1e-6)
+    few = values.value_sources(drawn, **options, permutations=4)
+    assert few.evaluations < 32
+    assert few.utilities is None
+    assert np.isnan(few.standard_errors).all()
+
+
+@pytest.mark.once
+def test_seeds_of_which_some_meet_all_coalitions(monkeypatch):
+    """28 permutations of five sources meet all 32 coalitions by some keys only; the mean takes both kinds."""
+    from jaxval.values import sources
+
+    draw = functools.partial(data.synthetic_preferences, contexts=4, responses=3, sources=dict.fromkeys("abcde", 1.0))
+    seen = []
+    monkeypatch.setattr(sources, "repeat", lambda *words, of=sources.repeat: seen.append(of(*words)) or seen[-1])
+    found = values.value_sources(draw, policy="tabular", beta=1.0, permutations=28, seeds=6)
+    assert {one.exact for one in seen} == {False, True}
+    assert found.utilities is None
+    assert found.evaluations == 32
+    assert (found.standard_errors > 0).all()
+    assert (found.efficiency_gap < 1e-5).all()
+
+
+@pytest.mark.once
 def test_a_reference_that_has_decided_is_told():
     def stubborn(pairs, beta=1.0, **options):
         learner = values.tabular_learner(pairs, beta=beta, **options)
@@ -181,9 +214,14 @@ def test_regressed_values_of_few_coalitions_are_near_the_sampled_ones():
 
 
 @pytest.mark.float64
-def test_sampled_values_are_near_the_exact_ones(drawn, found):
-    sampled = values.value_sources(drawn, policy="tabular", beta=1.0, permutations=200)
-    assert (np.abs(sampled.values - found.values) < 4.5 * sampled.standard_errors + 1e-5).all()
+def test_sampled_values_are_near_the_exact_ones():
+    qualities = {f"source {i}": 1.0 - i / 4 for i in range(8)}
+    drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources=qualities)
+    exact = values.value_sources(drawn, policy="tabular", beta=1.0)
+    sampled = values.value_sources(drawn, policy="tabular", beta=1.0, permutations=40)
+    assert sampled.evaluations < 256
+    assert (sampled.standard_errors > 0).all()
+    assert (np.abs(sampled.values - exact.values) < 4.5 * sampled.standard_errors + 1e-5).all()
 
 
 @pytest.mark.once
@@ -259,7 +297,7 @@ def test_rewards_of_every_kind_say_the_same(pairs, small_features, tmp_path):
                 file.write(json.dumps({"prompt": prompt, "response": response, "from a file": score}) + "\n")
     rewards = ["score", kind, {"named": table}, table, data.read_scores(path, pairs), "bradley-terry"]
     found = values.value_sources(pairs, policy=small_features, seeds=1, reward=rewards)
-    assert found.rewards == ("score", "kind", "named", "reward", "from a file", "score, fitted")
+    assert found.rewards == ("score", "kind", "named", "reward", "from a file", "bradley-terry:score")
     for column in range(1, 5):
         np.testing.assert_allclose(found.values[:, column], found.values[:, 0], atol=1e-6)
     assert (np.sign(found.values[:, 5]) == np.sign(found.values[:, 0])).all()
@@ -445,8 +483,24 @@ MISTAKES = {
     "no seeds": (lambda p: (p, {"seeds": 0}), "seeds: expected a whole number"),
     "beta of zero": (lambda p: (p, {"beta": 0.0}), "beta"),
     "ridge below zero": (lambda p: (p, {"ridge": -1.0}), "ridge"),
+    "Banzhaf of many": (
+        lambda p: (
+            data.synthetic_preferences(
+                jax.random.key(0), contexts=2, responses=2, sources={f"{i}": 1.0 for i in range(13)}
+            ),
+            {"semivalue": "banzhaf", "policy": "tabular"},
+        ),
+        "got 'banzhaf' and 13 sources, more than 12; join sources",
+    ),
     "tokens of features": (lambda p: (p, {"arithmetic": "token"}), "arithmetic: .*policy without tokens"),
-    "sampled Banzhaf": (lambda p: (p, {"semivalue": "banzhaf", "permutations": 4}), "semivalue: .*sampled"),
+    "sampled Banzhaf": (
+        lambda p: (p, {"semivalue": "banzhaf", "permutations": 4}),
+        "semivalue: expected 'shapley', .*; got 'banzhaf' and permutations=4; leave that out",
+    ),
+    "the truth of a sample": (
+        lambda p: (p, {"truth": True, "evaluations": 5}),
+        "truth: expected no sample.*got evaluations=5",
+    ),
     "a ridge for a transformer": (lambda p: (p, {"policy": "transformer", "ridge": 1.0}), "ridge: expected None"),
 }
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from typing import NoReturn
 
 from jaxval import __version__
 from jaxval.cli import claims, sources, votes
@@ -40,8 +41,15 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and not all the options there are with one."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message.removeprefix('argument ')}; {self.prog} --help lists what there is\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="jaxval", description="Data valuation, preference alignment and social choice, from the command line."
     )
     parser.add_argument("--version", action="version", version=f"jaxval {__version__}")

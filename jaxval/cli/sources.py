@@ -3,18 +3,15 @@
 import argparse
 import functools
 import importlib
-import json
-import math
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxval import __version__
-
-if TYPE_CHECKING:
-    from jaxval.values import SourceValues
+from jaxval.cli._folders import own_folder
+from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
+from jaxval.cli.source_report import describe, print_result, write_result
 
 __all__ = ["add_command", "describe"]
 
@@ -26,9 +23,19 @@ one of them, noise and an adversary; every seed draws it anew."""
 REWARDS = """\
 rewards (--reward, may be repeated; each is an axis of the figure):
   score, score:NAME           the scores of the pairs as they are (the default where there are any)
-  bradley-terry[:NAME]        fitted to the order of the scores, or of the pairs where there are none (else the default)
+  bradley-terry[:NAME]        fitted to the order of the scores
+  bradley-terry               without scores (the default there): fitted to the pairs of all sources together, so that
+                              values say how far a source agrees with them all
   TABLE.jsonl                 lines with prompt, response and numbers: every number is a reward
   module:function             a Python function of a prompt and a response to a number or several
+
+policies (--policy):
+  log-linear                  a weight for each feature of the text: the default, for files of distinct prompts
+  tabular                     a reward for each response, for files whose sources judge the same prompts: evaluated on
+                              all of them, nothing is held out and nothing is random
+  transformer                 a small one over bytes, from a random start
+  FOLDER                      a checkpoint of Llama's shape with config.json, model.safetensors and tokenizer.json,
+                              trained by low-rank adapters; needs pip install 'jaxval[llama]'
 
 Every source is trained on once; the policies of its coalitions are made by arithmetic. --truth trains every coalition.
 Intervals are 95 %: over held-out prompts, which are redrawn, and over seeds, which draw prompts and trainings anew."""
@@ -43,7 +50,6 @@ DEMONSTRATION: dict[str, Any] = {
         "adversary": (-0.4, -1.0),
     },
 }
-SHOWN_COALITIONS = 32
 
 
 def add_command(commands: Any) -> None:
@@ -60,6 +66,7 @@ def add_command(commands: Any) -> None:
     """
     command = commands.add_parser(
         "value",
+        usage="jaxval value [FILE ...] [options]",
         help="what each source of preference pairs contributed, from one training per source",
         description="What each source of preference pairs contributed, from one training per source.\n\n" + FILES,
         epilog=REWARDS,
@@ -70,143 +77,48 @@ def add_command(commands: Any) -> None:
     add("--source", default="source", metavar="FIELD", help="that names a pair's source, such as metadata.provider")
     add("--skip-unusable", action="store_true", help="leave out pairs that say nothing: empty, or chosen = rejected")
     add("--reward", action="append", metavar="REWARD", help="see below")
-    add("--policy", metavar="POLICY", help="log-linear (files), tabular, transformer, or the folder of a checkpoint")
-    add("--arithmetic", choices=("response", "token", "parameter"), default="response", help="default: response")
-    add("--beta", type=_above_zero, metavar="BETA", help="of DPO (default 0.1; 1 for the generated set)")
-    add("--ridge", type=_from_zero, metavar="RHO", help="penalty on rewards, of tabular and log-linear policies")
-    add("--held-out", default="0.25", metavar="SHARE|FILE", help="prompts to evaluate on (default 0.25)")
+    add("--policy", metavar="POLICY", help="log-linear, tabular, transformer or a folder; see below")
+    add("--arithmetic", choices=("response", "token", "parameter"), default="response", metavar="A",
+        help="that makes the policies of coalitions: response (default), token or parameter")  # fmt: skip
+    add("--beta", type=above_zero, metavar="BETA", help="of DPO (default 0.1; 1 for the generated set)")
+    add("--ridge", type=from_zero, metavar="RHO", help="penalty on rewards, of tabular and log-linear policies")
+    add("--epochs", type=count, metavar="N", help="of transformers and checkpoints (default 2 and 4)")
+    add("--learning-rate", type=above_zero, metavar="RATE", help="likewise (default 1e-3 and 2e-5)")
+    add("--held-out", metavar="SHARE|FILE", help="prompts to evaluate on (default 0.25); not with tabular")
     add("--semivalue", choices=("shapley", "banzhaf", "leave-one-out", "beta-shapley"), default="shapley", metavar="V",
         help="shapley (default), banzhaf, leave-one-out, beta-shapley")  # fmt: skip
-    add("--permutations", type=_count, metavar="N", help="sample coalitions; by itself beyond 12 sources")
-    add("--evaluations", type=_count, metavar="N", help="regression on N coalitions: the fewest for a given error")
+    add("--permutations", type=even_count, metavar="N",
+        help="sample coalitions from N permutations, an even number, 20 or more for standard errors; beyond 12 sources "
+        "64 by default")  # fmt: skip
+    add("--evaluations", type=count, metavar="N", help="regression on N coalitions: the fewest for a given error")
     add("--group", action="append", metavar="NAME,...",
         help="sources that come after the others, for asymmetric values too; may be repeated, in order")  # fmt: skip
-    add("--seeds", type=_count, default=3, metavar="N", help="default 3")
+    add("--seeds", type=count, metavar="N", help="default 3, or 1 where nothing is random")
     add("--seed", type=int, default=0, metavar="N", help="of the first (default 0)")
     add("--truth", action="store_true", help="retrain every coalition too, sequentially and on the union")
-    add("--out", type=Path, metavar="FOLDER", help="write results.json and figures there")
-    add("--resume", action="store_true", help="go on with what an earlier run left in --out")
+    add("--out", type=Path, metavar="FOLDER",
+        help="write results.json, signature.png and what is finished there: a new or empty folder, unless "
+        "--resume")  # fmt: skip
+    add("--resume", action="store_true",
+        help="go on with a run of the same words that was stopped: what is finished in --out is not done "
+        "again")  # fmt: skip
     add("--json", action="store_true", help="print the result alone, as JSON, on standard output")
     command.set_defaults(run=_value)
 
 
-def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
-    """Everything that `jaxval value` says, as plain numbers; None where a number is not known.
-
-    Args:
-        found: what `values.value_sources` returned.
-        title: what was valued.
-
-    Returns:
-        A dictionary that `json.dumps` takes.
-
-    Example:
-        >>> import jax
-        >>> from jaxval import data, values
-        >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
-        >>> result = describe(values.value_sources(drawn, policy="tabular", beta=1.0), title="two")
-        >>> [row["name"] for row in result["sources"]], [row["members"] for row in result["utilities"]]
-        (['a', 'b'], [[], ['a'], ['b'], ['a', 'b']])
-    """
-
-    def by_reward(values: Any) -> dict[str, Any]:
-        return dict(zip(found.rewards, _plain(values), strict=True))
-
-    rows = []
-    for i, name in enumerate(found.names):
-        row = {
-            "name": name,
-            "pairs": float(found.pairs[i]),
-            "values": by_reward(found.values[i]),
-            "context_intervals": by_reward(found.context_intervals[:, i].T),
-            "seed_intervals": by_reward(found.seed_intervals[:, i].T),
-            "standard_errors": by_reward(found.standard_errors[i]),
-        }
-        if found.in_order is not None:
-            row["values_in_order"] = by_reward(found.in_order[i])
-        row |= {f"values_by_{name}_retraining": by_reward(truth.values[i]) for name, truth in found.truth.items()}
-        rows.append(row)
-    result = {
-        "title": title,
-        "rewards": list(found.rewards),
-        "sources": rows,
-        "efficiency_gap": by_reward(found.efficiency_gap),
-        "held_out_prompts": found.contexts,
-        "seeds": len(found.by_seed),
-        "values_by_seed": _plain(found.by_seed),
-        "evaluations": found.evaluations,
-        "decided": found.decided,
-        "truth": {
-            name: {
-                "largest_gap": by_reward(truth.gap),
-                "rank_correlation": by_reward(truth.rank_correlation),
-                "seconds": truth.seconds,
-            }
-            for name, truth in found.truth.items()
-        },
-        "seconds": found.seconds,
-    }
-    if found.utilities is not None:
-        result["utilities"] = [
-            {"members": _members(found.names, index), **by_reward(found.utilities[index])}
-            | {f"{name}_retraining": by_reward(truth.utilities[index]) for name, truth in found.truth.items()}
-            for index in range(len(found.utilities))
-        ]
-    return result
-
-
-def _members(names: tuple[str, ...], index: int) -> list[str]:
-    return [name for i, name in enumerate(names) if index >> i & 1]
-
-
-def _plain(values: Any) -> Any:
-    """Nested lists; None in place of NaN."""
-    if isinstance(values, list):
-        return [_plain(value) for value in values]
-    if isinstance(values, float):
-        return values if math.isfinite(values) else None
-    return _plain(values.tolist())
-
-
-def _above_zero(text: str) -> float:
-    return _number(text, lambda number: 0 < number < math.inf, "a number above 0")
-
-
-def _from_zero(text: str) -> float:
-    return _number(text, lambda number: 0 <= number < math.inf, "a number of at least 0")
-
-
-def _number(text: str, allowed: Callable[[float], bool], expected: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not allowed(number):
-        raise argparse.ArgumentTypeError(f"expected {expected}; got {text}")
-    return number
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1; got {text!r}")
-    return int(text)
-
-
 def _value(arguments: argparse.Namespace) -> int:
     policy = arguments.policy or ("log-linear" if arguments.files else "tabular")
-    if not arguments.files and policy != "tabular":
-        raise ValueError(f"--policy: expected tabular without a FILE, for generated pairs have no text; got {policy!r}")
-    if not arguments.files and (arguments.reward or arguments.held_out != "0.25"):
-        raise ValueError("--reward, --held-out: expected a FILE; the generated set brings its own rewards and prompts")
-    _check_out(arguments)
-    import jax
+    _check_idle(arguments, policy)
+    with own_folder(arguments.out, resume=arguments.resume):
+        import jax
 
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", policy in ("tabular", "log-linear"))  # Newton's optimum; not for transformers
-    try:
-        return _value_in_precision(arguments, policy)
-    finally:  # whoever calls main() from Python keeps their precision
-        jax.config.update("jax_enable_x64", before)
+        before = jax.config.read("jax_enable_x64")
+        jax.config.update("jax_enable_x64", policy in NEWTON)  # for its optimum; not for transformers
+        try:
+            with naming_options():
+                return _value_in_precision(arguments, policy)
+        finally:  # whoever calls main() from Python keeps their precision
+            jax.config.update("jax_enable_x64", before)
 
 
 def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
@@ -232,12 +144,12 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
     found = values.value_sources(
         drawn,
         reward=rewards,
-        policy=policy,
+        policy=_policy(policy, arguments),
         arithmetic=arguments.arithmetic,
         beta=arguments.beta or (0.1 if arguments.files else 1.0),
         ridge=arguments.ridge,
-        held_out=_held_out(arguments.held_out, arguments.skip_unusable),
-        seeds=arguments.seeds,
+        held_out=_held_out(arguments.held_out or "0.25", arguments.skip_unusable),
+        seeds=arguments.seeds or 3,
         semivalue=arguments.semivalue,
         groups=groups,
         permutations=arguments.permutations,
@@ -253,15 +165,13 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
         "versions": {"jaxval": __version__, "jax": jax.__version__},
     }
     if arguments.out:
-        _write(found, result, arguments.out)
-    if arguments.json:
-        print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
-    else:
-        _print(result, groups)
+        write_result(found, result, arguments.out)
+    print_result(result, groups, as_json=arguments.json)
     return 0
 
 
 NO_OPTIONS = ("run", "command", "out", "json", "resume")
+NEWTON = ("log-linear", "tabular")
 
 
 def _option(value: Any) -> Any:
@@ -270,17 +180,45 @@ def _option(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _check_out(arguments: argparse.Namespace) -> None:
-    out = arguments.out
-    if out is None:
-        if arguments.resume:
-            raise ValueError("--resume: expected --out, the folder of the run to go on with; got none")
-        return
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out: expected a folder, or a path where none is yet; got the file {out}")
-    if not arguments.resume and out.exists() and any(out.iterdir()):
-        raise ValueError(f"--out: expected a new or empty folder; got {out} with files in it; --resume goes on with it")
-    out.mkdir(parents=True, exist_ok=True)
+def _check_idle(arguments: argparse.Namespace, policy: str) -> None:
+    """Options that would do nothing are refused."""
+    if not arguments.files and policy != "tabular":
+        raise ValueError(f"--policy: expected tabular without a FILE, for generated pairs have no text; got {policy!r}")
+    if not arguments.files and (arguments.reward or arguments.held_out):
+        raise ValueError("--reward, --held-out: expected a FILE; the generated set brings its own rewards and prompts")
+    if policy == "tabular" and arguments.held_out:
+        raise ValueError(
+            "--held-out: expected none with --policy tabular, which says nothing of prompts without pairs and is "
+            f"evaluated on all that have them; got {arguments.held_out}"
+        )
+    held_out_file = arguments.held_out is not None and not _is_number(arguments.held_out)
+    fixed = bool(arguments.files) and (policy == "tabular" or (policy == "log-linear" and held_out_file))
+    if fixed and (arguments.seeds or 1) > 1:
+        given = " and a file of held-out prompts" if held_out_file else ""
+        raise ValueError(
+            f"--seeds: expected 1 with --policy {policy}{given}, where nothing is random; got {arguments.seeds}"
+        )
+    for name in ("epochs", "learning_rate"):
+        if policy in NEWTON and getattr(arguments, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"{option}: expected --policy transformer, or the folder of a checkpoint; got {policy}")
+    if policy not in NEWTON and arguments.ridge is not None:
+        raise ValueError(f"--ridge: expected --policy log-linear or tabular; got {policy}")
+
+
+def _policy(policy: str, arguments: argparse.Namespace) -> Any:
+    """The policy as `value_sources` takes it: by name or folder, or a learner with options of its own."""
+    from jaxval import values
+
+    names = ("epochs", "learning_rate")
+    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if not options:
+        return policy
+    if policy == "transformer":
+        return functools.partial(values.transformer_learner, **options)
+    if Path(policy).is_dir():
+        return functools.partial(values.checkpoint_learner, folder=policy, **options)
+    return policy
 
 
 def _groups(named: list[str] | None, names: tuple[str, ...]) -> list[int] | None:
@@ -302,13 +240,19 @@ def _groups(named: list[str] | None, names: tuple[str, ...]) -> list[int] | None
 def _held_out(text: str, skip_unusable: bool) -> Any:
     from jaxval import data
 
-    try:
-        share = float(text)
-    except ValueError:
+    if not _is_number(text):
         return data.read_preferences(Path(text), source=None, skip_unusable=skip_unusable)
-    if not 0 < share < 1:
+    if not 0 < float(text) < 1:
         raise ValueError(f"--held-out: expected a share of the prompts in (0, 1), or a file; got {text}")
-    return share
+    return float(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _rewards(asked: list[str] | None, pairs: Any) -> Any:
@@ -337,123 +281,3 @@ def _reward(text: str, pairs: Any) -> Any:
     finally:
         sys.path.remove(os.getcwd())
     return function
-
-
-def _write(found: "SourceValues", result: dict[str, Any], out: Path) -> None:
-    draft = out / f".results.json.{os.getpid()}"
-    draft.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    draft.replace(out / "results.json")
-    print(f"results written to {out / 'results.json'}", file=sys.stderr)
-    try:
-        from jaxval import plots
-
-        axes = list(range(min(2, len(found.rewards))))
-        figure = plots.plot_signature(
-            found.names,
-            found.values[:, axes],
-            [found.rewards[k] for k in axes],
-            intervals=(found.context_intervals[0][:, axes], found.context_intervals[1][:, axes]),
-            title=result["title"],
-        )
-        figure.savefig(out / "signature.png", dpi=300)
-        print(f"figure written to {out / 'signature.png'}", file=sys.stderr)
-    except ModuleNotFoundError as error:
-        print(f"no figure: {error}", file=sys.stderr)
-
-
-def _print(result: dict[str, Any], groups: list[int] | None) -> None:
-    from rich.console import Console
-
-    console = Console(soft_wrap=not sys.stdout.isatty())
-    for reward in result["rewards"]:
-        console.print(_table(result, reward), markup=False)
-    if "utilities" in result:
-        console.print(_utilities(result), markup=False)
-    for line in _sentences(result, groups):
-        console.print(line, markup=False, highlight=False)
-
-
-def _table(result: dict[str, Any], reward: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=f"{result['title']}: {reward}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("source", overflow="fold", min_width=12)
-    rows = sorted(result["sources"], key=lambda row: -row["values"][reward])
-    truths = [key for key in rows[0] if key.endswith("_retraining")]
-    ordered, sampled = "values_in_order" in rows[0], any(row["standard_errors"][reward] for row in rows)
-    heads = ["pairs", "value", "95 % over prompts", "95 % over seeds"]
-    heads += ["standard error"] * sampled + ["in order"] * ordered
-    heads += [key.removeprefix("values_by_").replace("_retraining", "") for key in truths]
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in rows:
-        cells = [f"{row['pairs']:,.0f}", _signed(row["values"][reward])]
-        cells += [_interval(row[name][reward]) for name in ("context_intervals", "seed_intervals")]
-        cells += [f"{row['standard_errors'][reward]:.4f}"] * sampled
-        cells += [_signed(row["values_in_order"][reward])] if ordered else []
-        table.add_row(row["name"], *cells, *(_signed(row[key][reward]) for key in truths))
-    return table
-
-
-def _utilities(result: dict[str, Any]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    rewards = result["rewards"]
-    rows = sorted(result["utilities"], key=lambda row: -row[rewards[0]])
-    table = Table(title="utilities of coalitions", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("coalition", overflow="fold", min_width=20)
-    for reward in rewards:
-        table.add_column(reward, justify="right", no_wrap=True)
-    half = SHOWN_COALITIONS // 2
-    shown = rows if len(rows) <= SHOWN_COALITIONS else [*rows[:half], None, *rows[-half:]]
-    for row in shown:
-        if row is None:
-            table.add_row("...", *([""] * len(rewards)))
-        else:
-            table.add_row(" + ".join(row["members"]) or "none", *(f"{row[reward]:.4f}" for reward in rewards))
-    return table
-
-
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.4f}"
-
-
-def _interval(ends: list[float | None]) -> str:
-    return "–" if None in ends else f"{_signed(ends[0])} to {_signed(ends[1])}"
-
-
-def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
-    lines = [
-        f"{len(result['sources'])} sources, {result['evaluations']:,} coalitions from {len(result['sources'])} "
-        f"trainings a seed, {result['held_out_prompts']:,} prompts evaluated on, seeds: {result['seeds']}."
-    ]
-    gaps = [gap for gap in result["efficiency_gap"].values() if gap is not None]
-    if gaps:
-        lines.append(
-            f"Efficiency: the values sum to u(all) - u(none), up to {max(gaps):.1e} of the largest utility's distance "
-            "from u(none)."
-        )
-    if result["decided"] > 0.5:
-        lines.append(
-            f"Warning: at {result['decided']:.0%} of the prompts the reference gives one candidate 99 % or more. No "
-            "source moves it much there, and these values say little. An untrained transformer does so where lengths "
-            "differ: try log-linear, or a trained checkpoint."
-        )
-    if groups is not None:
-        names = [[row["name"] for row, group in zip(result["sources"], groups, strict=True) if group == g]
-                 for g in range(max(groups) + 1)]  # fmt: skip
-        lines.append(f"In order: {'; then '.join(', '.join(group) for group in names)}.")
-        lines.append(
-            "What comes later gets only what it adds to what came before. A copy of a source adds more than nothing "
-            "where rewards add up: the same evidence twice makes the policy surer, as if each pair had been seen twice."
-        )
-    for name, truth in result["truth"].items():
-        gap = max(truth["largest_gap"].values())
-        ranks = ", ".join("–" if r is None else f"{r:.2f}" for r in truth["rank_correlation"].values())
-        lines.append(
-            f"Retrained ({name}): largest difference of a value {gap:.2g}, rank correlation {ranks}, "
-            f"{truth['seconds']:.1f} s against {sum(result['seconds'].values()):.1f} s."
-        )
-    return lines

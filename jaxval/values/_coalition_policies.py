@@ -126,11 +126,8 @@ def by_tokens(
     learner: Learner, reference: Params, trained: Sequence[Params], ids: Any, folder: Path | None
 ) -> LogProbsOf:
     """Next-token distributions combined at every position, summed over each candidate, then conditioned on them."""
-    if learner.model is None or learner.catalogue is None:
-        raise ValueError(
-            "arithmetic: expected 'response' or 'parameter' for a policy without tokens; got 'token'; "
-            "pass policy='transformer', or the folder of a checkpoint"
-        )
+    assert learner.model is not None  # checked before training
+    assert learner.catalogue is not None
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trained)
     contexts, responses = ids
     there = responses >= 0

@@ -1,6 +1,6 @@
 """From the policies of coalitions to values, prompt by prompt: tables too large for memory come in blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxval.coalitions import all_coalitions
 from jaxval.values._coalition_policies import LogProbsOf
 from jaxval.values.permutations import permutation_estimator
 from jaxval.values.regression import regression_estimator
 
 NUMBERS = 2**22  # of a table at a time
+TRUSTED_PERMUTATIONS = 20
+"""Of fewer, antithetic pairs are often equal by chance, and standard errors far too small."""
 
 
 class Game(NamedTuple):
@@ -20,8 +23,8 @@ class Game(NamedTuple):
 
     Attributes:
         by_context: (contexts, sources, rewards) the values of each prompt; their mean is the value.
-        utilities: (coalitions, rewards) the means over prompts.
-        standard_errors: (sources, rewards) of sampling; 0 where nothing was sampled.
+        utilities: (coalitions, rewards) the means over prompts; of a sample, the empty and the full one come first.
+        standard_errors: (sources, rewards) of sampling; 0 where nothing was sampled, NaN where that was too little.
     """
 
     by_context: np.ndarray
@@ -29,52 +32,66 @@ class Game(NamedTuple):
     standard_errors: np.ndarray
 
 
-def exact_game(masks: np.ndarray, log_probs: LogProbsOf, rewards: np.ndarray, value_of: Callable[[Any], Array]) -> Game:
-    """A semivalue of the tables of all prompts; the masks are all coalitions in order."""
-    players = masks.shape[1]
+class Sampler(NamedTuple):
+    """Which coalitions are evaluated, and what values follow.
 
-    def of_table(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    Attributes:
+        masks: (coalitions, sources), the empty and the full one first; some may come twice.
+        estimate: from their utilities (coalitions, ...) to an `Estimate`.
+        trusted: whether its standard errors can be trusted.
+    """
+
+    masks: np.ndarray
+    estimate: Callable[[Array], Any]
+    trusted: bool
+
+
+def exact_game(players: int, log_probs: LogProbsOf, rewards: np.ndarray, value_of: Callable[[Any], Array]) -> Game:
+    """A semivalue of the tables of all prompts."""
+    masks = np.asarray(all_coalitions(players))
+
+    def of_table(table: np.ndarray) -> np.ndarray:
         values = np.asarray(value_of(jnp.asarray(table.reshape(len(table), -1))))
-        return values.reshape(players, *table.shape[1:]), table
+        return values.reshape(players, *table.shape[1:])
 
-    by_context, utilities = _in_blocks(masks, log_probs, rewards, lambda table: of_table(table)[0])
+    by_context, utilities = _in_blocks(masks, log_probs, rewards, of_table)
     return Game(by_context, utilities, np.zeros((players, rewards.shape[2])))
 
 
-def sampled_game(
-    key: Array,
-    players: int,
-    log_probs: LogProbsOf,
-    rewards: np.ndarray,
-    *,
-    permutations: int,
-    evaluations: int | None = None,
-    groups: Any = None,
-) -> tuple[Game, int]:
-    """Shapley values, asymmetric where there are groups, from permutations, or by regression on `evaluations`.
-
-    And how many coalitions they took. The empty and the full coalition come first.
-    """
+def sampler(key: Array, players: int, permutations: int, evaluations: int | None, groups: Any) -> Sampler:
+    """Shapley values, asymmetric where there are groups, from permutations, or by regression on `evaluations`."""
     if evaluations is None:
         estimator = permutation_estimator(players, permutations=permutations, groups=groups)
     else:
         estimator = regression_estimator(players, evaluations=evaluations, groups=groups)
     masks = np.asarray(estimator.ask(estimator.init(key)))
-    compiled = jax.jit if evaluations is None else lambda function: function  # a regression is fitted on the host
 
-    @compiled
-    def of_flat(flat: Array) -> Any:
+    def estimate(flat: Array) -> Any:
         state = estimator.init(key, (flat.shape[1],))
         return estimator.estimate(estimator.tell(state, jnp.asarray(masks), flat))
 
-    def of_table(table: np.ndarray) -> Any:
-        return of_flat(jnp.asarray(table.reshape(len(table), -1)))
+    if evaluations is None:
+        return Sampler(masks, jax.jit(estimate), permutations >= TRUSTED_PERMUTATIONS)
+    return Sampler(masks, estimate, True)  # a regression is fitted on the host
 
-    by_context, utilities = _in_blocks(
-        masks, log_probs, rewards, lambda table: np.asarray(of_table(table).values).reshape(players, *table.shape[1:])
-    )
-    estimate = of_table(utilities)
-    return Game(by_context, utilities, np.asarray(estimate.standard_errors)), int(np.asarray(estimate.evaluations))
+
+def count_coalitions(masks: Sequence[np.ndarray]) -> int:
+    """How many distinct coalitions there are among all masks."""
+    return len(np.unique(np.concatenate(masks), axis=0))
+
+
+def sampled_game(sampled: Sampler, log_probs: LogProbsOf, rewards: np.ndarray) -> Game:
+    """Estimates from the tables of all prompts."""
+
+    def of_table(table: np.ndarray) -> Any:
+        return sampled.estimate(jnp.asarray(table.reshape(len(table), -1)))
+
+    def values_of(table: np.ndarray) -> np.ndarray:
+        return np.asarray(of_table(table).values).reshape(-1, *table.shape[1:])
+
+    by_context, utilities = _in_blocks(sampled.masks, log_probs, rewards, values_of)
+    errors = np.asarray(of_table(utilities).standard_errors)
+    return Game(by_context, utilities, errors if sampled.trusted else np.full_like(errors, np.nan))
 
 
 def _in_blocks(

@@ -11,7 +11,8 @@ from jaxval.types import Comparisons
 from jaxval.values.learners import Learner
 
 Reward = str | Callable[[str, str], Any] | np.ndarray | Mapping[str, Any] | Any
-NAMED = ("score", "bradley-terry")
+FITTED = "bradley-terry"
+NAMED = ("score", FITTED)
 
 
 class Rewards(NamedTuple):
@@ -80,8 +81,8 @@ def _named(reward: str, pairs: PreferencePairs, learner_of: Callable[[Preference
                 "reward='bradley-terry' fits a reward to the pairs, a function or a table brings one"
             )
         return _of_table(tuple(columns), np.stack([np.asarray(c, dtype=float) for c in columns.values()], axis=2))
-    judged = {f"{k}, fitted": _by_scores(pairs.comparisons, c) for k, c in columns.items()}
-    judged = judged or {"preference, fitted": pairs.comparisons}
+    judged = {f"{FITTED}:{k}": _by_scores(pairs.comparisons, c) for k, c in columns.items()}
+    judged = judged or {FITTED: pairs.comparisons}
     learner = learner_of(pairs)
     fitted = [learner.train(learner.start(None), comparisons, None, None) for comparisons in judged.values()]
     responses = np.where(_there(pairs), np.arange(max(map(len, pairs.responses)))[None, :], -1)

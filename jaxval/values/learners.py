@@ -203,7 +203,7 @@ def checkpoint_learner(
         rank: of the adapters.
         alpha: their scale.
         prompt_tokens: kept of a prompt, the last.
-        response_tokens: kept of a response, the first.
+        response_tokens: kept of a response, the first; fewer of both, in proportion, where the context is shorter.
         epochs: how often each pair is seen.
         batch_size: pairs in a step.
         learning_rate: at its highest.
@@ -228,8 +228,10 @@ def checkpoint_learner(
     base, params, tokeniser = policies.read_llama(folder)
     model = policies.low_rank(base, params, rank=rank, alpha=alpha)
     kept = prompt_tokens, response_tokens
+    if sum(kept) > model.length:  # each its share of a short context
+        kept = model.length * prompt_tokens // sum(kept), model.length - model.length * prompt_tokens // sum(kept)
     tokens = policies.encode_catalogue(
-        pairs.prompts, pairs.responses, length=min(sum(kept), model.length), tokeniser=tokeniser, truncate=kept
+        pairs.prompts, pairs.responses, length=sum(kept), tokeniser=tokeniser, truncate=kept
     )
     policy = policies.over_catalogue(model, *tokens, batch_size=4)
     train = _adamw(policy, beta, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)

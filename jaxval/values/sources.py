@@ -1,7 +1,6 @@
 """Who contributed what: the value of each source of preference pairs, from one training per source."""
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,19 +9,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-import jaxval
 from jaxval import _checks
-from jaxval.checkpoints import fingerprint
-from jaxval.coalitions import all_coalitions
 from jaxval.data import PreferencePairs, SyntheticPreferences
-from jaxval.parallel import progress as progress_bar
 from jaxval.types import Estimate, Groups
-from jaxval.values import _coalition_policies as made
-from jaxval.values._neighbours import check_groups
-from jaxval.values._source_games import Game, exact_game, sampled_game
+from jaxval.values._coalition_policies import ARITHMETICS
 from jaxval.values._source_intervals import over_contexts, over_seeds, rank_correlation
-from jaxval.values._source_pairs import as_pairs, candidates, check_share, draw_held_out, to_train_on, with_held_out
-from jaxval.values._source_rewards import Reward, Rewards, resolve_rewards
+from jaxval.values._source_pairs import as_pairs, check_share, with_held_out
+from jaxval.values._source_repetitions import Method, Problem, Repetition, own_folder, repeat
+from jaxval.values._source_rewards import Reward, resolve_rewards
 from jaxval.values.learners import (
     Learner,
     checkpoint_learner,
@@ -30,7 +24,6 @@ from jaxval.values.learners import (
     tabular_learner,
     transformer_learner,
 )
-from jaxval.values.ordered import asymmetric_shapley
 from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, shapley
 
 __all__ = ["SourceValues", "Truth", "value_sources"]
@@ -47,9 +40,6 @@ LEARNERS: dict[str, Callable[..., Learner]] = {
     "tabular": tabular_learner,
     "transformer": transformer_learner,
 }
-EXACT_SOURCES = 12
-PERMUTATIONS = 64
-DECIDED = 0.99
 
 
 class Truth(NamedTuple):
@@ -81,15 +71,16 @@ class SourceValues(NamedTuple):
             one.
         seed_intervals: (2, sources, rewards) 95 % low and high ends, from the spread between seeds; NaN where there is
             one.
-        standard_errors: (sources, rewards) of sampling coalitions; 0 where all were evaluated.
+        standard_errors: (sources, rewards) of sampling coalitions; 0 where all were evaluated, NaN for fewer than 20
+            permutations.
         in_order: (sources, rewards) asymmetric values, where there are groups; else None.
-        utilities: (2^n, rewards) u(S) of all coalitions, bit i being source i; None where they were sampled.
+        utilities: (2^n, rewards) u(S) of all coalitions, bit i being source i; None where only some were evaluated.
         efficiency_gap: (rewards,) |Σ φ̂ - (u(N) - u(∅))| relative to the largest |u(S) - u(∅)|; NaN for semivalues
             that need not sum to it.
         by_seed: (seeds, sources, rewards) the values of each.
         pairs: (sources,) how many pairs each had for training, the mean over seeds.
         contexts: how many prompts were held out, or evaluated.
-        evaluations: how many distinct coalitions were evaluated.
+        evaluations: how many distinct coalitions were evaluated; the most of a seed.
         decided: the share of held-out prompts where the reference gives one candidate 99 % or more: there sources
             hardly move the policy, and values are near zero whatever they hold.
         truth: by "sequential" and "union", where asked for.
@@ -159,9 +150,9 @@ def value_sources(
     Args:
         pairs: of all sources; or a function of a key that draws them, as each seed then does.
         reward: "score", all scores that the pairs have, as they are; "bradley-terry", rewards fitted to the order of
-            the scores, or of the pairs where there are none; a function of a prompt and a response to a number or a
-            vector; an array (prompts, responses) or (prompts, responses, rewards); a mapping of names to arrays; or a
-            list of such.
+            the scores; or, where there are none, to the pairs of all sources together: values then say how far a source
+            agrees with them all; a function of a prompt and a response to a number or a vector; an array (prompts,
+            responses) or (prompts, responses, rewards); a mapping of names to arrays; or a list of such.
         policy: "log-linear", "tabular", "transformer", the folder of a Llama checkpoint, or a function
             `policy(pairs, beta=...)` to a `Learner`, such as `partial(values.transformer_learner, width=128)`.
         arithmetic: "response", "token" or "parameter".
@@ -172,8 +163,9 @@ def value_sources(
         seeds: how many.
         semivalue: "shapley", "banzhaf", "leave-one-out", "beta-shapley" (α = 4, β = 1), or a function of a table.
         groups: (sources,) for asymmetric values besides: group 0 comes first.
-        permutations: sample that many instead of evaluating all coalitions; None evaluates all up to 12 sources, and
-            beyond samples 64. For Shapley and asymmetric values only.
+        permutations: sample that many, an even number of at least 4, instead of evaluating all coalitions; None
+            evaluates all up to 12 sources, and beyond samples 64. Where they take all coalitions anyway, values are
+            exact. For Shapley and asymmetric values only.
         evaluations: fit a regression to that many coalitions instead, as `regress_shapley` does: the fewest for a
             given error.
         truth: whether every coalition is retrained too, sequentially and on the union.
@@ -200,14 +192,14 @@ def value_sources(
     """
     key = jax.random.key(0) if key is None else key
     seeds = _checks.check_size("seeds", seeds)
-    _checks.check_choice("arithmetic", arithmetic, made.ARITHMETICS)
+    _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
     if permutations is not None and evaluations is not None:
         raise ValueError("evaluations: expected permutations or evaluations; got both; leave one out")
     make = _maker(policy, beta, ridge)
-    method = _Method(semivalue, _value_of(semivalue), groups, permutations, evaluations, arithmetic, truth)
+    method = Method(semivalue, _value_of(semivalue), groups, permutations, evaluations, arithmetic, truth)
     draw: Any = pairs if callable(pairs) else None
     problem = None if draw else _problem(pairs, make, reward, held_out)
-    repetitions: list[_Repetition] = []
+    repetitions: list[Repetition] = []
     for seed in range(seeds):
         own = jax.random.fold_in(key, seed)
         here = problem or _problem(draw(own), make, reward, held_out)
@@ -216,43 +208,12 @@ def value_sources(
         place = None
         if folder is not None:
             what = policy if callable(policy) else str(policy)
-            place = _own_folder(Path(folder) / f"seed-{seed}", here, (what, beta, ridge, own))
-        repetitions.append(_repeat(here, method, own, place, f"seed {seed + 1} of {seeds}" if progress else ""))
+            place = own_folder(Path(folder) / f"seed-{seed}", here, (what, beta, ridge, own))
+        repetitions.append(repeat(here, method, own, place, f"seed {seed + 1} of {seeds}" if progress else ""))
     return _summary(repetitions, distinct=draw is not None)
 
 
-class _Method(NamedTuple):
-    name: Any
-    value_of: Callable[[Any], Array]
-    groups: Any
-    permutations: int | None
-    evaluations: int | None
-    arithmetic: str
-    truth: bool
-
-
-class _Problem(NamedTuple):
-    pairs: PreferencePairs
-    learner: Learner
-    rewards: Rewards
-    held_out: float | np.ndarray  # a share, or the ids of prompts
-
-
-class _Repetition(NamedTuple):
-    """What one seed gives; games by "values", "in_order", "sequential" and "union"."""
-
-    problem: _Problem
-    contexts: np.ndarray
-    counts: np.ndarray
-    games: dict[str, Game]
-    exact: bool
-    efficient: bool
-    evaluations: int
-    decided: float
-    seconds: dict[str, float]
-
-
-def _problem(pairs: Any, make: Callable[..., Learner], reward: Any, held_out: Any) -> _Problem:
+def _problem(pairs: Any, make: Callable[..., Learner], reward: Any, held_out: Any) -> Problem:
     pairs = as_pairs(pairs)
     place: float | np.ndarray
     if isinstance(held_out, PreferencePairs):
@@ -263,7 +224,7 @@ def _problem(pairs: Any, make: Callable[..., Learner], reward: Any, held_out: An
     if not learner.generalises:
         place = np.unique(np.asarray(pairs.comparisons.context))
     fitting = _fits_rewards(make, learner)
-    return _Problem(pairs, learner, resolve_rewards(reward, pairs, fitting), place)
+    return Problem(pairs, learner, resolve_rewards(reward, pairs, fitting), place)
 
 
 def _fits_rewards(make: Callable[..., Learner], learner: Learner) -> Callable[[PreferencePairs], Learner]:
@@ -293,102 +254,20 @@ def _value_of(semivalue: Any) -> Callable[[Any], Array]:
     return SEMIVALUES[_checks.check_choice("semivalue", semivalue, SEMIVALUES)]
 
 
-def _own_folder(folder: Path, problem: _Problem, how: Any) -> Path:
-    """The folder of one seed, which belongs to its pairs, its learner and its key."""
-    pairs = problem.pairs
-    content = fingerprint(
-        jaxval.__version__, str(jax.numpy.zeros(0).dtype), pairs.prompts, pairs.responses, tuple(pairs.comparisons),
-        np.asarray(pairs.source), pairs.sources, problem.held_out, how,
-    )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder / "fingerprint"
-    if not note.exists():
-        draft = folder / "fingerprint.part"
-        draft.write_text(content)
-        draft.replace(note)
-    if note.read_text() != content:
-        raise ValueError(
-            f"folder: expected the unfinished run of these pairs and options; got another's in {folder}; "
-            "choose another folder"
-        )
-    return folder
-
-
-def _repeat(problem: _Problem, method: _Method, key: Array, folder: Path | None, label: str) -> _Repetition:
-    """One seed: hold out, train once per source, combine, value; and, for the truth, retrain."""
-    pairs, learner, rewards, place = problem
-    split, start, train, sample = jax.random.split(key, 4)
-    contexts = draw_held_out(split, len(pairs.prompts), place) if isinstance(place, float) else place
-    sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
-    players = len(sources)
-    groups = None if method.groups is None else check_groups(method.groups, players)
-    exact = method.permutations is None and method.evaluations is None and players <= EXACT_SOURCES
-    if not exact and (method.name != "shapley" or method.truth):
-        raise ValueError(
-            f"semivalue: expected 'shapley' and truth=False where coalitions are sampled, as beyond {EXACT_SOURCES} "
-            f"sources; got {method.name!r}, truth={method.truth} and {players} sources"
-        )
-    table = rewards.of(contexts)
-    ids = contexts, candidates(pairs, contexts)
-    reference = learner.start(start)
-    seconds = {}
-    with progress_bar(bool(label), players, f"{label}: a training for each source") as advance:
-        clock = time.perf_counter()
-        trained = made.train_each(learner, reference, sources, train, folder, advance)
-        seconds["training"] = time.perf_counter() - clock
-    clock = time.perf_counter()
-    if method.arithmetic == "response":
-        log_probs = made.by_responses(learner, reference, trained, ids)
-    elif method.arithmetic == "parameter":
-        log_probs = made.by_parameters(learner, reference, trained, ids, folder)
-    else:
-        log_probs = made.by_tokens(learner, reference, trained, ids, folder)
-    games: dict[str, Game] = {}
-    alone = np.asarray(log_probs(np.zeros((1, players), bool), np.arange(len(contexts))))[0]
-    decided = float((alone.max(axis=1) > np.log(DECIDED)).mean())
-    evaluations = 2**players
-    masks = np.asarray(all_coalitions(players)) if exact else np.zeros((0, players), bool)
-    if exact:
-        games["values"] = exact_game(masks, log_probs, table, method.value_of)
-        if groups is not None:
-            games["in_order"] = exact_game(masks, log_probs, table, lambda t: asymmetric_shapley(t, groups))
-    else:
-        budget: dict[str, Any] = {
-            "permutations": method.permutations or PERMUTATIONS,
-            "evaluations": method.evaluations,
-        }
-        games["values"], evaluations = sampled_game(sample, players, log_probs, table, **budget)
-        if groups is not None:
-            games["in_order"], more = sampled_game(sample, players, log_probs, table, groups=groups, **budget)
-            evaluations += more
-    seconds["arithmetic"] = time.perf_counter() - clock
-    for name in ("sequential", "union") if method.truth else ():
-        clock = time.perf_counter()
-        of_mask = made.retrainer(learner, reference, sources, train, sequential=name == "sequential")
-        with progress_bar(bool(label), len(masks), f"{label}: {name} retraining") as advance:
-            retrained = made.by_retraining(learner, of_mask, ids, folder, name, advance)
-            games[name] = exact_game(masks, retrained, table, method.value_of)
-        seconds[name] = time.perf_counter() - clock
-    counts = np.array([np.size(source.weight) for source in sources])
-    efficient = method.name == "shapley"
-    return _Repetition(problem, contexts, counts, games, exact, efficient, evaluations, decided, seconds)
-
-
-def _summary(repetitions: list[_Repetition], *, distinct: bool) -> SourceValues:
+def _summary(repetitions: list[Repetition], *, distinct: bool) -> SourceValues:
     """The mean over seeds, with intervals; `distinct` where each seed has prompts of its own."""
     first = repetitions[0]
     values = {name: _mean([r.games[name].by_context.mean(axis=0) for r in repetitions]) for name in first.games}
-    tables = {name: _mean([r.games[name].utilities for r in repetitions]) for name in first.games}
+    exact = all(r.exact for r in repetitions)
+    tables = {name: _mean([r.games[name].utilities for r in repetitions]) for name in first.games if exact}
     by_seed = np.stack([r.games["values"].by_context.mean(axis=0) for r in repetitions])
     ids = np.concatenate(
         [r.contexts + (seed * len(r.problem.pairs.prompts) if distinct else 0) for seed, r in enumerate(repetitions)]
     )
     by_context = np.concatenate([r.games["values"].by_context for r in repetitions])
     squares = [r.games["values"].standard_errors.astype(float) ** 2 for r in repetitions]
-    utilities = tables["values"]
-    empty, full = (utilities[0], utilities[-1]) if first.exact else (utilities[0], utilities[1])
-    scale = np.abs(utilities - empty[None]).max(axis=0)
-    gap = np.abs(values["values"].sum(axis=0) - (full - empty)) / np.where(scale > 0, scale, 1)
+    gained, scale = (_mean(list(parts)) for parts in zip(*map(_gain, repetitions), strict=True))
+    gap = np.abs(values["values"].sum(axis=0) - gained) / np.where(scale > 0, scale, 1)
     truth: dict[str, Truth] = {
         name: Truth(
             values[name], tables[name], np.abs(values["values"] - values[name]).max(axis=0),
@@ -404,16 +283,23 @@ def _summary(repetitions: list[_Repetition], *, distinct: bool) -> SourceValues:
         seed_intervals=over_seeds(by_seed),
         standard_errors=np.sqrt(np.sum(squares, axis=0)) / len(repetitions),
         in_order=values.get("in_order"),
-        utilities=utilities if first.exact else None,
+        utilities=tables.get("values"),
         efficiency_gap=gap if first.efficient else np.full(len(gap), np.nan),
         by_seed=by_seed,
         pairs=_mean([r.counts for r in repetitions]),
         contexts=len(first.contexts),
-        evaluations=first.evaluations,
+        evaluations=max(r.evaluations for r in repetitions),
         decided=float(np.mean([r.decided for r in repetitions])),
         truth=truth,
         seconds={name: sum(r.seconds[name] for r in repetitions) for name in ("training", "arithmetic")},
     )
+
+
+def _gain(repetition: Repetition) -> tuple[np.ndarray, np.ndarray]:
+    """u(N) - u(∅), and the largest |u(S) - u(∅)| of the coalitions evaluated."""
+    utilities = repetition.games["values"].utilities
+    moved = utilities - utilities[:1]
+    return moved[-1 if repetition.exact else 1], np.abs(moved).max(axis=0)
 
 
 def _mean(parts: list[np.ndarray]) -> np.ndarray:

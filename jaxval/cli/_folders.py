@@ -1,0 +1,55 @@
+"""Where a run writes: a folder of its own, for as long as it runs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+LOCK = ".lock"
+
+
+@contextmanager
+def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
+    """The folder of --out, made where there is none, and locked: of two runs on one folder the second is refused.
+
+    The lock ends with the process, however that ends; where the system has none (Windows), there is none.
+    """
+    if out is None:
+        if resume:
+            raise ValueError("--resume: expected --out, the folder of the run to go on with; got none")
+        yield
+        return
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out: expected a folder, or a path where none is yet; got the file {out}")
+    if not resume and _used(out):
+        raise ValueError(f"--out: expected a new or empty folder; got {out} with files in it; --resume goes on with it")
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("a+", encoding="utf-8") as file:
+        _lock(file, out)
+        if not resume and _used(out):  # by a run that has ended since
+            raise ValueError(f"--out: expected a new or empty folder; got {out} with files in it")
+        yield
+
+
+def _used(out: Path) -> bool:
+    return out.exists() and any(path.name != LOCK for path in out.iterdir())
+
+
+def _lock(file: IO[str], out: Path) -> None:
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        process = file.read().strip() or "another"
+        raise ValueError(
+            f"--out: expected a folder that no other run writes to; got {out}, where process {process} is at work; "
+            "wait for it to end, or choose another folder"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()

@@ -1,0 +1,329 @@
+"""What `jaxval value` says: plain numbers for JSON, tables and sentences for people, and a figure."""
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxval.values import SourceValues
+
+__all__ = ["describe", "print_result", "write_result"]
+
+SHOWN_COALITIONS = 32
+FITTED = "bradley-terry"
+WIDEST = 140  # columns, where nobody watches
+LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
+
+
+def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
+    """Everything that `jaxval value` says, as plain numbers; None where a number is not known.
+
+    Args:
+        found: what `values.value_sources` returned.
+        title: what was valued.
+
+    Returns:
+        A dictionary that `json.dumps` takes.
+
+    Example:
+        >>> import jax
+        >>> from jaxval import data, values
+        >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
+        >>> result = describe(values.value_sources(drawn, policy="tabular", beta=1.0), title="two")
+        >>> [row["name"] for row in result["sources"]], [row["members"] for row in result["utilities"]]
+        (['a', 'b'], [[], ['a'], ['b'], ['a', 'b']])
+    """
+
+    def by_reward(values: Any) -> dict[str, Any]:
+        return dict(zip(found.rewards, _plain(values), strict=True))
+
+    rows = []
+    for i, name in enumerate(found.names):
+        row = {
+            "name": name,
+            "pairs": float(found.pairs[i]),
+            "values": by_reward(found.values[i]),
+            "context_intervals": by_reward(found.context_intervals[:, i].T),
+            "seed_intervals": by_reward(found.seed_intervals[:, i].T),
+            "standard_errors": by_reward(found.standard_errors[i]),
+        }
+        if found.in_order is not None:
+            row["values_in_order"] = by_reward(found.in_order[i])
+        row |= {f"values_by_{name}_retraining": by_reward(truth.values[i]) for name, truth in found.truth.items()}
+        rows.append(row)
+    result = {
+        "title": title,
+        "rewards": list(found.rewards),
+        "sources": rows,
+        "efficiency_gap": by_reward(found.efficiency_gap),
+        "held_out_prompts": found.contexts,
+        "seeds": len(found.by_seed),
+        "values_by_seed": [
+            {name: by_reward(row) for name, row in zip(found.names, one, strict=True)} for one in found.by_seed
+        ],
+        "evaluations": found.evaluations,
+        "decided": found.decided,
+        "truth": {
+            name: {
+                "largest_gap": by_reward(truth.gap),
+                "rank_correlation": by_reward(truth.rank_correlation),
+                "seconds": truth.seconds,
+            }
+            for name, truth in found.truth.items()
+        },
+        "seconds": found.seconds,
+    }
+    if found.utilities is not None:
+        result["utilities"] = [
+            {"members": _members(found.names, index), **by_reward(found.utilities[index])}
+            | {f"{name}_retraining": by_reward(truth.utilities[index]) for name, truth in found.truth.items()}
+            for index in range(len(found.utilities))
+        ]
+    return result
+
+
+def _members(names: tuple[str, ...], index: int) -> list[str]:
+    return [name for i, name in enumerate(names) if index >> i & 1]
+
+
+def _plain(values: Any) -> Any:
+    """Nested lists; None in place of NaN."""
+    if isinstance(values, list):
+        return [_plain(value) for value in values]
+    if isinstance(values, float):
+        return values if math.isfinite(values) else None
+    return _plain(values.tolist())
+
+
+def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> None:
+    """results.json, which is whole or not there, and signature.png where matplotlib is installed.
+
+    Args:
+        found: what `values.value_sources` returned.
+        result: what `describe` made of it.
+        out: a folder that exists.
+
+    Example:
+        >>> import jax, tempfile
+        >>> from jaxval import data, values
+        >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
+        >>> found = values.value_sources(drawn, policy="tabular", beta=1.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_result(found, describe(found, title="two"), Path(folder))
+        ...     json.loads(Path(folder, "results.json").read_text())["title"]
+        'two'
+    """
+    draft = out / f".results.json.{os.getpid()}"
+    draft.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    draft.replace(out / "results.json")
+    print(f"results written to {out / 'results.json'}", file=sys.stderr)
+    try:
+        from jaxval import plots
+
+        axes = list(range(min(2, len(found.rewards))))
+        figure = plots.plot_signature(
+            found.names,
+            found.values[:, axes],
+            [found.rewards[k] for k in axes],
+            intervals=(found.context_intervals[0][:, axes], found.context_intervals[1][:, axes]),
+            bars="95 % interval over prompts",
+            title=result["title"],
+        )
+        figure.savefig(out / "signature.png", dpi=300)
+        print(f"figure written to {out / 'signature.png'}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        print(f"no figure: {error}", file=sys.stderr)
+
+
+def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_json: bool = False) -> None:
+    """Tables and sentences on standard output, or JSON alone.
+
+    Args:
+        result: what `describe` made.
+        groups: (sources,) which come later, as `values.value_sources` took them.
+        as_json: whether JSON alone.
+
+    Example:
+        >>> print_result({"title": "two"}, as_json=True)
+        {
+         "title": "two"
+        }
+    """
+    if as_json:
+        print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
+        return
+    from rich.console import Console
+
+    tables = [_table(result, reward) for reward in result["rewards"]]
+    tables += [_utilities(result)] if "utilities" in result else []
+    console = Console(markup=False, highlight=False)
+    seen = sys.stdout.isatty()
+    for table in tables:
+        wanted = console.measure(table, options=console.options.update_width(WIDEST))
+        width = max(console.width, wanted.minimum) if seen else wanted.maximum  # no column is ever left out
+        Console(width=width, markup=False, highlight=False).print(table)
+    for line in _sentences(result, groups):
+        console.print(line, soft_wrap=not seen)
+
+
+def _table(result: dict[str, Any], reward: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=f"{result['title']}: {reward}", box=box.SIMPLE_HEAD, **LAYOUT)
+    table.add_column("source", overflow="fold", min_width=12)
+    rows = sorted(result["sources"], key=lambda row: -row["values"][reward])
+    places = _places([row["values"][reward] for row in rows])
+    columns = {"pairs": [f"{row['pairs']:,.0f}" for row in rows]}
+    columns["value"] = [_signed(row["values"][reward], places) for row in rows]
+    columns["95 % over prompts"] = [_interval(row["context_intervals"][reward], places) for row in rows]
+    if result["seeds"] > 1:
+        columns["95 % over seeds"] = [_interval(row["seed_intervals"][reward], places) for row in rows]
+    if "utilities" not in result:
+        columns["standard error"] = [_fixed(row["standard_errors"][reward], places) for row in rows]
+    if "values_in_order" in rows[0]:
+        columns["in order"] = [_signed(row["values_in_order"][reward], places) for row in rows]
+    for name in result["truth"]:
+        columns[name] = [_signed(row[f"values_by_{name}_retraining"][reward], places) for row in rows]
+    for head in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row, *cells in zip(rows, *columns.values(), strict=True):
+        table.add_row(row["name"], *cells)
+    return table
+
+
+def _utilities(result: dict[str, Any]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    rewards = result["rewards"]
+    rows = sorted(result["utilities"], key=lambda row: -row[rewards[0]])
+    table = Table(title="utilities of coalitions", box=box.SIMPLE_HEAD, **LAYOUT)
+    table.add_column("coalition", overflow="fold", min_width=20)
+    for reward in rewards:
+        table.add_column(reward, justify="right", no_wrap=True)
+    half = SHOWN_COALITIONS // 2
+    places = [_places([row[reward] - rows[0][reward] for row in rows]) for reward in rewards]
+    shown = rows if len(rows) <= SHOWN_COALITIONS else [*rows[:half], None, *rows[-half:]]
+    for row in shown:
+        if row is None:
+            table.add_row("...", *([""] * len(rewards)))
+        else:
+            table.add_row(" + ".join(row["members"]) or "none", *map(_fixed, map(row.get, rewards), places))
+    return table
+
+
+def _places(numbers: list[float]) -> int:
+    """Digits behind the point: four, or as many as show three of the largest number."""
+    largest = max(map(abs, numbers), default=0.0)
+    return 4 if largest == 0 else min(9, max(4, 2 - math.floor(math.log10(largest))))
+
+
+def _fixed(value: float | None, places: int, sign: str = "") -> str:
+    if value is None:
+        return "–"
+    text = f"{value:{sign}.{places}f}"
+    return text if float(text) else f"{0:.{places}f}"  # nor is there a -0
+
+
+def _signed(value: float | None, places: int) -> str:
+    return _fixed(value, places, "+")
+
+
+def _interval(ends: list[float | None], places: int) -> str:
+    return "–" if None in ends else f"{_signed(ends[0], places)} to {_signed(ends[1], places)}"
+
+
+def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
+    """What the tables leave unsaid, each where it holds."""
+    lines = [*_what_was_done(result), *_efficiency(result)]
+    if result["decided"] > 0.5:
+        lines.append(
+            f"Warning: at {result['decided']:.0%} of the prompts the reference gives one candidate 99 % or more. No "
+            "source moves it much there, and these values say little. A transformer does so where candidates are long, "
+            "or of different lengths; log-linear starts undecided."
+        )
+    if FITTED in result["rewards"]:
+        lines.append(
+            f"The reward {FITTED} is fitted to the pairs of all sources together, for there are no scores: a value "
+            "says how far a source agrees with them all, not how good it is. Scores or a --reward of your own say that."
+        )
+    if groups is not None and "values_in_order" in result["sources"][0]:
+        lines += _in_order(result, groups)
+    for name, truth in result["truth"].items():
+        gaps = ", ".join(f"{gap:.2g}" for gap in truth["largest_gap"].values())
+        ranks = ", ".join("–" if rank is None else f"{rank:.2f}" for rank in truth["rank_correlation"].values())
+        trainings = 2 ** len(result["sources"]) - 1
+        lines.append(
+            f"Retrained ({name}): {trainings} trainings a seed took {truth['seconds']:.1f} s in all; "
+            f"{_trainings(result)} and the arithmetic {sum(result['seconds'].values()):.1f} s. Largest difference of a "
+            f"value {gaps}; rank correlation of the values {ranks}{_each_reward(result)}."
+        )
+    return lines
+
+
+def _what_was_done(result: dict[str, Any]) -> list[str]:
+    sources, coalitions = len(result["sources"]), 2 ** len(result["sources"])
+    some = "all" if "utilities" in result else f"{result['evaluations']:,} of"
+    lines = [
+        f"{sources} sources, {some} {coalitions:,} coalitions from {_trainings(result)}, "
+        f"{result['held_out_prompts']:,} prompts evaluated on, seeds: {result['seeds']}."
+    ]
+    options = result.get("options", {})
+    if "utilities" in result and (options.get("permutations") or options.get("evaluations")):
+        lines.append("The sample would have met every coalition: values are exact, and there are no standard errors.")
+    if any(error is None for row in result["sources"] for error in row["standard_errors"].values()):
+        lines.append("Fewer than 20 permutations tell no standard error: pairs of them are often equal by chance.")
+    if result["seeds"] == 1:
+        lines.append("One seed: how far values depend on what is random is not seen.")
+    return lines
+
+
+def _efficiency(result: dict[str, Any]) -> list[str]:
+    gaps = [gap for gap in result["efficiency_gap"].values() if gap is not None]
+    if not gaps:
+        return []
+    return [
+        f"Efficiency: the values sum to u(all) - u(none), up to {max(gaps):.1e} of the largest utility's distance from "
+        "u(none)."
+    ]
+
+
+def _in_order(result: dict[str, Any], groups: list[int]) -> list[str]:
+    rows = result["sources"]
+    names = [[row["name"] for row, group in zip(rows, groups, strict=True) if group == g]
+             for g in range(max(groups) + 1)]  # fmt: skip
+    lines = [
+        f"In order: {'; then '.join(', '.join(group) for group in names)}. What comes later gets only what it adds to "
+        "what came before."
+    ]
+    later = [rows[i]["name"] for i in range(len(rows)) if any(_is_copy(result, groups, i, j) for j in range(len(rows)))]
+    if later:
+        lines.append(
+            f"{', '.join(later)}: the same as a source before, and still worth something where rewards add up: the "
+            "same evidence twice makes the policy surer, as if each pair had been seen twice."
+        )
+    return lines
+
+
+def _is_copy(result: dict[str, Any], groups: list[int], i: int, j: int) -> bool:
+    """Whether source i comes after j and has as many pairs and the same values in every seed, to rounding."""
+    one, other = (result["sources"][k] for k in (i, j))
+    if groups[i] <= groups[j] or one["pairs"] != other["pairs"]:
+        return False
+    return all(
+        math.isclose(seed[one["name"]][reward], seed[other["name"]][reward], rel_tol=1e-5)
+        for seed in result["values_by_seed"]
+        for reward in result["rewards"]
+    )
+
+
+def _trainings(result: dict[str, Any]) -> str:
+    return f"one training a source and seed ({len(result['sources']) * result['seeds']})"
+
+
+def _each_reward(result: dict[str, Any]) -> str:
+    return f" ({', '.join(result['rewards'])})" if len(result["rewards"]) > 1 else ""

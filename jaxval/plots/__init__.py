@@ -1,0 +1,26 @@
+"""Figures from results: lotteries of several rules, the trade-off of win rate and proportionality, values, signatures.
+
+Every function returns a matplotlib `Figure`, which nothing shows by itself: `figure.savefig("name.png", dpi=200)`.
+Matplotlib is the extra `plots`. Colours are Okabe and Ito's, which colour-blind readers tell apart; names are
+drawn as they are, never as formulas.
+"""
+
+from jaxval.plots._drawing import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
+from jaxval.plots.lotteries import plot_lotteries
+from jaxval.plots.signature import plot_signature
+from jaxval.plots.tradeoff import plot_tradeoff
+from jaxval.plots.values import plot_values
+
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "NORMAL",
+    "ORANGE",
+    "VERMILLION",
+    "plot_lotteries",
+    "plot_signature",
+    "plot_tradeoff",
+    "plot_values",
+]

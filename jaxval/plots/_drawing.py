@@ -1,0 +1,34 @@
+"""What figures share: their colours and sizes, and names that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jax.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Column = ArrayLike | Sequence[Any]
+
+VERMILLION, BLUE, GREEN, ORANGE, BLACK = "#D55E00", "#0072B2", "#009E73", "#E69F00", "#000000"
+GREY, LIGHT, BAND = "#555555", "#A6A6A6", "#F2F2F2"
+LONGEST_NAME = 36  # characters
+SMALL, NORMAL, LARGE = 6.5, 7.5, 8.5  # points
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of a size in inches, without pyplot, so that nothing shows it."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("figures need matplotlib: pip install 'jaxval[plots]'", name=error.name) from error
+    return Figure(figsize=(width, height))
+
+
+def short(text: str, longest: int) -> str:
+    """One line of a text, its middle left out where it is too long: ends tell versions and years apart."""
+    text = " ".join(str(text).split())
+    kept = longest - 1
+    return text if len(text) <= longest else text[: kept - kept // 3] + "…" + text[-(kept // 3) :]

@@ -1,0 +1,75 @@
+"""Values as bars."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxval.plots._drawing import BLACK, BLUE, GREY, LARGE, LONGEST_NAME, NORMAL, new_figure, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from jaxval.types import Estimate
+
+__all__ = ["plot_values"]
+
+
+def plot_values(estimate: Estimate, *, level: float = 0.95, title: str | None = None) -> Figure:
+    """Values as bars, the largest on top, with error bars of the central limit theorem at a level.
+
+    A vector of objectives has a panel each, in the order of the first; bars to the left of zero are values below it.
+    Where a standard error is 0 or unknown there is no error bar.
+
+    Args:
+        estimate: values with standard errors; its names label the rows, numbers where it has none.
+        level: of the error bars, in (0, 1).
+        title: of the figure.
+
+    Returns:
+        A figure whose height grows with the players.
+
+    Raises:
+        ValueError: where a value is not finite, or the level lies outside (0, 1).
+        ModuleNotFoundError: without matplotlib.
+
+    Example:
+        >>> from jaxval.types import Estimate
+        >>> estimate = Estimate(np.array([0.25, 0.5]), np.array([0.01, 0.02]), 4).with_names(["news", "books"])
+        >>> [label.get_text() for label in plot_values(estimate).axes[0].get_yticklabels()]
+        ['books', 'news']
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a probability in (0, 1); got {level!r}")
+    values = np.asarray(estimate.values, dtype=float).reshape(len(estimate), -1)
+    if not np.isfinite(values).all():
+        raise ValueError(f"estimate: expected finite values; got {values[~np.isfinite(values)][0]}")
+    wide = NormalDist().inv_cdf((1 + level) / 2)
+    reach = wide * np.nan_to_num(np.asarray(estimate.standard_errors, dtype=float).reshape(values.shape))
+    order = np.argsort(-values[:, 0], kind="stable")
+    names = estimate.names or tuple(map(str, range(len(estimate))))
+    row = float(np.interp(len(names), [10, 40], [0.21, 0.145]))
+    panels = values.shape[1]
+    figure = new_figure(min(7.0, 1.4 + 2.1 * panels), row * len(names) + (0.85 if title else 0.6))
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04, wspace=0.02)
+    grid = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+    rows = np.arange(len(names))
+    for objective, axes in enumerate(grid):
+        axes.barh(rows, values[order, objective], height=0.62, color=BLUE, zorder=2)
+        known = order[reach[order, objective] > 0]
+        axes.errorbar(
+            values[known, objective], rows[reach[order, objective] > 0], xerr=reach[known, objective],
+            fmt="none", ecolor=BLACK, elinewidth=0.9, capsize=2, zorder=3,
+        )  # fmt: skip
+        axes.axvline(0, color=GREY, linewidth=0.6, zorder=1)
+        axes.set_xlabel(f"value {objective}" if np.ndim(estimate.values) > 1 else "value", fontsize=NORMAL)
+        axes.tick_params(labelsize=NORMAL, width=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    labels = [short(names[i], LONGEST_NAME) for i in order]
+    grid[0].set_yticks(rows, labels, fontsize=NORMAL, parse_math=False)
+    grid[0].set_ylim(len(names) - 0.5, -0.5)
+    if title:
+        figure.suptitle(short(title, 60), fontsize=LARGE, parse_math=False)
+    return figure
