@@ -3,8 +3,8 @@
     jaxval verify --json > verdicts.json
     python -m experiments.findings verdicts.json [--readme FILE]
 
-What stands between the two marks in the README is replaced: counts, then every statement that fails as printed, with the
-reason and the version that holds; conjectures apart.
+What stands between the two marks in the README is replaced: counts, then every statement that fails as printed, with
+the reason and the version that holds; conjectures apart.
 """
 
 import argparse
