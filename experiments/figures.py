@@ -85,7 +85,7 @@ def alignment() -> Figure:
     line = np.linspace(1, left.get_xlim()[1], 100)
     left.plot(line, 1 / line, color=BLACK, linewidth=1)
     left.annotate(
-        "1/Σu, the certificate", (line[25], 1 / line[25]), (-32, -30), textcoords="offset points", fontsize=SMALL,
+        "1/Σu, the certificate", (line[25], 1 / line[25]), (-52, -30), textcoords="offset points", fontsize=SMALL,
         arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5},
     )  # fmt: skip
     left.set_xlabel("Σu, the sum of the share bounds", fontsize=NORMAL)
@@ -154,7 +154,7 @@ def commutativity() -> Figure:
     def source(*wins: float) -> Comparisons:
         return Comparisons([0] * 6, [a for a, _ in pairs], [b for _, b in pairs], list(wins))
 
-    ours, theirs = (8, 1, 1, 1, 6, 1), (2, 9, 30, 10, 1, 3)
+    ours, theirs = (6, 1, 1, 6, 2, 2), (5, 30, 30, 20, 5, 15)
     sources = [source(*ours), source(*theirs)]
     union = source(*np.add(ours, theirs))
     corners = np.array([[0, 0], [1, 0], [0.5, 3**0.5 / 2]])
@@ -173,19 +173,20 @@ def commutativity() -> Figure:
             stops.append(training.fit(policy, stops[-1], sources[stage], beta=1.0)[0])
         path = np.stack([place(stop) for stop in stops])
         axes.plot(*path.T, style, color=colour, linewidth=1.3, marker="o", markersize=4)
-        middle = "A" if order[0] == 0 else "B"
+        left = order[0] == 0
         axes.annotate(
-            f"{middle} alone", path[1], (0, 7), textcoords="offset points", fontsize=SMALL, color=colour, ha="center"
-        )
+            f"{'A' if left else 'B'} alone", path[1], (-6, -3) if left else (6, -3), textcoords="offset points",
+            fontsize=SMALL, color=colour, ha="right" if left else "left",
+        )  # fmt: skip
     ends = [training.sequential_dpo(policy, reference, sources, order, beta=1.0)[0] for order in ([0, 1], [1, 0])]
     apart = np.abs(place(ends[0]) - place(ends[1])).max()
     together, start = place(training.fit(policy, reference, union, beta=1.0)[0]), place(reference)
     axes.plot(*np.stack([start, together]).T, ":", color=VERMILLION, linewidth=1.3, marker="v", markersize=5)
-    axes.annotate("DPO on the union", together, (8, 3), textcoords="offset points", fontsize=SMALL, color=VERMILLION)
-    axes.annotate("reference", start, (0, 7), textcoords="offset points", fontsize=SMALL, ha="center")
     axes.annotate(
-        "A then B, B then A", place(ends[0]), (0, -11), textcoords="offset points", fontsize=SMALL, ha="center"
+        "union", together, (-6, 4), textcoords="offset points", fontsize=SMALL, color=VERMILLION, ha="right"
     )
+    axes.annotate("reference", start, (0, -12), textcoords="offset points", fontsize=SMALL, ha="center")
+    axes.annotate("A then B, B then A", place(ends[0]), (0, 7), textcoords="offset points", fontsize=SMALL, ha="center")
     axes.set_aspect("equal")
     axes.axis("off")
     axes.set_title(
@@ -309,6 +310,7 @@ def _cancelling(axes: Axes) -> None:
             "union\n31 : 13": np.log(wins.sum(0)[0] / wins.sum(0)[1])}  # fmt: skip
     axes.bar(list(bars), list(bars.values()), color=[GREY, GREY, BLUE, VERMILLION], width=0.65)
     axes.axhline(0, color=BLACK, linewidth=0.8)
+    axes.annotate("0", (2, 0), (0, 3), textcoords="offset points", fontsize=SMALL, color=BLUE, ha="center")
     axes.tick_params(axis="x", labelsize=SMALL)
     axes.set_ylabel("β × change of log-odds", fontsize=NORMAL)
     axes.set_title("Is the union milder?\nsources that disagree", fontsize=NORMAL, loc="left")
@@ -333,7 +335,7 @@ def _halving(axes: Axes) -> None:
     axes.set_xlabel("chance p of each other player", fontsize=NORMAL)
     axes.set_ylabel("originals' total, after/before", fontsize=NORMAL)
     axes.set_ylim(0, 2)
-    axes.set_title("Does duplication halve every value?\ntwo sources, both needed", fontsize=NORMAL, loc="left")
+    axes.set_title("Does a copy of all halve values?\ntwo sources, both needed", fontsize=NORMAL, loc="left")
 
 
 FIGURES = {
