@@ -182,9 +182,7 @@ def commutativity() -> Figure:
     apart = np.abs(place(ends[0]) - place(ends[1])).max()
     together, start = place(training.fit(policy, reference, union, beta=1.0)[0]), place(reference)
     axes.plot(*np.stack([start, together]).T, ":", color=VERMILLION, linewidth=1.3, marker="v", markersize=5)
-    axes.annotate(
-        "union", together, (-6, 4), textcoords="offset points", fontsize=SMALL, color=VERMILLION, ha="right"
-    )
+    axes.annotate("union", together, (-6, 4), textcoords="offset points", fontsize=SMALL, color=VERMILLION, ha="right")
     axes.annotate("reference", start, (0, -12), textcoords="offset points", fontsize=SMALL, ha="center")
     axes.annotate("A then B, B then A", place(ends[0]), (0, 7), textcoords="offset points", fontsize=SMALL, ha="center")
     axes.set_aspect("equal")
@@ -268,13 +266,12 @@ def _cycle(axes: Axes) -> None:
 def _broken_bound(axes: Axes) -> None:
     """Two abcd, bacd, cabd, dabc: Theorem 4.11's bound is for β = 0."""
     orders = jnp.asarray([[int(i) for i in r] for r in ("0123", "0123", "1023", "2013", "3012")])
-    betas = np.linspace(0, 4, 41)
-    weights = jnp.ones(5) / 5
-    share = 0.4
-    found = [
-        float(best_report(lambda m, b=beta: social_choice.proportional(m, beta=float(b)), orders, weights)[1][0])
-        for beta in betas
-    ]
+    betas, weights, share = jnp.linspace(0, 4, 41), jnp.ones(5) / 5, 0.4
+
+    def most(beta: Any) -> jax.Array:
+        return best_report(lambda matrix: social_choice.proportional(matrix, beta=beta), orders, weights)[1][0]
+
+    found = jax.jit(jax.vmap(most))(betas)
     axes.plot(betas, found, color=BLUE, linewidth=1.4)
     axes.axhline((share + 1) / 2, color=BLACK, linewidth=1)
     axes.text(0.05, (share + 1) / 2 + 0.01, "(w + 1)/2", fontsize=SMALL)
@@ -286,14 +283,14 @@ def _broken_bound(axes: Axes) -> None:
 def _slack(axes: Axes) -> None:
     """Half want 0, a quarter each 1203 and 2103."""
     orders = jnp.asarray([[0, 1, 2, 3], [1, 2, 0, 3], [2, 1, 0, 3]])
-    shares = np.linspace(0.02, 0.98, 49)
-    found, bounds = [], []
-    for share in shares:
-        weights = jnp.asarray([share, (1 - share) / 2, (1 - share) / 2])
-        matrix = preferences.preference_matrix(jnp.asarray([[0, 1, 2, 3], [1, 2, 0, 3], [2, 1, 0, 3]]), weights)
-        u = float(social_choice.share_bounds(matrix)[0])
-        bounds.append(u / (u + 1 - share))
-        found.append(float(best_report(social_choice.proportional, orders, weights)[1][0]))
+    shares = jnp.linspace(0.02, 0.98, 49)
+
+    def of(share: Any) -> tuple[jax.Array, jax.Array]:
+        weights = jnp.stack([share, (1 - share) / 2, (1 - share) / 2])
+        u = social_choice.share_bounds(preferences.preference_matrix(orders, weights))[0]
+        return u / (u + 1 - share), best_report(social_choice.proportional, orders, weights)[1][0]
+
+    bounds, found = jax.jit(jax.vmap(of))(shares)
     axes.plot(shares, bounds, color=BLACK, linewidth=1, label="u/(u + 1 - w)")
     axes.plot(shares, found, "--", color=BLUE, linewidth=1.4, label="the best report")
     axes.set_xlabel("share w of the group that wants 0", fontsize=NORMAL)
@@ -322,15 +319,18 @@ def _halving(axes: Axes) -> None:
     doubled = table[[(mask | mask >> 2) & 3 for mask in range(16)]]
     chances = np.linspace(0.02, 0.98, 49)
 
-    def total(game: np.ndarray, players: int, p: float) -> float:
-        sizes = np.arange(players)
-        return float(jnp.sum(values.semivalue(game, weights=p**sizes * (1 - p) ** (players - 1 - sizes))[:2]))
+    def total(game: np.ndarray, players: int, p: Any) -> jax.Array:
+        sizes = jnp.arange(players)
+        return jnp.sum(values.semivalue(game, weights=p**sizes * (1 - p) ** (players - 1 - sizes))[:2])
 
-    ratio = [total(doubled, 4, p) / total(table, 2, p) for p in chances]
+    def kept(p: Any) -> jax.Array:
+        return total(doubled, 4, p) / total(table, 2, p)
+
+    ratio = jax.jit(jax.vmap(kept))(chances)
     axes.plot(chances, ratio, color=BLUE, linewidth=1.4)
     axes.axhline(0.5, color=BLACK, linewidth=1)
     axes.text(0.03, 0.53, "a half: Shapley", fontsize=SMALL)
-    axes.plot(0.5, total(doubled, 4, 0.5) / total(table, 2, 0.5), "o", color=VERMILLION, markersize=5)
+    axes.plot(0.5, kept(0.5), "o", color=VERMILLION, markersize=5)
     axes.annotate("Banzhaf", (0.5, 0.75), (6, 4), textcoords="offset points", fontsize=SMALL, color=VERMILLION)
     axes.set_xlabel("chance p of each other player", fontsize=NORMAL)
     axes.set_ylabel("originals' total, after/before", fontsize=NORMAL)

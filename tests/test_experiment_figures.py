@@ -1,0 +1,86 @@
+"""The figures are computed from what they show; the README's findings from the ledger."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import figures, findings, statements
+from jaxval import theorems
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.mark.float64
+def test_both_orders_are_drawn_to_one_place_and_the_union_to_another():
+    (axes,) = figures.commutativity().axes
+    first, second, union = (np.column_stack(line.get_data()) for line in axes.get_lines())
+    np.testing.assert_allclose(first[-1], second[-1], atol=1e-9)
+    assert np.abs(first[1] - second[1]).max() > 0.1
+    assert np.abs(union[-1] - first[-1]).max() > 0.1
+
+
+@pytest.mark.float64
+def test_counterexamples_are_drawn_where_they_are():
+    box, cycle, bound, slack, odds, halves = figures.counterexamples().axes
+    assert "0.5 away" in box.get_title(loc="left")
+    assert "u₀ = 0.5, feasible 0" in cycle.get_title(loc="left")
+    values = bound.get_lines()[0].get_ydata()
+    assert values[0] < 0.7 < values[-1]
+    promised, best = (line.get_ydata() for line in slack.get_lines())
+    assert 0.09 < (promised - best).max() < 0.2
+    heights = [bar.get_height() for bar in odds.patches]
+    np.testing.assert_allclose(heights, [-np.log(3), np.log(3), 0, np.log(31 / 13)], atol=1e-12)
+    assert halves.get_lines()[2].get_ydata()[0] == pytest.approx(0.75)
+
+
+@pytest.mark.once
+def test_the_readme_tells_the_findings_of_the_ledger():
+    """Every statement that fails has its row, in the ledger's words, and there is no other row."""
+    recorded = [
+        {
+            "id": claim.id, "source": claim.source, "statement": claim.printed.words, "verdict": claim.verdict,
+            "why": claim.why, "corrected": claim.corrected and claim.corrected.words, "instances": 0,
+        }
+        for claim in theorems.claims()
+    ]  # fmt: skip
+    expected = findings.section(recorded).splitlines()
+    text = README.read_text(encoding="utf-8")
+    there = text.partition(findings.BEGIN)[2].partition(findings.END)[0].strip().splitlines()
+
+    counted = tuple(f"| {title} |" for title in findings.PAPERS.values())
+    there, expected = (
+        [line.rsplit("|", 2)[0] if line.startswith(counted) else line for line in lines] for lines in (there, expected)
+    )
+    assert there == expected
+
+
+@pytest.mark.once
+def test_findings_replace_what_stands_between_the_marks(tmp_path):
+    entry = {
+        "id": "ads/axiom-9", "source": "Axiom 9", "statement": "a | b", "verdict": "holds as corrected", "why": "no",
+        "corrected": "c", "instances": 5,
+    }  # fmt: skip
+    readme, verdicts = tmp_path / "README.md", tmp_path / "verdicts.json"
+    readme.write_text(f"before\n{findings.BEGIN}\nstale\n{findings.END}\nafter\n", encoding="utf-8")
+    verdicts.write_text(json.dumps([entry]), encoding="utf-8")
+    assert findings.main([str(verdicts), "--readme", str(readme)]) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "stale" not in text
+    assert r"| ads/axiom-9, Axiom 9 | a \| b | no | c |" in text
+
+
+@pytest.mark.mistakes
+def test_mistakes(tmp_path, capsys):
+    (tmp_path / "bad.json").write_text("{", encoding="utf-8")
+    for command, words in (
+        (lambda: findings.main([str(tmp_path / "bad.json")]), "expected a file from jaxval verify --json"),
+        (lambda: statements.main(["--texts", str(tmp_path)]), "missing papers/dpo-shapley.txt"),
+        (lambda: figures.main(["--figure", "everything"]), "invalid choice: 'everything'"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            command()
+        assert words in capsys.readouterr().err
