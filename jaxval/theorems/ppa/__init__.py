@@ -1,11 +1,21 @@
 """The statements of Kim, Zhang, Ozdaglar and Parrilo: population-proportional alignment, both versions of the paper.
 
-`profiles`, `axioms` and `feasible` have sections 2 to 4.1 and Appendices C to I; `guarantees` and `algorithm` the rest.
+`profiles`, `axioms`, `constructions` and `feasible` have sections 2 to 4.1 and Appendices C to I, on profiles of two to
+four alternatives (`instances`); `guarantees`, `manipulation`, `condorcet`, `relaxed` and `algorithm` have the rest, on
+`elections`.
 """
 
-from jaxval.theorems.ppa import profiles
+from jaxval.theorems.ppa import axioms, condorcet, constructions, guarantees, manipulation, profiles, relaxed
 
 __all__ = ["CLAIMS", "EXEMPT"]
 
-CLAIMS = (*profiles.CLAIMS,)
+CLAIMS = (
+    *profiles.CLAIMS,
+    *axioms.CLAIMS,
+    *constructions.CLAIMS,
+    *guarantees.CLAIMS,
+    *manipulation.CLAIMS,
+    *condorcet.CLAIMS,
+    *relaxed.CLAIMS,
+)
 EXEMPT: dict[str, str] = {}
