@@ -97,7 +97,7 @@ def all_neighbours() -> Neighbours:
     ]
     rows, ks = np.array(found), np.arange(1, N + 1)
     role, right = np.repeat(rows[..., 0], len(ks), axis=0), np.repeat(rows[..., 1], len(ks), axis=0)
-    return Neighbours(role, right.astype(float), np.tile(ks, len(rows)))
+    return Neighbours(jnp.asarray(role), jnp.asarray(right, dtype=float), jnp.asarray(np.tile(ks, len(rows))))
 
 
 def places(text: str, *, neighbours: int) -> Neighbours:
@@ -109,7 +109,7 @@ def places(text: str, *, neighbours: int) -> Neighbours:
     """
     role = [CURRENT if letter in "cC" else EARLIER for letter in text] + [LATER] * (N - len(text))
     right = [float(letter.isupper()) for letter in text] + [0.0] * (N - len(text))
-    return Neighbours(np.array(role), np.array(right), np.array(neighbours))
+    return Neighbours(jnp.array(role), jnp.array(right), jnp.array(neighbours))
 
 
 # The definitions

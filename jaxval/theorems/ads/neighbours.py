@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxval.theorems.ads import neighbour_proof, neighbour_values
+from jaxval.theorems.ads import binomials, neighbour_proof, neighbour_text, neighbour_values
 from jaxval.theorems.ads._neighbour_games import (
     CURRENT,
     EARLIER,
@@ -197,7 +197,7 @@ def for_k(words: str) -> str:
 
 
 def theorem_claim(number: int, twist: Callable[[Group, Array], Array], twisted: str, example: str, why: str) -> Claim:
-    """A case that holds for division by K alone, with what (12) adds."""
+    """A case for (12), with what that adds."""
     return Claim(
         f"ads/theorem-5.1-case-{number}",
         f"Theorem 5.1, item {number}, for (12)",
@@ -217,6 +217,7 @@ def theorem_claim(number: int, twist: Callable[[Group, Array], Array], twisted: 
 
 
 def theorem_claim_by_k(number: int, twist: Callable[[Group, Array], Array], twisted: str) -> Claim:
+    """The same for division by K, for which it holds."""
     return Claim(
         f"ads/theorem-5.1-case-{number}-by-k",
         f"Theorem 5.1, item {number}, read for the proof's utility",
@@ -227,6 +228,61 @@ def theorem_claim_by_k(number: int, twist: Callable[[Group, Array], Array], twis
             case_gap(number, "neighbours", twist=twist),
         ),
         generate,
+        exhaustive=all_neighbours,
+    )
+
+
+def base_claim(number: int, example: str, K: int, wrong: str) -> Claim:
+    """A case of the base case for (12)."""
+    return Claim(
+        f"ads/base-case-{number}",
+        f"Appendix B.6, base case ({'i' * number}), for (12)",
+        Statement(
+            BASE[number],
+            base_gap(number, "size", base_printed),
+            "With min(K - c_max, m) for K - c_max.",
+            base_gap(number, "size", base_in_group),
+        ),
+        generate,
+        verdict="holds as corrected",
+        why=f"It counts K - c_max sizes of coalitions, of which there are m, and divides by K. K = {K}, {wrong}",
+        corrected=Statement(
+            "φ(q_max) = 1/m Σ_{s=0}^{m-1} x_s, x_s = (a_m - b_{K-s})/K where p + s ≥ K > c_max + s, and "
+            "x_s = [a_m - (h + s ā)/(p+s)]/(p+s+1) where p + s < K: h right labels in P_t, a share ā of right "
+            "ones among the others of the group.",
+            base_gap(number, "size", base_of_fraction),
+            "For the utility divided by K.",
+            base_gap(number, "neighbours", base_of_fraction),
+        ),
+        counterexample=lambda: places(example, neighbours=K),
+        exhaustive=all_neighbours,
+    )
+
+
+def base_claim_by_k(number: int, example: str, wrong: str) -> Claim:
+    """The same for division by K."""
+    return Claim(
+        f"ads/base-case-{number}-by-k",
+        f"Appendix B.6, base case ({'i' * number}), read for the proof's utility",
+        Statement(
+            for_k(BASE[number]),
+            base_gap(number, "neighbours", base_printed),
+            "With min(K - c_max, m - 1) for K - c_max.",
+            base_gap(number, "neighbours", base_one_member_less),
+        ),
+        generate,
+        verdict="holds as corrected",
+        why=(
+            "It counts coalitions of K - c_max sizes beside q_max, but a group of m has only the sizes 0, ..., m-1. "
+            + wrong
+        ),
+        corrected=Statement(
+            "So it is with min(K - c_max, m) for K - c_max.",
+            base_gap(number, "neighbours", base_in_group),
+            "With min(K - c_max, m - 1).",
+            base_gap(number, "neighbours", base_one_member_less),
+        ),
+        counterexample=lambda: places(example, neighbours=2),
         exhaustive=all_neighbours,
     )
 
@@ -361,76 +417,12 @@ BASE_CASE = (
         generate,
         exhaustive=all_neighbours,
     ),
-    *(
-        claim
-        for number, example, wrong in (
-            (
-                2,
-                "cC",
-                "K = 3, one group, a wrong label before a right one: (12) gives the right one 3/4, division by K 1/3; "
-                "printed 1/2.",
-            ),
-            (
-                3,
-                "Cp",
-                "K = 3, a right label before a wrong one of an earlier group: (12) gives it 1/2, division by K 1/3; "
-                "printed 1.",
-            ),
-        )
-        for claim in (
-            Claim(
-                f"ads/base-case-{number}",
-                f"Appendix B.6, base case ({'i' * number}), for (12)",
-                Statement(
-                    BASE[number],
-                    base_gap(number, "size", base_printed),
-                    "With min(K - c_max, m) for K - c_max.",
-                    base_gap(number, "size", base_in_group),
-                ),
-                generate,
-                verdict="holds as corrected",
-                why=f"It counts K - c_max sizes of coalitions, of which there are m, and divides by K. {wrong}",
-                corrected=Statement(
-                    "φ(q_max) = 1/m Σ_{s=0}^{m-1} x_s, x_s = (a_m - b_{K-s})/K where p + s ≥ K > c_max + s, and "
-                    "x_s = [a_m - (h + s ā)/(p+s)]/(p+s+1) where p + s < K: h right labels in P_t, a share ā of right "
-                    "ones among the others of the group.",
-                    base_gap(number, "size", base_of_fraction),
-                    "For the utility divided by K.",
-                    base_gap(number, "neighbours", base_of_fraction),
-                ),
-                counterexample=lambda example=example: places(example, neighbours=3),
-                exhaustive=all_neighbours,
-            ),
-            Claim(
-                f"ads/base-case-{number}-by-k",
-                f"Appendix B.6, base case ({'i' * number}), read for the proof's utility",
-                Statement(
-                    for_k(BASE[number]),
-                    base_gap(number, "neighbours", base_printed),
-                    "With min(K - c_max, m - 1) for K - c_max.",
-                    base_gap(number, "neighbours", base_one_member_less),
-                ),
-                generate,
-                verdict="holds as corrected",
-                why=(
-                    "It counts coalitions of K - c_max sizes beside q_max, but a group of m has only the m sizes "
-                    + (
-                        "0, ..., m-1. One right instance, K = 2: it is worth v = 1/2, printed (2-0)/(2·1) = 1."
-                        if number == 2
-                        else "0, ..., m-1. K = 2, a right label, then two wrong ones of an earlier group: 1/2, not 1."
-                    )
-                ),
-                corrected=Statement(
-                    "So it is with min(K - c_max, m) for K - c_max.",
-                    base_gap(number, "neighbours", base_in_group),
-                    "With min(K - c_max, m - 1).",
-                    base_gap(number, "neighbours", base_one_member_less),
-                ),
-                counterexample=lambda number=number: places("C" if number == 2 else "Cpp", neighbours=2),
-                exhaustive=all_neighbours,
-            ),
-        )
+    base_claim(
+        2, "cC", 3, "a wrong label before a right one: (12) gives the right one 3/4, division by K 1/3; printed 1/2."
     ),
+    base_claim_by_k(2, "C", "One right instance, K = 2: it is worth v = 1/2, printed (2-0)/(2·1) = 1."),
+    base_claim(3, "Cp", 2, "a right label before a wrong one of an earlier group: it adds 1/2 to either, printed 1."),
+    base_claim_by_k(3, "Cpp", "K = 2, a right label before two wrong ones of an earlier group: 1/2, printed 1."),
     Claim(
         "ads/base-case-neighbours",
         "Appendix B.6, base case (iii): y of I^{K-s}(x; P_t), s = 0, ..., K - c_max - 1",
@@ -458,4 +450,12 @@ BASE_CASE = (
     ),
 )
 
-CLAIMS = (*DEFINITION, *THEOREM, *BASE_CASE, *neighbour_proof.CLAIMS, *neighbour_values.CLAIMS)
+CLAIMS = (
+    *DEFINITION,
+    *THEOREM,
+    *BASE_CASE,
+    *neighbour_proof.CLAIMS,
+    *binomials.CLAIMS,
+    *neighbour_values.CLAIMS,
+    *neighbour_text.CLAIMS,
+)
