@@ -1,0 +1,27 @@
+"""The statements of Zheng et al. (2026), asymmetric data Shapley, topic by topic."""
+
+from jaxval.theorems.ads import duplicates, forms, market, neighbours, order, rounds, sampling, uniqueness
+
+__all__ = ["CLAIMS", "EXEMPT"]
+
+CLAIMS = (
+    *order.CLAIMS,
+    *forms.CLAIMS,
+    *uniqueness.CLAIMS,
+    *duplicates.CLAIMS,
+    *rounds.CLAIMS,
+    *sampling.CLAIMS,
+    *market.CLAIMS,
+    *neighbours.CLAIMS,
+)
+EXEMPT = {
+    "ads/example-1.1": (
+        "Motivation in prose; what it says of symmetry and copies is Lemma 3.1 (ads/lemma-3.1, ads/copies-share)."
+    ),
+    "ads/example-1.2": (
+        "Motivation in prose; what it says of rounds is Example 2 and Lemma 3.2 (ads/example-2, ads/lemma-3.2)."
+    ),
+    "ads/example-1.3": (
+        "Motivation in prose; what it asks for, values at the current state, is Remark 4.1 (ads/remark-4.1)."
+    ),
+}
