@@ -244,7 +244,7 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
         lines.append(
             f"Warning: at {result['decided']:.0%} of the prompts the reference gives one candidate 99 % or more. No "
             "source moves it much there, and these values say little. A transformer does so where candidates are long, "
-            "or of different lengths; log-linear starts undecided."
+            "or of different lengths; --reference uniform takes them as equally likely at the start."
         )
     if FITTED in result["rewards"]:
         lines.append(

@@ -80,6 +80,9 @@ def add_command(commands: Any) -> None:
     add("--policy", metavar="POLICY", help="log-linear, tabular, transformer or a folder; see below")
     add("--arithmetic", choices=("response", "token", "parameter"), default="response", metavar="A",
         help="that makes the policies of coalitions: response (default), token or parameter")  # fmt: skip
+    add("--reference", choices=("policy", "uniform"), default="policy", metavar="R",
+        help="candidates as likely at the start as the reference policy says (policy, the default), or all the same "
+        "(uniform), for transformers and checkpoints, which may give nearly everything to one")  # fmt: skip
     add("--beta", type=above_zero, metavar="BETA", help="of DPO (default 0.1; 1 for the generated set)")
     add("--ridge", type=from_zero, metavar="RHO", help="penalty on rewards, of tabular and log-linear policies")
     add("--epochs", type=count, metavar="N", help="of transformers and checkpoints (default 2 and 4)")
@@ -146,6 +149,7 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
         reward=rewards,
         policy=_policy(policy, arguments),
         arithmetic=arguments.arithmetic,
+        reference=arguments.reference,
         beta=arguments.beta or (0.1 if arguments.files else 1.0),
         ridge=arguments.ridge,
         held_out=_held_out(arguments.held_out or "0.25", arguments.skip_unusable),
@@ -202,6 +206,8 @@ def _check_idle(arguments: argparse.Namespace, policy: str) -> None:
         if policy in NEWTON and getattr(arguments, name) is not None:
             option = "--" + name.replace("_", "-")
             raise ValueError(f"{option}: expected --policy transformer, or the folder of a checkpoint; got {policy}")
+    if policy in NEWTON and arguments.reference != "policy":
+        raise ValueError(f"--reference: expected none with --policy {policy}, which starts uniform; got uniform")
     if policy not in NEWTON and arguments.ridge is not None:
         raise ValueError(f"--ridge: expected --policy log-linear or tabular; got {policy}")
 

@@ -14,6 +14,7 @@ import jaxval
 from jaxval.checkpoints import fingerprint
 from jaxval.data import PreferencePairs
 from jaxval.parallel import progress as progress_bar
+from jaxval.policies import normalise
 from jaxval.types import Params
 from jaxval.values import _coalition_policies as made
 from jaxval.values._coalition_policies import LogProbsOf
@@ -38,6 +39,7 @@ class Method(NamedTuple):
     permutations: int | None
     evaluations: int | None
     arithmetic: str
+    reference: str
     truth: bool
 
 
@@ -79,7 +81,8 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
         trained = made.train_each(learner, reference, sources, train, folder, advance)
     seconds = {"training": time.perf_counter() - clock}
     clock = time.perf_counter()
-    log_probs = _by_arithmetic(method.arithmetic, learner, reference, trained, ids, folder)
+    from_start = _from_uniform(learner, reference, ids) if method.reference == "uniform" else lambda of: of
+    log_probs = from_start(_by_arithmetic(method.arithmetic, learner, reference, trained, ids, folder))
     alone = np.asarray(log_probs(np.zeros((1, len(sources)), bool), np.arange(len(contexts))))[0]
     games, evaluations, exact = _games(method, sample, len(sources), log_probs, table)
     seconds["arithmetic"] = time.perf_counter() - clock
@@ -88,7 +91,7 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
         of_mask = made.retrainer(learner, reference, sources, train, sequential=name == "sequential")
         with progress_bar(bool(label), 2 ** len(sources), f"{label}: {name} retraining") as advance:
             retrained = made.by_retraining(learner, of_mask, ids, folder, name, advance)
-            games[name] = exact_game(len(sources), retrained, table, method.value_of)
+            games[name] = exact_game(len(sources), from_start(retrained), table, method.value_of)
         seconds[name] = time.perf_counter() - clock
     return Repetition(
         problem, contexts, np.array([np.size(source.weight) for source in sources]), games, exact,
@@ -124,6 +127,22 @@ def _by_arithmetic(name: str, learner: Learner, reference: Params, trained: Any,
         return made.by_responses(learner, reference, trained, ids)
     by = made.by_parameters if name == "parameter" else made.by_tokens
     return by(learner, reference, trained, ids, folder)
+
+
+def _from_uniform(learner: Learner, reference: Params, ids: Any) -> Callable[[LogProbsOf], LogProbsOf]:
+    """Policies as they would be from a uniform reference: p_S ∝ π_S / π_0 over the candidates."""
+    own = made.over(learner, reference, *ids)
+    there = np.isfinite(own)
+
+    def from_uniform(log_probs: LogProbsOf) -> LogProbsOf:
+        def of(masks: np.ndarray, block: np.ndarray) -> np.ndarray:
+            start, known = own[block][None], there[block][None]
+            ratios = log_probs(masks, block) - np.where(known, start, 0)
+            return np.asarray(normalise(np.where(known, ratios, -np.inf)))
+
+        return of
+
+    return from_uniform
 
 
 def _games(

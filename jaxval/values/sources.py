@@ -40,6 +40,7 @@ LEARNERS: dict[str, Callable[..., Learner]] = {
     "tabular": tabular_learner,
     "transformer": transformer_learner,
 }
+REFERENCES = ("policy", "uniform")
 
 
 class Truth(NamedTuple):
@@ -116,6 +117,7 @@ def value_sources(
     reward: Reward | Sequence[Reward] = "score",
     policy: str | Path | Callable[..., Learner] = "log-linear",
     arithmetic: str = "response",
+    reference: str = "policy",
     beta: float = 0.1,
     ridge: float | None = None,
     held_out: float | PreferencePairs = 0.25,
@@ -156,6 +158,9 @@ def value_sources(
         policy: "log-linear", "tabular", "transformer", the folder of a Llama checkpoint, or a function
             `policy(pairs, beta=...)` to a `Learner`, such as `partial(values.transformer_learner, width=128)`.
         arithmetic: "response", "token" or "parameter".
+        reference: "policy", candidates as likely as the policies say; or "uniform", as if the reference gave all the
+            same: u(S) is then of p_S ∝ π_S / π_0. For sequence models, whose π_0 gives nearly everything to one of two
+            long candidates whatever they say; others start uniform.
         beta: β of DPO.
         ridge: ρ of tabular and log-linear learners; theirs where None.
         held_out: the share of prompts that no source trains on and the rewards are taken on; or pairs whose prompts
@@ -193,10 +198,11 @@ def value_sources(
     key = jax.random.key(0) if key is None else key
     seeds = _checks.check_size("seeds", seeds)
     _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
+    _checks.check_choice("reference", reference, REFERENCES)
     if permutations is not None and evaluations is not None:
         raise ValueError("evaluations: expected permutations or evaluations; got both; leave one out")
     make = _maker(policy, beta, ridge)
-    method = Method(semivalue, _value_of(semivalue), groups, permutations, evaluations, arithmetic, truth)
+    method = Method(semivalue, _value_of(semivalue), groups, permutations, evaluations, arithmetic, reference, truth)
     draw: Any = pairs if callable(pairs) else None
     problem = None if draw else _problem(pairs, make, reward, held_out)
     repetitions: list[Repetition] = []
