@@ -211,3 +211,11 @@ def test_double_sums_grow_with_the_square():
             low = max(K - after, 0)
             terms += sum(1 for s in range(low, m - 1) for u in range(low, min(K - here - 1, s) + 1))
         assert terms == m * (m - 1) // 2
+
+
+def test_rankings_in_every_group():
+    """ads/knn-complexity-of-ranking: n groups of one."""
+    for n, wanted in ((8, 52), (16, 300)):
+        anew = sum(math.log2(math.factorial(t)) for t in range(1, n + 1))
+        assert round(anew) == wanted > 2 * n * math.log2(n)
+        assert math.log2(math.factorial(n)) < n * math.log2(n)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxval.theorems.ads._neighbour_games import (
@@ -41,11 +42,8 @@ __all__ = ["CLAIMS"]
 
 def lemma(game: Game, *, weight: str) -> Array:
     """φ(q_i) - φ(q_j) against the sum over S ⊆ C - {q_i, q_j} of v(P ∪ S ∪ q_i) - v(P ∪ S ∪ q_j), all pairs i, j."""
-    earlier, current = game.role == EARLIER, game.role == CURRENT
-    values, m = group_values(game.table, earlier, current), jnp.sum(current)
-    without = jnp.sum(earlier * BITS) | CODES
-    worth = game.table[without[:, None] | BITS[None, :]]  # v(P ∪ S ∪ q)
-    inside = ~jnp.any(jnp.asarray(SETS) & ~current[None, :], axis=1)
+    current, values, _, worth, inside = pairs_of(game)
+    m = jnp.sum(current)
     weights = {
         "1/C(m-2, s)": 1 / jnp.maximum(choose(m - 2, SIZES) * (m - 1), 1),
         "two": (1 / jnp.maximum(choose(m - 1, SIZES), 1) + 1 / jnp.maximum(choose(m - 1, SIZES + 1), 1)) / m,
@@ -55,6 +53,28 @@ def lemma(game: Game, *, weight: str) -> Array:
     said = jnp.sum(jnp.where(counts, weights[:, None, None] * (worth[:, :, None] - worth[:, None, :]), 0), axis=0)
     pair = current[:, None] & current[None, :]
     return largest(jnp.where(pair, values[:, None] - values[None, :] - said, 0))
+
+
+def pairs_of(game: Game) -> tuple[Array, Array, Array, Array, Array]:
+    """Who is in the group, φ by (9), the code of P ∪ S, (64, 6) v(P ∪ S ∪ q), whether S ⊆ C."""
+    earlier, current = game.role == EARLIER, game.role == CURRENT
+    without = jnp.sum(earlier * BITS) | CODES
+    worth = game.table[without[:, None] | BITS[None, :]]
+    inside = ~jnp.any(jnp.asarray(SETS) & ~current[None, :], axis=1)
+    return current, group_values(game.table, earlier, current), without, worth, inside
+
+
+def split(game: Game) -> Array:
+    """The proof's second display: S with neither, with q_j, and with q_i, each of the weight 1/m C(m-1,|S|)^{-1}."""
+    current, values, without, worth, inside = pairs_of(game)
+    m = jnp.sum(current)
+    weight = jnp.where(inside, 1 / jnp.maximum(choose(m - 1, SIZES) * m, 1), 0)[:, None, None]
+    has_i, has_j = jnp.asarray(SETS)[:, :, None], jnp.asarray(SETS)[:, None, :]
+    gain = worth - game.table[without][:, None]
+    terms = jnp.where(~has_i & ~has_j, worth[:, :, None] - worth[:, None, :], 0)
+    terms = terms + jnp.where(~has_i & has_j, gain[:, :, None], 0) - jnp.where(has_i & ~has_j, gain[:, None, :], 0)
+    pair = (current[:, None] & current[None, :]) & ~np.eye(N, dtype=bool)
+    return largest(jnp.where(pair, values[:, None] - values[None, :] - jnp.sum(weight * terms, axis=0), 0))
 
 
 # The regimes of Δ_{i,P}(S)
@@ -234,8 +254,9 @@ LEMMA = (
         "Lemma B.1, any utility",
         Statement(
             "φ(q_i) - φ(q_j) = 1/(m-1) Σ_{S ⊆ C-{q_i,q_j}} C(m-2,|S|)^{-1} [v(P∪S∪q_i) - v(P∪S∪q_j)]; and so with the "
-            "weight 1/m {C(m-1,|S|)^{-1} + C(m-1,|S|+1)^{-1}} of its proof.",
-            lambda c: jnp.maximum(lemma(c, weight="1/C(m-2, s)"), lemma(c, weight="two")),
+            "weight 1/m {C(m-1,|S|)^{-1} + C(m-1,|S|+1)^{-1}} of its proof, and split into S with neither, with q_j, "
+            "with q_i.",
+            lambda c: jnp.maximum(jnp.maximum(lemma(c, weight="1/C(m-2, s)"), lemma(c, weight="two")), split(c)),
             "With the weight 1/m C(m-1,|S|)^{-1}.",
             lambda c: lemma(c, weight="1/C(m-1, s)"),
         ),

@@ -106,11 +106,13 @@ def of_one_group(instance: Neighbours, *, farthest: str) -> Array:
     return largest(printed(group_of(a, ~everybody, everybody), K) - jia)
 
 
-def one_group_is_exact(instance: Neighbours, *, farthest: str, beyond: int) -> Array:
-    """The recursion of one group against Data Shapley of the utility divided by K, for K ≤ n + beyond."""
+def one_group_is_exact(
+    instance: Neighbours, *, farthest: str, beyond: int = 1, divide: Division = "neighbours"
+) -> Array:
+    """The recursion of one group against Data Shapley, for K ≤ n + beyond, which is 1 at most here."""
     everybody = jnp.ones(N, dtype=bool)
     g, K = group_of(instance.right, ~everybody, everybody), instance.neighbours
-    v = table(instance.right, K, "neighbours")
+    v = table(instance.right, K, divide)
     rule = printed if farthest == "1/n" else for_neighbours
     return jnp.where(N + beyond >= K, largest(rule(g, K) - group_values(v, ~everybody, everybody)), 0)
 
@@ -394,9 +396,9 @@ CLAIMS = (
         "Proposition 4.3 for the recursion, division by K",
         Statement(
             "With one group the recursion gives the Data Shapley value, for any K.",
-            lambda c: one_group_is_exact(c, farthest="1/n", beyond=1),
-            "The recursion with min(K, n)/(K n) a_n does not: it begins with a_n/n for K > n.",
-            lambda c: one_group_is_exact(c, farthest="1/n", beyond=1),
+            lambda c: one_group_is_exact(c, farthest="1/n"),
+            "It gives that of (12).",
+            lambda c: one_group_is_exact(c, farthest="1/n", divide="size"),
         ),
         generate,
         verdict="holds as corrected",
@@ -404,10 +406,10 @@ CLAIMS = (
         corrected=Statement(
             "It does with φ_n = min(K, n)/(K n) a_n; as printed for K ≤ n.",
             lambda c: jnp.maximum(
-                one_group_is_exact(c, farthest="min", beyond=1), one_group_is_exact(c, farthest="1/n", beyond=0)
+                one_group_is_exact(c, farthest="min"), one_group_is_exact(c, farthest="1/n", beyond=0)
             ),
             "As printed for K ≤ n + 1.",
-            lambda c: one_group_is_exact(c, farthest="1/n", beyond=1),
+            lambda c: one_group_is_exact(c, farthest="1/n"),
         ),
         counterexample=lambda: places("CCCCCC", neighbours=7),
     ),
