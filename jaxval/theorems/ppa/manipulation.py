@@ -98,6 +98,15 @@ def top_ranked(e: Election, *, always: bool = True) -> Array:
     return jnp.max(jnp.stack([jnp.max(relaxed(u) - bound), jnp.max(bound - (w + 1) / 2)]))
 
 
+def distance_to_bound(e: Election, factor: float) -> Array:
+    """A part of (1 - w_k)/(4(M - 1)) less how far below (w_k + 1)/2 group k stays, reported so or with y_k on top."""
+    as_reported, on_top, u = manipulations(e)
+    w = shares(e.orders, e.weights)
+    policies = [jnp.diagonal(jax.vmap(lambda P: relaxed(bounds(P)))(P)) for P in (as_reported, on_top)]
+    highest = jnp.maximum(jnp.maximum(*policies), u / (u + 1 - w))
+    return jnp.max(factor * (1 - w) / (4 * (ALTERNATIVES - 1)) - ((w + 1) / 2 - highest))
+
+
 def common_reports(e: Election, *, only: str) -> Array:
     """Whether some group's best common ranking is another than the statement says: 1 where a tie breaks 'only'."""
     P = matrix(e.orders, e.weights)
@@ -372,6 +381,18 @@ CLAIMS: tuple[Claim, ...] = (
         ),
         generate,
         covers=("ppa-v1/equation-44",),
+    ),
+    Claim(
+        "ppa/section-N-not-tight",
+        "Appendix N, below equation (41)",
+        Statement(
+            "(w_k+1)/2 is not tight: with M alternatives group k stays (1-w_k)/(4(M-1)) or more below it.",
+            lambda e: distance_to_bound(e, 1.0),
+            "It stays 5/4 of that below it.",
+            lambda e: distance_to_bound(e, 1.25),
+        ),
+        generate,
+        exhaustive=all_small_elections,
     ),
     Claim(
         "ppa/section-J-profile",

@@ -137,7 +137,7 @@ def share_of_chain(e: Election, factor: float) -> Array:
 
 
 def relaxed_alignment(e: Election, factor: float) -> Array:
-    """(46): factor w_i (Σ_j u_j exp(β(u_j - u_i)))⁻¹ - π(y_i); and 0 its limit unless u_i is the largest."""
+    """(46): factor w_i (Σ_j u_j exp(β(u_j - u_i)))⁻¹ - π(y_i); and 0 its limit unless u_i is the largest, then not."""
     _, w, u = known(e)
 
     def bound(beta: Array) -> Array:
@@ -146,7 +146,8 @@ def relaxed_alignment(e: Election, factor: float) -> Array:
     margin = jnp.max(u) - u
     smallest = jnp.min(jnp.where(margin > CLOSE, margin, 1.0))
     vanishing = jnp.max(jnp.where(margin > CLOSE, bound(60 / smallest), 0))
-    return jnp.maximum(jnp.max(factor * w * bound(e.beta) - relaxed(u, e.beta)), vanishing)
+    staying = jnp.max(jnp.where(margin > CLOSE, 0, 1 / ALTERNATIVES - bound(60 / smallest)))
+    return jnp.max(jnp.stack([jnp.max(factor * w * bound(e.beta) - relaxed(u, e.beta)), vanishing, staying]))
 
 
 # Table 1 for F^β
