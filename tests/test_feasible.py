@@ -615,6 +615,15 @@ def test_extended_membership_is_the_distance_to_the_box(rng):
             check_groups(groups, matrix)
 
 
+def test_extended_membership_where_the_box_is_one_point_but_for_rounding():
+    """u = w here, with 0.2 a rounding error above u: there is no room to spread it to."""
+    for shares in ([0.2, 0.8], [0.4, 0.6], [0.8189978732646997, 0.18100212673530022]):
+        matrix = np.array([[0.5, shares[0]], [1 - shares[0], 0.5]])
+        gap, groups = extended_membership(matrix, shares)
+        assert gap < 1e-9
+        np.testing.assert_allclose(groups.shares, shares, rtol=0, atol=1e-9)
+
+
 def test_extended_set_with_many_alternatives(rng):
     """No rankings are enumerated, so any number of alternatives goes."""
     matrix, shares = matrix_of(random_profile(rng, 12, 9))

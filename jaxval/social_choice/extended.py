@@ -177,7 +177,8 @@ def _nearest_in_box(bounds: np.ndarray, target: np.ndarray) -> np.ndarray:
     """What lies above u is spread over the room below it, in proportion; there is room enough, as Σu ≥ 1."""
     room = np.clip(bounds - target, 0, None)
     excess = np.clip(target - bounds, 0, None).sum()
-    return np.minimum(target, bounds) + (room * (excess / room.sum()) if excess > 0 else 0)
+    spread = excess / room.sum() if room.sum() > 0 else 0  # no room at all: the excess is rounding
+    return np.minimum(target, bounds) + room * spread
 
 
 def _group_matrices(values: np.ndarray, shares: np.ndarray) -> np.ndarray:

@@ -5,7 +5,17 @@ four alternatives (`instances`); `guarantees`, `manipulation`, `condorcet`, `rel
 `elections`.
 """
 
-from jaxval.theorems.ppa import axioms, condorcet, constructions, guarantees, manipulation, profiles, relaxed
+from jaxval.theorems.ppa import (
+    algorithm,
+    axioms,
+    condorcet,
+    constructions,
+    feasible,
+    guarantees,
+    manipulation,
+    profiles,
+    relaxed,
+)
 
 __all__ = ["CLAIMS", "EXEMPT"]
 
@@ -13,9 +23,11 @@ CLAIMS = (
     *profiles.CLAIMS,
     *axioms.CLAIMS,
     *constructions.CLAIMS,
+    *feasible.CLAIMS,
     *guarantees.CLAIMS,
     *manipulation.CLAIMS,
     *condorcet.CLAIMS,
     *relaxed.CLAIMS,
+    *algorithm.CLAIMS,
 )
 EXEMPT: dict[str, str] = {}
