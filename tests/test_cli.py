@@ -352,6 +352,10 @@ VALUE_MISTAKES = {
     ),
     "an empty response": (["{empty}"], "line 1: .*; --skip-unusable leaves such pairs out"),
     "no such field": (["{pairs}", "--source", "nobody"], "name the field by --source, such as --source metadata.prov"),
+    "no penalty": (
+        ["{pairs}", "--source", "provider.name", "--ridge", "0", "--reward", "score"],
+        "FILE: expected some that the features cannot explain; .*; compare more, or regularise: --ridge [.0-9]+$",
+    ),
     "invalid UTF-8": (["{bytes}"], "line 2"),
     "a million sources": (["{many}"], "line 1001.*looks like an id"),
     "a pair without score": (["{scoreless}", "--source", "provider.name"], "line 121: .*without score"),

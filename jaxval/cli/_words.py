@@ -9,6 +9,7 @@ from contextlib import contextmanager
 OPTIONS = {
     "pairs": "FILE",
     "path": "FILE",
+    "comparisons": "FILE",
     "groups": "--group",
     "folder": "--out",
     "checkpoints": "--out",
@@ -24,6 +25,7 @@ NAMES = "|".join(OPTIONS)
 PYTHON: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [  # what callers in Python are told, and users here
     (r"^path: (?=expected a folder with config.json)", "--policy: "),
     (rf"^({NAMES})(\[[^]]*\])?: ", lambda found: f"{OPTIONS[found[1]]}: "),
+    (r"regularise the step from the reference: fit\(\.\.\., ridge=([\d.]+)\)", r"regularise: --ridge \1"),
     (r"; call regress_shapley\(.*", ""),
     (r"; or pass source=None to take the file as one source", ""),
     (r"by source=\.\.\., such as source='([^']*)'", r"by --source, such as --source \1"),

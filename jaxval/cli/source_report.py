@@ -259,8 +259,8 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
         trainings = 2 ** len(result["sources"]) - 1
         lines.append(
             f"Retrained ({name}): {trainings} trainings a seed took {truth['seconds']:.1f} s in all; "
-            f"{_trainings(result)} and the arithmetic {sum(result['seconds'].values()):.1f} s. Largest difference of a "
-            f"value {gaps}; rank correlation of the values {ranks}{_each_reward(result)}."
+            f"{_trainings(result)} and the arithmetic {sum(result['seconds'].values()):.1f} s, compiling included. "
+            f"Largest difference of a value {gaps}; rank correlation of the values {ranks}{_each_reward(result)}."
         )
     return lines
 

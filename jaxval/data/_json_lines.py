@@ -68,6 +68,8 @@ def _object(path: FilePath, number: int, line: bytes) -> dict[str, Any]:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         fault = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        if isinstance(error, json.JSONDecodeError):  # its own line is always the first
+            fault = f"{error.msg}: column {error.colno}"
         end = "" if line.endswith(b"\n") else "; the line has no end: the file may be cut off"
         raise wrong(path, number, f"expected one JSON object; got {shorten(text.rstrip())} ({fault}){end}") from None
     if not isinstance(value, dict):

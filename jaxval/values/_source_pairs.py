@@ -96,10 +96,8 @@ def to_train_on(pairs: PreferencePairs, held_out: np.ndarray) -> list[Comparison
         fields = [np.asarray(field) for field in comparisons]
         left = ~taken[fields[0]] & (fields[3] > 0)
         if not left.any():
-            raise ValueError(
-                f"pairs: expected a pair of every source to train on; got none of {name!r}: "
-                + (f"all its {len(left)} are on held-out prompts; hold out fewer" if len(left) else "it has no pair")
-            )
+            why = f"all of its {len(left)} are on held-out prompts; hold out fewer" if len(left) else "it has no pair"
+            raise ValueError(f"pairs: expected a pair of every source to train on; got none of {name!r}: {why}")
         parts.append(Comparisons(*(field[left] for field in fields)))
     return parts
 
