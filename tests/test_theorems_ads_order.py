@@ -27,6 +27,11 @@ def test_two_sources_worth_one_each():
     assert value(len, [0, 1]).tolist() == [1, 1]
 
 
+def test_an_original_and_its_copy():
+    """ads/axiom-4.1: either is worth 1, both together no more; the original gets 1, and 0 by the axiom as printed."""
+    assert value(lambda members: float(len(members) > 0), [0, 1]).tolist() == [1, 0]
+
+
 def test_no_value_obeys_the_four_axioms_as_printed():
     """ads/theorem-4.1, ads/axioms-conflict: two sources, φ = A v with v = (v(∅), v(1), v(2), v(12)), 1 before 2.
 
@@ -78,6 +83,12 @@ def test_a_minimiser_that_is_not_the_same():
     assert phi[0] != (scores[1] - scores[0]) / 2 == 0
 
 
+def test_the_mean_loss_of_nothing():
+    """ads/equation-4: |Ins(∅)| = 0."""
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(np.sum([]) / np.float64(0))
+
+
 def test_more_of_the_same_data_that_helps():
     """ads/duplicates-readings: v = |S|/4, two originals and two copies."""
     phi = value(lambda members: len(members) / 4, [0, 0, 0, 0])
@@ -96,7 +107,8 @@ def test_a_copy_that_is_paid():
     assert [v({0, 1}), v({0, 1, 2}), v({0, 1, 3}), v({0, 1, 2, 3})] == [0, 0, 1, 0]
     np.testing.assert_allclose(value(v, [0, 0, 1, 1])[2:], [-0.5, 0.5])
     alone = value(lambda members: v({[0, 1, 3][z] for z in members}), [0, 0, 1])  # only b is copied
-    assert alone[2] == 1
+    assert alone.tolist() == [-0.5, 0.5, 1]  # ads/robust-to-replication: b's owner has 3/2, and 1/2 without the copy
+    assert value(v, [0, 0]).tolist() == [-0.5, 0.5]
 
 
 def test_copies_of_neighbours_that_harm():

@@ -115,13 +115,21 @@ def halved(table: Array, *, each: bool = False) -> Array:
     return largest(phi[:2] - half) if each else jnp.maximum(pairs, largest(totals))
 
 
-def same_risk(t: Training, *, one: bool = False) -> Array:
-    """(4) on D_1 and on D_1 with a copy of everything, or of the first source: risks, and sets of minimisers."""
-    copies = jnp.array([2.0, 1.0]) if one else jnp.array([2.0, 2.0])
-    risk = jnp.sum(t.losses, axis=1) / jnp.sum(t.instances)
-    again = jnp.sum(t.losses * copies[None, :], axis=1) / jnp.sum(t.instances * copies)
-    sets = minimisers(t)[3] != minimisers(t)[7 if one else 15]
-    return jnp.maximum(largest(risk - again), jnp.max(sets.astype(float)))
+def risk(t: Training, counts: np.ndarray) -> Array:
+    """(4) of each hypothesis, each source being there as often as told."""
+    return t.losses @ counts / jnp.sum(t.instances * counts)
+
+
+def same_risk(t: Training, *, one: bool = False, empty: bool = False) -> Array:
+    """(4) on S and on S with a copy of everything, or of the first source: risks, and sets of minimisers."""
+    gaps = []
+    for source_one, source_two in ((1, 0), (0, 1), (1, 1), (0, 0))[: 4 if empty else 3]:
+        once = np.array([source_one, source_two])
+        again = once * (np.array([2, 1]) if one else 2)
+        gaps.append(risk(t, once) - risk(t, again))
+        sets = [total == jnp.min(total) for total in (t.losses @ once, t.losses @ again)]
+        gaps.append((sets[0] != sets[1]).astype(float))
+    return largest(jnp.concatenate(gaps))
 
 
 def shares_of_contributors(t: Training, *, fixed: bool = False) -> Array:
@@ -145,6 +153,14 @@ def originals_change(table: Array, *, symmetric: bool = False) -> Array:
     phi = data_shapley(table) if symmetric else subset_form(table, jnp.asarray(ORIGINALS_FIRST))
     alone = jnp.stack([table[1] - table[0] + table[3] - table[2], table[2] - table[0] + table[3] - table[1]]) / 2
     return largest(phi[:2] - alone)
+
+
+def replicates(table: Array, *, symmetric: bool = False) -> Array:
+    """What the owner of the second source gains by an exact copy of it, which comes after the originals."""
+    without = jnp.stack([table[1] - table[0] + table[3] - table[2], table[2] - table[0] + table[3] - table[1]]) / 2
+    three = table[np.array([code & 3 | (code & 4) << 1 for code in range(8)])]  # sources 0, 1 and the copy of 1
+    copied = values.shapley(three) if symmetric else values.asymmetric_shapley(three, np.array([0, 0, 1]))
+    return copied[1] + copied[2] - without[1]
 
 
 def nearest(labels: Array, number: Array) -> Array:
@@ -224,12 +240,22 @@ CLAIMS = (
         "ads/equation-4",
         "equation (4), Example 1 (continued), B.1",
         Statement(
-            "Duplicating every source leaves the risk of each hypothesis and the set of minimisers unchanged.",
-            same_risk,
+            "For any finite collection S, the mean loss (4) is a number; duplicating every source leaves that of "
+            "each hypothesis, and the set of minimisers, unchanged.",
+            lambda t: same_risk(t, empty=True),
             "So does duplicating one source.",
             lambda t: same_risk(t, one=True),
         ),
         trainings,
+        verdict="holds as corrected",
+        why="Of S = ∅ it is 0/0: what v(∅) is, on which Lemma 3.1 depends, has to be said apart.",
+        corrected=Statement(
+            "So it is for any S with an instance at least.",
+            same_risk,
+            "For such S duplicating one source leaves the set of minimisers unchanged, and the risks.",
+            lambda t: same_risk(t, one=True),
+        ),
+        counterexample=one_vote,
     ),
     Claim(
         "ads/duplicates-readings",
@@ -301,6 +327,30 @@ CLAIMS = (
             lambda t: jnp.maximum(paid_for_copies(by_rule(t), each=False), paid_for_copies(of_kinds(t))),
             "Each is paid nothing where v is a function of the empirical measure.",
             lambda t: paid_for_copies(of_shares(t)),
+        ),
+        counterexample=reweighted,
+    ),
+    Claim(
+        "ads/robust-to-replication",
+        "sections 1 and 7 (the asymmetric value is replication-aware)",
+        Statement(
+            "Robustness to replication: a source and its exact copies, which come after the originals, together get "
+            "no more than the source without them (v by (4) with a fixed choice among minimisers).",
+            lambda t: replicates(by_rule(t)),
+            "The same of Data Shapley.",
+            lambda t: replicates(by_rule(t), symmetric=True),
+        ),
+        trainings,
+        verdict="holds as corrected",
+        why=(
+            "In the example of ads/duplicates-gain the owner of the second source gets 0 without a copy, and 1 with "
+            "one: the copy gives the source twice the weight, and the better hypothesis wins."
+        ),
+        corrected=Statement(
+            "They get the same where v is a function of the set of distinct instances.",
+            lambda t: jnp.abs(replicates(of_kinds(t))),
+            "With Data Shapley, too, they get no more.",
+            lambda t: replicates(of_kinds(t), symmetric=True),
         ),
         counterexample=reweighted,
     ),

@@ -321,6 +321,6 @@ CLAIMS = (
             "And the distribution is uniform.",
             lambda g: largest(weighted_probabilities(g.groups, positive(g)) - ordered_probabilities(g.groups)),
         ),
-        counterexample=lambda: game(ONE_EACH, (0, 0, 0, 0), (0, 1, 1, 1))._replace(scalars=jnp.ones(2)),
+        counterexample=lambda: game(ONE_EACH, (0, 0, 0, 0), (0.0, 1.0, 1.0, 1.0))._replace(scalars=jnp.ones(2)),
     ),
 )

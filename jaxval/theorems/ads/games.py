@@ -106,7 +106,7 @@ def games(key: Key[Array, ""]) -> Game:
     )
 
 
-def game(table: Sequence[float], groups: Sequence[int], weights: Sequence[float] = (1, 1, 1, 1)) -> Game:
+def game(table: Sequence[float], groups: Sequence[int], weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> Game:
     """One game by hand; the table says what each coalition of the first sources is worth, the others add nothing."""
     rows = jnp.asarray(table, float)[jnp.arange(COALITIONS) % len(table)]
     shape = int(np.flatnonzero((np.asarray(groups) == SHAPES).all(axis=1))[0])

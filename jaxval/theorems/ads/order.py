@@ -204,8 +204,9 @@ CLAIMS = (
         why=(
             "v(S) = |S| of two sources in two groups: both add 1 to anything, so the axiom gives the earlier one 0, "
             "while the asymmetric value gives it v({1}) - v(∅) = 1, as every efficient and linear value with nullity "
-            "does. The hypothesis of the mutual dependence cited is that both gains are 0: each is worthless without "
-            "the other."
+            "does. Nor does it suit copies: of an original and its exact copy it gives the original 0. The "
+            "hypothesis of the mutual dependence cited is that both gains are 0: each is worthless without the "
+            "other."
         ),
         corrected=Statement(
             "If Δ(z_i|S) = Δ(z_j|S) = 0 for all S without both (Nowak and Radzik, 1995), then the same follows.",

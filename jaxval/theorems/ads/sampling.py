@@ -299,7 +299,7 @@ CLAIMS = (
             lambda g: evaluations(g, per_pass=PLAYERS),
         ),
         games,
-        most=300,
+        most=2_500,
         compiled=False,
     ),
     Claim(
@@ -324,7 +324,7 @@ CLAIMS = (
             lambda g: float(abs(coalitions_needed(g) - len(MASKS))),
         ),
         counterexample=lambda: game((0.0, 1.0, 1.0, 2.0), (2, 0, 3, 1)),
-        most=300,
+        most=2_500,
         compiled=False,
     ),
 )

@@ -162,7 +162,9 @@ def equations(groups: tuple[int, ...], weights: tuple[float, ...], axioms: tuple
 
 
 @functools.cache
-def solutions(groups: tuple[int, ...], weights: tuple[float, ...], axioms: tuple[str, ...]) -> tuple[int, float, Array]:
+def solutions(
+    groups: tuple[int, ...], weights: tuple[float, ...], axioms: tuple[str, ...]
+) -> tuple[int, float, np.ndarray]:
     """How many dimensions the solutions have, how far the best one is from solving, and the best one."""
     matrix, right = equations(groups, weights, axioms)
     best, _, rank, _ = np.linalg.lstsq(matrix, right, rcond=1e-10)
