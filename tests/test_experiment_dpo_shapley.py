@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.dpo_shapley import exact, growth, real_pairs, stopped_short
+from experiments.dpo_shapley import exact, growth, retraining, stopped_short
 from experiments.dpo_shapley.__main__ import main, parse
 from experiments.dpo_shapley.measures import compare, pearson, precision, ranks, spearman
 from jaxval.types import Comparisons
@@ -127,7 +127,7 @@ def test_retraining_shares_the_beginnings():
         names.append(name)
         return (*before, name)
 
-    sequential, union = real_pairs.train_coalitions(fit, (), [source] * 4, {})
+    sequential, union = retraining.train_coalitions(fit, (), [source] * 4, {})
     assert len(sequential) == len(union) == 16
     assert len(names) == 15 + 11
     assert sequential[(0, 2, 3)] == ("separate-0", "sequential-02", "sequential-023")

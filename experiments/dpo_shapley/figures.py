@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.dpo_shapley.real_pairs import PROVIDERS
+from experiments.dpo_shapley.providers import PROVIDERS
 from jaxval.plots import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
 
 if TYPE_CHECKING:
