@@ -168,15 +168,6 @@ def test_one_group_of_fewer_than_k():
     assert Fraction(7, 7 * 6) == Fraction(1, 6)
 
 
-def test_sources_are_not_the_sums_of_their_instances():
-    """ads/source-totals: K = 1, A has the two nearest, wrong; B a right one."""
-    v = by_size([0, 0, 1], 1)
-    instances = ads(v, [0, 0, 0])
-    assert (instances[0] + instances[1], instances[2]) == (-THIRD, THIRD)
-    owned = [{0, 1}, {2}]
-    assert ads(lambda S: v(set().union(*(owned[z] for z in S))), [0, 0]) == [-HALF, HALF]
-
-
 def test_ties_matter():
     """ads/ties-values and ties-counted-strictly: K = 1, a right label of group 0 and a wrong one of group 1 tie."""
     assert ads(by_size([1, 0], 1), [0, 1]) == [1, 0]
@@ -192,14 +183,6 @@ def test_the_share_is_not_the_vote():
     for K in (1, 2):
         for right in itertools.product([0, 1], repeat=4):
             assert ads(by_size(right, K), [0, 1, 0, 1]) == ads(majority(right, K), [0, 1, 0, 1])
-
-
-def test_copies_can_harm():
-    """ads/knn-replication: wrong, right, right and a copy of each behind it, K = 2."""
-    groups = [0, 1, 0, 1, 0, 1]
-    values = ads(by_size([0, 0, 1, 1, 1, 1], 2), groups)
-    assert sum(value for value, group in zip(values, groups, strict=True) if group == 1) == -HALF
-    assert values[::2] == ads(by_size([0, 1, 1], 2), [0, 0, 0])
 
 
 def test_double_sums_grow_with_the_square():

@@ -250,7 +250,7 @@ def sum_20(instance: Neighbours, divide: Division, *, less: int) -> Array:
 
 LEMMA = (
     Claim(
-        "ads/lemma-b.1",
+        "ads/lemma-B.1",
         "Lemma B.1, any utility",
         Statement(
             "φ(q_i) - φ(q_j) = 1/(m-1) Σ_{S ⊆ C-{q_i,q_j}} C(m-2,|S|)^{-1} [v(P∪S∪q_i) - v(P∪S∪q_j)]; and so with the "

@@ -1,4 +1,4 @@
-"""What the text of Zheng et al. says of KNN-ADS beside its theorem: ties, the classifier's accuracy, copies, cost."""
+"""What the text of Zheng et al. says of KNN-ADS beside its theorem: ties, the classifier's accuracy, cost."""
 
 import itertools
 import math
@@ -16,7 +16,6 @@ from jaxval.theorems.ads._neighbour_games import (
     NEARER,
     SETS,
     SIZES,
-    Division,
     N,
     Neighbours,
     all_neighbours,
@@ -106,7 +105,7 @@ def tied_recursion(ties: Ties, *, count: str) -> Array:
     return largest(for_neighbours(g, K) - wanted)
 
 
-# The classifier's accuracy, and copies
+# The classifier's accuracy
 
 
 def accuracy(instance: Neighbours, *, neighbours: int) -> Array:
@@ -118,41 +117,6 @@ def accuracy(instance: Neighbours, *, neighbours: int) -> Array:
     soft = table(instance.right, K, "size")
     gap = largest(by_definition(vote, instance.role) - by_definition(soft, instance.role))
     return jnp.where(neighbours >= K, gap, 0)
-
-
-ORIGINALS, COPIES = np.arange(N) % 2 == 0, np.arange(N) % 2 == 1
-
-
-def copied(instance: Neighbours, divide: Division) -> tuple[Array, Array, Array, Array]:
-    """Three originals, each with a copy right behind it: ADS, the originals' values alone, Data Shapley, labels."""
-    labels = instance.right[: N // 2]
-    v = table(jnp.repeat(labels, 2), instance.neighbours, divide)
-    nobody, everybody = jnp.zeros(N, dtype=bool), jnp.ones(N, dtype=bool)
-    originals, copies = jnp.asarray(ORIGINALS), jnp.asarray(COPIES)
-    alone = group_values(v, nobody, originals)
-    return alone + group_values(v, originals, copies), alone, group_values(v, nobody, everybody), labels
-
-
-def loss_by_copies(instance: Neighbours, *, at_least: float) -> Array:
-    """How far the broker's total is below `at_least`."""
-    values, _, _, _ = copied(instance, "size")
-    return at_least - jnp.sum(jnp.where(COPIES, values, 0))
-
-
-def broker(instance: Neighbours, *, values_of: str) -> Array:
-    """The broker's total against what the doubled neighbours have more; the contributors' against those alone."""
-    gaps = []
-    K = instance.neighbours
-    for divide in ("size", "neighbours"):
-        values, alone, shapley, labels = copied(instance, divide)
-        values = shapley if values_of == "ds" else values
-        nearest, half = jnp.arange(1, N + 1), jnp.repeat(labels, 2)
-        doubled = jnp.sum(jnp.where(nearest <= K, half, 0)) / (K if divide == "neighbours" else jnp.minimum(K, N))
-        single = jnp.sum(jnp.where(nearest[:3] <= K, labels, 0))
-        single = single / (K if divide == "neighbours" else jnp.minimum(K, N // 2))
-        gaps.append(jnp.sum(jnp.where(COPIES, values, 0)) - (doubled - single))
-        gaps.append(largest(jnp.where(ORIGINALS, values - alone, 0)))
-    return largest(jnp.stack(gaps))
 
 
 # Cost
@@ -352,31 +316,6 @@ CLAIMS = (
             lambda c: accuracy(c, neighbours=3),
         ),
         counterexample=lambda: places("CCc", neighbours=3),
-        exhaustive=all_neighbours,
-    ),
-    Claim(
-        "ads/knn-replication",
-        "section 6.1.2: the increment from duplicates is small but positive for a KNN classifier",
-        Statement(
-            "A broker who copies every original into a later group gets no negative total under (12).",
-            lambda c: loss_by_copies(c, at_least=0.0),
-            "The broker's total is at least 5 %.",
-            lambda c: loss_by_copies(c, at_least=0.05),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "Doubled, the nearer half of the K neighbours votes twice. A wrong label before two right ones and K = 2: "
-            "(12) falls from 1/2 to 0."
-        ),
-        corrected=Statement(
-            "The broker's total is what the K nearest of the doubled originals have more than theirs, of either sign; "
-            "every contributor keeps the value it had without copies.",
-            lambda c: broker(c, values_of="ads"),
-            "So it is under Data Shapley.",
-            lambda c: broker(c, values_of="ds"),
-        ),
-        counterexample=lambda: places("cCC", neighbours=2),
         exhaustive=all_neighbours,
     ),
     Claim(

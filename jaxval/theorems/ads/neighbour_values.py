@@ -240,25 +240,6 @@ def additive(data: Data, *, tests: int) -> Array:
     return largest(by_definition(average(data, "size"), group) - pointwise)
 
 
-def of_sources(data: Data, *, compare: str) -> Array:
-    """ADS with sources as players, v(S) being (12) of their instances, against sums of the instances' ADS."""
-    v = average(data, "size")
-    owned = jnp.asarray(SETS)[:, data.source] @ jnp.asarray(BITS)  # the instances of every set of sources
-    absent = ~jnp.any(data.source[None, :] == jnp.arange(N)[:, None], axis=1)
-    players = jnp.where(absent, GROUPS, data.group)
-    of_players = by_definition(v[owned], players)
-    instances = by_definition(v, data.group[data.source])
-    difference = of_players - totals(instances, data.source, N)
-    by_group = totals(difference, players, GROUPS)
-    by_contributor = totals(difference, jnp.where(absent, CONTRIBUTORS, data.contributor), CONTRIBUTORS)
-    alone = jnp.all(jnp.sum(data.source[None, :] == data.source[:, None], axis=1) == 1)
-    return {
-        "sources": largest(difference),
-        "groups": jnp.maximum(largest(by_group), jnp.where(alone, largest(difference), 0)),
-        "contributors": largest(by_contributor),
-    }[compare]
-
-
 # The library, whose groups are known when it compiles
 
 LIBRARY = (((2, 0, 1, 1, 2, 2), 3), ((0, 0, 0, 0, 0, 0), 9))
@@ -412,28 +393,5 @@ CLAIMS = (
             lambda c: one_group_is_exact(c, farthest="1/n"),
         ),
         counterexample=lambda: places("CCCCCC", neighbours=7),
-    ),
-    Claim(
-        "ads/source-totals",
-        "section 5.2: the ADS value of a source z is defined as the sum of the ADS values of its instances",
-        Statement(
-            "That sum is the ADS value of z by Theorem 4.1, sources being players and v(S) being (12) of Ins(S).",
-            lambda c: of_sources(c, compare="sources"),
-            "So it is for contributors' totals.",
-            lambda c: of_sources(c, compare="contributors"),
-        ),
-        generate_data,
-        verdict="holds as corrected",
-        why=(
-            "Instances of one source come one by one where the source comes whole. K = 1, two wrong labels of source A "
-            "before a right one of B, one group: as players A is worth -1/2 and B 1/2, the sums are -1/3 and 1/3."
-        ),
-        corrected=Statement(
-            "The totals of groups are the same, and where each source is one instance so are those of sources.",
-            lambda c: of_sources(c, compare="groups"),
-            "So are those of contributors.",
-            lambda c: of_sources(c, compare="contributors"),
-        ),
-        counterexample=lambda: line([0, 0, 1], [0, 0, 1], [0, 0], neighbours=1),
     ),
 )
