@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from jaxval.plots import plot_lotteries, plot_tradeoff
+from jaxval.plots import plot_lotteries, plot_signature, plot_tradeoff
 
 LONG = (
     "openai/gpt-4-1106-preview-with-a-long-name",
@@ -81,6 +81,48 @@ def test_written_as_png_without_pyplot(tmp_path):
     figure = plot_lotteries(["tea", "coffee"], {"F": [0.4, 0.6]})
     figure.savefig(tmp_path / "figure.png", dpi=100)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+SIGNATURE = ["web", "books", "a copy of web"], np.array([[0.1, -0.1], [3e-5, 0.2], [0.1, -0.1]])
+
+
+def key_of(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_a_signature_says_what_its_bars_and_its_diagonal_are():
+    names, values = SIGNATURE
+    ends = values - 0.01, values + 0.02
+    bars = "95 % interval over prompts"
+    rewards = ["helpful", "harmless"]
+    figure = plot_signature(names, values, rewards, intervals=ends, bars=bars, title="T" * 80)
+    assert key_of(figure) == [f"value, {bars}", "same value under both"]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    box, axes = figure.legends[0].get_window_extent(renderer), figure.axes[0]
+    assert 0 <= box.x0 <= box.x1 <= figure.bbox.width
+    assert box.y1 <= axes.xaxis.label.get_window_extent(renderer).y0  # below everything else
+    assert {text.get_text() for text in axes.texts} == {"web\na copy of web", "books"}
+    assert key_of(plot_signature(names, values, rewards, intervals=(values * np.nan,) * 2)) == ["same value under both"]
+    line = plot_signature(names, values[:, 0], rewards[:1], intervals=(ends[0][:, 0], ends[1][:, 0]), bars=bars)
+    assert key_of(line) == [f"value, {bars}"]
+    assert key_of(plot_signature(names, values[:, 0], rewards[:1])) == []
+
+
+def test_the_power_of_ten_of_an_axis_is_no_larger_than_its_numbers():
+    figure = plot_signature(["a", "b"], [1e-6, 2e-6], ["score"])
+    sizes = [figure.axes[0].xaxis.get_offset_text().get_fontsize()]
+    sizes += [label.get_fontsize() for label in figure.axes[0].get_xticklabels()]
+    assert len(set(sizes)) == 1
+
+
+@pytest.mark.mistakes
+def test_mistakes_in_a_signature_are_named():
+    names, values = SIGNATURE
+    with pytest.raises(ValueError, match=r"values: expected \(sources, rewards\) for 3 sources.*\(3, 2\) and 1"):
+        plot_signature(names, values, ["helpful"])
+    with pytest.raises(ValueError, match="values: expected finite numbers; got nan"):
+        plot_signature(names, values * np.nan, ["helpful", "harmless"])
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def _key(figure: Figure, bars: str | None, plane: bool) -> None:
     if lines:
         figure.legend(
             handles=lines, loc="outside lower center", ncols=len(lines), fontsize=SMALL, frameon=False,
-            handlelength=2.2, columnspacing=1.2, borderaxespad=0.1,
+            handlelength=1.8, handletextpad=0.5, columnspacing=1.0, borderpad=0.2, borderaxespad=0.1,
         )  # fmt: skip
 
 
