@@ -3,8 +3,8 @@
     jaxval verify --json > verdicts.json
     python -m experiments.findings verdicts.json [--readme FILE]
 
-What stands between the two marks in the README is replaced: counts, then every statement that fails as printed, with
-the reason and the version that holds; conjectures apart.
+What stands between the two marks in the README is replaced: counts, then for each paper every statement that fails as
+printed, with the reason and the version that holds; conjectures apart.
 """
 
 import argparse
@@ -50,15 +50,15 @@ def section(verdicts: list[dict[str, Any]]) -> str:
             counts = [len(those), *(outcomes[name] for name in ("holds", "holds as corrected", "fails as printed"))]
             instances = sum(entry["instances"] for entry in those)
             lines.append(f"| {title} | {' | '.join(map(str, counts))} | {instances:,} |")
-    for title, conjectures in (("What fails as printed", False), ("Conjectures that fail", True)):
-        those = [
-            entry for entry in verdicts
-            if entry["verdict"] != "holds" and (_paper(entry) == "conjectures") == conjectures
-        ]  # fmt: skip
+    for paper, title in PAPERS.items():
+        those = [entry for entry in verdicts if _paper(entry) == paper and entry["verdict"] != "holds"]
         if those:
-            lines += ["", f"{title}, why, and what holds instead:", ""]
-            lines += ["| claim | statement | why not | what holds |", "|---|---|---|---|"]
-            lines += [_row(entry) for entry in those]
+            lines += [
+                "",
+                f"<details><summary>{title}: what fails as printed, why, and what holds ({len(those)})</summary>",
+            ]
+            lines += ["", "| claim | statement | why not | what holds |", "|---|---|---|---|"]
+            lines += [*map(_row, those), "", "</details>"]
     return "\n".join(lines)
 
 
@@ -67,8 +67,13 @@ def _paper(entry: dict[str, Any]) -> str:
 
 
 def _row(entry: dict[str, Any]) -> str:
-    name = str(entry["id"]).partition("/")[2] if _paper(entry) == "conjectures" else f"{entry['id']}, {entry['source']}"
-    cells = (name, entry["statement"], entry["why"], entry["corrected"] or "")
+    name = str(entry["id"]).partition("/")[2]
+    cells = (
+        name if _paper(entry) == "conjectures" else f"{name}: {entry['source']}",
+        entry["statement"],
+        entry["why"],
+        entry["corrected"] or "",
+    )
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 

@@ -70,7 +70,7 @@ def test_findings_replace_what_stands_between_the_marks(tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "stale" not in text
-    assert r"| ads/axiom-9, Axiom 9 | a \| b | no | c |" in text
+    assert r"| axiom-9: Axiom 9 | a \| b | no | c |" in text
 
 
 @pytest.mark.mistakes

@@ -1,8 +1,11 @@
 """`jaxval verify`: do the papers' statements hold?"""
 
 import argparse
+import contextlib
 import json
 import math
+import os
+import time
 from collections import Counter
 from typing import Any
 
@@ -34,6 +37,10 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument("--instances", type=int, default=10_000, metavar="N", help="of each claim (10000)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the instances (0)")
+    workers = min(os.cpu_count() or 1, 4)
+    command.add_argument(
+        "--workers", type=int, default=workers, metavar="N", help=f"processes at the same time (here {workers})"
+    )
     command.add_argument("--json", action="store_true", help="print the verdicts alone, as JSON, on standard output")
     command.set_defaults(run=_verify)
 
@@ -51,22 +58,27 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _verify_in_float64(arguments: argparse.Namespace) -> int:
     from jaxval import theorems
+    from jaxval.parallel import ProcessPool
 
-    verdicts = theorems.verify(
-        paper=arguments.paper,
-        ids=arguments.claim,
-        instances=arguments.instances,
-        seed=arguments.seed,
-        progress=True,
-    )
+    started = time.perf_counter()
+    chosen = theorems.claims(paper=arguments.paper, ids=arguments.claim)
+    with contextlib.ExitStack() as stack:
+        several = arguments.workers > 1 and len(chosen) > 1
+        verdicts = theorems.verify(
+            ids=[claim.id for claim in chosen],
+            instances=arguments.instances,
+            seed=arguments.seed,
+            executor=stack.enter_context(ProcessPool(arguments.workers)) if several else None,
+            progress=True,
+        )
     if arguments.json:
         print(json.dumps([_entry(verdict) for verdict in verdicts], indent=1, ensure_ascii=False))
     else:
-        _print_tables(verdicts, witnesses=bool(arguments.claim))
+        _print_tables(verdicts, time.perf_counter() - started, witnesses=bool(arguments.claim))
     return 0 if all(verdict.as_recorded for verdict in verdicts) else 1
 
 
-def _print_tables(verdicts: list[Any], *, witnesses: bool) -> None:
+def _print_tables(verdicts: list[Any], seconds: float, *, witnesses: bool) -> None:
     """The papers' statements, conjectures apart, a summary; for claims that were named their counterexamples."""
     from rich.console import Console
 
@@ -85,7 +97,6 @@ def _print_tables(verdicts: list[Any], *, witnesses: bool) -> None:
                 console.print(f"{verdict.claim.id}, counterexample:", json.dumps(_plain(verdict.witness)))
         return
     outcomes = Counter(verdict.outcome for verdict in verdicts)
-    seconds = sum(verdict.seconds for verdict in verdicts)
     console.print(
         f"{len(verdicts)} claims in {seconds:.0f} s:", ", ".join(f"{n} {what}" for what, n in outcomes.items())
     )

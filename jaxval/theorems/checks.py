@@ -6,7 +6,6 @@ as printed keeps an instance that shows it and a corrected version, which is che
 
 import functools
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +15,6 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
-from jaxval.parallel import progress as progress_bar
 
 __all__ = ["Claim", "Statement", "Verdict", "check_claim", "largest"]
 
@@ -139,8 +137,7 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
         ...     claim = theorems.claims(paper="mallows")[0]
         ...     assert check_claim(claim, jax.random.key(0), instances=100).as_recorded
     """
-    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise ValueError("theorems are checked in float64: expected jax_enable_x64; got float32; set JAX_ENABLE_X64=1")
+    require_float64()
     started = time.perf_counter()
     count = min(_checks.check_size("instances", instances), claim.most)
     batch_size = min(batch_size, count)
@@ -157,6 +154,12 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
     outcome = _outcome(claim, printed, corrected, refuted)
     witness = _rows(cases, worst)
     return Verdict(claim, outcome, len(found), printed, corrected, refuted, witness, time.perf_counter() - started)
+
+
+def require_float64() -> None:
+    """Raise a ValueError where JAX computes in float32."""
+    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise ValueError("theorems are checked in float64: expected jax_enable_x64; got float32; set JAX_ENABLE_X64=1")
 
 
 def _outcome(claim: Claim, printed: float, corrected: float, refuted: float) -> str:
@@ -208,20 +211,3 @@ def _plain_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any, batch_size: in
 
 def _rows(cases: Any, rows: int | np.ndarray) -> Any:
     return jax.tree.map(lambda leaf: leaf[rows], cases)
-
-
-def check_all(
-    claims: Sequence[Claim], *, instances: int = 10_000, seed: int = 0, progress: bool = False
-) -> list[Verdict]:
-    """The verdicts of several claims, each with a key of its own name: `theorems.verify` chooses them."""
-    found = []
-    with progress_bar(progress, len(claims), "claims") as advance:
-        for claim in claims:
-            key = jax.random.fold_in(jax.random.key(seed), _number(claim.id))
-            found.append(check_claim(claim, key, instances=instances))
-            advance(1)
-    return found
-
-
-def _number(name: str) -> int:
-    return zlib.crc32(name.encode()) % 2**31

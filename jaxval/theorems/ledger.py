@@ -1,21 +1,29 @@
 """All claims, the verdicts on those that are asked for, and which numbered statements they cover."""
 
 import json
+import zlib
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxval.theorems import coalition, conjectures, mallows
-from jaxval.theorems.checks import Claim, Verdict, check_all
+import jax
+
+from jaxval.parallel import progress as progress_bar
+from jaxval.parallel import run_all
+from jaxval.theorems import ads, coalition, conjectures, mallows, ppa
+from jaxval.theorems.checks import Claim, Verdict, check_claim, require_float64
 
 __all__ = ["Coverage", "claims", "coverage", "verify"]
 
 PAPERS = {
     "coalition": coalition.CLAIMS,
     "mallows": mallows.CLAIMS,
+    "ads": ads.CLAIMS,
+    "ppa": ppa.CLAIMS,
     "conjectures": conjectures.CLAIMS,
 }
-EXEMPT: dict[str, str] = {}
+EXEMPT = {**ads.EXEMPT, **ppa.EXEMPT}
 
 
 class Coverage(NamedTuple):
@@ -67,6 +75,7 @@ def verify(
     ids: Sequence[str] | None = None,
     instances: int = 10_000,
     seed: int = 0,
+    executor: Executor | None = None,
     progress: bool = False,
 ) -> list[Verdict]:
     """Check claims on random instances, their boundary cases among them.
@@ -75,7 +84,8 @@ def verify(
         paper: whose; all where None.
         ids: which; all where None.
         instances: how many for each claim, fewer where one is costly.
-        seed: the same seed gives the same instances.
+        seed: the same seed gives the same instances, whatever other claims are checked.
+        executor: where claims are checked at the same time, such as `parallel.ProcessPool()`; one by one where None.
         progress: whether a bar with the time left goes to standard error.
 
     Returns:
@@ -83,14 +93,32 @@ def verify(
 
     Raises:
         ValueError: where there is no such paper or claim, or JAX computes in float32.
+        RuntimeError: where a check breaks.
 
     Example:
-        >>> import jax
         >>> if jax.config.jax_enable_x64:
         ...     verdict, = verify(ids=["coalition/equation-3"], instances=10)
         ...     assert verdict.outcome == "holds"
     """
-    return check_all(claims(paper=paper, ids=ids), instances=instances, seed=seed, progress=progress)
+    require_float64()
+    chosen = {claim.id: claim for claim in claims(paper=paper, ids=ids)}
+    found = {}
+    with progress_bar(progress, len(chosen), "claims") as advance:
+        for outcome in run_all(_check, [(name, instances, seed) for name in chosen], executor=executor):
+            if outcome.error is not None:
+                raise RuntimeError(f"{outcome.item[0]}: {outcome.error}")
+            found[outcome.item[0]] = outcome.value
+            advance(1)
+    return [found[name]._replace(claim=claim) for name, claim in chosen.items()]
+
+
+def _check(job: tuple[str, int, int]) -> Verdict:
+    """The verdict on one claim, without the claim, whose functions cannot be sent from one process to another."""
+    name, instances, seed = job
+    jax.config.update("jax_enable_x64", True)
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()) % 2**31)
+    (claim,) = claims(ids=[name])
+    return check_claim(claim, key, instances=instances)._replace(claim=None)  # type: ignore[arg-type]
 
 
 def coverage() -> list[Coverage]:
