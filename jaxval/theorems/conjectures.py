@@ -52,9 +52,11 @@ def generate_voters(key: Key[Array, ""]) -> Voters:
 
 def two_voters() -> Voters:
     """Half of the voters each: 0123 and 2130; of five alternatives 10324 and 20413; of three 012 and 210."""
-    three, four, five = [[0, 1, 2], [2, 1, 0]], [[0, 1, 2, 3], [2, 1, 3, 0]], [[1, 0, 3, 2, 4], [2, 0, 4, 1, 3]]
     return Voters(
-        *(jnp.asarray(rankings + rankings) for rankings in (three, four, five)), jnp.asarray([0.5, 0.5, 0, 0])
+        three=jnp.asarray([[0, 1, 2], [2, 1, 0]] * 2),
+        four=jnp.asarray([[0, 1, 2, 3], [2, 1, 3, 0]] * 2),
+        five=jnp.asarray([[1, 0, 3, 2, 4], [2, 0, 4, 1, 3]] * 2),
+        weights=jnp.asarray([0.5, 0.5, 0, 0]),
     )
 
 
