@@ -1,6 +1,6 @@
 """The statements of Zheng et al. (2026), asymmetric data Shapley, topic by topic."""
 
-from jaxval.theorems.ads import duplicates, forms, market, neighbours, order, rounds, sampling, uniqueness
+from jaxval.theorems.ads import duplicates, forms, market, neighbours, order, rounds, sampling, uniqueness, votes
 
 __all__ = ["CLAIMS", "EXEMPT"]
 
@@ -10,6 +10,7 @@ CLAIMS = (
     *uniqueness.CLAIMS,
     *duplicates.CLAIMS,
     *rounds.CLAIMS,
+    *votes.CLAIMS,
     *sampling.CLAIMS,
     *market.CLAIMS,
     *neighbours.CLAIMS,

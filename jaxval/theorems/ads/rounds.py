@@ -1,12 +1,11 @@
-"""Rounds of training, valued at the realised state: section 3.3, Remark 4.1 and the example of votes in B.2.
+"""Rounds of training, valued at the realised state: section 3.3, Remark 4.1 and leave one out of C.2.
 
-The state of a model is a number: a margin of votes, or a parameter that updates move. v(S; A) is what it is worth after
-the update with S.
+The state of a model is a number, a parameter that updates move; v(S; A) is what it is worth after the update with S.
 """
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,7 +17,7 @@ from jaxval import values
 from jaxval.theorems.ads.games import Game, data_shapley, games, subset_form
 from jaxval.theorems.checks import Claim, Statement, largest
 
-__all__ = ["CLAIMS"]
+__all__ = ["CLAIMS", "Pipeline", "mean_updates", "pipelines"]
 
 ROUNDS = ((0, 1, 2), (1, 2), (0,))
 CONTRIBUTORS = 3
@@ -163,32 +162,83 @@ def improvement(p: Pipeline, value: Callable[[Array, int], list[Array]] = by_sub
     )
 
 
+State = tuple[int, float]
+
+
+def plain_update(p: Pipeline, state: State, coalition: Array | np.ndarray) -> State:
+    """`updated` in plain numbers; the state carries the number of the round."""
+    number, parameter = state
+    gifts = p.gifts[number][np.asarray(coalition)]
+    share = max(len(gifts), 1) if p.averages else 1
+    return number + 1, float((1 - p.decay) * parameter + gifts.sum() / share)
+
+
+def plain_worth(p: Pipeline, state: State) -> float:
+    return float((state[1], -((state[1] - p.target) ** 2), state[1] > 0)[int(p.judge)])
+
+
+def plain_rows(
+    p: Pipeline, value: Callable[[Callable[[Sequence[int]], float], Sequence[int], int], float]
+) -> np.ndarray:
+    """(rounds, contributors): a value of each active one from v(S; A_{t-1}) in plain numbers."""
+    state, rows = (0, float(p.start)), np.zeros((len(ROUNDS), CONTRIBUTORS))
+
+    def there(members: Sequence[int]) -> np.ndarray:
+        return np.isin(np.arange(CONTRIBUTORS), list(members))
+
+    for t, active in enumerate(ROUNDS):
+        start = state
+
+        def worth(members: Sequence[int], start: State = start) -> float:
+            return plain_worth(p, plain_update(p, start, there(members)))
+
+        rows[t, list(active)] = [value(worth, active, z) for z in active]
+        state = plain_update(p, state, there(active))
+    return rows
+
+
+def mean_gain(worth: Callable[[Sequence[int]], float], active: Sequence[int], z: int) -> float:
+    """Equation (6), order by order."""
+    orders = list(itertools.permutations(active))
+    return sum(worth(o[: o.index(z) + 1]) - worth(o[: o.index(z)]) for o in orders) / len(orders)
+
+
+def loss_without(worth: Callable[[Sequence[int]], float], active: Sequence[int], z: int) -> float:
+    """v(D_t; A_{t-1}) - v(D_t∖{z}; A_{t-1})."""
+    return worth(active) - worth([y for y in active if y != z])
+
+
+def gain_alone(worth: Callable[[Sequence[int]], float], active: Sequence[int], z: int) -> float:
+    """v({z}; A_{t-1}) - v(∅; A_{t-1})."""
+    del active
+    return worth([z]) - worth([])
+
+
+def held(p: Pipeline, function: Callable[..., values.SequentialValues]) -> values.SequentialValues:
+    """One of the library's functions on the pipeline."""
+    return function(
+        lambda state, coalition: plain_update(p, state, coalition),
+        lambda state: plain_worth(p, state),
+        (0, float(p.start)),
+        ROUNDS,
+    )
+
+
 def totals(p: Pipeline, *, mean: bool = False) -> float:
     """Remark 3.1, with (6) in plain numbers, against `values.sequential_shapley` and `values.owner_totals`."""
-
-    def update(state: tuple[int, float], coalition: Array | np.ndarray) -> tuple[int, float]:
-        number, parameter = state
-        gifts = p.gifts[number][np.asarray(coalition)]
-        share = max(len(gifts), 1) if p.averages else 1
-        return number + 1, float((1 - p.decay) * parameter + gifts.sum() / share)
-
-    def evaluate(state: tuple[int, float]) -> float:
-        return float((state[1], -((state[1] - p.target) ** 2), state[1] > 0)[int(p.judge)])
-
-    state, rows = (0, float(p.start)), np.zeros((len(ROUNDS), CONTRIBUTORS))
-    for t, members in enumerate(ROUNDS):
-        for order in itertools.permutations(members):
-            for place, z in enumerate(order):
-                without, with_z = (np.isin(np.arange(CONTRIBUTORS), order[:end]) for end in (place, place + 1))
-                gain = evaluate(update(state, with_z)) - evaluate(update(state, without))
-                rows[t, z] += gain / math.factorial(len(members))
-        state = update(state, np.isin(np.arange(CONTRIBUTORS), members))
-    held = values.sequential_shapley(update, evaluate, (0, float(p.start)), ROUNDS)
-    active = np.asarray(held.active)
+    rows, found = plain_rows(p, mean_gain), held(p, values.sequential_shapley)
+    active = np.asarray(found.active)
     owned = values.owner_totals(jnp.asarray(rows[active]), np.nonzero(active)[1])
     wanted = rows.sum(axis=0) / (active.sum(axis=0) if mean else 1)
-    gaps = (held.values - rows, held.totals - wanted, owned - wanted)
+    gaps = (found.values - rows, found.totals - wanted, owned - wanted)
     return max(float(np.abs(np.asarray(gap)).max()) for gap in gaps)
+
+
+def left_out(p: Pipeline, *, alone: bool = False) -> float:
+    """C.2's leave one out within rounds against `values.sequential_leave_one_out`."""
+    rows = plain_rows(p, gain_alone if alone else loss_without)
+    found = held(p, values.sequential_leave_one_out)
+    return float(max(np.abs(found.values - rows).max(), np.abs(found.totals - rows.sum(axis=0)).max()))
 
 
 def absorbed(p: Pipeline, *, state: str = "realised") -> Array:
@@ -219,59 +269,6 @@ def second_round(g: Game) -> Array:
     return jnp.maximum(jnp.abs(gain / 2 - subset_form(g.table, groups)[0]), jnp.abs(counterfactual - 2 / 3))
 
 
-# Votes: identical sources in the first and the third round
-
-
-def vote_value(state: Array, z: Array, company: Array, *, sees_state: bool = True) -> Array:
-    """Equation (6) of z beside one other source; v(S; A) = 1 where the votes are above 0."""
-    margin = state if sees_state else jnp.zeros_like(state)
-
-    def worth(total: Array) -> Array:
-        return (margin + total > 0).astype(float)
-
-    return 0.5 * (worth(z) - worth(0 * z)) + 0.5 * (worth(z + company) - worth(company))
-
-
-def of_identical_votes(p: Pipeline, *, sees_state: bool, same_company: bool) -> Array:
-    """How far apart the values of the same vote in rounds 1 and 3 are."""
-    z, company, later = p.votes[0, 0], p.votes[0, 1], p.votes[0, 1] if same_company else p.votes[2, 1]
-    state = p.margin + z + company + jnp.sum(p.votes[1])
-    one = vote_value(p.margin, z, company, sees_state=sees_state)
-    return jnp.abs(one - vote_value(state, z, later, sees_state=sees_state))
-
-
-def equal_though_sensitive(p: Pipeline) -> Array:
-    return (of_identical_votes(p, sees_state=True, same_company=False) == 0).astype(float)
-
-
-def printed_numbers(p: Pipeline, *, as_sets: bool = False) -> Array:
-    """B.2: T = 0, 1, 2, 3 and the two values 1 and 0, with any number of votes for +1 in round 2 in place of one."""
-    more = 1 + jnp.abs(p.margin)
-    counts = jnp.stack([jnp.zeros((), int), 1 + more])
-    votes = jnp.minimum(counts, 1) if as_sets else counts
-    t = jnp.stack([votes, votes + 1]).T.reshape(-1)
-    worth = (t > 0).astype(float)
-    wanted = jnp.stack([jnp.zeros((), int), jnp.ones((), int), 1 + more, 2 + more])
-    found = jnp.concatenate([t - wanted, jnp.stack([worth[1] - worth[0] - 1, worth[3] - worth[2]])])
-    return largest(found.astype(float))
-
-
-def differ(p: Pipeline, *, sees_state: bool = True) -> Array:
-    """1 where identical sources in rounds 1 and 3 have equal values; the utility is smooth, tanh of the state."""
-    z, between = p.gifts[0, 0] + p.start / 8, p.gifts[1, 1] + p.target / 8
-    one = jnp.tanh(p.start + z) - jnp.tanh(p.start)
-    state = p.start + z + between if sees_state else p.start
-    return (jnp.abs(one - (jnp.tanh(state + z) - jnp.tanh(state))) < 1e-12).astype(float)
-
-
-def equal_as_players(p: Pipeline) -> Array:
-    """Data Shapley of the four votes z, w, z, w' from the initial state: by how much identical ones differ."""
-    labels = jnp.stack([p.votes[0, 0], p.votes[1, 1], p.votes[0, 0], p.votes[2, 1]])
-    masks = np.array([[k >> z & 1 for z in range(4)] for k in range(16)])
-    phi = data_shapley((p.margin + jnp.asarray(masks) @ labels > 0).astype(float))
-    return jnp.abs(phi[0] - phi[2])
-
-
 def mean_updates() -> Pipeline:
     """Everybody brings 1 to a parameter that starts at 0 and is worth what it is; updates average."""
     one = jnp.ones((3, 3))
@@ -286,11 +283,6 @@ def forgets() -> Pipeline:
     return mean_updates()._replace(
         gifts=jnp.zeros((3, 3)), start=jnp.asarray(2.0), decay=jnp.asarray(0.5), judge=jnp.ones((), int)
     )
-
-
-def against() -> Pipeline:
-    """Votes -1, then +1, then -1 again, each alone, from nothing."""
-    return mean_updates()._replace(votes=jnp.array([[-1, 0, 0], [1, 0, 0], [-1, 0, 0]]))
 
 
 CLAIMS = (
@@ -328,7 +320,21 @@ CLAIMS = (
             lambda p: totals(p, mean=True),
         ),
         pipelines,
-        most=8,
+        most=25,
+        compiled=False,
+    ),
+    Claim(
+        "ads/leave-one-out",
+        "C.2",
+        Statement(
+            "Leave one out within rounds is the loss from omitting z while A_{t-1} is updated with the rest of the "
+            "round; its total is the sum over rounds.",
+            left_out,
+            "It is the gain from updating A_{t-1} with z alone.",
+            lambda p: left_out(p, alone=True),
+        ),
+        pipelines,
+        most=25,
         compiled=False,
     ),
     Claim(
@@ -367,55 +373,6 @@ CLAIMS = (
             lambda p: improvement(p._replace(decay=p.decay + 0.05)),
         ),
         counterexample=forgets,
-    ),
-    Claim(
-        "ads/lemma-3.2",
-        "Lemma 3.2",
-        Statement(
-            "If the utility depends on the state, identical sources in two rounds generally have different values; "
-            "Data Shapley gives them equal ones.",
-            lambda p: jnp.maximum(differ(p), equal_as_players(p)),
-            "They have though it does not depend on the state.",
-            lambda p: differ(p, sees_state=False),
-        ),
-        pipelines,
-    ),
-    Claim(
-        "ads/example-B.2",
-        "B.2 (constructive counterexample)",
-        Statement(
-            "Votes +1, then one or more of +1, then +1 again: T = 0, 1 in round 1 and 2, 3 (or more) in round 3; the "
-            "values are 1 and 0. Y(A) counts equal labels as often as they come.",
-            printed_numbers,
-            "Y(A) ⊆ {-1, +1} is a set.",
-            lambda p: printed_numbers(p, as_sets=True),
-        ),
-        pipelines,
-    ),
-    Claim(
-        "ads/only-if-insensitive",
-        "below Lemma 3.2",
-        Statement(
-            "Identical sources in two rounds have equal values only when the utility is state insensitive.",
-            equal_though_sensitive,
-            "They never have equal values.",
-            lambda p: (of_identical_votes(p, sees_state=False, same_company=True) == 0).astype(float),
-        ),
-        pipelines,
-        verdict="holds as corrected",
-        why=(
-            "Votes -1, +1, -1 in three rounds, in B.2's example, which sees the state: both votes -1 are worth 0. "
-            "Nor is insensitivity enough: v = 1 where the votes of the round are above 0 gives +1 the value 1 alone, "
-            "and 1/2 beside another +1."
-        ),
-        corrected=Statement(
-            "Where the utility is state insensitive and both rounds hold the same company, identical sources have "
-            "equal values.",
-            lambda p: of_identical_votes(p, sees_state=False, same_company=True),
-            "Whatever the company.",
-            lambda p: of_identical_votes(p, sees_state=False, same_company=False),
-        ),
-        counterexample=against,
     ),
     Claim(
         "ads/remark-4.1",
