@@ -1,8 +1,8 @@
 """The statements of Kim, Zhang, Ozdaglar and Parrilo: population-proportional alignment, both versions of the paper.
 
 `profiles`, `axioms`, `constructions` and `feasible` have sections 2 to 4.1 and Appendices C to I, on profiles of two to
-four alternatives (`instances`); `guarantees`, `manipulation`, `condorcet`, `relaxed` and `algorithm` have the rest, on
-`elections`.
+four alternatives (`instances`); `guarantees`, `domination`, `manipulation`, `condorcet` and `relaxed` have the rest, on
+`elections`, with `selectors` and `algorithm` for the two phases of Appendices T and U, on `tasks`.
 """
 
 from jaxval.theorems.ppa import (
@@ -10,11 +10,13 @@ from jaxval.theorems.ppa import (
     axioms,
     condorcet,
     constructions,
+    domination,
     feasible,
     guarantees,
     manipulation,
     profiles,
     relaxed,
+    selectors,
 )
 
 __all__ = ["CLAIMS", "EXEMPT"]
@@ -25,9 +27,11 @@ CLAIMS = (
     *constructions.CLAIMS,
     *feasible.CLAIMS,
     *guarantees.CLAIMS,
+    *domination.CLAIMS,
     *manipulation.CLAIMS,
     *condorcet.CLAIMS,
     *relaxed.CLAIMS,
+    *selectors.CLAIMS,
     *algorithm.CLAIMS,
 )
 EXEMPT: dict[str, str] = {}
