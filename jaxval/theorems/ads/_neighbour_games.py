@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 __all__ = [
-    "Game", "Group", "Neighbours", "all_neighbours", "base_of_fraction", "base_printed", "below", "cases", "choose",
-    "differences", "double_sum", "generate", "generate_game", "group_of", "group_values", "inverse",
+    "Game", "Group", "Neighbours", "all_neighbours", "all_of_one_group", "base_of_fraction", "base_printed", "below",
+    "cases", "choose", "differences", "double_sum", "generate", "generate_game", "group_of", "group_values", "inverse",
     "neighbours_from", "places", "recursion", "spread", "table",
 ]  # fmt: skip
 
@@ -65,8 +65,8 @@ def generate(key: Key[Array, ""]) -> Neighbours:
     return neighbours_from(jax.random.uniform(key, (2 * N + 5,)))
 
 
-def neighbours_from(draws: Float[Array, "17"]) -> Neighbours:
-    """An instance from uniform numbers: one draw of them compiles faster than several."""
+def neighbours_from(draws: Float[Array, "draws"]) -> Neighbours:
+    """An instance from seventeen uniform numbers: one draw of them compiles faster than several."""
     cuts = draws[2 * N : 2 * N + 2] * jnp.array([1.0, 2.0])
     role = jnp.sum(draws[:N, None] > cuts[None, :], axis=1)
     role = jnp.where(np.arange(N) == jnp.floor(N * draws[2 * N + 2]), CURRENT, role)
@@ -98,6 +98,15 @@ def all_neighbours() -> Neighbours:
     rows, ks = np.array(found), np.arange(1, N + 1)
     role, right = np.repeat(rows[..., 0], len(ks), axis=0), np.repeat(rows[..., 1], len(ks), axis=0)
     return Neighbours(jnp.asarray(role), jnp.asarray(right, dtype=float), jnp.asarray(np.tile(ks, len(rows))))
+
+
+def all_of_one_group() -> Neighbours:
+    """All labels of six instances of one group, K = 1, ..., 7."""
+    ks = np.arange(1, N + 2)
+    right = np.repeat(SETS, len(ks), axis=0)
+    return Neighbours(
+        jnp.full(right.shape, CURRENT), jnp.asarray(right, dtype=float), jnp.asarray(np.tile(ks, len(SETS)))
+    )
 
 
 def places(text: str, *, neighbours: int) -> Neighbours:
@@ -133,7 +142,7 @@ def group_values(v: Array, earlier: Bool[Array, "players"], current: Bool[Array,
     return jnp.sum(jnp.where(counts, weight[:, None] * marginal, 0), axis=0)
 
 
-def choose(n: Array, k: Array) -> Array:
+def choose(n: Array, k: Array | np.ndarray) -> Array:
     """C(n, k) for n up to 6, 0 where k is not in 0..n."""
     return jnp.where((k >= 0) & (k <= n), jnp.asarray(PASCAL)[jnp.clip(n, 0, N), jnp.clip(k, 0, N)], 0)
 

@@ -18,6 +18,7 @@ from jaxval.theorems.ads._neighbour_games import (
     N,
     Neighbours,
     all_neighbours,
+    all_of_one_group,
     base_of_fraction,
     base_printed,
     below,
@@ -109,7 +110,7 @@ def of_one_group(instance: Neighbours, *, farthest: str) -> Array:
 def one_group_is_exact(
     instance: Neighbours, *, farthest: str, beyond: int = 1, divide: Division = "neighbours"
 ) -> Array:
-    """The recursion of one group against Data Shapley, for K ≤ n + beyond, which is 1 at most here."""
+    """The recursion of one group against Data Shapley, for K ≤ n + beyond; the largest K here is n + 1."""
     everybody = jnp.ones(N, dtype=bool)
     g, K = group_of(instance.right, ~everybody, everybody), instance.neighbours
     v = table(instance.right, K, divide)
@@ -286,9 +287,9 @@ CLAIMS = (
             "is over t, as in Algorithm 1; it is printed over i."
         ),
         corrected=Statement(
-            "With R (a_i - a_{i+1}) in each step and the base case of (12) it is so; with min(K - c_max, m) in "
-            "the base case it is so for division by K.",
-            lambda c: jnp.maximum(outputs(c, for_size, "size"), outputs(c, for_neighbours, "neighbours")),
+            "With R (a_i - a_{i+1}) in each step and the base case of (12) it is so (for division by K: "
+            "ads/knn-ads-exact).",
+            lambda c: outputs(c, for_size, "size"),
             "So are 0.95 of the totals.",
             lambda c: outputs(c, for_size, "size", share=0.95),
         ),
@@ -371,6 +372,7 @@ CLAIMS = (
             lambda c: of_one_group(c, farthest="1/max"),
         ),
         generate,
+        exhaustive=all_of_one_group,
     ),
     Claim(
         "ads/one-group-exact",
@@ -393,5 +395,6 @@ CLAIMS = (
             lambda c: one_group_is_exact(c, farthest="1/n"),
         ),
         counterexample=lambda: places("CCCCCC", neighbours=7),
+        exhaustive=all_of_one_group,
     ),
 )
