@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
-from jaxval.theorems.ads.games import COALITIONS, MASKS, data_shapley, subset_form
+from jaxval.theorems.ads._games import COALITIONS, MASKS, data_shapley, subset_form
 from jaxval.theorems.checks import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import values
-from jaxval.theorems.ads.games import (
+from jaxval.theorems.ads._games import (
     BEFORE,
     COALITIONS,
     FACTORIAL,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxval.theorems.ads.games import COALITIONS, MASKS, PLAYERS, Game, data_shapley, game, games, subset_form
+from jaxval.theorems.ads._games import COALITIONS, MASKS, PLAYERS, Game, data_shapley, game, games, subset_form
 from jaxval.theorems.checks import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]

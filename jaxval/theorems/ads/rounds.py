@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
-from jaxval.theorems.ads.games import Game, data_shapley, games, subset_form
+from jaxval.theorems.ads._games import Game, data_shapley, games, subset_form
 from jaxval.theorems.checks import Claim, Statement, largest
 
-__all__ = ["CLAIMS", "Pipeline", "mean_updates", "pipelines"]
+__all__ = ["CLAIMS"]
 
 ROUNDS = ((0, 1, 2), (1, 2), (0,))
 CONTRIBUTORS = 3

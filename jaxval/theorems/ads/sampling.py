@@ -15,7 +15,7 @@ import scipy.stats
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
-from jaxval.theorems.ads.games import (
+from jaxval.theorems.ads._games import (
     MASKS,
     ORDERS,
     PLAYERS,

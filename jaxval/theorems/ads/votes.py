@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxval.theorems.ads.games import data_shapley
+from jaxval.theorems.ads._games import data_shapley
 from jaxval.theorems.ads.rounds import Pipeline, mean_updates, pipelines
 from jaxval.theorems.checks import Claim, Statement, largest
 
