@@ -35,7 +35,6 @@ from jaxval.theorems.checks import Claim, Statement, largest
 __all__ = ["CLAIMS"]
 
 CODES = np.arange(COALITIONS)
-ALL = COALITIONS - 1
 
 
 def two_forms(g: Game) -> Array:

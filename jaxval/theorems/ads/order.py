@@ -108,7 +108,6 @@ def within_group_symmetry(g: Game, *, across: bool = False) -> Array:
 
 
 ONE_EACH = (0.0, 1.0, 1.0, 2.0)
-BOTH_OR_NOTHING = (0.0, 0.0, 0.0, 1.0)
 
 CLAIMS = (
     Claim(

@@ -113,13 +113,13 @@ def draws(key: Key[Array, ""]) -> Draw:
     return Draw(games(key), jax.random.bits(jax.random.fold_in(key, 1)).astype(int))
 
 
-def running(table: Array, orders: Array, *, late: int = 0) -> Array:
+def running(table: Array, orders: Array) -> Array:
     """Lines 3 to 15: φ̂(z) ← (s-1)/s φ̂(z) + 1/s (u_cur - u_prev), one permutation after the other."""
     gains = jax.vmap(lambda order: gains_along(table, order))(orders)
 
     def step(phi: Array, item: tuple[Array, Array]) -> tuple[Array, None]:
         s, gain = item
-        return (s - 1 + late) / (s + late) * phi + gain / (s + late), None
+        return (s - 1) / s * phi + gain / s, None
 
     return jax.lax.scan(step, jnp.zeros(PLAYERS), (1.0 + jnp.arange(len(orders)), gains))[0]
 
@@ -131,7 +131,7 @@ def gains_along(table: Array, order: Array) -> Array:
     return jnp.zeros(PLAYERS).at[order].set(jnp.diff(worth))
 
 
-def sampled(d: Draw, *, late: int = 0) -> Array:
+def sampled(d: Draw) -> Array:
     """The library's estimate against Algorithm 1 on the very permutations that it asks for; all respect the groups."""
     groups = SHAPES[3]
     estimator = values.permutation_estimator(PLAYERS, permutations=5, groups=groups, antithetic=False)
@@ -141,7 +141,7 @@ def sampled(d: Draw, *, late: int = 0) -> Array:
     held = estimator.estimate(estimator.tell(state, coalitions, d.game.table[codes])).values
     orders = jnp.argsort(-jnp.sum(coalitions[2:].reshape(5, PLAYERS - 1, PLAYERS), axis=1), axis=1)
     backwards = jnp.minimum(jnp.diff(jnp.asarray(groups)[orders], axis=1), 0)
-    return jnp.maximum(largest(held - running(d.game.table, orders, late=late)), largest(backwards.astype(float)))
+    return jnp.maximum(largest(held - running(d.game.table, orders)), largest(backwards.astype(float)))
 
 
 def enumerated(d: Draw, *, ordered: bool = True) -> Array:
