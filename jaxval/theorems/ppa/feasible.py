@@ -52,11 +52,11 @@ def pairs(size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.triu_indices(size, 1)
 
 
-def plain(profile: Any) -> tuple[np.ndarray, np.ndarray]:
+def plain(orders: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """P, with 1/2 on the diagonal, and w, ranking by ranking."""
-    size = profile.orders.shape[1]
+    size = orders.shape[1]
     matrix, w = np.eye(size) / 2, np.zeros(size)
-    for order, weight in zip(profile.orders, profile.weights, strict=True):
+    for order, weight in zip(orders, weights, strict=True):
         w[order[0]] += weight
         for i, j in itertools.combinations(order, 2):
             matrix[i, j] += weight
@@ -128,7 +128,9 @@ def by_box(matrix: np.ndarray, direction: np.ndarray, *, scale: float = 1.0) -> 
 
 def sizes(c: Any) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """P, w and a direction for M = 2, 3, 4."""
-    return [(*plain(profile), np.asarray(c.rewards)[: profile.orders.shape[1]]) for profile in (c.two, c.three, c.four)]
+    return [
+        (*plain(*profile), np.asarray(c.rewards)[: profile.orders.shape[1]]) for profile in (c.two, c.three, c.four)
+    ]
 
 
 def feasible_gap(c: Any) -> float:
@@ -162,8 +164,12 @@ def two_forms_gap(c: Any, *, unanimous: bool = True) -> float:
 
 
 def extended_gap(c: Any, *, bounded: bool, scale: float = 1.0) -> float:
-    """The extended W(P) against the box (`scale` times as wide), in two directions; and the library's."""
-    gaps = []
+    """The extended W(P) against the box (`scale` times as wide), in two directions; and the library's.
+
+    For a P of no profile, too: where Σu < 1 both are empty.
+    """
+    ends = [of(c.skew, c.rewards) for of in (functools.partial(by_reports, bounded=bounded), by_box)]
+    gaps = [0.0 if ends[0] == ends[1] else abs(ends[0] - ends[1])]
     for matrix, w, direction in sizes(c):
         for d in (direction, direction[::-1]):
             gaps.append(abs(by_reports(matrix, d, bounded=bounded) - by_box(matrix, d, scale=scale)))
@@ -174,10 +180,23 @@ def extended_gap(c: Any, *, bounded: bool, scale: float = 1.0) -> float:
     return float(np.max(gaps))
 
 
+def identifiable_gap(c: Any, *, always: bool = False) -> float:
+    """The best level that a policy can have for all w in W(P), 1/s, s = Σ_k max w_k, and whether s = 1 just for one w.
+
+    s - 1 lies between the widest range of a share and the sum of the ranges. The policy is w_k ∝ max w_k.
+    """
+    gaps = []
+    for matrix, _, _ in sizes(c):
+        found = feasible_shares(matrix)
+        ranges, total = found.largest - found.smallest, found.largest.sum()
+        gaps += [total - 1] if always else [ranges.max() - (total - 1), (total - 1) - ranges.sum()]
+    return float(np.max(gaps))
+
+
 def tight_gap(c: Any) -> float:
     """Joint distance of the box from W(P): 1/2 for two voters 0123 and 2130, 0 for three alternatives."""
-    two_voters = plain(Profile(np.array([[0, 1, 2, 3], [2, 1, 3, 0]]), np.array([0.5, 0.5])))[0]  # type: ignore[arg-type]
-    three = plain(c.three)[0]
+    two_voters = plain(np.array([[0, 1, 2, 3], [2, 1, 3, 0]]), np.array([0.5, 0.5]))[0]
+    three = plain(*c.three)[0]
     unit = np.array([0.0, 1.0, 1.0, 0.0])
     return max(
         abs(box_distance(two_voters).distance - 0.5),
@@ -189,7 +208,11 @@ def tight_gap(c: Any) -> float:
 
 
 def no_gap_with_four(c: Any) -> float:
-    return box_distance(plain(c.four)[0]).distance
+    """The distance for the two voters and some others beside them, four in five at most."""
+    orders = np.concatenate([c.four.orders, [[0, 1, 2, 3], [2, 1, 3, 0]]])
+    t = 0.8 * c.share
+    weights = np.concatenate([t * c.four.weights, np.full(2, (1 - t) / 2)])
+    return box_distance(plain(orders, weights)[0]).distance
 
 
 # By construction, compiled
@@ -437,6 +460,21 @@ CLAIMS = (
             lambda c: unattainable_gap(c, most=0.95 * 0.75),
         ),
         generate,
+    ),
+    Claim(
+        "ppa-v1/identifiable",
+        "first version, below Theorem 4.4",
+        Statement(
+            "Perfect proportionality for all w ∈ W(P) is impossible unless W(P) has a single element: the best level "
+            "is 1/Σ_k max w_k, and Σ_k max w_k - 1 is between the widest range of a share and the sum of all.",
+            identifiable_gap,
+            "It is always possible.",
+            lambda c: identifiable_gap(c, always=True),
+        ),
+        generate,
+        tolerance=1e-7,
+        most=15,
+        compiled=False,
     ),
     Claim(
         "ppa/equation-31",
