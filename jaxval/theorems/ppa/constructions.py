@@ -306,7 +306,7 @@ CLAIMS = (
         covers=("ppa-v1/proposition-3.7",),
     ),
     Claim(
-        "ppa/proposition-3.5-search",
+        "ppa/violations-searched",
         "Proposition 3.5, first sentence",
         Statement(
             "Among 60 random profiles of five voters over three alternatives are some that violate α-PPA and γ-PBM, "

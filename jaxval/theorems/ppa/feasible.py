@@ -462,7 +462,7 @@ CLAIMS = (
         generate,
     ),
     Claim(
-        "ppa-v1/identifiable",
+        "ppa/identifiable",
         "first version, below Theorem 4.4",
         Statement(
             "Perfect proportionality for all w ∈ W(P) is impossible unless W(P) has a single element: the best level "
