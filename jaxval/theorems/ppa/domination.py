@@ -125,6 +125,12 @@ def two_undominated(e: Election, number: int) -> Array:
     return jnp.where(count == number, jnp.max(jnp.stack(gaps)), 0)
 
 
+def sum_of_one(e: Election, *, limit: float) -> Array:
+    """‖Φ*(σ) - w‖ where Σu is at most the limit."""
+    _, w, u = known(e)
+    return jnp.where(jnp.sum(u) <= limit + CLOSE, largest(relaxed(u) - w), 0)
+
+
 def towards_one(e: Election, *, delta: Array | float | None = None, slope: float = ALTERNATIVES - 1) -> Array:
     """1/α - 1 less slope · (1 - w¹), which goes to 0 as w¹ → 1 (and w² → 0)."""
     P, w, _ = known(e)
@@ -225,6 +231,19 @@ CLAIMS: tuple[Claim, ...] = (
         ),
         generate,
         covers=("ppa-v1/theorem-4.10",),
+        exhaustive=all_small_elections,
+    ),
+    Claim(
+        "ppa/sum-of-one",
+        "section 4.2, below Theorem 4.10",
+        Statement(
+            "The alignment is perfect where Σu = 1: Φ*(σ) = w.",
+            lambda e: sum_of_one(e, limit=1.0),
+            "Where Σu ≤ 1.05.",
+            lambda e: sum_of_one(e, limit=1.05),
+        ),
+        generate,
+        tolerance=1e-8,
         exhaustive=all_small_elections,
     ),
     Claim(

@@ -288,7 +288,7 @@ CLAIMS: tuple[Claim, ...] = (
             lambda e: enumerated(e, gamma=0.9),
         ),
         generate,
-        most=20,
+        most=40,
         compiled=False,
     ),
     Claim(
