@@ -2,7 +2,7 @@
 
 `profiles`, `axioms`, `constructions` and `feasible` have sections 2 to 4.1 and Appendices C to I, on profiles of two to
 four alternatives (`instances`); `guarantees`, `domination`, `manipulation`, `condorcet` and `relaxed` have the rest, on
-`elections`, with `selectors` and `algorithm` for the two phases of Appendices T and U, on `tasks`.
+`_elections`, with `selectors` and `algorithm` for the two phases of Appendices T and U, on `_tasks`.
 """
 
 from jaxval.theorems.ppa import (

@@ -6,7 +6,7 @@ from jaxtyping import Array
 
 from jaxval import preferences
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.theorems.ppa.tasks import (
+from jaxval.theorems.ppa._tasks import (
     RESPONSES,
     TWO,
     Task,

@@ -6,7 +6,7 @@ from jaxtyping import Array
 
 from jaxval import axioms, preferences, social_choice
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.theorems.ppa.elections import (
+from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,
     RANKINGS,

@@ -5,7 +5,7 @@ from jaxtyping import Array
 
 from jaxval import axioms, social_choice
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.theorems.ppa.elections import (
+from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,
     Election,

@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 
 from jaxval import axioms, social_choice
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.theorems.ppa.elections import (
+from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,
     RANKINGS,

@@ -6,8 +6,7 @@ from jaxtyping import Array
 
 from jaxval import social_choice
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.theorems.ppa.condorcet import is_winner, limit
-from jaxval.theorems.ppa.elections import (
+from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,
     Election,
@@ -22,6 +21,7 @@ from jaxval.theorems.ppa.elections import (
     shares,
     to_top,
 )
+from jaxval.theorems.ppa.condorcet import is_winner, limit
 
 __all__ = ["CLAIMS"]
 

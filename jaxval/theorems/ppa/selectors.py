@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 
 from jaxval import preferences, social_choice
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.theorems.ppa.tasks import (
+from jaxval.theorems.ppa._tasks import (
     CONTEXTS,
     RESPONSES,
     SELF,
