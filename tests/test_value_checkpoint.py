@@ -1,5 +1,6 @@
 """Values of sources from a published checkpoint's folder: three arithmetics of low-rank adapters, end to end."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -124,6 +125,18 @@ def test_the_command_takes_the_folder(file, tmp_path, capsys):
     assert sum(row["pairs"] for row in result["sources"]) == 27  # a quarter is held out
     assert len({row["score"] for row in result["utilities"]}) == 8
     assert len(list((tmp_path / "out" / "finished").rglob("source-*.npz"))) == 3
+
+
+def test_another_checkpoint_in_the_same_folder_is_another_run(tmp_path):
+    from jaxval.values.sources import _what
+
+    (tmp_path / "config.json").write_text("{}")
+    policies_of_it = [str(tmp_path), functools.partial(values.checkpoint_learner, folder=str(tmp_path), epochs=1)]
+    before = [_what(policy) for policy in policies_of_it]
+    (tmp_path / "model.safetensors").write_bytes(bytes(8))
+    after = [_what(policy) for policy in policies_of_it]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    assert _what("log-linear") == "log-linear"
 
 
 @pytest.mark.mistakes

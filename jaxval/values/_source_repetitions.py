@@ -109,7 +109,9 @@ def _checked(method: Method, learner: Learner, players: int) -> Method:
     budget = {"permutations": method.permutations, "evaluations": method.evaluations}
     asked = [f"{name}={number}" for name, number in budget.items() if number is not None]
     why = asked[0] if asked else f"{players} sources, more than {EXACT_SOURCES}"
-    instead = "leave that out, and all coalitions are evaluated" if asked else "join sources, or leave some out"
+    instead = "leave that out, and all coalitions are evaluated"
+    if players > EXACT_SOURCES:
+        instead = "join sources, or leave some out"
     if (asked or players > EXACT_SOURCES) and method.name != "shapley":
         raise ValueError(
             f"semivalue: expected 'shapley', the only one that is estimated from a sample of coalitions; "

@@ -213,8 +213,7 @@ def value_sources(
             break  # nothing is random
         place = None
         if folder is not None:
-            what = policy if callable(policy) else str(policy)
-            place = own_folder(Path(folder) / f"seed-{seed}", here, (what, beta, ridge, own))
+            place = own_folder(Path(folder) / f"seed-{seed}", here, (_what(policy), beta, ridge, own))
         repetitions.append(repeat(here, method, own, place, f"seed {seed + 1} of {seeds}" if progress else ""))
     return _summary(repetitions, distinct=draw is not None)
 
@@ -252,6 +251,15 @@ def _maker(policy: Any, beta: float, ridge: float | None) -> Callable[[Preferenc
     if ridge is not None and policy not in ("log-linear", "tabular"):
         raise ValueError(f"ridge: expected None for a policy trained by gradients, {str(policy)!r}; got {ridge}")
     return functools.partial(make, **options)
+
+
+def _what(policy: Any) -> Any:
+    """What tells a policy from another: its name or function, and of a checkpoint the names and sizes of its files."""
+    folder = policy.keywords.get("folder") if isinstance(policy, functools.partial) else policy
+    if not isinstance(folder, str | Path) or not Path(folder).is_dir():
+        return policy if callable(policy) else str(policy)
+    files = [(path.name, path.stat().st_size) for path in sorted(Path(folder).iterdir()) if path.is_file()]
+    return (functools.partial(policy, folder=str(folder)) if callable(policy) else str(policy)), files
 
 
 def _value_of(semivalue: Any) -> Callable[[Any], Array]:
