@@ -1,8 +1,8 @@
 """The statements of Kim, Zhang, Ozdaglar and Parrilo: population-proportional alignment, both versions of the paper.
 
 `profiles`, `axioms`, `constructions` and `feasible` have sections 2 to 4.1 and Appendices C to I, on profiles of two to
-four alternatives (`instances`); `guarantees`, `domination`, `manipulation`, `condorcet` and `relaxed` have the rest, on
-`_elections`, with `selectors` and `algorithm` for the two phases of Appendices T and U, on `_tasks`.
+four alternatives (`instances`); `guarantees`, `domination`, `manipulation`, `identification`, `condorcet` and `relaxed`
+have the rest, on `_elections`, with `selectors` and `algorithm` for the two phases of Appendices T and U, on `_tasks`.
 """
 
 from jaxval.theorems.ppa import (
@@ -13,6 +13,7 @@ from jaxval.theorems.ppa import (
     domination,
     feasible,
     guarantees,
+    identification,
     manipulation,
     profiles,
     relaxed,
@@ -29,6 +30,7 @@ CLAIMS = (
     *guarantees.CLAIMS,
     *domination.CLAIMS,
     *manipulation.CLAIMS,
+    *identification.CLAIMS,
     *condorcet.CLAIMS,
     *relaxed.CLAIMS,
     *selectors.CLAIMS,

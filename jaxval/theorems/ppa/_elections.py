@@ -16,11 +16,27 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 __all__ = [
-    "ALTERNATIVES", "APART", "RANKINGS", "Election", "all_small_elections", "bounds", "election", "generate", "lifts",
-    "manipulated", "matrix", "place", "relaxed", "shares", "to_top",
-]  # fmt: skip
+    "ALTERNATIVES",
+    "APART",
+    "CLOSE",
+    "RANKINGS",
+    "Election",
+    "all_small_elections",
+    "bounds",
+    "election",
+    "generate",
+    "known",
+    "lifts",
+    "manipulated",
+    "matrix",
+    "place",
+    "relaxed",
+    "shares",
+    "to_top",
+]
 
 ALTERNATIVES, BALLOTS = 4, 6
+CLOSE = 1e-9
 APART = ~np.eye(ALTERNATIVES, dtype=bool)
 RANKINGS = np.array(list(itertools.permutations(range(ALTERNATIVES))))
 SECOND = np.array([[1, 0, 2, 3], [2, 0, 1, 3], [3, 0, 1, 2], [0, 1, 2, 3], [1, 0, 3, 2], [2, 0, 3, 1]])
@@ -81,6 +97,12 @@ def relaxed(u: Array, beta: Array | float = 0.0) -> Array:
     """Equation (9), π_i = u_i exp(β u_i) / Σ_j u_j exp(β u_j); β = 0 is F* of equation (5)."""
     scores = u * jnp.exp(beta * (u - jnp.max(u)))
     return scores / jnp.sum(scores)
+
+
+def known(e: Election) -> tuple[Array, Array, Array]:
+    """P, w and u."""
+    P = matrix(e.orders, e.weights)
+    return P, shares(e.orders, e.weights), bounds(P)
 
 
 def to_top(orders: Array, k: Array | int) -> Array:

@@ -9,27 +9,21 @@ from jaxval.theorems.checks import Claim, Statement, largest
 from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,
+    CLOSE,
     RANKINGS,
     Election,
     all_small_elections,
     bounds,
     election,
     generate,
+    known,
     matrix,
     relaxed,
-    shares,
 )
 
 __all__ = ["CLAIMS"]
 
-CLOSE = 1e-9
 PLACES = np.argsort(RANKINGS, axis=1)
-
-
-def known(e: Election) -> tuple[Array, Array, Array]:
-    """P, w and u."""
-    P = matrix(e.orders, e.weights)
-    return P, shares(e.orders, e.weights), bounds(P)
 
 
 def is_winner(P: Array, majority: float = 0.5) -> Array:

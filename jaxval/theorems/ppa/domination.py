@@ -8,25 +8,16 @@ from jaxval.theorems.checks import Claim, Statement, largest
 from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,
+    CLOSE,
     Election,
     all_small_elections,
-    bounds,
     election,
     generate,
-    matrix,
+    known,
     relaxed,
-    shares,
-)  # fmt: skip
+)
 
 __all__ = ["CLAIMS"]
-
-CLOSE = 1e-9
-
-
-def known(e: Election) -> tuple[Array, Array, Array]:
-    """P, w and u."""
-    P = matrix(e.orders, e.weights)
-    return P, shares(e.orders, e.weights), bounds(P)
 
 
 def is_dominated(P: Array, delta: Array) -> Array:

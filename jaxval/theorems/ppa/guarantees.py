@@ -14,27 +14,19 @@ from jaxval.theorems.checks import Claim, Statement, largest
 from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,
+    CLOSE,
     RANKINGS,
     Election,
     all_small_elections,
     bounds,
     election,
     generate,
+    known,
     lifts,
-    matrix,
     relaxed,
-    shares,
-)  # fmt: skip
+)
 
 __all__ = ["CLAIMS"]
-
-CLOSE = 1e-9
-
-
-def known(e: Election) -> tuple[Array, Array, Array]:
-    """P, w and u."""
-    P = matrix(e.orders, e.weights)
-    return P, shares(e.orders, e.weights), bounds(P)
 
 
 # Definition 4.5, Lemma 4.7

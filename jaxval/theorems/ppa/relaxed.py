@@ -9,29 +9,21 @@ from jaxval.theorems.checks import Claim, Statement, largest
 from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,
+    CLOSE,
     Election,
     all_small_elections,
     bounds,
     election,
     generate,
+    known,
     lifts,
     manipulated,
-    matrix,
     relaxed,
-    shares,
     to_top,
 )
 from jaxval.theorems.ppa.condorcet import is_winner, limit
 
 __all__ = ["CLAIMS"]
-
-CLOSE = 1e-9
-
-
-def known(e: Election) -> tuple[Array, Array, Array]:
-    """P, w and u."""
-    P = matrix(e.orders, e.weights)
-    return P, shares(e.orders, e.weights), bounds(P)
 
 
 # F^β
