@@ -21,7 +21,7 @@ OTHERS = {"ads/example-1", "ads/example-2", "ads/remark-2.2", "ppa/proposition-2
 @pytest.mark.float64
 @pytest.mark.parametrize("claim", theorems.claims(), ids=lambda claim: claim.id)
 def test_verdicts_are_as_recorded_and_false_neighbours_are_refuted(claim):
-    (verdict,) = theorems.verify(ids=[claim.id], instances=200 if claim.compiled else 8)
+    (verdict,) = theorems.verify(ids=[claim.id], instances=200 if claim.compiled else 30)
     assert verdict.outcome == claim.verdict, verdict
     assert verdict.refuted_gap > claim.tolerance
 
@@ -56,6 +56,16 @@ def test_every_claim_is_complete():
 
 
 @pytest.mark.once
+def test_every_failure_is_confirmed_by_hand():
+    """Each claim that fails as printed is named where a test works it out in plain NumPy."""
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("test_theorems*.py"))
+    )
+    named = set(re.findall(r"[a-z0-9-]+/[A-Za-z0-9.-]*[A-Za-z0-9]", tests))
+    assert not [claim.id for claim in theorems.claims() if claim.verdict != "holds" and claim.id not in named]
+
+
+@pytest.mark.once
 def test_every_numbered_statement_has_a_claim_or_a_reason_why_not():
     entries = theorems.coverage()
     listed = {entry.id for entry in entries}
@@ -64,11 +74,7 @@ def test_every_numbered_statement_has_a_claim_or_a_reason_why_not():
     assert not left, f"no claim computes {left}"
     both = [entry.id for entry in entries if entry.claims and entry.exemption]
     assert not both, f"a claim and an exemption: {both}"
-    numbered = {entry.id.split("-")[0] for entry in entries}
-    unknown = [
-        name for claim in theorems.claims() for name in (*claim.covers, claim.id)
-        if name not in listed and (name in claim.covers or name.split("-")[0] in numbered)
-    ]  # fmt: skip
+    unknown = [name for claim in theorems.claims() for name in claim.covers if name not in listed]
     assert not unknown, f"claims name statements that no paper has: {unknown}"
 
 
