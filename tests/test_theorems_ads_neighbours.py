@@ -65,7 +65,7 @@ def test_neighbours_beyond_the_group():
 
 
 def test_case_2_for_the_fraction():
-    """ads/theorem-5.1 and -case-2: a right label before a wrong one, K = 2."""
+    """ads/theorem-5.1 and ads/theorem-5.1-case-2: a right label before a wrong one, K = 2."""
     first, second = ads(by_size([1, 0], 2), [0, 0])
     assert (first, second) == (3 * QUARTER, -QUARTER)
     printed = Fraction(1 - 0, 2) * min(2 - 0, 1) / 1
@@ -128,7 +128,7 @@ def test_base_case_3_asks_for_a_neighbour_that_is_not_there():
 
 
 def test_marginals_of_few_neighbours():
-    """ads/neighbours-displaced, equation-16 and base-case-regimes: K = 2, nobody there."""
+    """ads/neighbours-displaced, ads/equation-16 and ads/base-case-regimes: K = 2, nobody there."""
     v = by_size([1, 0], 2)
     assert v({0}) - v(set()) == 1 > HALF
     assert v({0}) - v({1}) == 1 > Fraction(1 - 0, 2)
@@ -136,7 +136,7 @@ def test_marginals_of_few_neighbours():
 
 
 def test_binomials():
-    """ads/beta-integral, exchanged-binomials and layers-of-coalitions."""
+    """ads/beta-integral, ads/exchanged-binomials and ads/layers-of-coalitions."""
     assert math.comb(0, 1) == 0  # N = 0, k = 1: 1/C(N,k) is 1/0
     i, m, s, u, k = 1, 4, 0, 0, 1
     left = Fraction(math.comb(i - 1, u) * math.comb(m - i - 1, s - u), math.comb(m - 2, k))
@@ -148,7 +148,7 @@ def test_binomials():
 
 
 def test_the_whole_recursion():
-    """ads/algorithm-2, knn-ads-exact and knn-group-efficiency: wrong before right, K = 3."""
+    """ads/algorithm-2, ads/knn-ads-exact and ads/knn-group-efficiency: wrong before right, K = 3."""
     last = Fraction(3, 3 * 2)
     first = last + Fraction(0 - 1, 3) * min(3, 1) / 1
     assert (first, last) == (Fraction(1, 6), HALF)
@@ -169,7 +169,7 @@ def test_one_group_of_fewer_than_k():
 
 
 def test_ties_matter():
-    """ads/ties-values and ties-counted-strictly: K = 1, a right label of group 0 and a wrong one of group 1 tie."""
+    """ads/ties-values and ads/ties-counted-strictly: K = 1, a right label of group 0 and a wrong one of group 1 tie."""
     assert ads(by_size([1, 0], 1), [0, 1]) == [1, 0]
     assert ads(by_size([0, 1], 1), [1, 0]) == [-1, 1]
     strictly_nearer, K, m = 0, 1, 1
