@@ -19,7 +19,7 @@ from jaxval.axioms import (
 from jaxval.preferences import preference_matrix
 from jaxval.social_choice import maximal_borda, maximal_lottery_solve, proportional, random_dictatorship
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.theorems.ppa.instances import (
+from jaxval.theorems.ppa._profiles import (
     Instance,
     Profile,
     by_hand,
@@ -35,7 +35,7 @@ from jaxval.theorems.ppa.instances import (
 
 __all__ = ["CLAIMS"]
 
-RANKINGS = jnp.array(list(itertools.permutations(range(3))))
+RANKINGS = np.array(list(itertools.permutations(range(3))))
 
 
 def policy(c: Instance) -> Array:
@@ -84,7 +84,7 @@ def manipulated_gap(c: Instance, *, members: bool) -> Array:
     """σ'_k = σ + w_k (σ' - σ_k) for each k: a profile, σ but for what G_k reports; P moves by w_k (P' - P_k)."""
     other = Profile(c.three.orders[:, ::-1], jnp.roll(c.three.weights, 1))
     sigma, reports, w = vector(c.three), vector(other), shares(c.three)
-    matrix = halved(induced(c.three))
+    matrix, rankings = halved(induced(c.three)), jnp.asarray(RANKINGS)
     gaps = []
     for k in range(3):
         inside = RANKINGS[:, 0] == k
@@ -92,8 +92,8 @@ def manipulated_gap(c: Instance, *, members: bool) -> Array:
         own = jnp.where(inside, sigma, 0) / jnp.where(empty, 1, w[k])
         changed = sigma + w[k] * (reports - own)
         kept = changed - w[k] * reports
-        found = preference_matrix(RANKINGS, changed)
-        expected = matrix + w[k] * (halved(induced(other)) - halved(induced(Profile(RANKINGS, own))))
+        found = preference_matrix(rankings, changed)
+        expected = matrix + w[k] * (halved(induced(other)) - halved(induced(Profile(rankings, own))))
         expected = jnp.where(empty, matrix, expected)
         gaps += [jnp.max(-changed), jnp.abs(jnp.sum(changed) - 1), largest(kept - jnp.where(inside, 0, sigma))]
         gaps += [largest(found - expected)]

@@ -20,7 +20,7 @@ from jaxval.social_choice import (
     share_bounds,
 )
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.theorems.ppa.instances import (
+from jaxval.theorems.ppa._profiles import (
     Instance,
     Profile,
     by_hand,

@@ -13,7 +13,7 @@ from jaxval.preferences import (
 )
 from jaxval.social_choice import exploitability, maximal_borda, maximal_lottery_solve
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.theorems.ppa.instances import (
+from jaxval.theorems.ppa._profiles import (
     Instance,
     Profile,
     borda,
