@@ -1,7 +1,7 @@
 """The statements of Kim, Zhang, Ozdaglar and Parrilo: population-proportional alignment, both versions of the paper.
 
 `profiles`, `axioms`, `constructions` and `feasible` have sections 2 to 4.1 and Appendices C to I, on profiles of two to
-four alternatives (`instances`); `guarantees`, `domination`, `manipulation`, `identification`, `condorcet` and `relaxed`
+four alternatives (`_profiles`); `guarantees`, `domination`, `manipulation`, `identification`, `condorcet` and `relaxed`
 have the rest, on `_elections`, with `selectors` and `algorithm` for the two phases of Appendices T and U, on `_tasks`.
 """
 
