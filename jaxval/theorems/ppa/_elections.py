@@ -25,6 +25,7 @@ __all__ = [
     "bounds",
     "election",
     "generate",
+    "highest",
     "known",
     "lifts",
     "manipulated",
@@ -97,6 +98,11 @@ def relaxed(u: Array, beta: Array | float = 0.0) -> Array:
     """Equation (9), π_i = u_i exp(β u_i) / Σ_j u_j exp(β u_j); β = 0 is F* of equation (5)."""
     scores = u * jnp.exp(beta * (u - jnp.max(u)))
     return scores / jnp.sum(scores)
+
+
+def highest(gaps: Array) -> Array:
+    """The largest; infinite where one is no number, which a compiled maximum passes over on CPU."""
+    return jnp.where(jnp.any(jnp.isnan(gaps)), jnp.inf, jnp.max(gaps))
 
 
 def known(e: Election) -> tuple[Array, Array, Array]:

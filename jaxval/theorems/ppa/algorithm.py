@@ -6,6 +6,7 @@ from jaxtyping import Array
 
 from jaxval import preferences
 from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems.ppa._elections import highest
 from jaxval.theorems.ppa._tasks import (
     RESPONSES,
     TWO,
@@ -75,7 +76,7 @@ def brackets(c: Task, *, form: str) -> Array:
         for place in (in_front, in_exponent)
         for side, (sign, response) in enumerate(((1, w), (-1, l)))
     ]
-    return jnp.max(jnp.stack(gaps))
+    return highest(jnp.stack(gaps))
 
 
 def pair_loss(c: Task, policy: Array, won: Array, lost: Array) -> Array:
@@ -149,7 +150,7 @@ def regularised(c: Task, *, drift: float = 1.0) -> Array:
         divergence(c, policy(two), c.reference) - drift * divergence(c, policy(one), c.reference),
         from_selector(selector(two)) - drift * from_selector(selector(one)),
     ]
-    return jnp.max(jnp.stack(gaps))
+    return highest(jnp.stack(gaps))
 
 
 CLAIMS: tuple[Claim, ...] = (

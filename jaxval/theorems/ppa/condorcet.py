@@ -16,6 +16,7 @@ from jaxval.theorems.ppa._elections import (
     bounds,
     election,
     generate,
+    highest,
     known,
     matrix,
     relaxed,
@@ -50,7 +51,7 @@ def one_winner(e: Election, majority: float) -> Array:
     lacking = jnp.max(jnp.where(is_winner(P), 1 - lottery, -jnp.inf))
     axiom = axioms.condorcet(lambda orders, weights: lottery, e.orders, e.weights)[0]
     same = jnp.where(jnp.isinf(lacking), jnp.where(axiom == lacking, 0.0, 1.0), jnp.abs(lacking - axiom))
-    return jnp.max(jnp.stack([jnp.sum(winner) - 1.0, agrees, same]))
+    return highest(jnp.stack([jnp.sum(winner) - 1.0, agrees, same]))
 
 
 def at_odds(e: Election, factor: float) -> Array:
@@ -70,7 +71,7 @@ def at_odds(e: Election, factor: float) -> Array:
     for lottery in (e.lottery, nearest):
         lacking = jnp.maximum(1 - lottery[star], jnp.max(e.level * w - lottery))
         found.append(factor * half - lacking)
-    return jnp.where(jnp.any(winner), jnp.max(jnp.stack(found)), 0)
+    return jnp.where(jnp.any(winner), highest(jnp.stack(found)), 0)
 
 
 def not_consistent(e: Election, factor: float) -> Array:
@@ -163,7 +164,7 @@ def hand_profile(e: Election, *, below: int = 0, above: int = 1) -> Array:
     gaps = [largest(P[:3, :3] - HAND_MATRIX), largest(u - jnp.array([0.3, 0.4, 0.6, 0.0])), 1.0 - ranking]
     violated = policy[below] / 3 - (policy[above] - policy[below])
     agrees = jnp.abs(violation(P, policy) - (policy[1] - policy[0]))
-    return jnp.max(jnp.stack([*gaps, violated, agrees]))
+    return highest(jnp.stack([*gaps, violated, agrees]))
 
 
 def limit_and_majorities(e: Election, *, strictly: bool = False, top: bool = False, beta: float = jnp.inf) -> Array:

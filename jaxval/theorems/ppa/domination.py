@@ -13,6 +13,7 @@ from jaxval.theorems.ppa._elections import (
     all_small_elections,
     election,
     generate,
+    highest,
     known,
     relaxed,
 )
@@ -52,7 +53,7 @@ def bound_of_bound(e: Election, *, second: int = -2) -> Array:
         u[k] - (1 - jnp.sort(w)[-2]),
     ]
     library = jnp.abs(axioms.lemma_4_9_level(e.orders, e.weights, delta=e.delta) * inverse_level(P, w, e.delta) - 1)
-    return jnp.max(jnp.stack([total - inverse, 1 - total, library, *steps]))
+    return highest(jnp.stack([total - inverse, 1 - total, library, *steps]))
 
 
 def steps_of_36(e: Election, *, exchanged: bool = False) -> tuple[Array, Array, Array, Array]:
@@ -104,7 +105,7 @@ def aligned(e: Election, factor: float) -> Array:
     by_axiom = axioms.population_proportional_alignment(
         social_choice.proportional, e.orders, e.weights, level=lambda orders, weights: level
     )[0]
-    return jnp.max(jnp.stack([plain, jnp.where(alpha > 0, alpha - 1, 1.0), by_axiom]))
+    return highest(jnp.stack([plain, jnp.where(alpha > 0, alpha - 1, 1.0), by_axiom]))
 
 
 def two_undominated(e: Election, number: int) -> Array:
@@ -113,7 +114,7 @@ def two_undominated(e: Election, number: int) -> Array:
     count = ALTERNATIVES - jnp.sum(is_dominated(P, jnp.ones(())))
     two = jnp.sum(jnp.sort(w)[-2:])
     gaps = [jnp.abs(inverse_level(P, w, 1.0) - 1), jnp.abs(two - 1), largest(relaxed(u) - w)]
-    return jnp.where(count == number, jnp.max(jnp.stack(gaps)), 0)
+    return jnp.where(count == number, highest(jnp.stack(gaps)), 0)
 
 
 def sum_of_one(e: Election, *, limit: float) -> Array:

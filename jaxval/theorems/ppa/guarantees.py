@@ -21,6 +21,7 @@ from jaxval.theorems.ppa._elections import (
     bounds,
     election,
     generate,
+    highest,
     known,
     lifts,
     relaxed,
@@ -46,7 +47,7 @@ def alignment(e: Election, factor: float) -> Array:
     policy, total = relaxed(u), jnp.sum(u)
     steps = jnp.where(w > 0, policy / jnp.where(w > 0, w, 1) - u / (jnp.where(w > 0, w, 1) * total), 0)
     gaps = [jnp.max(factor * w - policy * total), largest(steps), jnp.max(w - u), total - ALTERNATIVES]
-    return jnp.maximum(jnp.max(jnp.stack(gaps)), jnp.abs(social_choice.certificate(P) - 1 / total))
+    return jnp.maximum(highest(jnp.stack(gaps)), jnp.abs(social_choice.certificate(P) - 1 / total))
 
 
 def box_vertices(u: np.ndarray) -> np.ndarray:
@@ -140,7 +141,7 @@ def never_lower(e: Election, *, others_neither: bool = False) -> Array:
         losses.append(jnp.max(jnp.where(lifted, change, -change if others_neither else -jnp.inf)))
     unanimous = jnp.asarray(APART) & (P >= 1 - CLOSE)
     pareto = jnp.max(jnp.where(unanimous, policy[None, :] - policy[:, None], -jnp.inf))
-    worst = jnp.maximum(jnp.max(jnp.stack(losses)), pareto)
+    worst = jnp.maximum(highest(jnp.stack(losses)), pareto)
     by_axiom = axioms.monotonicity(social_choice.proportional, e.orders, e.weights)[0]
     agrees = jnp.maximum(by_axiom, axioms.pareto(social_choice.proportional, e.orders, e.weights)[0])
     return jnp.maximum(worst, agrees)

@@ -19,6 +19,7 @@ from jaxval.theorems.ppa._elections import (
     bounds,
     election,
     generate,
+    highest,
     manipulated,
     matrix,
     place,
@@ -57,7 +58,7 @@ def pushed(e: Election, factor: float) -> Array:
         direct = jnp.diagonal(jax.vmap(social_choice.proportional)(P))
         rest = jnp.sum(found, axis=1) - own
         gaps += [jnp.max(policy - factor * bound), largest(policy - direct), jnp.max(1 - w - rest)]  # (39)
-    return jnp.max(jnp.stack(gaps))
+    return highest(jnp.stack(gaps))
 
 
 def best_report(e: Election, *, truth: bool = False) -> Array:
@@ -67,7 +68,7 @@ def best_report(e: Election, *, truth: bool = False) -> Array:
     policies = jax.vmap(lambda P: jnp.diagonal(jax.vmap(lambda P: relaxed(bounds(P)))(P)))
     found, lifted = policies(jnp.stack([as_reported, on_top]))
     if truth:
-        return jnp.max(jnp.where(w > 0, lifted - relaxed(u), -1))
+        return highest(jnp.where(w > 0, lifted - relaxed(u), -1))
     same = jnp.diagonal(jax.vmap(bounds)(on_top)) - u
     return jnp.maximum(jnp.max(jnp.where(w > 0, found - lifted, -1)), largest(same))
 
@@ -81,7 +82,7 @@ def all_report(e: Election, *, truth: bool = False) -> Array:
         orders = jnp.where((e.orders[:, 0] == k)[:, None], better, e.reports)
         return reported[k] - relaxed(bounds(matrix(orders, e.weights)))[k]
 
-    return jnp.max(jax.vmap(own)(jnp.asarray(GROUPS)))
+    return highest(jax.vmap(own)(jnp.asarray(GROUPS)))
 
 
 def top_ranked(e: Election, *, always: bool = True) -> Array:
@@ -93,7 +94,7 @@ def top_ranked(e: Election, *, always: bool = True) -> Array:
     w = shares(e.orders, e.weights)
     u = bounds(matrix(orders, e.weights))
     bound = u / jnp.where(u + 1 - w > 0, u + 1 - w, 1)
-    return jnp.max(jnp.stack([jnp.max(relaxed(u) - bound), jnp.max(bound - (w + 1) / 2)]))
+    return highest(jnp.stack([jnp.max(relaxed(u) - bound), jnp.max(bound - (w + 1) / 2)]))
 
 
 def distance_to_bound(e: Election, factor: float) -> Array:
@@ -101,8 +102,8 @@ def distance_to_bound(e: Election, factor: float) -> Array:
     as_reported, on_top, u = manipulations(e)
     w = shares(e.orders, e.weights)
     policies = [jnp.diagonal(jax.vmap(lambda P: relaxed(bounds(P)))(P)) for P in (as_reported, on_top)]
-    highest = jnp.maximum(jnp.maximum(*policies), u / (u + 1 - w))
-    return jnp.max(factor * (1 - w) / (4 * (ALTERNATIVES - 1)) - ((w + 1) / 2 - highest))
+    reached = jnp.maximum(jnp.maximum(*policies), u / (u + 1 - w))
+    return highest(factor * (1 - w) / (4 * (ALTERNATIVES - 1)) - ((w + 1) / 2 - reached))
 
 
 def common_reports(e: Election, *, only: str) -> Array:
@@ -129,7 +130,7 @@ def common_reports(e: Election, *, only: str) -> Array:
             return jnp.where(w_k > 0, best - jnp.max(jnp.where(truth, values, -1)), 0)
         return jnp.where(w_k > 0, best - jnp.max(jnp.where(top, values, -1)), 0)
 
-    return jnp.max(jax.vmap(gap)(jnp.asarray(GROUPS)))
+    return highest(jax.vmap(gap)(jnp.asarray(GROUPS)))
 
 
 def majority_by_manipulation(e: Election, *, where: str) -> Array:
@@ -145,7 +146,7 @@ def majority_by_manipulation(e: Election, *, where: str) -> Array:
         "any": w <= 1,
     }[where]
     policies = [jnp.diagonal(jax.vmap(lambda P: relaxed(bounds(P)))(P)) for P in (as_reported, on_top)]
-    return jnp.max(jnp.where(inside, jnp.maximum(*policies) - 0.5, -1))
+    return highest(jnp.where(inside, jnp.maximum(*policies) - 0.5, -1))
 
 
 def enumerated(e: Election, *, gamma: float | None = None) -> float:

@@ -15,6 +15,7 @@ from jaxval.theorems.ppa._elections import (
     bounds,
     election,
     generate,
+    highest,
     known,
     lifts,
     manipulated,
@@ -36,7 +37,7 @@ def softmax_relaxed(e: Election, *, tilt_only: bool = False) -> Array:
     found = social_choice.proportional(P, beta=e.beta)
     gaps = [largest(found - scores / jnp.sum(scores)), jnp.abs(jnp.sum(found) - 1)]
     gaps += [largest(social_choice.proportional(P, beta=0.0) - u / jnp.sum(u))]
-    return jnp.max(jnp.stack(gaps))
+    return highest(jnp.stack(gaps))
 
 
 def towards_largest(e: Election, *, ties: str, steps: float = 40.0) -> Array:
@@ -72,7 +73,7 @@ def concentration(e: Election, *, of: str) -> Array:
         "guarantee": guarantee[1] - guarantee[0],
         "second": jnp.sort(before)[-2] - jnp.sort(after)[-2],
     }
-    return jnp.max(jnp.stack([falls[name] for name in of.split(", ")]))
+    return highest(jnp.stack([falls[name] for name in of.split(", ")]))
 
 
 # Appendix Q
@@ -125,7 +126,7 @@ def share_of_chain(e: Election, factor: float) -> Array:
     odds = scores / jnp.where(jnp.sum(scores) - scores > 0, jnp.sum(scores) - scores, jnp.inf)
     level = jnp.where(jnp.isfinite(odds), odds / (1 + odds), 0)
     by_level = jnp.where(e.level / (1 - e.level) <= odds, e.level, 0)
-    return jnp.max(factor * jnp.maximum(level, by_level) - relaxed(u, e.beta))
+    return highest(factor * jnp.maximum(level, by_level) - relaxed(u, e.beta))
 
 
 def relaxed_alignment(e: Election, factor: float) -> Array:
@@ -139,7 +140,7 @@ def relaxed_alignment(e: Election, factor: float) -> Array:
     smallest = jnp.min(jnp.where(margin > CLOSE, margin, 1.0))
     vanishing = jnp.max(jnp.where(margin > CLOSE, bound(60 / smallest), 0))
     staying = jnp.max(jnp.where(margin > CLOSE, 0, 1 / ALTERNATIVES - bound(60 / smallest)))
-    return jnp.max(jnp.stack([jnp.max(factor * w * bound(e.beta) - relaxed(u, e.beta)), vanishing, staying]))
+    return highest(jnp.stack([jnp.max(factor * w * bound(e.beta) - relaxed(u, e.beta)), vanishing, staying]))
 
 
 # Table 1 for F^β
@@ -157,7 +158,7 @@ def relaxed_never_lower(e: Election, *, limit_too: bool = True, others_neither: 
         change = policy[None] - jax.vmap(lambda P, rule=rule: rule(bounds(P)))(after)
         found.append(jnp.max(jnp.where(lifted, change, -change if others_neither else -jnp.inf)))
         found.append(jnp.max(jnp.where(unanimous, policy[None, :] - policy[:, None], -jnp.inf)))
-    return jnp.max(jnp.stack(found))
+    return highest(jnp.stack(found))
 
 
 def relaxed_pushed(e: Election, *, bound: str, factor: float = 1.0) -> Array:
@@ -178,7 +179,7 @@ def relaxed_pushed(e: Election, *, bound: str, factor: float = 1.0) -> Array:
     for reports in (lambda k: e.reports, lambda k: to_top(e.reports, k)):
         found = jax.vmap(lambda k, reports=reports: relaxed(bounds(manipulated(e, k, reports(k))), e.beta)[k])(groups)
         gaps.append(jnp.max(found - limits))
-    return jnp.max(jnp.stack(gaps))
+    return highest(jnp.stack(gaps))
 
 
 CLAIMS = (
