@@ -1,8 +1,9 @@
 """The statements of Kim, Zhang, Ozdaglar and Parrilo: population-proportional alignment, both versions of the paper.
 
-`profiles`, `axioms`, `constructions` and `feasible` have sections 2 to 4.1 and Appendices C to I, on profiles of two to
-four alternatives (`_profiles`); `guarantees`, `domination`, `manipulation`, `identification`, `condorcet` and `relaxed`
-have the rest, on `_elections`, with `selectors` and `algorithm` for the two phases of Appendices T and U, on `_tasks`.
+`profiles`, `axioms`, `constructions`, `feasible` and `extended` have sections 2 to 4.1 and Appendices C to I, on
+`_profiles` of two to four alternatives; `guarantees`, `domination`, `manipulation`, `identification`, `condorcet` and
+`relaxed` have the rest, on `_elections`, with `selectors` and `algorithm` for the two phases of Appendices T and U, on
+`_tasks`.
 """
 
 from jaxval.theorems.ppa import (
@@ -11,6 +12,7 @@ from jaxval.theorems.ppa import (
     condorcet,
     constructions,
     domination,
+    extended,
     feasible,
     guarantees,
     identification,
@@ -27,6 +29,7 @@ CLAIMS = (
     *axioms.CLAIMS,
     *constructions.CLAIMS,
     *feasible.CLAIMS,
+    *extended.CLAIMS,
     *guarantees.CLAIMS,
     *domination.CLAIMS,
     *manipulation.CLAIMS,
