@@ -40,7 +40,10 @@ def first_choices(profile):
 
 
 def test_the_largest_ratio_is_largest_elsewhere():
-    """Definition 4.5: u = (3/4, 1/4) sums to one, so that the box is one point; F* has ‖π/w‖_∞ = 1, (0, 1) has 4."""
+    """ppa/definition-4.5-optimal.
+
+    u = (3/4, 1/4) sums to one, so that the box is one point; F* has ‖π/w‖_∞ = 1, (0, 1) has 4.
+    """
     u = bounds({"ab": Fraction(3, 4), "ba": Fraction(1, 4)})
     assert sum(u.values()) == 1
     assert max(Fraction(3, 4) / u["a"], Fraction(1, 4) / u["b"]) == 1
@@ -50,7 +53,10 @@ def test_the_largest_ratio_is_largest_elsewhere():
 
 
 def test_a_largest_group_that_is_dominated_is_counted_twice():
-    """(36): ab and ba, δ = 1/2: I has both, N = 0; 1 = 1/2 + 0 + 1 ≤ 1/2 - 1/2 + 2 · 1/2 is false in both places."""
+    """ppa/equation-36.
+
+    Ab and ba, δ = 1/2: I has both, N = 0; 1 = 1/2 + 0 + 1 ≤ 1/2 - 1/2 + 2 · 1/2 is false in both places.
+    """
     profile, delta = {"ab": Fraction(1, 2), "ba": Fraction(1, 2)}, Fraction(1, 2)
     u, w = bounds(profile), first_choices(profile)
     inside = [a for a, b in ("ab", "ba") if preferred(profile, b, a) >= delta]
@@ -61,14 +67,14 @@ def test_a_largest_group_that_is_dominated_is_counted_twice():
 
 
 def test_the_dominated_are_not_those_that_are_not():
-    """Appendix L: all say abcd, and three are 1-dominated: |I| = 3, N_1 = 1."""
+    """ppa/dominated-count: all say abcd, and three are 1-dominated: |I| = 3, N_1 = 1."""
     profile = {"abcd": Fraction(1)}
     dominated = [a for a in "abcd" if any(preferred(profile, b, a) >= 1 for b in "abcd" if b != a)]
     assert len(dominated) == 3
 
 
 def test_one_group_alone_and_a_level_of_one_half():
-    """Below Theorem 4.10: all say abc, δ = 1/2, N = 1: 1/α = 0 + 1 + 2 · 1/2, though F* gives a all that it has."""
+    """ppa/dominating-group: all say abc, δ = 1/2, N = 1: 1/α = 0 + 1 + 2 · 1/2, though F* gives a all that it has."""
     profile = {"abc": Fraction(1)}
     not_dominated = [a for a in "abc" if all(preferred(profile, b, a) < Fraction(1, 2) for b in "abc" if b != a)]
     assert not_dominated == ["a"]
@@ -77,7 +83,7 @@ def test_one_group_alone_and_a_level_of_one_half():
 
 
 def test_half_of_the_voters_gain_a_majority():
-    """Below Theorem 4.11: w_a = F*(a) = 1/2 by the truth, u_a = 2/3; burying b gives 4/7."""
+    """ppa/majority-by-manipulation: w_a = F*(a) = 1/2 by the truth, u_a = 2/3; burying b gives 4/7."""
     truth = {"abc": Fraction(1, 2), "bac": Fraction(1, 6), "cab": Fraction(1, 6), "cba": Fraction(1, 6)}
     lie = {"acb": Fraction(1, 2), "bac": Fraction(1, 6), "cab": Fraction(1, 6), "cba": Fraction(1, 6)}
     assert bounds(truth) == {"a": Fraction(2, 3), "b": Fraction(1, 3), "c": Fraction(1, 3)}
@@ -87,7 +93,10 @@ def test_half_of_the_voters_gain_a_majority():
 
 
 def test_a_best_report_without_the_own_alternative_on_top():
-    """Appendix N: with abc, acb and cab given, no ballot gives b more than 1/5, and both bac and cba give that."""
+    """ppa/only-top-reports.
+
+    With abc, acb and cab given, no ballot gives b more than 1/5, and both bac and cba give that.
+    """
     given = ["abc", "acb", "cab"]
     reports = ["abc", "acb", "bac", "bca", "cab", "cba"]
     found = {}
@@ -100,13 +109,13 @@ def test_a_best_report_without_the_own_alternative_on_top():
 
 
 def test_two_halves_stay_two_halves():
-    """Below (9): the largest u is shared, and no β makes the policy deterministic."""
+    """ppa/relaxed-limit: the largest u is shared, and no β makes the policy deterministic."""
     profile = {"ab": Fraction(1, 2), "ba": Fraction(1, 2)}
     assert [relaxed(profile, beta)["a"] for beta in (0.0, 1.0, 1000.0)] == [0.5, 0.5, 0.5]
 
 
 def test_the_level_rises_and_the_win_rate_falls():
-    """Section 4.3: the trade-off goes the other way on abc, abc, cab, cba, and on abc three times, bca twice."""
+    """ppa/trade-off: it goes the other way on abc, abc, cab, cba, and on abc three times, bca twice."""
     profile = {"abc": Fraction(1, 2), "cab": Fraction(1, 4), "cba": Fraction(1, 4)}
     assert bounds(profile) == {"a": Fraction(1, 2), "b": Fraction(1, 4), "c": Fraction(1, 2)}
     levels = [min(relaxed(profile, beta)[name] / 0.5 for name in "ac") for beta in (0.0, 1.0)]
@@ -120,7 +129,10 @@ def test_the_level_rises_and_the_win_rate_falls():
 
 
 def test_a_beta_of_zero_is_allowed_and_too_small():
-    """(42): u_i = 3/5, α_c = 2/5, M = 4: log(3 · 2/5 / (2 · 3/5)) = log 1 = 0, yet π(a) = 1/3; so with M = 2."""
+    """ppa/proposition-Q.1.
+
+    u_i = 3/5, α_c = 2/5, M = 4: log(3 · 2/5 / (2 · 3/5)) = log 1 = 0, yet π(a) = 1/3; so with M = 2.
+    """
     profile = {"abcd": Fraction(3, 10), "adcb": Fraction(3, 10), "bcda": Fraction(2, 10), "dcba": Fraction(2, 10)}
     assert bounds(profile) == {"a": Fraction(3, 5), "b": Fraction(2, 5), "c": Fraction(2, 5), "d": Fraction(2, 5)}
     level = Fraction(2, 5)
@@ -132,27 +144,33 @@ def test_a_beta_of_zero_is_allowed_and_too_small():
 
 
 def test_the_corrected_beta_is_just_enough():
-    """(42) corrected: log((M-1)(1-u)α/(u(1-α)))/(2u-1), at which the policy of four has 2/5 for a to the last digit."""
+    """ppa/proposition-Q.1 corrected.
+
+    Log((M-1)(1-u)α/(u(1-α)))/(2u-1), at which the policy of four has 2/5 for a to the last digit.
+    """
     profile = {"abcd": Fraction(3, 10), "adcb": Fraction(3, 10), "bcda": Fraction(2, 10), "dcba": Fraction(2, 10)}
     beta = np.log(3 * 0.4 * 0.4 / (0.6 * 0.6)) / 0.2
     np.testing.assert_allclose(relaxed(profile, beta)["a"], 0.4, rtol=1e-12)
 
 
 def test_the_first_link_of_the_chain():
-    """(44): M = 4, u_i = 3/5, α_c = 2/5, β = 0 from (43): 3/5 ≥ 2/3 · 3 · 1/2 = 1 is false."""
+    """ppa/equation-44: M = 4, u_i = 3/5, α_c = 2/5, β = 0 from (43): 3/5 ≥ 2/3 · 3 · 1/2 = 1 is false."""
     level = Fraction(2, 5)
     assert Fraction(3, 5) < level / (1 - level) * 3 * Fraction(1, 2) == 1
 
 
 def test_the_uniform_policy_is_in_every_order():
-    """Appendix R: all say abcd; equal probabilities satisfy the weak inequality, and the winner has a quarter."""
+    """ppa/pmc-stronger: all say abcd; equal probabilities satisfy the weak inequality, and the winner has a quarter."""
     policy = dict.fromkeys("abcd", Fraction(1, 4))
     assert all(policy[a] >= policy[b] for a, b in ("ab", "ac", "ad", "bc", "bd", "cd"))
     assert policy["a"] < 1
 
 
 def test_the_rest_is_tied_in_the_limit():
-    """(47): majorities say c, a, b; u = (0.3, 0.4, 0.6), so the limit is (0, 0, 1), and every β has a below b."""
+    """ppa/proposition-R.3-strictly.
+
+    Majorities say c, a, b; u = (0.3, 0.4, 0.6), so the limit is (0, 0, 1), and every β has a below b.
+    """
     profile = {"abc": Fraction(3, 10), "bca": Fraction(1, 10), "cab": Fraction(3, 10), "cba": Fraction(3, 10)}
     assert bounds(profile) == {"a": Fraction(3, 10), "b": Fraction(2, 5), "c": Fraction(3, 5)}
     assert all(preferred(profile, *pair) > Fraction(1, 2) for pair in ("ca", "cb", "ab"))
@@ -162,7 +180,7 @@ def test_the_rest_is_tied_in_the_limit():
 
 
 def test_no_beta_is_large_enough_for_all_profiles():
-    """Appendix R, at its end: a, c, b by majorities, yet b has 1/2 and c nothing as η → 0, whatever β is."""
+    """ppa/pmc-slack: a, c, b by majorities, yet b has 1/2 and c nothing as η → 0, whatever β is."""
     for beta in (0.0, 10.0, 1000.0):
         eta = Fraction(1, 10**6)
         profile = {"bac": Fraction(1, 2) - eta, "acb": Fraction(1, 2) + eta}
@@ -173,7 +191,7 @@ def test_no_beta_is_large_enough_for_all_profiles():
 
 
 def test_the_truth_is_above_the_bound_at_beta_one():
-    """Theorem 4.11 for F^β: w_a = 2/5, u = (4, 1, 1, 1)/5, and 0.708 > (1 + 2/5)/2; (1 + e w)/(1 + e) holds."""
+    """ppa/relaxed-theorem-4.11: w_a = 2/5, u = (4, 1, 1, 1)/5, and 0.708 > (1 + 2/5)/2; (1 + e w)/(1 + e) holds."""
     profile = {"abcd": Fraction(2, 5), "bacd": Fraction(1, 5), "cabd": Fraction(1, 5), "dabc": Fraction(1, 5)}
     assert bounds(profile) == {"a": Fraction(4, 5), "b": Fraction(1, 5), "c": Fraction(1, 5), "d": Fraction(1, 5)}
     found = relaxed(profile, 1.0)["a"]
@@ -186,7 +204,10 @@ THREE_QUARTERS = np.array([[0.5, 0.75, 1.0], [0.25, 0.5, 1.0], [0.0, 0.0, 0.5]])
 
 
 def test_a_response_against_itself_caps_the_bound():
-    """(49), (50), (56): abc 3/4 and bac 1/4; the least of (1/2, 3/4, 1) is 1/2, without the first 3/4."""
+    """ppa/equation-49, ppa/equation-50, ppa/equation-56.
+
+    Abc 3/4 and bac 1/4; the least of (1/2, 3/4, 1) is 1/2, without the first 3/4.
+    """
     with_itself, without = THREE_QUARTERS[0].min(), THREE_QUARTERS[0, 1:].min()
     assert (with_itself, without) == (0.5, 0.75)
     np.testing.assert_allclose(with_itself / (with_itself + 0.25), 2 / 3)
@@ -197,7 +218,10 @@ def test_a_response_against_itself_caps_the_bound():
 
 
 def test_who_was_never_compared_is_selected():
-    """Below (50): ab once and ba three times; the selector of a pays 1 on b and nothing on a or c: û(a) = 1/2."""
+    """ppa/selector-from-data.
+
+    Ab once and ba three times; the selector of a pays 1 on b and nothing on a or c: û(a) = 1/2.
+    """
     wins = {"aa": 0, "ab": 1, "ac": 0}
     least = min(wins.values())
     chosen = [pair[1] for pair, count in wins.items() if count == least]
@@ -208,13 +232,16 @@ def test_who_was_never_compared_is_selected():
 
 
 def test_a_cycle_of_three_comparisons_has_no_policy():
-    """Above (51): a preferred to b, b to c, c to a, once each: every row of P̂ has a 0."""
+    """ppa/normalised: a preferred to b, b to c, c to a, once each: every row of P̂ has a 0."""
     estimate = np.array([[0.5, 1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, 0.5]])
     assert (estimate + np.eye(3)).min(axis=1).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_the_substituted_divergence_has_another_minimiser():
-    """(52): û = (9, 7, 2)/12, the rows' means; at β = 1 the target has 0.561 for a, û normalised has 0.5."""
+    """ppa/equation-52-substituted.
+
+    û = (9, 7, 2)/12, the rows' means; at β = 1 the target has 0.561 for a, û normalised has 0.5.
+    """
     u = THREE_QUARTERS.mean(axis=1)
     np.testing.assert_allclose(u, np.array([9, 7, 2]) / 12)
     target, other = u * np.exp(u) / np.sum(u * np.exp(u)), u / u.sum()
@@ -227,7 +254,10 @@ def test_the_substituted_divergence_has_another_minimiser():
 
 
 def test_the_selectors_are_exchanged():
-    """(53): a preferred to b, μ(b|a) = 1, μ(c|b) = 1: by (60) P̂(a ≻ .) = (1/2, 1, 1/2), P̂(b ≻ .) = (0, 1/2, 1/2)."""
+    """ppa/equation-53.
+
+    a preferred to b, μ(b|a) = 1, μ(c|b) = 1: by (60) P̂(a ≻ .) = (1/2, 1, 1/2), P̂(b ≻ .) = (0, 1/2, 1/2).
+    """
     of_a, of_b = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
     u_a, u_b = np.array([0.5, 1.0, 0.5]) @ of_a, np.array([0.0, 0.5, 0.5]) @ of_b
     assert (u_a, u_b) == (1.0, 0.5)
@@ -236,7 +266,10 @@ def test_the_selectors_are_exchanged():
 
 
 def test_the_mean_of_logarithms_has_another_minimiser():
-    """(53) at β = 0 with μ = π_d = 1/3: a score is 2/3 after a win and 1/3 after a loss, so the minimiser is ∝ 2^û."""
+    """ppa/equation-53-minimiser.
+
+    β = 0 with μ = π_d = 1/3: a score is 2/3 after a win and 1/3 after a loss, so the minimiser is ∝ 2^û.
+    """
     policy_of_logs = 2.0 ** (np.array([9, 7, 2]) / 12)
     policy_of_logs /= policy_of_logs.sum()
     target = np.array([9, 7, 2]) / 18

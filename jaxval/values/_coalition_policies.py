@@ -18,7 +18,8 @@ from jaxval.values.learners import Learner
 
 ARITHMETICS = ("response", "token", "parameter")
 TOGETHER = 16  # coalitions between two writes to the folder
-ROWS = 8  # sequences that go through all models at a time
+ROWS = 8  # sequences that go through all models at a time, at most
+NUMBERS = 2**27  # of all models' next-token log-probabilities at a time: half a gigabyte
 
 LogProbsOf = Callable[[np.ndarray, np.ndarray], np.ndarray]  # masks (M, n), places of contexts (B,) -> (M, B, R)
 
@@ -162,8 +163,10 @@ def sum_tokens(
 
         return jax.lax.map(of_mask, masks)
 
-    filled = rows[np.arange(-(-len(rows) // ROWS) * ROWS) % len(rows)].reshape(-1, ROWS)
     fields = catalogue.sequences, catalogue.prompt_lengths, catalogue.lengths
+    size = catalogue.sequences.shape[1] * model.vocabulary * (masks.shape[1] + 1)
+    together = min(ROWS, max(1, NUMBERS // size))
+    filled = rows[np.arange(-(-len(rows) // together) * together) % len(rows)].reshape(-1, together)
     parts = [np.asarray(of_rows(masks, *(field[part] for field in fields))) for part in filled]
     return np.concatenate(parts, axis=1)[:, : len(rows)]
 
