@@ -50,6 +50,11 @@ def section(verdicts: list[dict[str, Any]]) -> str:
             counts = [len(those), *(outcomes[name] for name in ("holds", "holds as corrected", "fails as printed"))]
             instances = sum(entry["instances"] for entry in those)
             lines.append(f"| {title} | {' | '.join(map(str, counts))} | {instances:,} |")
+    lines += [
+        "",
+        "Statements of running text, which have no number, are in our words. A statement fails where any case of",
+    ]
+    lines += ["its stated range does, an empty group or 0/0 too; the correction says what is left out."]
     for paper, title in PAPERS.items():
         those = [entry for entry in verdicts if _paper(entry) == paper and entry["verdict"] != "holds"]
         if those:

@@ -278,6 +278,6 @@ CLAIMS = (
         ),
         generate_experiment,
         tolerance=0.0,
-        most=100,
+        most=40,
     ),
 )
