@@ -36,6 +36,27 @@ def test_a_check_that_cannot_fail_is_called_blind():
 
 
 @pytest.mark.float64
+@pytest.mark.parametrize("compiled", [True, False])
+def test_finite_cases_and_counterexamples_are_looked_at(compiled):
+    """Random instances are 0; of the finite case one is 1, the counterexample is 2; batches do not divide the count."""
+    claim = theorems.Claim(
+        "toy/zero", "nowhere",
+        theorems.Statement("x = 0", lambda x: abs(x), "x > -1", lambda x: 1 - x),
+        lambda key: 0.0 * jax.random.uniform(key),
+        exhaustive=lambda: np.array([0.0, 0.0, 1.0]), compiled=compiled,
+    )  # fmt: skip
+    verdict = theorems.check_claim(claim, jax.random.key(0), instances=7, batch_size=4)
+    assert (verdict.outcome, verdict.instances, verdict.worst_gap, verdict.witness) == ("fails as printed", 10, 1, 1)
+    corrected = theorems.Statement("x < 3", lambda x: x - 3, "x < 2", lambda x: x - 1.9)
+    claim = claim._replace(counterexample=lambda: jnp.asarray(2.0), corrected=corrected)
+    verdict = theorems.check_claim(claim, jax.random.key(0), instances=7, batch_size=4)
+    assert (verdict.outcome, verdict.instances, verdict.worst_gap, verdict.witness) == ("holds as corrected", 11, 2, 2)
+    assert verdict.corrected_gap == -1
+    blind = corrected._replace(false_gap=lambda x: x - 2)
+    assert theorems.check_claim(claim._replace(corrected=blind), jax.random.key(0), instances=7).outcome[:5] == "blind"
+
+
+@pytest.mark.float64
 def test_numbers_that_are_none_are_infinite_gaps():
     """A maximum that is compiled for many instances passes over NaN; the ledger must not."""
     claim = theorems.claims(ids=["mallows/phi-limit"])[0]
@@ -131,6 +152,19 @@ def test_three_items_in_spearmans_model_by_hand():
 def test_mistakes(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.float64
+def test_two_processes_find_the_same():
+    from jaxval.parallel import ProcessPool
+
+    ids = ["mallows/phi-limit", "mallows/dpo-special-case"]
+    with ProcessPool(2) as pool:
+        apart = theorems.verify(ids=ids, instances=20, executor=pool)
+    here = theorems.verify(ids=ids, instances=20)
+    for one, other in zip(apart, here, strict=True):
+        assert one.claim is other.claim
+        np.testing.assert_allclose(one[2:6], other[2:6], rtol=1e-12)
 
 
 @pytest.mark.once
