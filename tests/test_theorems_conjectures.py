@@ -53,6 +53,28 @@ def test_half_of_the_box_is_out_of_reach():
     assert min(np.abs(box - w).sum() / 2 for w in feasible) == 0.5
 
 
+def test_the_box_can_share_nothing_with_what_is_feasible():
+    """conjectures/box-is-feasible: voters 243051 and 534120; 2 is first in one half and 5 in the other.
+
+    For all 2, 3, 4 ≻ 0 and 3, 4, 5 ≻ 1. So 0 ≻ 5, which half say, implies 2, 3, 4 ≻ 5, said by half each: all of them
+    or none. Likewise 1 ≻ 2 with 3, 4, 5 ≻ 2. Nobody says both 2 ≻ 5 and 5 ≻ 2.
+    """
+    matrix = shares([(2, 4, 3, 0, 5, 1), (5, 3, 4, 1, 2, 0)], [0.5, 0.5])
+    np.testing.assert_array_equal(bounds(matrix), [0, 0, 0.5, 0.5, 0.5, 0.5])
+    certain = [(i, j) for i in range(6) for j in range(6) if matrix[i, j] == 1]
+    assert set(certain) >= {(2, 0), (3, 0), (4, 0), (3, 1), (4, 1), (5, 1)}
+    assert {matrix[i, 5] for i in (0, 2, 3, 4)} | {matrix[i, 2] for i in (1, 3, 4, 5)} == {0.5}
+    firsts = set()
+    for ranking in itertools.permutations(range(6)):
+        place = {y: k for k, y in enumerate(ranking)}
+        fits = all(place[i] < place[j] for i, j in certain)
+        one = len({place[i] < place[5] for i in (0, 2, 3, 4)}) == 1
+        other = len({place[i] < place[2] for i in (1, 3, 4, 5)}) == 1
+        if fits and one and other:
+            firsts.add(ranking[0])
+    assert firsts == {2, 5}
+
+
 def test_a_bound_that_no_report_attains():
     """conjectures/manipulation-bound-attained: half want 0, a quarter each rank 1203 and 2103: 2/5 against 1/2."""
     best = 0
