@@ -328,7 +328,7 @@ CLAIMS = (
         ),
         counterexample=two_voters,
         tolerance=1e-7,
-        most=30,
+        most=16,
         compiled=False,
     ),
     Claim(
@@ -356,7 +356,7 @@ CLAIMS = (
         ),
         counterexample=two_voters,
         tolerance=1e-7,
-        most=30,
+        most=16,
         compiled=False,
     ),
     Claim(
