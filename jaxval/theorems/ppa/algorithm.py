@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from jaxval import preferences
@@ -223,7 +224,7 @@ CLAIMS: tuple[Claim, ...] = (
             "They are as printed.",
             lambda c: brackets(c, form="printed"),
         ),
-        counterexample=lambda: task(["abc", "bac"], [0.75, 0.25], selector=[[0, 1, 0], [0, 0, 1], [1, 0, 0]]),
+        counterexample=lambda: task(["abc", "bac"], [0.75, 0.25], selector=np.eye(3)[[1, 2, 0]].tolist()),
         covers=("ppa-v1/equation-59",),
     ),
     Claim(
