@@ -259,7 +259,7 @@ CLAIMS = (
     ),
     Claim(
         "ads/duplicates-readings",
-        "Example 1 (continued): of what v(S) is a function",
+        "Example 1 (continued), read for any function of the instances",
         Statement(
             "Whenever v(S) is a function of the instances of S with their frequencies, the originals get half of "
             "v(D_1) - v(∅).",
@@ -332,7 +332,7 @@ CLAIMS = (
     ),
     Claim(
         "ads/robust-to-replication",
-        "sections 1 and 7 (the asymmetric value is replication-aware)",
+        "sections 1 and 7 (the asymmetric value is replication-aware), read as robustness to replication",
         Statement(
             "Robustness to replication: a source and its exact copies, which come after the originals, together get "
             "no more than the source without them (v by (4) with a fixed choice among minimisers).",

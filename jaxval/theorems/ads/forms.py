@@ -259,7 +259,7 @@ CLAIMS = (
     ),
     Claim(
         "ads/originals-keep-more",
-        "sections 6.1.2 and 7",
+        "sections 6.1.2 and 7 (an observation), read as a rule",
         Statement(
             "Under Data Shapley part of the contributors' value goes to the broker who augments, the asymmetric "
             "value protects the originals: the first group gets at least what Data Shapley gives it.",

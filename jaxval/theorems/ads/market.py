@@ -134,7 +134,7 @@ def majority() -> Game:
 CLAIMS = (
     Claim(
         "ads/retain-positive",
-        "section 6.1.2 (augmentation)",
+        "section 6.1.2 (augmentation, an expected improvement), read as a rule",
         Statement(
             "Originals before augmentations: the model that is trained with the augmentations of positive value is "
             "no worse than that of the originals.",
@@ -159,7 +159,7 @@ CLAIMS = (
     ),
     Claim(
         "ads/procurement",
-        "section 6.3",
+        "section 6.3 (values choose what to buy), read as a rule",
         Statement(
             "Of three candidate data sets, of which one is bought, the one of the largest value in the round is the "
             "best.",
@@ -184,7 +184,7 @@ CLAIMS = (
     ),
     Claim(
         "ads/instances-to-sources",
-        "section 5.2, before Definition 5.2",
+        "section 5.2, before Definition 5.2, read beside Theorem 4.1",
         Statement(
             "The value of a source is the sum of the values of its instances as players.",
             of_instances,

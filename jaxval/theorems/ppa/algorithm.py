@@ -241,8 +241,7 @@ CLAIMS: tuple[Claim, ...] = (
         why=(
             "The mean of the logarithm of a one-comparison estimate is not the logarithm of its mean. abc 3/4, bac 1/4 "
             "and μ̂ = π_d = 1/3 throughout, β = 0: π̂ ∝ û = (9, 7, 2)/12, but the minimiser is ∝ 2^û. With the selector "
-            "that (50) is for, a point mass, the second logarithm is that of 0: (53) is infinite wherever π gives "
-            "something to a response that ever lost to the one selected for it."
+            "that (50) is for, a point mass, logarithms of 0 come in, and (53) is infinite."
         ),
         corrected=Statement(
             "With û exp(βû) of y^w and of y^l in place of the one-comparison estimates it does: (53) is twice (51), "

@@ -385,7 +385,7 @@ CLAIMS = (
     ),
     Claim(
         "ppa/pmc-slack",
-        "Appendix R, at its end",
+        "Appendix R, at its end, read with one β for all profiles",
         Statement(
             "For ε = 0.01, Φ^β satisfies PMC with slack, Φ(y_i) ≥ Φ(y_j) - ε on all profiles, once β is large enough.",
             lambda e: slack(e, uniform=True),

@@ -149,24 +149,12 @@ CLAIMS = (
         "ppa/equation-31",
         "Appendix I, equation (31)",
         Statement(
-            "With 𝒫 := {P | P(y ≻ y') + P(y' ≻ y) = 1}, W(P) = {w ∈ Δ : w_i ≤ u_i}. M = 2, 3, 4.",
+            "With 𝒫 := {P: Y² → [0, 1] | P(y ≻ y') + P(y' ≻ y) = 1}, W(P) = {w ∈ Δ : w_i ≤ u_i}. M = 2, 3, 4.",
+            lambda c: extended_gap(c, bounded=True),
+            "So it is without the range [0, 1] of section 2.1: of P = 1/2, w = (0.8, 0.1, 0.1) with P_2(y1 ≻ y3) = -3.",
             lambda c: extended_gap(c, bounded=False),
-            "W(P) = {w ∈ Δ : w_i ≤ 1.05 u_i}.",
-            lambda c: extended_gap(c, bounded=True, scale=1.05),
         ),
         generate,
-        verdict="holds as corrected",
-        why=(
-            "(31) sets no range. With three alternatives and P = 1/2 throughout, w = (0.8, 0.1, 0.1) has P_2(y1 ≻ y3) "
-            "= P_3(y1 ≻ y2) = (0.5 - 0.8)/0.1 = -3 and P_1 = 1/2, skew-symmetric with Σ_k w_k P_k = P; u_1 = 1/2."
-        ),
-        corrected=Statement(
-            "With 𝒫 := {P in [0, 1] | ...} it is.",
-            lambda c: extended_gap(c, bounded=True),
-            "W(P) = {w ∈ Δ : w_i ≤ 1.05 u_i}.",
-            lambda c: extended_gap(c, bounded=True, scale=1.05),
-        ),
-        counterexample=by_hand,
         tolerance=1e-7,
         most=30,
         compiled=False,
@@ -222,7 +210,7 @@ CLAIMS = (
     ),
     Claim(
         "ppa/appendix-I-induced",
-        "Appendix I, below (32)",
+        "Appendix I, below (32), read of profiles of rankings (of extended ones it is so by definition)",
         Statement(
             "The P_k of (32) can be induced by some profile, so that P_k(a ≻ b) + P_k(b ≻ d) + P_k(d ≻ a) ≤ 2. M = 4.",
             cycles,

@@ -267,7 +267,7 @@ CLAIMS: tuple[Claim, ...] = (
         "ppa/majority-by-manipulation",
         "section 4.2, below Theorem 4.11",
         Statement(
-            "A group with w_k ≤ 1/2 cannot raise y_k, where Φ*(σ)(y_k) ≤ 1/2, above 1/2 by a misreport.",
+            "A non-majority group, w_k ≤ 1/2, cannot elevate y_k from at most 1/2 to majority status by a misreport.",
             lambda e: majority_by_manipulation(e, where="minority before"),
             "No group can.",
             lambda e: majority_by_manipulation(e, where="any"),
