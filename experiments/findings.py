@@ -14,9 +14,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from jaxval import theorems
+
 __all__ = ["main", "section"]
 
 BEGIN, END = "<!-- findings: python -m experiments.findings -->", "<!-- end of findings -->"
+NOTE = """*Numbered* are definitions, lemmas, theorems, equations and the like; *text* is what running text says, in our
+words and as its source tells it is read. A statement fails where any case of its range does, an empty group or 0/0 too;
+what holds says what is left out. Of MallowsPO there are formulas only, not the paper's words."""
 PAPERS = {
     "coalition": "Tamine et al., coalition alignment",
     "mallows": "Chen et al., MallowsPO",
@@ -38,37 +43,44 @@ def section(verdicts: list[dict[str, Any]]) -> str:
 
     Example:
         >>> entry = {"id": "ads/axiom-0", "verdict": "holds", "instances": 3, "false_neighbour": "No.", "why": "",
-        ...          "source": "Axiom 0", "statement": "Yes.", "corrected": None}
+        ...          "source": "Axiom 0", "statement": "Yes.", "corrected": None, "covers": []}
         >>> section([entry]).splitlines()[2]
-        '| Zheng et al., Asymmetric Data Shapley | 1 | 1 | 0 | 0 | 3 |'
+        '| Zheng et al., Asymmetric Data Shapley | 1 | 1 | 0 | 0 | 0 | 3 |'
     """
-    lines = ["| paper | claims | hold | hold as corrected | fail | instances |", "|---|---|---|---|---|---|"]
+    lines = ["| paper | claims | hold | fail, numbered | fail, text | of these hold as corrected | instances |"]
+    lines += ["|---|---|---|---|---|---|---|"]
     for paper, title in PAPERS.items():
         those = [entry for entry in verdicts if _paper(entry) == paper]
         if those:
-            outcomes = Counter(entry["verdict"] for entry in those)
-            counts = [len(those), *(outcomes[name] for name in ("holds", "holds as corrected", "fails as printed"))]
+            fail = Counter(_kind(entry) for entry in those if _fails(entry))
+            corrected = sum(entry["verdict"] == "holds as corrected" for entry in those)
+            counts = [len(those), len(those) - fail.total(), fail["numbered"], fail["text"], corrected]
             instances = sum(entry["instances"] for entry in those)
             lines.append(f"| {title} | {' | '.join(map(str, counts))} | {instances:,} |")
-    lines += [
-        "",
-        "Statements of running text, which have no number, are in our words. A statement fails where any case of",
-    ]
-    lines += ["its stated range does, an empty group or 0/0 too; the correction says what is left out."]
+    lines += ["", NOTE]
     for paper, title in PAPERS.items():
-        those = [entry for entry in verdicts if _paper(entry) == paper and entry["verdict"] != "holds"]
-        if those:
-            lines += [
-                "",
-                f"<details><summary>{title}: what fails as printed, why, and what holds ({len(those)})</summary>",
-            ]
-            lines += ["", "| claim | statement | why not | what holds |", "|---|---|---|---|"]
-            lines += [*map(_row, those), "", "</details>"]
+        for kind in ("numbered", "text"):
+            those = [entry for entry in verdicts if _paper(entry) == paper and _fails(entry) and _kind(entry) == kind]
+            if those:
+                what = "what fails" if paper == "conjectures" else f"{kind}: what fails as printed"
+                lines += ["", f"<details><summary>{title}, {what}, why, and what holds ({len(those)})</summary>"]
+                lines += ["", "| claim | statement | why not | what holds |", "|---|---|---|---|"]
+                lines += [*map(_row, those), "", "</details>"]
     return "\n".join(lines)
 
 
 def _paper(entry: dict[str, Any]) -> str:
     return str(entry["id"]).partition("/")[0]
+
+
+def _fails(entry: dict[str, Any]) -> bool:
+    return bool(entry["verdict"] != "holds")
+
+
+def _kind(entry: dict[str, Any]) -> str:
+    """Whether the claim computes a numbered statement, or is a part of one by its name."""
+    numbered = tuple(statement.id for statement in theorems.coverage())
+    return "numbered" if entry["id"].startswith(numbered) or set(numbered) & {*entry["covers"]} else "text"
 
 
 def _row(entry: dict[str, Any]) -> str:
@@ -103,14 +115,21 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         verdicts = json.loads(options.verdicts.read_text(encoding="utf-8"))
+        missing = {claim.id for claim in theorems.claims()} - {entry["id"] for entry in verdicts}
+        if missing:
+            raise ValueError(
+                f"{options.verdicts}: expected all claims; {len(missing)} are missing, {min(missing)} first"
+            )
         text = options.readme.read_text(encoding="utf-8")
         before, mark, rest = text.partition(BEGIN)
         _, end, after = rest.partition(END)
         if not (mark and end):
             raise ValueError(f"{options.readme}: expected the lines {BEGIN} and {END}")
         options.readme.write_text(f"{before}{BEGIN}\n\n{section(verdicts)}\n\n{END}{after}", encoding="utf-8")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         parser.error(f"{error}; expected a file from jaxval verify --json")
+    except (KeyError, TypeError) as error:
+        parser.error(f"{options.verdicts}: {error!r}; expected a file from jaxval verify --json")
     return 0
 
 

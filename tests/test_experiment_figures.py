@@ -1,6 +1,7 @@
 """The figures are computed from what they show; the README's findings from the ledger."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def test_the_readme_tells_the_findings_of_the_ledger():
         {
             "id": claim.id, "source": claim.source, "statement": claim.printed.words, "verdict": claim.verdict,
             "why": claim.why, "corrected": claim.corrected and claim.corrected.words, "instances": 0,
+            "covers": list(claim.covers),
         }
         for claim in theorems.claims()
     ]  # fmt: skip
@@ -54,30 +56,41 @@ def test_the_readme_tells_the_findings_of_the_ledger():
         [line.rsplit("|", 2)[0] if line.startswith(counted) else line for line in lines] for lines in (there, expected)
     )
     assert there == expected
+    chosen = set(re.findall(r"^- `([a-z]+/[^`]+)`(?:, `([a-z]+/[^`]+)`)?:", text, re.MULTILINE))
+    recommended = {name for names in chosen for name in names if name}
+    failing = {claim.id for claim in theorems.claims() if claim.verdict != "holds"}
+    assert recommended
+    assert recommended <= failing
 
 
 @pytest.mark.once
 def test_findings_replace_what_stands_between_the_marks(tmp_path):
-    entry = {
-        "id": "ads/axiom-9", "source": "Axiom 9", "statement": "a | b", "verdict": "holds as corrected", "why": "no",
-        "corrected": "c", "instances": 5,
-    }  # fmt: skip
+    entries = [
+        {
+            "id": claim.id, "source": "Axiom 9", "statement": "a | b", "verdict": "holds", "why": "no",
+            "corrected": "c", "instances": 5, "covers": [],
+        }
+        for claim in theorems.claims()
+    ]  # fmt: skip
+    entries[0]["verdict"] = "holds as corrected"
     readme, verdicts = tmp_path / "README.md", tmp_path / "verdicts.json"
     readme.write_text(f"before\n{findings.BEGIN}\nstale\n{findings.END}\nafter\n", encoding="utf-8")
-    verdicts.write_text(json.dumps([entry]), encoding="utf-8")
+    verdicts.write_text(json.dumps(entries), encoding="utf-8")
     assert findings.main([str(verdicts), "--readme", str(readme)]) == 0
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "stale" not in text
-    assert r"| axiom-9: Axiom 9 | a \| b | no | c |" in text
+    assert r"| equation-1: Axiom 9 | a \| b | no | c |" in text
 
 
 @pytest.mark.mistakes
 def test_mistakes(tmp_path, capsys):
     (tmp_path / "bad.json").write_text("{", encoding="utf-8")
+    (tmp_path / "few.json").write_text("[]", encoding="utf-8")
     for command, words in (
         (lambda: findings.main([str(tmp_path / "bad.json")]), "expected a file from jaxval verify --json"),
+        (lambda: findings.main([str(tmp_path / "few.json")]), "expected all claims"),
         (lambda: statements.main(["--texts", str(tmp_path)]), "missing papers/dpo-shapley.txt"),
         (lambda: figures.main(["--figure", "everything"]), "invalid choice: 'everything'"),
     ):

@@ -28,21 +28,37 @@ def add_command(commands: Any) -> None:
         "verify",
         help="check the papers' statements on random instances",
         description="Check the papers' statements against their plain definitions, on random instances and boundary "
-        "cases, in float64. A statement that fails as printed is shown with the reason and the version that holds. "
-        "Exit status 1 where a verdict differs from the recorded one.",
+        "cases, in float64: a few minutes for all. With --claim, a statement that fails as printed is shown with the "
+        "reason and the version that holds. Exit status 1 where a verdict differs from the recorded one.",
     )
     command.add_argument("--paper", metavar="PAPER", help="only coalition, mallows, ads, ppa or conjectures")
     command.add_argument(
-        "--claim", action="append", metavar="ID", help="only this one, with its counterexample; may be repeated"
+        "--claim",
+        action="append",
+        metavar="ID",
+        help="only this one, such as ppa/lemma-4.9, with the reason, the correction and the counterexample; may be "
+        "repeated",
     )
-    command.add_argument("--instances", type=int, default=10_000, metavar="N", help="of each claim (10000)")
+    command.add_argument(
+        "--instances",
+        type=_count,
+        default=10_000,
+        metavar="N",
+        help="random ones of each claim, fewer where one is costly; finite cases come on top (10000)",
+    )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the instances (0)")
     workers = min(os.cpu_count() or 1, 4)
     command.add_argument(
-        "--workers", type=int, default=workers, metavar="N", help=f"processes at the same time (here {workers})"
+        "--workers", type=_count, default=workers, metavar="N", help=f"processes at the same time (here {workers})"
     )
     command.add_argument("--json", action="store_true", help="print the verdicts alone, as JSON, on standard output")
     command.set_defaults(run=_verify)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1; got {text!r}")
+    return int(text)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -90,7 +106,7 @@ def _print_tables(verdicts: list[Any], seconds: float, *, witnesses: bool) -> No
     for title, wanted in (("statements of the papers", False), ("conjectures, which are in none of them", True)):
         rows = [verdict for verdict, conjecture in zip(verdicts, apart, strict=True) if conjecture == wanted]
         if rows:
-            console.print(_table(title, rows))
+            console.print(_table(title, rows, reasons=witnesses))
     if witnesses:
         for verdict in verdicts:
             if verdict.worst_gap > verdict.claim.tolerance:
@@ -100,11 +116,16 @@ def _print_tables(verdicts: list[Any], seconds: float, *, witnesses: bool) -> No
     console.print(
         f"{len(verdicts)} claims in {seconds:.0f} s:", ", ".join(f"{n} {what}" for what, n in outcomes.items())
     )
-    covered = [entry for entry in theorems.coverage() if entry.claims]
-    console.print(f"{len(covered)} of {len(theorems.coverage())} numbered statements of the papers have a claim")
+    entries = theorems.coverage()
+    covered = sum(bool(entry.claims) for entry in entries)
+    console.print(f"{covered} of {len(entries)} numbered statements of the papers have a claim; without one:")
+    for entry in entries:
+        if not entry.claims:
+            console.print(f"  {entry.id}: {entry.exemption}")
+    console.print("--claim ID tells why a statement fails, and what holds instead")
 
 
-def _table(title: str, verdicts: list[Any]) -> Any:
+def _table(title: str, verdicts: list[Any], *, reasons: bool) -> Any:
     from rich.table import Table
 
     table = Table(title=title, show_lines=True)
@@ -113,13 +134,20 @@ def _table(title: str, verdicts: list[Any]) -> Any:
     for verdict in verdicts:
         words = [verdict.claim.printed.words]
         gap = f"{verdict.worst_gap:.1e}"
-        if verdict.claim.why:
+        if verdict.claim.why and reasons:
             words.append(f"But: {verdict.claim.why}")
         if verdict.claim.corrected:
-            words.append(f"Corrected: {verdict.claim.corrected.words}")
+            if reasons:
+                words.append(f"Corrected: {verdict.claim.corrected.words}")
             gap += f"\ncorrected {verdict.corrected_gap:.1e}"
         recorded = "" if verdict.as_recorded else f" (recorded: {verdict.claim.verdict})"
-        table.add_row(verdict.claim.id, "\n".join(words), f"{verdict.instances:,}", gap, verdict.outcome + recorded)
+        table.add_row(
+            f"{verdict.claim.id}\n{verdict.claim.source}",
+            "\n".join(words),
+            f"{verdict.instances:,}",
+            gap,
+            verdict.outcome + recorded,
+        )
     return table
 
 

@@ -1,5 +1,6 @@
 """All claims, the verdicts on those that are asked for, and which numbered statements they cover."""
 
+import difflib
 import json
 import zlib
 from collections.abc import Sequence
@@ -63,9 +64,13 @@ def claims(*, paper: str | None = None, ids: Sequence[str] | None = None) -> tup
     if paper is not None and paper not in PAPERS:
         raise ValueError(f"paper: expected one of {', '.join(PAPERS)}; got {paper!r}")
     found = [claim for name, those in PAPERS.items() if paper in (None, name) for claim in those]
-    unknown = set(ids or []) - {claim.id for claim in found}
-    if unknown:
-        raise ValueError(f"ids: expected some of {', '.join(claim.id for claim in found)}; got {sorted(unknown)}")
+    known = [claim.id for claim in found]
+    for name in ids or []:
+        if name not in known:
+            near = [one for one in known if one.lower().endswith(name.lower().replace(" ", "-"))]
+            near += difflib.get_close_matches(name, known, n=3)
+            such = ", ".join(list(dict.fromkeys(near or known))[:3])
+            raise ValueError(f"ids: expected claims such as {such}; got {name!r}")
     return tuple(claim for claim in found if ids is None or claim.id in ids)
 
 
