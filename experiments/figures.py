@@ -36,7 +36,7 @@ __all__ = ["alignment", "commutativity", "counterexamples", "main", "manipulatio
 Rule = Callable[[Any], Any]
 RULES: dict[str, tuple[Rule, str]] = {
     "F*": (social_choice.proportional, BLUE),
-    "F^β, β = 10": (lambda matrix: social_choice.proportional(matrix, beta=10.0), GREEN),
+    "Fᵝ, β = 10": (lambda matrix: social_choice.proportional(matrix, beta=10.0), GREEN),
     "maximal lotteries": (social_choice.maximal_lottery, ORANGE),
     "maximal Borda": (social_choice.maximal_borda, VERMILLION),
 }
@@ -98,10 +98,12 @@ def alignment() -> Figure:
             dashes, color=colour, linewidth=1.4, drawstyle="steps-post", label=name,
         )  # fmt: skip
     right.set_xlabel("worst group's π(y)/w", fontsize=NORMAL)
-    right.set_ylabel("share of profiles at most there", fontsize=NORMAL)
+    right.set_ylabel("share of profiles at or below", fontsize=NORMAL)
     right.legend(fontsize=SMALL, frameon=False, loc="lower right")
     _titles(
-        figure, (left, "No profile falls below the certificate"), (right, "Winners who take all leave groups with 0")
+        figure,
+        (left, f"No profile falls below the certificate\n(900 profiles of {VOTERS} voters)"),
+        (right, "Winners who take all leave groups with 0\n(the same profiles)"),
     )
     return figure
 
@@ -139,8 +141,8 @@ def manipulation() -> Figure:
             f"{name}\n{100 * above.sum() / (w > 0).sum():.0f} % above the bound", fontsize=NORMAL, loc="left"
         )
     panels[0].set_ylabel("largest π′(y) by misreporting", fontsize=NORMAL)
-    panels[0].text(0.02, 0.68, "(w + 1)/2,\nthe bound", fontsize=SMALL)
-    panels[0].text(0.66, 0.52, "w", fontsize=SMALL, color=GREY)
+    panels[0].text(0.02, 0.78, "(w + 1)/2,\nF*'s bound", fontsize=SMALL)
+    panels[0].text(0.82, 0.68, "w", fontsize=SMALL, color=GREY)
     return figure
 
 
@@ -211,7 +213,15 @@ def _box(axes: Axes) -> None:
     matrix = _matrix("0123", "2130")
     gap, ends = social_choice.box_distance(matrix), social_choice.feasible_shares(matrix)
     at = np.arange(4)
-    axes.bar(at, ends.largest - ends.smallest, bottom=ends.smallest, width=0.7, color="#CFE3F2", label="feasible alone")
+    axes.bar(
+        at,
+        ends.largest - ends.smallest,
+        bottom=ends.smallest,
+        width=0.7,
+        color="#CFE3F2",
+        edgecolor=BLUE,
+        label="feasible alone",
+    )
     axes.hlines(np.asarray(social_choice.share_bounds(matrix)), at - 0.4, at + 0.4, color=BLACK, linewidth=1, label="u")
     axes.plot(at - 0.12, gap.shares, "v", color=VERMILLION, markersize=5, label="in the box")
     axes.plot(at + 0.12, gap.nearest, "o", color=BLUE, markersize=4, label="nearest feasible")
@@ -274,10 +284,10 @@ def _broken_bound(axes: Axes) -> None:
     found = jax.jit(jax.vmap(most))(betas)
     axes.plot(betas, found, color=BLUE, linewidth=1.4)
     axes.axhline((share + 1) / 2, color=BLACK, linewidth=1)
-    axes.text(0.05, (share + 1) / 2 + 0.01, "(w + 1)/2", fontsize=SMALL)
+    axes.text(4, (share + 1) / 2 - 0.01, "(w + 1)/2", fontsize=SMALL, ha="right", va="top")
     axes.set_xlabel("β", fontsize=NORMAL)
     axes.set_ylabel("largest π′(0)", fontsize=NORMAL)
-    axes.set_title("Does F^β keep F*'s bound?\ntwo 0123, then 1023, 2013, 3012", fontsize=NORMAL, loc="left")
+    axes.set_title("Does Fᵝ keep F*'s bound?\ntwo 0123, then 1023, 2013, 3012", fontsize=NORMAL, loc="left")
 
 
 def _slack(axes: Axes) -> None:
