@@ -27,7 +27,6 @@ PAPERS = {
     "mallows": "Chen et al., MallowsPO",
     "ads": "Zheng et al., Asymmetric Data Shapley",
     "ppa": "Kim et al., population-proportional alignment",
-    "ppa-v1": "the same, first version",
     "conjectures": "conjectures beyond the papers",
 }
 
@@ -47,12 +46,13 @@ def section(verdicts: list[dict[str, Any]]) -> str:
         >>> section([entry]).splitlines()[2]
         '| Zheng et al., Asymmetric Data Shapley | 1 | 1 | 0 | 0 | 0 | 3 |'
     """
+    numbered = tuple(statement.id for statement in theorems.coverage())
     lines = ["| paper | claims | hold | fail, numbered | fail, text | of these hold as corrected | instances |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for paper, title in PAPERS.items():
         those = [entry for entry in verdicts if _paper(entry) == paper]
         if those:
-            fail = Counter(_kind(entry) for entry in those if _fails(entry))
+            fail = Counter(_kind(entry, numbered) for entry in those if _fails(entry))
             corrected = sum(entry["verdict"] == "holds as corrected" for entry in those)
             counts = [len(those), len(those) - fail.total(), fail["numbered"], fail["text"], corrected]
             instances = sum(entry["instances"] for entry in those)
@@ -60,7 +60,11 @@ def section(verdicts: list[dict[str, Any]]) -> str:
     lines += ["", NOTE]
     for paper, title in PAPERS.items():
         for kind in ("numbered", "text"):
-            those = [entry for entry in verdicts if _paper(entry) == paper and _fails(entry) and _kind(entry) == kind]
+            those = [
+                entry
+                for entry in verdicts
+                if _paper(entry) == paper and _fails(entry) and _kind(entry, numbered) == kind
+            ]
             if those:
                 what = "what fails" if paper == "conjectures" else f"{kind}: what fails as printed"
                 lines += ["", f"<details><summary>{title}, {what}, why, and what holds ({len(those)})</summary>"]
@@ -77,9 +81,8 @@ def _fails(entry: dict[str, Any]) -> bool:
     return bool(entry["verdict"] != "holds")
 
 
-def _kind(entry: dict[str, Any]) -> str:
+def _kind(entry: dict[str, Any], numbered: tuple[str, ...]) -> str:
     """Whether the claim computes a numbered statement, or is a part of one by its name."""
-    numbered = tuple(statement.id for statement in theorems.coverage())
     return "numbered" if entry["id"].startswith(numbered) or set(numbered) & {*entry["covers"]} else "text"
 
 

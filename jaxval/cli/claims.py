@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from typing import Any
 
+from jaxval.cli._words import count
+
 __all__ = ["add_command"]
 
 
@@ -41,7 +43,7 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument(
         "--instances",
-        type=_count,
+        type=count,
         default=10_000,
         metavar="N",
         help="random ones of each claim, fewer where one is costly; finite cases come on top (10000)",
@@ -49,16 +51,10 @@ def add_command(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the instances (0)")
     workers = min(os.cpu_count() or 1, 4)
     command.add_argument(
-        "--workers", type=_count, default=workers, metavar="N", help=f"processes at the same time (here {workers})"
+        "--workers", type=count, default=workers, metavar="N", help=f"processes at the same time (here {workers})"
     )
     command.add_argument("--json", action="store_true", help="print the verdicts alone, as JSON, on standard output")
     command.set_defaults(run=_verify)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1; got {text!r}")
-    return int(text)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

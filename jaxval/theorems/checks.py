@@ -81,7 +81,7 @@ class Verdict(NamedTuple):
         worst_gap: the largest gap of the statement as printed.
         corrected_gap: of the corrected version; NaN where there is none.
         refuted_gap: of the nearest false statement, which must be above the tolerance.
-        witness: the counterexample where the claim keeps one that shows a gap, else the instance of the largest gap.
+        witness: the counterexample where the claim keeps one, else the instance of the largest gap.
         seconds: how long it took.
     """
 
@@ -144,14 +144,15 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
     statements = [claim.printed, *([claim.corrected] if claim.corrected else [])]
     gaps = [gap for statement in statements for gap in (statement.gap, statement.false_gap)]
     cases = _cases(claim, key, count, batch_size)
-    found = (_compiled_gaps if claim.compiled else _plain_gaps)(gaps, cases, batch_size)
+    found = _compiled_gaps(gaps, cases, batch_size) if claim.compiled else _plain_gaps(gaps, cases)
     found = np.where(np.isnan(found), np.inf, found)
     largest_gaps, worst = found.max(axis=0), int(found[:, 0].argmax())
-    if claim.counterexample is not None and found[-1, 0] > claim.tolerance:
+    if claim.counterexample is not None:
         worst = len(found) - 1
     printed, refuted = float(largest_gaps[0]), float(largest_gaps[1::2].min())
     corrected = float(largest_gaps[2]) if claim.corrected else np.nan
-    outcome = _outcome(claim, printed, corrected, refuted)
+    shown = float(found[-1, 0]) if claim.counterexample is not None else np.inf
+    outcome = _outcome(claim, printed, corrected, refuted, shown)
     witness = _rows(cases, worst)
     return Verdict(claim, outcome, len(found), printed, corrected, refuted, witness, time.perf_counter() - started)
 
@@ -162,9 +163,11 @@ def require_float64() -> None:
         raise ValueError("theorems are checked in float64: expected jax_enable_x64; got float32; set JAX_ENABLE_X64=1")
 
 
-def _outcome(claim: Claim, printed: float, corrected: float, refuted: float) -> str:
+def _outcome(claim: Claim, printed: float, corrected: float, refuted: float, shown: float) -> str:
     if not refuted > claim.tolerance:
         return "blind: its nearest false statement was not refuted"
+    if not shown > claim.tolerance:
+        return "idle: its counterexample obeys the statement"
     if printed <= claim.tolerance:
         return "holds"
     if claim.corrected is not None and corrected <= claim.tolerance:
@@ -202,9 +205,8 @@ def _compiled_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any, batch_size:
     return np.concatenate([np.asarray(of_batch(_rows(cases, part))) for part in rows.reshape(-1, batch_size)])[:count]
 
 
-def _plain_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any, batch_size: int) -> np.ndarray:
+def _plain_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any) -> np.ndarray:
     """(cases, gaps), one by one."""
-    del batch_size
     count = len(jax.tree.leaves(cases)[0])
     return np.array([[float(gap(case)) for gap in gaps] for case in (_rows(cases, row) for row in range(count))])
 
