@@ -52,7 +52,7 @@ def test_finite_cases_and_counterexamples_are_looked_at(compiled):
     verdict = theorems.check_claim(claim, jax.random.key(0), instances=7, batch_size=4)
     assert (verdict.outcome, verdict.instances, verdict.worst_gap, verdict.witness) == ("holds as corrected", 11, 2, 2)
     assert verdict.corrected_gap == -1
-    idle = claim._replace(counterexample=lambda: jnp.asarray(0.0))
+    idle = claim._replace(counterexample=lambda: jnp.asarray(0.0), corrected=None)
     assert theorems.check_claim(idle, jax.random.key(0), instances=7).outcome[:4] == "idle"
     blind = corrected._replace(false_gap=lambda x: x - 2)
     assert theorems.check_claim(claim._replace(corrected=blind), jax.random.key(0), instances=7).outcome[:5] == "blind"

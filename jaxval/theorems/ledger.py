@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 
+from jaxval import _checks
 from jaxval.parallel import progress as progress_bar
 from jaxval.parallel import run_all
 from jaxval.theorems import ads, coalition, conjectures, mallows, ppa
@@ -97,7 +98,7 @@ def verify(
         One `Verdict` for each claim.
 
     Raises:
-        ValueError: where there is no such paper or claim, or JAX computes in float32.
+        ValueError: where there is no such paper or claim, no instance is asked for, or JAX computes in float32.
         RuntimeError: where a check breaks.
 
     Example:
@@ -106,6 +107,7 @@ def verify(
         ...     assert verdict.outcome == "holds"
     """
     require_float64()
+    instances = _checks.check_size("instances", instances)
     chosen = {claim.id: claim for claim in claims(paper=paper, ids=ids)}
     found = {}
     with progress_bar(progress, len(chosen), "claims") as advance:
