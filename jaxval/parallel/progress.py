@@ -3,9 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 __all__ = ["progress"]
 
 DAY = 24 * 3600  # the pace is that of the last thousand steps; a step may well take longer than rich's half minute
@@ -30,8 +27,11 @@ def progress(shown: bool, total: int, title: str) -> Iterator[Callable[[int], No
     if not shown:
         yield lambda count: None
         return
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    columns += [TextColumn("left"), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=DAY) as bar:
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()]
+    columns += [rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn()]
+    with rich.Progress(*columns, console=Console(stderr=True), speed_estimate_period=DAY) as bar:
         task = bar.add_task(title, total=total)
         yield lambda count: bar.update(task, advance=count)

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import linprog
 
 from jaxval import _checks
 from jaxval.social_choice.extended import (
@@ -311,6 +310,8 @@ def _feasible_matrix(matrix: Matrix) -> np.ndarray:
 
 def _solve(cost: np.ndarray, **constraints: Any) -> np.ndarray:
     """The x ≥ 0 with the least cost·x under the constraints, by HiGHS; without presolve where that fails."""
+    from scipy.optimize import linprog  # takes as long to load as JAX: only who solves a program waits for it
+
     for presolve in (True, False):
         result = linprog(cost, method="highs", options={**HIGHS, "presolve": presolve}, **constraints)
         if result.status == 0 and np.isfinite(result.x).all():

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-from scipy.optimize import linprog, nnls
 
 from jaxval import _checks
 from jaxval.types import Table
@@ -103,6 +102,8 @@ def least_core_solve(table: Table) -> tuple[Values, LeastCoreDiagnostics]:
 
 def _least_core(game: np.ndarray) -> tuple[np.ndarray, float, float, bool]:
     """Values, deficit, violation and whether solved, of one game with v(∅) = 0."""
+    from scipy.optimize import linprog
+
     players = len(game).bit_length() - 1
     scale = float(np.abs(game).max()) or 1.0
     members = ((np.arange(1, len(game) - 1)[:, None] >> np.arange(players)[None, :]) & 1).astype(float)
@@ -145,6 +146,8 @@ def _nearest_to_equal(members: np.ndarray, least: np.ndarray, total: float, *, f
 
 def _least_distance(rows: np.ndarray, needed: np.ndarray) -> np.ndarray:
     """The shortest y with Σ_i y_i = 0 and rows y ≥ needed, by non-negative least squares."""
+    from scipy.optimize import nnls
+
     players = rows.shape[1]
     rows = np.vstack([rows, np.ones(players), -np.ones(players)])
     needed = np.concatenate([needed, [0.0, 0.0]])
