@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -35,3 +36,21 @@ def troubled(mask):
     if mask[3]:
         os._exit(3)
     return 1.0
+
+
+def failing(mask, path):
+    """The number of players; raises for players 0 and 1 until a file `repaired` stands beside the log of calls."""
+    with open(path, "ab", buffering=0) as file:
+        file.write(b".")
+    if mask[:2].all() and not mask[2:].any() and not Path(path).with_name("repaired").exists():
+        fail_deep()
+    return int(mask.sum())
+
+
+def fail_deep():
+    raise LookupError("no data")
+
+
+def threads_of_the_worker(_):
+    """What the libraries of linear algebra are told in this process."""
+    return {name: value for name, value in os.environ.items() if name.endswith(("_NUM_THREADS", "_MAXIMUM_THREADS"))}

@@ -1,12 +1,15 @@
 """The evaluator: the same values wherever it runs, each coalition once, nothing lost, failures named."""
 
+import contextlib
 import functools
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+import traceback
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -98,8 +101,6 @@ def test_executors_give_the_same_table(pool, close):
 
 @pytest.mark.once
 def test_the_standard_pool_of_processes(close):
-    import multiprocessing
-
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
         evaluator = coalitions.evaluator(tasks.total, 4, executor=executor)
         close(evaluator.many([[True] * 4, [False] * 4]), [tasks.total(np.ones(4, bool)), 0.0], atol=1e-4)
@@ -122,7 +123,7 @@ def test_a_local_dask_cluster():
 def test_failures_are_recorded_and_named_and_the_rest_is_kept(tmp_path):
     masks = np.eye(6, dtype=bool)[[5, 0, 1, 2, 3, 4]]
     with parallel.ProcessPool(1) as pool, Store(tmp_path / "run.sqlite", fingerprint="troubled") as store:
-        evaluator = coalitions.evaluator(tasks.troubled, 6, executor=pool, store=store, timeout=1.0)
+        evaluator = coalitions.evaluator(tasks.troubled, 6, executor=pool, store=store, timeout=1.0, keep_going=True)
         with pytest.raises(ValueError, match=r"RuntimeError: no data for coalition \[0\] and 3 more failed.*kept in"):
             evaluator.many(masks)
         reasons = [stored.error for _, stored in store if stored.error]
@@ -135,10 +136,62 @@ def test_failures_are_recorded_and_named_and_the_rest_is_kept(tmp_path):
         with pytest.raises(ValueError, match=r"coalition \[1\]; the others"):
             evaluator.many(masks[2:3])
         assert evaluator.evaluations == before  # not even a failed one is evaluated twice
-        store.forget_failures()
+        assert evaluator.forget_failures() == 4
         with pytest.raises(ValueError, match=r"nan for coalition \[1\]"):
             evaluator.many(masks[2:3])
         assert evaluator.evaluations == before + 1
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("pool", [None, ThreadPoolExecutor, ProcessPoolExecutor, parallel.ProcessPool])
+def test_the_first_failure_stops_the_run_and_keeps_its_cause(tmp_path, pool):
+    masks = np.asarray(coalitions.all_coalitions(8))
+    utility = functools.partial(tasks.failing, path=tmp_path / "calls")
+    options = {"mp_context": multiprocessing.get_context("spawn")} if pool is ProcessPoolExecutor else {}
+    with pool(1, **options) if pool else contextlib.nullcontext() as executor, Store() as store:
+        evaluator = coalitions.evaluator(utility, 8, executor=executor, host=True, store=store)
+        with pytest.raises(ValueError, match=r"LookupError: no data for coalition \[0, 1\]; the others") as caught:
+            evaluator.many(masks)
+        at_once = len((tmp_path / "calls").read_bytes())
+        assert at_once <= 4 + 2 * (pool is not None)  # a pool may have begun the next one or two
+        assert isinstance(caught.value.__cause__, LookupError)
+        told = "".join(traceback.format_exception(caught.value))
+        assert "in fail_deep" in told  # the line that failed, also in another process
+        with pytest.raises(ValueError, match="in an earlier call"):  # at once, before others are evaluated
+            evaluator.many(masks)
+        (tmp_path / "repaired").touch()
+        assert evaluator.forget_failures() == 1
+        assert evaluator.many(masks).tolist() == masks.sum(axis=1).tolist()
+
+
+@pytest.mark.once
+def test_failures_in_jax_stop_the_run():
+    ran = []
+
+    def utility(mask):
+        jax.debug.callback(lambda: ran.append(1))
+        return jnp.log(2.0 - mask.sum())
+
+    masks = np.asarray(coalitions.all_coalitions(6))
+    for options, most in (({}, 4), ({"store": Store()}, 4), ({"keep_going": True}, 64)):
+        ran.clear()
+        with pytest.raises(ValueError, match=r"finite numbers; got -inf for coalition \[0, 1\]"):
+            coalitions.evaluator(utility, 6, batch_size=4, **options).many(masks)
+        assert len(ran) == most
+
+
+@pytest.mark.once
+def test_a_repaired_run_goes_on_with_a_path_as_its_store(tmp_path):
+    utility = functools.partial(tasks.failing, path=str(tmp_path / "calls"))
+    evaluator = coalitions.evaluator(utility, 3, host=True, store=tmp_path / "run.sqlite")
+    with pytest.raises(ValueError, match=r"forget_failures\(\)"):
+        coalitions.tabulate(evaluator, 3)
+    del evaluator
+    (tmp_path / "repaired").touch()
+    evaluator = coalitions.evaluator(utility, 3, host=True, store=tmp_path / "run.sqlite")
+    assert evaluator.forget_failures() == 1
+    assert coalitions.tabulate(evaluator, 3).tolist() == [0, 1, 1, 2, 1, 2, 2, 3]
+    assert evaluator.evaluations == 5
 
 
 CHILD = """

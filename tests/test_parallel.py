@@ -11,6 +11,7 @@ import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 
+import evaluator_tasks as tasks
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ import numpy as np
 from jaxval import checkpoints, coalitions, parallel, values
 process = parallel.connect()
 import jax
+import evaluator_tasks as tasks
 import jax.numpy as jnp
 
 def utility(mask):
@@ -183,6 +185,38 @@ def test_a_pool_that_is_shutting_down_can_still_be_killed():
     assert all(call.cancelled() or isinstance(call.exception(), CancelledError) for call in calls)
     with pytest.raises(RuntimeError, match="shut down"):
         pool.submit(abs, 1)
+
+
+@pytest.mark.once
+def test_workers_have_as_many_threads_of_linear_algebra_as_they_are_given(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    for options, expected in (({}, "1"), ({"threads": 3}, "3")):
+        with parallel.ProcessPool(1, **options) as pool:
+            said = pool.submit(tasks.threads_of_the_worker, 0).result()
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+        assert {said[name] for name in names} == {expected}
+    with parallel.ProcessPool(1, threads=None) as pool:
+        said = pool.submit(tasks.threads_of_the_worker, 0).result()
+    assert said["OMP_NUM_THREADS"] == "7"
+    assert "OPENBLAS_NUM_THREADS" not in said
+    assert os.environ == before
+
+
+@pytest.mark.once
+def test_an_exception_comes_back_with_the_traceback_of_its_worker(tmp_path):
+    with parallel.ProcessPool(1) as pool:
+        error = pool.submit(tasks.failing, np.ones(2, bool), tmp_path / "calls").exception()
+    assert isinstance(error, LookupError)
+    assert "in fail_deep" in str(error.__cause__)
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "two"])
+def test_threads_are_a_whole_number(threads):
+    with pytest.raises(ValueError, match="threads: expected"):
+        parallel.ProcessPool(1, threads=threads)
 
 
 @pytest.mark.mistakes

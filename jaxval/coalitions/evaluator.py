@@ -4,6 +4,7 @@ An `Evaluator` goes wherever a utility goes: to `coalitions.tabulate` and `evalu
 a utility. Vectorising, chunking, sharding, storing are its business; utilities and estimators know nothing of it.
 """
 
+import contextlib
 import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -37,6 +38,7 @@ def evaluator(
     mesh: Mesh | None = None,
     timeout: float | None = None,
     host: bool = False,
+    keep_going: bool = False,
     progress: bool = False,
 ) -> "Evaluator":
     """A utility that evaluates many coalitions at a time, on any devices or executor, and remembers them.
@@ -50,21 +52,24 @@ def evaluator(
         utility: from a mask (players,) to a number or a vector of objectives.
         players: how many.
         batch_size: coalitions in a chunk; rounded up to a multiple of the mesh's devices.
-        store: `checkpoints.Store(path, fingerprint=...)`; or a path, and the fingerprint is that of the utility's
-            source and of what it closes over.
+        store: `checkpoints.Store(path, fingerprint=...)`; or a path, and the fingerprint is `checkpoints.fingerprint`
+            of the utility: of its code and of everything that the code reads.
         executor: any of `concurrent.futures` for a host function: `parallel.ProcessPool()`, the standard library's
             pools, Dask's `client.get_executor()`.
         mesh: `parallel.mesh()`, for a utility written in JAX.
         timeout: seconds for each evaluation of a host function; the executor must be able to stop a worker, as
             `parallel.ProcessPool` is.
         host: whether the utility is a function of the host, where there is no executor to tell.
+        keep_going: whether the other coalitions are evaluated before the first failure is reported. By default a
+            failure is reported at once.
         progress: whether a bar with the time left goes to standard error.
 
     Returns:
         An `Evaluator`.
 
     Raises:
-        ValueError: where options do not fit together, the store belongs to another run, or the utility is no function.
+        ValueError: if options do not fit together, the store belongs to another run, the utility is no function, or a
+            store is given as a path and the utility reads something whose content cannot be told.
 
     Example:
         >>> from jaxval import coalitions, values
@@ -102,10 +107,21 @@ def evaluator(
             "need the same store; for host functions on many machines pass an executor"
         )
     if isinstance(store, str | Path):
-        store = Store(store, fingerprint=fingerprint(utility, players))
+        store = Store(store, fingerprint=_fingerprint(utility, players))
     if store is None and host:
         store = Store()
-    return Evaluator(utility, players, batch_size, store, executor, mesh, timeout, host, progress)
+    return Evaluator(utility, players, batch_size, store, executor, mesh, timeout, host, keep_going, progress)
+
+
+def _fingerprint(utility: Utility, players: int) -> str:
+    try:
+        return fingerprint(utility, players)
+    except ValueError as error:
+        raise ValueError(
+            f"store: a path alone does not tell which utility its values belong to; {error}; pass "
+            "store=checkpoints.Store(path, fingerprint=...) with a string that changes with the utility, its data and "
+            "its seed"
+        ) from error
 
 
 class Evaluator:
@@ -120,12 +136,12 @@ class Evaluator:
 
     def __init__(
         self, utility: Utility, players: int, batch_size: int, store: Store | None, executor: Executor | None,
-        mesh: Mesh | None, timeout: float | None, host: bool, shown: bool,
+        mesh: Mesh | None, timeout: float | None, host: bool, keep_going: bool, shown: bool,
     ) -> None:  # fmt: skip
         self.players, self.evaluations = players, 0
         self.hosted = host or store is not None or mesh is not None
         self._utility, self._store, self._executor = utility, store, executor
-        self._timeout, self._host, self._shown = timeout, host, shown
+        self._timeout, self._host, self._keep_going, self._shown = timeout, host, keep_going, shown
         devices = 1 if mesh is None else mesh.size
         self._batch_size = -(-batch_size // devices) * devices
         self._run = None if host else over_mesh(jax.vmap(checked_utility(utility, players)), mesh)
@@ -151,8 +167,9 @@ class Evaluator:
             (rows, *objectives) utilities.
 
         Raises:
-            ValueError: where masks are of another shape, or an evaluation failed or was not finite: the others are
-                finished and kept first; the message names the first coalition that failed by its members.
+            ValueError: if masks are of another shape, or an evaluation fails or is not finite. The message names the
+                coalition by its members; the exception of the utility is the cause. What has finished is kept. With
+                `keep_going` the others are evaluated first, and the message tells how many failed.
         """
         masks = np.asarray(check_coalitions(coalitions))
         if masks.ndim != 2 or masks.shape[1] != self.players or not len(masks):
@@ -169,37 +186,62 @@ class Evaluator:
             return self._store.objectives
         return np.shape(self.many(np.zeros((1, self.players), bool))[0])
 
+    def forget_failures(self) -> int:
+        """Forget the evaluations that failed, so that they are made again when next asked for; how many they were."""
+        return 0 if self._store is None else self._store.forget_failures()
+
     def _with_store(self, masks: np.ndarray, store: Store) -> Array:
         keys = pack_masks(masks)
         if store.players not in (None, self.players):
             raise ValueError(f"store: expected {self.players} players; got a store of {store.players}")
-        known = store.find(dict.fromkeys(keys))
-        missing = [key for key in dict.fromkeys(keys) if key not in known]
-        with progress(self._shown and bool(missing), len(missing), "coalitions") as advance:
-            for finished in (self._by_host if self._host else self._by_chunk)(missing):
+        distinct = list(dict.fromkeys(keys))
+        known = store.find(distinct)
+        before = [key for key in distinct if key in known and known[key].error is not None]
+        failed = {key: f"{known[key].error} (in an earlier call)" for key in before}
+        if failed and not self._keep_going:
+            raise self._failure(failed, store, None)
+        missing = [key for key in distinct if key not in known]
+        causes: dict[bytes, BaseException] = {}
+        with (
+            progress(self._shown and bool(missing), len(missing), "coalitions") as advance,
+            contextlib.closing((self._by_host if self._host else self._by_chunk)(missing, causes)) as evaluations,
+        ):
+            for finished in evaluations:
                 store.record(finished, players=self.players)
                 self.evaluations += len(finished)
                 advance(len(finished))
-        known |= store.find(missing)
-        failed = [(key, known[key].error) for key in dict.fromkeys(keys) if known[key].error is not None]
+                failed |= {key: value for key, value in finished.items() if isinstance(value, str)}
+                if failed and not self._keep_going:  # what runs is given up, what waits is taken back
+                    break
         if failed:
-            members = np.flatnonzero(unpack_mask(failed[0][0], self.players)).tolist()
-            kept = "" if store.path is None else f" in {store.path}"
-            raise ValueError(
-                f"utility: expected finite numbers; got {failed[0][1]} for coalition {members}"
-                f"{f' and {len(failed) - 1} more failed' if len(failed) > 1 else ''}; the others are kept{kept}; "
-                "store.forget_failures() lets the failed ones be tried again"
-            )
+            first = next(iter(causes), None) or next(key for key in distinct if key in failed)
+            cause = causes.get(first)
+            raise self._failure({first: failed[first]} | failed, store, cause) from cause
+        known |= store.find(missing)
         return jnp.asarray(np.stack([_value(known[key]) for key in keys]), dtype=float)
 
-    def _by_host(self, keys: Sequence[bytes]) -> Any:
-        """One finished evaluation after another, in the order in which they come."""
+    def _failure(self, failed: dict[bytes, str], store: Store, cause: BaseException | None) -> ValueError:
+        """The error that names the first of the coalitions that failed."""
+        key, reason = next(iter(failed.items()))
+        members = np.flatnonzero(unpack_mask(key, self.players)).tolist()
+        more = f" and {len(failed) - 1} more failed" if len(failed) > 1 else ""
+        going = "" if self._keep_going else "; keep_going=True evaluates the other coalitions before it tells"
+        return ValueError(
+            f"utility: expected {'finite numbers' if cause is None else 'a number for every coalition'}; got {reason} "
+            f"for coalition {members}{more}; the others are kept{'' if store.path is None else f' in {store.path}'}; "
+            f"evaluator.forget_failures() lets what failed be tried again{going}"
+        )
+
+    def _by_host(self, keys: Sequence[bytes], causes: dict[bytes, BaseException]) -> Any:
+        """One finished evaluation after another, in the order in which they come, and why those that fail do."""
         masks = {key: unpack_mask(key, self.players) for key in keys}
         call = _OfKey(self._utility, self.players)
         for outcome in run_all(call, masks, executor=self._executor, timeout=self._timeout):
+            if outcome.cause is not None and not causes:
+                causes[outcome.item] = outcome.cause
             yield {outcome.item: outcome.error or _number_or_reason(outcome.value, self._store)}
 
-    def _by_chunk(self, keys: Sequence[bytes]) -> Any:
+    def _by_chunk(self, keys: Sequence[bytes], _: dict[bytes, BaseException]) -> Any:
         for start in range(0, len(keys), self._batch_size):
             some = keys[start : start + self._batch_size]
             found = self._in_chunks(np.stack([unpack_mask(key, self.players) for key in some]))
@@ -217,6 +259,8 @@ class Evaluator:
         with progress(self._shown and self._store is None, len(masks), "coalitions") as advance:
             for start in range(0, len(filled), size):
                 parts.append(np.asarray(self._run(filled[start : start + size])))
+                if self._store is None and not self._keep_going:
+                    check_utilities(parts[-1], lambda row, start=start: filled[start + row])
                 self.evaluations += min(size, len(masks) - start) if self._store is None else 0
                 advance(min(size, len(masks) - start))
         return np.concatenate(parts)[: len(masks)]

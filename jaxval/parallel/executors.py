@@ -12,6 +12,7 @@ import pickle
 import queue
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from multiprocessing.connection import Connection
@@ -23,6 +24,10 @@ from jaxval import _checks
 __all__ = ["Outcome", "ProcessPool", "run_all"]
 
 WINDOW = 256  # calls that an executor holds at a time
+THREADS = (  # of the libraries of linear algebra, each read when its library is loaded
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
+)  # fmt: skip
 
 
 class Outcome(NamedTuple):
@@ -31,12 +36,21 @@ class Outcome(NamedTuple):
     Attributes:
         item: what the function was called with.
         value: what it returned; None where it failed.
-        error: why it failed; None where it did not.
+        error: why it failed; None if it did not.
+        cause: the exception that the function raised, with its traceback; None if the call did not fail.
     """
 
     item: Any
     value: Any
     error: str | None
+    cause: BaseException | None = None
+
+
+class RemoteError(Exception):
+    """The cause of an exception that was raised in a worker: the worker's traceback, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 class ProcessPool(Executor):
@@ -47,11 +61,16 @@ class ProcessPool(Executor):
     as long as it is called again and again. Workers end when the process that started them ends, however it ends; they
     may start no processes by `multiprocessing` themselves.
 
+    Workers that each run a library of linear algebra on all processors get into each other's way, which can cost
+    several times the work itself. So each worker is started with one thread for OpenMP, OpenBLAS, MKL and their like.
+    JAX's own threads are not limited.
+
     Args:
-        workers: how many; one for each processor where None.
+        workers: how many; None means one for each processor.
+        threads: threads of linear algebra in each worker; None leaves the variables of the environment as they are.
 
     Raises:
-        ValueError: where there is not at least one.
+        ValueError: if there is not at least one worker, or not at least one thread.
 
     Example:
         >>> import math
@@ -60,8 +79,10 @@ class ProcessPool(Executor):
         2.0
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, *, threads: int | None = 1) -> None:
         self.workers = _checks.check_size("workers", (os.cpu_count() or 1) if workers is None else workers)
+        threads = None if threads is None else _checks.check_size("threads", threads)
+        self._variables = {} if threads is None else dict.fromkeys(THREADS, str(threads))
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -90,7 +111,7 @@ class ProcessPool(Executor):
             call = _Call(Future(), seconds, self._last[1], (args, kwargs))
             self._calls.put(call)
             if len(self._workers) < self.workers:
-                self._workers.append(_Worker(self._calls))
+                self._workers.append(_Worker(self._calls, self._variables))
         return call.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -133,9 +154,10 @@ class _Call(NamedTuple):
 class _Worker(threading.Thread):
     """A thread that owns one process at a time."""
 
-    def __init__(self, calls: "queue.SimpleQueue[_Call | None]") -> None:
+    def __init__(self, calls: "queue.SimpleQueue[_Call | None]", variables: dict[str, str]) -> None:
         super().__init__(daemon=True)
         self._calls = calls
+        self._variables = variables
         self._process: Any = None
         self._pipe: Connection | None = None
         self._sent: bytes | None = None
@@ -181,15 +203,16 @@ class _Worker(threading.Thread):
             if self._killed:
                 raise CancelledError from lost
             raise ChildProcessError(f"the worker ended with exit code {code}") from lost
-        if error:
-            raise found
+        if error is not None:
+            raise found from RemoteError(error)
         return found
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        process.start()
+        with _environment(self._variables):
+            process.start()
         theirs.close()
         self._process, self._sent = process, None  # only now: `kill` takes what it finds here
         if self._killed:
@@ -214,20 +237,43 @@ def _serve(pipe: Connection) -> None:
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             sent, (args, kwargs) = pipe.recv()
-            error: tuple[bool, Any]
+            answer: tuple[str | None, Any]
             try:
                 function = function if sent is None else pickle.loads(sent)
             except Exception as failed:
                 function = _Failing(f"the worker cannot load the function: {type(failed).__name__}: {failed}")
             pipe.send(None)
             try:
-                error = (False, function(*args, **kwargs))
+                answer = (None, function(*args, **kwargs))
             except Exception as failed:
-                error = (True, _portable(failed))
+                answer = (traceback.format_exc(), _portable(failed))
             try:
-                pipe.send(error)
+                pipe.send(answer)
             except (pickle.PicklingError, TypeError, AttributeError) as failed:
-                pipe.send((True, TypeError(f"the result cannot be sent back: {failed}")))
+                pipe.send((traceback.format_exc(), TypeError(f"the result cannot be sent back: {failed}")))
+
+
+_starting = threading.Lock()
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Variables for the processes that are started inside, one at a time.
+
+    A worker inherits the environment, and has to: it imports NumPy, which reads these variables once, before it runs
+    any line of ours.
+    """
+    with _starting:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 class _Failing(NamedTuple):
@@ -245,7 +291,7 @@ def _end_with_parent() -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error itself where it survives the way, and what it says where not."""
+    """The error itself if it survives the way, else what it says."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -311,7 +357,7 @@ def _call(function: Callable[[Any], Any], item: Any) -> Outcome:
     try:
         return Outcome(item, function(item), None)
     except Exception as error:
-        return Outcome(item, None, f"{type(error).__name__}: {error}")
+        return _failed(item, error)
 
 
 def _submitted(
@@ -330,7 +376,8 @@ def _submitted(
                 submit = executor.submit if timeout is None else executor.submit_within
                 arguments = (function, item) if timeout is None else (timeout, function, item)
                 running[submit(*arguments)] = item
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            for future in sorted(done, key=_has_failed):  # a caller that stops at a failure has the others by then
                 yield _outcome(running.pop(future), future)
     except BrokenExecutor as error:
         raise RuntimeError(
@@ -342,10 +389,18 @@ def _submitted(
             future.cancel()
 
 
+def _has_failed(future: Future[Any]) -> bool:
+    return future.cancelled() or future.exception() is not None
+
+
 def _outcome(item: Any, future: Future[Any]) -> Outcome:
     try:
         return Outcome(item, future.result(), None)
     except (BrokenExecutor, CancelledError):
         raise
     except Exception as error:
-        return Outcome(item, None, f"{type(error).__name__}: {error}")
+        return _failed(item, error)
+
+
+def _failed(item: Any, error: Exception) -> Outcome:
+    return Outcome(item, None, f"{type(error).__name__}: {error}", error)
