@@ -1,7 +1,6 @@
 """`results.json`: written whole or not at all, and taken up again where configuration and versions agree."""
 
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import jax
 import numpy as np
 
 import jaxval
+from jaxval.checkpoints import write_whole
 
 __all__ = ["open_results", "save_results", "versions"]
 
@@ -65,7 +65,6 @@ def open_results(folder: Path, experiment: str, configuration: dict[str, Any]) -
 def save_results(folder: Path, results: dict[str, Any]) -> Path:
     """Write `results.json` beside the old one and put it in its place in one step."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, draft = folder / NAME, folder / f".{NAME}.{os.getpid()}"
-    draft.write_text(json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)
+    path = folder / NAME
+    write_whole(path, json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     return path

@@ -1,6 +1,5 @@
 """The state of an estimator in a file: every leaf to the bit, random keys included."""
 
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxval.checkpoints.files import whole_file
 
 __all__ = ["load_state", "save_state"]
 
@@ -28,14 +29,9 @@ def save_state(path: str | Path, state: Any) -> None:
         >>> bool(loaded["key"] == state["key"]), loaded["mean"].tolist()
         (True, [1.0, 1.0])
     """
-    path = Path(path)
     leaves = [np.asarray(_plain(leaf)) for leaf in jax.tree.leaves(state)]
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    with unfinished.open("wb") as file:
+    with whole_file(path) as draft, draft.open("wb") as file:
         np.savez(file, *leaves, structure=np.array(_structure(state)))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def load_state(path: str | Path, like: Any) -> Any:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxval.checkpoints.files import whole_file
+
 __all__ = ["Store", "Stored"]
 
 FORMAT = "jaxval evaluations 1"
@@ -95,7 +97,8 @@ class Store:
             if self._facts["fingerprint"] != fingerprint:
                 raise ValueError(
                     f"store: expected one with the fingerprint {fingerprint!r}, of this utility, data and seed; got "
-                    f"{self.path} with {self._facts['fingerprint']!r}, of another run; choose another path"
+                    f"{self.path} with {self._facts['fingerprint']!r}, of another run; choose another path, or if it "
+                    "is the same run name it yourself: Store(path, fingerprint='a string of your own')"
                 )
         except BaseException:
             self._database.close()
@@ -219,22 +222,18 @@ def unpack_mask(key: bytes, players: int) -> np.ndarray:
 
 
 def _make(path: Path, fingerprint: str) -> None:
-    """A new store, complete before it has its name: a kill leaves either none or a whole one."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    try:
-        database = sqlite3.connect(unfinished, isolation_level=None)
-        try:
-            database.executescript("pragma journal_mode = wal; pragma synchronous = full;")
-            database.executescript(TABLES)
-            facts = [("format", FORMAT), ("fingerprint", fingerprint)]
-            database.executemany("insert into facts values (?, ?)", facts)
-        finally:
-            database.close()
-        with contextlib.suppress(FileExistsError):  # another process was first: its fingerprint is checked
-            os.link(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """A new store, complete before it has its name: a kill leaves either none or a whole one.
+
+    Where another process was first, its store stays, and its fingerprint is checked.
+    """
+    with (
+        whole_file(path, replace=False) as draft,
+        contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as database,
+    ):
+        database.executescript("pragma journal_mode = wal; pragma synchronous = full;")
+        database.executescript(TABLES)
+        facts = [("format", FORMAT), ("fingerprint", fingerprint)]
+        database.executemany("insert into facts values (?, ?)", facts)
 
 
 def _check_length(path: Path) -> None:

@@ -1,6 +1,5 @@
 """Checkpoints of a training: Orbax folders, and a note of what was being trained."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+
+from jaxval.checkpoints.files import claim_folder
 
 __all__ = ["Checkpoints", "open_checkpoints"]
 
@@ -80,27 +81,7 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
         >>> step, np.asarray(state["weight"]).tolist()
         (1, [1.0, 1.0])
     """
-    folder = Path(folder).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    note, wanted = folder / NOTE, json.loads(json.dumps(what))
-    if note.exists():
-        try:
-            found = json.loads(note.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"checkpoints: expected a note of what is trained in {note}; got {error}") from error
-        other = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)]
-        if other:
-            name = other[0]
-            raise ValueError(
-                f"checkpoints: expected those of this training in {folder}; got another's: {', '.join(other)} differ "
-                f"({name} is {wanted.get(name)!r} here and {found.get(name)!r} there); choose another folder"
-            )
-    elif any(path.suffix != ".part" for path in folder.iterdir()):  # such a note was cut off by a kill
-        raise ValueError(f"checkpoints: expected an empty folder, or a training's; got {folder} with other files in it")
-    else:
-        unfinished = note.with_suffix(".part")
-        unfinished.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
-        unfinished.replace(note)
+    folder = claim_folder(folder, what, note=NOTE, name="checkpoints")
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
     with ocp.CheckpointManager(folder, options=options) as manager:
         yield Checkpoints(folder, manager)

@@ -1,0 +1,151 @@
+"""Files that are whole or not there, and folders that belong to one run."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["claim_folder", "lock_folder", "whole_file", "write_whole"]
+
+UNFINISHED = ".unfinished"
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
+    """A draft beside `path`, which takes the name `path` in one step when the block ends without an error.
+
+    What was there before stays until then. The draft is on the disk before it takes the name, so that a file with that
+    name is whole, even after a kill or a loss of power.
+
+    Args:
+        path: the file, in a folder that exists.
+        replace: whether the draft takes the place of a file that is there. If not, such a file stays as it is.
+
+    Yields:
+        The path of the draft, a file that does not exist yet.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with whole_file(f"{folder}/result.txt") as draft:
+        ...         _ = draft.write_text("all of it")
+        ...     Path(folder, "result.txt").read_text(), os.listdir(folder)
+        ('all of it', ['result.txt'])
+    """
+    path = Path(path)
+    draft = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    draft.unlink(missing_ok=True)
+    try:
+        yield draft
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        if replace:
+            draft.replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)  # unlike a new name, a link never takes another file's place
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write a file in one step; see `whole_file`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_whole(f"{folder}/result.txt", "all of it")
+        ...     Path(folder, "result.txt").read_bytes()
+        b'all of it'
+    """
+    with whole_file(path) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def claim_folder(folder: str | Path, run: Mapping[str, Any], *, note: str, name: str = "folder") -> Path:
+    """The folder of one run, made if there is none, with a note of whose it is.
+
+    Args:
+        folder: a folder of this run, an empty one, or none yet.
+        run: what tells this run from others, in words and numbers.
+        note: the name of the file that keeps `run`.
+        name: what error messages call the folder.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        ValueError: if the folder belongs to another run, or holds other files. The message says in what runs differ.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = claim_folder(folder, {"seed": 0}, note="run.json")
+        ...     path == claim_folder(folder, {"seed": 0}, note="run.json")
+        True
+    """
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    file, wanted = folder / note, json.loads(json.dumps(run))
+    if not file.exists():
+        if any(path.suffix != UNFINISHED for path in folder.iterdir()):  # such a note was cut off by a kill
+            raise ValueError(
+                f"{name}: expected an empty folder, or one of this run; got {folder} with other files in it"
+            )
+        write_whole(file, json.dumps(wanted, indent=1))
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{name}: expected a note of whose the folder is in {file}; got {error}") from error
+    other = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+    if other:
+        raise ValueError(
+            f"{name}: expected a folder of this run; got {folder}, another's: {', '.join(other)} differ "
+            f"({other[0]} is {wanted.get(other[0])!r} here and {found.get(other[0])!r} there); choose another folder"
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def lock_folder(folder: str | Path, *, lock: str = ".lock", name: str = "folder") -> Iterator[None]:
+    """Keep other runs out of a folder for as long as the block lasts.
+
+    The lock ends with the process, however that ends. Where the system has no such locks (Windows), nothing is locked.
+
+    Args:
+        folder: a folder that exists.
+        lock: the name of the file that is locked; it stays there.
+        name: what error messages call the folder.
+
+    Raises:
+        ValueError: if another run has locked the folder; the message names its process.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, lock_folder(folder):
+        ...     int(Path(folder, ".lock").read_text()) == os.getpid()
+        True
+    """
+    with Path(folder, lock).open("a+", encoding="utf-8") as file:
+        _lock(file, f"{name}: expected a folder that no other run writes to; got {folder}")
+        yield
+
+
+def _lock(file: IO[str], expected: str) -> None:
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        process = file.read().strip() or "another"
+        raise ValueError(
+            f"{expected}, where process {process} is at work; wait for it to end, or choose another folder"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
