@@ -153,7 +153,7 @@ def test_the_first_failure_stops_the_run_and_keeps_its_cause(tmp_path, pool):
         with pytest.raises(ValueError, match=r"LookupError: no data for coalition \[0, 1\]; the others") as caught:
             evaluator.many(masks)
         at_once = len((tmp_path / "calls").read_bytes())
-        assert at_once <= 4 + 2 * (pool is not None)  # a pool may have begun the next one or two
+        assert at_once == 4 if pool is None else at_once <= 12  # a pool has begun the next ones
         assert isinstance(caught.value.__cause__, LookupError)
         told = "".join(traceback.format_exception(caught.value))
         assert "in fail_deep" in told  # the line that failed, also in another process
@@ -173,11 +173,11 @@ def test_failures_in_jax_stop_the_run():
         return jnp.log(2.0 - mask.sum())
 
     masks = np.asarray(coalitions.all_coalitions(6))
-    for options, most in (({}, 4), ({"store": Store()}, 4), ({"keep_going": True}, 64)):
+    for options, most in (({}, 1), ({"store": Store()}, 1), ({"keep_going": True}, 16)):
         ran.clear()
         with pytest.raises(ValueError, match=r"finite numbers; got -inf for coalition \[0, 1\]"):
             coalitions.evaluator(utility, 6, batch_size=4, **options).many(masks)
-        assert len(ran) == most
+        assert len(ran) == most  # chunks
 
 
 @pytest.mark.once

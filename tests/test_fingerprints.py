@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import evaluator_tasks as tasks
@@ -144,6 +145,19 @@ def test_own_modules_count_by_what_is_read_of_them(utility, monkeypatch):
     monkeypatch.setattr(tasks, "logged", None)  # not read
     assert before == fingerprint(utility)
     monkeypatch.setattr(tasks, "WEIGHTS", tasks.WEIGHTS + 1e-12)
+    assert before != fingerprint(utility)
+
+
+LAZY = types.ModuleType("lazy_module_of_ours")
+LAZY.__getattr__ = lambda name: D if name == "rate" else object.__getattribute__(LAZY, name)
+
+
+def test_what_an_own_module_makes_when_asked_counts(monkeypatch):
+    def utility(mask):
+        return mask.sum() * LAZY.rate
+
+    before = fingerprint(utility)
+    monkeypatch.setitem(globals(), "D", -1)
     assert before != fingerprint(utility)
 
 

@@ -29,7 +29,6 @@ import numpy as np
 from jaxval import checkpoints, coalitions, parallel, values
 process = parallel.connect()
 import jax
-import evaluator_tasks as tasks
 import jax.numpy as jnp
 
 def utility(mask):

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from jaxval.checkpoints._code import installed_version, is_importable, reads_of
+from jaxval.checkpoints._code import OF_THE_FILE, installed_version, is_importable, reads_of
 
 __all__ = ["fingerprint"]
 
@@ -270,8 +270,8 @@ class _Reader:
             return _mark("name", name)
         self._open[id(value)] = len(self._open)
         self._trail.append(f"module {name}")
-        held = [one for one in attributes if one in vars(value)]
-        marks = [self._name(vars(value)[one], one, attributes, "global") for one in held]
+        held = [one for one in attributes if one not in OF_THE_FILE and hasattr(value, one)]
+        marks = [self._name(getattr(value, one), one, attributes, "global") for one in held]
         self._trail.pop()
         del self._open[id(value)]
         return _mark("own module", name, *marks)
@@ -294,6 +294,9 @@ class _Reader:
     def _compiled(self, part: Any) -> bytes:
         """A function written in C: the object that it is bound to, or the package that it comes with."""
         if isinstance(owner := getattr(part, "__objclass__", None), type):
+            slot = isinstance(part, types.MemberDescriptorType | types.GetSetDescriptorType)
+            if not slot and self._version(owner.__module__) is None:
+                self._refuse(f"the compiled method {part.__name__}")
             return _mark("of a class", owner.__qualname__, part.__name__)
         bound = getattr(part, "__self__", None)
         if bound is not None and not isinstance(bound, types.ModuleType):
@@ -323,7 +326,8 @@ class _Reader:
             if version is None:
                 self._refuse(f"{kind.__name__} {saved}")
             return _mark("of a package", version, module, saved)
-        make, arguments, state, items, pairs, *_ = (*saved, None, None, None)
+        parts: tuple[Any, ...] = saved
+        make, arguments, state, items, pairs = (*parts, None, None, None)[:5]
         marks = [self.digest(make, ""), self.digest(arguments, "")]
         for one in state if isinstance(state, tuple) and len(state) == 2 else (state,):
             if isinstance(one, dict) and all(isinstance(name, str) for name in one):
