@@ -73,6 +73,7 @@ def installed_version(module: str) -> str | None:
     editable mode counts as the user's own. JAX's version says in which precision it computes.
 
     Example:
+        >>> import numpy as np
         >>> installed_version("numpy.linalg") == f"numpy {np.__version__}", installed_version("__main__")
         (True, None)
     """

@@ -195,11 +195,14 @@ class _Reader:
         )
 
     def _function(self, function: types.FunctionType) -> bytes:
+        code = function.__code__
         version = self._version(function.__globals__.get("__name__"))
+        if code.co_filename.startswith("<doctest"):  # an example is the user's own, though it bears its module's name
+            version = None
         if version is not None and self._version(function.__module__) is not None and is_importable(function):
             return _mark("function of a package", version, function.__module__, function.__qualname__)
         self._trail[-1] = f"{self._trail[-1]} {function.__name__}".strip()
-        code, reads = function.__code__, reads_of(function.__code__)
+        reads = reads_of(code)
         cells = {}
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
@@ -207,11 +210,9 @@ class _Reader:
             except ValueError:  # not assigned yet
                 cells[name] = NotImplemented
         inside = [self._name(value, name, reads.attributes, "variable") for name, value in sorted(cells.items())]
-        if (
-            version is None
-        ):  # of the code of a package, such as the wrapper that a decorator makes, the version is enough
+        if version is None:
             inside += [self._code(code), self._globals(function), self._imports(function)]
-        else:
+        else:  # the wrapper that a package's decorator made, say: its code is that of the version
             inside += [_mark("code of a package", version, code.co_qualname)]
         return _mark(
             "function", *inside, self.digest(function.__defaults__, "defaults"),
