@@ -258,10 +258,9 @@ class Evaluator:
         parts = []
         with progress(self._shown and self._store is None, len(masks), "coalitions") as advance:
             for start in range(0, len(filled), size):
-                part: Any = np.asarray(self._run(filled[start : start + size]))
-                parts.append(part)
-                if self._store is None and not self._keep_going:
-                    check_utilities(part, lambda row, start=start: filled[start + row])
+                parts.append(np.asarray(self._run(filled[start : start + size])))
+                if self._store is None and not self._keep_going and not np.isfinite(parts[-1]).all():
+                    check_utilities(jnp.asarray(parts[-1]), lambda row, start=start: filled[start + row])
                 self.evaluations += min(size, len(masks) - start) if self._store is None else 0
                 advance(min(size, len(masks) - start))
         return np.concatenate(parts)[: len(masks)]
