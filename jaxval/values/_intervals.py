@@ -22,7 +22,7 @@ from jaxval import _checks
 from jaxval.types import FEW_GAINS, SeenGains
 from jaxval.values.estimators import Moments, standard_errors
 
-__all__ = ["TAIL", "Tally", "add_to_tally", "check_spread", "error_intervals", "gain_intervals", "no_tally", "reachable", "seen_gains"]
+__all__ = ["TAIL", "Tally", "add_to_tally", "check_spread", "error_intervals", "gain_reaches", "interval_ends", "no_tally", "reachable", "seen_gains"]
 
 TAIL = 0.025  # on either side of a 95 % interval
 FEW = FEW_GAINS  # also: draws that differ from the usual value
@@ -55,8 +55,8 @@ class Tally(NamedTuple):
 def no_tally(players: int, objectives: tuple[int, ...]) -> Tally:
     """The tally of nothing."""
     both = (2, players, *objectives)
-    ends = jnp.stack([jnp.full(objectives, jnp.inf), jnp.full(objectives, -jnp.inf)])
-    return Tally(jnp.zeros(both[1:]), jnp.zeros(both, int), jnp.zeros(both), jnp.zeros(both), ends, ends)
+    extremes = jnp.stack([jnp.full(objectives, jnp.inf), jnp.full(objectives, -jnp.inf)])
+    return Tally(jnp.zeros(both[1:]), jnp.zeros(both, int), jnp.zeros(both), jnp.zeros(both), extremes, extremes)
 
 
 def add_to_tally(tally: Tally, gains: Array, valid: Array, utilities: Array, drawn: Array) -> Tally:
@@ -91,10 +91,10 @@ def add_to_tally(tally: Tally, gains: Array, valid: Array, utilities: Array, dra
 
 
 @functools.partial(jax.jit, static_argnames="tail")
-def gain_intervals(
-    moments: Moments, tally: Tally, *, known: Array, spread: np.ndarray | None, tail: float = TAIL
+def gain_reaches(
+    moments: Moments, tally: Tally, *, known: Array, spread: np.ndarray | None, tail: float
 ) -> Float[Array, "2 players *objectives"]:
-    """Low and high ends of the values.
+    """How far the low and the high ends of the intervals lie from the values.
 
     Args:
         moments: of the draws.
@@ -104,7 +104,7 @@ def gain_intervals(
         tail: the probability beyond either end.
 
     Returns:
-        The ends; NaN below two draws, and where gains are too few and their range is unknown.
+        The distances; NaN below two draws, and where gains are too few and their range is unknown.
     """
     count, mean = moments.draws, moments.mean
     reach = student_factor(count - 1, tail) * standard_errors(moments)
@@ -118,15 +118,12 @@ def gain_intervals(
         _score_ends(_divide(sums, jnp.maximum(count, 1) * scale), count, tail)
         for sums, scale in ((above, rise), (below, fall))
     )
-    scored = jnp.stack(
-        [
-            usual + rise * least_rise - fall * most_fall,
-            usual + rise * most_rise - fall * least_fall,
-        ]
-    )
-    scored = jnp.where((greatest > least)[None] & (count > 1), scored, jnp.nan)
-    ends = jnp.where((near_zero | near_first)[None], scored, jnp.stack([mean - reach, mean + reach]))
-    return jnp.where(known[None] & (count > 1), mean[None], ends)
+    low = usual + rise * least_rise - fall * most_fall
+    high = usual + rise * most_rise - fall * least_fall
+    scored = jnp.maximum(jnp.stack([mean - low, high - mean]), 0)
+    scored = jnp.where((greatest > least)[None], scored, jnp.nan)
+    reaches = jnp.where((near_zero | near_first)[None], scored, reach[None])
+    return jnp.where(count > 1, jnp.where(known[None], 0, reaches), jnp.nan)
 
 
 @jax.jit
@@ -176,11 +173,15 @@ def check_spread(spread: object, tally: Tally | None = None) -> np.ndarray | Non
     return array
 
 
+def interval_ends(values: Array, reaches: Array) -> Array:
+    """Low and high ends at these distances from the values."""
+    return jnp.stack([values - reaches[0], values + reaches[1]])
+
+
 def error_intervals(values: Array, errors: Array, freedom: Array | None = None) -> Array:
-    """Values ± Student's (or with no degrees of freedom told, the normal) quantile times their standard errors."""
+    """Values ± Student's quantile times their standard errors; the normal one where no degrees of freedom are given."""
     factor = _normal_factor(TAIL) if freedom is None else student_factor(freedom, TAIL)
-    reach = factor * jnp.asarray(errors, float)
-    return jnp.stack([values - reach, values + reach])
+    return interval_ends(values, jnp.stack([factor * errors] * 2))
 
 
 def reachable(groups: np.ndarray) -> int:

@@ -23,7 +23,8 @@ from jaxval.values._intervals import (
     Tally,
     add_to_tally,
     check_spread,
-    gain_intervals,
+    gain_reaches,
+    interval_ends,
     no_tally,
     reachable,
     seen_gains,
@@ -242,18 +243,19 @@ def permutation_estimator(
         values = jnp.where(none, jnp.nan, state.moments.mean)
         told = -(-state.moments.draws // draws_per_ask)
         evaluations = count_distinct(state.seen, told)
+        check_spread(possible, state.tally)
         return Estimate(
             values,
             standard_errors(state.moments),
             evaluations,
-            permutation_intervals(state, evaluations, group_of, together, check_spread(possible, state.tally)),
+            interval_ends(values, permutation_reaches(state, evaluations, group_of, together, possible)),
             gains=seen_gains(state.tally, possible),
         )
 
     return Estimator(init, ask, tell, estimate, asks)
 
 
-def permutation_intervals(
+def permutation_reaches(
     state: PermutationState,
     evaluations: Array,
     groups: np.ndarray,
@@ -261,7 +263,7 @@ def permutation_intervals(
     spread: np.ndarray | None,
     tail: float = TAIL,
 ) -> Array:
-    """Low and high ends of the values, (2, players, *objectives).
+    """How far the low and the high ends lie from the values, (2, players, *objectives).
 
     A draw leaves no error to players who are alone in their group, nor with antithetic pairs to groups of two. Where
     all coalitions were seen, a gain that was always zero is zero.
@@ -269,7 +271,7 @@ def permutation_intervals(
     by_design = jnp.asarray(np.bincount(groups)[groups] <= together)
     by_design = by_design.reshape(-1, *(1,) * (state.moments.mean.ndim - 1))
     null = (evaluations >= min(reachable(groups), 2**31 - 1)) & (state.tally.departures[0] == 0)
-    return gain_intervals(state.moments, state.tally, known=by_design | null, spread=spread, tail=tail)
+    return gain_reaches(state.moments, state.tally, known=by_design | null, spread=spread, tail=tail)
 
 
 def draw_order(key: Array, groups: np.ndarray) -> Array:

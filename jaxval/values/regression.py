@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
+from jaxval.values._intervals import error_intervals
 from jaxval.values._neighbours import check_groups
 from jaxval.values._paired import draw_pairs, most_pairs, share_pairs
 from jaxval.values._regressed import Sample, adjusted_values, least_squares_values
@@ -168,7 +169,7 @@ def regression_estimator(
         objectives = state.utilities.shape[1:]
         if not bool(_known(state.told)):
             nothing = jnp.full((players, *objectives), jnp.nan)
-            return Estimate(nothing, nothing, jnp.asarray(0))
+            return Estimate(nothing, nothing, jnp.asarray(0), error_intervals(nothing, nothing))
         utilities = np.asarray(_known(state.utilities), np.float64).reshape(rows, -1)
         check_finite(Estimate(utilities, utilities, rows))
         values, errors = np.empty((2, players, utilities.shape[1]))
@@ -178,9 +179,8 @@ def regression_estimator(
             first += len(between)
             values[own], errors[own] = values_of(sample, utilities[group], utilities[group + 1], between)
         shape = (players, *objectives)
-        return Estimate(
-            jnp.asarray(values.reshape(shape), float), jnp.asarray(errors.reshape(shape), float), jnp.asarray(rows)
-        )
+        found, their_errors = (jnp.asarray(part.reshape(shape), float) for part in (values, errors))
+        return Estimate(found, their_errors, jnp.asarray(rows), error_intervals(found, their_errors))
 
     return Estimator(init, ask, tell, estimate, 1)
 
