@@ -271,7 +271,9 @@ class Estimate:
             mark = f" {objective}" if np.ndim(self.values) > 1 else ""
             grid.add_column(f"value{mark}", justify="right")
             grid.add_column(
-                f"{'standard error' if self.intervals is None else '95 % interval'}{mark}", justify="right", no_wrap=True
+                f"{'standard error' if self.intervals is None else '95 % interval'}{mark}",
+                justify="right",
+                no_wrap=True,
             )
         rows = self._rows()
         for row in rows if len(rows) <= 2 * SHOWN else [*rows[:SHOWN], ["..."], *rows[-SHOWN:]]:
@@ -321,7 +323,8 @@ class Estimate:
     def to_frame(self) -> Any:
         """A pandas frame: the players as its index; `value`, `low`, `high` and `standard error` as columns.
 
-        `low` and `high` are the ends of the intervals, where there are any. Columns are numbered where vector. Raises `ModuleNotFoundError` where pandas is not installed; `evaluations` is in the frame's `attrs`.
+        `low` and `high` are the ends of the intervals, where there are any. The columns of a vector of objectives are
+        numbered. `evaluations` is in the frame's `attrs`. Raises `ModuleNotFoundError` where pandas is not installed.
         """
         pandas = importlib.import_module("pandas")
         values, errors = self._flat(self.values), self._flat(self.standard_errors)
@@ -366,7 +369,7 @@ class Estimate:
                     archive["values"],
                     archive["standard_errors"],
                     archive["evaluations"],
-                    archive["intervals"] if "intervals" in archive else None,
+                    archive.get("intervals"),
                     None if names is None else tuple(names),
                     SeenGains(*gains) if gains else None,
                 )

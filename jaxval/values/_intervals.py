@@ -22,7 +22,18 @@ from jaxval import _checks
 from jaxval.types import FEW_GAINS, SeenGains
 from jaxval.values.estimators import Moments, standard_errors
 
-__all__ = ["TAIL", "Tally", "add_to_tally", "check_spread", "error_intervals", "gain_reaches", "interval_ends", "no_tally", "reachable", "seen_gains"]
+__all__ = [
+    "TAIL",
+    "Tally",
+    "add_to_tally",
+    "check_spread",
+    "error_intervals",
+    "gain_reaches",
+    "interval_ends",
+    "no_tally",
+    "reachable",
+    "seen_gains",
+]
 
 TAIL = 0.025  # on either side of a 95 % interval
 FEW = FEW_GAINS  # also: draws that differ from the usual value
@@ -36,8 +47,9 @@ class Tally(NamedTuple):
 
     Attributes:
         first: (players, *objectives) the first draw.
-        departures: (2, players, *objectives) how many draws held a gain that is not zero; how many differ from the
-            first.
+        single: (players, *objectives) the first gain; a draw may be the mean of two.
+        departures: (3, players, *objectives) how many draws held a gain that is not zero; how many differ from the
+            first; how many held a gain that differs from the first gain.
         above: (2, players, *objectives) Σ max(x - c, 0) over the draws x, for c zero and for c the first draw.
         below: (2, players, *objectives) Σ max(c - x, 0) likewise.
         gains: (2, *objectives) the least and the greatest gain of any player.
@@ -45,7 +57,8 @@ class Tally(NamedTuple):
     """
 
     first: Float[Array, "players *objectives"]
-    departures: Int[Array, "2 players *objectives"]
+    single: Float[Array, "players *objectives"]
+    departures: Int[Array, "3 players *objectives"]
     above: Float[Array, "2 players *objectives"]
     below: Float[Array, "2 players *objectives"]
     gains: Float[Array, "2 *objectives"]
@@ -54,9 +67,10 @@ class Tally(NamedTuple):
 
 def no_tally(players: int, objectives: tuple[int, ...]) -> Tally:
     """The tally of nothing."""
-    both = (2, players, *objectives)
+    each = jnp.zeros((players, *objectives))
     extremes = jnp.stack([jnp.full(objectives, jnp.inf), jnp.full(objectives, -jnp.inf)])
-    return Tally(jnp.zeros(both[1:]), jnp.zeros(both, int), jnp.zeros(both), jnp.zeros(both), extremes, extremes)
+    twice = jnp.stack([each, each])
+    return Tally(each, each, jnp.zeros((3, *each.shape), int), twice, twice, extremes, extremes)
 
 
 def add_to_tally(tally: Tally, gains: Array, valid: Array, utilities: Array, drawn: Array) -> Tally:
@@ -74,18 +88,26 @@ def add_to_tally(tally: Tally, gains: Array, valid: Array, utilities: Array, dra
     """
     draws = gains.mean(axis=1)
     counts = valid.reshape(-1, *(1,) * (draws.ndim - 1))
-    first = jnp.where(drawn > 0, tally.first, draws[jnp.argmax(valid)])
+    begins = jnp.argmax(valid)
+    first = jnp.where(drawn > 0, tally.first, draws[begins])
+    single = jnp.where(drawn > 0, tally.single, gains[begins, 0])
     apart = jnp.stack([draws, draws - first[None]])
     apart = jnp.where(counts[None], apart, 0)
     zero = _like(_rounding(jnp.abs(utilities).max(axis=0)), draws)
-    moved = jnp.stack([jnp.any(jnp.abs(gains) > zero[None], axis=1) & counts, jnp.abs(apart[1]) > zero])
-    single = gains.reshape(-1, *gains.shape[3:])
+    moved = jnp.stack(
+        [
+            jnp.any(jnp.abs(gains) > zero[None], axis=1),
+            jnp.abs(apart[1]) > zero,
+            jnp.any(jnp.abs(gains - single[None, None]) > zero[None], axis=1),
+        ]
+    )
     return Tally(
         first,
-        tally.departures + jnp.sum(moved, axis=1),
+        single,
+        tally.departures + jnp.sum(moved & counts[None], axis=1),
         tally.above + jnp.sum(jnp.maximum(apart, 0), axis=1),
         tally.below + jnp.sum(jnp.maximum(-apart, 0), axis=1),
-        _extremes(tally.gains, single),
+        _extremes(tally.gains, gains.reshape(-1, *gains.shape[3:])),
         _extremes(tally.utilities, utilities),
     )
 
@@ -109,7 +131,8 @@ def gain_reaches(
     count, mean = moments.draws, moments.mean
     reach = student_factor(count - 1, tail) * standard_errors(moments)
     near_zero = (tally.departures[0] < FEW) & (tally.departures[0] < count)
-    near_first = (tally.departures[1] < FEW) & (2 * tally.departures[1] < count) & (tally.departures[1] > 0)
+    # a mean of two gains may be constant though they are not; only a gain that is constant itself has no interval
+    near_first = (tally.departures[1] < FEW) & (2 * tally.departures[1] < count) & (tally.departures[2] > 0)
     usual = jnp.where(near_zero, 0, tally.first)
     least, greatest = (_like(end, mean) for end in gain_range(tally, spread))
     above, below = (jnp.where(near_zero, sums[0], sums[1]) for sums in (tally.above, tally.below))
@@ -124,6 +147,11 @@ def gain_reaches(
     scored = jnp.where((greatest > least)[None], scored, jnp.nan)
     reaches = jnp.where((near_zero | near_first)[None], scored, reach[None])
     return jnp.where(count > 1, jnp.where(known[None], 0, reaches), jnp.nan)
+
+
+def constant_draws(tally: Tally) -> Array:
+    """Whether all draws of a player were equal, (players, *objectives)."""
+    return (tally.departures[0] == 0) | (tally.departures[1] == 0)
 
 
 @jax.jit

@@ -17,18 +17,19 @@ from jaxtyping import Array, Key, UInt32
 
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
-from jaxval.values._neighbours import check_groups
 from jaxval.values._intervals import (
     TAIL,
     Tally,
     add_to_tally,
     check_spread,
+    constant_draws,
     gain_reaches,
     interval_ends,
     no_tally,
     reachable,
     seen_gains,
 )
+from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import (
     Estimator,
     Moments,
@@ -115,8 +116,9 @@ def sample_shapley(
     ten draws held a gain of the player that is not zero, or where fewer than ten differ from a usual gain, the ends are
     Wilson's and Clopper and Pearson's on the scale of the range of gains: `spread` where it is given, else the range of
     the utilities seen. A gain that was never seen cannot be larger than that, and the interval holds it. A side of
-    zero on which no gain of any player was seen is taken to be impossible. The standard error of a gain that was
-    always zero is 0, but its interval has a width, unless all coalitions were seen.
+    zero on which no gain of any player was seen is taken to be impossible. Draws that were all equal have a standard
+    error of 0; the interval has a width even so, unless every gain was one constant other than zero, or all coalitions
+    were seen.
 
     Source: Castro, Gómez and Tejada (2009); Zheng et al., Algorithm 1; Mitchell et al. (2022) for antithetic pairs.
 
@@ -266,12 +268,13 @@ def permutation_reaches(
     """How far the low and the high ends lie from the values, (2, players, *objectives).
 
     A draw leaves no error to players who are alone in their group, nor with antithetic pairs to groups of two. Where
-    all coalitions were seen, a gain that was always zero is zero.
+    all coalitions were seen, draws that were all equal are the value.
     """
     by_design = jnp.asarray(np.bincount(groups)[groups] <= together)
     by_design = by_design.reshape(-1, *(1,) * (state.moments.mean.ndim - 1))
-    null = (evaluations >= min(reachable(groups), 2**31 - 1)) & (state.tally.departures[0] == 0)
-    return gain_reaches(state.moments, state.tally, known=by_design | null, spread=spread, tail=tail)
+    whole = evaluations >= min(reachable(groups), 2**31 - 1)
+    known = by_design | (whole & constant_draws(state.tally))
+    return gain_reaches(state.moments, state.tally, known=known, spread=spread, tail=tail)
 
 
 def draw_order(key: Array, groups: np.ndarray) -> Array:

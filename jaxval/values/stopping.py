@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
-from jaxval.values._intervals import TAIL, check_spread, interval_ends, reachable
+from jaxval.values._intervals import TAIL, check_spread, constant_draws, interval_ends, reachable
 from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import (
     check_finite,
@@ -256,7 +256,7 @@ def sample_until_solve(
         evaluations = jnp.asarray(0)
         if whole <= np.prod(state.seen.shape[:2]):  # else there are more coalitions than can be seen
             evaluations = jax.lax.cond(
-                jnp.any(state.tally.departures[0] == 0),
+                jnp.any(constant_draws(state.tally)),
                 lambda: count_distinct(state.seen, -(-state.moments.draws // per_ask)),
                 lambda: evaluations,
             )

@@ -16,7 +16,6 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
-from jaxval.values._neighbours import check_groups
 from jaxval.values._intervals import (
     TAIL,
     Tally,
@@ -27,6 +26,7 @@ from jaxval.values._intervals import (
     reachable,
     seen_gains,
 )
+from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import (
     Estimator,
     Moments,
