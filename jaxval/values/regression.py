@@ -14,6 +14,7 @@ independent of the fold's draw: with O the coalitions of size s in the other fol
 which is unbiased whatever g is, and so is the mean over the folds. As Σ_i w_i(S) = 0, the values sum to v(N) - v(∅).
 """
 
+import warnings
 from math import comb
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
-from jaxval.values._intervals import error_intervals
+from jaxval.values._intervals import error_intervals, reachable
 from jaxval.values._neighbours import check_groups
 from jaxval.values._paired import draw_pairs, most_pairs, share_pairs
 from jaxval.values._regressed import Sample, adjusted_values, least_squares_values
@@ -32,6 +33,7 @@ from jaxval.values.estimators import Estimator, check_finite, is_hosted, utility
 
 __all__ = ["RegressionState", "regress_shapley", "regression_estimator"]
 
+FEW = 12  # evaluations a player, below which standard errors can be far too small
 METHODS = {"adjusted": adjusted_values, "least_squares": least_squares_values}
 
 
@@ -67,6 +69,9 @@ def regress_shapley(
     on). The choice does not see the fold either: the estimate is unbiased. "least_squares" is KernelSHAP's weighted
     least squares on the same coalitions: faster, consistent, but biased by the ratio of two random sums; its standard
     errors are NaN below n pairs, where it interpolates.
+
+    The intervals are the normal distribution's, from the standard errors. Below 12 evaluations a player those can be
+    far too small where few coalitions matter, and a `UserWarning` says so. COVERAGE
 
     The values sum to v(N) - v(∅); where all coalitions are evaluated they are exact and the standard errors 0. The fit
     runs on the host in NumPy, in float64, and therefore not inside `jit`.
@@ -104,6 +109,14 @@ def regress_shapley(
     evaluate, objectives = utility_of_many(utility, players, _checks.check_size("batch_size", batch_size))
     state = estimator.init(key, objectives)
     coalitions = estimator.ask(state)
+    if len(coalitions) < min(FEW * players, reachable(check_groups(groups, players))):
+        warnings.warn(
+            f"evaluations: {len(coalitions)} are fewer than {FEW} for each of {players} players; where few coalitions "
+            f"matter, intervals may hold far less than 95 % of the values; allow {FEW * players} or more, or call "
+            "sample_shapley, whose intervals hold there",
+            UserWarning,
+            stacklevel=2,
+        )
     return estimator.estimate(
         estimator.tell(state, coalitions, (evaluate if is_hosted(utility) else jax.jit(evaluate))(coalitions))
     )
