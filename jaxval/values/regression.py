@@ -71,7 +71,9 @@ def regress_shapley(
     errors are NaN below n pairs, where it interpolates.
 
     The intervals are the normal distribution's, from the standard errors. Below 12 evaluations a player those can be
-    far too small where few coalitions matter, and a `UserWarning` says so. COVERAGE
+    far too small where few coalitions matter, and a `UserWarning` says so: of 30 voters, of whom one has 28 votes and
+    the others one, with quota 29, the 95 % intervals hold a quarter of the values at 4 n evaluations, half at 8 n, 94 %
+    at 12 n and 99 % at 20 n (`python -m benchmarks.coverage --method regress` measures it).
 
     The values sum to v(N) - v(∅); where all coalitions are evaluated they are exact and the standard errors 0. The fit
     runs on the host in NumPy, in float64, and therefore not inside `jit`.
