@@ -33,6 +33,7 @@ __all__ = [
     "Policy",
     "Profile",
     "Rule",
+    "SeenGains",
     "SequenceModel",
     "Table",
     "Tabular",
@@ -184,27 +185,47 @@ class SequenceModel(NamedTuple):
     advance: Callable[..., Any] | None = None
 
 
+class SeenGains(NamedTuple):
+    """The gains behind sampled values: where few were not zero, intervals rest on the range that gains may have.
+
+    Attributes:
+        nonzero: (players, *objectives) how many independent draws held a gain of the player that was not zero.
+        range: (2, *objectives) the least and the greatest gain that the intervals allow for.
+        stated: whether that range comes from the caller's `spread`, and not from the utilities seen.
+    """
+
+    nonzero: Any  # no shapes here, as below
+    range: Any
+    stated: Any
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Estimate:
     """Values of players, how far each can be trusted, and what they cost.
 
-    A pytree whose leaves are the three arrays; the names are part of its structure. `print` shows it as a table, the
-    largest value (of the first objective) first; `plots.plot_values` draws it.
+    A pytree whose leaves are the arrays; the names are part of its structure. `print` shows it as a table, the largest
+    value (of the first objective) first; `plots.plot_values` draws it. The table shows the intervals, and says how many
+    players rest on fewer than ten nonzero gains. Their intervals have the range of gains as their scale: the caller's
+    `spread`, or else the range of the utilities seen. Without intervals the table shows the standard errors.
 
     Attributes:
         values: (players, *objectives) values.
         standard_errors: the same shape; 0 where exact, NaN where there were too few draws to tell.
         evaluations: how many distinct coalitions were evaluated, the empty and the full one included.
+        intervals: (2, players, *objectives) low and high ends at 95 %; both are the value where it is exact, and NaN
+            where nothing can be told. None where nobody has computed them.
         names: one name for each player, or None.
+        gains: what is known of the gains behind the values, where permutations were sampled; else None.
 
     Example:
-        >>> import numpy as np
-        >>> estimate = Estimate(np.array([0.25, 0.5]), np.array([0.01, 0.02]), 4).with_names(["news", "books"])
+        >>> values, errors = np.array([0.25, 0.5]), np.array([0.01, 0.02])
+        >>> ends = np.stack([values - 2 * errors, values + 2 * errors])
+        >>> estimate = Estimate(values, errors, 4, ends).with_names(["news", "books"])
         >>> print(estimate)
-        player   value   standard error
-        books      0.5             0.02
-        news      0.25             0.01
+        player   value   95 % interval
+        books      0.5    0.46 to 0.54
+        news      0.25    0.23 to 0.27
         4 evaluations
         >>> jax.tree.map(lambda leaf: 2 * leaf, estimate).names
         ('news', 'books')
@@ -213,7 +234,9 @@ class Estimate:
     values: Any  # no shapes here: a pytree is rebuilt with batches, tracers and placeholders in its place
     standard_errors: Any
     evaluations: Any
+    intervals: Any = None
     names: tuple[str, ...] | None = dataclasses.field(default=None, metadata={"static": True})
+    gains: SeenGains | None = None
 
     def with_names(self, names: Sequence[str]) -> "Estimate":
         """The same with a name for each player; a `ValueError` where there are more or fewer names than players."""
@@ -242,69 +265,117 @@ class Estimate:
         from rich.table import Table as Grid
 
         grid = Grid(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-        objectives = np.reshape(np.asarray(self.values), (len(self), -1)).shape[1]
+        objectives = self._flat(self.values).shape[1]
         grid.add_column("player", no_wrap=True)
         for objective in range(objectives):
             mark = f" {objective}" if np.ndim(self.values) > 1 else ""
             grid.add_column(f"value{mark}", justify="right")
-            grid.add_column(f"standard error{mark}", justify="right")
+            grid.add_column(
+                f"{'standard error' if self.intervals is None else '95 % interval'}{mark}",
+                justify="right",
+                no_wrap=True,
+            )
         rows = self._rows()
         for row in rows if len(rows) <= 2 * SHOWN else [*rows[:SHOWN], ["..."], *rows[-SHOWN:]]:
             grid.add_row(*row)
-        return Group(grid, f"{int(np.asarray(self.evaluations))} evaluations")
+        return Group(grid, f"{int(np.asarray(self.evaluations))} evaluations", *self._rare_gains())
+
+    def _flat(self, numbers: Any) -> np.ndarray:
+        return np.reshape(np.asarray(numbers), (len(self), -1))
 
     def _rows(self) -> list[list[str]]:
-        values = np.reshape(np.asarray(self.values), (len(self), -1))
-        errors = np.reshape(np.asarray(self.standard_errors), (len(self), -1))
+        values = self._flat(self.values)
+        if self.intervals is None:
+            beside = [[f"{error:.4g}" for error in row] for row in self._flat(self.standard_errors)]
+        else:
+            lows, highs = map(self._flat, self.intervals)
+            beside = [
+                [f"{low:.4g} to {high:.4g}" for low, high in zip(*row, strict=True)]
+                for row in zip(lows, highs, strict=True)
+            ]
         return [
-            [self._names()[i], *(f"{number:.4g}" for pair in zip(values[i], errors[i], strict=True) for number in pair)]
+            [
+                self._names()[i],
+                *(word for pair in zip((f"{v:.4g}" for v in values[i]), beside[i], strict=True) for word in pair),
+            ]
             for i in np.argsort(-values[:, 0], kind="stable")
         ]
+
+    def _rare_gains(self) -> list[str]:
+        """How many players rest on few nonzero gains, and what their intervals take for granted."""
+        if self.gains is None:
+            return []
+        rare = self._flat(self.gains.nonzero) < FEW_GAINS
+        lines = []
+        for objective in np.flatnonzero(rare.any(axis=0)):
+            low, high = np.reshape(np.asarray(self.gains.range), (2, -1))[:, objective]
+            mark = f" of objective {objective}" if np.ndim(self.values) > 1 else ""
+            source = "by the spread stated" if self.gains.stated else "by the utilities seen; pass spread= if wider"
+            lines.append(
+                f"{rare[:, objective].sum()} of {len(self)} players{mark} rest on fewer than {FEW_GAINS} nonzero gains"
+                f"\n(gains range from {low:.4g} to {high:.4g}, {source})"
+            )
+        return lines
 
     def _names(self) -> tuple[str, ...]:
         return self.names or tuple(str(player) for player in range(len(self)))
 
     def to_frame(self) -> Any:
-        """A pandas frame: the players as its index, `value` and `standard error` as columns (numbered where vector).
+        """A pandas frame: the players as its index; `value`, `low`, `high` and `standard error` as columns.
 
-        Raises `ModuleNotFoundError` where pandas is not installed; `evaluations` is in the frame's `attrs`.
+        `low` and `high` are the ends of the intervals, where there are any. The columns of a vector of objectives are
+        numbered. `evaluations` is in the frame's `attrs`. Raises `ModuleNotFoundError` where pandas is not installed.
         """
         pandas = importlib.import_module("pandas")
-        values = np.reshape(np.asarray(self.values), (len(self), -1))
-        errors = np.reshape(np.asarray(self.standard_errors), (len(self), -1))
+        values, errors = self._flat(self.values), self._flat(self.standard_errors)
         columns: dict[str, np.ndarray] = {}
         for objective in range(values.shape[1]):
             mark = f" {objective}" if np.ndim(self.values) > 1 else ""
-            columns |= {f"value{mark}": values[:, objective], f"standard error{mark}": errors[:, objective]}
+            columns[f"value{mark}"] = values[:, objective]
+            if self.intervals is not None:
+                low, high = (self._flat(end)[:, objective] for end in self.intervals)
+                columns |= {f"low{mark}": low, f"high{mark}": high}
+            columns[f"standard error{mark}"] = errors[:, objective]
         frame = pandas.DataFrame(columns, index=pandas.Index(self._names(), name="player"))
         frame.attrs["evaluations"] = int(np.asarray(self.evaluations))
         return frame
 
     def save(self, path: str | Path) -> None:
         """Write everything to a NumPy archive (.npz) at `path`, to the bit and with the names."""
+        parts = {"values": self.values, "standard_errors": self.standard_errors, "evaluations": self.evaluations}
+        if self.intervals is not None:
+            parts["intervals"] = self.intervals
+        if self.gains is not None:
+            parts |= {f"gains_{name}": part for name, part in self.gains._asdict().items()}
         with Path(path).open("wb") as file:
             np.savez(
                 file,
-                values=np.asarray(self.values),
-                standard_errors=np.asarray(self.standard_errors),
-                evaluations=np.asarray(self.evaluations),
+                allow_pickle=False,
                 names=np.array(json.dumps(self.names)),
+                **{name: np.asarray(part) for name, part in parts.items()},
             )
 
     @classmethod
     def load(cls, path: str | Path) -> "Estimate":
-        """Read what `save` wrote, as NumPy arrays of the same precision; a `ValueError` where it is something else."""
+        """Read what `save` wrote, as NumPy arrays of the same precision; a `ValueError` where it is something else.
+
+        An archive without intervals, as an earlier version wrote, gives an estimate whose intervals are None.
+        """
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 names = json.loads(str(archive["names"]))
+                gains = [archive[f"gains_{name}"] for name in SeenGains._fields if f"gains_{name}" in archive]
                 return cls(
                     archive["values"],
                     archive["standard_errors"],
                     archive["evaluations"],
+                    archive.get("intervals"),
                     None if names is None else tuple(names),
+                    SeenGains(*gains) if gains else None,
                 )
         except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"path: expected an archive written by Estimate.save; got {path} ({error})") from error
 
 
 SHOWN = 20  # rows at either end of a long table
+FEW_GAINS = 10  # below, a player's standard error cannot be trusted

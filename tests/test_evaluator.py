@@ -45,7 +45,7 @@ ESTIMATES = {
     "sample_banzhaf": lambda u: values.sample_banzhaf(KEY, u, PLAYERS, coalitions=40, batch_size=16),
     "sample_truncated": lambda u: values.sample_truncated(KEY, u, PLAYERS, permutations=6, tolerance=0.5),
     "sample_until": lambda u: values.sample_until(KEY, u, PLAYERS, half_width=5.0, most=512, batch_size=64),
-    "regress_shapley": lambda u: values.regress_shapley(KEY, u, PLAYERS, evaluations=30),
+    "regress_shapley": lambda u: values.regress_shapley(KEY, u, PLAYERS, evaluations=64),
 }
 
 
@@ -263,7 +263,8 @@ def test_an_estimate_resumes_from_its_saved_state(tmp_path):
 def test_forty_players_are_sampled_and_not_tabulated():
     weights = np.arange(40.0)
     evaluator = coalitions.evaluator(lambda mask: float(weights[mask].sum()), 40, host=True)
-    estimate = values.regress_shapley(KEY, evaluator, 40, evaluations=200)
+    with pytest.warns(UserWarning, match="12 for each of 40 players"):
+        estimate = values.regress_shapley(KEY, evaluator, 40, evaluations=200)
     np.testing.assert_allclose(estimate.values, weights, atol=1e-3)
     with pytest.raises(ValueError, match="at most 30"):
         coalitions.tabulate(evaluator, 40)

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["plot_values"]
 
 
-def plot_values(estimate: Estimate, *, level: float = 0.95, title: str | None = None) -> Figure:
-    """Values as bars, the largest on top, with error bars of the central limit theorem at a level.
+def plot_values(estimate: Estimate, *, level: float | None = None, title: str | None = None) -> Figure:
+    """Values as bars, the largest on top, with error bars.
 
-    A vector of objectives has a panel each, in the order of the first; bars to the left of zero are values below it.
-    Where a standard error is 0 or unknown there is no error bar.
+    The error bars are the estimate's 95 % intervals; with a level, or where the estimate has no intervals, they are
+    those of the central limit theorem, from the standard errors. A vector of objectives has a panel each, in the order
+    of the first; bars to the left of zero are values below it. An interval without width, or one that is unknown, has
+    no error bar.
 
     Args:
         estimate: values with standard errors; its names label the rows, numbers where it has none.
-        level: of the error bars, in (0, 1).
+        level: of error bars from the standard errors, in (0, 1); None means the intervals, at 95 %.
         title: of the figure.
 
     Returns:
@@ -41,13 +43,12 @@ def plot_values(estimate: Estimate, *, level: float = 0.95, title: str | None = 
         >>> [label.get_text() for label in plot_values(estimate).axes[0].get_yticklabels()]
         ['books', 'news']
     """
-    if not 0 < level < 1:
+    if level is not None and not 0 < level < 1:
         raise ValueError(f"level: expected a probability in (0, 1); got {level!r}")
     values = np.asarray(estimate.values, dtype=float).reshape(len(estimate), -1)
     if not np.isfinite(values).all():
         raise ValueError(f"estimate: expected finite values; got {values[~np.isfinite(values)][0]}")
-    wide = NormalDist().inv_cdf((1 + level) / 2)
-    reach = wide * np.nan_to_num(np.asarray(estimate.standard_errors, dtype=float).reshape(values.shape))
+    reach = _reach(estimate, values, level)
     order = np.argsort(-values[:, 0], kind="stable")
     names = estimate.names or tuple(map(str, range(len(estimate))))
     row = float(np.interp(len(names), [10, 40], [0.21, 0.145]))
@@ -58,9 +59,10 @@ def plot_values(estimate: Estimate, *, level: float = 0.95, title: str | None = 
     rows = np.arange(len(names))
     for objective, axes in enumerate(grid):
         axes.barh(rows, values[order, objective], height=0.62, color=BLUE, zorder=2)
-        known = order[reach[order, objective] > 0]
+        wide = reach[:, order, objective].max(axis=0) > 0
+        known = order[wide]
         axes.errorbar(
-            values[known, objective], rows[reach[order, objective] > 0], xerr=reach[known, objective],
+            values[known, objective], rows[wide], xerr=reach[:, known, objective],
             fmt="none", ecolor=BLACK, elinewidth=0.9, capsize=2, zorder=3,
         )  # fmt: skip
         axes.axvline(0, color=GREY, linewidth=0.6, zorder=1)
@@ -73,3 +75,12 @@ def plot_values(estimate: Estimate, *, level: float = 0.95, title: str | None = 
     if title:
         figure.suptitle(short(title, 60), fontsize=LARGE, parse_math=False)
     return figure
+
+
+def _reach(estimate: Estimate, values: np.ndarray, level: float | None) -> np.ndarray:
+    """(2, players, objectives) how far the error bars reach down and up; 0 where that is unknown."""
+    if level is None and estimate.intervals is not None:
+        low, high = np.asarray(estimate.intervals, dtype=float).reshape(2, *values.shape)
+        return np.maximum(np.nan_to_num(np.stack([values - low, high - values])), 0)
+    wide = NormalDist().inv_cdf((1 + (level or 0.95)) / 2)
+    return np.repeat(wide * np.nan_to_num(np.asarray(estimate.standard_errors, float).reshape(1, *values.shape)), 2, 0)

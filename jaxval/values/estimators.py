@@ -9,6 +9,7 @@ to load it; `ask` draws from the key in the state and changes nothing, so that i
     estimate = estimator.estimate(state)
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -259,15 +260,17 @@ def check_finite(estimate: Estimate) -> Estimate:
     """An estimate from finite utilities; inside `jit` NaN throughout where one was not."""
     values = jnp.asarray(estimate.values)
     if not _checks.concrete(values):
-        sound = jnp.all(jnp.isfinite(values))
-        return Estimate(
-            jnp.where(sound, values, jnp.nan),
-            jnp.where(sound, jnp.asarray(estimate.standard_errors), jnp.nan),
-            estimate.evaluations,
-        )
+        return unknown_unless(jnp.all(jnp.isfinite(values)), estimate)
     if not np.isfinite(values).all():
         raise ValueError(
             "utility: expected finite numbers; got NaN or infinity for a sampled coalition; "
             "find it with coalitions.evaluate(utility, masks)"
         )
     return estimate
+
+
+def unknown_unless(sound: Array, estimate: Estimate) -> Estimate:
+    """The estimate, with NaN for its values, errors and intervals where it is not sound; for inside `jit`."""
+    parts = {name: getattr(estimate, name) for name in ("values", "standard_errors", "intervals")}
+    known = {name: jnp.where(sound, part, jnp.nan) for name, part in parts.items() if part is not None}
+    return dataclasses.replace(estimate, **known)

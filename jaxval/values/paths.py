@@ -5,7 +5,7 @@ gives the utilities of all its beginnings for about the price of one. Design, st
 `permutation_estimator`; what changes is how the coalitions of one ask are evaluated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -30,6 +30,7 @@ def sample_shapley_along(
     permutations: int,
     groups: Groups | None = None,
     antithetic: bool = True,
+    spread: float | Sequence[float] | None = None,
     per_ask: int = 32,
 ) -> Estimate:
     """Shapley values, or asymmetric ones where there are groups, from utilities along sampled permutations.
@@ -46,6 +47,7 @@ def sample_shapley_along(
         permutations: how many in all, an even number where antithetic.
         groups: (n,) the group of each player, 0 first; one group where None.
         antithetic: whether each permutation is followed by its reverse within each group.
+        spread: the largest minus the smallest possible gain, as in `sample_shapley`.
         per_ask: how many permutations are evaluated at a time.
 
     Returns:
@@ -64,7 +66,7 @@ def sample_shapley_along(
     players = _checks.check_size("players", players)
     per_ask = _checks.check_size("per_ask", per_ask)
     estimator = permutation_estimator(
-        players, permutations=permutations, groups=groups, antithetic=antithetic, per_ask=per_ask
+        players, permutations=permutations, groups=groups, antithetic=antithetic, spread=spread, per_ask=per_ask
     )
     evaluate = evaluate_along(path_utility, players)
     objectives = jax.eval_shape(path_utility, _order(players)).shape[1:]

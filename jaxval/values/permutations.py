@@ -7,6 +7,7 @@ means.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,18 @@ from jaxtyping import Array, Key, UInt32
 
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
+from jaxval.values._intervals import (
+    TAIL,
+    Tally,
+    add_to_tally,
+    check_spread,
+    constant_draws,
+    gain_reaches,
+    interval_ends,
+    no_tally,
+    reachable,
+    seen_gains,
+)
 from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import (
     Estimator,
@@ -39,11 +52,13 @@ class PermutationState(NamedTuple):
     Attributes:
         key: the random key; permutation k depends on it and on k alone.
         moments: of the draws (single permutations, or means of antithetic pairs), (players, *objectives).
+        tally: of the same draws, for intervals.
         seen: (asks, rows, 2) codes of the coalitions evaluated.
     """
 
     key: Key[Array, ""]
     moments: Moments
+    tally: Tally
     seen: UInt32[Array, "asks rows 2"]
 
 
@@ -89,12 +104,21 @@ def sample_shapley(
     permutations: int,
     groups: Groups | None = None,
     antithetic: bool = True,
+    spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> Estimate:
     """Shapley values, or asymmetric ones where there are groups, from sampled permutations.
 
     The estimates of the players sum to v(N) - v(∅) whatever the sample. `jax.jit(lambda key: sample_shapley(key, ...))`
     may be called again without being compiled again.
+
+    The intervals are Student's t of the draws, a draw being a pair of permutations where antithetic. Where fewer than
+    ten draws held a gain of the player that is not zero, or where fewer than ten differ from a usual gain, the ends are
+    Wilson's and Clopper and Pearson's on the scale of the range of gains: `spread` where it is given, else the range of
+    the utilities seen. A gain that was never seen cannot be larger than that, and the interval holds it. A side of
+    zero on which no gain of any player was seen is taken to be impossible. Draws that were all equal have a standard
+    error of 0; the interval has a width even so, unless every gain was one constant other than zero, or all coalitions
+    were seen.
 
     Source: Castro, Gómez and Tejada (2009); Zheng et al., Algorithm 1; Mitchell et al. (2022) for antithetic pairs.
 
@@ -105,6 +129,8 @@ def sample_shapley(
         permutations: how many in all, an even number where antithetic.
         groups: (n,) the group of each player, 0 first; one group where None.
         antithetic: whether each permutation is followed by its reverse within each group.
+        spread: the largest minus the smallest possible gain, or one for each objective, for the intervals of players
+            with few nonzero gains; None means the range of the utilities seen.
         batch_size: about how many coalitions are evaluated at a time.
 
     Returns:
@@ -112,7 +138,8 @@ def sample_shapley(
 
     Raises:
         ValueError: where the permutations are too few for a standard error or odd in number though antithetic, the
-            groups are wrong, or the utility returns anything but finite numbers.
+            groups are wrong, the spread is less than the gains seen differ by, or the utility returns anything but
+            finite numbers.
 
     Example:
         >>> from jaxval.coalitions import games
@@ -127,6 +154,7 @@ def sample_shapley(
         permutations=permutations,
         groups=groups,
         antithetic=antithetic,
+        spread=spread,
         per_ask=max(batch_size // max(players - 1, 1), 1 + antithetic),
     )
     evaluate, objectives = utility_of_many(utility, players, batch_size)
@@ -141,6 +169,7 @@ def permutation_estimator(
     groups: Groups | None = None,
     antithetic: bool = True,
     per_ask: int | None = None,
+    spread: float | Sequence[float] | None = None,
 ) -> Estimator:
     """Permutations as `init, ask, tell, estimate`.
 
@@ -153,6 +182,7 @@ def permutation_estimator(
         groups: (n,) the group of each player, 0 first; one group where None.
         antithetic: whether each permutation is followed by its reverse within each group.
         per_ask: permutations in one ask; all of them where None.
+        spread: the largest minus the smallest possible gain, as in `sample_shapley`.
 
     Returns:
         An `Estimator`.
@@ -174,6 +204,7 @@ def permutation_estimator(
     together = 2 if antithetic else 1
     permutations = check_permutations(permutations, together)
     group_of = check_groups(groups, players)
+    possible = check_spread(spread)
     draws = permutations // together
     per_ask = permutations if per_ask is None else _checks.check_size("per_ask", per_ask)
     draws_per_ask = min(max(per_ask // together, 1), draws)
@@ -182,7 +213,12 @@ def permutation_estimator(
     reverse = _reverse_within(group_of)
 
     def init(key: Array, objectives: tuple[int, ...] = ()) -> PermutationState:
-        return PermutationState(key, no_draws((players, *objectives)), jnp.zeros((asks, rows, 2), jnp.uint32))
+        return PermutationState(
+            key,
+            no_draws((players, *objectives)),
+            no_tally(players, objectives),
+            jnp.zeros((asks, rows, 2), jnp.uint32),
+        )
 
     def ask(state: PermutationState) -> Array:
         draw = jnp.minimum(state.moments.draws + jnp.arange(draws_per_ask), draws - 1)
@@ -194,11 +230,13 @@ def permutation_estimator(
     def tell(state: PermutationState, coalitions: Array, utilities: Array) -> PermutationState:
         draw = state.moments.draws + jnp.arange(draws_per_ask)
         told = state.moments.draws // draws_per_ask
-        marginals = _marginals(coalitions, utilities.astype(state.moments.mean.dtype), draws_per_ask * together)
-        means = marginals.reshape(draws_per_ask, together, *marginals.shape[1:]).mean(axis=1)
+        utilities = utilities.astype(state.moments.mean.dtype)
+        marginals = _marginals(coalitions, utilities, draws_per_ask * together)
+        marginals = marginals.reshape(draws_per_ask, together, *marginals.shape[1:])
         return PermutationState(
             state.key,
-            add_draws(state.moments, means, draw < draws),
+            add_draws(state.moments, marginals.mean(axis=1), draw < draws),
+            add_to_tally(state.tally, marginals, draw < draws, utilities, state.moments.draws),
             jax.lax.dynamic_update_index_in_dim(state.seen, coalition_codes(coalitions), told, 0),
         )
 
@@ -206,9 +244,37 @@ def permutation_estimator(
         none = state.moments.draws == 0
         values = jnp.where(none, jnp.nan, state.moments.mean)
         told = -(-state.moments.draws // draws_per_ask)
-        return Estimate(values, standard_errors(state.moments), count_distinct(state.seen, told))
+        evaluations = count_distinct(state.seen, told)
+        check_spread(possible, state.tally)
+        return Estimate(
+            values,
+            standard_errors(state.moments),
+            evaluations,
+            interval_ends(values, permutation_reaches(state, evaluations, group_of, together, possible)),
+            gains=seen_gains(state.tally, possible),
+        )
 
     return Estimator(init, ask, tell, estimate, asks)
+
+
+def permutation_reaches(
+    state: PermutationState,
+    evaluations: Array,
+    groups: np.ndarray,
+    together: int,
+    spread: np.ndarray | None,
+    tail: float = TAIL,
+) -> Array:
+    """How far the low and the high ends lie from the values, (2, players, *objectives).
+
+    A draw leaves no error to players who are alone in their group, nor with antithetic pairs to groups of two. Where
+    all coalitions were seen, draws that were all equal are the value.
+    """
+    by_design = jnp.asarray(np.bincount(groups)[groups] <= together)
+    by_design = by_design.reshape(-1, *(1,) * (state.moments.mean.ndim - 1))
+    whole = evaluations >= min(reachable(groups), 2**31 - 1)
+    known = by_design | (whole & constant_draws(state.tally))
+    return gain_reaches(state.moments, state.tally, known=known, spread=spread, tail=tail)
 
 
 def draw_order(key: Array, groups: np.ndarray) -> Array:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Int, Key, UInt32
 
 from jaxval import _checks
 from jaxval.types import Estimate, Utility
+from jaxval.values._intervals import error_intervals
 from jaxval.values.estimators import (
     Estimator,
     Moments,
@@ -48,6 +49,9 @@ def sample_banzhaf(
     key: Key[Array, ""], utility: Utility, players: int, *, coalitions: int, batch_size: int = 1024
 ) -> Estimate:
     """Banzhaf values from uniformly drawn coalitions, each of which serves every player.
+
+    The intervals are Student's t with the degrees of freedom of the smaller of a player's two samples; NaN where all
+    utilities seen are equal, for then nothing can be told, unless all coalitions were seen.
 
     Source: Wang and Jia (2023), section 4.2.
 
@@ -135,7 +139,11 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
         drawn = state.moments.draws.reshape(2, players, *(1,) * (errors.ndim - 2)) > 0
         means = jnp.where(drawn, state.moments.mean, jnp.nan)
         evaluations = count_distinct(state.seen, -(-state.drawn // per_ask))
-        return Estimate(means[1] - means[0], jnp.sqrt(errors[0] ** 2 + errors[1] ** 2), evaluations)
+        values, error = means[1] - means[0], jnp.sqrt(errors[0] ** 2 + errors[1] ** 2)
+        fewest = state.moments.draws.min(axis=0).reshape(players, *(1,) * (values.ndim - 1))
+        intervals = error_intervals(values, error, fewest - 1)
+        silent = (values == 0) & (error == 0) & (evaluations < min(2**players, 2**31 - 1))  # v was seen to be constant
+        return Estimate(values, error, evaluations, jnp.where(silent[None], jnp.nan, intervals))
 
     return Estimator(init, ask, tell, estimate, asks)
 

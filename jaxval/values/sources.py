@@ -108,7 +108,7 @@ class SourceValues(NamedTuple):
     @property
     def estimate(self) -> Estimate:
         """As the other values come: with the standard errors of sampling, and names."""
-        return Estimate(self.values, self.standard_errors, np.asarray(self.evaluations), self.names)
+        return Estimate(self.values, self.standard_errors, np.asarray(self.evaluations), names=self.names)
 
 
 def value_sources(

@@ -2,27 +2,37 @@
 
 Looks are at m, 2m, 4m, ... draws. Standardised, the estimates at these looks are an autoregressive process, corr(Z_k,
 Z_{k+1}) = √(1/2), so that the one factor c with P(max_k |Z_k| ≤ c) = level is a small numerical integral, exact in the
-limit of the central limit theorem; Student's t at each look's count stands in for the normal there. Stopping at any
-look by any rule then keeps the level (repeated intervals of Jennison and Turnbull, on a doubling grid as few looks cost
-little width).
+limit of the central limit theorem; Student's t at each look's count stands in for the normal there, and where a player
+has shown few nonzero gains the score ends of `sample_shapley`, with c in them. Stopping at any look by any rule then
+keeps the level (repeated intervals of Jennison and Turnbull, on a doubling grid as few looks cost little width).
 
 With at most 8 looks and 64 draws at the first, the half-width is at most 1.40 times the central-limit one at the same
 count for a level of 0.95, 1.49 for 0.9 and 1.29 for 0.99.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
-from scipy.optimize import brentq
-from scipy.stats import norm, t
 
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
-from jaxval.values.estimators import check_finite, loop, run_loop, step_of, utility_of_many
-from jaxval.values.permutations import PermutationState, permutation_estimator
+from jaxval.values._intervals import TAIL, check_spread, constant_draws, interval_ends, reachable
+from jaxval.values._neighbours import check_groups
+from jaxval.values.estimators import (
+    check_finite,
+    count_distinct,
+    loop,
+    run_loop,
+    step_of,
+    unknown_unless,
+    utility_of_many,
+)
+from jaxval.values.permutations import PermutationState, permutation_estimator, permutation_reaches
 
 __all__ = ["StoppingDiagnostics", "anytime_factors", "sample_until", "sample_until_solve"]
 
@@ -71,6 +81,17 @@ def anytime_factors(draws: list[int] | tuple[int, ...], *, level: float) -> list
         >>> [round(factor, 2) for factor in anytime_factors([1000, 2000, 4000], level=0.95)]
         [2.32, 2.31, 2.31]
     """
+    from scipy.special import stdtrit
+
+    tail = _anytime_tail(draws, level)
+    return [float(-stdtrit(count - 1, tail)) for count in np.asarray(draws)]
+
+
+def _anytime_tail(draws: Sequence[int], level: float) -> float:
+    """P(Z > c) for the factor c of `anytime_factors`."""
+    from scipy.optimize import brentq
+    from scipy.special import ndtr, ndtri
+
     counts = np.asarray(draws)
     if counts.ndim != 1 or not counts.size or counts[0] < 2 or np.any(np.diff(counts) <= 0):
         raise ValueError(f"draws: expected increasing numbers from at least 2; got {list(draws)}")
@@ -78,15 +99,19 @@ def anytime_factors(draws: list[int] | tuple[int, ...], *, level: float) -> list
         raise ValueError(f"level: expected a probability in (0, 1); got {level!r}")
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
 
+    def normal_density(x: np.ndarray, mean: np.ndarray | float, deviation: float) -> np.ndarray:
+        return np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
+
     def coverage(c: float) -> float:
-        density = norm.pdf(c * nodes)
+        density = normal_density(c * nodes, 0.0, 1.0)
         for correlation in np.sqrt(counts[:-1] / counts[1:]):
-            moved = norm.pdf(c * nodes[:, None], correlation * c * nodes[None, :], np.sqrt(1 - correlation**2))
+            before = correlation * c * nodes[None, :]
+            moved = normal_density(c * nodes[:, None], before, float(np.sqrt(1 - correlation**2)))
             density = moved @ (c * weights * density)
         return float(c * weights @ density)
 
-    factor = brentq(lambda c: coverage(c) - level, 1e-6, norm.isf((1 - level) / (2 * len(counts))) + 1e-6)
-    return [float(t.isf(norm.sf(factor), count - 1)) for count in counts]
+    most = -ndtri((1 - level) / (2 * len(counts))) + 1e-6
+    return float(ndtr(-brentq(lambda c: coverage(c) - level, 1e-6, most)))
 
 
 def sample_until(
@@ -99,6 +124,7 @@ def sample_until(
     level: float = 0.95,
     groups: Groups | None = None,
     antithetic: bool = True,
+    spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> Estimate:
     """Shapley values, or asymmetric ones, sampled until each is known to ± `half_width`; see `sample_until_solve`.
@@ -112,6 +138,7 @@ def sample_until(
         level: the probability with which the interval of a value holds it.
         groups: (n,) the group of each player, 0 first; one group where None.
         antithetic: whether each permutation is followed by its reverse within each group.
+        spread: the largest minus the smallest possible gain, as in `sample_shapley`.
         batch_size: about how many coalitions are evaluated at a time.
 
     Returns:
@@ -137,6 +164,7 @@ def sample_until(
         level=level,
         groups=groups,
         antithetic=antithetic,
+        spread=spread,
         batch_size=batch_size,
     )
     if _checks.concrete(diagnostics.converged):
@@ -147,9 +175,7 @@ def sample_until(
                 f"{half_width:g}; allow more than most={most}, or call sample_until_solve, which returns what there is"
             )
         return estimate
-    return jax.tree.map(
-        lambda leaf: jnp.where(diagnostics.converged, leaf, jnp.nan) if jnp.ndim(leaf) else leaf, estimate
-    )
+    return unknown_unless(diagnostics.converged, estimate)
 
 
 def sample_until_solve(
@@ -162,6 +188,7 @@ def sample_until_solve(
     level: float = 0.95,
     groups: Groups | None = None,
     antithetic: bool = True,
+    spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> tuple[Estimate, StoppingDiagnostics]:
     """`sample_until` with diagnostics; the estimate is what there is, also where `most` permutations were not enough.
@@ -169,9 +196,13 @@ def sample_until_solve(
     The interval of each value holds it with probability `level`, at the look where sampling stopped and at all before.
     For all players at once (Definition 5.1 of Zheng et al.) pass `level=1 - delta / players`.
 
-    The central limit must be near at the first look, of 64 to 128 draws unless `most` is less: a marginal that differs
-    from its usual value less than about once in 100 permutations may not have been seen by then, and its interval is
-    too narrow. Against that choose a smaller `half_width`, or `required_permutations`, which hold for any game.
+    A player whose gains were zero in all but a few draws stops nothing early: its half-width is the longer side of the
+    interval of `sample_shapley`, on the scale of the range of gains. For all other players the central limit must be
+    near at the first look, of 64 to 128 draws unless `most` is less: a gain that is a constant other than zero, but
+    for less than about once in 100 permutations, may not have been seen by then, and its interval is too narrow.
+    Against that choose a smaller `half_width`, or `required_permutations`, which hold for any game.
+
+    The intervals of the estimate hold with probability 95 %, whatever the level, at all looks together.
 
     Args:
         key: a random key.
@@ -182,6 +213,7 @@ def sample_until_solve(
         level: the probability with which the interval of a value holds it.
         groups: (n,) the group of each player, 0 first; one group where None.
         antithetic: whether each permutation is followed by its reverse within each group.
+        spread: the largest minus the smallest possible gain, as in `sample_shapley`.
         batch_size: about how many coalitions are evaluated at a time.
 
     Returns:
@@ -203,26 +235,39 @@ def sample_until_solve(
     players = _checks.check_size("players", players)
     together = 2 if antithetic else 1
     looks, per_ask = look_schedule(_checks.check_size("most", most) // together, batch_size // (together * players))
-    factors = jnp.asarray(anytime_factors(looks, level=level))
+    tail = _anytime_tail(looks, level)
     ends = jnp.asarray(looks)
+    possible, group_of = check_spread(spread), check_groups(groups, players)
     estimator = permutation_estimator(
         players,
         permutations=looks[-1] * together,
         groups=groups,
         antithetic=antithetic,
         per_ask=per_ask * together,
+        spread=spread,
     )
     evaluate, objectives = utility_of_many(utility, players, batch_size)
 
     step = step_of(utility, estimator, evaluate)
 
-    def widths(state: PermutationState, look: Array) -> Array:
-        count = state.moments.draws
-        return factors[look] * jnp.sqrt(state.moments.squares / (count * jnp.maximum(count - 1, 1)))
+    whole = reachable(group_of)
+
+    def reaches(state: PermutationState, tail: float) -> Array:
+        evaluations = jnp.asarray(0)
+        if whole <= np.prod(state.seen.shape[:2]):  # else there are more coalitions than can be seen
+            evaluations = jax.lax.cond(
+                jnp.any(constant_draws(state.tally)),
+                lambda: count_distinct(state.seen, -(-state.moments.draws // per_ask)),
+                lambda: evaluations,
+            )
+        return permutation_reaches(state, evaluations, group_of, together, possible, tail)
+
+    def widths(state: PermutationState) -> Array:
+        return reaches(state, tail).max(axis=0)
 
     def unfinished(carry: tuple[PermutationState, Array]) -> Array:
         state, look = carry
-        wide = jnp.any(~(widths(state, look - 1) <= half_width))
+        wide = jnp.any(~(widths(state) <= half_width))
         return (look == 0) | ((look < len(looks)) & wide)
 
     def to_next_look(carry: tuple[PermutationState, Array]) -> tuple[PermutationState, Array]:
@@ -233,8 +278,11 @@ def sample_until_solve(
         return estimator.init(key, objectives), jnp.asarray(0)
 
     state, looked = run_loop(utility, key, start, unfinished, to_next_look)
-    half_widths = widths(state, looked - 1)
-    return check_finite(estimator.estimate(state)), StoppingDiagnostics(
+    half_widths = widths(state)
+    estimate = estimator.estimate(state)
+    anytime = reaches(state, _anytime_tail(looks, 1 - 2 * TAIL))
+    estimate = dataclasses.replace(estimate, intervals=interval_ends(estimate.values, anytime))
+    return check_finite(estimate), StoppingDiagnostics(
         jnp.all(half_widths <= half_width), half_widths, together * state.moments.draws, looked
     )
 

@@ -2,9 +2,11 @@
 
 Where |v(N) - v(beginning)| < tolerance the marginals of all players still to come are taken to be 0 (truncated Monte
 Carlo, Ghorbani and Zou). That saves evaluations and is biased: a permutation's values sum to v(N) - v(∅) up to the
-tolerance only.
+tolerance only. The first permutations, the burn-in, are walked whole. Where v(∅) itself is that near to v(N), every
+other permutation would end before its first player and say 0 of everybody: those are not counted.
 """
 
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -14,6 +16,16 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
+from jaxval.values._intervals import (
+    TAIL,
+    Tally,
+    add_to_tally,
+    gain_reaches,
+    interval_ends,
+    no_tally,
+    reachable,
+    seen_gains,
+)
 from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import (
     Estimator,
@@ -32,6 +44,8 @@ from jaxval.values.permutations import check_permutations, draw_order
 
 __all__ = ["TruncatedState", "sample_truncated", "truncated_estimator"]
 
+BURN_IN = 10
+
 
 class TruncatedState(NamedTuple):
     """Several walks at once; walk c takes permutations c, c + walks, c + 2 walks, ...
@@ -44,6 +58,7 @@ class TruncatedState(NamedTuple):
         reached: (walks, *objectives) the utility of those.
         marginals: (walks, players, *objectives) of those; 0 for the others.
         moments: of the permutations that are finished.
+        tally: of the same, for intervals.
         asked: how often `ask` was answered.
         seen: (asks, rows, 2) codes of the coalitions evaluated.
     """
@@ -55,6 +70,7 @@ class TruncatedState(NamedTuple):
     reached: Float[Array, "walks *objectives"]
     marginals: Float[Array, "walks players *objectives"]
     moments: Moments
+    tally: Tally
     asked: Int[Array, ""]
     seen: UInt32[Array, "asks rows 2"]
 
@@ -66,10 +82,14 @@ def sample_truncated(
     *,
     permutations: int,
     tolerance: float,
+    burn_in: int = BURN_IN,
     groups: Groups | None = None,
     walks: int = 64,
 ) -> Estimate:
     """Shapley values, or asymmetric ones, from permutations that stop where |v(N) - v(beginning)| < tolerance.
+
+    Where |v(N) - v(∅)| < tolerance no permutation after the burn-in would set out. The values then rest on the burn-in
+    alone, and a `UserWarning` says so; inside `jit` there is none.
 
     Source: Ghorbani and Zou (2019), Algorithm 1.
 
@@ -79,25 +99,29 @@ def sample_truncated(
         players: how many, n.
         permutations: how many in all.
         tolerance: in units of the utility; at 0 nothing is truncated.
+        burn_in: how many permutations are walked whole first, 2 at least; those beyond `permutations` do not count.
         groups: (n,) the group of each player, 0 first; one group where None.
         walks: how many permutations are walked along at a time.
 
     Returns:
-        An `Estimate`; the standard errors do not hold the truncation's bias.
+        An `Estimate`; neither its standard errors nor its intervals, made as in `sample_shapley`, hold the truncation's
+        bias.
 
     Raises:
-        ValueError: where the permutations are too few for a standard error, the tolerance is negative, the groups are
-            wrong, or the utility returns anything but finite numbers.
+        ValueError: where the permutations are too few for a standard error, the tolerance is negative, the burn-in
+            is below 2, the groups are wrong, or the utility returns anything but finite numbers.
 
     Example:
         >>> estimate = sample_truncated(
         ...     jax.random.key(0), lambda coalition: coalition.any(), 20, permutations=200, tolerance=0.5
         ... )
         >>> round(float(estimate.values.sum()), 4), int(estimate.evaluations)
-        (1.0, 22)
+        (1.0, 202)
     """
     players = _checks.check_size("players", players)
-    estimator = truncated_estimator(players, permutations=permutations, tolerance=tolerance, groups=groups, walks=walks)
+    estimator = truncated_estimator(
+        players, permutations=permutations, tolerance=tolerance, burn_in=burn_in, groups=groups, walks=walks
+    )
     evaluate, objectives = utility_of_many(utility, players, _checks.check_size("walks", walks) + 2)
 
     step = step_of(utility, estimator, evaluate)
@@ -105,18 +129,24 @@ def sample_truncated(
         utility,
         key,
         lambda key: estimator.init(key, objectives),
-        lambda state: state.moments.draws < permutations,
+        lambda state: jnp.any(state.number < permutations),
         step,
     )
     return check_finite(estimator.estimate(state))
 
 
 def truncated_estimator(
-    players: int, *, permutations: int, tolerance: float, groups: Groups | None = None, walks: int = 64
+    players: int,
+    *,
+    permutations: int,
+    tolerance: float,
+    burn_in: int = BURN_IN,
+    groups: Groups | None = None,
+    walks: int = 64,
 ) -> Estimator:
     """Truncated permutations as `init, ask, tell, estimate`; adaptive.
 
-    Ask until `state.moments.draws` is `permutations`.
+    Ask until no number in `state.number` is below `permutations`.
 
     One ask holds the empty and the full coalition, then the next beginning of each walk; a walk that is done repeats
     the full coalition, and so do all in the first ask, before which nobody can say whether to set out.
@@ -125,6 +155,7 @@ def truncated_estimator(
         players: how many, n.
         permutations: how many in all.
         tolerance: in units of the utility.
+        burn_in: how many permutations are walked whole first.
         groups: (n,) the group of each player, 0 first; one group where None.
         walks: how many permutations are walked along at a time.
 
@@ -132,13 +163,13 @@ def truncated_estimator(
         An `Estimator`; `asks` is how often it may be asked at most.
 
     Raises:
-        ValueError: where the permutations are too few for a standard error, the tolerance is negative or NaN, or the
-            groups are wrong.
+        ValueError: where the permutations are too few for a standard error, the tolerance is negative or NaN, the
+            burn-in is below 2, or the groups are wrong.
 
     Example:
         >>> estimator = truncated_estimator(3, permutations=2, tolerance=0.0)
         >>> state = estimator.init(jax.random.key(0))
-        >>> while state.moments.draws < 2:
+        >>> while (state.number < 2).any():
         ...     coalitions = estimator.ask(state)
         ...     state = estimator.tell(state, coalitions, coalitions.sum(axis=1))
         >>> estimator.estimate(state).values.tolist()
@@ -149,6 +180,9 @@ def truncated_estimator(
     walks = min(_checks.check_size("walks", walks), permutations)
     if not 0 <= tolerance < float("inf"):
         raise ValueError(f"tolerance: expected a finite number of at least 0; got {tolerance!r}")
+    burn_in = _checks.check_size("burn_in", burn_in)
+    if burn_in < 2:
+        raise ValueError(f"burn_in: expected at least 2 permutations, for a standard error; got {burn_in}")
     group_of = check_groups(groups, players)
     asks = 1 + -(-permutations // walks) * max(players - 1, 1)
     rows = np.arange(walks)
@@ -166,6 +200,7 @@ def truncated_estimator(
             jnp.zeros((walks, *objectives)),
             jnp.zeros((walks, players, *objectives)),
             no_draws((players, *objectives)),
+            no_tally(players, objectives),
             jnp.asarray(0),
             jnp.zeros((asks, walks + 2, 2), jnp.uint32),
         )
@@ -179,20 +214,18 @@ def truncated_estimator(
     def tell(state: TruncatedState, coalitions: Array, utilities: Array) -> TruncatedState:
         utilities = utilities.astype(state.reached.dtype)
         empty, full, reached = utilities[0][None], utilities[1][None], utilities[2:]
-        nothing_to_do = _all_within(full - empty, tolerance)[0]  # every walk ends before its first step
+        in_vain = _all_within(full - empty, tolerance)[0]  # walks after the burn-in end before their first step
         walking = (state.number < permutations) & (state.asked > 0)
         before = jnp.where(_like(state.step == 0, reached), empty, state.reached)
         player = state.order[rows, state.step]
         marginals = state.marginals.at[rows, player].add(jnp.where(_like(walking, reached), reached - before, 0))
         step = jnp.where(walking, state.step + 1, state.step)
-        near = _all_within(full - reached, tolerance)
+        near = _all_within(full - reached, tolerance) & (state.number >= burn_in)
         last = walking & ~near & (step == players - 1)  # only the full coalition is left, and known
         marginals = marginals.at[rows, state.order[:, -1]].add(jnp.where(_like(last, reached), full - reached, 0))
         ended = walking & (near | (step >= players - 1))
-        number = jnp.where(nothing_to_do, permutations, jnp.where(ended, state.number + walks, state.number))
-        moments = add_draws(state.moments, marginals, ended)
-        zeros = no_draws(moments.mean.shape)._replace(draws=jnp.asarray(permutations))
-        moments = jax.tree.map(lambda walked, none: jnp.where(nothing_to_do, none, walked), moments, zeros)
+        number = jnp.where(ended, state.number + walks, state.number)
+        number = jnp.where(in_vain & (number >= burn_in), jnp.maximum(number, permutations), number)
         return TruncatedState(
             state.key,
             number,
@@ -200,7 +233,8 @@ def truncated_estimator(
             jnp.where(ended, 0, step),
             reached,
             jnp.where(_like(ended, marginals), 0, marginals),
-            moments,
+            add_draws(state.moments, marginals, ended),
+            add_to_tally(state.tally, marginals[:, None], ended, utilities, state.moments.draws),
             state.asked + 1,
             jax.lax.dynamic_update_index_in_dim(state.seen, coalition_codes(coalitions), state.asked, 0),
         )
@@ -208,9 +242,34 @@ def truncated_estimator(
     def estimate(state: TruncatedState) -> Estimate:
         none = state.moments.draws == 0
         values = jnp.where(none, jnp.nan, state.moments.mean)
-        return Estimate(values, standard_errors(state.moments), count_distinct(state.seen, state.asked))
+        evaluations = count_distinct(state.seen, state.asked)
+        if _checks.concrete(state.number, state.moments.draws):
+            _warn_of_vain_walks(state, permutations, tolerance)
+        null = (state.tally.departures[0] == 0) & (tolerance == 0)  # what was truncated is not known to be zero
+        known = null & (evaluations >= min(reachable(group_of), 2**31 - 1))
+        reaches = gain_reaches(state.moments, state.tally, known=known, spread=None, tail=TAIL)
+        return Estimate(
+            values,
+            standard_errors(state.moments),
+            evaluations,
+            interval_ends(values, reaches),
+            gains=seen_gains(state.tally, None),
+        )
 
     return Estimator(init, ask, tell, estimate, asks)
+
+
+def _warn_of_vain_walks(state: TruncatedState, permutations: int, tolerance: float) -> None:
+    """Warn where only the burn-in was walked along."""
+    walked = int(state.moments.draws)
+    if walked < permutations and int(state.number.min()) >= permutations:
+        warnings.warn(
+            f"tolerance: the utilities of the empty and of the full coalition differ by less than {tolerance:g}, so "
+            f"that {permutations - walked} of {permutations} permutations ended before their first player; the values "
+            f"rest on the {walked} of the burn-in; choose a smaller tolerance or a larger burn_in",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _like(flags: Array, array: Array) -> Array:

@@ -1,0 +1,301 @@
+"""Ends of 95 % intervals: Student's t, and ends of the score type where a player's gain takes few values.
+
+A mean of d draws of which nearly all are equal says little through its standard error: a gain that was never seen has
+none. There the draws x are taken apart at their usual value c, which is 0 or the first draw,
+
+    mean of x = c + h p⁺ - l p⁻,   p⁺ = mean of max(x - c, 0) / h,   p⁻ = mean of max(c - x, 0) / l,
+
+where gains lie in [c - l, c + h]. Both p are means of numbers in [0, 1], whose variance is at most p (1 - p). Wilson's
+upper end U(p) solves (u - p)² = z² u (1 - u) / d. The lower end L(p) is Clopper and Pearson's, as Wilson's is too high
+where less than one event is expected. The interval is c + h L(p⁺) - l U(p⁻) to c + h U(p⁺) - l L(p⁻).
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxval import _checks
+from jaxval.types import FEW_GAINS, SeenGains
+from jaxval.values.estimators import Moments, standard_errors
+
+__all__ = [
+    "TAIL",
+    "Tally",
+    "add_to_tally",
+    "check_spread",
+    "error_intervals",
+    "gain_reaches",
+    "interval_ends",
+    "no_tally",
+    "reachable",
+    "seen_gains",
+]
+
+TAIL = 0.025  # on either side of a 95 % interval
+FEW = FEW_GAINS  # also: draws that differ from the usual value
+ROUNDING = 16  # a gain of fewer units in the last place of the largest utility counts as zero
+TABLE = 200  # degrees of freedom up to which Student's quantiles come from a table
+HALVINGS = 60
+
+
+class Tally(NamedTuple):
+    """What intervals ask of the draws beside their moments.
+
+    Attributes:
+        first: (players, *objectives) the first draw.
+        single: (players, *objectives) the first gain; a draw may be the mean of two.
+        departures: (3, players, *objectives) how many draws held a gain that is not zero; how many differ from the
+            first; how many held a gain that differs from the first gain.
+        above: (2, players, *objectives) Σ max(x - c, 0) over the draws x, for c zero and for c the first draw.
+        below: (2, players, *objectives) Σ max(c - x, 0) likewise.
+        gains: (2, *objectives) the least and the greatest gain of any player.
+        utilities: (2, *objectives) the least and the greatest utility.
+    """
+
+    first: Float[Array, "players *objectives"]
+    single: Float[Array, "players *objectives"]
+    departures: Int[Array, "3 players *objectives"]
+    above: Float[Array, "2 players *objectives"]
+    below: Float[Array, "2 players *objectives"]
+    gains: Float[Array, "2 *objectives"]
+    utilities: Float[Array, "2 *objectives"]
+
+
+def no_tally(players: int, objectives: tuple[int, ...]) -> Tally:
+    """The tally of nothing."""
+    each = jnp.zeros((players, *objectives))
+    extremes = jnp.stack([jnp.full(objectives, jnp.inf), jnp.full(objectives, -jnp.inf)])
+    twice = jnp.stack([each, each])
+    return Tally(each, each, jnp.zeros((3, *each.shape), int), twice, twice, extremes, extremes)
+
+
+def add_to_tally(tally: Tally, gains: Array, valid: Array, utilities: Array, drawn: Array) -> Tally:
+    """The tally after more draws, of which the valid count.
+
+    Args:
+        tally: of the draws before.
+        gains: (draws, together, players, *objectives) the gains whose means are the draws.
+        valid: (draws,) whether each counts.
+        utilities: (rows, *objectives) of the coalitions evaluated.
+        drawn: how many draws there were before.
+
+    Returns:
+        The `Tally` of all.
+    """
+    draws = gains.mean(axis=1)
+    counts = valid.reshape(-1, *(1,) * (draws.ndim - 1))
+    begins = jnp.argmax(valid)
+    first = jnp.where(drawn > 0, tally.first, draws[begins])
+    single = jnp.where(drawn > 0, tally.single, gains[begins, 0])
+    apart = jnp.stack([draws, draws - first[None]])
+    apart = jnp.where(counts[None], apart, 0)
+    zero = _like(_rounding(jnp.abs(utilities).max(axis=0)), draws)
+    moved = jnp.stack(
+        [
+            jnp.any(jnp.abs(gains) > zero[None], axis=1),
+            jnp.abs(apart[1]) > zero,
+            jnp.any(jnp.abs(gains - single[None, None]) > zero[None], axis=1),
+        ]
+    )
+    return Tally(
+        first,
+        single,
+        tally.departures + jnp.sum(moved & counts[None], axis=1),
+        tally.above + jnp.sum(jnp.maximum(apart, 0), axis=1),
+        tally.below + jnp.sum(jnp.maximum(-apart, 0), axis=1),
+        _extremes(tally.gains, gains.reshape(-1, *gains.shape[3:])),
+        _extremes(tally.utilities, utilities),
+    )
+
+
+@functools.partial(jax.jit, static_argnames="tail")
+def gain_reaches(
+    moments: Moments, tally: Tally, *, known: Array, spread: np.ndarray | None, tail: float
+) -> Float[Array, "2 players *objectives"]:
+    """How far the low and the high ends of the intervals lie from the values.
+
+    Args:
+        moments: of the draws.
+        tally: of the same draws.
+        known: (players, *objectives) whose value is known without error.
+        spread: the largest minus the smallest possible gain, or None; see `gain_range`.
+        tail: the probability beyond either end.
+
+    Returns:
+        The distances; NaN below two draws, and where gains are too few and their range is unknown.
+    """
+    count, mean = moments.draws, moments.mean
+    reach = student_factor(count - 1, tail) * standard_errors(moments)
+    near_zero = (tally.departures[0] < FEW) & (tally.departures[0] < count)
+    # a mean of two gains may be constant though they are not; only a gain that is constant itself has no interval
+    near_first = (tally.departures[1] < FEW) & (2 * tally.departures[1] < count) & (tally.departures[2] > 0)
+    usual = jnp.where(near_zero, 0, tally.first)
+    least, greatest = (_like(end, mean) for end in gain_range(tally, spread))
+    above, below = (jnp.where(near_zero, sums[0], sums[1]) for sums in (tally.above, tally.below))
+    rise, fall = jnp.maximum(greatest - usual, 0), jnp.maximum(usual - least, 0)
+    (least_rise, most_rise), (least_fall, most_fall) = (
+        _score_ends(_divide(sums, jnp.maximum(count, 1) * scale), count, tail)
+        for sums, scale in ((above, rise), (below, fall))
+    )
+    low = usual + rise * least_rise - fall * most_fall
+    high = usual + rise * most_rise - fall * least_fall
+    scored = jnp.maximum(jnp.stack([mean - low, high - mean]), 0)
+    scored = jnp.where((greatest > least)[None], scored, jnp.nan)
+    reaches = jnp.where((near_zero | near_first)[None], scored, reach[None])
+    return jnp.where(count > 1, jnp.where(known[None], 0, reaches), jnp.nan)
+
+
+def constant_draws(tally: Tally) -> Array:
+    """Whether all draws of a player were equal, (players, *objectives)."""
+    return (tally.departures[0] == 0) | (tally.departures[1] == 0)
+
+
+@jax.jit
+def seen_gains(tally: Tally, spread: np.ndarray | None) -> SeenGains:
+    """What an estimate says of the gains behind it."""
+    return SeenGains(tally.departures[0], gain_range(tally, spread), jnp.asarray(spread is not None))
+
+
+def gain_range(tally: Tally, spread: np.ndarray | None) -> Float[Array, "2 *objectives"]:
+    """The least and the greatest gain that is thought possible.
+
+    A side of zero on which no gain of any player was seen is thought impossible. With a spread r, gains lie within
+    [greatest seen - r, least seen + r]; without one, they are at most the largest minus the smallest utility seen.
+    """
+    zero = _rounding(jnp.abs(tally.utilities).max(axis=0))
+    least, greatest = tally.gains
+    if spread is None:
+        low, high = tally.utilities[0] - tally.utilities[1], tally.utilities[1] - tally.utilities[0]
+        return jnp.stack([jnp.where(least < -zero, low, 0), jnp.where(greatest > zero, high, 0)])
+    wide = jnp.maximum(jnp.asarray(spread, least.dtype), greatest - least)
+    silent = (least >= -zero) & (greatest <= zero)
+    low = jnp.where((least < -zero) | silent, greatest - wide, 0)
+    high = jnp.where((greatest > zero) | silent, least + wide, 0)
+    return jnp.stack([low, high])
+
+
+def check_spread(spread: object, tally: Tally | None = None) -> np.ndarray | None:
+    """A finite number above 0, or one for each objective; no less than the gains seen differ by, where known."""
+    if spread is None:
+        return None
+    array = np.asarray(spread)
+    if array.dtype.kind not in "iuf" or array.ndim > 1 or not np.all((array > 0) & np.isfinite(array)):
+        raise ValueError(
+            f"spread: expected a finite number above 0, the largest minus the smallest possible gain, or one for each "
+            f"objective; got {spread!r}"
+        )
+    if tally is not None and _checks.concrete(*tally):
+        if array.ndim and array.shape != tally.gains.shape[1:]:
+            raise ValueError(f"spread: expected one number for each objective; got shape {array.shape}")
+        least, greatest = np.asarray(tally.gains, float)
+        slack = np.asarray(_rounding(jnp.abs(tally.utilities).max(axis=0)))
+        if np.any(greatest - least > array + 2 * slack):
+            raise ValueError(
+                f"spread: expected at least the largest minus the smallest gain; got {array.tolist()}, and gains from "
+                f"{least.tolist()} to {greatest.tolist()} were seen"
+            )
+    return array
+
+
+def interval_ends(values: Array, reaches: Array) -> Array:
+    """Low and high ends at these distances from the values."""
+    return jnp.stack([values - reaches[0], values + reaches[1]])
+
+
+def error_intervals(values: Array, errors: Array, freedom: Array | None = None) -> Array:
+    """Values ± Student's quantile times their standard errors; the normal one where no degrees of freedom are given."""
+    factor = _normal_factor(TAIL) if freedom is None else student_factor(freedom, TAIL)
+    return interval_ends(values, jnp.stack([factor * errors] * 2))
+
+
+def reachable(groups: np.ndarray) -> int:
+    """How many coalitions the orders that respect the groups pass through."""
+    sizes = np.bincount(groups).tolist()
+    return sum(2**size for size in sizes) - len(sizes) + 1
+
+
+def student_factor(freedom: Array, tail: float) -> Array:
+    """The quantile that Student's t exceeds with probability `tail`; by Cornish and Fisher's series beyond a table."""
+    z = _normal_factor(tail)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    large = jnp.maximum(freedom, TABLE).astype(float)
+    series = z + (terms[0] + (terms[1] + terms[2] / large) / large) / large
+    small = jnp.asarray(_student_table(tail), float)[jnp.clip(freedom - 1, 0, TABLE - 1)]
+    return jnp.where(freedom <= TABLE, small, series)
+
+
+def binomial_lower_ends(draws: Array, tail: float) -> Float[Array, "events"]:
+    """Clopper and Pearson's lower ends for 0, ..., 10 events: p with P(Binomial(draws, p) ≥ events) = tail.
+
+    By bisection of the sum of at most ten terms, each from the one before: plain arithmetic, as exact in float32 as
+    the sum of probabilities allows, which the incomplete beta function is not for many draws.
+    """
+    events = jnp.arange(FEW + 1)
+    draws = jnp.maximum(draws, 1).astype(float)
+
+    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        term = jnp.exp(draws * jnp.log1p(-middle))
+        fewer = jnp.zeros_like(middle)
+        for j in range(FEW):
+            fewer = jnp.where(j < events, fewer + term, fewer)
+            term = term * jnp.maximum(draws - j, 0) / (j + 1) * middle / (1 - middle)
+        too_high = 1 - fewer > tail
+        return jnp.where(too_high, low, middle), jnp.where(too_high, middle, high)
+
+    nothing = jnp.zeros(FEW + 1)
+    most = jnp.full(FEW + 1, 1 - 1e-6)
+    low, _ = jax.lax.fori_loop(0, HALVINGS, halve, (nothing, most))
+    return jnp.where(events == 0, 0, low)
+
+
+def _score_ends(share: Array, count: Array, tail: float) -> tuple[Array, Array]:
+    """Clopper and Pearson's lower end, linear between whole numbers of events, and Wilson's upper end."""
+    z = _normal_factor(tail)
+    draws = jnp.maximum(count, 1).astype(float)
+    share = jnp.clip(share, 0, 1)
+    low = jnp.interp(share * draws, jnp.arange(FEW + 1, dtype=float), binomial_lower_ends(count, tail))
+    root = jnp.sqrt(share * (1 - share) / draws + (z / (2 * draws)) ** 2)
+    high = (share + z**2 / (2 * draws) + z * root) / (1 + z**2 / draws)
+    return jnp.minimum(low, share), jnp.maximum(high, share)
+
+
+def _extremes(before: Array, more: Array) -> Array:
+    return jnp.stack([jnp.minimum(before[0], more.min(axis=0)), jnp.maximum(before[1], more.max(axis=0))])
+
+
+def _rounding(largest: Array) -> Array:
+    """What differences of utilities of this size are rounded by."""
+    return ROUNDING * jnp.finfo(largest.dtype).eps * largest
+
+
+def _like(numbers: Array, array: Array) -> Array:
+    """One number for each objective, with as many axes as the array has."""
+    return numbers.reshape(*(1,) * (array.ndim - numbers.ndim), *numbers.shape)
+
+
+def _divide(parts: Array, whole: Array) -> Array:
+    return jnp.where(whole > 0, parts / jnp.where(whole > 0, whole, 1), 0)
+
+
+@functools.cache
+def _normal_factor(tail: float) -> float:
+    from scipy.special import ndtri
+
+    return float(-ndtri(tail))
+
+
+@functools.cache
+def _student_table(tail: float) -> np.ndarray:
+    from scipy.special import stdtrit
+
+    return -stdtrit(np.arange(1, TABLE + 1), tail)
