@@ -5,21 +5,21 @@ or to a vector of objectives; a table holds the utilities of all 2^n coalitions.
 """
 
 from jaxval.coalitions import games
+from jaxval.coalitions.evaluation import Evaluation, evaluate, evaluation, tabulate
 from jaxval.coalitions.evaluator import Evaluator, evaluator
 from jaxval.coalitions.games import Game
 from jaxval.coalitions.masks import (
     all_coalitions,
     coalition_index,
     coalition_sizes,
-    evaluate,
     index_coalition,
-    tabulate,
 )
 from jaxval.coalitions.parameters import add_adapters, add_parameters
 from jaxval.coalitions.responses import combine, expected_reward, reward_utility
 from jaxval.coalitions.tokens import TokenArithmetic, combine_next_tokens, token_arithmetic
 
 __all__ = [
+    "Evaluation",
     "Evaluator",
     "Game",
     "TokenArithmetic",
@@ -31,6 +31,7 @@ __all__ = [
     "combine",
     "combine_next_tokens",
     "evaluate",
+    "evaluation",
     "evaluator",
     "expected_reward",
     "games",

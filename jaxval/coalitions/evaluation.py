@@ -1,0 +1,225 @@
+"""One contract of evaluation: what every utility is turned into, once, where it comes in.
+
+A utility is written for one mask. `evaluation` makes of it an `Evaluation`: many masks in, their utilities out, and the
+shape of one utility. Tables, sampled and regressed values know this contract alone; whether the utility is plain JAX,
+runs on many devices, trains a model in another process or is read from a store is the business of who fulfils it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Num
+
+from jaxval import _checks
+from jaxval.checkpoints import fingerprint
+from jaxval.coalitions.masks import check_coalitions, check_fits, check_players, index_coalition
+from jaxval.parallel.chunks import each_chunk, map_chunks
+from jaxval.types import Coalitions, Utility
+
+__all__ = ["Evaluation", "evaluate", "evaluation", "tabulate"]
+
+HOST_CHUNK = 2**16  # how many masks an evaluation on the host is given at a time
+MOST_PROGRAMS = 64
+
+
+class Evaluation(Protocol):
+    """Many masks in and utilities out, and the shape of one utility.
+
+    Attributes:
+        traced: whether `many` may stand inside a compiled program, under `jit` and `vmap`; else it is called from the
+            host, between compiled pieces.
+        identity: equal for two evaluations whose compiled programs are the same; None if that is not known.
+    """
+
+    traced: bool
+
+    @property
+    def identity(self) -> Hashable: ...
+
+    def many(self, coalitions: Coalitions) -> Num[Array, "coalitions *objectives"]:
+        """The utilities (rows, *objectives) of masks (rows, players)."""
+        ...
+
+    def objectives(self) -> tuple[int, ...]:
+        """The shape of one utility: () or (objectives,)."""
+        ...
+
+
+class _Plain:
+    """A utility written in JAX, vectorised over chunks of masks."""
+
+    traced = True
+
+    def __init__(self, utility: Utility, players: int, batch_size: int) -> None:
+        self._utility, self._players, self._batch_size = utility, players, batch_size
+        self._call = checked_utility(utility, players)
+        self._shape = jax.eval_shape(self._call, jax.ShapeDtypeStruct((players,), bool))
+
+    @property
+    def identity(self) -> Hashable:
+        try:
+            return fingerprint(self._utility), self._players, self._batch_size
+        except ValueError:  # it reads what nobody can tell apart, a traced array for example
+            return None
+
+    def many(self, coalitions: Array) -> Array:
+        masks = jnp.asarray(coalitions)
+        return map_chunks(lambda rows: jax.vmap(self._call)(masks[rows]), len(masks), self._batch_size)
+
+    def objectives(self) -> tuple[int, ...]:
+        return self._shape.shape
+
+
+def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Evaluation:
+    """The utility as an `Evaluation`.
+
+    Args:
+        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
+        players: how many, n.
+        batch_size: how many coalitions a utility written in JAX is evaluated for at a time; an evaluator has its own.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        ValueError: if the utility cannot be traced, returns anything but a number or a vector of numbers, or is an
+            evaluator of another number of players.
+
+    Example:
+        >>> sizes = evaluation(lambda coalition: coalition.sum(), 2)
+        >>> sizes.many(jnp.array([[True, False], [True, True]])).tolist(), sizes.objectives()
+        ([1.0, 2.0], ())
+    """
+    batch_size = _checks.check_size("batch_size", batch_size)
+    if not isinstance(getattr(utility, "traced", None), bool):
+        return _Plain(utility, players, batch_size)
+    if utility.players != players:  # type: ignore[attr-defined]
+        raise ValueError(f"utility: expected an evaluator of {players} players; got one of {utility.players}")  # type: ignore[attr-defined]
+    return utility  # type: ignore[return-value]
+
+
+def evaluate(
+    utility: Utility, coalitions: Coalitions, *, batch_size: int = 1024
+) -> Num[Array, "coalitions *objectives"]:
+    """The utility of each coalition, `batch_size` of them at a time.
+
+    A utility is written for one mask; this is the place where it is vectorised. The last batch is filled up, so that
+    every batch has the same shape and a value does not depend on its neighbours.
+
+    Args:
+        utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
+        coalitions: (coalitions, n) masks.
+        batch_size: how many at a time; memory grows with it. An evaluator has its own.
+
+    Returns:
+        (coalitions, *objectives) utilities.
+
+    Raises:
+        ValueError: where the masks are not (coalitions, n) booleans, the utility cannot be traced, returns anything but
+            a number or a vector of numbers, or a number that is not finite.
+
+    Example:
+        >>> evaluate(lambda coalition: coalition.sum(), [[True, False], [True, True]]).tolist()
+        [1.0, 2.0]
+    """
+    masks = check_coalitions(coalitions)
+    if masks.ndim != 2 or 0 in masks.shape:
+        raise ValueError(f"coalitions: expected (coalitions, players) masks; got shape {masks.shape}")
+    of_many = evaluation(utility, masks.shape[1], batch_size=batch_size)
+    if not of_many.traced:
+        return of_many.many(masks)
+    run = compiled(of_many.many, (of_many.identity, "evaluate"))
+    return check_utilities(run(masks), lambda row: np.asarray(masks)[row])
+
+
+def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[Array, "coalitions *objectives"]:
+    """The utilities of all 2^n coalitions, `batch_size` of them at a time; row k is coalition k.
+
+    Beside the table itself, memory is that of one batch: no more than `batch_size` masks exist at a time.
+
+    Args:
+        utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
+        players: how many, n.
+        batch_size: how many at a time. An evaluator has its own.
+
+    Returns:
+        (2^n, *objectives) utilities.
+
+    Raises:
+        ValueError: where the table cannot fit (before anything is allocated), the utility cannot be traced, returns
+            anything but a number or a vector of numbers, or a number that is not finite.
+
+    Example:
+        >>> tabulate(lambda coalition: coalition.sum(), 2).tolist()
+        [0.0, 1.0, 1.0, 2.0]
+    """
+    players = check_players(players)
+    check_fits(players, row_bytes=4)
+    rows = 2**players
+    of_many = evaluation(utility, players, batch_size=batch_size)
+
+    def of_indices(index: Any) -> Array:
+        return of_many.many(index_coalition(jnp.asarray(index), players))
+
+    if not of_many.traced:
+        return jnp.asarray(each_chunk(of_indices, rows, min(HOST_CHUNK, rows)))
+    check_fits(players, row_bytes=int(np.prod(of_many.objectives())) * jnp.zeros(0).dtype.itemsize)
+    run = compiled(lambda: map_chunks(of_indices, rows, batch_size), (of_many.identity, "tabulate"))
+    return check_utilities(run(), lambda row: np.asarray(index_coalition(row, players)))
+
+
+PROGRAMS: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
+
+
+def compiled(function: Callable[..., Any], identity: tuple[Hashable, ...]) -> Callable[..., Any]:
+    """`jax.jit(function)`, and the same object again for the same identity, so that nothing is compiled twice.
+
+    An identity with a None among its parts is not known. The programs of the last identities are kept.
+    """
+    if None in identity:
+        return jax.jit(function)
+    program = PROGRAMS.pop(identity, None) or jax.jit(function)
+    PROGRAMS[identity] = program
+    if len(PROGRAMS) > MOST_PROGRAMS:
+        PROGRAMS.popitem(last=False)
+    return program
+
+
+def checked_utility(utility: Utility, players: int) -> Utility:
+    """The utility as a function to a floating-point scalar or vector; errors of its shape are raised here."""
+    if not callable(utility):
+        raise ValueError(f"utility: expected a function of a mask; got {type(utility).__name__}")
+
+    def call(coalition: Array) -> Array:
+        value = jnp.asarray(utility(coalition))
+        return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
+
+    try:
+        result = jax.eval_shape(utility, jax.ShapeDtypeStruct((players,), bool))
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        raise ValueError(
+            "utility: expected a function that JAX can trace; got one that needs the values of its mask; "
+            "pass coalitions.evaluator(utility, players, host=True), which calls it with NumPy masks, each once"
+        ) from error
+    leaves = jax.tree.leaves(result)
+    if len(leaves) != 1 or leaves[0] is not result or result.ndim > 1 or 0 in result.shape:
+        got = [leaf.shape for leaf in leaves]
+        raise ValueError(f"utility: expected a scalar or a vector of objectives; got shape {got[0] if got else None}")
+    if not (jnp.issubdtype(result.dtype, jnp.floating) or result.dtype.kind in "biu"):
+        raise ValueError(f"utility: expected real numbers; got dtype {result.dtype}")
+    return call
+
+
+def check_utilities(values: Array, coalition: Any) -> Array:
+    """Utilities that are finite; the first that is not is named by its members."""
+    if _checks.concrete(values):
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(np.argwhere(~finite)[0, 0])
+            members = np.flatnonzero(coalition(row)).tolist()
+            raise ValueError(f"utility: expected finite numbers; got {np.asarray(values[row])} for coalition {members}")
+    return values
