@@ -114,7 +114,7 @@ def test_known_values_of_many_players_sum_to_the_whole(close):
         (lambda: coalitions.tabulate(lambda s: None, 2), "utility: .*scalar"),
         (lambda: coalitions.tabulate(lambda s: (1.0, 2.0), 2), "utility: .*scalar"),
         (lambda: coalitions.tabulate(lambda s: 1j * s.sum(), 2), "utility: .*real"),
-        (lambda: coalitions.tabulate(lambda s: np.sum(np.asarray(s)), 2), "utility: .*evaluator.*host=True"),
+        (lambda: coalitions.tabulate(lambda s: np.sum(np.asarray(s)), 2), "utility: .*evaluator.*traced=False"),
         (lambda: coalitions.tabulate(lambda s: 1.0 if s[0] else 0.0, 2), "utility: .*trace"),
         (lambda: coalitions.tabulate(lambda s: jnp.where(s[1], jnp.nan, 0), 2), r"utility: .*nan for coalition \[1\]"),
         (lambda: coalitions.tabulate(lambda s: 1 / s.sum(), 2), r"utility: .*inf for coalition \[\]"),

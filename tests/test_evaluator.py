@@ -53,7 +53,7 @@ ESTIMATES = {
 def test_an_evaluator_goes_wherever_a_utility_goes(name, close):
     utility, calls = counted()
     expected = ESTIMATES[name](traced)
-    found = ESTIMATES[name](coalitions.evaluator(utility, PLAYERS, host=True))
+    found = ESTIMATES[name](coalitions.evaluator(utility, PLAYERS, traced=False))
     close(found.values, expected.values, atol=1e-4)
     assert int(found.evaluations) == int(expected.evaluations)
     assert len(calls) == len({tuple(call) for call in calls})  # never twice
@@ -64,7 +64,7 @@ def test_tables_and_chunks(tmp_path, close):
     table = coalitions.tabulate(traced, PLAYERS)
     chunked = coalitions.evaluator(traced, PLAYERS, batch_size=7)
     close(coalitions.tabulate(chunked, PLAYERS), table, atol=1e-5)
-    assert not chunked.hosted  # it may be traced as the utility itself
+    assert chunked.traceable  # it may be traced as the utility itself
     close(jax.jit(jax.vmap(chunked))(coalitions.all_coalitions(PLAYERS)), table, atol=1e-5)
     with Store(tmp_path / "run.sqlite", fingerprint="table") as store:
         kept = coalitions.evaluator(traced, PLAYERS, batch_size=7, store=store)
@@ -83,10 +83,10 @@ def test_tables_and_chunks(tmp_path, close):
 def test_a_path_takes_its_fingerprint_from_the_utility(tmp_path):
     path = tmp_path / "run.sqlite"
     with Store(path, fingerprint=fingerprint(tasks.total, 3)) as store:
-        coalitions.evaluator(tasks.total, 3, host=True, store=store).many([[True, False, True]])
+        coalitions.evaluator(tasks.total, 3, traced=False, store=store).many([[True, False, True]])
     with pytest.raises(ValueError, match="another run"):
-        coalitions.evaluator(tasks.two, 3, host=True, store=path)
-    again = coalitions.evaluator(tasks.total, 3, host=True, store=path)
+        coalitions.evaluator(tasks.two, 3, traced=False, store=path)
+    again = coalitions.evaluator(tasks.total, 3, traced=False, store=path)
     again.many([[True, False, True]])
     assert again.evaluations == 0
 
@@ -149,7 +149,7 @@ def test_the_first_failure_stops_the_run_and_keeps_its_cause(tmp_path, pool):
     utility = functools.partial(tasks.failing, path=tmp_path / "calls")
     options = {"mp_context": multiprocessing.get_context("spawn")} if pool is ProcessPoolExecutor else {}
     with pool(1, **options) if pool else contextlib.nullcontext() as executor, Store() as store:
-        evaluator = coalitions.evaluator(utility, 8, executor=executor, host=True, store=store)
+        evaluator = coalitions.evaluator(utility, 8, executor=executor, traced=False, store=store)
         with pytest.raises(ValueError, match=r"LookupError: no data for coalition \[0, 1\]; the others") as caught:
             evaluator.many(masks)
         at_once = len((tmp_path / "calls").read_bytes())
@@ -183,12 +183,12 @@ def test_failures_in_jax_stop_the_run():
 @pytest.mark.once
 def test_a_repaired_run_goes_on_with_a_path_as_its_store(tmp_path):
     utility = functools.partial(tasks.failing, path=str(tmp_path / "calls"))
-    evaluator = coalitions.evaluator(utility, 3, host=True, store=tmp_path / "run.sqlite")
+    evaluator = coalitions.evaluator(utility, 3, traced=False, store=tmp_path / "run.sqlite")
     with pytest.raises(ValueError, match=r"forget_failures\(\)"):
         coalitions.tabulate(evaluator, 3)
     del evaluator
     (tmp_path / "repaired").touch()
-    evaluator = coalitions.evaluator(utility, 3, host=True, store=tmp_path / "run.sqlite")
+    evaluator = coalitions.evaluator(utility, 3, traced=False, store=tmp_path / "run.sqlite")
     assert evaluator.forget_failures() == 1
     assert coalitions.tabulate(evaluator, 3).tolist() == [0, 1, 1, 2, 1, 2, 2, 3]
     assert evaluator.evaluations == 5
@@ -200,7 +200,7 @@ sys.path.insert(0, sys.argv[1])
 import evaluator_tasks as tasks, jax, numpy as np
 from jaxval import coalitions, values
 utility = functools.partial(tasks.logged, path=sys.argv[2])
-evaluator = coalitions.evaluator(utility, 10, host=True, store=sys.argv[3])
+evaluator = coalitions.evaluator(utility, 10, traced=False, store=sys.argv[3])
 np.save(sys.argv[4], coalitions.tabulate(evaluator, 10)[:300])
 """
 
@@ -236,7 +236,7 @@ def test_killed_at_any_moment_it_repeats_and_loses_nothing(tmp_path, monkeypatch
 def test_an_estimate_resumes_from_its_saved_state(tmp_path):
     estimator = values.permutation_estimator(PLAYERS, permutations=12, per_ask=2)
     whole, calls = counted()
-    expected = values.run_estimator(KEY, estimator, coalitions.evaluator(whole, PLAYERS, host=True), PLAYERS)
+    expected = values.run_estimator(KEY, estimator, coalitions.evaluator(whole, PLAYERS, traced=False), PLAYERS)
 
     def interrupted(mask, left=[25]):  # noqa: B006 (it counts)
         left[0] -= 1
@@ -246,23 +246,23 @@ def test_an_estimate_resumes_from_its_saved_state(tmp_path):
 
     save = tmp_path / "state.npz"
     with pytest.raises(KeyboardInterrupt):
-        values.run_estimator(KEY, estimator, coalitions.evaluator(interrupted, PLAYERS, host=True), PLAYERS, save=save)
+        values.run_estimator(KEY, estimator, coalitions.evaluator(interrupted, PLAYERS, traced=False), PLAYERS, save=save)
     assert save.exists()
     rest, more = counted()
-    found = values.run_estimator(KEY, estimator, coalitions.evaluator(rest, PLAYERS, host=True), PLAYERS, save=save)
+    found = values.run_estimator(KEY, estimator, coalitions.evaluator(rest, PLAYERS, traced=False), PLAYERS, save=save)
     np.testing.assert_array_equal(found.values, expected.values)
     np.testing.assert_array_equal(found.standard_errors, expected.standard_errors)
     assert len(more) < len(calls)
     with pytest.raises(ValueError, match="that of another"):
         values.run_estimator(
-            jax.random.key(1), estimator, coalitions.evaluator(rest, PLAYERS, host=True), PLAYERS, save=save
+            jax.random.key(1), estimator, coalitions.evaluator(rest, PLAYERS, traced=False), PLAYERS, save=save
         )
 
 
 @pytest.mark.once
 def test_forty_players_are_sampled_and_not_tabulated():
     weights = np.arange(40.0)
-    evaluator = coalitions.evaluator(lambda mask: float(weights[mask].sum()), 40, host=True)
+    evaluator = coalitions.evaluator(lambda mask: float(weights[mask].sum()), 40, traced=False)
     with pytest.warns(UserWarning, match="12 for each of 40 players"):
         estimate = values.regress_shapley(KEY, evaluator, 40, evaluations=200)
     np.testing.assert_allclose(estimate.values, weights, atol=1e-3)
@@ -275,20 +275,20 @@ def test_forty_players_are_sampled_and_not_tabulated():
     ("call", "message"),
     [
         (lambda: coalitions.evaluator("train", 3), "expected a function of a mask"),
-        (lambda: coalitions.evaluator(tasks.total, 3), r"evaluator\(utility, players, host=True\)"),
-        (lambda: coalitions.evaluator(tasks.total, 0, host=True), "players: expected a whole number"),
-        (lambda: coalitions.evaluator(tasks.total, 3, host=True, timeout=1.0), "can stop a worker; got no executor"),
+        (lambda: coalitions.evaluator(tasks.total, 3), r"evaluator\(utility, players, traced=False\)"),
+        (lambda: coalitions.evaluator(tasks.total, 0, traced=False), "players: expected a whole number"),
+        (lambda: coalitions.evaluator(tasks.total, 3, traced=False, timeout=1.0), "can stop a worker; got no executor"),
         (lambda: coalitions.evaluator(lambda m: 1.0, 3, executor=ProcessPoolExecutor(1)), "other processes can import"),
         (lambda: coalitions.evaluator(tasks.total, 3, executor=ThreadPoolExecutor(1), timeout=1), "got ThreadPoolExec"),
-        (lambda: coalitions.evaluator(tasks.total, 3, host=True, mesh=parallel.mesh()), "written in JAX"),
-        (lambda: coalitions.evaluator(tasks.total, 3, host=True).many([[True, False]]), r"expected \(rows, 3\) masks"),
-        (lambda: coalitions.evaluator(tasks.total, 3, host=True).many(np.zeros((0, 3), bool)), r"expected \(rows, 3\)"),
-        (lambda: coalitions.evaluator(lambda m: "a", 2, host=True).many([[True, True]]), r"not a number.*\[0, 1\]"),
-        (lambda: coalitions.evaluator(lambda m: m * 1.0 if m[0] else 1.0, 2, host=True).many(np.eye(2, dtype=bool)),
+        (lambda: coalitions.evaluator(tasks.total, 3, traced=False, mesh=parallel.mesh()), "written in JAX"),
+        (lambda: coalitions.evaluator(tasks.total, 3, traced=False).many([[True, False]]), r"expected \(rows, 3\) masks"),
+        (lambda: coalitions.evaluator(tasks.total, 3, traced=False).many(np.zeros((0, 3), bool)), r"expected \(rows, 3\)"),
+        (lambda: coalitions.evaluator(lambda m: "a", 2, traced=False).many([[True, True]]), r"not a number.*\[0, 1\]"),
+        (lambda: coalitions.evaluator(lambda m: m * 1.0 if m[0] else 1.0, 2, traced=False).many(np.eye(2, dtype=bool)),
          r"where others have"),
-        (lambda: jax.jit(coalitions.evaluator(tasks.total, 3, host=True))(np.zeros(3, bool)), "got a tracer"),
+        (lambda: jax.jit(coalitions.evaluator(tasks.total, 3, traced=False))(np.zeros(3, bool)), "got a tracer"),
         (lambda: coalitions.evaluator(lambda m: m.sum() / 0.0, 2).many([[False, True]]), r"inf for coalition \[1\]"),
-        (lambda: values.sample_shapley(KEY, coalitions.evaluator(tasks.total, 3, host=True), 4, permutations=4),
+        (lambda: values.sample_shapley(KEY, coalitions.evaluator(tasks.total, 3, traced=False), 4, permutations=4),
          "evaluator of 4 players; got one of 3"),
     ],
 )  # fmt: skip
@@ -301,5 +301,5 @@ def test_mistakes(call, message):
 def test_partials_name_their_source_in_a_store(tmp_path):
     log = tmp_path / "calls"
     utility = functools.partial(tasks.logged, path=str(log))
-    coalitions.evaluator(utility, 3, host=True, store=tmp_path / "a.sqlite").many([[True, True, False]])
+    coalitions.evaluator(utility, 3, traced=False, store=tmp_path / "a.sqlite").many([[True, True, False]])
     assert log.read_text() == "0 1\n"

@@ -163,17 +163,17 @@ def test_what_an_own_module_makes_when_asked_counts(monkeypatch):
 
 def test_a_store_does_not_answer_for_another_global(tmp_path, monkeypatch):
     path, masks = tmp_path / "run.sqlite", np.eye(3, dtype=bool)
-    first = coalitions.evaluator(called, 3, host=True, store=path)
+    first = coalitions.evaluator(called, 3, traced=False, store=path)
     assert first.many(masks).tolist() == [1.0, 1.0, 1.0]
     del first
-    again = coalitions.evaluator(called, 3, host=True, store=path)
+    again = coalitions.evaluator(called, 3, traced=False, store=path)
     assert again.many(masks).tolist() == [1.0, 1.0, 1.0]
     assert again.evaluations == 0
     del again
     monkeypatch.setitem(globals(), "D", -1)
     with pytest.raises(ValueError, match="another run"):
-        coalitions.evaluator(called, 3, host=True, store=path)
-    other = coalitions.evaluator(called, 3, host=True, store=tmp_path / "other.sqlite")
+        coalitions.evaluator(called, 3, traced=False, store=path)
+    other = coalitions.evaluator(called, 3, traced=False, store=tmp_path / "other.sqlite")
     assert other.many(masks).tolist() == [-1.0, -1.0, -1.0]
 
 
@@ -349,5 +349,5 @@ def test_what_cannot_be_seen_through_is_refused(name):
 @pytest.mark.mistakes
 def test_a_path_store_asks_for_a_fingerprint_where_it_cannot_see(tmp_path):
     with pytest.raises(ValueError, match=r"store: .*global LOCK of locking.*Store\(path, fingerprint=\.\.\.\)"):
-        coalitions.evaluator(locking, 3, host=True, store=tmp_path / "run.sqlite")
+        coalitions.evaluator(locking, 3, traced=False, store=tmp_path / "run.sqlite")
     assert not (tmp_path / "run.sqlite").exists()

@@ -39,12 +39,12 @@ def plain(inputs: dict[str, np.ndarray]) -> Run:
     return lambda: {"utilities": np.array([size(mask) for mask in masks])}
 
 
-def hosted(
+def traceable(
     inputs: dict[str, np.ndarray], *, stored: bool = False, workers: int = 0, library: bool = False, seconds: float = 0
 ) -> Run:
     """A host function: nothing is known at the start of each run; workers stay from one run to the next."""
     function = partial(sleeper, seconds=seconds) if seconds else size
-    return evaluated(inputs, function, stored, executor=pool(workers, library) if workers else None, host=True)
+    return evaluated(inputs, function, stored, executor=pool(workers, library) if workers else None, traced=False)
 
 
 def traced(inputs: dict[str, np.ndarray], *, stored: bool = False) -> Run:
@@ -75,4 +75,4 @@ def pool(workers: int, library: bool):
     return parallel.ProcessPool(workers)
 
 
-TASKS = {"plain": plain, "hosted": hosted, "traced": traced}
+TASKS = {"plain": plain, "traceable": hosted, "traced": traced}

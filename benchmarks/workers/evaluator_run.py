@@ -42,7 +42,7 @@ def main(folder: Path, design: str, workers: int, evaluations: int, seconds: flo
         PLAYERS,
         store=folder / "store.sqlite",
         executor=parallel.ProcessPool(workers) if workers else None,
-        host=True,
+        traced=False,
     )
     key = jax.random.key(0)
     if design == "regressed":

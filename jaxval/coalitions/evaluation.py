@@ -30,15 +30,16 @@ class Evaluation(Protocol):
     """Many masks in and utilities out, and the shape of one utility.
 
     Attributes:
-        traced: whether `many` may stand inside a compiled program, under `jit` and `vmap`; else it is called from the
-            host, between compiled pieces.
-        identity: equal for two evaluations whose compiled programs are the same; None if that is not known.
+        traceable: whether `many` may stand inside a compiled program, under `jit` and `vmap`; if not, it is called
+            between compiled pieces, with known masks.
     """
 
-    traced: bool
+    traceable: bool
 
     @property
-    def identity(self) -> Hashable: ...
+    def identity(self) -> Hashable:
+        """Equal for two evaluations whose compiled programs are the same; None if nobody can tell."""
+        ...
 
     def many(self, coalitions: Coalitions) -> Num[Array, "coalitions *objectives"]:
         """The utilities (rows, *objectives) of masks (rows, players)."""
@@ -52,7 +53,7 @@ class Evaluation(Protocol):
 class _Plain:
     """A utility written in JAX, vectorised over chunks of masks."""
 
-    traced = True
+    traceable = True
 
     def __init__(self, utility: Utility, players: int, batch_size: int) -> None:
         self._utility, self._players, self._batch_size = utility, players, batch_size
@@ -95,11 +96,12 @@ def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Eva
         ([1.0, 2.0], ())
     """
     batch_size = _checks.check_size("batch_size", batch_size)
-    if not isinstance(getattr(utility, "traced", None), bool):
+    as_evaluation: Any = getattr(utility, "as_evaluation", None)
+    if as_evaluation is None:
         return _Plain(utility, players, batch_size)
     if utility.players != players:  # type: ignore[attr-defined]
         raise ValueError(f"utility: expected an evaluator of {players} players; got one of {utility.players}")  # type: ignore[attr-defined]
-    return utility  # type: ignore[return-value]
+    return as_evaluation()
 
 
 def evaluate(
@@ -130,7 +132,7 @@ def evaluate(
     if masks.ndim != 2 or 0 in masks.shape:
         raise ValueError(f"coalitions: expected (coalitions, players) masks; got shape {masks.shape}")
     of_many = evaluation(utility, masks.shape[1], batch_size=batch_size)
-    if not of_many.traced:
+    if not of_many.traceable:
         return of_many.many(masks)
     run = compiled(of_many.many, (of_many.identity, "evaluate"))
     return check_utilities(run(masks), lambda row: np.asarray(masks)[row])
@@ -165,7 +167,7 @@ def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[A
     def of_indices(index: Any) -> Array:
         return of_many.many(index_coalition(jnp.asarray(index), players))
 
-    if not of_many.traced:
+    if not of_many.traceable:
         return jnp.asarray(each_chunk(of_indices, rows, min(HOST_CHUNK, rows)))
     check_fits(players, row_bytes=int(np.prod(of_many.objectives())) * jnp.zeros(0).dtype.itemsize)
     run = compiled(lambda: map_chunks(of_indices, rows, batch_size), (of_many.identity, "tabulate"))
@@ -203,7 +205,7 @@ def checked_utility(utility: Utility, players: int) -> Utility:
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         raise ValueError(
             "utility: expected a function that JAX can trace; got one that needs the values of its mask; "
-            "pass coalitions.evaluator(utility, players, host=True), which calls it with NumPy masks, each once"
+            "pass coalitions.evaluator(utility, players, traced=False), which calls it with NumPy masks, each once"
         ) from error
     leaves = jax.tree.leaves(result)
     if len(leaves) != 1 or leaves[0] is not result or result.ndim > 1 or 0 in result.shape:

@@ -20,8 +20,10 @@ from jaxtyping import Array, Num
 from jaxval import _checks
 from jaxval.checkpoints import Store, Stored, fingerprint
 from jaxval.checkpoints.store import pack_masks, unpack_mask
-from jaxval.coalitions.masks import check_coalitions, check_utilities, checked_utility
+from jaxval.coalitions.evaluation import Evaluation, check_utilities, checked_utility, evaluation
+from jaxval.coalitions.masks import check_coalitions
 from jaxval.parallel import over_mesh, progress, run_all
+from jaxval.parallel.chunks import each_chunk
 from jaxval.parallel.executors import check_timeout
 from jaxval.types import Coalitions, Utility
 
@@ -37,16 +39,16 @@ def evaluator(
     executor: Executor | None = None,
     mesh: Mesh | None = None,
     timeout: float | None = None,
-    host: bool = False,
+    traced: bool = True,
     keep_going: bool = False,
     progress: bool = False,
 ) -> "Evaluator":
     """A utility that evaluates many coalitions at a time, on any devices or executor, and remembers them.
 
-    A utility written in JAX runs under `vmap` in chunks of one shape, over a mesh of devices where there is one. A
-    function of the host (one that trains a model for each coalition, say) takes one mask as a NumPy array and runs on
-    an executor, or in this process with `host=True`. Host functions, and any utility with a store, are never evaluated
-    twice for the same coalition; with a store, not even by the next run: what has finished is on the disk.
+    A utility written in JAX runs under `vmap` in chunks of one shape, over a mesh of devices if there is one. A function
+    that JAX cannot trace (one that trains a model for each coalition, say) takes one mask as a NumPy array and runs on
+    an executor, or in this process with `traced=False`. Such a function, and any utility with a store, is never
+    evaluated twice for the same coalition; with a store, not even by the next run: what has finished is on the disk.
 
     Args:
         utility: from a mask (players,) to a number or a vector of objectives.
@@ -54,12 +56,12 @@ def evaluator(
         batch_size: coalitions in a chunk; rounded up to a multiple of the mesh's devices.
         store: `checkpoints.Store(path, fingerprint=...)`; or a path, and the fingerprint is `checkpoints.fingerprint`
             of the utility: of its code and of everything that the code reads.
-        executor: any of `concurrent.futures` for a host function: `parallel.ProcessPool()`, the standard library's
+        executor: any of `concurrent.futures`, for a function that JAX need not trace: `parallel.ProcessPool()`, the standard library's
             pools, Dask's `client.get_executor()`.
         mesh: `parallel.mesh()`, for a utility written in JAX.
-        timeout: seconds for each evaluation of a host function; the executor must be able to stop a worker, as
+        timeout: seconds for each evaluation on an executor, which must be able to stop a worker, as
             `parallel.ProcessPool` is.
-        host: whether the utility is a function of the host, where there is no executor to tell.
+        traced: whether JAX traces the utility; False for a function of NumPy masks. An executor implies False.
         keep_going: whether the other coalitions are evaluated before the first failure is reported. By default a
             failure is reported at once.
         progress: whether a bar with the time left goes to standard error.
@@ -77,7 +79,7 @@ def evaluator(
         >>> def train(mask):
         ...     calls.append(mask.tolist())
         ...     return float(mask.sum()) ** 2
-        >>> trained = evaluator(train, 3, host=True)
+        >>> trained = evaluator(train, 3, traced=False)
         >>> values.shapley(coalitions.tabulate(trained, 3)).tolist()
         [3.0, 3.0, 3.0]
         >>> estimate = values.sample_shapley(jax.random.key(0), trained, 3, permutations=10)
@@ -88,10 +90,10 @@ def evaluator(
     batch_size = _checks.check_size("batch_size", batch_size)
     if not callable(utility):
         raise ValueError(f"utility: expected a function of a mask; got {type(utility).__name__}")
-    host = host or executor is not None
+    traced = traced and executor is None
     check_timeout(timeout, executor)
-    if host and mesh is not None:
-        raise ValueError("mesh: expected a utility written in JAX; got an executor or host=True; pass one of the two")
+    if not traced and mesh is not None:
+        raise ValueError("mesh: expected a utility written in JAX; got an executor or traced=False; pass one of the two")
     if isinstance(executor, ProcessPoolExecutor):
         try:
             pickle.dumps(utility)
@@ -99,18 +101,18 @@ def evaluator(
             raise ValueError(
                 f"utility: expected one that other processes can import, written at the top of a module; got {error}"
             ) from error
-    if not host:
+    if traced:
         checked_utility(utility, players)
     if store is not None and jax.process_count() > 1:
         raise ValueError(
             f"store: expected one process of JAX; got {jax.process_count()}; they evaluate together, so each would "
-            "need the same store; for host functions on many machines pass an executor"
+            "need the same store; on many machines pass an executor"
         )
     if isinstance(store, str | Path):
         store = Store(store, fingerprint=_fingerprint(utility, players))
-    if store is None and host:
+    if store is None and not traced:
         store = Store()
-    return Evaluator(utility, players, batch_size, store, executor, mesh, timeout, host, keep_going, progress)
+    return Evaluator(utility, players, batch_size, store, executor, mesh, timeout, traced, keep_going, progress)
 
 
 def _fingerprint(utility: Utility, players: int) -> str:
@@ -129,31 +131,31 @@ class Evaluator:
 
     Attributes:
         players: how many.
-        hosted: whether it must be called from the host: it runs host functions, has a store, or a mesh. Where it is
-            not, it may be called under `jit` and `vmap` like the utility itself.
+        traceable: whether it may be called under `jit` and `vmap` like the utility itself. It may not if it has a
+            store, a mesh, an executor or a progress bar, or if JAX cannot trace the utility.
         evaluations: how many evaluations were made by this object; what a store knew is not counted.
     """
 
     def __init__(
         self, utility: Utility, players: int, batch_size: int, store: Store | None, executor: Executor | None,
-        mesh: Mesh | None, timeout: float | None, host: bool, keep_going: bool, shown: bool,
+        mesh: Mesh | None, timeout: float | None, traced: bool, keep_going: bool, shown: bool,
     ) -> None:  # fmt: skip
         self.players, self.evaluations = players, 0
-        self.hosted = host or store is not None or mesh is not None
+        self.traceable = traced and store is None and mesh is None and not shown and not keep_going
         self._utility, self._store, self._executor = utility, store, executor
-        self._timeout, self._host, self._keep_going, self._shown = timeout, host, keep_going, shown
+        self._timeout, self._traced, self._keep_going, self._shown = timeout, traced, keep_going, shown
         devices = 1 if mesh is None else mesh.size
         self._batch_size = -(-batch_size // devices) * devices
-        self._run = None if host else over_mesh(jax.vmap(checked_utility(utility, players)), mesh)
+        self._run = over_mesh(jax.vmap(checked_utility(utility, players)), mesh) if traced else None
 
     def __call__(self, coalition: Any) -> Any:
         """The utility of one coalition, a mask (players,)."""
-        if not self.hosted:
+        if self.traceable:
             return self._utility(coalition)
         if isinstance(coalition, jax.core.Tracer):
             raise ValueError(
-                "utility: expected known masks; got a tracer; an evaluator with a host function, a store or a mesh is "
-                "called from the host: pass it to coalitions.tabulate, evaluate or values.*, or call .many(masks)"
+                "utility: expected known masks; got a tracer; an evaluator whose utility JAX does not trace, or with a "
+                "store, a mesh or a bar, is called with known masks: pass it to coalitions.tabulate, evaluate or values.*, or call .many(masks)"
             )
         return self.many(np.asarray(coalition)[None])[0]
 
@@ -179,12 +181,21 @@ class Evaluator:
         return self._with_store(masks, self._store)
 
     def objectives(self) -> tuple[int, ...]:
-        """The shape of a utility, () or (objectives,); a host function is called for the empty coalition to tell."""
-        if not self._host:
+        """The shape of a utility, () or (objectives,); a function that JAX does not trace is called for the empty coalition to tell."""
+        if self._traced:
             return jax.eval_shape(self._utility, jax.ShapeDtypeStruct((self.players,), bool)).shape
         if self._store is not None and self._store.objectives is not None:
             return self._store.objectives
         return np.shape(self.many(np.zeros((1, self.players), bool))[0])
+
+    def as_evaluation(self) -> Evaluation:
+        """What `coalitions.evaluation` takes it for."""
+        return evaluation(self._utility, self.players, batch_size=self._batch_size) if self.traceable else self
+
+    @property
+    def identity(self) -> None:
+        """Nothing is compiled around it."""
+        return None
 
     def forget_failures(self) -> int:
         """Forget the evaluations that failed, so that they are made again when next asked for; how many they were."""
@@ -204,7 +215,7 @@ class Evaluator:
         causes: dict[bytes, BaseException] = {}
         with (
             progress(self._shown and bool(missing), len(missing), "coalitions") as advance,
-            contextlib.closing((self._by_host if self._host else self._by_chunk)(missing, causes)) as evaluations,
+            contextlib.closing((self._by_chunk if self._traced else self._by_item)(missing, causes)) as evaluations,
         ):
             for finished in evaluations:
                 store.record(finished, players=self.players)
@@ -232,7 +243,7 @@ class Evaluator:
             f"evaluator.forget_failures() lets what failed be tried again{going}"
         )
 
-    def _by_host(self, keys: Sequence[bytes], causes: dict[bytes, BaseException]) -> Any:
+    def _by_item(self, keys: Sequence[bytes], causes: dict[bytes, BaseException]) -> Any:
         """One finished evaluation after another, in the order in which they come, and why those that fail do."""
         masks = {key: unpack_mask(key, self.players) for key in keys}
         call = _OfKey(self._utility, self.players)
@@ -252,22 +263,26 @@ class Evaluator:
 
         It may depend on its place in the chunk by rounding, so the chunks of a resumed run are those that were missing.
         """
-        assert self._run is not None
-        size = self._batch_size
-        filled = masks[np.minimum(np.arange(-(-len(masks) // size) * size), len(masks) - 1)]
-        parts = []
-        with progress(self._shown and self._store is None, len(masks), "coalitions") as advance:
-            for start in range(0, len(filled), size):
-                parts.append(np.asarray(self._run(filled[start : start + size])))
-                if self._store is None and not self._keep_going and not np.isfinite(parts[-1]).all():
-                    check_utilities(jnp.asarray(parts[-1]), lambda row, start=start: filled[start + row])
-                self.evaluations += min(size, len(masks) - start) if self._store is None else 0
-                advance(min(size, len(masks) - start))
-        return np.concatenate(parts)[: len(masks)]
+        run, alone = self._run, self._store is None
+        assert run is not None
+
+        def of_rows(rows: np.ndarray) -> Any:
+            found = np.asarray(run(masks[rows]))
+            if alone and not self._keep_going and not np.isfinite(found).all():
+                check_utilities(jnp.asarray(found), lambda row: masks[rows[row]])
+            return found
+
+        with progress(self._shown and alone, len(masks), "coalitions") as advance:
+
+            def finished(rows: int) -> None:
+                self.evaluations += rows if alone else 0
+                advance(rows)
+
+            return each_chunk(of_rows, len(masks), self._batch_size, advance=finished)
 
 
 class _OfKey:
-    """A host function of a packed mask: small to send to a worker."""
+    """A function of a packed mask: small to send to a worker."""
 
     def __init__(self, utility: Callable[[np.ndarray], Any], players: int) -> None:
         self.utility, self.players = utility, players
