@@ -75,4 +75,4 @@ def pool(workers: int, library: bool):
     return parallel.ProcessPool(workers)
 
 
-TASKS = {"plain": plain, "traceable": hosted, "traced": traced}
+TASKS = {"plain": plain, "hosted": hosted, "traced": traced}
