@@ -30,6 +30,10 @@ def traced(mask):
     return jnp.sum(jnp.where(mask, jnp.asarray(tasks.WEIGHTS), 0)) ** 1.5
 
 
+def unstored(function):
+    return coalitions.evaluator(function, 3, traced=False)
+
+
 def counted():
     calls = []
 
@@ -246,7 +250,9 @@ def test_an_estimate_resumes_from_its_saved_state(tmp_path):
 
     save = tmp_path / "state.npz"
     with pytest.raises(KeyboardInterrupt):
-        values.run_estimator(KEY, estimator, coalitions.evaluator(interrupted, PLAYERS, traced=False), PLAYERS, save=save)
+        values.run_estimator(
+            KEY, estimator, coalitions.evaluator(interrupted, PLAYERS, traced=False), PLAYERS, save=save
+        )
     assert save.exists()
     rest, more = counted()
     found = values.run_estimator(KEY, estimator, coalitions.evaluator(rest, PLAYERS, traced=False), PLAYERS, save=save)
@@ -281,8 +287,8 @@ def test_forty_players_are_sampled_and_not_tabulated():
         (lambda: coalitions.evaluator(lambda m: 1.0, 3, executor=ProcessPoolExecutor(1)), "other processes can import"),
         (lambda: coalitions.evaluator(tasks.total, 3, executor=ThreadPoolExecutor(1), timeout=1), "got ThreadPoolExec"),
         (lambda: coalitions.evaluator(tasks.total, 3, traced=False, mesh=parallel.mesh()), "written in JAX"),
-        (lambda: coalitions.evaluator(tasks.total, 3, traced=False).many([[True, False]]), r"expected \(rows, 3\) masks"),
-        (lambda: coalitions.evaluator(tasks.total, 3, traced=False).many(np.zeros((0, 3), bool)), r"expected \(rows, 3\)"),
+        (lambda: unstored(tasks.total).many([[True, False]]), r"expected \(rows, 3\) masks"),
+        (lambda: unstored(tasks.total).many(np.zeros((0, 3), bool)), r"expected \(rows, 3\)"),
         (lambda: coalitions.evaluator(lambda m: "a", 2, traced=False).many([[True, True]]), r"not a number.*\[0, 1\]"),
         (lambda: coalitions.evaluator(lambda m: m * 1.0 if m[0] else 1.0, 2, traced=False).many(np.eye(2, dtype=bool)),
          r"where others have"),

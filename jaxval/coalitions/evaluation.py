@@ -41,7 +41,7 @@ class Evaluation(Protocol):
         """Equal for two evaluations whose compiled programs are the same; None if nobody can tell."""
         ...
 
-    def many(self, coalitions: Coalitions) -> Num[Array, "coalitions *objectives"]:
+    def many(self, coalitions: Any, /) -> Num[Array, "coalitions *objectives"]:
         """The utilities (rows, *objectives) of masks (rows, players)."""
         ...
 
@@ -62,12 +62,9 @@ class _Plain:
 
     @property
     def identity(self) -> Hashable:
-        try:
-            return fingerprint(self._utility), self._players, self._batch_size
-        except ValueError:  # it reads what nobody can tell apart, a traced array for example
-            return None
+        return identity_of(self._utility, self._players, self._batch_size)
 
-    def many(self, coalitions: Array) -> Array:
+    def many(self, coalitions: Any, /) -> Array:
         masks = jnp.asarray(coalitions)
         return map_chunks(lambda rows: jax.vmap(self._call)(masks[rows]), len(masks), self._batch_size)
 
@@ -189,6 +186,14 @@ def compiled(function: Callable[..., Any], identity: tuple[Hashable, ...]) -> Ca
     if len(PROGRAMS) > MOST_PROGRAMS:
         PROGRAMS.popitem(last=False)
     return program
+
+
+def identity_of(*parts: Any) -> Hashable:
+    """A fingerprint of everything that a compiled program depends on; None if nobody can tell, as of a traced array."""
+    try:
+        return fingerprint(*parts)
+    except ValueError:
+        return None
 
 
 def checked_utility(utility: Utility, players: int) -> Utility:

@@ -56,8 +56,8 @@ def evaluator(
         batch_size: coalitions in a chunk; rounded up to a multiple of the mesh's devices.
         store: `checkpoints.Store(path, fingerprint=...)`; or a path, and the fingerprint is `checkpoints.fingerprint`
             of the utility: of its code and of everything that the code reads.
-        executor: any of `concurrent.futures`, for a function that JAX need not trace: `parallel.ProcessPool()`, the standard library's
-            pools, Dask's `client.get_executor()`.
+        executor: any of `concurrent.futures`, for a function of NumPy masks: `parallel.ProcessPool()`, the standard
+            library's pools, Dask's `client.get_executor()`.
         mesh: `parallel.mesh()`, for a utility written in JAX.
         timeout: seconds for each evaluation on an executor, which must be able to stop a worker, as
             `parallel.ProcessPool` is.
@@ -93,7 +93,9 @@ def evaluator(
     traced = traced and executor is None
     check_timeout(timeout, executor)
     if not traced and mesh is not None:
-        raise ValueError("mesh: expected a utility written in JAX; got an executor or traced=False; pass one of the two")
+        raise ValueError(
+            "mesh: expected a utility written in JAX; got an executor or traced=False; pass one of the two"
+        )
     if isinstance(executor, ProcessPoolExecutor):
         try:
             pickle.dumps(utility)
@@ -154,8 +156,8 @@ class Evaluator:
             return self._utility(coalition)
         if isinstance(coalition, jax.core.Tracer):
             raise ValueError(
-                "utility: expected known masks; got a tracer; an evaluator whose utility JAX does not trace, or with a "
-                "store, a mesh or a bar, is called with known masks: pass it to coalitions.tabulate, evaluate or values.*, or call .many(masks)"
+                "utility: expected known masks; got a tracer; an evaluator with a store, a mesh, a bar or a function of "
+                "NumPy masks is not traced: pass it to coalitions.tabulate, evaluate or values.*, or call .many(masks)"
             )
         return self.many(np.asarray(coalition)[None])[0]
 
@@ -181,7 +183,7 @@ class Evaluator:
         return self._with_store(masks, self._store)
 
     def objectives(self) -> tuple[int, ...]:
-        """The shape of a utility, () or (objectives,); a function that JAX does not trace is called for the empty coalition to tell."""
+        """The shape of a utility, () or (objectives,); a function of NumPy masks is called for the empty coalition."""
         if self._traced:
             return jax.eval_shape(self._utility, jax.ShapeDtypeStruct((self.players,), bool)).shape
         if self._store is not None and self._store.objectives is not None:

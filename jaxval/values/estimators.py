@@ -10,7 +10,7 @@ to load it; `ask` draws from the key in the state and changes nothing, so that i
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from jaxval import _checks
 from jaxval.checkpoints import load_state, save_state
-from jaxval.coalitions.masks import checked_utility, join
+from jaxval.coalitions.evaluation import Evaluation, compiled, evaluation
 from jaxval.parallel import progress as progress_bar
 from jaxval.types import Estimate, Utility
 
@@ -36,14 +36,21 @@ class Estimator(NamedTuple):
         ask: `ask(state)` gives the (rows, players) coalitions to evaluate next.
         tell: `tell(state, coalitions, utilities)` gives the state that has taken them in.
         estimate: `estimate(state)` gives the `Estimate` so far; NaN where there is nothing yet to tell it from.
-        asks: how often a fixed design is to be asked; an adaptive one at most.
+        finished: `finished(state)` tells whether nothing is left to ask.
+        asks: how often a fixed design is asked; an adaptive one at most.
+        identity: equal for two estimators that do the same; None if nobody can tell. A program that was compiled for
+            one serves the other.
+        traceable: whether the functions may stand inside a compiled program; else they are called with known states.
     """
 
     init: Callable[..., Any]
     ask: Callable[[Any], Bool[Array, "rows players"]]
     tell: Callable[[Any, Array, Array], Any]
     estimate: Callable[[Any], Estimate]
+    finished: Callable[[Any], Bool[Array, ""]]
     asks: int
+    identity: Hashable = None
+    traceable: bool = True
 
 
 class Moments(NamedTuple):
@@ -120,80 +127,6 @@ def count_distinct(seen: UInt32[Array, "asks rows 2"], asked: Int[Array, ""]) ->
     return jnp.where(asked > 0, distinct, 0)
 
 
-def utility_of_many(
-    utility: Utility, players: int, batch_size: int
-) -> tuple[Callable[[Array], Array], tuple[int, ...]]:
-    """The utility of (rows, players) coalitions, `batch_size` rows at a time, and its shape for one of them."""
-    if is_hosted(utility):
-        if utility.players != players:  # type: ignore[attr-defined]
-            raise ValueError(f"utility: expected an evaluator of {players} players; got one of {utility.players}")  # type: ignore[attr-defined]
-        return utility.many, utility.objectives()  # type: ignore[attr-defined]
-    call = checked_utility(utility, players)
-    objectives = jax.eval_shape(call, jax.ShapeDtypeStruct((players,), bool)).shape
-
-    def evaluate(coalitions: Array) -> Array:
-        rows = len(coalitions)
-        if rows <= batch_size:
-            return jax.vmap(call)(coalitions)
-        batches = -(-rows // batch_size)
-        filler = jnp.broadcast_to(coalitions[-1:], (batches * batch_size - rows, players))
-        filled = jnp.concatenate([coalitions, filler]).reshape(batches, batch_size, players)
-        return join(jax.lax.map(jax.vmap(call), filled))[:rows]
-
-    return evaluate, objectives
-
-
-def is_hosted(utility: Utility) -> bool:
-    """Whether it is an evaluator that must be called from the host, between compiled pieces and not inside one."""
-    return getattr(utility, "hosted", False) is True
-
-
-def run_loop(
-    utility: Utility,
-    key: Array,
-    start: Callable[[Array], Any],
-    unfinished: Callable[[Any], Array],
-    step: Callable[[Any], Any],
-) -> Any:
-    """The state after the last step: in one compiled program, or on the host for an evaluator that wants it."""
-    if is_hosted(utility):
-        return loop(utility, unfinished, step, start(key))
-    return jax.jit(lambda key: loop(utility, unfinished, step, start(key)))(key)
-
-
-def loop(utility: Utility, unfinished: Callable[[Any], Array], step: Callable[[Any], Any], state: Any) -> Any:
-    """A loop of the host around an evaluator that wants it, else one of the compiled program."""
-    if not is_hosted(utility):
-        return jax.lax.while_loop(unfinished, step, state)
-    while bool(unfinished(state)):
-        state = step(state)
-    return state
-
-
-def step_of(utility: Utility, estimator: Estimator, evaluate: Callable[[Array], Array]) -> Callable[[Any], Any]:
-    """Ask, evaluate, tell: one step of an estimator, its own parts compiled where the evaluator is called between."""
-    compiled = jax.jit if is_hosted(utility) else lambda function: function
-    ask, tell = compiled(estimator.ask), compiled(estimator.tell)
-
-    def step(state: Any) -> Any:
-        coalitions = ask(state)
-        return tell(state, coalitions, evaluate(coalitions))
-
-    return step
-
-
-def run_asks(utility: Utility, key: Array, estimator: Estimator, evaluate: Any, objectives: tuple[int, ...]) -> Any:
-    """The state of a fixed design after all its asks."""
-    step = step_of(utility, estimator, evaluate)
-    if not is_hosted(utility):
-        many = lambda state: jax.lax.fori_loop(0, estimator.asks, lambda _, state: step(state), state)  # noqa: E731
-        return jax.jit(lambda key: many(estimator.init(key, objectives)))(key)
-    state = estimator.init(key, objectives)
-    for _ in range(estimator.asks):
-        state = step(state)
-    return state
-
-
 def run_estimator(
     key: Key[Array, ""],
     estimator: Estimator,
@@ -204,7 +137,7 @@ def run_estimator(
     batch_size: int = 1024,
     progress: bool = False,
 ) -> Estimate:
-    """Ask, evaluate and tell on the host until a fixed design is done, the state on the disk after every step.
+    """Ask, evaluate and tell until the estimator is finished, the state on the disk after every step.
 
     Called again with the same arguments after an interruption, it goes on from the saved state; with an `evaluator`
     that has a store, even what the interrupted step had finished is not evaluated again. The estimate is the same to
@@ -212,7 +145,7 @@ def run_estimator(
 
     Args:
         key: a random key.
-        estimator: with a fixed number of asks, such as `permutation_estimator(players, permutations=..., per_ask=...)`.
+        estimator: such as `permutation_estimator(players, permutations=..., per_ask=...)`.
         utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         players: how many, n.
         save: a file for the state; nothing is saved where None.
@@ -229,31 +162,60 @@ def run_estimator(
         >>> import tempfile
         >>> from jaxval import coalitions, values
         >>> estimator = values.permutation_estimator(3, permutations=8, per_ask=2)
-        >>> trained = coalitions.evaluator(lambda mask: float(mask.sum()), 3, host=True)
+        >>> trained = coalitions.evaluator(lambda mask: float(mask.sum()), 3, traced=False)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save = f"{folder}/state.npz"
         ...     run_estimator(jax.random.key(0), estimator, trained, 3, save=save).values.tolist()
         [1.0, 1.0, 1.0]
     """
-    evaluate, objectives = utility_of_many(utility, players, _checks.check_size("batch_size", batch_size))
-    tell = jax.jit(estimator.tell)
-    evaluate = evaluate if is_hosted(utility) else jax.jit(evaluate)
-    done, state = jnp.asarray(0), estimator.init(key, objectives)
-    if save is not None and Path(save).exists():
-        fresh, (done, state) = key, load_state(save, like=(done, state))
-        if not bool(jnp.all(jax.random.key_data(state.key) == jax.random.key_data(fresh))):
-            raise ValueError(
-                f"save: expected the state of this key; got that of another in {save}; choose another file"
-            )
-    with progress_bar(progress, estimator.asks, "asks") as advance:
-        advance(int(done))
-        for number in range(int(done), estimator.asks):
-            coalitions = estimator.ask(state)
-            state = tell(state, coalitions, evaluate(coalitions))
-            if save is not None:
-                save_state(save, (jnp.asarray(number + 1), state))
-            advance(1)
+    of_many = evaluation(utility, _checks.check_size("players", players), batch_size=batch_size)
+    state = run(key, estimator, of_many, save=save, progress=progress)
     return check_finite(estimator.estimate(state))
+
+
+def run(
+    key: Array, estimator: Estimator, of_many: Evaluation, *, save: str | Path | None = None, progress: bool = False
+) -> Any:
+    """The state of an estimator that is finished: ask, evaluate, tell, again and again.
+
+    One compiled program does it all if the estimator and the evaluation are traceable and nothing is to be saved or
+    shown; else the host calls one compiled piece after another.
+    """
+    objectives = of_many.objectives()
+    if estimator.traceable and of_many.traceable and save is None and not progress:
+
+        def step(state: Any) -> Any:
+            coalitions = estimator.ask(state)
+            return estimator.tell(state, coalitions, of_many.many(coalitions))
+
+        def whole(key: Array) -> Any:
+            return jax.lax.while_loop(lambda s: ~estimator.finished(s), step, estimator.init(key, objectives))
+
+        return compiled(whole, (estimator.identity, of_many.identity))(key)
+    asked, state = jnp.asarray(0), estimator.init(key, objectives)
+    if save is not None and Path(save).exists():
+        asked, state = _resumed(save, (asked, state), key)
+    ask, tell = estimator.ask, estimator.tell
+    if estimator.traceable:
+        ask, tell = (compiled(part, (estimator.identity, part.__name__, objectives)) for part in (ask, tell))
+    many = compiled(of_many.many, (of_many.identity, "many")) if of_many.traceable else of_many.many
+    with progress_bar(progress, estimator.asks, "asks") as advance:
+        advance(int(asked))
+        while not bool(estimator.finished(state)):
+            coalitions = ask(state)
+            asked, state = asked + 1, tell(state, coalitions, many(coalitions))
+            if save is not None:
+                save_state(save, (asked, state))
+            advance(1)
+    return state
+
+
+def _resumed(save: str | Path, like: tuple[Array, Any], key: Array) -> tuple[Array, Any]:
+    """How often the saved state was asked, and the state; an error if it is that of another key."""
+    asked, state = load_state(save, like=like)
+    if not bool(jnp.all(jax.random.key_data(state.key) == jax.random.key_data(key))):
+        raise ValueError(f"save: expected the state of this key; got that of another in {save}; choose another file")
+    return asked, state
 
 
 def check_finite(estimate: Estimate) -> Estimate:
@@ -272,5 +234,5 @@ def check_finite(estimate: Estimate) -> Estimate:
 def unknown_unless(sound: Array, estimate: Estimate) -> Estimate:
     """The estimate, with NaN for its values, errors and intervals where it is not sound; for inside `jit`."""
     parts = {name: getattr(estimate, name) for name in ("values", "standard_errors", "intervals")}
-    known = {name: jnp.where(sound, part, jnp.nan) for name, part in parts.items() if part is not None}
+    known: dict[str, Any] = {name: jnp.where(sound, part, jnp.nan) for name, part in parts.items() if part is not None}
     return dataclasses.replace(estimate, **known)

@@ -5,7 +5,7 @@ gives the utilities of all its beginnings for about the price of one. Design, st
 `permutation_estimator`; what changes is how the coalitions of one ask are evaluated.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key
 
 from jaxval import _checks
+from jaxval.coalitions.evaluation import identity_of
 from jaxval.types import Estimate, Groups
-from jaxval.values.estimators import check_finite
+from jaxval.values.estimators import check_finite, run
 from jaxval.values.permutations import permutation_estimator
 
 __all__ = ["evaluate_along", "sample_shapley_along"]
@@ -68,17 +69,26 @@ def sample_shapley_along(
     estimator = permutation_estimator(
         players, permutations=permutations, groups=groups, antithetic=antithetic, spread=spread, per_ask=per_ask
     )
-    evaluate = evaluate_along(path_utility, players)
-    objectives = jax.eval_shape(path_utility, _order(players)).shape[1:]
+    state = run(key, estimator, _Along(path_utility, players))
+    return check_finite(estimator.estimate(state))
 
-    def step(_: Array, state: Any) -> Any:
-        coalitions = estimator.ask(state)
-        return estimator.tell(state, coalitions, evaluate(coalitions))
 
-    def run(key: Array) -> Any:
-        return jax.lax.fori_loop(0, estimator.asks, step, estimator.init(key, objectives))
+class _Along:
+    """The evaluation of what `permutation_estimator` asks for, permutation by permutation."""
 
-    return check_finite(estimator.estimate(jax.jit(run)(key)))
+    traceable = True
+
+    def __init__(self, path_utility: Path, players: int) -> None:
+        self._path_utility = path_utility
+        self.many = evaluate_along(path_utility, players)
+        self._shape = jax.eval_shape(path_utility, _order(players)).shape[1:]
+
+    @property
+    def identity(self) -> Hashable:
+        return identity_of("along", self._path_utility)
+
+    def objectives(self) -> tuple[int, ...]:
+        return self._shape
 
 
 def evaluate_along(path_utility: Path, players: int) -> Callable[[Array], Array]:

@@ -34,13 +34,11 @@ from jaxval.values.estimators import (
     Estimator,
     Moments,
     add_draws,
-    check_finite,
     coalition_codes,
     count_distinct,
     no_draws,
-    run_asks,
+    run_estimator,
     standard_errors,
-    utility_of_many,
 )
 
 __all__ = ["PermutationState", "permutation_estimator", "required_permutations", "sample_shapley"]
@@ -157,9 +155,8 @@ def sample_shapley(
         spread=spread,
         per_ask=max(batch_size // max(players - 1, 1), 1 + antithetic),
     )
-    evaluate, objectives = utility_of_many(utility, players, batch_size)
 
-    return check_finite(estimator.estimate(run_asks(utility, key, estimator, evaluate, objectives)))
+    return run_estimator(key, estimator, utility, players, batch_size=batch_size)
 
 
 def permutation_estimator(
@@ -254,7 +251,12 @@ def permutation_estimator(
             gains=seen_gains(state.tally, possible),
         )
 
-    return Estimator(init, ask, tell, estimate, asks)
+    def finished(state: PermutationState) -> Array:
+        return state.moments.draws >= draws
+
+    spreads = None if possible is None else tuple(np.atleast_1d(possible).tolist())
+    identity = ("permutations", permutations, antithetic, draws_per_ask, tuple(group_of.tolist()), spreads)
+    return Estimator(init, ask, tell, estimate, finished, asks, identity)
 
 
 def permutation_reaches(

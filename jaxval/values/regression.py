@@ -29,7 +29,7 @@ from jaxval.values._intervals import error_intervals, reachable
 from jaxval.values._neighbours import check_groups
 from jaxval.values._paired import draw_pairs, most_pairs, share_pairs
 from jaxval.values._regressed import Sample, adjusted_values, least_squares_values
-from jaxval.values.estimators import Estimator, check_finite, is_hosted, utility_of_many
+from jaxval.values.estimators import Estimator, check_finite, run_estimator
 
 __all__ = ["RegressionState", "regress_shapley", "regression_estimator"]
 
@@ -108,20 +108,15 @@ def regress_shapley(
     """
     players = _checks.check_size("players", players)
     estimator = regression_estimator(players, evaluations=evaluations, groups=groups, method=method)
-    evaluate, objectives = utility_of_many(utility, players, _checks.check_size("batch_size", batch_size))
-    state = estimator.init(key, objectives)
-    coalitions = estimator.ask(state)
-    if len(coalitions) < min(FEW * players, reachable(check_groups(groups, players))):
+    if evaluations < min(FEW * players, reachable(check_groups(groups, players))):
         warnings.warn(
-            f"evaluations: {len(coalitions)} are fewer than {FEW} for each of {players} players; where few coalitions "
+            f"evaluations: {evaluations} are fewer than {FEW} for each of {players} players; where few coalitions "
             f"matter, intervals may hold far less than 95 % of the values; allow {FEW * players} or more, or call "
             "sample_shapley, whose intervals hold there",
             UserWarning,
             stacklevel=2,
         )
-    return estimator.estimate(
-        estimator.tell(state, coalitions, (evaluate if is_hosted(utility) else jax.jit(evaluate))(coalitions))
-    )
+    return run_estimator(key, estimator, utility, players, batch_size=batch_size)
 
 
 def regression_estimator(
@@ -197,7 +192,7 @@ def regression_estimator(
         found, their_errors = (jnp.asarray(part.reshape(shape), float) for part in (values, errors))
         return Estimate(found, their_errors, jnp.asarray(rows), error_intervals(found, their_errors))
 
-    return Estimator(init, ask, tell, estimate, 1)
+    return Estimator(init, ask, tell, estimate, lambda state: state.told, 1, traceable=False)
 
 
 def _plan(players: int, between: int) -> tuple[np.ndarray, bool]:

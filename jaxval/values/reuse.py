@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, UInt32
 
 from jaxval import _checks
+from jaxval.coalitions.evaluation import evaluation
 from jaxval.types import Estimate, Utility
 from jaxval.values._intervals import error_intervals
 from jaxval.values.estimators import (
@@ -21,9 +22,8 @@ from jaxval.values.estimators import (
     count_distinct,
     merge,
     no_draws,
-    run_asks,
+    run,
     standard_errors,
-    utility_of_many,
 )
 
 __all__ = ["ReuseState", "reuse_estimator", "sample_banzhaf"]
@@ -78,9 +78,7 @@ def sample_banzhaf(
     players = _checks.check_size("players", players)
     batch_size = _checks.check_size("batch_size", batch_size)
     estimator = reuse_estimator(players, coalitions=coalitions, per_ask=batch_size)
-    evaluate, objectives = utility_of_many(utility, players, batch_size)
-
-    state = run_asks(utility, key, estimator, evaluate, objectives)
+    state = run(key, estimator, evaluation(utility, players, batch_size=batch_size))
     if _checks.concrete(state.moments.draws) and int(state.moments.draws.min()) < 2:
         raise ValueError(
             "coalitions: expected enough for every player to be in two of them and out of two; "
@@ -145,7 +143,10 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
         silent = (values == 0) & (error == 0) & (evaluations < min(2**players, 2**31 - 1))  # v was seen to be constant
         return Estimate(values, error, evaluations, jnp.where(silent[None], jnp.nan, intervals))
 
-    return Estimator(init, ask, tell, estimate, asks)
+    def finished(state: ReuseState) -> Array:
+        return state.drawn >= coalitions
+
+    return Estimator(init, ask, tell, estimate, finished, asks, ("reuse", players, coalitions, per_ask))
 
 
 def _by_membership(coalitions: Array, utilities: Array, valid: Array) -> Moments:

@@ -20,17 +20,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxval import _checks
+from jaxval.coalitions.evaluation import evaluation
 from jaxval.types import Estimate, Groups, Utility
 from jaxval.values._intervals import TAIL, check_spread, constant_draws, interval_ends, reachable
 from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import (
     check_finite,
     count_distinct,
-    loop,
-    run_loop,
-    step_of,
+    run,
     unknown_unless,
-    utility_of_many,
 )
 from jaxval.values.permutations import PermutationState, permutation_estimator, permutation_reaches
 
@@ -236,7 +234,7 @@ def sample_until_solve(
     together = 2 if antithetic else 1
     looks, per_ask = look_schedule(_checks.check_size("most", most) // together, batch_size // (together * players))
     tail = _anytime_tail(looks, level)
-    ends = jnp.asarray(looks)
+    ends = np.asarray(looks)
     possible, group_of = check_spread(spread), check_groups(groups, players)
     estimator = permutation_estimator(
         players,
@@ -246,10 +244,6 @@ def sample_until_solve(
         per_ask=per_ask * together,
         spread=spread,
     )
-    evaluate, objectives = utility_of_many(utility, players, batch_size)
-
-    step = step_of(utility, estimator, evaluate)
-
     whole = reachable(group_of)
 
     def reaches(state: PermutationState, tail: float) -> Array:
@@ -265,19 +259,16 @@ def sample_until_solve(
     def widths(state: PermutationState) -> Array:
         return reaches(state, tail).max(axis=0)
 
-    def unfinished(carry: tuple[PermutationState, Array]) -> Array:
-        state, look = carry
-        wide = jnp.any(~(widths(state) <= half_width))
-        return (look == 0) | ((look < len(looks)) & wide)
+    def finished(state: PermutationState) -> Array:
+        draws = state.moments.draws
+        narrow = jax.lax.cond(
+            jnp.any(draws == ends), lambda: jnp.all(widths(state) <= half_width), lambda: jnp.asarray(False)
+        )
+        return narrow | (draws >= ends[-1])
 
-    def to_next_look(carry: tuple[PermutationState, Array]) -> tuple[PermutationState, Array]:
-        state, look = carry
-        return loop(utility, lambda s: s.moments.draws < ends[look], step, state), look + 1
-
-    def start(key: Array) -> tuple[PermutationState, Array]:
-        return estimator.init(key, objectives), jnp.asarray(0)
-
-    state, looked = run_loop(utility, key, start, unfinished, to_next_look)
+    estimator = estimator._replace(finished=finished, identity=(estimator.identity, "until", half_width, level))
+    state = run(key, estimator, evaluation(utility, players, batch_size=batch_size))
+    looked = jnp.sum(ends <= state.moments.draws)
     half_widths = widths(state)
     estimate = estimator.estimate(state)
     anytime = reaches(state, _anytime_tail(looks, 1 - 2 * TAIL))

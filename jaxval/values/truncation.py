@@ -31,14 +31,11 @@ from jaxval.values.estimators import (
     Estimator,
     Moments,
     add_draws,
-    check_finite,
     coalition_codes,
     count_distinct,
     no_draws,
-    run_loop,
+    run_estimator,
     standard_errors,
-    step_of,
-    utility_of_many,
 )
 from jaxval.values.permutations import check_permutations, draw_order
 
@@ -122,17 +119,7 @@ def sample_truncated(
     estimator = truncated_estimator(
         players, permutations=permutations, tolerance=tolerance, burn_in=burn_in, groups=groups, walks=walks
     )
-    evaluate, objectives = utility_of_many(utility, players, _checks.check_size("walks", walks) + 2)
-
-    step = step_of(utility, estimator, evaluate)
-    state = run_loop(
-        utility,
-        key,
-        lambda key: estimator.init(key, objectives),
-        lambda state: jnp.any(state.number < permutations),
-        step,
-    )
-    return check_finite(estimator.estimate(state))
+    return run_estimator(key, estimator, utility, players, batch_size=_checks.check_size("walks", walks) + 2)
 
 
 def truncated_estimator(
@@ -145,8 +132,6 @@ def truncated_estimator(
     walks: int = 64,
 ) -> Estimator:
     """Truncated permutations as `init, ask, tell, estimate`; adaptive.
-
-    Ask until no number in `state.number` is below `permutations`.
 
     One ask holds the empty and the full coalition, then the next beginning of each walk; a walk that is done repeats
     the full coalition, and so do all in the first ask, before which nobody can say whether to set out.
@@ -169,7 +154,7 @@ def truncated_estimator(
     Example:
         >>> estimator = truncated_estimator(3, permutations=2, tolerance=0.0)
         >>> state = estimator.init(jax.random.key(0))
-        >>> while (state.number < 2).any():
+        >>> while not estimator.finished(state):
         ...     coalitions = estimator.ask(state)
         ...     state = estimator.tell(state, coalitions, coalitions.sum(axis=1))
         >>> estimator.estimate(state).values.tolist()
@@ -256,7 +241,11 @@ def truncated_estimator(
             gains=seen_gains(state.tally, None),
         )
 
-    return Estimator(init, ask, tell, estimate, asks)
+    def finished(state: TruncatedState) -> Array:
+        return ~jnp.any(state.number < permutations)
+
+    identity = ("truncated", permutations, tolerance, burn_in, walks, tuple(group_of.tolist()))
+    return Estimator(init, ask, tell, estimate, finished, asks, identity)
 
 
 def _warn_of_vain_walks(state: TruncatedState, permutations: int, tolerance: float) -> None:
