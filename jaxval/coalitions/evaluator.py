@@ -45,9 +45,9 @@ def evaluator(
 ) -> "Evaluator":
     """A utility that evaluates many coalitions at a time, on any devices or executor, and remembers them.
 
-    A utility written in JAX runs under `vmap` in chunks of one shape, over a mesh of devices if there is one. A function
-    that JAX cannot trace (one that trains a model for each coalition, say) takes one mask as a NumPy array and runs on
-    an executor, or in this process with `traced=False`. Such a function, and any utility with a store, is never
+    A utility written in JAX runs under `vmap` in chunks of one shape, over a mesh of devices if there is one. A
+    function that JAX cannot trace (one that trains a model for each coalition, say) takes one mask as a NumPy array and
+    runs on an executor, or in this process with `traced=False`. Such a function, and any utility with a store, is never
     evaluated twice for the same coalition; with a store, not even by the next run: what has finished is on the disk.
 
     Args:
@@ -156,8 +156,8 @@ class Evaluator:
             return self._utility(coalition)
         if isinstance(coalition, jax.core.Tracer):
             raise ValueError(
-                "utility: expected known masks; got a tracer; an evaluator with a store, a mesh, a bar or a function of "
-                "NumPy masks is not traced: pass it to coalitions.tabulate, evaluate or values.*, or call .many(masks)"
+                "utility: expected known masks; got a tracer; an evaluator with a store, a mesh, a bar, or a function "
+                "of NumPy masks is not traced: pass it to coalitions.tabulate, evaluate or values.*, or call .many"
             )
         return self.many(np.asarray(coalition)[None])[0]
 
