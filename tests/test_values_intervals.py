@@ -187,7 +187,7 @@ def test_the_stopping_rule_goes_on_where_a_gain_was_not_seen(close):
     _, narrow = solve(KEY, half_width=1e-4)
     assert not bool(narrow.converged)
     assert np.all(narrow.half_widths > 0)
-    assert int(narrow.permutations) == 1024 > int(diagnostics.permutations)
+    assert int(narrow.permutations) > int(diagnostics.permutations)
 
     def one(key):
         estimate, diagnostics = solve(key, half_width=0.08)
@@ -223,7 +223,8 @@ def test_reuse_has_students_intervals(close):
     estimator = values.reuse_estimator(8, coalitions=30)
     state = estimator.init(KEY)
     coalitions = np.asarray(estimator.ask(state))
-    estimate = estimator.estimate(estimator.tell(state, coalitions, of_table(table)(jnp.asarray(coalitions))))
+    drawn = jnp.asarray(coalitions)
+    estimate = estimator.estimate(estimator.tell(state, drawn, of_table(table)(drawn)))
     fewest = np.minimum(coalitions.sum(axis=0), (~coalitions).sum(axis=0))
     reach = stats.t.isf(0.025, fewest - 1) * np.asarray(estimate.standard_errors)
     close(estimate.intervals, np.asarray(estimate.values) + np.stack([-reach, reach]))

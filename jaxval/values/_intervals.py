@@ -11,11 +11,12 @@ where less than one event is expected. The interval is c + h L(p⁺) - l U(p⁻)
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
@@ -114,7 +115,7 @@ def add_to_tally(tally: Tally, gains: Array, valid: Array, utilities: Array, dra
 
 @functools.partial(jax.jit, static_argnames="tail")
 def gain_reaches(
-    moments: Moments, tally: Tally, *, known: Array, spread: np.ndarray | None, tail: float
+    moments: Moments, tally: Tally, *, known: Array, spread: ArrayLike | None, tail: float
 ) -> Float[Array, "2 players *objectives"]:
     """How far the low and the high ends of the intervals lie from the values.
 
@@ -155,12 +156,12 @@ def constant_draws(tally: Tally) -> Array:
 
 
 @jax.jit
-def seen_gains(tally: Tally, spread: np.ndarray | None) -> SeenGains:
+def seen_gains(tally: Tally, spread: ArrayLike | None) -> SeenGains:
     """What an estimate says of the gains behind it."""
     return SeenGains(tally.departures[0], gain_range(tally, spread), jnp.asarray(spread is not None))
 
 
-def gain_range(tally: Tally, spread: np.ndarray | None) -> Float[Array, "2 *objectives"]:
+def gain_range(tally: Tally, spread: ArrayLike | None) -> Float[Array, "2 *objectives"]:
     """The least and the greatest gain that is thought possible.
 
     A side of zero on which no gain of any player was seen is thought impossible. With a spread r, gains lie within
@@ -241,7 +242,7 @@ def binomial_lower_ends(draws: Array, tail: float) -> Float[Array, "events"]:
     events = jnp.arange(FEW + 1)
     draws = jnp.maximum(draws, 1).astype(float)
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
         term = jnp.exp(draws * jnp.log1p(-middle))
