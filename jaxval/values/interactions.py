@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxval.types import Table
-from jaxval.values._tables import check_table, pair_sums, player_sums, players_of, weighted_sum
+from jaxval.values._tables import check_table, gains_over_empty, pair_sums, player_sums, players_of, weighted_sum
 
 __all__ = ["banzhaf_interactions", "shapley_interactions"]
 
@@ -78,8 +78,9 @@ def _interactions(table: Array, weights: Any) -> Array:
     n = players_of(table)
     none = jnp.pad(jnp.asarray(weights, dtype=table.dtype), (0, 2))
     one, both = jnp.roll(none, 1), jnp.roll(none, 2)
-    pairs = pair_sums(table, both + 2 * one + none)
-    single = player_sums(table, one + none)
-    interactions = pairs - single[:, None] - single[None, :] + weighted_sum(table, none)[None, None]
+    gains = gains_over_empty(table)
+    pairs = pair_sums(gains, both + 2 * one + none)
+    single = player_sums(gains, one + none)
+    interactions = pairs - single[:, None] - single[None, :] + weighted_sum(gains, none)[None, None]
     off = ~np.eye(n, dtype=bool).reshape(n, n, *(1,) * (table.ndim - 1))
     return jnp.where(off, interactions, 0)

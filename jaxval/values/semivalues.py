@@ -4,7 +4,8 @@
 
 φ_i = Σ_{S∋i} (w_{|S|-1} + w_{|S|}) v(S) - Σ_S w_{|S|} v(S),  w_{-1} = w_n = 0,
 
-which takes a fixed number of passes over the table.
+which takes a fixed number of passes over the table. v(∅) is subtracted from all utilities first, so that a constant
+in them costs no digits.
 """
 
 import math
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float, Num
 
 from jaxval import _checks
 from jaxval.types import Number, Table
-from jaxval.values._tables import check_table, player_sums, players_of, weighted_sum
+from jaxval.values._tables import check_table, gains_over_empty, player_sums, players_of, weighted_sum
 
 __all__ = ["banzhaf", "beta_shapley", "leave_one_out", "semivalue", "shapley"]
 
@@ -176,4 +177,5 @@ def _semivalue(table: Array, weights: Any) -> Array:
     weights = jnp.asarray(weights, dtype=table.dtype)
     without = jnp.append(weights, 0)
     within = without + jnp.insert(weights, 0, 0)
-    return player_sums(table, within) - weighted_sum(table, without)[None]
+    gains = gains_over_empty(table)
+    return player_sums(gains, within) - weighted_sum(gains, without)[None]
