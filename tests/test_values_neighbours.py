@@ -316,7 +316,7 @@ def test_features_keep_the_digits_in_which_they_came(kind):
         train_x[::2], test_x[::2] = train_x[::2] + 1e6, test_x[::2] + 1e6
         told_apart = 30  # distances to the other cluster differ by less than single precision holds
     elif kind == "one large feature":
-        train_x[:, 0], test_x[:, 0] = 1.6e9 + 1e-2 * train_x[:, 0], 1.6e9 + 1e-2 * test_x[:, 0]
+        train_x[:, 0], test_x[:, 0] = 1.6e9 + train_x[:, 0], 1.6e9 + test_x[:, 0]
     expected = np.array([in_order(train_x, x) for x in test_x])
     train, _, test, _ = check_instances(train_x, train_y, test_x, test_y)
     known = nearest_first(distances(test, train))

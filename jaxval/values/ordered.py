@@ -142,7 +142,7 @@ def _light_first(members: np.ndarray, weights: np.ndarray | Array) -> tuple[np.n
 
 
 @jax.jit
-def _weighted(table: Array, before: int, members: Array, ratios: Array) -> Array:
+def _weighted(table: Array, before: int | Array, members: np.ndarray | Array, ratios: Array) -> Array:
     """φ of one group on top of the row `before`, coalition size by coalition size from the full one down.
 
     Weights are taken relative to the heaviest member of each coalition, for sums of the weights themselves may overflow
