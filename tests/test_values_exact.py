@@ -188,6 +188,7 @@ def test_large_tables_keep_their_digits(value, close):
         others = sizes.reshape(-1, 2, 2**player)[:, 0]
         expected.append(np.sum(weights[others] * (halves[:, 1] - halves[:, 0])))
     close(value(table), expected, atol=1e-5 * np.ptp(exact))
+    close(jax.jit(value)(table), expected, atol=1e-5 * np.ptp(exact))
 
 
 def test_propositions_of_asymmetric_values(tables, close):

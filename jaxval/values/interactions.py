@@ -37,7 +37,7 @@ def shapley_interactions(table: Table) -> Interactions:
         >>> shapley_interactions([0.0, 1.0, 2.0, 4.0]).tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
-    return _shapley_interactions(check_table(table))
+    return _shapley_interactions(gains_over_empty(check_table(table)))
 
 
 def banzhaf_interactions(table: Table) -> Interactions:
@@ -58,7 +58,7 @@ def banzhaf_interactions(table: Table) -> Interactions:
         >>> banzhaf_interactions([0.0, 1.0, 2.0, 4.0]).tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
-    return _banzhaf_interactions(check_table(table))
+    return _banzhaf_interactions(gains_over_empty(check_table(table)))
 
 
 @jax.jit
@@ -78,9 +78,8 @@ def _interactions(table: Array, weights: Any) -> Array:
     n = players_of(table)
     none = jnp.pad(jnp.asarray(weights, dtype=table.dtype), (0, 2))
     one, both = jnp.roll(none, 1), jnp.roll(none, 2)
-    gains = gains_over_empty(table)
-    pairs = pair_sums(gains, both + 2 * one + none)
-    single = player_sums(gains, one + none)
-    interactions = pairs - single[:, None] - single[None, :] + weighted_sum(gains, none)[None, None]
+    pairs = pair_sums(table, both + 2 * one + none)
+    single = player_sums(table, one + none)
+    interactions = pairs - single[:, None] - single[None, :] + weighted_sum(table, none)[None, None]
     off = ~np.eye(n, dtype=bool).reshape(n, n, *(1,) * (table.ndim - 1))
     return jnp.where(off, interactions, 0)
