@@ -44,10 +44,24 @@ def floating(name: str, value: Any, *, ndim: int, expected: str) -> Array:
     if not concrete(array):
         return jnp.asarray(array, dtype=float)
     with np.errstate(over="ignore"):  # what overflows float32 is refused below
-        values = np.asarray(array).astype(jnp.zeros(0).dtype)
+        values = np.asarray(array).astype(jnp.zeros(0).dtype, copy=not isinstance(array, jax.Array))
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: expected finite numbers; got {np.asarray(array)[~np.isfinite(values)][0]}")
     return jnp.asarray(array if isinstance(array, jax.Array) else values, dtype=float)
+
+
+def known_floats(name: str, value: Any, *, ndim: int, expected: str) -> np.ndarray | Array:
+    """`value` as finite numbers in the precision in which it came, on the host; a tracer in JAX's default precision."""
+    array = _array(name, value, expected)
+    if array.ndim != ndim:
+        raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
+    if not concrete(array):
+        return jnp.asarray(array, dtype=float)
+    values = np.asarray(array)
+    values = values if values.dtype.kind == "f" else values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: expected finite numbers; got {values[~np.isfinite(values)][0]}")
+    return values
 
 
 def integers(name: str, value: Any, *, ndim: int, expected: str) -> Array:

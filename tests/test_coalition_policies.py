@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxval import coalitions, values
+from jaxval.policies import normalise
 
 RNG = np.random.default_rng(3)
 SOURCES, CONTEXTS, RESPONSES = 3, 4, 5
@@ -59,6 +60,32 @@ def test_what_is_never_said(close):
     assert np.isfinite(np.asarray(slope)).all()
 
 
+EXCLUSIVE = np.array([[0.0, -np.inf], [-np.inf, 0.0]])
+
+
+def test_members_that_exclude_each_other_have_no_policy(x64):
+    """Each source gives the response that the other never gives: alone they have a policy, together they have none."""
+    reference = np.zeros((1, 2))
+    sources = EXCLUSIVE[:, None]
+    np.testing.assert_array_equal(np.exp(coalitions.combine(reference, sources, [1, 0])), [[1, 0]])
+    together = jax.jit(coalitions.combine)(reference, sources, jnp.array([1, 1]))
+    assert np.isnan(together).all()
+    utility = coalitions.reward_utility(reference, sources, [[1.0, 3.0]])
+    assert [float(utility(jnp.array(mask))) for mask in ([0, 0], [1, 0], [0, 1])] == [2, 1, 3]
+    assert np.isnan(jax.jit(utility)(jnp.array([1, 1])))
+    # of two rows only the one without a candidate is lost
+    rows = jax.jit(coalitions.combine)(np.zeros((2, 2)), np.stack([EXCLUSIVE, EXCLUSIVE[[0, 0]]], axis=1), jnp.ones(2))
+    np.testing.assert_array_equal(np.isnan(rows), [[True, True], [False, False]])
+
+
+def test_a_nan_inside_jit_is_seen_in_the_policy():
+    sources = np.zeros((2, 3))
+    sources[1, 2] = np.nan
+    assert np.isnan(jax.jit(coalitions.combine)(np.zeros(3), sources, jnp.ones(2))).all()
+    assert np.isnan(jax.jit(coalitions.combine)(sources[1], np.zeros((2, 3)), jnp.ones(2))).all()
+    assert np.isnan(normalise(np.array([np.nan, 0.0, -np.inf]))).all()
+
+
 def test_expected_rewards_and_the_table_of_all_coalitions(close):
     utility = coalitions.reward_utility(REFERENCE, POLICIES, REWARDS)
     table = coalitions.tabulate(utility, SOURCES, batch_size=3)
@@ -89,6 +116,27 @@ def test_contexts_may_weigh_differently_and_missing_candidates_need_no_reward(cl
         (lambda: coalitions.combine(REFERENCE, POLICIES, [True] * 2), "one entry for each of 3 sources"),
         (lambda: coalitions.combine(REFERENCE * np.nan, POLICIES, [True] * 3), "reference: expected log-probabilities"),
         (lambda: coalitions.combine(REFERENCE, POLICIES + np.inf, [True] * 3), "sources: expected log-probabilities"),
+        (
+            lambda: coalitions.combine([0.0, 0.0], EXCLUSIVE, [1, 1]),
+            r"coalition: .*got \[0, 1\], who leave none in row",
+        ),
+        (
+            lambda: coalitions.combine(np.zeros((2, 2)), EXCLUSIVE[:, None] + np.zeros((2, 2, 2)), [1, 0.5]),
+            r"coalition: .*none in row \[0\]",
+        ),
+        (lambda: coalitions.combine([-np.inf, -np.inf], np.zeros((1, 2)), [0]), "coalition: .*as the reference"),
+        (lambda: coalitions.combine_next_tokens([0.0, 0.0], EXCLUSIVE, [1, 1]), "coalition: .*leave none"),
+        (
+            lambda: coalitions.reward_utility(np.zeros((1, 2)), EXCLUSIVE[:, None], [[1.0, 3.0]])(jnp.ones(2)),
+            r"coalition: .*none in row \[0\]",
+        ),
+        (
+            lambda: coalitions.tabulate(
+                coalitions.reward_utility(np.zeros((1, 2)), EXCLUSIVE[:, None], [[1.0, 3.0]]), 2
+            ),
+            "utility: expected finite",
+        ),
+        (lambda: coalitions.expected_reward([[-np.inf, -np.inf]], [[1.0, 3.0]]), "log_probs: .*row 0"),
         (lambda: coalitions.expected_reward(REFERENCE, REWARDS[:2]), "rewards: expected"),
         (lambda: coalitions.expected_reward(REFERENCE, REWARDS * np.nan), "rewards: expected finite.*nan at"),
         (lambda: coalitions.expected_reward(REFERENCE, REWARDS, weights=[1.0]), "one for each of 4 contexts"),

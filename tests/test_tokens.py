@@ -271,3 +271,23 @@ def test_a_combination_is_a_record_of_its_parts(both):
     assert isinstance(params, TokenArithmetic)
     assert (combined.vocabulary, combined.length) == (V, 8)
     assert {leaf.shape[0] for leaf in jax.tree.leaves(params.sources)} == {SOURCES}
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_members_that_exclude_each_others_tokens_are_not_sampled_from(cache):
+    """After token 1 the two sources exclude each other; after 0 both give 1 and 2 alone."""
+    model = SequenceModel(
+        lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8,
+        lambda params, tokens, lengths: (params[tokens[jnp.arange(len(tokens)), lengths - 1]], lengths),
+        lambda params, lengths, tokens: (params[tokens], lengths),
+    )  # fmt: skip
+    sources = np.zeros((2, 3, 3))
+    sources[:, 0, 0], sources[0, 1, :2], sources[1, 1, 2] = -np.inf, -np.inf, -np.inf
+    combined = token_arithmetic(model, 2)
+    params = TokenArithmetic(jnp.ones(2), jnp.zeros((3, 3)), jnp.asarray(sources))
+    assert np.isnan(combined.logits(params, jnp.array([[1]]))).all()
+    assert policies.sample(jax.random.key(0), combined, params, [[0]], num_tokens=1, cache=cache).tokens[0, 0] in (1, 2)
+    with pytest.raises(ValueError, match=r"params: .*NaN in row 1; .*token_arithmetic"):
+        policies.sample(jax.random.key(0), combined, params, [[0], [1]], num_tokens=1, cache=cache)
+    draw = jax.jit(lambda params: policies.sample(jax.random.key(0), combined, params, [[0], [1]], num_tokens=1))
+    assert draw(params).tokens[1].tolist() == [-1]

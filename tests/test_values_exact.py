@@ -83,6 +83,114 @@ def test_ordered_values_of_eight_players(groups, tables, close):
     close(values.weighted_shapley(tables[8], groups, np.array(groups) + 1.0), expected)
 
 
+@pytest.mark.parametrize("weights", [[1e38, 1e38], [3e38, 1e38], [1e-38, 3e-38], [1.0, 1e-30], [2e-45, 1e-45]])
+def test_only_ratios_of_weights_matter(weights, tables, close):
+    total = np.longdouble(weights[0]) + np.longdouble(weights[1])
+    first, second = np.asarray(weights, np.longdouble) / total
+    table = tables[2]
+    marginals = np.array([[table[1] - table[0], table[3] - table[2]], [table[2] - table[0], table[3] - table[1]]])
+    expected = [second * marginals[0, 0] + first * marginals[0, 1], first * marginals[1, 0] + second * marginals[1, 1]]
+    close(values.weighted_shapley(table, [0, 0], weights), np.asarray(expected, float))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-100, 1e300])
+def test_weights_of_any_size_and_of_huge_ratios(scale, tables, close):
+    """Weights within each group scaled apart; then the heavier three of a group so heavy that they come last."""
+    table, groups = tables[5], np.array([1, 0, 0, 1, 0])
+    weights = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    scaled = np.where(groups == 1, weights * scale, weights)
+    close(values.weighted_shapley(table, groups, scaled), values.weighted_shapley(table, groups, weights))
+    heavy = np.where(np.arange(5) < 2, weights * 1e-150, weights * 1e150)
+    expected = values.weighted_shapley(table, (np.arange(5) >= 2).astype(int), weights)
+    close(values.weighted_shapley(table, np.zeros(5, int), heavy), expected)
+
+
+def test_weights_may_be_traced(tables, close):
+    """The same values, and their slopes where weights are equal, which the order of the weights must not disturb."""
+    table, groups, weights = tables[3], [0, 0, 0], jnp.array([2.0, 0.5, 2.0])
+    traced = jax.jit(lambda w: values.weighted_shapley(table, groups, w))
+    close(traced(weights), values.weighted_shapley(table, groups, weights))
+    slopes = jax.jacobian(traced)(weights)
+    step = 1e-3
+    for player in range(3):
+        move = np.eye(3)[player] * step
+        up, down = (definition.random_order_value(table, groups, np.asarray(weights) + s * move) for s in (1, -1))
+        close(slopes[:, player], (up - down) / (2 * step), atol=1e-5)
+
+
+def offset_values(n):
+    """Every exact value of a table of n players, by name."""
+    groups = np.arange(n) % 2
+    return {
+        "shapley": values.shapley,
+        "banzhaf": values.banzhaf,
+        "leave_one_out": values.leave_one_out,
+        "beta_shapley": lambda table: values.beta_shapley(table, alpha=4.0, beta=1.0),
+        "semivalue": lambda table: values.semivalue(table, weights=definition.shapley_weights(n)),
+        "asymmetric_shapley": lambda table: values.asymmetric_shapley(table, groups),
+        "weighted_shapley": lambda table: values.weighted_shapley(table, groups, np.arange(1.0, n + 1)),
+        "shapley_interactions": values.shapley_interactions,
+        "banzhaf_interactions": values.banzhaf_interactions,
+        "least_core": values.least_core,
+    }
+
+
+@pytest.mark.parametrize("offset", [1e6, -3e4])
+@pytest.mark.parametrize("n", [3, 6])
+@pytest.mark.parametrize("name", offset_values(1))
+def test_an_offset_costs_no_digits(name, n, offset, close):
+    """v and v + c have the same values: those of a table in single precision are right relative to the spread of v."""
+    table = (offset + np.random.default_rng(n).uniform(size=(2**n, 2))).astype(np.float32)
+    without = table.astype(np.float64) - np.float64(table[0])
+    value = offset_values(n)[name]
+    spread = float(np.ptp(table, axis=0).max())
+    close(value(table), value(without), atol=1e-5 * spread)
+
+
+@pytest.mark.parametrize("kind", ["shapley", "banzhaf", "asymmetric", "weighted", "shapley_interactions"])
+def test_values_of_an_offset_table_are_those_of_their_definition(kind, close):
+    n = 6
+    table = (1e6 + np.random.default_rng(1).uniform(size=2**n)).astype(np.float32)
+    exact = table.astype(np.float64) - 1e6  # exact in double precision
+    groups = (0, 1, 0, 1, 0, 1)
+    weights = np.arange(1.0, 7.0)
+    shapley = [math.factorial(s) * math.factorial(n - s - 2) / math.factorial(n - 1) for s in range(n - 1)]
+    found, expected = {
+        "shapley": lambda: (values.shapley(table), definition.semivalue(exact, definition.shapley_weights(n))),
+        "banzhaf": lambda: (values.banzhaf(table), definition.semivalue(exact, [0.5 ** (n - 1)] * n)),
+        "asymmetric": lambda: (
+            values.asymmetric_shapley(table, groups),
+            definition.random_order_value(exact, groups, np.ones(n)),
+        ),
+        "weighted": lambda: (
+            values.weighted_shapley(table, groups, weights),
+            definition.random_order_value(exact, groups, weights),
+        ),
+        "shapley_interactions": lambda: (
+            values.shapley_interactions(table),
+            definition.interactions(exact, shapley),
+        ),
+    }[kind]()
+    close(found, expected, atol=1e-5 * np.ptp(exact))
+
+
+@pytest.mark.parametrize("value", [values.shapley, values.banzhaf])
+def test_large_tables_keep_their_digits(value, close):
+    """2^16 utilities around 1e6, against sums in double precision."""
+    n = 16
+    table = (1e6 + np.random.default_rng(2).uniform(size=2**n)).astype(np.float32)
+    exact = table.astype(np.float64) - 1e6
+    sizes = np.bitwise_count(np.arange(2**n))
+    weights = np.array(definition.shapley_weights(n) if value is values.shapley else [0.5 ** (n - 1)] * n)
+    expected = []
+    for player in range(n):
+        halves = exact.reshape(-1, 2, 2**player)
+        others = sizes.reshape(-1, 2, 2**player)[:, 0]
+        expected.append(np.sum(weights[others] * (halves[:, 1] - halves[:, 0])))
+    close(value(table), expected, atol=1e-5 * np.ptp(exact))
+    close(jax.jit(value)(table), expected, atol=1e-5 * np.ptp(exact))
+
+
 def test_propositions_of_asymmetric_values(tables, close):
     table, groups = tables[5], np.array([1, 0, 2, 1, 0])
     value = values.asymmetric_shapley(table, groups)

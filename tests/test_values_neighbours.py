@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxval.coalitions import tabulate
 from jaxval.values import neighbours as module
+from jaxval.values import shapley
+from jaxval.values._neighbours import check_instances, distances, nearest_first
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
 from jaxval.values.owner_totals import owner_totals
@@ -287,7 +290,53 @@ def test_accuracy_against_a_count_of_votes(data, K, ties, close):
         ])
         for mask in masks
     ]  # fmt: skip
-    close(jax.vmap(knn_utility(*data, neighbours=K, ties=ties))(masks), expected)
+    close(jax.vmap(knn_utility(*data, neighbours=K, score="accuracy", ties=ties))(masks), expected)
+
+
+def test_the_default_score_is_that_of_the_exact_values(data, close):
+    """Shapley values of the utilities' table, or of all permutations, are `knn_shapley` without a word on the score."""
+    exact = knn_shapley(*data, neighbours=3)
+    close(shapley(tabulate(knn_utility(*data, neighbours=3), 7)), exact)
+    permutations = np.array(list(itertools.permutations(range(7))))
+    marginals = np.diff(np.asarray(jax.vmap(knn_path_utility(*data, neighbours=3))(permutations)), axis=1)
+    values = np.zeros(7)
+    np.add.at(values, permutations, marginals / len(permutations))
+    close(values, exact)
+
+
+@pytest.mark.parametrize("kind", ["far from the origin", "two far clusters", "one large feature", "ordinary"])
+def test_features_keep_the_digits_in_which_they_came(kind):
+    """The order of float64 features is that of their distances in float64, in both precisions, traced or not."""
+    rng = np.random.default_rng(5)
+    train_x, test_x = 0.05 * rng.uniform(-1, 1, (60, 3)), 0.05 * rng.uniform(-1, 1, (9, 3))
+    train_y, test_y, told_apart = rng.integers(0, 2, 60), rng.integers(0, 2, 9), 60
+    if kind == "far from the origin":
+        train_x, test_x = train_x + 1e4, test_x + 1e4
+    elif kind == "two far clusters":
+        train_x[::2], test_x[::2] = train_x[::2] + 1e6, test_x[::2] + 1e6
+        told_apart = 30  # distances to the other cluster differ by less than single precision holds
+    elif kind == "one large feature":
+        train_x[:, 0], test_x[:, 0] = 1.6e9 + train_x[:, 0], 1.6e9 + test_x[:, 0]
+    expected = np.array([in_order(train_x, x) for x in test_x])
+    train, _, test, _ = check_instances(train_x, train_y, test_x, test_y)
+    known = nearest_first(distances(test, train))
+    traced = jax.jit(lambda: nearest_first(distances(test, train)))()
+    for order in (known, traced):
+        np.testing.assert_array_equal(order[:, :told_apart], expected[:, :told_apart])
+
+
+def test_values_of_features_far_from_the_origin(close):
+    """Moving all features by 2^13, which float64 does without rounding here, moves no value."""
+    rng = np.random.default_rng(6)
+    train_x, test_x = (np.round(rng.uniform(size=(size, 2)) * 2**20) / 2**24 for size in (40, 12))
+    train_y, test_y = rng.integers(0, 3, 40), rng.integers(0, 3, 12)
+    masks = rng.integers(0, 2, (20, 40)).astype(bool)
+    for make in (
+        lambda x, t: knn_shapley(x, train_y, t, test_y, neighbours=3),
+        lambda x, t: jax.jit(lambda: knn_shapley(x, train_y, t, test_y, neighbours=3))(),
+        lambda x, t: jax.vmap(knn_utility(x, train_y, t, test_y, neighbours=3))(masks),
+    ):
+        close(make(train_x + 2.0**13, test_x + 2.0**13), make(train_x, test_x))
 
 
 @pytest.mark.parametrize("score", ["accuracy", "soft"])

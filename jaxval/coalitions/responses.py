@@ -26,7 +26,8 @@ def combine(
 
     In other words log π_S = s_0 + Σ_ℓ c_ℓ (s_ℓ - s_0), normalised over the candidates, with c the mask, or any weights.
     The empty coalition gives the reference. A candidate that the reference never gives (-inf) stays so; one that a
-    member never gives has probability 0 for the coalition.
+    member never gives has probability 0 for the coalition. If the members exclude each other's candidates, so that none
+    is left in a row, the coalition has no policy: the row is NaN under `jit`, and an error outside it.
 
     Source: Tamine et al., the display after equation (6); exact for policies at their optimum.
 
@@ -39,7 +40,7 @@ def combine(
         (..., candidates) log-probabilities, each row's probabilities summing to one.
 
     Raises:
-        ValueError: where shapes do not fit or a log-probability is NaN.
+        ValueError: if shapes do not fit, a log-probability is NaN, or the coalition leaves no candidate in a row.
 
     Example:
         >>> sources = jnp.log(jnp.array([[0.75, 0.25], [0.5, 0.5]]))
@@ -70,7 +71,7 @@ def expected_reward(
         A number, or (objectives,).
 
     Raises:
-        ValueError: where shapes do not fit, or a reward of a candidate is not finite.
+        ValueError: if shapes do not fit, a row has no candidate, or a reward of a candidate is not finite.
 
     Example:
         >>> round(float(expected_reward(jnp.log(jnp.array([[0.75, 0.25]])), [[1.0, 0.0]])), 4)
@@ -89,7 +90,8 @@ def reward_utility(
 ) -> Utility:
     """The utility of a coalition: the expected reward of the policy that arithmetic makes for it, u(S) = v(π_S).
 
-    Goes wherever a utility goes; `coalitions.tabulate` evaluates all 2^n coalitions from n trainings.
+    Goes wherever a utility goes; `coalitions.tabulate` evaluates all 2^n coalitions from n trainings. A coalition whose
+    members exclude each other's responses has no policy and no utility, as in `combine`.
 
     Source: Tamine et al., equations (2) and (7).
 
@@ -146,10 +148,18 @@ def _members(coalition: Any, sources: int) -> Array:
 
 
 def _apply(reference: Array, steps: Array, members: Array) -> Array:
-    """Normalised s_0 + Σ c_ℓ (s_ℓ - s_0), where 0 · -inf = 0."""
+    """Normalised s_0 + Σ c_ℓ (s_ℓ - s_0), where 0 · -inf = 0; NaN in a row that no candidate is left in."""
     barred = jnp.any((steps == -jnp.inf) & (members > 0).reshape(-1, *(1,) * (steps.ndim - 1)), axis=0)
-    total = reference + jnp.tensordot(members, jnp.where(jnp.isfinite(steps), steps, 0), 1)
-    return normalise(jnp.where(barred, -jnp.inf, total))
+    total = reference + jnp.tensordot(members, jnp.where(steps == -jnp.inf, 0, steps), 1)
+    total = jnp.where(barred, -jnp.inf, total)
+    none = jnp.all(total == -jnp.inf, axis=-1, keepdims=True)
+    if _checks.concrete(none) and bool(jnp.any(none)):
+        row = np.argwhere(np.asarray(none)[..., 0])[0].tolist()
+        raise ValueError(
+            f"coalition: expected members that leave a candidate in every row; got {np.flatnonzero(members).tolist()}, "
+            f"who leave none in row {row}, as the reference or a member gives each candidate probability 0"
+        )
+    return jnp.where(none, jnp.nan, normalise(total))
 
 
 def _reward_parts(log_probs: Any, rewards: Any, weights: Any) -> tuple[Array, Array]:
@@ -166,6 +176,10 @@ def _reward_parts(log_probs: Any, rewards: Any, weights: Any) -> tuple[Array, Ar
         raise ValueError(f"weights: expected one for each of {contexts} contexts; got shape {shares.shape}")
     if _checks.concrete(shares) and abs(float(jnp.sum(shares)) - 1) > 1e-5:
         raise ValueError(f"weights: expected shares that sum to one; got a sum of {float(jnp.sum(shares)):g}")
+    if _checks.concrete(log_probs) and bool(jnp.any(none := jnp.all(log_probs == -jnp.inf, axis=1))):
+        raise ValueError(
+            f"log_probs: expected a candidate in each row; all have probability 0 in row {jnp.argmax(none)}"
+        )
     chances = jnp.exp(normalise(log_probs))
     given = (log_probs > -jnp.inf).reshape(*log_probs.shape, *(1,) * (rewards.ndim - 2))
     if _checks.concrete(rewards, log_probs):

@@ -50,7 +50,8 @@ def combine_next_tokens(
         (..., V) log-probabilities.
 
     Raises:
-        ValueError: where shapes do not fit or a logit is NaN.
+        ValueError: if shapes do not fit, a logit is NaN, or the members leave no token at a position; there the result
+            is NaN under `jit`.
 
     Example:
         >>> import numpy as np

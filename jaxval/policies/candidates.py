@@ -17,6 +17,7 @@ def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Fl
     """Condition on the candidates: log π(y|x) - log Σ_z π(z|x) over the last axis.
 
     A candidate of probability 0 (-inf) keeps it; where all have it, nothing can be conditioned on and all stay -inf.
+    A row with a NaN is NaN throughout.
 
     Source: Tamine et al., equation (6), normalised over a finite set of responses.
 
@@ -36,7 +37,7 @@ def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Fl
     log_probs = jnp.asarray(log_probs, dtype=float)
     if log_probs.ndim == 0 or log_probs.shape[-1] == 0:
         raise ValueError(f"log_probs: expected (..., candidates) numbers, at least one; got shape {log_probs.shape}")
-    there = jnp.isfinite(log_probs)
+    there = log_probs != -jnp.inf  # NaN counts as there, so that it is seen in the result
     some = jnp.any(there, axis=-1, keepdims=True)
     safe = jnp.where(there | ~some, jnp.where(some, log_probs, 0), -jnp.inf)
     return jnp.where(some, jax.nn.log_softmax(safe, axis=-1), -jnp.inf)

@@ -20,7 +20,7 @@ class Samples(NamedTuple):
     """Sampled responses.
 
     Attributes:
-        tokens: (B, num_tokens) ids; after an end token, the end token.
+        tokens: (B, num_tokens) ids; after an end token, the end token. Under `jit` a row whose logits are NaN is -1.
         lengths: (B,) how many of them count, the end token included.
     """
 
@@ -88,7 +88,7 @@ def sample(
 
     Raises:
         ValueError: where a prompt is empty, an id is none of the model's, a prompt and `num_tokens` are longer than the
-            model's context, or the temperature is negative.
+            model's context, the temperature is negative, or the model's logits are NaN.
 
     Example:
         >>> up = SequenceModel(lambda key: jnp.eye(3), lambda params, tokens: params[(tokens + 1) % 3], 3, 8)
@@ -112,7 +112,14 @@ def sample(
         "temperature", temperature, low=0.0, high=float("inf"), expected="a number of at least 0"
     )
     keep = cache and model.start is not None and model.advance is not None
-    return _sample(key, params, tokens[:, :longest], lengths, heat, model=model, steps=num_tokens, keep=keep, end=end)
+    prompts = tokens[:, :longest]
+    samples, lost = _sample(key, params, prompts, lengths, heat, model=model, steps=num_tokens, keep=keep, end=end)
+    if _checks.concrete(lost) and bool(jnp.any(lost)):
+        raise ValueError(
+            f"params: expected a model whose logits are numbers; got NaN in row {int(jnp.argmax(lost))}; if the model "
+            "is a token_arithmetic, the members of its coalition may exclude each other's tokens"
+        )
+    return samples
 
 
 @functools.partial(jax.jit, static_argnames=("model", "steps", "keep", "end"))
@@ -127,22 +134,24 @@ def _sample(
     steps: int,
     keep: bool,
     end: int | None,
-) -> Samples:
+) -> tuple[Samples, Array]:
+    """The samples, and (B,) whether a token of the row was to be drawn from NaN."""
     rows = jnp.arange(len(tokens))
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
     begin, advance = (model.start, model.advance) if keep else _without_cache(model, tokens.shape[1] + steps)
 
-    def step(carry: tuple[Array, Any, Array], t: Array) -> tuple[Any, tuple[Array, Array]]:
-        logits, memory, ended = carry
+    def step(carry: tuple[Array, Any, Array, Array], t: Array) -> tuple[Any, tuple[Array, Array]]:
+        logits, memory, ended, lost = carry
+        lost |= ~ended & jnp.any(jnp.isnan(logits), axis=-1)
         drawn = _draw(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, t), logits, temperature)
         chosen = (drawn if end is None else jnp.where(ended, end, drawn)).astype(tokens.dtype)
         logits, memory = advance(params, memory, chosen)  # type: ignore[misc]
-        return (logits, memory, ended | (chosen == end)), (chosen, ~ended)
+        return (logits, memory, ended | (chosen == end), lost), (chosen, ~ended)
 
     logits, memory = begin(params, tokens, lengths)  # type: ignore[misc]
     none = jnp.zeros(len(tokens), dtype=bool)
-    _, (drawn, counted) = jax.lax.scan(step, (logits, memory, none), jnp.arange(steps))
-    return Samples(drawn.T, jnp.sum(counted, axis=0))
+    (*_, lost), (drawn, counted) = jax.lax.scan(step, (logits, memory, none, none), jnp.arange(steps))
+    return Samples(jnp.where(lost[:, None], -1, drawn.T), jnp.sum(counted, axis=0)), lost
 
 
 def _draw(keys: Array, logits: Array, temperature: Array) -> Array:

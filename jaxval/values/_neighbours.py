@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,20 +12,46 @@ from jaxtyping import Array
 
 from jaxval import _checks
 
-__all__ = ["NORMALISE", "by_group", "check_groups", "check_instances", "distances", "nearest_first", "sum_over_blocks"]
+__all__ = [
+    "NORMALISE",
+    "Features",
+    "by_group",
+    "check_groups",
+    "check_instances",
+    "distances",
+    "nearest_first",
+    "sum_over_blocks",
+]
 
 NORMALISE = ("neighbours", "size")
+RESOLVED = 1 / 16  # of the largest feature: distances from there on are right to 2^-20 without the low parts
 
 
-def check_instances(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> tuple[Array, Array, Array, Array]:
+class Features(NamedTuple):
+    """Features x = high + low in JAX's default precision: float64 features keep their digits in float32 too.
+
+    Attributes:
+        high: (instances, features) x, rounded.
+        low: (instances, features) x - high, rounded; None if nothing was lost.
+    """
+
+    high: Array
+    low: Array | None
+
+
+def check_instances(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> tuple[Features, Array, Features, Array]:
     """Training instances and test points with their labels, checked: features in floating point, labels as integers."""
-    train_x = _features("train_x", train_x)
-    test_x = _features("test_x", test_x)
-    if train_x.shape[1] != test_x.shape[1]:
+    train, test = _features("train_x", train_x), _features("test_x", test_x)
+    instances, features = train.high.shape
+    if features != test.high.shape[1]:
         raise ValueError(
-            f"test_x: expected (tests, {train_x.shape[1]}) features, as many as train_x has; got shape {test_x.shape}"
+            f"test_x: expected (tests, {features}) features, as many as train_x has; got shape {test.high.shape}"
         )
-    return train_x, _labels("train_y", train_y, len(train_x)), test_x, _labels("test_y", test_y, len(test_x))
+    if train.low is None and test.low is not None:
+        train = Features(train.high, jnp.zeros_like(train.high))
+    if test.low is None and train.low is not None:
+        test = Features(test.high, jnp.zeros_like(test.high))
+    return train, _labels("train_y", train_y, instances), test, _labels("test_y", test_y, len(test.high))
 
 
 def check_groups(groups: Any, players: int) -> np.ndarray:
@@ -48,18 +74,35 @@ def check_groups(groups: Any, players: int) -> np.ndarray:
     return values.astype(np.int32)
 
 
-def distances(points: Array, instances: Array) -> Array:
+def distances(points: Features, instances: Features) -> Array:
     """Squared Euclidean distances, (points, instances).
 
     Written as a sum of squared differences and not by a product of matrices: equal instances are then at equal
     distances, to the bit, so that their ties are seen.
     """
+    rounded = _distances(Features(points.high, None), Features(instances.high, None))
+    if points.low is None:
+        return rounded
+    # Rounding moves a feature by 2^-24 of the largest one at most. The low parts take more than half as long again, so
+    # known distances leave them out unless some instance is so near that they matter.
+    if _checks.concrete(rounded):
+        largest = max(float(_largest(points.high)), float(_largest(instances.high)))
+        if float(np.min(np.asarray(rounded))) >= (RESOLVED * largest) ** 2:
+            return rounded
     return _distances(points, instances)
 
 
 @jax.jit
-def _distances(points: Array, instances: Array) -> Array:
-    return jnp.sum((points[:, None, :] - instances[None, :, :]) ** 2, axis=-1)
+def _largest(features: Array) -> Array:
+    return jnp.max(jnp.abs(features))
+
+
+@jax.jit
+def _distances(points: Features, instances: Features) -> Array:
+    difference = points.high[:, None, :] - instances.high[None, :, :]
+    if points.low is not None and instances.low is not None:
+        difference += points.low[:, None, :] - instances.low[None, :, :]
+    return jnp.sum(difference**2, axis=-1)
 
 
 def nearest_first(distance: Array) -> np.ndarray | Array:
@@ -95,24 +138,28 @@ def by_group(order: np.ndarray | Array, groups: np.ndarray) -> np.ndarray | Arra
     return np.argsort(small[order], axis=-1, kind="stable").astype(np.int32)
 
 
-def sum_over_blocks(block_sum: Callable[..., Array], test_x: Array, test_y: Array, *, at_once: int) -> Array:
+def sum_over_blocks(block_sum: Callable[..., Array], test_x: Features, test_y: Array, *, at_once: int) -> Array:
     """Σ block_sum(x, y, counted) over blocks of at most `at_once` test points, all of one shape.
 
     The last block is filled up with points that do not count.
     """
-    tests = len(test_x)
+    tests = len(test_y)
     blocks = -(-tests // max(1, at_once))
     index = np.arange(blocks * -(-tests // blocks)).reshape(blocks, -1)
     counted = jnp.asarray(index < tests)
     index = np.minimum(index, tests - 1)
-    if _checks.concrete(test_x, test_y):
-        parts = (block_sum(test_x[row], test_y[row], some) for row, some in zip(index, counted, strict=True))
+
+    def rows(index: np.ndarray) -> Features:
+        return jax.tree.map(lambda part: part[index], test_x)
+
+    if _checks.concrete(test_x.high, test_y):
+        parts = (block_sum(rows(row), test_y[row], some) for row, some in zip(index, counted, strict=True))
         return reduce(operator.add, parts)
-    one = jax.eval_shape(block_sum, test_x[index[0]], test_y[index[0]], counted[0])
+    one = jax.eval_shape(block_sum, rows(index[0]), test_y[index[0]], counted[0])
     total, _ = jax.lax.scan(
         lambda total, block: (total + block_sum(*block), None),
         jnp.zeros(one.shape, one.dtype),
-        (test_x[index], test_y[index], counted),
+        (rows(index), test_y[index], counted),
     )
     return total
 
@@ -122,11 +169,16 @@ def _sorts_on_host(distance: Array) -> bool:
     return _checks.concrete(distance) and jax.default_backend() == "cpu"
 
 
-def _features(name: str, value: Any) -> Array:
-    array = _checks.floating(name, value, ndim=2, expected="(instances, features), reshaped so where they are images")
-    if 0 in array.shape:
-        raise ValueError(f"{name}: expected at least one instance of at least one feature; got shape {array.shape}")
-    return array
+def _features(name: str, value: Any) -> Features:
+    expected = "(instances, features), reshaped so where they are images"
+    high = _checks.floating(name, value, ndim=2, expected=expected)
+    if 0 in high.shape:
+        raise ValueError(f"{name}: expected at least one instance of at least one feature; got shape {high.shape}")
+    if isinstance(value, jax.Array) or np.can_cast(np.asarray(value).dtype, high.dtype):
+        return Features(high, None)
+    known = np.asarray(value, dtype=np.float64)
+    lost = known - known.astype(high.dtype)
+    return Features(high, jnp.asarray(lost, dtype=float) if lost.any() else None)
 
 
 def _labels(name: str, value: Any, instances: int) -> Array:

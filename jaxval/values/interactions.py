@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxval.types import Table
-from jaxval.values._tables import check_table, pair_sums, player_sums, players_of, weighted_sum
+from jaxval.values._tables import check_table, gains_over_empty, pair_sums, player_sums, players_of, weighted_sum
 
 __all__ = ["banzhaf_interactions", "shapley_interactions"]
 
@@ -37,7 +37,7 @@ def shapley_interactions(table: Table) -> Interactions:
         >>> shapley_interactions([0.0, 1.0, 2.0, 4.0]).tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
-    return _shapley_interactions(check_table(table))
+    return _shapley_interactions(gains_over_empty(check_table(table)))
 
 
 def banzhaf_interactions(table: Table) -> Interactions:
@@ -58,7 +58,7 @@ def banzhaf_interactions(table: Table) -> Interactions:
         >>> banzhaf_interactions([0.0, 1.0, 2.0, 4.0]).tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
-    return _banzhaf_interactions(check_table(table))
+    return _banzhaf_interactions(gains_over_empty(check_table(table)))
 
 
 @jax.jit

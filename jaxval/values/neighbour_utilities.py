@@ -3,8 +3,9 @@
 Distances are sorted once, when the utility is made. Along a permutation the K nearest neighbours of every test point
 are kept up to date as players come in one by one; no classifier is fitted again.
 
-Two scores: "soft" is the fraction of right labels, the utility for which `knn_shapley` is exact; "accuracy" is the
-classifier's, 1 where the majority of the neighbours has the right label. The empty coalition is worth 0 in both.
+Two scores: "soft", the default, is the fraction of right labels, the utility for which `knn_shapley` is exact;
+"accuracy" is the classifier's, 1 if the majority of the neighbours has the right label. The empty coalition is worth 0
+in both.
 """
 
 from collections.abc import Callable
@@ -52,7 +53,7 @@ def knn_utility(
     test_y: Int[ArrayLike, "tests"] | Bool[ArrayLike, "tests"] | list[Any],
     *,
     neighbours: int,
-    score: str = "accuracy",
+    score: str = "soft",
     normalise: str = "neighbours",
     ties: str = "shared",
 ) -> Utility:
@@ -69,7 +70,7 @@ def knn_utility(
         test_x: (tests, features) features of the test points.
         test_y: (tests,) their labels.
         neighbours: K, at least 1.
-        score: "accuracy" or "soft".
+        score: "soft" or "accuracy".
         normalise: for "soft", "neighbours" divides by K and "size" by min(K, |S|).
         ties: for "accuracy", between labels with as many votes: "shared" counts 1 / (labels that tie) where the right
             one is among them, "smallest" takes the smallest label.
@@ -82,9 +83,9 @@ def knn_utility(
             is no whole number of at least 1, or an option is not one of its words.
 
     Example:
-        >>> utility = knn_utility([[1.0], [2.0], [3.0]], [1, 0, 0], [[0.0]], [1], neighbours=2)
-        >>> float(utility(jnp.array([True, False, True]))), float(utility(jnp.array([False, True, True])))
-        (0.5, 0.0)
+        >>> utility = knn_utility([[1.0], [2.0], [3.0]], [1, 1, 0], [[0.0]], [1], neighbours=2)
+        >>> float(utility(jnp.array([True, False, True]))), float(utility(jnp.array([True, True, True])))
+        (0.5, 1.0)
     """
     known = _neighbours(train_x, train_y, test_x, test_y, neighbours)
     rate = _score(known, neighbours, score, normalise, ties)
@@ -104,7 +105,7 @@ def knn_path_utility(
     test_y: Int[ArrayLike, "tests"] | Bool[ArrayLike, "tests"] | list[Any],
     *,
     neighbours: int,
-    score: str = "accuracy",
+    score: str = "soft",
     normalise: str = "neighbours",
     ties: str = "shared",
 ) -> Callable[[Int[ArrayLike, "instances"]], Float[Array, "prefixes"]]:
@@ -121,7 +122,7 @@ def knn_path_utility(
         test_x: (tests, features) features of the test points.
         test_y: (tests,) their labels.
         neighbours: K, at least 1.
-        score: "accuracy" or "soft".
+        score: "soft" or "accuracy".
         normalise: for "soft", "neighbours" divides by K and "size" by min(K, |S|).
         ties: for "accuracy", "shared" or "smallest".
 
@@ -157,18 +158,19 @@ def _neighbours(train_x: Any, train_y: Any, test_x: Any, test_y: Any, neighbours
     """Check what came in, and sort the instances of every test point once."""
     train_x, train_y, test_x, test_y = check_instances(train_x, train_y, test_x, test_y)
     _checks.check_size("neighbours", neighbours)
-    if not _checks.concrete(train_x, train_y, test_x, test_y):
+    if not _checks.concrete(train_x.high, train_y, test_x.high, test_y):
         raise ValueError("train_x: expected known numbers, for they are sorted once; make the utility outside jit")
     labels, classes = np.unique(np.asarray(train_y), return_inverse=True)
     found = np.minimum(np.searchsorted(labels, np.asarray(test_y)), len(labels) - 1)
     right = np.where(labels[found] == np.asarray(test_y), found, -1)
-    instances, tests, bits = len(train_x), len(test_x), max(1, (len(labels) - 1).bit_length())
+    instances, tests, bits = len(train_y), len(test_y), max(1, (len(labels) - 1).bit_length())
     if (instances + 1) << bits >= 1 << 31:
         raise ValueError(f"train_x: expected instances x classes below 2^31; got {instances} x {len(labels)}")
     codes = np.empty((tests, instances), dtype=np.int32)
     block = max(1, AT_ONCE // instances)
     for start in range(0, tests, block):
-        order = np.asarray(nearest_first(distances(test_x[start : start + block], train_x)))
+        some = jax.tree.map(lambda part, start=start: part[start : start + block], test_x)
+        order = np.asarray(nearest_first(distances(some, train_x)))
         place = np.empty_like(order)
         np.put_along_axis(place, order, np.arange(instances, dtype=np.int32)[None, :], axis=1)
         codes[start : start + block] = (place << bits) + classes[None, :]

@@ -6,7 +6,8 @@ The utility of a set S of instances at one test point is the number of right lab
 - min(K, |S|) (`normalise="size"`): the same sum divided by the neighbours there are, v(∅) = 0, Definition 5.2 (12).
 
 The two are one where K instances or more come before the group. Values are exact for these and for no other utility:
-not for the accuracy of the majority vote, which sampling estimates with `knn_utility` and `knn_path_utility`.
+not for the accuracy of the majority vote, which sampling estimates with `knn_utility` and `knn_path_utility` and
+`score="accuracy"`; the soft score is the default of all three.
 
 Fix a test point and a group of m instances, nearest first, with p instances in earlier groups. Let a_i say whether the
 i-th of the group has the right label, c_i how many of the earlier groups are nearer than it, and B_j how many of the
@@ -40,6 +41,7 @@ from jaxval import _checks
 from jaxval.types import Groups
 from jaxval.values._neighbours import (
     NORMALISE,
+    Features,
     by_group,
     check_groups,
     check_instances,
@@ -125,11 +127,11 @@ def knn_shapley(
     train_x, train_y, test_x, test_y = check_instances(train_x, train_y, test_x, test_y)
     neighbours = _checks.check_size("neighbours", neighbours)
     normalise = _checks.check_choice("normalise", normalise, NORMALISE)
-    instances, tests = len(train_x), len(test_x)
+    instances, tests = len(train_y), len(test_y)
     group_of = check_groups(groups, instances)
     layout = _layout(group_of, neighbours, normalise)
 
-    def block_sum(x: Array, y: Array, counted: Array) -> Array:
+    def block_sum(x: Features, y: Array, counted: Array) -> Array:
         order = nearest_first(distances(x, train_x))
         rank = by_group(order, group_of)
         return _block_sum(order, rank, train_y, y, counted, layout, neighbours=neighbours)

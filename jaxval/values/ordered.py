@@ -4,6 +4,8 @@ Groups come one after the other, D_1 before D_2 and so on; the order within a gr
 first t groups.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +74,7 @@ def weighted_shapley(table: Table, groups: Groups, weights: Num[ArrayLike, "play
     Args:
         table: (2^n, *objectives) utilities of all coalitions.
         groups: (n,) the group of each player, 0 first; known numbers, no tracer.
-        weights: (n,) λ, all above 0; only their ratios within a group matter.
+        weights: (n,) λ, all above 0; only their ratios within a group matter, however large or small the weights are.
 
     Returns:
         (n, *objectives) values.
@@ -87,18 +89,26 @@ def weighted_shapley(table: Table, groups: Groups, weights: Num[ArrayLike, "play
     table = check_table(table)
     players = players_of(table)
     groups = check_groups(groups, players)
-    weights = _checks.floating("weights", weights, ndim=1, expected=f"({players},) weights above 0")
+    weights = _check_weights(weights, players)
+    values = jnp.zeros((players, *table.shape[1:]), table.dtype)
+    for members, rows in _rows(groups):
+        members, ratios = _light_first(members, weights)
+        of_group = _weighted(table, int(rows[0]), members, jnp.asarray(ratios, dtype=table.dtype))
+        values = values.at[members].set(of_group)
+    return values
+
+
+def _check_weights(weights: Any, players: int) -> np.ndarray | Array:
+    """Weights above 0, one for each player, in the precision in which they came: 1e300 and 1e-300 have a ratio."""
+    weights = _checks.known_floats("weights", weights, ndim=1, expected=f"({players},) weights above 0")
     if weights.shape != (players,):
         raise ValueError(f"weights: expected one for each of {players} players; got shape {weights.shape}")
-    if _checks.concrete(weights) and float(weights.min()) <= 0:
+    if _checks.concrete(weights) and weights.min() <= 0:
         raise ValueError(
             f"weights: expected numbers above 0; got {float(weights.min()):g} for player {int(weights.argmin())}; "
             "a player that is to come before the others of its group belongs into a group of its own"
         )
-    values = jnp.zeros((players, *table.shape[1:]), table.dtype)
-    for members, rows in _rows(groups):
-        values = values.at[members].set(_weighted(table[rows], weights[members].astype(table.dtype)))
-    return values
+    return weights
 
 
 def _rows(groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -115,24 +125,57 @@ def _rows(groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     return found
 
 
+def _light_first(members: np.ndarray, weights: np.ndarray | Array) -> tuple[np.ndarray | Array, np.ndarray | Array]:
+    """The members of a group in the order of their weights, and λ_j / max(λ_k, λ_j) at [k, j] for them.
+
+    No ratio exceeds 1, so that none overflows, whatever the weights.
+    """
+    known = _checks.concrete(weights)
+    numpy: Any = np if known else jnp
+    weights = weights[members]
+    order = numpy.argsort(weights)
+    weights = weights[order]
+    heavier = numpy.maximum(weights[:, None], weights[None, :])
+    # The scale of a coalition's weights cancels, so it has no gradient; with one, tied weights would have a wrong one.
+    scale = heavier if known else jax.lax.stop_gradient(heavier)
+    return numpy.asarray(members)[order], weights[None, :] / scale
+
+
 @jax.jit
-def _weighted(table: Array, weights: Array) -> Array:
-    """φ of one group, coalition size by coalition size from the full one down."""
-    n = players_of(table)
+def _weighted(table: Array, before: int | Array, members: np.ndarray | Array, ratios: Array) -> Array:
+    """φ of one group on top of the row `before`, coalition size by coalition size from the full one down.
+
+    Weights are taken relative to the heaviest member of each coalition, for sums of the weights themselves may overflow
+    or underflow. As members are given by weight, the heaviest of a coalition is the highest bit of its index.
+    """
+    n = len(members)
+    rows = jnp.asarray(before)[None]
+    for place in range(n):
+        rows = jnp.concatenate([rows, rows + (1 << members[place])])
+    table = table[rows]
     sizes = np.bitwise_count(np.arange(2**n, dtype=np.uint32))
     bits = (1 << np.arange(n, dtype=np.int32))[None, :]
-    share = jnp.zeros(2**n, table.dtype).at[-1].set(1 / jnp.sum(weights))  # q(R) / λ(R)
+    share = jnp.zeros(2**n, table.dtype).at[-1].set(1 / jnp.sum(ratios[-1]))  # q(R) max(λ in R) / λ(R)
     for size in range(n - 1, 0, -1):
-        left = jnp.asarray(np.flatnonzero(sizes == size), dtype=jnp.int32)[:, None]
-        inside = left & bits != 0
-        total = jnp.sum(jnp.where(inside, weights[None, :], 0), axis=1)
-        later = jnp.sum(jnp.where(inside, 0, share[left | bits] * weights[None, :]), axis=1)
-        share = share.at[left[:, 0]].set(later / total)
+        left = np.flatnonzero(sizes == size).astype(np.int32)
+        relative = ratios[_highest_bit(left)]  # λ_j / max(λ in R∪{j})
+        inside = jnp.asarray(left[:, None] & bits != 0)
+        total = jnp.sum(jnp.where(inside, relative, 0), axis=1)
+        later = jnp.sum(jnp.where(inside, 0, share[left[:, None] | bits] * relative), axis=1)
+        share = share.at[left].set(later / total)
     share = share.reshape(-1, *(1,) * (table.ndim - 1))
-    halves = [
-        (share * table).reshape(-1, 2, 2**player, *table.shape[1:])[:, 1]
-        - share.reshape(-1, 2, 2**player, *share.shape[1:])[:, 1]
-        * table.reshape(-1, 2, 2**player, *table.shape[1:])[:, 0]
-        for player in range(n)
-    ]
-    return jnp.stack([weights[player] * half.sum(axis=(0, 1)) for player, half in enumerate(halves)])
+    values = []
+    for player in range(n):
+        halves = table.reshape(-1, 2, 2**player, *table.shape[1:])
+        chances = share.reshape(-1, 2, 2**player, *share.shape[1:])[:, 1]
+        marginals = jnp.sum(chances * (halves[:, 1] - halves[:, 0]), axis=1)
+        # the players above this one decide who is the heaviest
+        heaviest = _highest_bit(2 * np.arange(len(marginals)) + 1) + player
+        relative = ratios[heaviest, player].reshape(-1, *(1,) * (table.ndim - 1))
+        values.append(jnp.sum(relative * marginals, axis=0))
+    return jnp.stack(values)
+
+
+def _highest_bit(index: np.ndarray) -> np.ndarray:
+    """The place of the highest bit that is set in each number above 0."""
+    return np.frexp(index.astype(np.float64))[1] - 1

@@ -4,7 +4,8 @@
 
 φ_i = Σ_{S∋i} (w_{|S|-1} + w_{|S|}) v(S) - Σ_S w_{|S|} v(S),  w_{-1} = w_n = 0,
 
-which takes a fixed number of passes over the table.
+which takes a fixed number of passes over the table. Where utilities differ by little from v(∅), it is subtracted from
+them first, so that a constant in them costs no digits.
 """
 
 import math
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float, Num
 
 from jaxval import _checks
 from jaxval.types import Number, Table
-from jaxval.values._tables import check_table, player_sums, players_of, weighted_sum
+from jaxval.values._tables import check_table, gains_over_empty, player_sums, players_of, weighted_sum
 
 __all__ = ["banzhaf", "beta_shapley", "leave_one_out", "semivalue", "shapley"]
 
@@ -42,7 +43,7 @@ def shapley(table: Table) -> Values:
         >>> shapley([0.0, 1.0, 2.0, 4.0]).tolist()
         [1.5, 2.5]
     """
-    return _shapley(check_table(table))
+    return _shapley(gains_over_empty(check_table(table)))
 
 
 def banzhaf(table: Table) -> Values:
@@ -63,7 +64,7 @@ def banzhaf(table: Table) -> Values:
         >>> banzhaf([0.0, 1.0, 2.0, 4.0]).tolist()
         [1.5, 2.5]
     """
-    return _banzhaf(check_table(table))
+    return _banzhaf(gains_over_empty(check_table(table)))
 
 
 def beta_shapley(table: Table, *, alpha: Number, beta: Number) -> Values:
@@ -98,7 +99,7 @@ def beta_shapley(table: Table, *, alpha: Number, beta: Number) -> Values:
     n = players_of(table)
     s, k = jnp.arange(n)[:, None], jnp.arange(n - 1)[None, :]
     weights = jnp.prod(jnp.where(k < s, beta + k, alpha + k - s) / (alpha + beta + k), axis=1)
-    return jax.jit(_semivalue)(table, weights)
+    return jax.jit(_semivalue)(gains_over_empty(table), weights)
 
 
 def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Values:
@@ -136,7 +137,7 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
                 f"weights: expected C(n-1, s) w_s to sum to one; got {total:g}; a weight is that of one coalition, "
                 "not of all of its size: divide those by C(n-1, s)"
             )
-    return jax.jit(_semivalue)(table, weights)
+    return jax.jit(_semivalue)(gains_over_empty(table), weights)
 
 
 def leave_one_out(table: Table) -> Values:
