@@ -342,7 +342,8 @@ def _raise_unless_solved(linear: LinearLogits, comparisons: Comparisons, found: 
             )
         raise RuntimeError(
             f"fit did not converge in {int(found.steps)} Newton steps (last step {float(found.last_step):.2g} in a "
-            "log-probability); standardise the features, or pass ridge"
+            "log-probability); standardise the features, pass ridge, or compute in float64: "
+            "jax.config.update('jax_enable_x64', True)"
         )
 
 
