@@ -158,7 +158,7 @@ class LinearLogits(NamedTuple):
         3.0
     """
 
-    base: Float[ArrayLike, "contexts responses"]
+    base: Float[Array, "contexts responses"]
     features: Any = None
 
 
