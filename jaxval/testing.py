@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxval import _checks, axioms
 from jaxval.preferences import preference_matrix
-from jaxval.types import Ballots, Policy, Profile, Rule
+from jaxval.types import Ballots, LinearLogits, Policy, Profile, Rule
 
 try:
     from hypothesis import strategies as st
@@ -299,6 +299,8 @@ def check_policy(
 ) -> None:
     """The contract of a policy: log-probabilities of ids, -inf for -1, row by row, the same under `jit` and `vmap`.
 
+    If the policy brings a linear map of its logits, `Policy.linear`, that map gives the same differences.
+
     Checked at the parameters of `policy.init` moved at random, on rows that repeat, reorder and leave out candidates.
 
     Args:
@@ -353,6 +355,19 @@ def check_policy(
 
     slopes = jax.tree.leaves(jax.grad(total)(params))
     assert all(np.isfinite(np.asarray(slope)).all() for slope in slopes), "log_probs: a gradient is not finite"
+    if policy.linear is not None:
+        log_z = _logits(policy.linear, params)[np.asarray(rows)[:, None], ids] - whole
+        gap = np.abs(log_z - log_z[:, :1]).max()
+        assert gap <= limit * max(1, np.abs(log_z).max()), f"linear: its logits differ from log_probs by {gap:g}"
+
+
+def _logits(linear: LinearLogits, params: Any) -> np.ndarray:
+    """The logits that a linear map gives, b + f·θ, (contexts, responses)."""
+    base = np.asarray(linear.base, dtype=float)
+    if linear.features is None:
+        return base + np.asarray(params)
+    parts = jax.tree.map(lambda f, value: np.tensordot(f, value, axes=np.ndim(value)), linear.features, params)
+    return base + sum(jax.tree.leaves(parts))
 
 
 def _contract_profiles(alternatives: int) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ __all__ = [
     "Comparisons",
     "Estimate",
     "Groups",
-    "LogLinear",
+    "LinearLogits",
     "Lottery",
     "Matrix",
     "Number",
@@ -36,7 +36,6 @@ __all__ = [
     "SeenGains",
     "SequenceModel",
     "Table",
-    "Tabular",
     "Utility",
     "Vector",
     "Weights",
@@ -123,28 +122,45 @@ class Comparisons(NamedTuple):
     weight: Float[ArrayLike, "comparisons"]
 
 
-class Tabular(NamedTuple):
-    """The structure of a tabular policy: parameters θ (contexts, responses), log π(·|x) = log softmax θ[x].
+class LinearLogits(NamedTuple):
+    """Logits that are linear in the parameters: log π(y|x) = b(x, y) + f(x, y)·θ - log Z(x).
+
+    It is the optional part of a `Policy` and all that Newton's method asks of one: log Z(x) cancels in the difference
+    of two responses' log-probabilities, which is what a preference pair is about. For logits of your own,
+
+        LinearLogits(logits(zeros), jax.jacobian(logits)(zeros))
+
+    with `logits(params)` of shape (contexts, responses) and `zeros` the parameters that are 0 throughout;
+    `testing.check_policy` tells whether they agree with the policy's `log_probs`.
 
     Attributes:
-        contexts: how many prompts.
-        responses: how many candidate responses each has.
+        base: (contexts, responses) b, the logits at θ = 0, up to a constant in each context; -inf where a context has
+            fewer responses.
+        features: f, a pytree as the parameters are: an array (contexts, responses, *shape) for a parameter of that
+            shape. None if each parameter is one logit, θ (contexts, responses) and log π(·|x) = log softmax (b + θ)[x]:
+            no context then shares a parameter with another, and Newton's method solves each of them apart.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxval import policies, training
+        >>> prompts, answers = jnp.array([[1.0, 0.0], [1.0, 1.0]]), jnp.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+        >>> def logits(params):  # bilinear: every pair of a prompt's and an answer's feature has a weight
+        ...     return prompts @ params @ answers.T
+        >>> def log_probs(params, contexts, responses):
+        ...     taken = jnp.take_along_axis(logits(params)[jnp.asarray(contexts)], jnp.maximum(responses, 0), axis=1)
+        ...     log_z = jax.nn.logsumexp(logits(params), axis=1)[jnp.asarray(contexts), None]
+        ...     return jnp.where(jnp.asarray(responses) < 0, -jnp.inf, taken - log_z)
+        >>> zeros = jnp.zeros((2, 2))
+        >>> policy = Policy(lambda key: zeros, log_probs, LinearLogits(logits(zeros), jax.jacobian(logits)(zeros)))
+        >>> pairs = Comparisons([0, 0], [0, 1], [1, 0], [3.0, 1.0])
+        >>> params, _ = training.fit(policy, zeros, pairs, beta=1.0)
+        >>> odds = log_probs(params, jnp.array([0]), jnp.array([[0, 1]]))[0]
+        >>> round(float(jnp.exp(odds[0] - odds[1])), 4)  # three wins to one
+        3.0
     """
 
-    contexts: int
-    responses: int
-
-
-class LogLinear(NamedTuple):
-    """The structure of a log-linear policy: parameters θ (features,), log π(y|x) = b(x, y) + θ·f(x, y) - log Z(x).
-
-    Attributes:
-        features: (contexts, responses, features) f; zeros where a context has fewer responses.
-        base: (contexts, responses) b, the log-probabilities at θ = 0; -inf where a context has fewer responses.
-    """
-
-    features: Float[Array, "contexts responses features"]
     base: Float[Array, "contexts responses"]
+    features: Any = None
 
 
 class Policy(NamedTuple):
@@ -154,13 +170,13 @@ class Policy(NamedTuple):
         init: `init(key)` gives parameters, a plain pytree.
         log_probs: `log_probs(params, contexts (B,), responses (B, R))` gives the policy's own log π(y|x), (B, R), -inf
             where the id is -1; `policies.normalise` conditions on the candidates.
-        structure: `Tabular` or `LogLinear` where log π(y|x) - log π(z|x) is linear in the parameters, which is what
-            Newton's method asks for; None elsewhere.
+        linear: the policy's logits as a linear map of the parameters, if they are one: `training.fit` then reaches the
+            optimum by Newton's method. None if they are not, or if nobody asks for it.
     """
 
     init: Callable[[Any], Params]
     log_probs: Callable[[Params, Any, Any], Float[Array, "rows candidates"]]
-    structure: Tabular | LogLinear | None = None
+    linear: LinearLogits | None = None
 
 
 class SequenceModel(NamedTuple):

@@ -439,6 +439,36 @@ def test_phi_link_near_consensus_is_finite_and_its_values_exact():
     np.testing.assert_allclose(slopes, expected[:, 1], rtol=1e-5, atol=1e-27)
 
 
+@pytest.mark.parametrize(
+    "kind", ["below the smallest normal number", "the smallest number", "the smallest normal number"]
+)
+def test_links_of_the_smallest_dispersions_in_100_digits(kind, x64):
+    precision = np.finfo(np.float64 if x64 else np.float32)
+    phi = {
+        "below the smallest normal number": 1e-310 if x64 else float(np.float32(1e-40)),
+        "the smallest number": float(precision.smallest_subnormal),
+        "the smallest normal number": float(precision.tiny),
+    }[kind]
+    with localcontext() as context:
+        context.prec = 110
+        a = float(-Decimal(phi).ln())
+    gaps = np.array([-300.0, -1.0, -0.125, 0.125, 1.0, 300.0])
+    for link, miss in (
+        (alignment.mallows_phi_log_link, functools.partial(phi_miss, phi=Decimal(phi))),
+        (alignment.mallows_phi_limit_log_link, lambda t: limit_miss(-Decimal(phi).ln() * t)),
+    ):
+        found = link(gaps, dispersion=phi)
+        expected = np.array([log_link_in_digits(miss, gap)[0] for gap in gaps])
+        np.testing.assert_allclose(found, expected, rtol=1e-13 if x64 else 1e-5, atol=4 * float(precision.tiny))
+    theta = alignment.mallows_theta_log_link(gaps, dispersion=phi)
+    np.testing.assert_allclose(theta, -np.logaddexp(0, -2 * a * gaps), rtol=1e-13 if x64 else 1e-5, atol=1e-37)
+
+
+def test_phi_link_of_certain_consensus_is_its_limit_inside_jit():
+    found = jax.jit(alignment.mallows_phi_log_link)(jnp.array([-2.0, -0.5, 0.0, 0.5, 2.0]), dispersion=0.0)
+    np.testing.assert_allclose(found, [-np.inf, -np.inf, np.log(0.5), 0, 0], rtol=1e-6)
+
+
 def test_limit_link_and_its_derivative_in_100_digits(x64):
     gaps = np.array([sign * gap for gap in GAPS for sign in (1, -1)]).astype(np.float32).astype(float)
     with localcontext() as context:

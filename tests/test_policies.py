@@ -37,6 +37,15 @@ def test_the_contract_refuses_what_breaks_it():
             testing.check_policy(broken(change), contexts=3, responses=2, complete=True)
 
 
+@pytest.mark.once
+def test_the_contract_refuses_a_linear_map_of_another_policy():
+    for policy in (policies.tabular(3, 2), policies.log_linear(FEATURES[:, :2])):
+        testing.check_policy(policy, contexts=3, responses=2)
+        other = policy.linear._replace(base=policy.linear.base + jnp.array([[0.0, 0.1]] * 3))
+        with pytest.raises(AssertionError, match=r"linear: its logits differ from log_probs by 0\.1"):
+            testing.check_policy(policy._replace(linear=other), contexts=3, responses=2)
+
+
 def test_log_linear_is_its_definition(close):
     policy = policies.log_linear(FEATURES, base=BASE)
     theta = RNG.normal(size=5)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxval import preferences
+from jaxval.preferences import rewards
 from jaxval.types import Ballots, Comparisons
 
 
@@ -235,6 +236,45 @@ def test_bradley_terry_from_a_far_optimum(close):
     assert bool(diagnostics.converged)
     step = np.log(99_999)
     close(rewards, [step, 0, -step], atol=1e-6 if rewards.dtype == jnp.float64 else 2e-2)
+
+
+def upsets(count):
+    """Six alternatives in an order that every comparison keeps, `count` times a pair, but for one win back."""
+    return np.triu(np.full((6, 6), count), 1) + np.outer(np.eye(6)[5], np.eye(6)[0])
+
+
+def test_bradley_terry_of_lopsided_counts(x64):
+    counts = {
+        "two alternatives": (np.array([[0.0, 1e6], [1.0, 0.0]]), np.log(1e6) / 2 * np.array([1, -1])),
+        "a long chain": (
+            np.diag(np.full(49, 1e5), 1) + np.diag(np.ones(49), -1),
+            np.log(1e5) * (24.5 - np.arange(50)),
+        ),
+        "one win back": (upsets(1000.0), None),
+    }
+    for name, (wins, expected) in counts.items():
+        found = np.array(preferences.bradley_terry(wins), dtype=float)
+        if expected is not None:
+            np.testing.assert_allclose(found, expected, rtol=1e-12 if x64 else 1e-5, err_msg=name)
+        # the likelihood's equations: what each alternative won by surprise, it lost by surprise
+        surprise = wins / (1 + np.exp(found[:, None] - found[None, :]))
+        np.testing.assert_allclose(surprise.sum(axis=1), surprise.sum(axis=0), rtol=1e-9 if x64 else 1e-3, err_msg=name)
+
+
+@pytest.mark.once
+def test_bradley_terry_that_does_not_converge_says_what_solve_returns(monkeypatch):
+    monkeypatch.setattr(rewards, "MAX_STEPS", 3)
+    rewards._solve.clear_cache()
+    try:
+        with pytest.raises(RuntimeError, match=r"in 3 Newton steps .*wins \+ 0.1.*bradley_terry_solve.* NaN"):
+            preferences.bradley_terry(upsets(1000.0))
+        values, diagnostics = preferences.bradley_terry_solve(upsets(1000.0))
+        assert np.isnan(values).all()
+        assert np.isnan(diagnostics.standard_errors).all()
+        assert bool(diagnostics.strongly_connected)
+        assert not bool(diagnostics.converged)
+    finally:
+        rewards._solve.clear_cache()
 
 
 def test_bradley_terry_without_a_finite_maximum():

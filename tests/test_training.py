@@ -6,11 +6,12 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy.optimize import minimize
 
-from jaxval import alignment, coalitions, policies, preferences, training
-from jaxval.types import Comparisons
+from jaxval import alignment, coalitions, policies, preferences, testing, training
+from jaxval.types import Comparisons, LinearLogits, Policy
 
 CONTEXTS, RESPONSES, FEATURES, MOST = 3, 4, 3, 6
 BETA = 0.1
@@ -278,6 +279,125 @@ def test_inside_jit_no_optimum_is_nan(kind):
     assert not diagnostics.converged
 
 
+PROMPTS, ANSWERS = RNG.normal(size=(CONTEXTS, 2)), RNG.normal(size=(RESPONSES, 3))
+
+
+def of_logits(logits, zeros):
+    """A policy of the user's own, (contexts, responses) logits being a linear function of a pytree of parameters."""
+
+    def log_probs(params, contexts, responses):
+        log_pi = jax.nn.log_softmax(logits(params), axis=1)[jnp.asarray(contexts)]
+        taken = jnp.take_along_axis(log_pi, jnp.maximum(jnp.asarray(responses), 0), axis=1)
+        return jnp.where(jnp.asarray(responses) < 0, -jnp.inf, taken)
+
+    return Policy(lambda key: zeros, log_probs, LinearLogits(logits(zeros), jax.jacobian(logits)(zeros)))
+
+
+def test_a_users_own_bilinear_policy_is_fitted_as_log_linear(exact):
+    user = of_logits(lambda params: jnp.asarray(PROMPTS) @ params @ jnp.asarray(ANSWERS).T, jnp.zeros((2, 3)))
+    testing.check_policy(user, contexts=CONTEXTS, responses=RESPONSES, complete=True)
+    ours = policies.log_linear(np.einsum("xi,yj->xyij", PROMPTS, ANSWERS).reshape(CONTEXTS, RESPONSES, 6))
+    start = RNG.normal(size=(2, 3))
+    for options in ({}, {"ridge": 0.3, "decay": 0.1}):
+        params, diagnostics = training.fit(user, start, SOURCES[0], beta=BETA, **options)
+        expected, _ = training.fit(ours, start.reshape(-1), SOURCES[0], beta=BETA, **options)
+        assert params.shape == (2, 3)
+        assert bool(diagnostics.converged)
+        assert gap(user.log_probs(params, *ALL_IDS), ours.log_probs(expected, *ALL_IDS)) <= exact
+    # stages, under `jit`, by the arithmetic of responses
+    stacked = training.stack_sources(SOURCES[:2])
+    run = jax.jit(lambda order: training.sequential_dpo(user, start, stacked, order, beta=BETA)[0])
+    separate = [training.fit(user, start, source, beta=BETA)[0] for source in SOURCES[:2]]
+    arithmetic = coalitions.combine(
+        user.log_probs(start, *ALL_IDS), jnp.stack([user.log_probs(p, *ALL_IDS) for p in separate]), [1.0, 1.0]
+    )
+    assert gap(user.log_probs(run(np.array([1, 0])), *ALL_IDS), arithmetic) <= 2 * exact
+
+
+def test_a_users_own_table_with_shared_biases_is_fitted_as_a_table(exact):
+    zeros = {"bias": jnp.zeros(RESPONSES), "rewards": jnp.zeros((CONTEXTS, RESPONSES))}
+    user = of_logits(lambda params: params["rewards"] + params["bias"][None, :], zeros)
+    testing.check_policy(user, contexts=CONTEXTS, responses=RESPONSES, complete=True)
+    start = {"bias": RNG.normal(size=RESPONSES), "rewards": RNG.normal(size=(CONTEXTS, RESPONSES))}
+    params, _ = training.fit(user, start, SOURCES[0], beta=BETA)
+    expected, _ = training.fit(POLICY, start["bias"] + start["rewards"], SOURCES[0], beta=BETA)
+    assert set(params) == set(zeros)
+    assert gap(user.log_probs(params, *ALL_IDS), POLICY.log_probs(expected, *ALL_IDS)) <= exact
+
+
+@pytest.mark.float64
+def test_a_table_may_have_fewer_responses_in_a_context(exact):
+    """In the second context response 3 is missing: the penalty is on the others, as for features that mark each."""
+    base = np.where(np.arange(CONTEXTS * RESPONSES).reshape(CONTEXTS, RESPONSES) == 7, -np.inf, 0.0)
+    marks = np.eye(CONTEXTS * RESPONSES).reshape(CONTEXTS, RESPONSES, -1)
+    pairs = Comparisons([0, 1, 1], [0, 2, 1], [1, 0, 2], np.ones(3))
+    table = POLICY._replace(linear=LinearLogits(base))
+    for ridge in (0.5, 1e-3):
+        step = np.asarray(training.fit(table, np.zeros_like(THETA), pairs, beta=1.0, ridge=ridge)[0])
+        ours = policies.log_linear(marks, base=base)
+        params, _ = training.fit(ours, ours.init(None), pairs, beta=1.0, ridge=ridge)
+        expected = np.asarray(params).reshape(CONTEXTS, RESPONSES)
+        assert gap(step - step[:, :1], expected - expected[:, :1]) <= exact
+        assert step[1, 3] == 0
+
+
+@pytest.mark.float64
+def test_the_continuous_limit_of_the_link_phi_is_fitted(exact):
+    """One prompt, three wins to one: the optimum has g(u) = 3/4 at u = -log φ · β m."""
+    pairs = Comparisons([0, 0], [0, 1], [1, 0], [3.0, 1.0])
+    for phi in (0.1, 0.5, 0.9, 0.99):
+        smooth = functools.partial(alignment.mallows_phi_limit, dispersion=phi)
+        step = np.asarray(fit("tabular", THETA, pairs, loss=smooth)[0]) - THETA
+        link = alignment.mallows_phi_limit_log_link(BETA * (step[0, 0] - step[0, 1]), dispersion=phi)
+        assert abs(np.exp(link) - 0.75) <= exact
+
+
+@pytest.mark.once
+def test_the_link_phi_is_refused_for_its_jump_and_trained_by_minibatches():
+    for phi in (0.1, 0.5, 0.9, 0.99):
+        jumping = functools.partial(alignment.mallows_phi, dispersion=phi)
+        with pytest.raises(ValueError, match=r"jumps at margin 0.*training\.train.*mallows_phi_limit"):
+            fit("tabular", THETA, SOURCES[0], loss=jumping)
+    with pytest.raises(ValueError, match=r"jumps at margin 0, by [0-9.]+ in context 1, as"):
+        training.fit(
+            POLICY,
+            THETA,
+            Comparisons([1, 1], [0, 1], [1, 0], [1.0, 1.0]),
+            beta=1.0,
+            loss=alignment.mallows_phi,
+            per_context={"dispersion": [1.0, 0.5, 0.5]},
+        )
+    params, curves = training.train(
+        POLICY,
+        jnp.asarray(THETA),
+        SOURCES[0],
+        beta=1.0,
+        loss=functools.partial(alignment.mallows_phi, dispersion=0.5),
+        optimiser=optax.sgd(0.5),
+        steps=30,
+        batch_size=24,
+        key=jax.random.key(0),
+    )
+    assert curves.losses[-1] < 0.9 * curves.losses[0]
+    assert np.isfinite(np.asarray(params)).all()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("loss", [alignment.mallows_theta, alignment.mallows_phi, alignment.mallows_phi_limit])
+def test_the_dispersion_of_a_uniform_reference_makes_a_constant_loss(loss):
+    uniform = POLICY.log_probs(POLICY.init(None), *ALL_IDS)
+    dispersion = alignment.dispersion_from_index(alignment.response_entropy_index(uniform))
+    assert (np.asarray(dispersion) == 1).all()
+    with pytest.raises(ValueError, match=r"constant one in context 0,.*dispersion 1.*uniform reference"):
+        training.fit(POLICY, THETA, SOURCES[0], beta=1.0, loss=loss, per_context={"dispersion": dispersion})
+    if loss is alignment.mallows_theta:  # a context without pairs asks nothing of its dispersion
+        pairs = Comparisons([1, 1], [0, 1], [1, 0], [3.0, 1.0])
+        found, _ = training.fit(POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [1.0, 0.5, 1.0]})
+        assert gap(found[1, 0] - found[1, 1], THETA[1, 0] - THETA[1, 1] + np.log(3) / np.log(4)) < 1e-4
+        with pytest.raises(ValueError, match="constant one in context 1,"):
+            training.fit(POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [0.5, 1.0, 1.0]})
+
+
 def test_a_sources_key_is_its_content():
     key = jax.random.key(1)
     source = SOURCES[0]
@@ -338,9 +458,28 @@ ONE = Comparisons([0], [0], [1], [1.0])
             r"per_context\['dispersion'\]: expected shape \(3,\)",
         ),
         (
-            lambda: training.fit(POLICY._replace(structure=None), THETA, ONE, beta=1.0),
+            lambda: training.fit(POLICY._replace(linear=None), THETA, ONE, beta=1.0),
             ValueError,
             "tabular or log-linear.*training.train",
+        ),
+        (
+            lambda: training.fit(POLICY._replace(linear=LinearLogits(np.zeros(3))), THETA, ONE, beta=1.0),
+            ValueError,
+            r"policy.linear.base: expected shape \(contexts, responses\); got \(3,\)",
+        ),
+        (
+            lambda: training.fit(
+                LINEAR._replace(linear=LINEAR.linear._replace(features=DESIGN[:2])), OMEGA, ONE, beta=1.0
+            ),
+            ValueError,
+            r"policy.linear.features: .* \(3, 4\) first.* got \(2, 4, 3\)",
+        ),
+        (
+            lambda: training.fit(
+                LINEAR._replace(linear=LINEAR.linear._replace(features={"w": DESIGN})), OMEGA, ONE, beta=1.0
+            ),
+            ValueError,
+            "reference: expected a pytree as policy.linear.features is",
         ),
         (lambda: training.stack_sources([]), ValueError, "at least one; got none"),
         (

@@ -155,7 +155,7 @@ def bradley_terry_rewards(wins: Wins) -> Float[Array, "contexts responses"]:
     if stuck.size:
         raise RuntimeError(
             f"bradley_terry_rewards did not converge in contexts {stuck[:10].tolist()}; "
-            "bradley_terry_rewards_solve(wins) returns what it reached elsewhere"
+            "bradley_terry_rewards_solve(wins) returns NaN there, the other contexts' rewards, and the diagnostics"
         )
     return rewards
 

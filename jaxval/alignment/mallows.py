@@ -66,7 +66,7 @@ def mallows_theta(
         0.2231
     """
     plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    weight = -2 * jnp.log(_check_dispersion(dispersion))
+    weight = 2 * _exponent(_check_dispersion(dispersion))
     return -jax.nn.log_sigmoid(weight * check_beta(beta) * (plus - minus))  # β' first: equal to dpo to the bit
 
 
@@ -137,7 +137,7 @@ def mallows_phi_limit(
         0.6931
     """
     plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    return -_limit_log_link(-jnp.log(_check_dispersion(dispersion)) * check_beta(beta) * (plus - minus))
+    return -_limit_log_link(_exponent(_check_dispersion(dispersion)) * check_beta(beta) * (plus - minus))
 
 
 def mallows_theta_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array, "..."]:
@@ -160,7 +160,7 @@ def mallows_theta_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array,
         >>> round(float(jnp.exp(mallows_theta_log_link(1.0, dispersion=0.5))), 4)  # 1 / (1 + φ²)
         0.8
     """
-    return jax.nn.log_sigmoid(-2 * jnp.log(_check_dispersion(dispersion)) * check_finite("gap", gap))
+    return jax.nn.log_sigmoid(2 * _exponent(_check_dispersion(dispersion)) * check_finite("gap", gap))
 
 
 def mallows_phi_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array, "..."]:
@@ -172,7 +172,8 @@ def mallows_phi_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array, "
 
     Args:
         gap: s, a scalar or any shape.
-        dispersion: φ in (0, 1]; at φ = 1 the link is 1/2 throughout.
+        dispersion: φ in (0, 1]; at φ = 1 the link is 1/2 throughout. Inside `jit`, φ = 0 gives the limit: g is 0, 1/2
+            or 1 as s is below, at or above 0.
 
     Returns:
         log g(s), of the same shape.
@@ -206,17 +207,31 @@ def mallows_phi_limit_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Ar
         >>> round(float(jnp.exp(mallows_phi_limit_log_link(0.0, dispersion=0.5))), 4)
         0.5
     """
-    return _limit_log_link(-jnp.log(_check_dispersion(dispersion)) * check_finite("gap", gap))
+    return _limit_log_link(_exponent(_check_dispersion(dispersion)) * check_finite("gap", gap))
 
 
 def _check_dispersion(dispersion: PerPair) -> Array:
     return check_within("dispersion", dispersion, lambda phi: (phi > 0) & (phi <= 1), "a number in (0, 1]")
 
 
+def _exponent(phi: Array) -> Array:
+    """The exponent -log φ, also of numbers below the smallest normal one, which compiled code takes for 0."""
+    precision = jnp.finfo(phi.dtype)
+    whole = jnp.int64 if precision.bits == 64 else jnp.int32
+    small = phi < precision.tiny
+    # The bits of such a number, read as a whole number, count its smallest steps above 0: φ = steps * unit.
+    steps = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(phi), whole).astype(phi.dtype)
+    unit = (precision.minexp - precision.nmant) * np.log(2)
+    return -jnp.where(small, jnp.log(jnp.where(small, steps, 1)) + unit, jnp.log(jnp.where(small, 1, phi)))
+
+
 def _phi_log_link(s: Array, phi: Array) -> Array:
     """Log g(s) of the link φ, from log q(|s|) with q(t) = 1 - g(t)."""
-    a = -jnp.log(phi)
+    a = _exponent(phi)
+    consensus = a == jnp.inf  # φ = 0, which only compiled code lets in: g is 0, 1/2 or 1
+    a = jnp.where(consensus, 1, a)
     log_q = _log_miss(jnp.where(s < 0, -s, s) * a, a)  # |s| with derivative 1 at 0, where abs has none
+    log_q = jnp.where(consensus & (s != 0), -jnp.inf, log_q)
     q = jnp.exp(log_q)
     middle = jnp.log(0.5 + (jax.lax.stop_gradient(q) - q))  # the value log 1/2, the derivative g'(0) / (1/2)
     return jnp.where(s < 0, log_q, jnp.where(s > 0, jnp.log1p(-q), middle))
@@ -234,19 +249,31 @@ def _log_miss(u: Array, a: Array) -> Array:
     With k(u) = u / (e^u - 1) it is q = [k(u) - k(u + a)] / a. Put over one denominator, with φ1, φ2, φ3 the remainders
     of the exponential series, φ1(z) = (e^z - 1)/z, φ2(z) = (φ1(z) - 1)/z, φ3(z) = (φ2(z) - 1/2)/z,
 
-        q = e^{-u-a} T / [φ1(-u) φ1(-u-a)],    T = [a φ2(a) + u φ2(-u)] / (a + u)
-                                                 = 1/2 + p a φ3(a) - (1-p) u φ3(-u),   p = a / (a + u).
+        q = e^{-u} T / [φ1(-u) φ1(-u-a)],    T = e^{-a} [a φ2(a) + u φ2(-u)] / (a + u)
+                                               = e^{-a} [1/2 + p a φ3(a) - (1-p) u φ3(-u)],   p = a / (a + u).
 
     The second form of T has no 0/0 at u = a = 0 and bounded derivatives; the first is exact where u is large.
     """
     least = 1e-20 if u.dtype == jnp.float64 else 1e-10
     small = jnp.minimum(u, 1)
-    at_a, at_small, at_minus = _remainders(a), _remainders(-small), _remainders(-u)
+    at_small, at_minus, shrink = _remainders(-small), _remainders(-u), jnp.exp(-a)
+    a_second, a_third = _shrunk_remainders(a)
     p = a / (small + jnp.maximum(a, least))  # 0 where a = 0, as in the continuous limit
-    near = 0.5 + p * a * at_a.third - (1 - p) * small * at_small.third
-    far = (a * at_a.second + u * at_minus.second) / jnp.maximum(u + a, 1)
+    near = shrink / 2 + p * a_third - (1 - p) * small * shrink * at_small.third
+    far = (a_second + u * shrink * at_minus.second) / jnp.maximum(u + a, 1)
     t = jnp.where(u < 1, near, far)
-    return jnp.log(t) - jnp.log(at_minus.first) - jnp.log(_remainders(-(u + a)).first) - (u + a)
+    return jnp.log(t) - jnp.log(at_minus.first) - jnp.log(_remainders(-(u + a)).first) - u
+
+
+def _shrunk_remainders(a: Array) -> tuple[Array, Array]:
+    """e^{-a} a φ2(a) and e^{-a} a φ3(a) at a >= 0: finite also where e^a is not."""
+    near, far, shrink = _remainders(jnp.minimum(a, 1)), jnp.maximum(a, 1), jnp.exp(-a)
+    second = -jnp.expm1(-far) / far - shrink
+    third = second / far - shrink / 2
+    return (
+        jnp.where(a < 1, shrink * a * near.second, second),
+        jnp.where(a < 1, shrink * a * near.third, third),
+    )
 
 
 class _Remainders(NamedTuple):

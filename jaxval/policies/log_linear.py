@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxval import _checks
 from jaxval.policies.candidates import check_ids, normalise, take_candidates
-from jaxval.types import LogLinear, Policy
+from jaxval.types import LinearLogits, Policy
 
 __all__ = ["log_linear"]
 
@@ -59,7 +59,7 @@ def log_linear(
             raise ValueError(
                 f"base: expected a response in every context; got none in {int((values == -np.inf).all(1).argmax())}"
             )
-    structure = LogLinear(features, normalise(base))
+    base = normalise(base)
 
     def init(key: Key[Array, ""] | None = None) -> Float[Array, "features"]:
         del key  # the base policy
@@ -69,7 +69,7 @@ def log_linear(
         if jnp.shape(params) != features.shape[2:]:
             raise ValueError(f"params: expected shape {features.shape[2:]}; got {jnp.shape(params)}")
         contexts, responses = check_ids(contexts, responses, limits=shape)
-        scores = structure.base[contexts] + structure.features[contexts] @ jnp.asarray(params)
+        scores = base[contexts] + features[contexts] @ jnp.asarray(params)
         return take_candidates(jax.nn.log_softmax(scores, axis=1), responses)
 
-    return Policy(init, log_probs, structure)
+    return Policy(init, log_probs, LinearLogits(base, features))

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxval import _checks
 from jaxval.policies.candidates import check_ids, take_candidates
-from jaxval.types import Policy, Tabular
+from jaxval.types import LinearLogits, Policy
 
 __all__ = ["tabular"]
 
@@ -35,18 +35,18 @@ def tabular(contexts: int, responses: int) -> Policy:
         >>> [round(float(p), 4) for p in policy.log_probs(params, [0], [[0, 1]])[0]]
         [-0.6931, -0.6931]
     """
-    structure = Tabular(_checks.check_size("contexts", contexts), _checks.check_size("responses", responses))
+    shape = _checks.check_size("contexts", contexts), _checks.check_size("responses", responses)
     if responses == 1:
         raise ValueError("responses: expected at least 2 candidates, for nothing can be preferred to nothing; got 1")
 
     def init(key: Key[Array, ""] | None = None) -> Float[Array, "contexts responses"]:
         del key  # the uniform policy
-        return jnp.zeros(structure)
+        return jnp.zeros(shape)
 
     def log_probs(params: Any, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
-        if jnp.shape(params) != tuple(structure):
-            raise ValueError(f"params: expected shape {tuple(structure)}; got {jnp.shape(params)}")
-        contexts, responses = check_ids(contexts, responses, limits=tuple(structure))
+        if jnp.shape(params) != shape:
+            raise ValueError(f"params: expected shape {shape}; got {jnp.shape(params)}")
+        contexts, responses = check_ids(contexts, responses, limits=shape)
         return take_candidates(jax.nn.log_softmax(jnp.asarray(params)[contexts], axis=1), responses)
 
-    return Policy(init, log_probs, structure)
+    return Policy(init, log_probs, LinearLogits(jnp.zeros(shape)))

@@ -14,14 +14,15 @@ from jaxval.types import Wins
 
 __all__ = ["BradleyTerryDiagnostics", "bradley_terry", "bradley_terry_solve"]
 
-MAX_STEPS = 100
+MAX_STEPS = 1000  # a difference of rewards d takes about 1.5 d steps: enough for the largest counts of float64
 
 
 class BradleyTerryDiagnostics(NamedTuple):
     """How the fit went.
 
     Attributes:
-        converged: whether the last Newton step moved no difference of rewards by more than 1e-11 (1e-5 in float32).
+        converged: whether the last Newton step moved no difference of rewards by more than 1e-11 (1e-5 in float32), or
+            by more than that share of the largest reward where it is above 1.
         strongly_connected: whether wins lead from every alternative to every other; else no finite maximum exists.
         standard_errors: (alternatives,) of the mean-zero rewards, from the inverse Fisher information.
         steps: Newton steps taken.
@@ -49,7 +50,7 @@ def bradley_terry(wins: Wins) -> Float[Array, "alternatives"]:
     Raises:
         ValueError: where counts are negative or not square, or no finite maximum exists because some alternatives
             never lose to the others (outside `jit`).
-        RuntimeError: where Newton's method did not converge (outside `jit`).
+        RuntimeError: if Newton's method did not converge (outside `jit`).
 
     Example:
         >>> [round(float(reward), 4) for reward in bradley_terry([[0.0, 3.0], [1.0, 0.0]])]  # half of log 3
@@ -68,7 +69,9 @@ def bradley_terry(wins: Wins) -> Float[Array, "alternatives"]:
     if not diagnostics.converged:
         raise RuntimeError(
             f"bradley_terry did not converge in {MAX_STEPS} Newton steps (last step "
-            f"{float(diagnostics.last_step):.2g}); bradley_terry_solve(wins) returns what it reached"
+            f"{float(diagnostics.last_step):.2g}): the counts span more orders of magnitude than {rewards.dtype} can "
+            "tell apart; add a prior count to every pair (wins + 0.1), or call jax.config.update('jax_enable_x64', "
+            "True); bradley_terry_solve(wins) returns NaN and the diagnostics of the fit"
         )
     return rewards
 
@@ -76,11 +79,11 @@ def bradley_terry(wins: Wins) -> Float[Array, "alternatives"]:
 def bradley_terry_solve(
     wins: Wins,
 ) -> tuple[Float[Array, "alternatives"], BradleyTerryDiagnostics]:
-    """`bradley_terry` with its diagnostics; rewards are NaN where it did not converge.
+    """`bradley_terry` with its diagnostics; rewards and standard errors are NaN throughout if it did not converge.
 
     Newton's method on the concave log-likelihood Σ wins[i, j] log σ(r_i - r_j): the Hessian is a graph Laplacian, and
-    the step is damped by log(1 + d) / d with d its largest difference, which keeps it monotone (Sun and Tran-Dinh,
-    2019).
+    the step is damped by log(1 + d) / d with d its largest difference between two alternatives that were compared,
+    which keeps it monotone (Sun and Tran-Dinh, 2019).
 
     Args:
         wins: (alternatives, alternatives) counts.
@@ -107,32 +110,39 @@ def _solve(wins: Array) -> tuple[Array, BradleyTerryDiagnostics]:
     limit = 1e-11 if wins.dtype == jnp.float64 else 1e-5
     ones = jnp.ones((alternatives, alternatives)) / alternatives
 
-    def information(rewards: Array) -> Array:
-        chance = jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
-        flow = played * chance * (1 - chance)
+    def chances(rewards: Array) -> Array:
+        return jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
+
+    def information(chance: Array) -> Array:
+        flow = played * chance * chance.T  # not chance (1 - chance), which is 0 where the chance rounds to 1
         return jnp.diag(jnp.sum(flow, axis=1)) - flow
 
     def newton(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         rewards, _, steps = state
-        chance = jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
-        gradient = jnp.sum(wins - played * chance, axis=1)
-        hessian = information(rewards)
+        chance = chances(rewards)
+        # Wins times the chance of the other outcome: wins - played * chance would subtract nearly equal numbers.
+        pull = wins * chance.T
+        gradient = jnp.sum(pull - pull.T, axis=1)
+        hessian = information(chance)
         scale = jnp.trace(hessian) / alternatives  # lifts the null direction 1 to the size of the others
         step = jnp.linalg.solve(hessian + scale * ones, gradient)
-        size = jnp.max(step) - jnp.min(step)
+        size = jnp.max(jnp.where(played > 0, jnp.abs(step[:, None] - step[None, :]), 0))
         damping = jnp.where(size > 0, jnp.log1p(size) / jnp.where(size > 0, size, 1), 1)
         rewards = rewards + damping * step
-        return rewards - jnp.mean(rewards), size, steps + 1
+        return rewards - jnp.mean(rewards), jnp.max(step) - jnp.min(step), steps + 1
+
+    def allowed(rewards: Array) -> Array:
+        return limit * jnp.maximum(jnp.max(jnp.abs(rewards)), 1)
 
     def unfinished(state: tuple[Array, Array, Array]) -> Array:
-        _, size, steps = state
-        return (size > limit) & (steps < MAX_STEPS)
+        rewards, size, steps = state
+        return (size > allowed(rewards)) & (steps < MAX_STEPS)
 
     connected = jnp.all(reachable(wins > 0))
     start = (jnp.zeros(alternatives), jnp.where(connected, jnp.inf, 0.0), jnp.asarray(0))
     rewards, size, steps = jax.lax.while_loop(unfinished, newton, start)
-    converged = connected & (size <= limit) & jnp.all(jnp.isfinite(rewards))
-    hessian = information(rewards)
+    converged = connected & (size <= allowed(rewards)) & jnp.all(jnp.isfinite(rewards))
+    hessian = information(chances(rewards))
     scale = jnp.where(connected, jnp.trace(hessian) / alternatives, 1.0)
     scale = jnp.where(scale > 0, scale, 1.0)  # one alternative
     covariance = jnp.linalg.inv(jnp.where(connected, hessian, jnp.eye(alternatives)) + scale * ones) - ones / scale
