@@ -14,7 +14,6 @@ independent of the fold's draw: with O the coalitions of size s in the other fol
 which is unbiased whatever g is, and so is the mean over the folds. As Σ_i w_i(S) = 0, the values sum to v(N) - v(∅).
 """
 
-from math import comb
 from typing import Any, NamedTuple
 
 import jax
@@ -25,13 +24,13 @@ from jaxtyping import Array, Bool, Float, Key
 from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
 from jaxval.values._neighbours import check_groups
-from jaxval.values._paired import draw_pairs, most_pairs, share_pairs
-from jaxval.values._regressed import Sample, adjusted_values, least_squares_values
 from jaxval.values.estimators import Estimator, check_finite, is_hosted, utility_of_many
+from jaxval.values.regression.design import Design, coalitions_of, differences_of, draw, make_plan, share_evaluations
+from jaxval.values.regression.surrogates import Surrogate, choose
 
 __all__ = ["RegressionState", "regress_shapley", "regression_estimator"]
 
-METHODS = {"adjusted": adjusted_values, "least_squares": least_squares_values}
+PRIOR_PAIRS = 4  # how many pairs the variance at all sizes counts for at one of them
 
 
 class RegressionState(NamedTuple):
@@ -138,14 +137,14 @@ def regression_estimator(
     group_of = check_groups(groups, players)
     evaluations = _check_evaluations(evaluations, players)
     members = [np.flatnonzero(group_of == group) for group in range(group_of.max() + 1)]
-    shares = _share_evaluations(evaluations, [len(own) for own in members])
-    plans = [_plan(len(own), share) for own, share in zip(members, shares, strict=True)]
-    rows = 1 + len(members) + sum(2 * int(counts.sum()) + single for counts, single in plans)
+    shares = share_evaluations(evaluations, [len(own) for own in members])
+    plans = [make_plan(len(own), share) for own, share in zip(members, shares, strict=True)]
+    rows = 1 + len(members) + sum(2 * int(plan.counts.sum()) + plan.single for plan in plans)
 
-    def samples(key: Array) -> list[Sample]:
+    def designs(key: Array) -> list[Design]:
         words = np.asarray(jax.random.key_data(_known(key))).ravel().astype(np.uint64).tolist()
         return [
-            _draw(np.random.Philox(np.random.SeedSequence([*words, group])), len(own), *plan)
+            draw(np.random.Philox(np.random.SeedSequence([*words, group])), len(own), plan)
             for group, (own, plan) in enumerate(zip(members, plans, strict=True))
         ]
 
@@ -155,9 +154,10 @@ def regression_estimator(
     def ask(state: RegressionState) -> Array:
         earlier = group_of[None, :] < np.arange(len(members) + 1)[:, None]
         parts = [earlier]
-        for group, (own, sample) in enumerate(zip(members, samples(state.key), strict=True)):
-            masks = np.repeat(earlier[group][None], len(sample.coalitions), axis=0)
-            masks[:, own] = sample.coalitions
+        for group, (own, design) in enumerate(zip(members, designs(state.key), strict=True)):
+            between = coalitions_of(design)
+            masks = np.repeat(earlier[group][None], len(between), axis=0)
+            masks[:, own] = between
             parts.append(masks)
         return jnp.asarray(np.concatenate(parts))
 
@@ -167,57 +167,117 @@ def regression_estimator(
     def estimate(state: RegressionState) -> Estimate:
         objectives = state.utilities.shape[1:]
         if not bool(_known(state.told)):
-            nothing = jnp.full((players, *objectives), jnp.nan)
-            return Estimate(nothing, nothing, jnp.asarray(0))
+            nothing = np.full((players, *objectives), np.nan)
+            return _estimate(nothing, nothing, 0)
         utilities = np.asarray(_known(state.utilities), np.float64).reshape(rows, -1)
         check_finite(Estimate(utilities, utilities, rows))
         values, errors = np.empty((2, players, utilities.shape[1]))
         first = len(members) + 1
-        for group, (own, sample) in enumerate(zip(members, samples(state.key), strict=True)):
-            between = utilities[first : first + len(sample.coalitions)]
+        for group, (own, design) in enumerate(zip(members, designs(state.key), strict=True)):
+            empty, full = utilities[group], utilities[group + 1]
+            between = utilities[first : first + 2 * len(design.masks) - design.single]
             first += len(between)
-            values[own], errors[own] = values_of(sample, utilities[group], utilities[group + 1], between)
+            values[own], errors[own] = values_of(design, full - empty, differences_of(design, between, empty, full))
         shape = (players, *objectives)
-        return Estimate(
-            jnp.asarray(values.reshape(shape), float), jnp.asarray(errors.reshape(shape), float), jnp.asarray(rows)
-        )
+        return _estimate(values.reshape(shape), errors.reshape(shape), rows)
 
     return Estimator(init, ask, tell, estimate, 1)
 
 
-def _plan(players: int, between: int) -> tuple[np.ndarray, bool]:
-    """How many pairs of each size, and whether one coalition of the middle size stands alone for want of a second."""
-    pairs = min(between // 2, most_pairs(players))
-    single = players % 2 == 0 and pairs < players // 2 and between > 2 * pairs
-    if single and players > 2:
-        return np.append(share_pairs(players - 1, pairs), 0), True
-    return share_pairs(players, pairs), single
+def adjusted_values(design: Design, gain: np.ndarray, differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and standard errors (players, objectives), adjusted by the surrogate of each fold."""
+    values = np.repeat((gain / design.masks.shape[1])[None], design.masks.shape[1], axis=0)
+    errors = np.zeros_like(values)
+    if len(design.masks) == 0:
+        return values, errors
+    weights = size_weights(design)
+    if design.complete:
+        nothing = np.zeros((values.shape[0], len(design.available)))
+        chosen = [[Surrogate(nothing, d)] * (design.folds.max() + 1) for d in differences.T]
+    else:
+        chosen = choose(design.masks, design.folds, gain, differences)
+    for objective, surrogates in enumerate(chosen):
+        residuals = np.choose(design.folds, [surrogate.residuals for surrogate in surrogates])
+        values[:, objective] += corrected(design, weights, surrogates)
+        errors[:, objective] = standard_errors(design, weights, residuals)
+    return values, errors
 
 
-def _draw(bits: np.random.Philox, players: int, counts: np.ndarray, single: bool) -> Sample:
-    """The coalitions between the empty and the full one: one of each pair, then their complements, then the single."""
-    half, sizes = draw_pairs(bits, players, counts)
-    alone = np.zeros((int(single), players), bool)
-    if single:
-        alone[0, np.argsort(bits.random_raw(players), kind="stable")[: players // 2]] = True
-    there = np.array([comb(players, size) for size in range(players + 1)], dtype=object)
-    return Sample(np.concatenate([half, ~half, alone]), sizes, there)
+def least_squares_values(design: Design, gain: np.ndarray, differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and standard errors (players, objectives) by weighted least squares under the sum's constraint.
+
+    With z = x - s / n, β = (Zᵀ Q Z)⁺ Zᵀ Q (d - (v(N) - v(∅)) (2s / n - 1)) / 2 and φ = (v(N) - v(∅)) / n + β; Q shares
+    1 / (s (n - s)) among the pairs of a size. The standard errors are those of the linearised estimate, its residuals
+    divided by 1 - h, h the leverage of the pair, which the fit has taken from them; NaN below n pairs, where nothing is
+    left.
+    """
+    players = design.masks.shape[1]
+    values = np.repeat((gain / players)[None], players, axis=0)
+    if len(design.masks) == 0:
+        return values, np.zeros_like(values)
+    size = design.sizes
+    drawn = np.bincount(size)[size]
+    middle = np.where(2 * size == players, 0.5, 1.0)  # both halves of a pair share the weight of one size
+    share = middle / (size * (players - size) * drawn)
+    centred = design.masks - size[:, None] / players
+    wanted = (differences - gain[None] * (2 * size / players - 1)[:, None]) / 2
+    parts = (centred * share[:, None]) @ np.linalg.pinv(
+        (centred * share[:, None]).T @ centred, rcond=1e-10, hermitian=True
+    )
+    shift = parts.T @ wanted
+    errors = np.full_like(values, np.nan)
+    if design.complete or len(size) - design.single >= players:
+        leverages = np.sum(parts * centred, axis=1)
+        left = 2 * (wanted - centred @ shift) / np.maximum(1 - leverages, 0.1)[:, None]
+        weights = parts * drawn[:, None] / 2
+        for objective in range(values.shape[1]):
+            errors[:, objective] = standard_errors(design, weights, left[:, objective])
+    return values + shift, errors
 
 
-def _share_evaluations(evaluations: int, sizes: list[int]) -> list[int]:
-    """Evaluations between the ends of each group: n_g - 1 each, and the rest in proportion, as far as they serve."""
-    shares = np.array([size - 1 for size in sizes])
-    most = np.array([min(2**size - 2, evaluations) for size in sizes])
-    left = evaluations - 1 - len(sizes) - int(shares.sum())
-    while left > 0 and (shares < most).any():
-        open_ = shares < most
-        weight = np.where(open_, shares, 0)
-        more = np.minimum(left * weight // weight.sum(), most - shares)
-        if not more.any():
-            more = np.zeros_like(shares)
-            more[int(np.argmax(open_))] = 1
-        shares, left = shares + more, left - int(more.sum())
-    return shares.tolist()
+def size_weights(design: Design) -> np.ndarray:
+    """w_i(S), (pairs, players), halved at size n / 2, where a pair stands for both of its coalitions."""
+    players, size = design.masks.shape[1], design.sizes[:, None]
+    return np.where(design.masks, 1 / size, -1 / (players - size)) * np.where(2 * size == players, 0.5, 1.0)
+
+
+def corrected(design: Design, weights: np.ndarray, surrogates: list[Surrogate]) -> np.ndarray:
+    """Σ_s of the mean of w d at each size: the folds' estimates, in proportion to their pairs of that size."""
+    place = design.sizes - 1
+    drawn = np.bincount(place, minlength=len(design.available))
+    total = np.zeros(weights.shape[1])
+    for fold, (contributions, residuals) in enumerate(surrogates):
+        inside = design.folds == fold
+        mine = np.bincount(place[inside], minlength=len(drawn))
+        part = mine / np.maximum(drawn, 1)
+        unknown = 1 - (drawn - mine) / design.available
+        scaling = np.where(inside, (unknown / np.maximum(mine, 1))[place], (1 / design.available)[place])
+        total += contributions @ part + (scaling * part[place] * residuals) @ weights
+    missing = drawn == 0  # no pair of this size is drawn: the surrogates' mean
+    return total + np.mean([surrogate.contributions[:, missing].sum(axis=1) for surrogate in surrogates], axis=0)
+
+
+def standard_errors(design: Design, weights: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+    """√Σ_s (1 - m/M) s²/m over the sizes, m of M pairs drawn.
+
+    s² is the mean square of a pair's part in the estimate. It is pulled towards what the players have in common at that
+    size, the mean square of the residuals times that of the weights; and that towards the mean over all sizes.
+    """
+    overall = np.mean(residuals**2)
+    variance = np.zeros(weights.shape[1])
+    for size in np.unique(design.sizes):
+        rows = design.sizes == size
+        drawn = int(rows.sum())
+        common = (drawn * np.mean(residuals[rows] ** 2) + PRIOR_PAIRS * overall) / (drawn + PRIOR_PAIRS)
+        parts = weights[rows] * residuals[rows, None]
+        shared = common * np.mean(weights[rows] ** 2)
+        square = (drawn * np.mean(parts**2, axis=0) + PRIOR_PAIRS * shared) / (drawn + PRIOR_PAIRS)
+        variance += (1 - drawn / design.available[size - 1]) * square / drawn
+    return np.sqrt(variance)
+
+
+def _estimate(values: np.ndarray, errors: np.ndarray, evaluations: int) -> Estimate:
+    return Estimate(jnp.asarray(values, float), jnp.asarray(errors, float), jnp.asarray(evaluations))
 
 
 def _check_evaluations(evaluations: int, players: int) -> int:
@@ -237,3 +297,6 @@ def _known(array: Any) -> Any:
             "call regress_shapley outside jit, it compiles the utility itself"
         )
     return array
+
+
+METHODS = {"adjusted": adjusted_values, "least_squares": least_squares_values}
