@@ -13,18 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = [
-    "Design",
-    "Plan",
-    "coalitions_of",
-    "differences_of",
-    "draw",
-    "make_plan",
-    "most_pairs",
-    "pairs_of_size",
-    "share_evaluations",
-    "share_pairs",
-]
+__all__ = ["Design", "Plan"]
 
 FOLDS = 5
 
@@ -94,15 +83,20 @@ def coalitions_of(design: Design) -> np.ndarray:
     return np.concatenate([design.masks[:paired], ~design.masks[:paired], design.masks[paired:]])
 
 
-def differences_of(design: Design, utilities: np.ndarray, empty: np.ndarray, full: np.ndarray) -> np.ndarray:
-    """d(S) = v(S) - v(N - S) of each pair, (pairs, objectives), from the utilities of `coalitions_of`.
+def pair_utilities(design: Design, utilities: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Those of each pair's coalition and of its complement, (2, pairs, objectives), from those of `coalitions_of`.
 
-    The missing half of a single coalition is replaced: v(S) + v(N - S) by v(∅) + v(N). At size n / 2 the weights of the
-    coalitions sum to zero for every player, so that no constant added to their utilities biases the estimate.
+    The complement of a single coalition has v(N) + v(∅) - v(S), `ends` being v(N) and v(∅). At size n / 2 the weights
+    of the coalitions sum to zero for every player, so that what is put there does not bias the estimate.
     """
     paired = len(design.masks) - design.single
-    first, second, alone = utilities[:paired], utilities[paired : 2 * paired], utilities[2 * paired :]
-    return np.concatenate([first - second, 2 * alone - (empty + full)[None]])
+    alone = utilities[2 * paired :]
+    return np.stack(
+        [
+            np.concatenate([utilities[:paired], alone]),
+            np.concatenate([utilities[paired : 2 * paired], ends.sum(axis=0) - alone]),
+        ]
+    )
 
 
 def pairs_of_size(players: int) -> list[int]:
@@ -116,7 +110,7 @@ def most_pairs(players: int) -> int:
 
 
 def share_pairs(players: int, pairs: int) -> np.ndarray:
-    """How many pairs each size gets: in proportion to its share, no more than there are, and one if there are enough."""
+    """How many pairs each size gets: by its share, no more than there are, and at least one if that is possible."""
     sizes = np.arange(1, players // 2 + 1)
     available = np.array([float(min(count, pairs)) for count in pairs_of_size(players)])
     wanted = np.where(2 * sizes == players, 0.5, 1.0) / np.sqrt(sizes * (players - sizes))

@@ -1,19 +1,24 @@
 """Shapley values by regression: as few evaluations as possible, with standard errors.
 
-Size by size, with w_i(S) = 1/s for members of S and -1/(n - s) for the others,
+With w_i(S) = 1/s for members of S and -1/(n - s) for the others, the values are means over the coalitions of each size:
 
     φ_i = (v(N) - v(∅)) / n + Σ_{s=1}^{n-1} mean over |S| = s of w_i(S) v(S).
 
-A surrogate g is fitted to the coalitions evaluated; the mean of w_i g is known for all coalitions of a size, and the
-mean of w_i (v - g) is estimated from those evaluated (Witter, Liu and Musco, 2025). Coalitions are drawn without
-replacement, in pairs with their complements, and lie in folds. For each fold, g is fitted to the others, so that it is
-independent of the fold's draw: with O the coalitions of size s in the other folds, F those in the fold, of N in all,
+As w_i(N - S) = -w_i(S), they depend on the differences d(S) = v(S) - v(N - S) alone:
 
-    mean of w v  ~  mean of w g + (1/N) Σ_{S∈O} w (v - g) + (1 - |O|/N) mean over F of w (v - g),
+    φ_i = (v(N) - v(∅)) / n + Σ_{1≤s≤n/2} mean over |S| = s of w_i(S) d(S), half of it at s = n/2.
+
+A surrogate g is fitted to the differences evaluated. The mean of w_i g is known for all coalitions of a size, and the
+mean of w_i (d - g) is estimated from those evaluated (Witter, Liu and Musco, 2025). Pairs of complementary coalitions
+are drawn without replacement and divided into folds. The g of a fold is fitted to the other folds, so that it is
+independent of the fold's draw: with O the pairs of size s in the other folds, F those in the fold, of M in all,
+
+    mean of w d  ~  mean of w g + (1/M) Σ_{S∈O} w (d - g) + (1 - |O|/M) mean over F of w (d - g),
 
 which is unbiased whatever g is, and so is the mean over the folds. As Σ_i w_i(S) = 0, the values sum to v(N) - v(∅).
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +30,7 @@ from jaxval import _checks
 from jaxval.types import Estimate, Groups, Utility
 from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import Estimator, check_finite, is_hosted, utility_of_many
-from jaxval.values.regression.design import Design, coalitions_of, differences_of, draw, make_plan, share_evaluations
+from jaxval.values.regression.design import Design, coalitions_of, draw, make_plan, pair_utilities, share_evaluations
 from jaxval.values.regression.surrogates import Surrogate, choose
 
 __all__ = ["RegressionState", "regress_shapley", "regression_estimator"]
@@ -59,10 +64,11 @@ def regress_shapley(
 ) -> Estimate:
     """Shapley values, or asymmetric ones where there are groups, by regression on few coalitions.
 
-    "adjusted" fits, fold by fold, whichever of these surrogates has the least cross-validated error on the other folds:
-    a shrunk polynomial of degree 1, 2 or 3; kernel regression whose kernel is the covariance of a sum of unanimity
-    games (up to 1,500 coalitions); and a sparse sum of unanimity games and their duals (from 24 coalitions a player
-    on). The choice does not see the fold either: the estimate is unbiased. "least_squares" is KernelSHAP's weighted
+    "adjusted" fits, fold by fold, the surrogate that has the least cross-validated error on the other folds, of these:
+    shrunk polynomials of degree 1 and 3, whose terms of even degree cancel in v(S) - v(N - S); kernel regression whose
+    kernel is the covariance of a sum of unanimity games (up to 1,500 coalitions); and a sparse sum of unanimity games
+    and their duals (from 24 coalitions a player on). The choice does not see the fold either, so that the estimate is
+    unbiased. "least_squares" is KernelSHAP's weighted
     least squares on the same coalitions: faster, consistent, but biased by the ratio of two random sums; its standard
     errors are NaN below n pairs, where it interpolates.
 
@@ -75,7 +81,8 @@ def regress_shapley(
 
     Args:
         key: a random key.
-        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX.
+        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX. A second call with the
+            same function compiles nothing, so that what the function reads beside the mask must not change.
         players: how many, n.
         evaluations: how many distinct coalitions at most, the empty and the full one included; n + 1 at least.
             Coalitions come in pairs, so that one evaluation may be left over in each group.
@@ -99,12 +106,11 @@ def regress_shapley(
     """
     players = _checks.check_size("players", players)
     estimator = regression_estimator(players, evaluations=evaluations, groups=groups, method=method)
-    evaluate, objectives = utility_of_many(utility, players, _checks.check_size("batch_size", batch_size))
+    batch_size = _checks.check_size("batch_size", batch_size)
+    evaluate, objectives = _evaluate_many(utility, players, batch_size)
     state = estimator.init(key, objectives)
     coalitions = estimator.ask(state)
-    return estimator.estimate(
-        estimator.tell(state, coalitions, (evaluate if is_hosted(utility) else jax.jit(evaluate))(coalitions))
-    )
+    return estimator.estimate(estimator.tell(state, coalitions, evaluate(coalitions)))
 
 
 def regression_estimator(
@@ -174,28 +180,46 @@ def regression_estimator(
         values, errors = np.empty((2, players, utilities.shape[1]))
         first = len(members) + 1
         for group, (own, design) in enumerate(zip(members, designs(state.key), strict=True)):
-            empty, full = utilities[group], utilities[group + 1]
+            ends = utilities[[group + 1, group]]
             between = utilities[first : first + 2 * len(design.masks) - design.single]
             first += len(between)
-            values[own], errors[own] = values_of(design, full - empty, differences_of(design, between, empty, full))
+            values[own], errors[own] = values_of(design, ends, pair_utilities(design, between, ends))
         shape = (players, *objectives)
         return _estimate(values.reshape(shape), errors.reshape(shape), rows)
 
     return Estimator(init, ask, tell, estimate, 1)
 
 
-def adjusted_values(design: Design, gain: np.ndarray, differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _evaluate_many(utility: Utility, players: int, batch_size: int) -> tuple[Any, tuple[int, ...]]:
+    """The utility of many coalitions and its shape for one of them."""
+    if is_hosted(utility):
+        return utility_of_many(utility, players, batch_size)
+    try:
+        return _compiled(utility, players, batch_size)
+    except TypeError:  # a utility that has no hash cannot be recognised
+        return _compiled.__wrapped__(utility, players, batch_size)
+
+
+@lru_cache(maxsize=8)
+def _compiled(utility: Utility, players: int, batch_size: int) -> tuple[Any, tuple[int, ...]]:
+    """Kept for the last utilities, so that a second call with one of them compiles nothing."""
+    evaluate, objectives = utility_of_many(utility, players, batch_size)
+    return jax.jit(evaluate), objectives
+
+
+def adjusted_values(design: Design, ends: np.ndarray, utilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values and standard errors (players, objectives), adjusted by the surrogate of each fold."""
-    values = np.repeat((gain / design.masks.shape[1])[None], design.masks.shape[1], axis=0)
+    players, differences = design.masks.shape[1], utilities[0] - utilities[1]
+    values = np.repeat((ends[0] - ends[1])[None] / players, players, axis=0)
     errors = np.zeros_like(values)
     if len(design.masks) == 0:
         return values, errors
     weights = size_weights(design)
     if design.complete:
-        nothing = np.zeros((values.shape[0], len(design.available)))
+        nothing = np.zeros((players, len(design.available)))
         chosen = [[Surrogate(nothing, d)] * (design.folds.max() + 1) for d in differences.T]
     else:
-        chosen = choose(design.masks, design.folds, gain, differences)
+        chosen = choose(design.masks, design.folds, ends, utilities)
     for objective, surrogates in enumerate(chosen):
         residuals = np.choose(design.folds, [surrogate.residuals for surrogate in surrogates])
         values[:, objective] += corrected(design, weights, surrogates)
@@ -203,7 +227,7 @@ def adjusted_values(design: Design, gain: np.ndarray, differences: np.ndarray) -
     return values, errors
 
 
-def least_squares_values(design: Design, gain: np.ndarray, differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def least_squares_values(design: Design, ends: np.ndarray, utilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values and standard errors (players, objectives) by weighted least squares under the sum's constraint.
 
     With z = x - s / n, β = (Zᵀ Q Z)⁺ Zᵀ Q (d - (v(N) - v(∅)) (2s / n - 1)) / 2 and φ = (v(N) - v(∅)) / n + β; Q shares
@@ -211,7 +235,7 @@ def least_squares_values(design: Design, gain: np.ndarray, differences: np.ndarr
     divided by 1 - h, h the leverage of the pair, which the fit has taken from them; NaN below n pairs, where nothing is
     left.
     """
-    players = design.masks.shape[1]
+    players, gain, differences = design.masks.shape[1], ends[0] - ends[1], utilities[0] - utilities[1]
     values = np.repeat((gain / players)[None], players, axis=0)
     if len(design.masks) == 0:
         return values, np.zeros_like(values)
