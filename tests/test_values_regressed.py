@@ -10,8 +10,7 @@ import pytest
 
 from jaxval import values
 from jaxval.coalitions import games
-from jaxval.values import _kernels, _paired, _polynomials, _products
-from jaxval.values.regression import regress_shapley, regression_estimator
+from jaxval.values.regression import design, regress_shapley, regression_estimator, sparse, surrogates
 
 EXACT = 1e-5 if jnp.zeros(0).dtype == jnp.float32 else 1e-9
 METHODS = ("adjusted", "least_squares")
@@ -48,7 +47,7 @@ def shapley_by_orders(table):
 
 
 def contributions_by_definition(masks, outputs):
-    """The mean of w_i g at each size, from all coalitions."""
+    """The mean of w_i g over the coalitions of each size s = 1, ..., n // 2; half of it at n / 2."""
     players = masks.shape[1]
     count = masks.sum(axis=1)
     return np.array(
@@ -60,11 +59,17 @@ def contributions_by_definition(masks, outputs):
                         for mask, output in zip(masks[count == size], outputs[count == size], strict=True)
                     ]
                 )
-                for size in range(1, players)
+                / (2 if 2 * size == players else 1)
+                for size in range(1, players // 2 + 1)
             ]
             for i in range(players)
         ]
     )
+
+
+def game_differences(masks):
+    """[T ⊆ S] - [T ⊆ N - S] of every carrier T but the empty one."""
+    return np.array([[float(not (t & ~s).any()) - float(not (t & s).any()) for t in masks[1:]] for s in masks])
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -79,56 +84,75 @@ def test_all_coalitions_give_the_exact_values_and_no_errors(players, method):
 
 
 @pytest.mark.parametrize("players", [2, 3, 5, 6])
+def test_kernels_are_sums_over_carriers(players):
+    masks = masks_of(players)
+    games_of = game_differences(masks)
+    sizes = masks[1:].sum(axis=1)
+    shares = np.array([1 / (players * math.comb(players, size)) for size in sizes])
+    np.testing.assert_allclose(surrogates.unanimity_kernel(masks), (games_of * shares) @ games_of.T, atol=1e-12)
+    signs = np.array([[np.prod(np.where(s, 1.0, -1.0)[t]) for t in masks[1:]] for s in masks])
+    used = (sizes % 2 == 1) & (sizes <= 3) & (sizes < players)
+    shares = np.array([used[t] / (8.0 ** (size - 1) * math.comb(players, size)) for t, size in enumerate(sizes)])
+    np.testing.assert_allclose(surrogates.polynomial_kernel(3, masks), (signs * shares) @ signs.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("players", [2, 3, 5, 6])
 def test_contributions_of_the_surrogates_are_those_of_enumeration(players):
     rng = np.random.default_rng(players)
     masks = masks_of(players)
-    weights = rng.normal(size=len(masks)) * (rng.random(len(masks)) < 0.5)
-    for kernel in _kernels.KERNELS:
-        outputs = _kernels.KERNELS[kernel](masks) @ weights
+    utilities = rng.normal(size=(2, len(masks), 1))
+    folds = np.arange(len(masks)) % 2
+    families = [
+        surrogates.UNANIMITY,
+        surrogates.SPARSE,
+        *(surrogates.polynomial(rows, players, degree) for rows in (1, 10**9) for degree in (1, 3)),
+    ]
+    for family in families:
+        _, _, fit = next(family.fit(masks, utilities, folds))
+        outputs = (utilities[0] - utilities[1])[:, 0] - fit.residuals
         np.testing.assert_allclose(
-            _kernels.kernel_contributions(kernel, masks, weights),
-            contributions_by_definition(masks, outputs),
-            atol=1e-12,
+            family.contributions(masks, fit.model), contributions_by_definition(masks, outputs), atol=1e-7
         )
-    terms = _polynomials.monomials(players)
-    coefficients = rng.normal(size=1 + sum(map(len, terms)))
-    signs = np.where(masks, 1.0, -1.0)
-    features = np.concatenate([np.ones((len(masks), 1)), *(signs[:, term].prod(axis=2) for term in terms)], axis=1)
-    np.testing.assert_allclose(
-        _polynomials.monomial_contributions(players, coefficients),
-        contributions_by_definition(masks, features @ coefficients),
-        atol=1e-12,
-    )
-    carriers = masks[1:-1]
-    model = _products.Products(0.5, rng.normal(size=len(carriers)), carriers, rng.random(len(carriers)) < 0.5)
-    np.testing.assert_allclose(
-        _products.product_contributions(model, players),
-        contributions_by_definition(masks, _products.product_predictions(model, masks)),
-        atol=1e-12,
-    )
 
 
 def test_kernel_fits_without_a_fold_are_refits_without_its_rows():
     rng = np.random.default_rng(0)
-    masks = masks_of(5)[rng.permutation(32)[:20]]
-    utilities, folds = rng.normal(size=(20, 2)), np.arange(20) % 3
-    kernel = _kernels.KERNELS["unanimity"](masks)
+    masks = masks_of(5)[rng.permutation(16)[:12]]
+    utilities, folds = rng.normal(size=(2, 12, 2)), np.arange(12) % 3
+    differences = utilities[0] - utilities[1]
+    kernel = surrogates.unanimity_kernel(masks)
     scale = np.mean(np.diag(kernel))
-    kernel = kernel + _kernels.CONSTANT * scale
-    fits = list(_kernels.kernel_folds("unanimity", masks, utilities, folds))
-    for penalty, of_penalty in list(zip(_kernels.PENALTIES, fits, strict=True))[4:6]:
-        for fold, fit in enumerate(of_penalty):
-            rest = np.flatnonzero(folds != fold)
-            ridge = kernel[np.ix_(rest, rest)] + penalty * scale * np.eye(len(rest))
-            weights = np.linalg.solve(ridge, utilities[rest])
-            np.testing.assert_allclose(fit.residuals, utilities - kernel[:, rest] @ weights, atol=1e-8)
-            np.testing.assert_allclose(fit.weights[rest], weights, atol=1e-7 * np.abs(weights).max())
-            out = []
-            for row in range(len(rest)):
-                others = np.delete(np.arange(len(rest)), row)
-                fitted = np.linalg.solve(ridge[np.ix_(others, others)], utilities[rest[others]])
-                out.append(utilities[rest[row]] - kernel[rest[row], rest[others]] @ fitted)
-            np.testing.assert_allclose(fit.error, np.mean(np.square(out), axis=0), rtol=1e-6)
+    fits = list(surrogates.UNANIMITY.fit(masks, utilities, folds))
+    assert [(fold, objective) for fold, objective, _ in fits[:6]] == list(itertools.product(range(3), range(2)))
+    for number, (fold, objective, fit) in enumerate(fits[:30]):
+        penalty, wanted = surrogates.PENALTIES[number // 6], differences[:, objective]
+        rest = np.flatnonzero(folds != fold)
+        ridge = kernel[np.ix_(rest, rest)] + penalty * scale * np.eye(len(rest))
+        weights = np.linalg.solve(ridge, wanted[rest])
+        np.testing.assert_allclose(fit.residuals, wanted - kernel[:, rest] @ weights, atol=1e-6)
+        np.testing.assert_allclose(fit.model[rest], weights, atol=1e-6 * np.abs(weights).max())
+        out = []
+        for row in range(len(rest)):
+            others = np.delete(np.arange(len(rest)), row)
+            fitted = np.linalg.solve(ridge[np.ix_(others, others)], wanted[rest[others]])
+            out.append(wanted[rest[row]] - kernel[rest[row], rest[others]] @ fitted)
+        np.testing.assert_allclose(fit.error, np.mean(np.square(out)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [6, 25])
+def test_monomials_fit_what_their_kernel_does(rows):
+    rng = np.random.default_rng(rows)
+    masks = masks_of(6)[rng.permutation(32)[:rows]]
+    utilities, folds = rng.normal(size=(2, rows, 2)), np.arange(rows) % 3
+    kernel, monomials = (surrogates.polynomial(count, 6, 3).fit for count in (1, 10**9))
+    fits = {(fold, objective): [] for fold in range(3) for objective in range(2)}
+    for fold, objective, fit in monomials(masks, utilities, folds):
+        fits[fold, objective].append(fit)
+    penalties = dict.fromkeys(fits, 0)
+    for fold, objective, fit in kernel(masks, utilities, folds):
+        other = fits[fold, objective][penalties[fold, objective]]
+        penalties[fold, objective] += 1
+        np.testing.assert_allclose(other.residuals, fit.residuals, atol=1e-5)
 
 
 @pytest.mark.once
@@ -201,17 +225,36 @@ def test_the_beam_takes_terms_that_explain_what_is_there():
     for row, members in zip(carriers, ([3], [1, 7], [2, 11, 17]), strict=True):
         row[members] = True
     absent = np.array([False, False, True])
-    game = _products.Products(0.25, np.array([1.0, 2.0, -3.0]), carriers, absent)
-    utilities = _products.product_predictions(game, masks)
-    model, _ = _products.fit_products(masks, utilities, most=20)
-    np.testing.assert_allclose(_products.product_predictions(model, masks), utilities, atol=1e-9)
-    found = {(row.tobytes(), bool(flag)) for row, flag in zip(model.carriers, model.absent, strict=True)}
+    utilities = 0.25 + sparse.indicators(masks, carriers, absent) @ np.array([1.0, 2.0, -3.0])
+    terms, missing, errors = sparse.greedy_terms(masks, utilities, 300)
+    assert errors[-1] < 1e-18 * errors[0]
+    found = {(row.tobytes(), bool(flag)) for row, flag in zip(terms, missing, strict=True)}
     wanted = {(row.tobytes(), bool(flag)) for row, flag in zip(carriers, absent, strict=True)}
     assert len(wanted - found) <= 1  # that player 3 is there may be told by whether it is missing
 
 
+@pytest.mark.parametrize("players", [1, 2, 5, 8])
+def test_the_exhaustive_search_finds_the_best_carrier(players):
+    rng = np.random.default_rng(players)
+    masks = masks_of(players)[rng.permutation(2**players)[: max(2, 2 ** (players - 1))]]
+    left = rng.normal(size=len(masks))
+    best = []
+    for carriers in masks_of(players):
+        for absent in (False, True):
+            column = sparse.indicators(masks, carriers[None], np.array([absent]))[:, 0]
+            if 1 < column.sum() < len(masks):
+                best.append(abs(column @ left) / np.sqrt(column.sum()))
+    carrier, absent = sparse.search_all(masks)(left)
+    column = sparse.indicators(masks, carrier[None], np.array([absent]))[:, 0]
+    if best:
+        np.testing.assert_allclose(abs(column @ left) / np.sqrt(column.sum()), max(best), rtol=1e-5)
+    else:
+        assert players == 1
+
+
 def test_monomials_take_over_from_kernels(monkeypatch):
-    monkeypatch.setattr("jaxval.values._regressed.KERNEL_ROWS", 50)
+    monkeypatch.setattr(surrogates, "KERNEL_PAIRS", 25)
+    monkeypatch.setattr(surrogates, "PAIRS_PER_PLAYER", 1000)
     rng = np.random.default_rng(5)
     masks = masks_of(8)
     table = 1 - np.exp(-(masks @ rng.random(8)) / 2)
@@ -260,7 +303,7 @@ def test_coalitions_are_distinct_pairs_that_depend_on_the_key_alone(players, eva
 def test_the_coalitions_of_a_size_are_equally_likely():
     counts = np.zeros(2**5)
     for seed in range(600):
-        half, _ = _paired.draw_pairs(np.random.Philox(seed), 5, np.array([1, 3]))
+        half, _ = design.draw_pairs(np.random.Philox(seed), 5, np.array([1, 3]))
         counts[index_of(half)] += 1
     sizes = masks_of(5).sum(axis=1)
     for size, drawn, there in ((1, 1, 5), (2, 3, 10)):
@@ -271,10 +314,10 @@ def test_the_coalitions_of_a_size_are_equally_likely():
 
 @pytest.mark.parametrize("players", [2, 3, 6, 9])
 def test_pairs_are_shared_among_sizes_to_the_last(players):
-    for pairs in range(0, _paired.most_pairs(players) + 1):
-        counts = _paired.share_pairs(players, pairs)
+    for pairs in range(0, design.most_pairs(players) + 1):
+        counts = design.share_pairs(players, pairs)
         assert counts.sum() == pairs
-        assert np.all(counts <= _paired.pairs_of_size(players))
+        assert np.all(counts <= design.pairs_of_size(players))
         assert pairs < players // 2 or counts.min() >= 1
 
 
@@ -317,6 +360,25 @@ def test_an_interrupted_estimate_goes_on_from_its_state():
         estimator.tell(loaded, coalitions, jnp.asarray(table[index_of(coalitions)], float))
     )
     assert np.array_equal(estimate.values, run(table, 30, 2).values)
+
+
+@pytest.mark.once
+def test_a_second_call_compiles_nothing(caplog):
+    traced = []
+
+    def utility(coalition):
+        traced.append(coalition)
+        return jnp.sum(coalition * 1.0) ** 2
+
+    with jax.log_compiles():
+        first = regress_shapley(jax.random.key(0), utility, 6, evaluations=30)
+        assert any("Compiling" in record.getMessage() for record in caplog.records)
+        caplog.clear()
+        traced.clear()
+        second = regress_shapley(jax.random.key(1), utility, 6, evaluations=30)
+    assert not traced
+    assert not [record.getMessage() for record in caplog.records if "Compiling" in record.getMessage()]
+    np.testing.assert_allclose(first.values.sum(), second.values.sum(), rtol=1e-5)
 
 
 @pytest.mark.mistakes
