@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import find, given, settings
 
-from jaxval import _checks, testing, values
-from jaxval.axioms import values as axioms
+from jaxval import _checks, axioms, testing, values
 from jaxval.axioms._profiles import violated
 
 GROUPS = [1, 0, 1]

@@ -19,6 +19,12 @@ from jaxval.axioms.consistency import (
     pareto,
 )
 from jaxval.axioms.counterexample import Counterexample, format_profile
+from jaxval.axioms.games import (
+    with_dependent_players,
+    with_null_player,
+    with_same_marginals,
+    with_symmetric_players,
+)
 from jaxval.axioms.invariance import (
     AnonymityWitness,
     NeutralityWitness,
@@ -27,13 +33,15 @@ from jaxval.axioms.invariance import (
     neutrality,
     pairwise_only,
 )
+from jaxval.axioms.kinds import of_values
 from jaxval.axioms.manipulation import (
-    GroupManipulationWitness,
+    BoundedStrategyproofnessWitness,
     Manipulations,
     ManipulationWitness,
-    group_strategyproofness,
     manipulation_gains,
     population_bounded_manipulability,
+    population_bounded_strategyproofness,
+    strategyproofness,
 )
 from jaxval.axioms.monotonicity import MonotonicityWitness, monotonicity
 from jaxval.axioms.proportionality import (
@@ -44,9 +52,9 @@ from jaxval.axioms.proportionality import (
 )
 from jaxval.axioms.rules import as_profile_rule, is_matrix_rule
 from jaxval.axioms.search import SearchedSize, count_profiles, find_counterexample, search_plan
+from jaxval.axioms.substitutes import PairWitness, mutual_dependence, symmetry, within_group_symmetry
 from jaxval.axioms.values import (
     GroupWitness,
-    PairWitness,
     PlayerWitness,
     TotalWitness,
     as_value,
@@ -54,22 +62,15 @@ from jaxval.axioms.values import (
     group_efficiency,
     linearity,
     marginality,
-    mutual_dependence,
     nullity,
     precedence,
-    symmetry,
-    with_dependent_players,
-    with_null_player,
-    with_same_marginals,
-    with_symmetric_players,
-    within_group_symmetry,
 )
 
 __all__ = [
     "AnonymityWitness",
+    "BoundedStrategyproofnessWitness",
     "CondorcetWitness",
     "Counterexample",
-    "GroupManipulationWitness",
     "GroupWitness",
     "MajorityWitness",
     "ManipulationWitness",
@@ -92,7 +93,6 @@ __all__ = [
     "find_counterexample",
     "format_profile",
     "group_efficiency",
-    "group_strategyproofness",
     "is_matrix_rule",
     "lemma_4_9_level",
     "linearity",
@@ -102,14 +102,17 @@ __all__ = [
     "mutual_dependence",
     "neutrality",
     "nullity",
+    "of_values",
     "pairwise_majority",
     "pairwise_only",
     "pareto",
     "population_bounded_manipulability",
+    "population_bounded_strategyproofness",
     "population_proportional_alignment",
     "ppa_level",
     "precedence",
     "search_plan",
+    "strategyproofness",
     "symmetry",
     "violated",
     "with_dependent_players",
