@@ -5,8 +5,8 @@ where it is above the tolerance (`violated`), and -inf where its premise does no
 done, with arrays of fixed shapes, so that it replays by hand and passes through `jit` and `vmap`. A rule is a function
 of P (one positional parameter) or of the profile (two: orders, weights); a profile's rows of weight 0 are nobody's.
 
-`axiom(value, table, ...) -> (gap, witness)` likewise for values, on a game given as a table, with groups where the
-axiom speaks of them.
+`axiom(value, table, ...) -> (gap, witness)` likewise for values, on a game given as a table, with groups if the axiom
+speaks of them. `find_counterexample` searches profiles or games as the axiom is of rules or of values.
 """
 
 from jaxval.axioms._profiles import violated
@@ -18,7 +18,7 @@ from jaxval.axioms.consistency import (
     pairwise_majority,
     pareto,
 )
-from jaxval.axioms.counterexample import Counterexample, format_profile
+from jaxval.axioms.counterexample import Counterexample, GameCounterexample, format_game, format_profile
 from jaxval.axioms.games import (
     with_dependent_players,
     with_null_player,
@@ -71,6 +71,7 @@ __all__ = [
     "BoundedStrategyproofnessWitness",
     "CondorcetWitness",
     "Counterexample",
+    "GameCounterexample",
     "GroupWitness",
     "MajorityWitness",
     "ManipulationWitness",
@@ -91,6 +92,7 @@ __all__ = [
     "count_profiles",
     "efficiency",
     "find_counterexample",
+    "format_game",
     "format_profile",
     "group_efficiency",
     "is_matrix_rule",

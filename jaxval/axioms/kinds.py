@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["GamesOf", "games_of", "of_values", "unwrapped"]
+__all__ = ["GamesOf", "games_of", "name_of", "of_values", "unwrapped"]
 
 Axiom = TypeVar("Axiom", bound=Callable[..., Any])
 MARK = "_games_of_this_axiom"
@@ -80,3 +80,9 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(function, partial):
         function = function.func
     return function
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a message calls an axiom, a rule or a value."""
+    function = unwrapped(function)
+    return getattr(function, "__name__", type(function).__name__)

@@ -94,22 +94,27 @@ def as_value(value: Value) -> Callable[[Array, np.ndarray], Array]:
         A function of (table, groups) to (n,) values.
 
     Raises:
-        ValueError: if the parameters tell neither; and, when called, if the result is not (n,) or if JAX cannot trace it.
+        ValueError: if the parameters tell neither; and, when called, if the result is not (n,) or JAX cannot trace it.
 
     Example:
         >>> from jaxval.values import shapley
         >>> as_value(shapley)(jnp.array([0.0, 1.0, 2.0, 4.0]), np.array([0, 1])).tolist()
         [1.5, 2.5]
     """
-    takes_table = takes_one(value, name="value", one="table", two=("table", "groups"), option="weights=...")
+    grouped = takes_groups(value)
 
     def of_groups(table: Array, groups: np.ndarray) -> Array:
-        values = numbers_of(value, *((table,) if takes_table else (table, groups)), name="value")
+        values = numbers_of(value, *((table, groups) if grouped else (table,)), name="value")
         if values.shape != groups.shape:
             raise ValueError(f"value: expected one number for each of {len(groups)} players; got shape {values.shape}")
         return values
 
     return of_groups
+
+
+def takes_groups(value: Value) -> bool:
+    """Whether a value is a function of (table, groups) rather than of the table alone; an error if of neither."""
+    return not takes_one(value, name="value", one="table", two=("table", "groups"), option="weights=...")
 
 
 @of_values
