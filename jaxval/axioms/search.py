@@ -119,12 +119,12 @@ def find_counterexample(
         winner: a
         lottery: [0.5 0.5 0. ]
         >>> print(find_counterexample(values.banzhaf, axioms.efficiency, players=3))
-        efficiency violated by 0.5 with 3 players:
-          1 for {0, 1, 2}
+        efficiency violated by 0.25 with 3 players:
+          1 for {1, 2}
           0 for all others
-        total: 0.75
-        expected: 1.0
-        values: [0.25 0.25 0.25]
+        total: 0.25
+        expected: 0.
+        values: [-0.25  0.25  0.25]
     """
     key = jax.random.key(0) if key is None else key
     batch_size = _checks.check_size("batch_size", batch_size)
