@@ -52,7 +52,7 @@ def of_values(axiom: Axiom) -> Axiom:
         ...     return -values_of_players.min(), values_of_players
         >>> print(axioms.find_counterexample(values.shapley, nobody_pays, players=2))
         nobody_pays violated by 1 with 1 player:
-          1 for {}
+          -1 for {0}
           0 for all others
         witness: [-1.]
     """
