@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+TABLE = "a table (2^players, *objectives), bit i of a row's index being player i"
+
 
 def concrete(*arrays: Any) -> bool:
     """Whether every array has values, so that they can be checked."""
@@ -183,3 +185,40 @@ def check_lottery(lottery: Any, alternatives: int, *, name: str = "lottery") -> 
                 f"{name}: expected probabilities that sum to one; got a sum of {values.sum():g}, least {values.min():g}"
             )
     return array
+
+
+def check_table(table: Any, *, name: str = "table", players: int = 1) -> Array:
+    """Utilities of all 2^n coalitions of at least `players`: finite numbers."""
+    array = floating(name, table, ndim=max(np.ndim(table), 1), expected=TABLE)
+    rows = array.shape[0]
+    if rows < 2**players or rows & (rows - 1) or array.size == 0:
+        raise ValueError(
+            f"{name}: expected {TABLE}, of at least {players} player{'s' * (players > 1)}; got shape {array.shape}; "
+            "call coalitions.tabulate(utility, players)"
+        )
+    return array
+
+
+def players_of(table: Array) -> int:
+    """n, where the table has 2^n rows."""
+    return table.shape[0].bit_length() - 1
+
+
+def check_groups(groups: Any, players: int) -> np.ndarray:
+    """Groups 0, 1, ..., one for each player and none empty; one group where None. Their values must be known."""
+    if groups is None:
+        return np.zeros(players, dtype=np.int32)
+    expected = f"({players},) groups 0, 1, ..., one for each"
+    if not concrete(groups):
+        raise ValueError(f"groups: expected {expected}, with known values; got a tracer; close over them outside jit")
+    with jax.ensure_compile_time_eval():
+        values = np.asarray(integers("groups", groups, ndim=1, expected=expected))
+    if values.shape != (players,):
+        raise ValueError(f"groups: expected {expected}; got shape {values.shape}")
+    present = np.unique(values)
+    if present[0] != 0 or present[-1] != len(present) - 1:
+        raise ValueError(
+            f"groups: expected the groups 0, 1, ... without a gap; got {present[:8].tolist()}; "
+            "call numpy.unique(groups, return_inverse=True)[1]"
+        )
+    return values.astype(np.int32)

@@ -221,15 +221,14 @@ def games(
         table = _floats(draw(st.lists(utility, min_size=2**count, max_size=2**count)))
         groups = draw(st.lists(st.integers(0, count - 1), min_size=count, max_size=count))
         if special and draw(st.booleans()):
-            index = np.arange(2**count)
-            i, j, *_ = [*(1 << player for player in draw(st.permutations(range(count)))), 0]
-            if count == 1 or draw(st.booleans()):  # i adds nothing, as axioms.with_null_player has it
-                table = table[index & ~i]
-            elif draw(st.booleans()):  # i and j do the same, as with_symmetric_players has it
-                alone = ((index & i) > 0) != ((index & j) > 0)
-                table = (table + table[np.where(alone, index ^ (i | j), index)]) / 2
-            else:  # neither adds anything without the other, as with_dependent_players has it
-                table = table[np.where((index & (i | j)) == (i | j), index, index & ~(i | j))]
+            first, *others = draw(st.permutations(range(count)))
+            if count == 1 or draw(st.booleans()):
+                changed = axioms.with_null_player(table, first)
+            elif draw(st.booleans()):
+                changed = axioms.with_symmetric_players(table, first, others[0])
+            else:
+                changed = axioms.with_dependent_players(table, first, others[0])
+            table = np.asarray(changed)
         return table, np.unique(groups, return_inverse=True)[1].reshape(-1).astype(np.int32)
 
     return draw_game()

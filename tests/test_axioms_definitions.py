@@ -40,7 +40,7 @@ RULES = {
 }
 
 
-def group_strategyproofness(rule, profile):
+def bounded_strategyproofness(rule, profile):
     return max(plain.top_ranking_costs(rule, profile), plain.above_bound(rule, profile))
 
 
@@ -64,8 +64,8 @@ CASES = {
     "pairwise_only unmixed": (
         axioms.pairwise_only, plain.pairwise_only, {"mixture": 0}, "maximal_borda", ["random_dictatorship"],
     ),
-    "group_strategyproofness": (
-        axioms.group_strategyproofness, group_strategyproofness, {}, "proportional",
+    "population_bounded_strategyproofness": (
+        axioms.population_bounded_strategyproofness, bounded_strategyproofness, {}, "proportional",
         ["maximal_borda", "fewest_first_choices"],
     ),
 }  # fmt: skip
@@ -183,7 +183,7 @@ def test_other_witnesses_replay(profiles, results, close):
         assert (np.asarray(getattr(witness, better))[~named] == -1).all()
     gaps, witness = results("condorcet", "fewest_first_choices")
     assert (np.asarray(witness.winner)[~np.isfinite(gaps)] == -1).all()
-    gaps, witness = results("group_strategyproofness", "fewest_first_choices")
+    gaps, witness = results("population_bounded_strategyproofness", "fewest_first_choices")
     rule = axioms.as_profile_rule(fewest_first_choices)
     for index in range(0, 24, 5):
         orders, weights = profiles[0][index], profiles[1][index]
@@ -259,7 +259,7 @@ def test_one_alternative_and_one_voter():
     assert float(axioms.pairwise_majority(rule, one)[0]) == -np.inf
     assert float(axioms.condorcet(rule, one)[0]) == 0
     assert float(axioms.pairwise_only(rule, one)[0]) == 0
-    assert float(axioms.group_strategyproofness(rule, one)[0]) == 0
+    assert float(axioms.population_bounded_strategyproofness(rule, one)[0]) == 0
 
 
 def test_chunks_give_what_one_batch_gives(monkeypatch, close):

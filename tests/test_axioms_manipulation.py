@@ -138,6 +138,40 @@ def test_bounds_of_theorem_4_11(close):
     close(gains, [0, 1, 0], atol=1e-6)
 
 
+def test_strategyproofness_is_not_the_population_bound(close):
+    """Majority rule between two alternatives is strategyproof and above the bound (41); F* is the reverse.
+
+    F* of abc and cba, half each: group a gains 1/2 * 1/2 / (1 + 1/2) = 1/6 by reporting acb.
+    """
+    majority = social_choice.maximal_borda
+    for first in range(6):
+        orders = np.array([[0, 1]] * first + [[1, 0]] * (5 - first))
+        assert float(axioms.strategyproofness(majority, orders)[0]) == 0
+        share = max(first, 5 - first) / 5
+        above, witness = axioms.population_bounded_strategyproofness(majority, orders)
+        # With two alternatives u = w, so the bound of the winners is w / (w + 1 - w) = w.
+        close(above, 1 - share, atol=1e-6)
+        assert int(witness.claim) == 1
+    orders = [[0, 1, 2], [2, 1, 0]]
+    gap, witness = axioms.strategyproofness(social_choice.proportional, orders)
+    close(gap, 1 / 6, atol=1e-6)
+    group = int(witness.alternative)
+    close(witness.manipulated_lottery[group] - witness.lottery[group], gap, atol=1e-6)
+    close(witness.bound, witness.lottery[group])
+    assert not axioms.violated(axioms.population_bounded_strategyproofness(social_choice.proportional, orders)[0])
+
+
+@pytest.mark.parametrize("rule_name", ["proportional", "maximal_borda", "random_dictatorship"])
+def test_strategyproofness_is_the_largest_gain_of_the_definition(rule_name, close):
+    largest = []
+    for orders in profiles_of(7, 4, 4, 3):
+        gap, _ = axioms.strategyproofness(getattr(social_choice, rule_name), orders, method="enumerate")
+        expected = plain.manipulation_gains(getattr(plain, rule_name), plain.profile_of(orders, [0.25] * 4))
+        close(gap, max(expected), atol=1e-6)
+        largest.append(max(expected))
+    assert (max(largest) > 1e-6) == (rule_name != "random_dictatorship")
+
+
 def test_maximal_lottery_manipulated_as_in_appendix_e(x64, close):
     """(23) with M = 3 and ε = 1/12: group 3 turns its indifference between 1 and 2 into 2 ≻ 1, and gets 1/2."""
     epsilon = 1 / 12

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxval import axioms, social_choice
-from jaxval.axioms import _shrink, search
+from jaxval.axioms import _profile_search, _shrink
 
 
 def smaller_profiles(orders):
@@ -101,13 +101,13 @@ def test_plan_counts_all_profiles():
     plan = axioms.search_plan(alternatives=3, voters=3, profiles=50)
     counts = {(size.alternatives, size.voters): size for size in plan}
     for (alternatives, voters), size in counts.items():
-        every = np.concatenate(list(search._all_profiles(size._replace(profiles=10**6), False, 64)))
+        every = np.concatenate(list(_profile_search._all_profiles(size._replace(profiles=10**6), False, 64)))
         multisets = {tuple(sorted(map(tuple, profile))) for profile in every.tolist()}
         assert len(multisets) == len(every) == axioms.count_profiles(alternatives, voters)
         assert size.exhaustive == (len(every) <= 50)
         assert size.profiles == min(len(every), 50)
     # One ballot fixed: every profile is a renaming of one of these.
-    fixed = np.concatenate(list(search._all_profiles(counts[3, 3], True, 64)))
+    fixed = np.concatenate(list(_profile_search._all_profiles(counts[3, 3], True, 64)))
     assert len(fixed) == axioms.count_profiles(3, 3, neutral=True) == 21
     reached = {
         tuple(sorted(tuple(names[i] for i in ranking) for ranking in profile))
@@ -119,7 +119,7 @@ def test_plan_counts_all_profiles():
 
 def test_random_profiles_are_profiles():
     size = axioms.SearchedSize(5, 6, 40, False)
-    drawn = np.concatenate(list(search._random_profiles(jax.random.key(3), size, 16)))
+    drawn = np.concatenate(list(_profile_search._random_profiles(jax.random.key(3), size, 16)))
     assert drawn.shape == (40, 6, 5)
     assert (np.sort(drawn, axis=-1) == np.arange(5)).all()
     tied = drawn[np.arange(40) % 16 % 4 == 2]  # every fourth of a chunk: ballots beside their reverses, disturbed

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import find, given, settings
+from value_stubs import ADS, WEIGHTED, backwards, equal_split, grand, in_order, nothing, one_by_one, players, relative
 
-from jaxval import _checks, testing, values
-from jaxval.axioms import values as axioms
+from jaxval import _checks, axioms, testing, values
 from jaxval.axioms._profiles import violated
 
 GROUPS = [1, 0, 1]
@@ -19,47 +19,6 @@ PLAYERS = 3
 GAME = np.random.default_rng(0).normal(size=8)
 OTHER = np.random.default_rng(1).normal(size=8)
 PAIRS = list(itertools.combinations(range(PLAYERS), 2))
-
-
-def equal_split(table):
-    """Everybody gets the same, whatever they do."""
-    return jnp.full(players(table), (table[-1] - table[0]) / players(table))
-
-
-def in_order(table):
-    """Marginals in the order of the index."""
-    return values.asymmetric_shapley(table, np.arange(players(table)))
-
-
-def relative(table):
-    """Shapley values scaled to sum to one."""
-    shares = values.shapley(table)
-    return shares / jnp.sum(shares)
-
-
-def nothing(table):
-    return jnp.zeros(players(table))
-
-
-def backwards(table, groups):
-    """ADS with the groups in the opposite order."""
-    return values.asymmetric_shapley(table, groups.max() - groups)
-
-
-def grand(table, groups):
-    """Every group shares what it adds equally."""
-    prefixes = [sum(1 << z for z in range(len(groups)) if groups[z] <= t) for t in range(-1, groups.max() + 1)]
-    adds = jnp.stack([table[prefixes[t + 1]] - table[prefixes[t]] for t in range(groups.max() + 1)])
-    return adds[groups] / np.bincount(groups)[groups]
-
-
-def one_by_one(table, groups):
-    """Marginals, group after group and backwards within each."""
-    return values.asymmetric_shapley(table, np.argsort(np.lexsort((-np.arange(len(groups)), groups))))
-
-
-def players(table):
-    return len(table).bit_length() - 1
 
 
 @functools.cache
@@ -77,10 +36,6 @@ def worst(axiom, value):
     """The largest gap on those games."""
     gaps = jax.jit(jax.vmap(lambda table: axiom(value, table, groups=np.array(GROUPS))[0]))(games())
     return float(jnp.max(gaps))
-
-
-ADS = values.asymmetric_shapley
-WEIGHTED = partial(values.weighted_shapley, weights=np.array([1.0, 2.0, 3.0]))
 
 
 def marginality(value, table, groups):
@@ -318,11 +273,75 @@ def test_under_jit_and_vmap(close):
         close(together, [axiom(value, table, GROUPS)[0] for table in some])
 
 
-def test_the_tolerance_follows_the_size_of_the_game():
+def test_utilities_are_equal_within_the_spread_of_the_game():
     """Utilities in the millions whose last digits differ are equal; small ones that differ as much are not."""
     noise = _checks.tolerance(jnp.zeros(0).dtype) / 10 * np.array([0, 1, 0, 0])
     assert float(axioms.symmetry(in_order, 1e6 * (np.array([0.0, 1.0, 1.0, 1.0]) + noise))[0]) > 1e5
     assert float(axioms.symmetry(in_order, 1e-6 * np.array([0.0, 1.0, 0.9, 1.0]))[0]) == -np.inf
+
+
+def test_players_of_a_game_far_from_zero_are_told_apart():
+    """Utilities of 1000 to 1000.012: the players' shares differ by a third of the spread, so they are not symmetric."""
+    table = [1e3, 1e3, 1000.008, 1000.012]
+    assert float(axioms.symmetry(values.shapley, table)[0]) == -np.inf
+    assert float(axioms.nullity(values.shapley, [1e3, 1000.004, 1e3, 1000.012])[0]) == -np.inf
+
+
+@pytest.mark.parametrize("offset", [0, 1024])
+def test_an_offset_changes_no_premise(offset):
+    """All 256 games of 0 and 1/128, and the same with 1024 more, exact in float32; a value that tells players apart."""
+    tables = np.array(list(itertools.product([0, 1 / 128], repeat=8))) + offset
+    met = {"symmetric": 0, "dependent": 0, "null": 0}
+
+    def gaps(table, other):
+        value = lambda table: jnp.array([1.0, 10.0, 100.0]) + table[-1] - other[-1]  # noqa: E731
+        groups = [0, 1, 1]
+        return {
+            "symmetric": axioms.symmetry(value, table)[0],
+            "dependent": axioms.mutual_dependence(value, table, groups)[0],
+            "null": axioms.nullity(value, table)[0],
+            "marginal": axioms.marginality(value, table, other)[0],
+        }
+
+    # The other game has the same marginals and the opposite offset: the premise of marginality is met by all players.
+    found = jax.jit(jax.vmap(gaps))(jnp.array(tables), jnp.array(tables - 2 * offset))
+    for row, table in enumerate(tables):
+        premises = [by_enumeration(table, i, j, 1e-9) for i, j in PAIRS]
+        null = [all(table[S | 1 << z] == table[S] for S in range(8)) for z in range(3)]
+        for name, expected in (
+            ("symmetric", any(symmetric for symmetric, _ in premises)),
+            ("dependent", any(dependent for _, dependent in premises)),
+            ("null", any(null)),
+        ):
+            assert bool(np.isfinite(found[name][row])) == expected, (name, table)
+            met[name] += expected
+    assert np.isfinite(found["marginal"]).all()
+    assert (np.asarray(found["marginal"]) == 2 * offset).all()
+    assert min(met.values()) > 2
+
+
+def from_zero(table):
+    """Shapley values of the game less its offset: no digit is lost to the offset."""
+    return values.shapley(table - table[0])
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_rounding_is_no_violation(scale, offset, x64):
+    """Games that are large, or far from 0, for the precision: a correct value has all axioms, in_order lacks one."""
+    unit = 1e6 if x64 else 1.0
+    tables = unit * (scale * games() + offset * scale)
+    other = unit * (scale * OTHER + offset * scale)
+    assert not any(violated(axioms.efficiency(from_zero, table)[0]) for table in tables[:3])
+    assert not violated(axioms.linearity(from_zero, tables[0], other)[0])
+    assert not violated(axioms.linearity(from_zero, tables[0], other, scalars=(0.3, 0.7))[0])
+    assert violated(axioms.linearity(lambda table: from_zero(table) ** 2, tables[0], other)[0])
+    symmetric = np.array(axioms.with_symmetric_players(tables[0], 0, 1))
+    nearly = symmetric.copy()
+    nearly[1] += _checks.tolerance(symmetric.dtype) * np.ptp(symmetric) / 2
+    for table in (symmetric, nearly):
+        assert float(axioms.symmetry(from_zero, table)[0]) == 0
+        assert violated(axioms.symmetry(in_order, table)[0])
 
 
 @pytest.mark.mistakes

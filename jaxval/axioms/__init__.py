@@ -5,8 +5,8 @@ where it is above the tolerance (`violated`), and -inf where its premise does no
 done, with arrays of fixed shapes, so that it replays by hand and passes through `jit` and `vmap`. A rule is a function
 of P (one positional parameter) or of the profile (two: orders, weights); a profile's rows of weight 0 are nobody's.
 
-`axiom(value, table, ...) -> (gap, witness)` likewise for values, on a game given as a table, with groups where the
-axiom speaks of them.
+`axiom(value, table, ...) -> (gap, witness)` likewise for values, on a game given as a table, with groups if the axiom
+speaks of them. `find_counterexample` searches profiles or games as the axiom is of rules or of values.
 """
 
 from jaxval.axioms._profiles import violated
@@ -18,7 +18,13 @@ from jaxval.axioms.consistency import (
     pairwise_majority,
     pareto,
 )
-from jaxval.axioms.counterexample import Counterexample, format_profile
+from jaxval.axioms.counterexample import Counterexample, GameCounterexample, format_game, format_profile
+from jaxval.axioms.games import (
+    with_dependent_players,
+    with_null_player,
+    with_same_marginals,
+    with_symmetric_players,
+)
 from jaxval.axioms.invariance import (
     AnonymityWitness,
     NeutralityWitness,
@@ -27,13 +33,15 @@ from jaxval.axioms.invariance import (
     neutrality,
     pairwise_only,
 )
+from jaxval.axioms.kinds import of_values
 from jaxval.axioms.manipulation import (
-    GroupManipulationWitness,
+    BoundedStrategyproofnessWitness,
     Manipulations,
     ManipulationWitness,
-    group_strategyproofness,
     manipulation_gains,
     population_bounded_manipulability,
+    population_bounded_strategyproofness,
+    strategyproofness,
 )
 from jaxval.axioms.monotonicity import MonotonicityWitness, monotonicity
 from jaxval.axioms.proportionality import (
@@ -44,9 +52,9 @@ from jaxval.axioms.proportionality import (
 )
 from jaxval.axioms.rules import as_profile_rule, is_matrix_rule
 from jaxval.axioms.search import SearchedSize, count_profiles, find_counterexample, search_plan
+from jaxval.axioms.substitutes import PairWitness, mutual_dependence, symmetry, within_group_symmetry
 from jaxval.axioms.values import (
     GroupWitness,
-    PairWitness,
     PlayerWitness,
     TotalWitness,
     as_value,
@@ -54,22 +62,16 @@ from jaxval.axioms.values import (
     group_efficiency,
     linearity,
     marginality,
-    mutual_dependence,
     nullity,
     precedence,
-    symmetry,
-    with_dependent_players,
-    with_null_player,
-    with_same_marginals,
-    with_symmetric_players,
-    within_group_symmetry,
 )
 
 __all__ = [
     "AnonymityWitness",
+    "BoundedStrategyproofnessWitness",
     "CondorcetWitness",
     "Counterexample",
-    "GroupManipulationWitness",
+    "GameCounterexample",
     "GroupWitness",
     "MajorityWitness",
     "ManipulationWitness",
@@ -90,9 +92,9 @@ __all__ = [
     "count_profiles",
     "efficiency",
     "find_counterexample",
+    "format_game",
     "format_profile",
     "group_efficiency",
-    "group_strategyproofness",
     "is_matrix_rule",
     "lemma_4_9_level",
     "linearity",
@@ -102,14 +104,17 @@ __all__ = [
     "mutual_dependence",
     "neutrality",
     "nullity",
+    "of_values",
     "pairwise_majority",
     "pairwise_only",
     "pareto",
     "population_bounded_manipulability",
+    "population_bounded_strategyproofness",
     "population_proportional_alignment",
     "ppa_level",
     "precedence",
     "search_plan",
+    "strategyproofness",
     "symmetry",
     "violated",
     "with_dependent_players",

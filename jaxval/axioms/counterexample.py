@@ -1,12 +1,13 @@
-"""A profile on which a rule violates an axiom: to keep, to read and to replay."""
+"""A profile on which a rule violates an axiom, or a game on which a value does: to keep, to read and to replay."""
 
+import textwrap
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxval.types import Orders, Weights
+from jaxval.types import Orders, Table, Weights
 
-__all__ = ["Counterexample", "format_profile"]
+__all__ = ["Counterexample", "GameCounterexample", "format_game", "format_profile"]
 
 
 class Counterexample(NamedTuple):
@@ -38,14 +39,78 @@ class Counterexample(NamedTuple):
         ]
         if not (self.weights > 0).all():
             lines[0] = lines[0][:-1] + ", some of weight 0:"
-        fields = self.witness._asdict() if hasattr(self.witness, "_asdict") else {"witness": self.witness}
-        words = self.witness.words() if hasattr(self.witness, "words") else {}
-        for field, value in fields.items():
-            if field in words:
-                lines.append(f"{field}: {words[field]}")
-            else:
-                lines.append(_format_field(field, np.asarray(value), fields, self.weights))
-        return "\n".join(line for line in lines if line)
+        return "\n".join([*lines, *_format_witness(self.witness, self.weights)])
+
+
+class GameCounterexample(NamedTuple):
+    """A game on which a value violates an axiom.
+
+    Calling `axiom(value, found.table, **options)`, with `found.other` after the table and `groups=found.groups` if they
+    are not None, gives the same gap and witness. `print(found)` shows it.
+
+    Attributes:
+        axiom: the axiom's name.
+        table: (2^n,) NumPy array, the utilities of all coalitions.
+        other: (2^n,) NumPy array, the second game of an axiom that compares two; None for others.
+        groups: (n,) NumPy array, the group of each player; None if neither the axiom needs them nor the value takes
+            them.
+        gap: by how much the axiom is violated.
+        witness: what the axiom says, a NamedTuple of NumPy arrays.
+    """
+
+    axiom: str
+    table: np.ndarray
+    other: np.ndarray | None
+    groups: np.ndarray | None
+    gap: float
+    witness: Any
+
+    def __str__(self) -> str:
+        players = len(self.table).bit_length() - 1
+        lines = [f"{self.axiom} violated by {self.gap:.6g} with {players} player{'s' if players > 1 else ''}:"]
+        if self.other is None:
+            lines += [format_game(self.table, indent="  ")]
+        else:
+            lines += [
+                f"table:\n{format_game(self.table, indent='  ')}",
+                f"other:\n{format_game(self.other, indent='  ')}",
+            ]
+        if self.groups is not None:
+            lines += [f"groups: {self.groups.tolist()}"]
+        return "\n".join([*lines, *_format_witness(self.witness, np.ones(0))])
+
+
+def format_game(table: Table, *, indent: str = "") -> str:
+    """A game as text, one line for each utility: `1 for {0}, {0, 1}`.
+
+    Args:
+        table: (2^n,) utilities of all coalitions, bit i of the index being player i.
+        indent: what each line begins with.
+
+    Returns:
+        The lines, the largest utility first; the utility that most coalitions have stands last, for all others.
+
+    Example:
+        >>> print(format_game([0.0, 1.0, 0.0, 1.5]))
+        1.5 for {0, 1}
+        1 for {0}
+        0 for all others
+    """
+    table = np.asarray(table)
+    players = range(len(table).bit_length() - 1)
+    coalitions: dict[float, list[str]] = {}
+    for row, utility in enumerate((table + 0.0).tolist()):
+        coalitions.setdefault(utility, []).append(f"{{{', '.join(str(i) for i in players if row >> i & 1)}}}")
+    most = max(coalitions, key=lambda utility: (len(coalitions[utility]), utility == 0))
+    lines = [
+        f"{utility:.6g} for {', '.join(coalitions[utility])}"
+        for utility in sorted(coalitions, reverse=True)
+        if utility != most
+    ]
+    lines.append(f"{most:.6g} for all{' others' if lines else ''}")
+    return "\n".join(
+        textwrap.fill(line, 80, initial_indent=indent, subsequent_indent=indent + "    ") for line in lines
+    )
 
 
 def format_profile(orders: Orders, weights: Weights | None = None, *, indent: str = "", nobody: bool = False) -> str:
@@ -80,6 +145,17 @@ def format_profile(orders: Orders, weights: Weights | None = None, *, indent: st
     width = max(map(len, amounts), default=0)
     rows = zip(amounts, shares, strict=True)
     return "\n".join(f"{indent}{amount:>{width}} x {_ranking(ranking)}" for amount, ranking in rows)
+
+
+def _format_witness(witness: Any, weights: np.ndarray) -> list[str]:
+    """One entry for each field of a witness that has something to show."""
+    fields = witness._asdict() if hasattr(witness, "_asdict") else {"witness": witness}
+    words = witness.words() if hasattr(witness, "words") else {}
+    lines = [
+        f"{field}: {words[field]}" if field in words else _format_field(field, np.asarray(value), fields, weights)
+        for field, value in fields.items()
+    ]
+    return [line for line in lines if line]
 
 
 def _format_field(field: str, value: np.ndarray, fields: dict[str, Any], weights: np.ndarray) -> str:

@@ -17,8 +17,8 @@ from jaxval.social_choice import share_bounds
 from jaxval.types import Orders, Rule, Weights
 
 __all__ = [
-    "GroupManipulationWitness", "ManipulationWitness", "Manipulations", "group_strategyproofness", "manipulation_gains",
-    "population_bounded_manipulability",
+    "BoundedStrategyproofnessWitness", "ManipulationWitness", "Manipulations", "manipulation_gains",
+    "population_bounded_manipulability", "population_bounded_strategyproofness", "strategyproofness",
 ]  # fmt: skip
 
 BOUNDS = ("affine", "share_bounds")
@@ -57,7 +57,7 @@ class ManipulationWitness(NamedTuple):
     manipulated_lottery: Float[Array, "alternatives"]
 
 
-class GroupManipulationWitness(NamedTuple):
+class BoundedStrategyproofnessWitness(NamedTuple):
     """Where Appendix N fails: a group that loses by top-ranking its alternative, or one above the bound (41).
 
     Attributes:
@@ -199,20 +199,26 @@ def population_bounded_manipulability(
     return finish(gap), witness
 
 
-def group_strategyproofness(
+def population_bounded_strategyproofness(
     rule: Rule,
     orders: Orders,
     weights: Weights | None = None,
     *,
     bound: str = "share_bounds",
     gamma: float | int = 0.5,
-) -> tuple[Float[Array, ""], GroupManipulationWitness]:
-    """How far the two claims of Appendix N fail when every group may misreport and σ' is what they report.
+) -> tuple[Float[Array, ""], BoundedStrategyproofnessWitness]:
+    """How far the population-bounded guarantee of Appendix N fails, when every group may misreport and reports σ'.
+
+    The guarantee has two claims:
 
     1. To top-rank one's own alternative is a dominant strategy: whatever the ballots of σ' are and whoever belongs to
        group k, lifting y_k to the top of all of the group's ballots does not lower Φ(σ')(y_k).
     2. When all do so, Φ(σ')(y_k) ≤ u'_k / (u'_k + 1 - w_k), u' of the reports: then the first choices in σ' are the
        groups.
+
+    This is not `strategyproofness`, and neither implies the other. Majority rule between two alternatives is
+    strategyproof and breaks the bound, as it gives a majority of w_k < 1 the probability 1. The proportional policy
+    keeps the bound and is not strategyproof.
 
     The profile given is σ', so that the axiom holds if the gap is at most 0 on all profiles. For the first claim, the
     group is any set of up to 6 ballots; beyond, any ballot alone, all ballots with the same first choice, all with the
@@ -228,7 +234,7 @@ def group_strategyproofness(
         gamma: γ in (0, 1] of the affine bound.
 
     Returns:
-        (gap, `GroupManipulationWitness`), the larger of the two; the axiom is violated where gap > 0.
+        (gap, `BoundedStrategyproofnessWitness`), the larger of the two; the axiom is violated where gap > 0.
 
     Raises:
         ValueError: where the profile is none, an option is unknown, or the rule returns NaN or another shape.
@@ -236,21 +242,21 @@ def group_strategyproofness(
     Example:
         >>> from jaxval import social_choice
         >>> profile = [[0, 1, 2], [1, 0, 2], [2, 0, 1]], [0.30, 0.45, 0.25]
-        >>> gap, _ = group_strategyproofness(social_choice.proportional, *profile)
+        >>> gap, _ = population_bounded_strategyproofness(social_choice.proportional, *profile)
         >>> bool(gap <= 1e-6)
         True
-        >>> gap, witness = group_strategyproofness(social_choice.maximal_borda, *profile)
+        >>> gap, witness = population_bounded_strategyproofness(social_choice.maximal_borda, *profile)
         >>> int(witness.claim), int(witness.alternative), round(float(gap), 4)
         (1, 0, 0.56)
     """
     orders, weights = door(orders, weights)
-    gap, witness = compiled(_group_strategyproofness, rule)(orders, weights, _bounds(orders, weights, bound, gamma))
+    gap, witness = compiled(_bounded_strategyproofness, rule)(orders, weights, _bounds(orders, weights, bound, gamma))
     return finish(gap), witness
 
 
-def _group_strategyproofness(
+def _bounded_strategyproofness(
     rule: Rule, orders: Array, weights: Array, bounds: Array
-) -> tuple[Array, GroupManipulationWitness]:
+) -> tuple[Array, BoundedStrategyproofnessWitness]:
     num, alternatives = orders.shape
     groups = _groups(orders)
     profile_rule = as_profile_rule(rule)
@@ -276,7 +282,7 @@ def _group_strategyproofness(
     alternative = jnp.where(first, jnp.asarray(lifted_to_top)[loss], excess)
     group = jnp.where(first, groups[jnp.asarray(which)[loss]], (orders[:, 0] == excess) & (weights > 0))
     lifted_lottery = jnp.where(first, lotteries[loss], lottery)
-    witness = GroupManipulationWitness(
+    witness = BoundedStrategyproofnessWitness(
         claim,
         alternative,
         group,
@@ -286,6 +292,57 @@ def _group_strategyproofness(
         lifted_lottery,
     )
     return jnp.maximum(losses[loss], above[excess]), witness
+
+
+def strategyproofness(
+    rule: Rule,
+    orders: Orders,
+    weights: Weights | None = None,
+    *,
+    reports: str = "ballots",
+    method: str = "auto",
+    limit: int = 20_000,
+    starts: int = 1900,
+    ascents: int = 8,
+) -> tuple[Float[Array, ""], ManipulationWitness]:
+    """How much a group gains by misreporting, max_k Φ(σ'_k)(y_k) - Φ(σ)(y_k).
+
+    Group k are the ballots with first choice k, and its utility is the probability of y_k. The others' ballots are
+    whatever they report, so a rule is strategyproof if the gap is 0 on all profiles.
+
+    Source: Kim et al., Appendix N, first paragraph.
+
+    Args:
+        rule: a function of P, or of (orders, weights), to a lottery.
+        orders: (rankings, alternatives) rankings, best first.
+        weights: (rankings,) shares that sum to one; equal shares if None.
+        reports: as `manipulation_gains`, whose options these are.
+        method: as there. If the reports are searched, a gap of 0 is no proof.
+        limit: as there.
+        starts: as there.
+        ascents: as there.
+
+    Returns:
+        (gap, `ManipulationWitness`), its bound Φ(σ)(y_k); the axiom is violated if gap > 0.
+
+    Raises:
+        ValueError: as `manipulation_gains`.
+
+    Example:
+        >>> from jaxval import social_choice
+        >>> profile = [[0, 1, 2], [1, 0, 2], [2, 0, 1]], [0.30, 0.45, 0.25]
+        >>> gap, witness = strategyproofness(social_choice.maximal_borda, *profile)
+        >>> float(gap), int(witness.alternative)
+        (1.0, 1)
+        >>> float(strategyproofness(social_choice.random_dictatorship, *profile)[0])
+        0.0
+    """
+    orders, weights = door(orders, weights)
+    found = _misreports(
+        rule, orders, weights, reports=reports, method=method, limit=limit, starts=starts, ascents=ascents
+    )
+    gap, witness = _highest_above(found, found.lottery, first_choice_shares(orders, weights))
+    return finish(gap), witness
 
 
 @jax.jit

@@ -1,26 +1,16 @@
 """What an axiom takes as a rule: a function of P, or of the profile."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import _checks
+from jaxval.axioms._functions import numbers_of, takes_one
 from jaxval.preferences import preference_matrix
 from jaxval.types import Orders, Rule, Weights
 
 __all__ = ["as_profile_rule", "is_matrix_rule"]
-
-NOT_JAX = (
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerBoolConversionError,
-    jax.errors.TracerIntegerConversionError,
-    jax.errors.ConcretizationTypeError,
-    jax.errors.NonConcreteBooleanIndexError,
-)
 
 
 def is_matrix_rule(rule: Callable[..., Any], *, name: str = "rule") -> bool:
@@ -40,23 +30,7 @@ def is_matrix_rule(rule: Callable[..., Any], *, name: str = "rule") -> bool:
         >>> is_matrix_rule(lambda matrix: matrix[0]), is_matrix_rule(lambda orders, weights=None: weights)
         (True, False)
     """
-    try:
-        parameters = list(inspect.signature(rule).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name}: expected a function of a matrix, or of orders and weights; got {type(rule).__name__}, whose "
-            f"parameters are not known; wrap it, such as {name}=lambda matrix: ..."
-        ) from error
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(positional) == 1:
-        return True
-    # A second parameter with a value of its own, such as `beta=0.0`, is an option and no profile's weights.
-    if len(positional) == 2 and (positional[1].default in (inspect.Parameter.empty, None)):
-        return False
-    raise ValueError(
-        f"{name}: expected one positional parameter (a matrix) or two (orders, weights); got "
-        f"({', '.join(str(p) for p in parameters)}); fix options first, such as functools.partial(rule, beta=1.0)"
-    )
+    return takes_one(rule, name=name, one="matrix", two=("orders", "weights"), option="beta=1.0")
 
 
 def as_profile_rule(rule: Rule) -> Callable[..., Array]:
@@ -92,14 +66,8 @@ def as_profile_rule(rule: Rule) -> Callable[..., Array]:
 
 
 def call(rule: Rule, *arguments: Array, alternatives: int) -> Array:
-    """The rule's lottery, its shape checked, and an error of ours where the rule is no function of JAX arrays."""
-    try:
-        lottery = jnp.asarray(rule(*arguments), dtype=float)
-    except NOT_JAX as error:
-        raise ValueError(
-            "rule: expected a function of JAX arrays that works under jit and vmap; got one that needs values; write "
-            "it with jax.numpy, or wrap it in jax.pure_callback(..., vmap_method='sequential')"
-        ) from error
+    """The rule's lottery, its shape checked."""
+    lottery = numbers_of(rule, *arguments, name="rule")
     if lottery.shape != (alternatives,):
         raise ValueError(f"rule: expected a lottery of shape ({alternatives},); got shape {lottery.shape}")
     return lottery

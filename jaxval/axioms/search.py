@@ -1,66 +1,23 @@
-"""The search for a profile on which a rule violates an axiom: all small profiles, then random ones, then shrinking."""
+"""The search for a counterexample: a profile on which a rule violates an axiom, or a game on which a value does."""
 
-import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
-from jaxval.axioms._profiles import rankings
-from jaxval.axioms._shrink import shrunk
-from jaxval.axioms.counterexample import Counterexample, format_profile
-from jaxval.axioms.manipulation import population_bounded_manipulability
-from jaxval.axioms.rules import as_profile_rule
-from jaxval.parallel import progress as progress_bar
-from jaxval.preferences import sample_mallows
+from jaxval.axioms._game_search import search_games
+from jaxval.axioms._profile_search import SearchedSize, count_profiles, plan_profiles, search_profiles
+from jaxval.axioms.counterexample import Counterexample, GameCounterexample
+from jaxval.axioms.kinds import games_of, name_of
+from jaxval.axioms.values import Value
 from jaxval.types import Rule
 
 __all__ = ["SearchedSize", "count_profiles", "find_counterexample", "search_plan"]
 
-# A profile is work enough, and beside others its climbs would last as long as the longest: 4 to 18 times faster so.
-ONE_BY_ONE = (population_bounded_manipulability,)
-TRIED = 8  # profiles of a chunk that are tried as they are where they violate an axiom beside rows of weight 0
-
-
-class SearchedSize(NamedTuple):
-    """One size of profile in a search.
-
-    Attributes:
-        alternatives: M.
-        voters: of equal weight.
-        profiles: how many are looked at.
-        exhaustive: whether these are all.
-    """
-
-    alternatives: int
-    voters: int
-    profiles: int
-    exhaustive: bool
-
-
-def count_profiles(alternatives: int, voters: int, *, neutral: bool = False) -> int:
-    """How many profiles of equal voters there are, (M! + n - 1 choose n).
-
-    Args:
-        alternatives: M.
-        voters: n; profiles are multisets of n rankings.
-        neutral: only those in which some voter has the ranking 0, 1, ..., M - 1.
-
-    Returns:
-        A whole number.
-
-    Example:
-        >>> count_profiles(3, 5), count_profiles(4, 5), count_profiles(4, 5, neutral=True)
-        (252, 98280, 17550)
-    """
-    free = voters - neutral
-    return math.comb(math.factorial(alternatives) + free - 1, free)
+Sizes = int | Sequence[int]
 
 
 def search_plan(
@@ -71,14 +28,14 @@ def search_plan(
     Args:
         alternatives: the largest M, from 2 up; or the numbers themselves.
         voters: the largest number of voters, from 1 up; or the numbers themselves.
-        profiles: how many profiles of each size at most; all where there are no more.
+        profiles: how many profiles of each size at most; all of them if there are no more.
         neutral: as `find_counterexample`.
 
     Returns:
         A list of `SearchedSize`.
 
     Raises:
-        ValueError: where a size is below 1.
+        ValueError: if a size is below 1.
 
     Example:
         >>> for size in search_plan(alternatives=[3], voters=[2, 9], profiles=1000):
@@ -87,63 +44,73 @@ def search_plan(
         3 9 1000 False
     """
     limit = _checks.check_size("profiles", profiles)
-    plan = []
-    for m in _sizes("alternatives", alternatives, 2):
-        for n in _sizes("voters", voters, 1):
-            count = count_profiles(m, n, neutral=neutral)
-            plan.append(SearchedSize(m, n, min(count, limit), count <= limit))
-    return sorted(plan, key=lambda size: (count_profiles(size.alternatives, size.voters), size))
+    return plan_profiles(_sizes("alternatives", alternatives, 2), _sizes("voters", voters, 1), limit, neutral)
 
 
 def find_counterexample(
-    rule: Rule,
+    rule_or_value: Rule | Value,
     axiom: Callable[..., tuple[Array, Any]],
     *,
-    alternatives: int | Sequence[int],
-    voters: int | Sequence[int],
+    alternatives: Sizes | None = None,
+    voters: Sizes | None = None,
+    players: Sizes | None = None,
     key: Key[Array, ""] | None = None,
     profiles: int = 20_000,
+    games: int = 20_000,
     tolerance: float | None = None,
     neutral: bool = False,
     shrink: bool = True,
     batch_size: int = 1024,
     progress: bool = False,
     **options: Any,
-) -> Counterexample | None:
-    """A minimal profile on which the rule violates the axiom, or None.
+) -> Counterexample | GameCounterexample | None:
+    """A minimal profile on which a rule violates an axiom of rules, or game on which a value violates one of values.
 
-    Profiles of n voters of equal weight, small sizes first (`search_plan` lists them). A size with at most `profiles`
-    profiles is searched in full, as multisets of rankings; of a larger one that many are drawn: a quarter each from the
-    impartial culture, from Mallows models, near ties (ballots beside their reverses) and near cycles (rotations of one
-    ranking). None says that nothing was found among these, and is a proof only for sizes searched in full with an axiom
-    that is exact on each profile.
+    The axiom says which: axioms of values are those that `of_values` marks, and all others are of rules. None says that
+    nothing was found, and is a proof only for sizes searched in full, with an axiom that is exact on each profile.
 
-    What is found is shrunk: no alternative and neither one voter nor two can be dropped, and no ballot be made equal
-    to another's or brought closer to the order of the names, without the violation going away.
+    Profiles: those of n voters of equal weight, small sizes first (`search_plan` lists them). A size with at most
+    `profiles` profiles is searched in full, as multisets of rankings; of a larger one that many are drawn: a quarter
+    each from the impartial culture, from Mallows models, near ties (ballots beside their reverses) and near cycles
+    (rotations of one ranking). What is found is shrunk: no alternative and neither one voter nor two can be dropped,
+    and no ballot be made equal to another's or brought closer to the order of the names, without the violation going
+    away.
+
+    Games: few players first. All games with utilities 0 and 1 and all groupings of the players if these are at most
+    `games`, then `games` drawn ones: a quarter each of whole numbers, of zeros and ones, monotone, and additive with a
+    few utilities changed; three of four then get a null player or symmetric or dependent players, and in most pairs of
+    games one player has the same marginals. Groupings change with them if the axiom or the value takes groups. What is
+    found is shrunk: no player can be dropped, no two consecutive groups joined, and no utility, nor all that equal it,
+    be made rounder, without the violation going away.
 
     Args:
-        rule: a function of P, or of (orders, weights), to a lottery, that works under `vmap`.
-        axiom: `axiom(rule, orders, weights, **options) -> (gap, witness)`.
-        alternatives: the largest M, from 2 up; or a sequence of numbers.
-        voters: the largest number of voters, from 1 up; or a sequence of numbers.
-        key: for the random profiles; `jax.random.key(0)` where None.
+        rule_or_value: a rule, a function of P or of (orders, weights) to a lottery; or a value, a function of a table
+            or of (table, groups) to one number for each player. It works under `vmap`.
+        axiom: `axiom(rule, orders, weights, **options)`, or marked by `of_values`, to (gap, witness).
+        alternatives: for axioms of rules, the largest M, from 2 up; or a sequence of numbers.
+        voters: for axioms of rules, the largest number of voters, from 1 up; or a sequence of numbers.
+        players: for axioms of values, the largest number of players, from 1 up; or a sequence of numbers.
+        key: for what is drawn; None means `jax.random.key(0)`.
         profiles: how many profiles of each size at most.
-        tolerance: the axiom is violated where gap > tolerance; 1e-9 in float64 and 1e-5 in float32 where None.
+        games: how many games of each number of players are drawn.
+        tolerance: the axiom is violated if gap > tolerance; None means 1e-9 in float64 and 1e-5 in float32.
         neutral: take the first voter's ranking to be 0, 1, ..., M - 1 in the full searches, M! times fewer profiles;
-            right for rules and axioms that do not look at names.
+            right for rules and axioms that do not look at names. For axioms of rules only.
         shrink: whether to shrink what is found.
-        batch_size: how many profiles are looked at together; less memory, and more time, with less.
+        batch_size: how many profiles or games are looked at together; less memory, and more time, with less.
         progress: a bar with the time left, on standard error.
         **options: keywords of the axiom.
 
     Returns:
-        A `Counterexample`, which prints as a table of ballots, or None.
+        A `Counterexample`, which prints as a table of ballots, a `GameCounterexample`, which prints its utilities, or
+        None.
 
     Raises:
-        ValueError: where a size is below 1, or the rule returns NaN or another shape.
+        ValueError: if a size is below 1, the sizes are not those of the axiom's kind, a rule is given with an axiom of
+            values or a value with one of rules, or the rule or value returns NaN or another shape.
 
     Example:
-        >>> from jaxval import axioms, social_choice
+        >>> from jaxval import axioms, social_choice, values
         >>> found = find_counterexample(social_choice.maximal_borda, axioms.condorcet, alternatives=3, voters=5)
         >>> print(found)
         condorcet violated by 0.5 with 3 alternatives and 3 voters:
@@ -151,165 +118,48 @@ def find_counterexample(
           1 x b > c > a
         winner: a
         lottery: [0.5 0.5 0. ]
+        >>> print(find_counterexample(values.banzhaf, axioms.efficiency, players=3))
+        efficiency violated by 0.25 with 3 players:
+          1 for {1, 2}
+          0 for all others
+        total: 0.25
+        expected: 0.
+        values: [-0.25  0.25  0.25]
     """
     key = jax.random.key(0) if key is None else key
-    plan = search_plan(alternatives=alternatives, voters=voters, profiles=profiles, neutral=neutral)
     batch_size = _checks.check_size("batch_size", batch_size)
-    _check_lottery(rule, plan[0].alternatives)
-    examine = Examiner(rule, axiom, options, tolerance, batch_size, [size.voters for size in plan])
-    with_nobody = None  # violated only beside ballots that nobody holds: kept in case there is nothing better
-    with progress_bar(progress, sum(size.profiles for size in plan), f"{_name(axiom)} of {_name(rule)}") as advance:
-        for number, size in enumerate(plan):
-            if size.exhaustive:
-                chunks = _all_profiles(size, neutral, examine.batch_size)
-            else:
-                chunks = _random_profiles(jax.random.fold_in(key, number), size, examine.batch_size)
-            for orders in chunks:
-                found = _look(examine, orders, shrink)
-                if found is not None and (found.weights > 0).all():
-                    return found
-                with_nobody = with_nobody or found
-                advance(len(orders))
-    return with_nobody
+    common = {"key": key, "tolerance": tolerance, "shrink": shrink, "batch_size": batch_size, "progress": progress}
+    takes = games_of(axiom)
+    if takes is None:
+        _check_sizes(axiom, "rules", {"alternatives": alternatives, "voters": voters}, {"players": players})
+        assert alternatives is not None  # for the type checker
+        assert voters is not None
+        plan = search_plan(alternatives=alternatives, voters=voters, profiles=profiles, neutral=neutral)
+        return search_profiles(rule_or_value, axiom, options, plan=plan, neutral=neutral, **common)
+    others = {"alternatives": alternatives, "voters": voters, "neutral": neutral or None}
+    others |= {name: options.get(name) for name in ("table", "other", "groups")}
+    _check_sizes(axiom, "values", {"players": players}, others)
+    assert players is not None
+    sizes, games = _sizes("players", players, 1), _checks.check_size("games", games)
+    return search_games(rule_or_value, axiom, takes, options, players=sizes, games=games, **common)
 
 
-def _check_lottery(rule: Rule, alternatives: int) -> None:
-    """Inside the search nothing is known but shapes, so the rule is tried once on one voter."""
-    lottery = as_profile_rule(rule)(np.arange(alternatives)[None])
-    if not np.isnan(lottery).any():  # what did not converge is refused where it happens
-        _checks.check_lottery(lottery, alternatives, name="rule")
+def _check_sizes(axiom: Callable[..., Any], kind: str, needed: dict[str, Any], others: dict[str, Any]) -> None:
+    """The sizes that the axiom's kind needs, and no arguments of the other kind."""
+    names = " and ".join(needed)
+    hint = "; an axiom of values of your own is marked by axioms.of_values" if kind == "rules" else ""
+    for name, value in needed.items():
+        if value is None:
+            raise ValueError(f"{name}: expected {names}, as {name_of(axiom)} is an axiom of {kind}; got None{hint}")
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}: expected only {names}, as {name_of(axiom)} is an axiom of {kind}; got {value!r}{hint}"
+            )
 
 
-class Examiner:
-    """The gaps of many profiles of equal voters at once, in few compiled shapes: rows of weight 0 and profiles pad."""
-
-    def __init__(
-        self,
-        rule: Rule,
-        axiom: Callable[..., tuple[Array, Any]],
-        options: dict[str, Any],
-        tolerance: float | None,
-        batch_size: int,
-        voters: Sequence[int],
-    ):
-        self.axiom = partial(axiom, rule, **options)
-        self.name = _name(axiom)
-        self.tolerance = _checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance
-        most = max(voters)
-        self.rows = sorted({min(most, 8 * 4**step) for step in range(16)})
-
-        def gap(profile: tuple[Array, Array]) -> Array:
-            return self.axiom(*profile)[0]
-
-        one_by_one = _unwrapped(axiom) in ONE_BY_ONE
-        self.batch_size = min(batch_size, 64) if one_by_one else batch_size
-        self._gaps = jax.jit(partial(jax.lax.map, gap) if one_by_one else jax.vmap(gap))
-
-    def pad(self, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(profiles, rows, alternatives) and weights, with rows that nobody holds."""
-        num, voters, alternatives = orders.shape
-        rows = next(rows for rows in self.rows if rows >= voters)
-        nobody = np.broadcast_to(np.arange(alternatives, dtype=np.int32), (num, rows - voters, alternatives))
-        weights = np.concatenate([np.full(voters, 1 / voters), np.zeros(rows - voters)])
-        return np.concatenate([orders.astype(np.int32), nobody], axis=1), np.broadcast_to(weights, (num, rows))
-
-    def gaps(self, orders: np.ndarray) -> np.ndarray:
-        """(profiles,) gaps of (profiles, voters, alternatives); NaN is refused."""
-        padded, weights = self.pad(orders)
-        found = []
-        for start in range(0, len(padded), self.batch_size):
-            chunk, shares = padded[start : start + self.batch_size], weights[start : start + self.batch_size]
-            short = self.batch_size - len(chunk)
-            full = np.concatenate([chunk, np.repeat(chunk[:1], short, axis=0)])
-            full_shares = np.concatenate([shares, np.repeat(shares[:1], short, axis=0)]).astype(jnp.result_type(float))
-            found.append(np.asarray(self._gaps((full, full_shares)))[: len(chunk)])
-        gaps = np.concatenate(found)
-        if np.isnan(gaps).any():
-            profile = format_profile(orders[int(np.isnan(gaps).argmax())], indent="  ")
-            raise ValueError(f"rule: expected a finite lottery; got NaN, so {self.name} says nothing of\n{profile}")
-        return gaps
-
-    def violated(self, orders: np.ndarray) -> np.ndarray:
-        """Which profiles violate the axiom."""
-        return self.gaps(orders) > self.tolerance
-
-    def replay(self, orders: np.ndarray, weights: np.ndarray) -> Counterexample | None:
-        """The axiom called on one profile as a user calls it; None where it is not violated."""
-        gap, witness = self.axiom(orders, weights)
-        if not float(gap) > self.tolerance:
-            return None
-        return Counterexample(self.name, orders, weights, float(gap), jax.tree.map(np.asarray, witness))
-
-
-def _look(examine: Examiner, orders: np.ndarray, shrink: bool) -> Counterexample | None:
-    """The profile of a chunk that violates the axiom most, shrunk if asked for."""
-    gaps = examine.gaps(orders)
-    worst = np.argsort(-gaps, kind="stable")[:TRIED]
-    worst = worst[gaps[worst] > examine.tolerance]
-    for index in worst:
-        candidates = [shrunk(examine.violated, orders[index])] if shrink else []
-        for candidate in (*candidates, orders[index]):
-            found = examine.replay(candidate, np.full(len(candidate), 1 / len(candidate)))
-            if found is not None:
-                return found
-    for index in worst[:1]:  # the rows of weight 0 that pad the profile are needed: they belong to the counterexample
-        padded, weights = examine.pad(orders[index][None])
-        return examine.replay(padded[0], weights[0])
-    return None
-
-
-def _all_profiles(size: SearchedSize, neutral: bool, batch_size: int) -> Iterator[np.ndarray]:
-    every = rankings(size.alternatives)
-    multisets = itertools.combinations_with_replacement(range(len(every)), size.voters - neutral)
-    while chunk := list(itertools.islice(multisets, batch_size)):
-        indices = np.array(chunk, dtype=np.int32).reshape(len(chunk), -1)
-        if neutral:
-            indices = np.concatenate([np.zeros_like(indices, shape=(len(chunk), 1)), indices], axis=1)
-        yield every[indices]
-
-
-def _random_profiles(key: Array, size: SearchedSize, batch_size: int) -> Iterator[np.ndarray]:
-    for number, start in enumerate(range(0, size.profiles, batch_size)):
-        drawn = _draw(jax.random.fold_in(key, number), size.alternatives, size.voters, batch_size)
-        yield drawn[: size.profiles - start]
-
-
-def _draw(key: Array, alternatives: int, voters: int, num: int) -> np.ndarray:
-    """(num, voters, alternatives) profiles, of the four kinds in turn."""
-    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-    every = np.broadcast_to(np.arange(alternatives), (num, voters, alternatives))
-    profiles = random.permuted(every, axis=-1)
-    kind = np.arange(num) % 4
-    center = profiles[:, 0].copy()
-    # One Mallows model a chunk, around 0, 1, ..., M - 1; each profile then has its own names.
-    drawn = sample_mallows(key, np.arange(alternatives), dispersion=random.random(), num=num * voters)
-    mallows = np.asarray(drawn).reshape(profiles.shape)
-    rotations = random.integers(min(alternatives, 4), size=(num, voters, 1))
-    profiles[kind == 1] = np.take_along_axis(center[:, None], mallows, axis=-1)[kind == 1]
-    ties, cycles = kind == 2, kind == 3
-    profiles[ties, 1::2] = profiles[ties, : voters // 2 * 2 : 2, ::-1]
-    profiles[cycles] = np.take_along_axis(center[:, None], (every + rotations) % alternatives, axis=-1)[cycles]
-    # In near ties and near cycles about one ballot of three has two neighbours exchanged.
-    upper = random.integers(max(alternatives - 1, 1), size=(num, voters, 1))
-    lower = np.minimum(upper + 1, alternatives - 1)
-    exchanged = np.where(every == upper, lower, np.where(every == lower, upper, every))
-    disturbed = (ties | cycles)[:, None, None] & (random.random((num, voters, 1)) < 1 / 3)
-    return np.take_along_axis(profiles, np.where(disturbed, exchanged, every), axis=-1)
-
-
-def _sizes(name: str, sizes: int | Sequence[int], smallest: int) -> list[int]:
+def _sizes(name: str, sizes: Sizes, smallest: int) -> list[int]:
     if isinstance(sizes, int | np.integer):
         largest = _checks.check_size(name, sizes)
         return list(range(min(smallest, largest), largest + 1))
     return [_checks.check_size(name, size) for size in sizes]
-
-
-def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    while isinstance(function, partial):
-        function = function.func
-    return function
-
-
-def _name(function: Callable[..., Any]) -> str:
-    function = _unwrapped(function)
-    return getattr(function, "__name__", type(function).__name__)

@@ -1,15 +1,13 @@
-"""Axioms of values: for each a gap and a witness, on one game given as a table.
+"""Axioms of values that speak of sums, of games or of single players: for each a gap and a witness, on games as tables.
 
-`axiom(value, table, ...) -> (gap, witness)`, as for rules: larger is worse, violated where the gap is above the
-tolerance, -inf where nobody meets the premise. A value is a function of a table (one positional parameter) or of a
-table and groups (two), to one number for each player. Utilities within the tolerance, times the largest, are equal.
+`axiom(value, table, ...) -> (gap, witness)`, as for rules: larger is worse, the axiom is violated if the gap is above
+the tolerance, and the gap is -inf if nobody meets the premise. Gaps are in the units of the utilities. A value is a
+function of a table (one positional parameter) or of a table and groups (two), to one number for each player.
 
-Few games have null, symmetric or dependent players. `with_null_player` and its siblings change a game so that it has,
-and reach every game that does: an axiom holds if it holds on what they make of all games.
+Utilities are equal, and gaps are 0, within the tolerance times the spread of the game, its largest utility less its
+smallest. `with_null_player` and its siblings make games that meet the premises.
 """
 
-import inspect
-import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,15 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxval import _checks
+from jaxval.axioms._functions import numbers_of, takes_one
+from jaxval.axioms._games import check_games, equal_within, marginals, same_players, some_or_none
 from jaxval.axioms._profiles import finish
+from jaxval.axioms.kinds import of_values
 from jaxval.types import Groups, Table
-from jaxval.values._neighbours import check_groups
-from jaxval.values._tables import check_table, players_of
 
 __all__ = [
     "GroupWitness",
-    "PairWitness",
     "PlayerWitness",
     "TotalWitness",
     "Value",
@@ -34,15 +31,8 @@ __all__ = [
     "group_efficiency",
     "linearity",
     "marginality",
-    "mutual_dependence",
     "nullity",
     "precedence",
-    "symmetry",
-    "with_dependent_players",
-    "with_null_player",
-    "with_same_marginals",
-    "with_symmetric_players",
-    "within_group_symmetry",
 ]
 
 Value = Callable[..., Any]
@@ -83,7 +73,7 @@ class PlayerWitness(NamedTuple):
     """The player whose value departs most from what it should be.
 
     Attributes:
-        player: its number; -1 where nobody meets the premise.
+        player: its number; -1 if nobody meets the premise.
         values: (players,) what the value says.
         expected: (players,) what it should say of those who meet the premise.
     """
@@ -91,20 +81,6 @@ class PlayerWitness(NamedTuple):
     player: Int[Array, ""]
     values: Float[Array, "players"]
     expected: Float[Array, "players"]
-
-
-class PairWitness(NamedTuple):
-    """The pair of players whose values are furthest from what they should be.
-
-    Attributes:
-        first: the one, of the earlier group where they are in two; -1 where no pair meets the premise.
-        second: the other.
-        values: (players,) what the value says.
-    """
-
-    first: Int[Array, ""]
-    second: Int[Array, ""]
-    values: Float[Array, "players"]
 
 
 def as_value(value: Value) -> Callable[[Array, np.ndarray], Array]:
@@ -118,17 +94,17 @@ def as_value(value: Value) -> Callable[[Array, np.ndarray], Array]:
         A function of (table, groups) to (n,) values.
 
     Raises:
-        ValueError: where the parameters tell neither; and, when called, where the result is not (n,).
+        ValueError: if the parameters tell neither; and, when called, if the result is not (n,) or JAX cannot trace it.
 
     Example:
         >>> from jaxval.values import shapley
         >>> as_value(shapley)(jnp.array([0.0, 1.0, 2.0, 4.0]), np.array([0, 1])).tolist()
         [1.5, 2.5]
     """
-    takes_groups = _takes_groups(value)
+    grouped = takes_groups(value)
 
     def of_groups(table: Array, groups: np.ndarray) -> Array:
-        values = jnp.asarray(value(table, groups) if takes_groups else value(table), dtype=float)
+        values = numbers_of(value, *((table, groups) if grouped else (table,)), name="value")
         if values.shape != groups.shape:
             raise ValueError(f"value: expected one number for each of {len(groups)} players; got shape {values.shape}")
         return values
@@ -136,6 +112,12 @@ def as_value(value: Value) -> Callable[[Array, np.ndarray], Array]:
     return of_groups
 
 
+def takes_groups(value: Value) -> bool:
+    """Whether a value is a function of (table, groups) rather than of the table alone; an error if of neither."""
+    return not takes_one(value, name="value", one="table", two=("table", "groups"), option="weights=...")
+
+
+@of_values
 def efficiency(value: Value, table: Table, groups: Groups | None = None) -> tuple[Gap, TotalWitness]:
     """How far the values are from sharing out everything, |Σ_z φ(z) - (v(N) - v(∅))|.
 
@@ -144,13 +126,13 @@ def efficiency(value: Value, table: Table, groups: Groups | None = None) -> tupl
     Args:
         value: a function of a table, or of a table and groups.
         table: (2^n,) utilities of all coalitions, bit i of the index being player i.
-        groups: (n,) groups for a value that takes them; one group where None.
+        groups: (n,) groups for a value that takes them; one group if None.
 
     Returns:
         (gap, `TotalWitness`).
 
     Raises:
-        ValueError: where the table is none, the groups leave a gap, or the value says NaN or has another shape.
+        ValueError: if the table is none, the groups leave a gap, or the value says NaN or has another shape.
 
     Example:
         >>> from jaxval import values
@@ -158,12 +140,14 @@ def efficiency(value: Value, table: Table, groups: Groups | None = None) -> tupl
         >>> float(efficiency(values.banzhaf, majority)[0])
         0.5
     """
-    table, groups = _door(table, groups)
+    table, groups = check_games(table, groups)
     values = as_value(value)(table, groups)
     total, expected = jnp.sum(values), table[-1] - table[0]
-    return finish(jnp.abs(total - expected), of="value"), TotalWitness(total, expected, values)
+    gap = some_or_none(jnp.abs(total - expected), equal_within(table))
+    return finish(gap, of="value"), TotalWitness(total, expected, values)
 
 
+@of_values
 def group_efficiency(value: Value, table: Table, groups: Groups) -> tuple[Gap, GroupWitness]:
     """How far a group is from sharing out what it adds, max_t |Σ_{z ∈ D_t} φ(z) - (v(U_t) - v(U_{t-1}))|.
 
@@ -186,7 +170,7 @@ def group_efficiency(value: Value, table: Table, groups: Groups) -> tuple[Gap, G
         >>> float(gap), int(witness.group), float(witness.expected)
         (0.5, 0, 1.0)
     """
-    table, groups = _door(table, groups)
+    table, groups = check_games(table, groups)
     values = as_value(value)(table, groups)
     members = groups[None, :] == np.arange(groups.max() + 1)[:, None]
     rows = np.cumsum([0, *(members @ (1 << np.arange(len(groups))))])
@@ -194,9 +178,11 @@ def group_efficiency(value: Value, table: Table, groups: Groups) -> tuple[Gap, G
     expected = table[rows[1:]] - table[rows[:-1]]
     gaps = jnp.abs(totals - expected)
     worst = jnp.argmax(gaps)
-    return finish(gaps[worst], of="value"), GroupWitness(worst, totals[worst], expected[worst], values)
+    gap = some_or_none(gaps[worst], equal_within(table))
+    return finish(gap, of="value"), GroupWitness(worst, totals[worst], expected[worst], values)
 
 
+@of_values
 def linearity(
     value: Value,
     table: Table,
@@ -213,14 +199,14 @@ def linearity(
         value: a function of a table, or of a table and groups.
         table: (2^n,) the game u.
         other: (2^n,) the game v.
-        groups: (n,) groups for a value that takes them; one group where None.
+        groups: (n,) groups for a value that takes them; one group if None.
         scalars: α and β.
 
     Returns:
         (gap, `PlayerWitness`), its values those of the combination.
 
     Raises:
-        ValueError: as `efficiency` does, or where the games are not of the same players.
+        ValueError: as `efficiency` does, or if the games are not of the same players.
 
     Example:
         >>> shares = lambda table: jnp.array([table[1], table[2]]) / (table[1] + table[2])
@@ -228,15 +214,19 @@ def linearity(
         >>> float(gap), witness.values.tolist(), witness.expected.tolist()
         (0.75, [0.25, 0.75], [0.5, 1.5])
     """
-    table, groups = _door(table, groups)
-    other = _same_players(other, table)
+    table, groups = check_games(table, groups)
+    other = same_players(other, table)
     alpha, beta = scalars
     of = as_value(value)
     values = of(alpha * table + beta * other, groups)
     expected = alpha * of(table, groups) + beta * of(other, groups)
-    return _worst_player(values, expected, jnp.ones(len(groups), dtype=bool))
+    # The combination is a rounded game. Unlike the premises, its rounding grows with the utilities, so an offset shows.
+    rounding = 4 * jnp.finfo(table.dtype).eps * jnp.max(jnp.abs(alpha * table) + jnp.abs(beta * other))
+    limit = equal_within(alpha * table, beta * other) + rounding
+    return _worst_player(values, expected, jnp.ones(len(groups), dtype=bool), limit)
 
 
+@of_values
 def nullity(value: Value, table: Table, groups: Groups | None = None) -> tuple[Gap, PlayerWitness]:
     """The largest |φ(z)| of a player who adds nothing to any coalition, v(S ∪ {z}) = v(S) for all S.
 
@@ -245,10 +235,10 @@ def nullity(value: Value, table: Table, groups: Groups | None = None) -> tuple[G
     Args:
         value: a function of a table, or of a table and groups.
         table: (2^n,) utilities of all coalitions; see `with_null_player`.
-        groups: (n,) groups for a value that takes them; one group where None.
+        groups: (n,) groups for a value that takes them; one group if None.
 
     Returns:
-        (gap, `PlayerWitness`); -inf where there is no null player.
+        (gap, `PlayerWitness`); -inf if there is no null player.
 
     Raises:
         ValueError: as `efficiency` does.
@@ -259,12 +249,14 @@ def nullity(value: Value, table: Table, groups: Groups | None = None) -> tuple[G
         >>> float(gap), int(witness.player)
         (0.5, 1)
     """
-    table, groups = _door(table, groups)
+    table, groups = check_games(table, groups)
     values = as_value(value)(table, groups)
-    null = jnp.stack([_equal(_marginals(table, z), 0, table) for z in range(len(groups))])
-    return _worst_player(values, jnp.zeros_like(values), null)
+    limit = equal_within(table)
+    null = jnp.stack([jnp.all(jnp.abs(marginals(table, z)) <= limit) for z in range(len(groups))])
+    return _worst_player(values, jnp.zeros_like(values), null, limit)
 
 
+@of_values
 def marginality(value: Value, table: Table, other: Table, groups: Groups | None = None) -> tuple[Gap, PlayerWitness]:
     """How far the values of a player differ between two games in which its marginals are the same.
 
@@ -276,85 +268,30 @@ def marginality(value: Value, table: Table, other: Table, groups: Groups | None 
         value: a function of a table, or of a table and groups.
         table: (2^n,) the game u.
         other: (2^n,) the game v; see `with_same_marginals`.
-        groups: (n,) groups for a value that takes them; one group where None.
+        groups: (n,) groups for a value that takes them; one group if None.
 
     Returns:
-        (gap, `PlayerWitness`), its expected values those in v; -inf where nobody's marginals are the same.
+        (gap, `PlayerWitness`), its expected values those in v; -inf if nobody's marginals are the same.
 
     Raises:
-        ValueError: as `efficiency` does, or where the games are not of the same players.
+        ValueError: as `efficiency` does, or if the games are not of the same players.
 
     Example:
         >>> equal = lambda table: jnp.full(2, (table[-1] - table[0]) / 2)
         >>> float(marginality(equal, [0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 1.0, 2.0])[0])
         0.5
     """
-    table, groups = _door(table, groups)
-    other = _same_players(other, table)
+    table, groups = check_games(table, groups)
+    other = same_players(other, table)
     of = as_value(value)
-    difference = table - other
-    scale = jnp.maximum(jnp.max(jnp.abs(table)), jnp.max(jnp.abs(other)))
-    same = jnp.stack([_equal(_marginals(difference, z), 0, scale) for z in range(len(groups))])
-    return _worst_player(of(table, groups), of(other, groups), same)
+    limit = equal_within(table, other)
+    # Marginals are subtracted and not games: the difference of two games with unlike offsets loses digits.
+    changes = jnp.stack([marginals(table, z) - marginals(other, z) for z in range(len(groups))])
+    same = jnp.all(jnp.abs(changes) <= limit, axis=1)
+    return _worst_player(of(table, groups), of(other, groups), same, limit)
 
 
-def symmetry(value: Value, table: Table, groups: Groups | None = None) -> tuple[Gap, PairWitness]:
-    """The largest |φ(z) - φ(z')| of two players who do the same, v(S ∪ {z}) = v(S ∪ {z'}) for all S without both.
-
-    Source: Zheng et al., Axiom 3.4.
-
-    Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions; see `with_symmetric_players`.
-        groups: (n,) groups for a value that takes them; one group where None.
-
-    Returns:
-        (gap, `PairWitness`); -inf where no two players are symmetric.
-
-    Raises:
-        ValueError: as `efficiency` does.
-
-    Example:
-        >>> from jaxval import values
-        >>> gap, witness = symmetry(values.asymmetric_shapley, [0.0, 1.0, 1.0, 1.0], [0, 1])
-        >>> float(gap), witness.values.tolist()
-        (1.0, [1.0, 0.0])
-    """
-    table, groups = _door(table, groups)
-    values, pairs = as_value(value)(table, groups), _pairs(groups)
-    return _worst_pair(values, pairs, _difference(values, pairs), _symmetric(table, pairs))
-
-
-def within_group_symmetry(value: Value, table: Table, groups: Groups) -> tuple[Gap, PairWitness]:
-    """The largest |φ(z) - φ(z')| of two players of one group who do the same: `symmetry` of the pairs with κ equal.
-
-    Source: Zheng et al., Axiom 4.1, first case, as printed; ADS has it, for it is Shapley's value within each group.
-
-    Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions; see `with_symmetric_players`.
-        groups: (n,) the group of each player, 0 first.
-
-    Returns:
-        (gap, `PairWitness`); -inf where no two players of a group are symmetric.
-
-    Raises:
-        ValueError: as `efficiency` does.
-
-    Example:
-        >>> from jaxval import values
-        >>> one_by_one = lambda table, groups: values.asymmetric_shapley(table, np.arange(2))
-        >>> float(within_group_symmetry(one_by_one, [0.0, 1.0, 1.0, 1.0], [0, 0])[0])
-        1.0
-        >>> float(within_group_symmetry(one_by_one, [0.0, 1.0, 1.0, 1.0], [0, 1])[0])
-        -inf
-    """
-    table, groups = _door(table, groups)
-    values, pairs = as_value(value)(table, groups), _pairs(groups)
-    together = jnp.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
-    return _worst_pair(values, pairs, _difference(values, pairs), _symmetric(table, pairs) & together)
-
-
+@of_values
 def precedence(value: Value, table: Table, groups: Groups) -> tuple[Gap, PlayerWitness]:
     """How far a player's value depends on what later groups do.
 
@@ -380,255 +317,19 @@ def precedence(value: Value, table: Table, groups: Groups) -> tuple[Gap, PlayerW
         >>> float(gap), int(witness.player), witness.expected.tolist()
         (0.5, 0, [1.0, 0.5])
     """
-    table, groups = _door(table, groups)
+    table, groups = check_games(table, groups)
     of = as_value(value)
     values = expected = of(table, groups)
     for t in range(groups.max()):
         until = int(np.sum(1 << np.flatnonzero(groups <= t)))
         truncated = of(table[np.arange(len(table)) & until], groups)
         expected = jnp.where(groups == t, truncated, expected)
-    return _worst_player(values, expected, jnp.ones(len(groups), dtype=bool))
+    return _worst_player(values, expected, jnp.ones(len(groups), dtype=bool), equal_within(table))
 
 
-def mutual_dependence(value: Value, table: Table, groups: Groups, *, version: str = "cited") -> tuple[Gap, PairWitness]:
-    """How far two mutually dependent players are from equal values in one group, and from 0 for the earlier of two.
-
-    max of |φ(z_i) - φ(z_j)| where κ(z_i) = κ(z_j), and of |φ(z_i)| where κ(z_i) < κ(z_j), over the dependent pairs:
-
-    - version="cited", after Nowak and Radzik: v(S ∪ {z_i}) = v(S) = v(S ∪ {z_j}) for all S without both; neither adds
-      anything without the other. Asymmetric Data Shapley has it: the later of the two brings what they are worth.
-    - version="printed", the wording of Axiom 4.1: v(S ∪ {z_i}) = v(S ∪ {z_j}), the premise of symmetry. No value has it
-      together with efficiency, linearity and nullity: in v(S) = |S| both of two players are worth 1 by these three, and
-      the axiom wants 0 for the earlier one.
-
-    Source: Zheng et al., Axiom 4.1; Nowak and Radzik (1995), ω-mutual dependence with equal weights.
-
-    Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions; see `with_dependent_players` and `with_symmetric_players`.
-        groups: (n,) the group of each player, 0 first.
-        version: "cited" or "printed".
-
-    Returns:
-        (gap, `PairWitness`); -inf where no pair is dependent.
-
-    Raises:
-        ValueError: as `efficiency` does, or where the version is another word.
-
-    Example:
-        >>> from jaxval import values
-        >>> both_needed, each_alone = [0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 2.0]
-        >>> float(mutual_dependence(values.asymmetric_shapley, both_needed, [0, 1])[0])
-        0.0
-        >>> float(mutual_dependence(values.asymmetric_shapley, each_alone, [0, 1], version="printed")[0])
-        1.0
-    """
-    _checks.check_choice("version", version, ("cited", "printed"))
-    table, groups = _door(table, groups)
-    values, pairs = as_value(value)(table, groups), _pairs(groups)
-    premise = _symmetric(table, pairs)
-    if version == "cited":
-        nobody, first, _ = _without_both(table, pairs)
-        premise = premise & _equal(first, nobody, table)
-    together = jnp.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
-    gaps = jnp.where(together, _difference(values, pairs), jnp.abs(values[pairs[:, 0]]))
-    return _worst_pair(values, pairs, gaps, premise)
-
-
-def with_null_player(table: Table, player: int) -> Float[Array, "coalitions"]:
-    """The game in which a player adds nothing, v(S - z). Every game with that null player is one, namely of itself.
-
-    Args:
-        table: (2^n,) utilities of all coalitions.
-        player: z.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: where the table is none or there is no such player.
-
-    Example:
-        >>> with_null_player([0.0, 1.0, 2.0, 4.0], 0).tolist()
-        [0.0, 0.0, 2.0, 2.0]
-    """
-    table = _game(table)
-    (z,) = _bits(table, player)
-    return table[np.arange(len(table)) & ~z]
-
-
-def with_symmetric_players(table: Table, first: int, second: int) -> Float[Array, "coalitions"]:
-    """The game in which two players do the same: the mean of the game and of the one with their places changed.
-
-    Args:
-        table: (2^n,) utilities of all coalitions.
-        first: z.
-        second: z', another player.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: where the table is none or these are not two of its players.
-
-    Example:
-        >>> with_symmetric_players([0.0, 1.0, 2.0, 4.0], 0, 1).tolist()
-        [0.0, 1.5, 1.5, 4.0]
-    """
-    table = _game(table)
-    i, j = _bits(table, first, second)
-    index = np.arange(len(table))
-    alone = ((index & i) > 0) != ((index & j) > 0)
-    return (table + table[np.where(alone, index ^ (i | j), index)]) / 2
-
-
-def with_dependent_players(table: Table, first: int, second: int) -> Float[Array, "coalitions"]:
-    """The game in which neither of two players adds anything without the other: v(S) with both, else v(S - z - z').
-
-    Args:
-        table: (2^n,) utilities of all coalitions.
-        first: z.
-        second: z', another player.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: where the table is none or these are not two of its players.
-
-    Example:
-        >>> with_dependent_players([0.0, 1.0, 2.0, 4.0], 0, 1).tolist()
-        [0.0, 0.0, 0.0, 4.0]
-    """
-    table = _game(table)
-    i, j = _bits(table, first, second)
-    index = np.arange(len(table))
-    both = (index & (i | j)) == (i | j)
-    return table[np.where(both, index, index & ~(i | j))]
-
-
-def with_same_marginals(table: Table, other: Table, player: int) -> Float[Array, "coalitions"]:
-    """A game in which a player's marginals are those of `table`, u(S) + w(S - z). Each such game is one, for some w.
-
-    Args:
-        table: (2^n,) the game u.
-        other: (2^n,) the game w.
-        player: z.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: where a table is none, they are not of the same players, or there is no such player.
-
-    Example:
-        >>> with_same_marginals([0.0, 1.0, 2.0, 4.0], [0.0, 0.0, 5.0, 7.0], 0).tolist()
-        [0.0, 1.0, 7.0, 9.0]
-    """
-    table = _game(table)
-    return table + with_null_player(_same_players(other, table), player)
-
-
-def _takes_groups(value: Value) -> bool:
-    """Whether a value is a function of (table, groups) rather than of the table alone."""
-    try:
-        parameters = list(inspect.signature(value).parameters.values())
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"value: expected a function of a table, or of a table and groups; got {type(value).__name__}, whose "
-            "parameters are not known; wrap it, such as value=lambda table: ..."
-        ) from error
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(positional) == 1:
-        return False
-    if len(positional) == 2 and positional[1].default in (inspect.Parameter.empty, None):
-        return True
-    raise ValueError(
-        f"value: expected one positional parameter (a table) or two (table, groups); got "
-        f"({', '.join(str(p) for p in parameters)}); fix options first, such as functools.partial(value, weights=...)"
-    )
-
-
-def _door(table: Table, groups: Groups | None) -> tuple[Array, np.ndarray]:
-    """The game and the groups, checked."""
-    table = _game(table)
-    return table, check_groups(groups, players_of(table))
-
-
-def _game(table: Table, *, name: str = "table") -> Array:
-    """A table of one number for each coalition."""
-    array = check_table(table, name=name)
-    if array.ndim != 1:
-        raise ValueError(
-            f"{name}: expected one number for each coalition; got shape {array.shape}; "
-            "each objective is a game of its own: table[:, 0]"
-        )
-    return array
-
-
-def _same_players(other: Table, table: Array) -> Array:
-    other = _game(other, name="other")
-    if other.shape != table.shape:
-        raise ValueError(f"other: expected a game of as many players as table, {table.shape}; got shape {other.shape}")
-    return other
-
-
-def _bits(table: Array, *players: int) -> tuple[int, ...]:
-    """The bits of different players."""
-    known = range(players_of(table))
-    if any(player not in known for player in players) or len(set(players)) < len(players):
-        raise ValueError(f"player: expected different players in [0, {len(known)}); got {', '.join(map(str, players))}")
-    return tuple(1 << int(player) for player in players)
-
-
-def _marginals(table: Array, player: int) -> Array:
-    """v(S ∪ {z}) - v(S) for all S without z, (2^(n-1),)."""
-    halves = table.reshape(-1, 2, 1 << player)
-    return (halves[:, 1] - halves[:, 0]).reshape(-1)
-
-
-def _pairs(groups: np.ndarray) -> np.ndarray:
-    """All pairs of players, (pairs, 2), the one of the earlier group first."""
-    pairs = np.array(list(itertools.combinations(range(len(groups)), 2)), dtype=int).reshape(-1, 2)
-    return np.take_along_axis(pairs, np.argsort(groups[pairs], axis=1, kind="stable"), axis=1)
-
-
-def _without_both(table: Array, pairs: np.ndarray) -> tuple[Array, Array, Array]:
-    """v(S), v(S ∪ {z_i}) and v(S ∪ {z_j}) for each pair and all S without both, each (pairs, 2^(n-2))."""
-    bits = 1 << pairs
-    index = np.arange(len(table))
-    rows = np.array([index[(index & (i | j)) == 0] for i, j in bits], dtype=int).reshape(len(pairs), len(table) // 4)
-    return table[rows], table[rows | bits[:, :1]], table[rows | bits[:, 1:]]
-
-
-def _symmetric(table: Array, pairs: np.ndarray) -> Array:
-    """Whether the players of each pair do the same."""
-    _, first, second = _without_both(table, pairs)
-    return _equal(first, second, table)
-
-
-def _equal(left: Array, right: Array | int, table: Array) -> Array:
-    """Whether utilities agree throughout the last axis, within the tolerance times the largest of the table."""
-    limit = _checks.tolerance(left.dtype) * jnp.max(jnp.abs(table))
-    return jnp.all(jnp.abs(left - right) <= limit, axis=-1)
-
-
-def _difference(values: Array, pairs: np.ndarray) -> Array:
-    return jnp.abs(values[pairs[:, 0]] - values[pairs[:, 1]])
-
-
-def _worst_player(values: Array, expected: Array, premise: Array) -> tuple[Array, PlayerWitness]:
+def _worst_player(values: Array, expected: Array, premise: Array, limit: Array) -> tuple[Array, PlayerWitness]:
     """The largest |values - expected| among those who meet the premise, and who it is."""
     gaps = jnp.where(premise, jnp.abs(values - expected), -jnp.inf)
     worst = jnp.argmax(gaps)
-    gap = jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, gaps[worst])
+    gap = jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, some_or_none(gaps[worst], limit))
     return finish(gap, of="value"), PlayerWitness(jnp.where(jnp.any(premise), worst, -1), values, expected)
-
-
-def _worst_pair(values: Array, pairs: np.ndarray, gaps: Array, premise: Array) -> tuple[Array, PairWitness]:
-    """The largest gap of the pairs that meet the premise, and the pair; of one player there is no pair."""
-    gaps = jnp.append(jnp.where(premise, gaps, -jnp.inf), -jnp.inf)
-    found = jnp.append(jnp.where(premise[:, None], pairs, -1), jnp.full((1, 2), -1), axis=0)
-    worst = jnp.argmax(gaps)
-    gap = jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, gaps[worst])
-    return finish(gap, of="value"), PairWitness(found[worst, 0], found[worst, 1], values)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
+from jaxval._checks import check_groups
 
 __all__ = [
     "NORMALISE",
@@ -52,26 +53,6 @@ def check_instances(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> tup
     if test.low is None and train.low is not None:
         test = Features(test.high, jnp.zeros_like(test.high))
     return train, _labels("train_y", train_y, instances), test, _labels("test_y", test_y, len(test.high))
-
-
-def check_groups(groups: Any, players: int) -> np.ndarray:
-    """Groups 0, 1, ..., one for each player and none empty; one group where None. Their values must be known."""
-    if groups is None:
-        return np.zeros(players, dtype=np.int32)
-    expected = f"({players},) groups 0, 1, ..., one for each"
-    if not _checks.concrete(groups):
-        raise ValueError(f"groups: expected {expected}, with known values; got a tracer; close over them outside jit")
-    with jax.ensure_compile_time_eval():
-        values = np.asarray(_checks.integers("groups", groups, ndim=1, expected=expected))
-    if values.shape != (players,):
-        raise ValueError(f"groups: expected {expected}; got shape {values.shape}")
-    present = np.unique(values)
-    if present[0] != 0 or present[-1] != len(present) - 1:
-        raise ValueError(
-            f"groups: expected the groups 0, 1, ... without a gap; got {present[:8].tolist()}; "
-            "call numpy.unique(groups, return_inverse=True)[1]"
-        )
-    return values.astype(np.int32)
 
 
 def distances(points: Features, instances: Features) -> Array:

@@ -13,31 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxval import _checks
+from jaxval._checks import check_table, players_of
 
 __all__ = ["check_table", "gains_over_empty", "pair_sums", "player_sums", "players_of", "weighted_sum"]
 
 FEW = 1024  # rows that are looked at to tell whether a table's level costs digits
 LARGE, BLOCKS = 2**18, 16  # rows of a table that is subtracted from in blocks, and how many blocks
 HIGHEST = jax.lax.Precision.HIGHEST
-EXPECTED = "a table (2^players, *objectives), bit i of a row's index being player i"
-
-
-def check_table(table: Any, *, name: str = "table", players: int = 1) -> Array:
-    """Utilities of all 2^n coalitions of at least `players`: finite numbers."""
-    array = _checks.floating(name, table, ndim=max(np.ndim(table), 1), expected=EXPECTED)
-    rows = array.shape[0]
-    if rows < 2**players or rows & (rows - 1) or array.size == 0:
-        raise ValueError(
-            f"{name}: expected {EXPECTED}, of at least {players} player{'s' * (players > 1)}; got shape {array.shape}; "
-            "call coalitions.tabulate(utility, players)"
-        )
-    return array
-
-
-def players_of(table: Array) -> int:
-    """n, where the table has 2^n rows."""
-    return table.shape[0].bit_length() - 1
 
 
 def gains_over_empty(table: Array) -> Array:

@@ -157,7 +157,7 @@ def enumerated(e: Election, *, gamma: float | None = None) -> float:
     if gamma is not None:
         return float(axioms.population_bounded_manipulability(*profile, gamma=gamma)[0])
     bounded, _ = axioms.population_bounded_manipulability(*profile, bound="share_bounds")
-    return max(float(bounded), float(axioms.group_strategyproofness(*profile)[0]))
+    return max(float(bounded), float(axioms.population_bounded_strategyproofness(*profile)[0]))
 
 
 class Second(NamedTuple):

@@ -1,0 +1,94 @@
+"""What the axioms of values share: checked games, the rows that a change of a game reads, and what counts as equal.
+
+Two utilities of a game are equal if they differ by at most the tolerance times the spread of the game, its largest
+utility less its smallest: to add a constant to all utilities changes no premise. A gap of at most as much is 0, so that
+what the premise lets pass, and what rounding leaves, is no violation.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxval import _checks
+from jaxval.types import Groups, Table
+
+__all__ = [
+    "check_game",
+    "check_games",
+    "check_players",
+    "dependent_rows",
+    "equal_within",
+    "exchanged_rows",
+    "marginals",
+    "null_rows",
+    "same_players",
+    "some_or_none",
+]
+
+
+def check_game(table: Table, *, name: str = "table") -> Array:
+    """A table of one number for each coalition."""
+    array = _checks.check_table(table, name=name)
+    if array.ndim != 1:
+        raise ValueError(
+            f"{name}: expected one number for each coalition; got shape {array.shape}; "
+            "each objective is a game of its own: table[:, 0]"
+        )
+    return array
+
+
+def check_games(table: Table, groups: Groups | None) -> tuple[Array, np.ndarray]:
+    """The game and the groups of its players, checked."""
+    table = check_game(table)
+    return table, _checks.check_groups(groups, _checks.players_of(table))
+
+
+def same_players(other: Table, table: Array) -> Array:
+    """Another game, checked to be of as many players."""
+    other = check_game(other, name="other")
+    if other.shape != table.shape:
+        raise ValueError(f"other: expected a game of as many players as table, {table.shape}; got shape {other.shape}")
+    return other
+
+
+def check_players(table: Array, *players: int) -> int:
+    """Different players of the game, checked; returns how many players the game has."""
+    known = range(_checks.players_of(table))
+    if any(player not in known for player in players) or len(set(players)) < len(players):
+        raise ValueError(f"player: expected different players in [0, {len(known)}); got {', '.join(map(str, players))}")
+    return len(known)
+
+
+def null_rows(players: int, player: int) -> np.ndarray:
+    """S - z for every coalition S, as indices of rows, (2^n,)."""
+    return np.arange(2**players) & ~(1 << player)
+
+
+def exchanged_rows(players: int, first: int, second: int) -> np.ndarray:
+    """Every coalition S with z and z' exchanged, as indices of rows, (2^n,)."""
+    index, both = np.arange(2**players), 1 << first | 1 << second
+    one_of_them = ((index >> first) ^ (index >> second)) & 1 == 1
+    return np.where(one_of_them, index ^ both, index)
+
+
+def dependent_rows(players: int, first: int, second: int) -> np.ndarray:
+    """S if it has both z and z', S - z - z' otherwise, for every coalition S, as indices of rows, (2^n,)."""
+    index, both = np.arange(2**players), 1 << first | 1 << second
+    return np.where(index & both == both, index, index & ~both)
+
+
+def marginals(table: Array, player: int) -> Array:
+    """v(S ∪ {z}) - v(S) for all S without z, (2^(n-1),)."""
+    halves = table.reshape(-1, 2, 1 << player)
+    return (halves[:, 1] - halves[:, 0]).reshape(-1)
+
+
+def equal_within(*tables: Array) -> Array:
+    """How far utilities that count as equal may be apart: the tolerance times the largest spread of the games."""
+    spreads = jnp.stack([jnp.max(table) - jnp.min(table) for table in tables])
+    return _checks.tolerance(spreads.dtype) * jnp.max(spreads)
+
+
+def some_or_none(gap: Array, limit: Array) -> Array:
+    """The gap, 0 where it is at most the limit; NaN and -inf stay."""
+    return jnp.where((gap <= limit) & (gap > 0), 0, gap)

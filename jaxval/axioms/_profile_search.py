@@ -1,0 +1,237 @@
+"""The search over profiles: all small ones, then drawn ones, then shrinking."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxval import _checks
+from jaxval.axioms._profiles import rankings
+from jaxval.axioms._shrink import shrunk
+from jaxval.axioms.counterexample import Counterexample, format_profile
+from jaxval.axioms.kinds import name_of, unwrapped
+from jaxval.axioms.manipulation import population_bounded_manipulability, strategyproofness
+from jaxval.axioms.rules import as_profile_rule
+from jaxval.parallel import progress as progress_bar
+from jaxval.preferences import sample_mallows
+from jaxval.types import Rule
+
+__all__ = ["SearchedSize", "count_profiles", "plan_profiles", "search_profiles"]
+
+# Profiles are searched one at a time with these: in a batch, the climbs of each would wait for the longest.
+ONE_BY_ONE = (population_bounded_manipulability, strategyproofness)
+TRIED = 8  # profiles of a chunk that are tried as they are if they violate an axiom beside rows of weight 0
+
+
+class SearchedSize(NamedTuple):
+    """One size of profile in a search.
+
+    Attributes:
+        alternatives: M.
+        voters: of equal weight.
+        profiles: how many are looked at.
+        exhaustive: whether these are all.
+    """
+
+    alternatives: int
+    voters: int
+    profiles: int
+    exhaustive: bool
+
+
+def count_profiles(alternatives: int, voters: int, *, neutral: bool = False) -> int:
+    """How many profiles of equal voters there are, (M! + n - 1 choose n).
+
+    Args:
+        alternatives: M.
+        voters: n; profiles are multisets of n rankings.
+        neutral: only those in which some voter has the ranking 0, 1, ..., M - 1.
+
+    Returns:
+        A whole number.
+
+    Example:
+        >>> count_profiles(3, 5), count_profiles(4, 5), count_profiles(4, 5, neutral=True)
+        (252, 98280, 17550)
+    """
+    free = voters - neutral
+    return math.comb(math.factorial(alternatives) + free - 1, free)
+
+
+def plan_profiles(
+    alternatives: Sequence[int], voters: Sequence[int], profiles: int, neutral: bool
+) -> list[SearchedSize]:
+    """What is looked at, size by size, fewest profiles first."""
+    plan = []
+    for m, n in itertools.product(alternatives, voters):
+        count = count_profiles(m, n, neutral=neutral)
+        plan.append(SearchedSize(m, n, min(count, profiles), count <= profiles))
+    return sorted(plan, key=lambda size: (count_profiles(size.alternatives, size.voters), size))
+
+
+def search_profiles(
+    rule: Rule,
+    axiom: Callable[..., tuple[Array, Any]],
+    options: dict[str, Any],
+    *,
+    plan: Sequence[SearchedSize],
+    key: Array,
+    tolerance: float | None,
+    neutral: bool,
+    shrink: bool,
+    batch_size: int,
+    progress: bool,
+) -> Counterexample | None:
+    """A minimal profile on which the rule violates the axiom, or None; see `find_counterexample`."""
+    _check_lottery(rule, axiom, plan[0].alternatives)
+    examine = Examiner(rule, axiom, options, tolerance, batch_size, [size.voters for size in plan])
+    with_nobody = None  # violated only beside ballots that nobody holds: kept in case there is nothing better
+    with progress_bar(progress, sum(size.profiles for size in plan), f"{name_of(axiom)} of {name_of(rule)}") as advance:
+        for number, size in enumerate(plan):
+            if size.exhaustive:
+                chunks = _all_profiles(size, neutral, examine.batch_size)
+            else:
+                chunks = _random_profiles(jax.random.fold_in(key, number), size, examine.batch_size)
+            for orders in chunks:
+                found = _look(examine, orders, shrink)
+                if found is not None and (found.weights > 0).all():
+                    return found
+                with_nobody = with_nobody or found
+                advance(len(orders))
+    return with_nobody
+
+
+def _check_lottery(rule: Rule, axiom: Callable[..., Any], alternatives: int) -> None:
+    """Try the rule once on one voter: inside the search only shapes are known. A value in its place is told here."""
+    try:
+        lottery = as_profile_rule(rule)(np.arange(alternatives)[None])
+        if not np.isnan(lottery).any():  # what did not converge is refused where it happens
+            _checks.check_lottery(lottery, alternatives, name="rule")
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"{error}; {name_of(axiom)} is an axiom of rules, searched over profiles: for a value take an axiom of "
+            "values, such as axioms.efficiency"
+        ) from error
+
+
+class Examiner:
+    """The gaps of many profiles of equal voters at once, in few compiled shapes: rows of weight 0 and profiles pad."""
+
+    def __init__(
+        self,
+        rule: Rule,
+        axiom: Callable[..., tuple[Array, Any]],
+        options: dict[str, Any],
+        tolerance: float | None,
+        batch_size: int,
+        voters: Sequence[int],
+    ):
+        self.axiom = partial(axiom, rule, **options)
+        self.name = name_of(axiom)
+        self.tolerance = _checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance
+        most = max(voters)
+        self.rows = sorted({min(most, 8 * 4**step) for step in range(16)})
+
+        def gap(profile: tuple[Array, Array]) -> Array:
+            return self.axiom(*profile)[0]
+
+        one_by_one = unwrapped(axiom) in ONE_BY_ONE
+        self.batch_size = min(batch_size, 64) if one_by_one else batch_size
+        self._gaps = jax.jit(partial(jax.lax.map, gap) if one_by_one else jax.vmap(gap))
+
+    def pad(self, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(profiles, rows, alternatives) and weights, with rows that nobody holds."""
+        num, voters, alternatives = orders.shape
+        rows = next(rows for rows in self.rows if rows >= voters)
+        nobody = np.broadcast_to(np.arange(alternatives, dtype=np.int32), (num, rows - voters, alternatives))
+        weights = np.concatenate([np.full(voters, 1 / voters), np.zeros(rows - voters)])
+        return np.concatenate([orders.astype(np.int32), nobody], axis=1), np.broadcast_to(weights, (num, rows))
+
+    def gaps(self, orders: np.ndarray) -> np.ndarray:
+        """(profiles,) gaps of (profiles, voters, alternatives); NaN is refused."""
+        padded, weights = self.pad(orders)
+        found = []
+        for start in range(0, len(padded), self.batch_size):
+            chunk, shares = padded[start : start + self.batch_size], weights[start : start + self.batch_size]
+            short = self.batch_size - len(chunk)
+            full = np.concatenate([chunk, np.repeat(chunk[:1], short, axis=0)])
+            full_shares = np.concatenate([shares, np.repeat(shares[:1], short, axis=0)]).astype(jnp.result_type(float))
+            found.append(np.asarray(self._gaps((full, full_shares)))[: len(chunk)])
+        gaps = np.concatenate(found)
+        if np.isnan(gaps).any():
+            profile = format_profile(orders[int(np.isnan(gaps).argmax())], indent="  ")
+            raise ValueError(f"rule: expected a finite lottery; got NaN, so {self.name} says nothing of\n{profile}")
+        return gaps
+
+    def violated(self, orders: np.ndarray) -> np.ndarray:
+        """Which profiles violate the axiom."""
+        return self.gaps(orders) > self.tolerance
+
+    def replay(self, orders: np.ndarray, weights: np.ndarray) -> Counterexample | None:
+        """The axiom called on one profile as a user calls it; None where it is not violated."""
+        gap, witness = self.axiom(orders, weights)
+        if not float(gap) > self.tolerance:
+            return None
+        return Counterexample(self.name, orders, weights, float(gap), jax.tree.map(np.asarray, witness))
+
+
+def _look(examine: Examiner, orders: np.ndarray, shrink: bool) -> Counterexample | None:
+    """The profile of a chunk that violates the axiom most, shrunk if asked for."""
+    gaps = examine.gaps(orders)
+    worst = np.argsort(-gaps, kind="stable")[:TRIED]
+    worst = worst[gaps[worst] > examine.tolerance]
+    for index in worst:
+        candidates = [shrunk(examine.violated, orders[index])] if shrink else []
+        for candidate in (*candidates, orders[index]):
+            found = examine.replay(candidate, np.full(len(candidate), 1 / len(candidate)))
+            if found is not None:
+                return found
+    for index in worst[:1]:  # the rows of weight 0 that pad the profile are needed: they belong to the counterexample
+        padded, weights = examine.pad(orders[index][None])
+        return examine.replay(padded[0], weights[0])
+    return None
+
+
+def _all_profiles(size: SearchedSize, neutral: bool, batch_size: int) -> Iterator[np.ndarray]:
+    every = rankings(size.alternatives)
+    multisets = itertools.combinations_with_replacement(range(len(every)), size.voters - neutral)
+    while chunk := list(itertools.islice(multisets, batch_size)):
+        indices = np.array(chunk, dtype=np.int32).reshape(len(chunk), -1)
+        if neutral:
+            indices = np.concatenate([np.zeros_like(indices, shape=(len(chunk), 1)), indices], axis=1)
+        yield every[indices]
+
+
+def _random_profiles(key: Array, size: SearchedSize, batch_size: int) -> Iterator[np.ndarray]:
+    for number, start in enumerate(range(0, size.profiles, batch_size)):
+        drawn = _draw(jax.random.fold_in(key, number), size.alternatives, size.voters, batch_size)
+        yield drawn[: size.profiles - start]
+
+
+def _draw(key: Array, alternatives: int, voters: int, num: int) -> np.ndarray:
+    """(num, voters, alternatives) profiles, of the four kinds in turn."""
+    random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    every = np.broadcast_to(np.arange(alternatives), (num, voters, alternatives))
+    profiles = random.permuted(every, axis=-1)
+    kind = np.arange(num) % 4
+    center = profiles[:, 0].copy()
+    # One Mallows model a chunk, around 0, 1, ..., M - 1; each profile then has its own names.
+    drawn = sample_mallows(key, np.arange(alternatives), dispersion=random.random(), num=num * voters)
+    mallows = np.asarray(drawn).reshape(profiles.shape)
+    rotations = random.integers(min(alternatives, 4), size=(num, voters, 1))
+    profiles[kind == 1] = np.take_along_axis(center[:, None], mallows, axis=-1)[kind == 1]
+    ties, cycles = kind == 2, kind == 3
+    profiles[ties, 1::2] = profiles[ties, : voters // 2 * 2 : 2, ::-1]
+    profiles[cycles] = np.take_along_axis(center[:, None], (every + rotations) % alternatives, axis=-1)[cycles]
+    # In near ties and near cycles about one ballot of three has two neighbours exchanged.
+    upper = random.integers(max(alternatives - 1, 1), size=(num, voters, 1))
+    lower = np.minimum(upper + 1, alternatives - 1)
+    exchanged = np.where(every == upper, lower, np.where(every == lower, upper, every))
+    disturbed = (ties | cycles)[:, None, None] & (random.random((num, voters, 1)) < 1 / 3)
+    return np.take_along_axis(profiles, np.where(disturbed, exchanged, every), axis=-1)

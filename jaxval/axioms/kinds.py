@@ -1,0 +1,88 @@
+"""Axioms are of rules, on profiles, or of values, on games: the mark that tells the search what to draw."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+__all__ = ["GamesOf", "games_of", "name_of", "of_values", "unwrapped"]
+
+Axiom = TypeVar("Axiom", bound=Callable[..., Any])
+MARK = "_games_of_this_axiom"
+SIGNATURES = (
+    ("value", "table"),
+    ("value", "table", "groups"),
+    ("value", "table", "other"),
+    ("value", "table", "other", "groups"),
+)
+
+
+class GamesOf(NamedTuple):
+    """What an axiom of values takes besides the value.
+
+    Attributes:
+        games: 1 for (value, table), 2 for (value, table, other).
+        groups: whether it takes the groups of the players.
+        needs_groups: whether it cannot do without them.
+    """
+
+    games: int
+    groups: bool
+    needs_groups: bool
+
+
+def of_values(axiom: Axiom) -> Axiom:
+    """Mark a function as an axiom of values, so that `find_counterexample` searches games for it and not profiles.
+
+    Args:
+        axiom: `axiom(value, table)`, `axiom(value, table, other)` for an axiom that compares two games, and either with
+            a further parameter `groups`; options are keyword-only. It returns (gap, witness), larger being worse.
+
+    Returns:
+        The same function.
+
+    Raises:
+        ValueError: if the parameters are others.
+
+    Example:
+        >>> from jaxval import axioms, values
+        >>> @of_values
+        ... def nobody_pays(value, table):
+        ...     values_of_players = value(table)
+        ...     return -values_of_players.min(), values_of_players
+        >>> print(axioms.find_counterexample(values.shapley, nobody_pays, players=2))
+        nobody_pays violated by 1 with 1 player:
+          -1 for {0}
+          0 for all others
+        witness: [-1.]
+    """
+    parameters = inspect.signature(axiom).parameters
+    names = tuple(name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
+    if names not in SIGNATURES:
+        known = " or ".join(f"({', '.join(signature)})" for signature in SIGNATURES)
+        raise ValueError(
+            f"axiom: expected the parameters {known}, and options keyword-only; got "
+            f"({', '.join(map(str, parameters.values()))})"
+        )
+    groups = parameters.get("groups")
+    needs_groups = groups is not None and groups.default is inspect.Parameter.empty
+    vars(axiom)[MARK] = GamesOf(2 if "other" in names else 1, groups is not None, needs_groups)
+    return axiom
+
+
+def games_of(axiom: Callable[..., Any]) -> GamesOf | None:
+    """What an axiom of values takes; None if the axiom is one of rules, as all are that `of_values` has not marked."""
+    return getattr(unwrapped(axiom), MARK, None)
+
+
+def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function inside of all `functools.partial`."""
+    while isinstance(function, partial):
+        function = function.func
+    return function
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a message calls an axiom, a rule or a value."""
+    function = unwrapped(function)
+    return getattr(function, "__name__", type(function).__name__)

@@ -1,0 +1,176 @@
+"""Axioms of values that speak of two players: symmetric ones, and ones who depend on each other."""
+
+import itertools
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxval import _checks
+from jaxval.axioms._games import check_games, equal_within, some_or_none
+from jaxval.axioms._profiles import finish
+from jaxval.axioms.kinds import of_values
+from jaxval.axioms.values import Gap, Value, as_value
+from jaxval.types import Groups, Table
+
+__all__ = ["PairWitness", "mutual_dependence", "symmetry", "within_group_symmetry"]
+
+
+class PairWitness(NamedTuple):
+    """The pair of players whose values are furthest from what they should be.
+
+    Attributes:
+        first: the one, of the earlier group where they are in two; -1 if no pair meets the premise.
+        second: the other.
+        values: (players,) what the value says.
+    """
+
+    first: Int[Array, ""]
+    second: Int[Array, ""]
+    values: Float[Array, "players"]
+
+
+@of_values
+def symmetry(value: Value, table: Table, groups: Groups | None = None) -> tuple[Gap, PairWitness]:
+    """The largest |φ(z) - φ(z')| of two players who do the same, v(S ∪ {z}) = v(S ∪ {z'}) for all S without both.
+
+    Source: Zheng et al., Axiom 3.4.
+
+    Args:
+        value: a function of a table, or of a table and groups.
+        table: (2^n,) utilities of all coalitions; see `with_symmetric_players`.
+        groups: (n,) groups for a value that takes them; one group if None.
+
+    Returns:
+        (gap, `PairWitness`); -inf if no two players are symmetric.
+
+    Raises:
+        ValueError: as `efficiency` does.
+
+    Example:
+        >>> from jaxval import values
+        >>> gap, witness = symmetry(values.asymmetric_shapley, [0.0, 1.0, 1.0, 1.0], [0, 1])
+        >>> float(gap), witness.values.tolist()
+        (1.0, [1.0, 0.0])
+    """
+    table, groups = check_games(table, groups)
+    values, pairs = as_value(value)(table, groups), _pairs(groups)
+    return _worst_pair(table, values, pairs, _difference(values, pairs), _symmetric(table, pairs))
+
+
+@of_values
+def within_group_symmetry(value: Value, table: Table, groups: Groups) -> tuple[Gap, PairWitness]:
+    """The largest |φ(z) - φ(z')| of two players of one group who do the same: `symmetry` of the pairs with κ equal.
+
+    Source: Zheng et al., Axiom 4.1, first case, as printed; ADS has it, for it is Shapley's value within each group.
+
+    Args:
+        value: a function of a table, or of a table and groups.
+        table: (2^n,) utilities of all coalitions; see `with_symmetric_players`.
+        groups: (n,) the group of each player, 0 first.
+
+    Returns:
+        (gap, `PairWitness`); -inf if no two players of a group are symmetric.
+
+    Raises:
+        ValueError: as `efficiency` does.
+
+    Example:
+        >>> from jaxval import values
+        >>> one_by_one = lambda table, groups: values.asymmetric_shapley(table, np.arange(2))
+        >>> float(within_group_symmetry(one_by_one, [0.0, 1.0, 1.0, 1.0], [0, 0])[0])
+        1.0
+        >>> float(within_group_symmetry(one_by_one, [0.0, 1.0, 1.0, 1.0], [0, 1])[0])
+        -inf
+    """
+    table, groups = check_games(table, groups)
+    values, pairs = as_value(value)(table, groups), _pairs(groups)
+    together = jnp.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
+    return _worst_pair(table, values, pairs, _difference(values, pairs), _symmetric(table, pairs) & together)
+
+
+@of_values
+def mutual_dependence(value: Value, table: Table, groups: Groups, *, version: str = "cited") -> tuple[Gap, PairWitness]:
+    """How far two mutually dependent players are from equal values in one group, and from 0 for the earlier of two.
+
+    max of |φ(z_i) - φ(z_j)| where κ(z_i) = κ(z_j), and of |φ(z_i)| where κ(z_i) < κ(z_j), over the dependent pairs:
+
+    - version="cited", after Nowak and Radzik: v(S ∪ {z_i}) = v(S) = v(S ∪ {z_j}) for all S without both; neither adds
+      anything without the other. Asymmetric Data Shapley has it: the later of the two brings what they are worth.
+    - version="printed", the wording of Axiom 4.1: v(S ∪ {z_i}) = v(S ∪ {z_j}), the premise of symmetry. No value has it
+      together with efficiency, linearity and nullity: in v(S) = |S| both of two players are worth 1 by these three, and
+      the axiom wants 0 for the earlier one.
+
+    Source: Zheng et al., Axiom 4.1; Nowak and Radzik (1995), ω-mutual dependence with equal weights.
+
+    Args:
+        value: a function of a table, or of a table and groups.
+        table: (2^n,) utilities of all coalitions; see `with_dependent_players` and `with_symmetric_players`.
+        groups: (n,) the group of each player, 0 first.
+        version: "cited" or "printed".
+
+    Returns:
+        (gap, `PairWitness`); -inf if no pair is dependent.
+
+    Raises:
+        ValueError: as `efficiency` does, or if the version is another word.
+
+    Example:
+        >>> from jaxval import values
+        >>> both_needed, each_alone = [0.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 2.0]
+        >>> float(mutual_dependence(values.asymmetric_shapley, both_needed, [0, 1])[0])
+        0.0
+        >>> float(mutual_dependence(values.asymmetric_shapley, each_alone, [0, 1], version="printed")[0])
+        1.0
+    """
+    _checks.check_choice("version", version, ("cited", "printed"))
+    table, groups = check_games(table, groups)
+    values, pairs = as_value(value)(table, groups), _pairs(groups)
+    premise = _symmetric(table, pairs)
+    if version == "cited":
+        nobody, first, _ = _without_both(table, pairs)
+        premise = premise & _equal(table, first, nobody)
+    together = jnp.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
+    gaps = jnp.where(together, _difference(values, pairs), jnp.abs(values[pairs[:, 0]]))
+    return _worst_pair(table, values, pairs, gaps, premise)
+
+
+def _pairs(groups: np.ndarray) -> np.ndarray:
+    """All pairs of players, (pairs, 2), the one of the earlier group first."""
+    pairs = np.array(list(itertools.combinations(range(len(groups)), 2)), dtype=int).reshape(-1, 2)
+    return np.take_along_axis(pairs, np.argsort(groups[pairs], axis=1, kind="stable"), axis=1)
+
+
+def _without_both(table: Array, pairs: np.ndarray) -> tuple[Array, Array, Array]:
+    """v(S), v(S ∪ {z_i}) and v(S ∪ {z_j}) for each pair and all S without both, each (pairs, 2^(n-2))."""
+    bits = 1 << pairs
+    index = np.arange(len(table))
+    rows = np.array([index[(index & (i | j)) == 0] for i, j in bits], dtype=int).reshape(len(pairs), len(table) // 4)
+    return table[rows], table[rows | bits[:, :1]], table[rows | bits[:, 1:]]
+
+
+def _symmetric(table: Array, pairs: np.ndarray) -> Array:
+    """Whether the players of each pair do the same."""
+    _, first, second = _without_both(table, pairs)
+    return _equal(table, first, second)
+
+
+def _equal(table: Array, left: Array, right: Array) -> Array:
+    """Whether utilities of the table agree throughout the last axis."""
+    return jnp.all(jnp.abs(left - right) <= equal_within(table), axis=-1)
+
+
+def _difference(values: Array, pairs: np.ndarray) -> Array:
+    return jnp.abs(values[pairs[:, 0]] - values[pairs[:, 1]])
+
+
+def _worst_pair(
+    table: Array, values: Array, pairs: np.ndarray, gaps: Array, premise: Array
+) -> tuple[Array, PairWitness]:
+    """The largest gap of the pairs that meet the premise, and the pair; of one player there is no pair."""
+    gaps = jnp.append(jnp.where(premise, gaps, -jnp.inf), -jnp.inf)
+    named = jnp.append(jnp.where(premise[:, None], pairs, -1), jnp.full((1, 2), -1), axis=0)
+    worst = jnp.argmax(gaps)
+    gap = jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, some_or_none(gaps[worst], equal_within(table)))
+    return finish(gap, of="value"), PairWitness(named[worst, 0], named[worst, 1], values)
