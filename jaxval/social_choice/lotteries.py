@@ -21,8 +21,8 @@ from jaxval.types import Lottery, Matrix, Vector
 __all__ = ["LotteryDiagnostics", "c1_maximal_lottery", "exploitability", "maximal_lottery", "maximal_lottery_solve"]
 
 MAX_STEPS = 60
-CENTRING_STEPS = 8
-EXPLOITABLE = {32: 1e-5, 64: 1e-9}
+LEVELS = {32: (1e-6, 1e-16, 1e-5, 3e-5), 64: (1e-13, 1e-30, 1e-9, 1e-10)}
+ROUNDING = {32: 3e-7, 64: 1e-13}
 
 
 class LotteryDiagnostics(NamedTuple):
@@ -132,9 +132,7 @@ def c1_maximal_lottery(matrix: Matrix) -> Lottery:
         [0.3333, 0.3333, 0.3333]
     """
     matrix = _checks.check_matrix(matrix)
-    margin = matrix - matrix.T
-    majority = jnp.where(jnp.abs(margin) > 2 * _checks.tolerance(matrix.dtype), jnp.sign(margin), 0)
-    return maximal_lottery((1 + majority) / 2)
+    return maximal_lottery((1 + jnp.sign(_without_ties(matrix))) / 2)
 
 
 def _exploitability(game: Array, lottery: Array) -> Array:
@@ -145,86 +143,140 @@ def _exploitability(game: Array, lottery: Array) -> Array:
 
 @jax.jit
 def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
-    game = matrix - matrix.T
-    p, s, steps = _follow_central_path(game)
-    centred = _centre(game, p, p > s)
-    limit = EXPLOITABLE[jnp.finfo(game.dtype).bits]
-    centred = jnp.maximum(centred, 0) / jnp.sum(jnp.maximum(centred, 0))
-    p = jnp.where(_exploitability(game, centred) <= limit, centred, p / jnp.sum(p))
-    exploit = jnp.maximum(_exploitability(game, p), 0)
-    converged = exploit <= limit
+    game = _without_ties(matrix)
+    game = jnp.ldexp(game, -jnp.frexp(jnp.max(jnp.abs(game)))[1])  # by a power of two, which rounds nothing
+    rough, end, least, off_centre = LEVELS[jnp.finfo(game.dtype).bits]
+    border = jnp.ones((len(game), 1))
+    system = jnp.block([[game.T, border], [-border.T, jnp.zeros((1, 1))]])
+    with jax.default_matmul_precision("highest"):
+        p = jnp.ones(len(game)) / len(game)
+        tau = jnp.max(jnp.abs(game)) + 1
+        p, s, tau, steps = _follow_central_path(system, p, game.T @ p + tau, tau, jnp.asarray(0), rough, jnp.inf)
+        system, solved = _exchange(system, p > s, least)
+        several = jnp.sum((p > s) & ~solved) > 1
+        left, right, _, steps = _follow_central_path(
+            system, jnp.where(solved, s, p), jnp.where(solved, p, s), tau, steps, end, jnp.where(several, off_centre, jnp.inf)
+        )
+        p, s = jnp.where(solved, right, left), jnp.where(solved, left, right)
+        apart = jnp.max(jnp.minimum(p, s) / jnp.maximum(p, s)) <= 1e-3
+        p = jnp.where(p > s, p, 0)
+        p = p / jnp.sum(p)
+        exploit = jnp.maximum(_exploitability(matrix - matrix.T, p), 0)
+    converged = (steps < MAX_STEPS) & apart & (exploit <= _checks.tolerance(game.dtype))
     return jnp.where(converged, p, jnp.nan), LotteryDiagnostics(converged, exploit, steps)
 
 
-def _follow_central_path(game: Array) -> tuple[Array, Array, Array]:
-    """Mehrotra's predictor and corrector on one factorisation a step, until μ is lost in rounding."""
-    alternatives = len(game)
-    epsilon = jnp.finfo(game.dtype).eps
-    enough = epsilon * (1e3 if game.dtype == jnp.float64 else 1)
-    border = jnp.ones(alternatives)
+def _without_ties(matrix: Array) -> Array:
+    """The game P - Pᵀ, zero where P is within the tolerance of 1/2."""
+    margin = matrix - matrix.T
+    tie = 2 * _checks.tolerance(matrix.dtype) + 4 * jnp.finfo(matrix.dtype).eps  # the margin of 1/2 + 1e-9 is rounded
+    return jnp.where(jnp.abs(margin) > tie, margin, 0)
 
-    def newton(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        p, s, tau, steps = state
-        system = jnp.zeros((alternatives + 1, alternatives + 1))
-        system = system.at[:-1, :-1].set(jnp.diag(s / p) + game.T).at[:-1, -1].set(border).at[-1, :-1].set(border)
-        factors = lu_factor(system)
-        off_path = game.T @ p + tau - s  # zero but for rounding
+
+Path = tuple[Array, Array, Array, Array]
+
+
+def _follow_central_path(system: Array, z: Array, w: Array, tau: Array, steps: Array, end: float, off_centre: Array | float) -> Path:
+    """Mehrotra's predictor and corrector on one factorisation a step, until μ falls to `end`; then to the path itself.
+
+    The path is w = Az + aτ, cᵀz = -1, z_i w_i = μ, with the system [[A, a], [cᵀ, 0]].
+    """
+    size = len(z)
+    diagonal = jnp.diag(jnp.append(jnp.ones(size), 0))
+    epsilon = jnp.finfo(z.dtype).eps
+
+    def newton(state: Path) -> Path:
+        z, w, tau, steps = state
+        mu = z @ w / size
+        # Scaled so that z = w: the identity, which keeps what is flat in place, is then not lost beside the game.
+        scale = jnp.append(jnp.sqrt(z / w), jnp.sqrt(mu))
+        factors = lu_factor(diagonal + scale[:, None] * system * scale[None, :])
+        off_path = system @ jnp.append(z, tau) - jnp.append(w, -1)  # zero but for rounding
 
         def direction(complementarity: Array) -> tuple[Array, Array, Array]:
-            solved = lu_solve(factors, jnp.append(complementarity / p - off_path, 1 - jnp.sum(p)))
-            dp, dtau = solved[:-1], solved[-1]
-            return dp, game.T @ dp + dtau + off_path, dtau
+            step = scale * lu_solve(factors, scale * (jnp.append(complementarity / z, 0) - off_path))
+            dz = step[:-1]
+            return dz, (complementarity - w * dz) / z, step[-1]
 
-        mu = p @ s / alternatives
-        dp, ds, _ = direction(-p * s)
-        reach = jnp.minimum(1, _longest(jnp.append(p, s), jnp.append(dp, ds)))
-        after = (p + reach * dp) @ (s + reach * ds) / alternatives
-        dp, ds, dtau = direction(mu * (after / mu) ** 3 - p * s - dp * ds)
-        near = jnp.maximum(0.995, 1 - mu)  # ever nearer to the boundary: the last steps converge quadratically
-        reach = jnp.minimum(1, near * _longest(jnp.append(p, s), jnp.append(dp, ds)))
-        return p + reach * dp, s + reach * ds, tau + reach * dtau, steps + 1
+        dz, dw, _ = direction(-z * w)
+        reach = jnp.minimum(1, _longest(jnp.append(z, w), jnp.append(dz, dw)))
+        after = (z + reach * dz) @ (w + reach * dw) / size
+        dz, dw, dtau = direction(jnp.where(mu > end, mu * (after / mu) ** 3, mu) - z * w - dz * dw)
+        # Ever nearer to the boundary, the last steps converge quadratically.
+        near = jnp.maximum(0.995, 1 - jnp.maximum(mu, 8 * epsilon))
+        reach = jnp.minimum(1, near * _longest(jnp.append(z, w), jnp.append(dz, dw)))
+        return z + reach * dz, w + reach * dw, tau + reach * dtau, steps + 1
 
-    def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
-        p, s, _, steps = state
-        return (p @ s / alternatives > enough) & (steps < MAX_STEPS)
+    def unfinished(state: Path) -> Array:
+        z, w, _, steps = state
+        mu = z @ w / size
+        return ((mu > end) | (jnp.max(jnp.abs(z * w - mu)) > off_centre * mu)) & (steps < MAX_STEPS)
 
-    p = border / alternatives
-    tau = jnp.max(jnp.abs(game)) + 1
-    p, s, _, steps = jax.lax.while_loop(unfinished, newton, (p, game.T @ p + tau, tau, jnp.asarray(0)))
-    return p, s, steps
+    return jax.lax.while_loop(unfinished, newton, (z, w, tau, steps))
 
 
-def _centre(game: Array, p: Array, support: Array) -> Array:
-    """The analytic centre of the equilibria, max Σ_support log p_i + Σ_rest log s_i, by Newton from an equilibrium p.
+def _exchange(system: Array, support: Array, least: float) -> tuple[Array, Array]:
+    """Exchange p and s of as many alternatives of the support as the game determines by the others.
 
-    Equilibria differ by d with d = 0 off the support, Kᵀd = 0 on it and Σd = 0; where there is one, d = 0. Rounding
-    blurs the end of the central path along those directions, so the last steps are taken within them.
+    s = Ap becomes, for a block R whose A_RR has an inverse, p_R = A_RR⁻¹ s_R - A_RR⁻¹ A_RF p_F, s_F = ...: a skew
+    matrix again. Pairs are exchanged in the order of their margins, as Gauss and Jordan would with complete pivoting.
+    What is left between those that stay, their margins once the others have adjusted, is a tie up to rounding.
     """
-    p = jnp.where(support, p, 0)
-    p = p / jnp.sum(p)
-    among = jnp.where(jnp.outer(support, support), game, 0)
-    ones = jnp.outer(support, support) / len(game)
-    values, vectors = jnp.linalg.eigh(among @ among.T + ones + jnp.diag(jnp.where(support, 0.0, 1.0)))
-    free = vectors * (values < _checks.tolerance(game.dtype))[None, :]
-    flat = free @ free.T
+    size = len(system)
+    index = jnp.arange(size)
+    support = jnp.append(support, False)
 
-    def newton(p: Array) -> Array:
-        s = game.T @ p
-        at_p, at_s = (
-            jnp.where(support, 1 / jnp.where(support, p, 1), 0),
-            jnp.where(support, 0, 1 / jnp.where(support, 1, s)),
-        )
-        gradient = at_p + game @ at_s
-        hessian = jnp.diag(at_p**2) + (game * at_s[None, :] ** 2) @ game.T
-        step = flat @ jnp.linalg.solve(flat @ hessian @ flat + jnp.eye(len(game)) - flat, flat @ gradient)
-        reach = _longest(jnp.where(support, p, s), jnp.where(support, step, game.T @ step))
-        return p + jnp.minimum(1, 0.9 * reach) * step
+    def largest(tableau: Array, free: Array) -> tuple[Array, Array]:
+        entries = jnp.where(jnp.outer(free, free), jnp.abs(tableau), 0).ravel()
+        entry = jnp.argmax(entries)
+        return entries[entry], entry
 
-    several = jnp.any(values < _checks.tolerance(game.dtype))  # a batch without any takes no step at all
-    _, p = jax.lax.while_loop(
-        lambda state: several & (state[0] < CENTRING_STEPS), lambda state: (state[0] + 1, newton(state[1])), (0, p)
+    def exchange(state: Path) -> Path:
+        tableau, free, _, entry = state
+        i, j = entry // size, entry % size
+        pair = jnp.stack([index == i, index == j])
+        pivot = tableau[i, j]
+        rows = jnp.stack([tableau[j], -tableau[i]]) / pivot
+        inside = jnp.any(pair, axis=0)
+        new = tableau + tableau[:, jnp.stack([i, j])] @ rows
+        new = jnp.where(inside[:, None], pair.T.astype(rows.dtype) @ rows, new)
+        new = jnp.where(inside[None, :], -new.T, new)
+        ends = jnp.outer(pair[1], pair[0]).astype(rows.dtype)
+        new = jnp.where(jnp.outer(inside, inside), (ends - ends.T) / pivot, new)
+        free = free & ~inside
+        return new, free, *largest(new, free)
+
+    tableau, free, _, _ = jax.lax.while_loop(
+        lambda state: state[2] > least, exchange, (system, support, *largest(system, support))
     )
-    return jnp.where(support, p, 0)
+    solved = support & ~free
+    both = jnp.outer(solved, solved)
+    inverse = jnp.where(both, tableau, 0)
+    basis = jnp.where(solved[None, :], 0, jnp.where(solved[:, None], tableau, jnp.eye(size)))
+    if system.dtype == jnp.float32:
+        basis = basis - inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
+        basis = basis - inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
+        rest = _exact_product(system, basis)
+    else:
+        rest = system @ basis
+    rounding = ROUNDING[jnp.finfo(system.dtype).bits]
+    rest = jnp.where(jnp.outer(free, free) & (jnp.abs(rest) <= rounding), 0, rest)
+    tableau = jnp.where(solved[:, None], inverse + jnp.where(both, 0, basis), jnp.where(solved[None, :], -basis.T, rest))
+    return tableau, solved[:-1]
+
+
+def _exact_product(left: Array, right: Array) -> Array:
+    """The product to twice the precision, where the result is small: chunks of nine bits multiply without rounding."""
+    exponent = jnp.frexp(jnp.max(jnp.abs(right), axis=0))[1][None, :]
+
+    def chunks(array: Array) -> tuple[Array, Array, Array]:
+        high = jnp.round(array * 2**8) / 2**8
+        middle = jnp.round((array - high) * 2**17) / 2**17
+        return high, middle, array - high - middle
+
+    (a, b, c), (x, y, z) = chunks(left), chunks(jnp.ldexp(right, -exponent))
+    product = a @ x + ((a @ y + b @ x) + (b @ y + (a @ z + c @ x) + (b @ z + c @ y)))
+    return jnp.ldexp(product, exponent)
 
 
 def _longest(point: Array, step: Array) -> Array:
