@@ -2,10 +2,11 @@
 
 With K = P - Pᵀ the equilibria are {p ∈ Δ : Kᵀp ≥ 0}. An interior-point method follows their central path,
 
-    s = Kᵀp + τ1,  1ᵀp = 1,  p_i s_i = μ,  μ → 0,
+    s = Kᵀp + τ1,  1ᵀp = 1,  p_i s_i = μ,  μ → 0.
 
-on which τ = Mμ, because pᵀKp = 0. The path ends in the analytic centre of the equilibria: a choice among them that
-knows no names, so that ties are shared and renaming the alternatives renames the lottery.
+The path ends in the analytic centre of the equilibria: a choice among them that knows no names, so that ties are
+shared and renaming the alternatives renames the lottery. Just above rounding, p and s change places in the support,
+and the path is followed on in coordinates that resolve its end.
 """
 
 from typing import NamedTuple
@@ -21,15 +22,29 @@ from jaxval.types import Lottery, Matrix, Vector
 __all__ = ["LotteryDiagnostics", "c1_maximal_lottery", "exploitability", "maximal_lottery", "maximal_lottery_solve"]
 
 MAX_STEPS = 60
-LEVELS = {32: (1e-6, 1e-16, 1e-5, 3e-5), 64: (1e-13, 1e-30, 1e-9, 1e-10)}
-ROUNDING = {32: 3e-7, 64: 1e-13}
+
+
+class Levels(NamedTuple):
+    """Where the two stretches of the path end, in the game scaled so that its largest margin is between 1/2 and 1."""
+
+    rough: float  # μ of the first, just above rounding: p > s tells the support
+    end: float  # μ of the second
+    off_centre: float  # largest |p_i s_i / μ - 1| at its end
+    pivot: float  # smallest margin that is exchanged
+    rounding: float  # margins between those that stay count as a tie below it
+
+
+LEVELS = {
+    32: Levels(rough=1e-6, end=1e-16, off_centre=3e-5, pivot=1e-5, rounding=3e-7),
+    64: Levels(rough=1e-13, end=1e-30, off_centre=1e-10, pivot=1e-9, rounding=1e-13),
+}
 
 
 class LotteryDiagnostics(NamedTuple):
     """How far the lottery is from an equilibrium.
 
     Attributes:
-        converged: whether the exploitability is at most 1e-9 (1e-5 in float32).
+        converged: whether the exploitability is at most 1e-9 (1e-5 in float32) and the support is certain.
         exploitability: how much the best reply wins above one half.
         steps: Newton steps taken.
     """
@@ -63,7 +78,8 @@ def exploitability(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
 def maximal_lottery(matrix: Matrix) -> Lottery:
     """NLHF: the lottery that no other beats, max_p min_q Σ_ij p_i P(i ≻ j) q_j.
 
-    Where several are, the analytic centre of their set, which is symmetric under renaming.
+    If there are several, it is the analytic centre of their set, which is symmetric under renaming. A share within the
+    tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie.
 
     Source: Kim et al., section 2.2; Kreweras (1965), Fishburn (1984).
 
@@ -145,24 +161,26 @@ def _exploitability(game: Array, lottery: Array) -> Array:
 def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
     game = _without_ties(matrix)
     game = jnp.ldexp(game, -jnp.frexp(jnp.max(jnp.abs(game)))[1])  # by a power of two, which rounds nothing
-    rough, end, least, off_centre = LEVELS[jnp.finfo(game.dtype).bits]
+    levels = LEVELS[jnp.finfo(game.dtype).bits]
     border = jnp.ones((len(game), 1))
     system = jnp.block([[game.T, border], [-border.T, jnp.zeros((1, 1))]])
+    p, tau = jnp.ones(len(game)) / len(game), jnp.max(jnp.abs(game)) + 1
     with jax.default_matmul_precision("highest"):
-        p = jnp.ones(len(game)) / len(game)
-        tau = jnp.max(jnp.abs(game)) + 1
-        p, s, tau, steps = _follow_central_path(system, p, game.T @ p + tau, tau, jnp.asarray(0), rough, jnp.inf)
-        system, solved = _exchange(system, p > s, least)
-        several = jnp.sum((p > s) & ~solved) > 1
-        left, right, _, steps = _follow_central_path(
-            system, jnp.where(solved, s, p), jnp.where(solved, p, s), tau, steps, end, jnp.where(several, off_centre, jnp.inf)
-        )
-        p, s = jnp.where(solved, right, left), jnp.where(solved, left, right)
-        apart = jnp.max(jnp.minimum(p, s) / jnp.maximum(p, s)) <= 1e-3
+        start = (p, game.T @ p + tau, tau, jnp.asarray(0))
+        p, s, tau, steps = _follow_central_path(system, start, levels.rough, jnp.inf)
+        support = p > s
+        system, solved = _exchange(system, support, levels)
+        several = jnp.sum(support & ~solved) > 1  # one equilibrium needs no centring
+        start = (jnp.where(solved, s, p), jnp.where(solved, p, s), tau, steps)
+        off_centre = jnp.where(several, levels.off_centre, jnp.inf)
+        z, w, tau, steps = _follow_central_path(system, start, levels.end, off_centre)
+        # The exchanged system gives the p that it determines more exactly than the sum of their steps.
+        p, s = jnp.where(solved, (system @ jnp.append(z, tau))[:-1], z), jnp.where(solved, z, w)
+        apart = jnp.all(jnp.minimum(p, s) <= 1e-3 * jnp.maximum(p, s))
         p = jnp.where(p > s, p, 0)
         p = p / jnp.sum(p)
         exploit = jnp.maximum(_exploitability(matrix - matrix.T, p), 0)
-    converged = (steps < MAX_STEPS) & apart & (exploit <= _checks.tolerance(game.dtype))
+    converged = apart & (steps < MAX_STEPS) & (exploit <= _checks.tolerance(game.dtype))
     return jnp.where(converged, p, jnp.nan), LotteryDiagnostics(converged, exploit, steps)
 
 
@@ -173,19 +191,19 @@ def _without_ties(matrix: Array) -> Array:
     return jnp.where(jnp.abs(margin) > tie, margin, 0)
 
 
-Path = tuple[Array, Array, Array, Array]
+State = tuple[Array, Array, Array, Array]
 
 
-def _follow_central_path(system: Array, z: Array, w: Array, tau: Array, steps: Array, end: float, off_centre: Array | float) -> Path:
-    """Mehrotra's predictor and corrector on one factorisation a step, until μ falls to `end`; then to the path itself.
+def _follow_central_path(system: Array, start: State, end: float, off_centre: Array | float) -> State:
+    """Mehrotra's predictor and corrector on one factorisation a step, until μ falls to `end`; then steps to the centre.
 
     The path is w = Az + aτ, cᵀz = -1, z_i w_i = μ, with the system [[A, a], [cᵀ, 0]].
     """
-    size = len(z)
+    size = len(start[0])
     diagonal = jnp.diag(jnp.append(jnp.ones(size), 0))
-    epsilon = jnp.finfo(z.dtype).eps
+    epsilon = jnp.finfo(system.dtype).eps
 
-    def newton(state: Path) -> Path:
+    def newton(state: State) -> State:
         z, w, tau, steps = state
         mu = z @ w / size
         # Scaled so that z = w: the identity, which keeps what is flat in place, is then not lost beside the game.
@@ -207,20 +225,20 @@ def _follow_central_path(system: Array, z: Array, w: Array, tau: Array, steps: A
         reach = jnp.minimum(1, near * _longest(jnp.append(z, w), jnp.append(dz, dw)))
         return z + reach * dz, w + reach * dw, tau + reach * dtau, steps + 1
 
-    def unfinished(state: Path) -> Array:
+    def unfinished(state: State) -> Array:
         z, w, _, steps = state
         mu = z @ w / size
         return ((mu > end) | (jnp.max(jnp.abs(z * w - mu)) > off_centre * mu)) & (steps < MAX_STEPS)
 
-    return jax.lax.while_loop(unfinished, newton, (z, w, tau, steps))
+    return jax.lax.while_loop(unfinished, newton, start)
 
 
-def _exchange(system: Array, support: Array, least: float) -> tuple[Array, Array]:
+def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Array]:
     """Exchange p and s of as many alternatives of the support as the game determines by the others.
 
     s = Ap becomes, for a block R whose A_RR has an inverse, p_R = A_RR⁻¹ s_R - A_RR⁻¹ A_RF p_F, s_F = ...: a skew
-    matrix again. Pairs are exchanged in the order of their margins, as Gauss and Jordan would with complete pivoting.
-    What is left between those that stay, their margins once the others have adjusted, is a tie up to rounding.
+    matrix again. Pairs are exchanged by elimination with complete pivoting. The margins left between those that stay
+    are zero where the equilibria differ: as exact zeros they no longer mask the small diagonal of the Newton system.
     """
     size = len(system)
     index = jnp.arange(size)
@@ -231,7 +249,7 @@ def _exchange(system: Array, support: Array, least: float) -> tuple[Array, Array
         entry = jnp.argmax(entries)
         return entries[entry], entry
 
-    def exchange(state: Path) -> Path:
+    def exchange(state: State) -> State:
         tableau, free, _, entry = state
         i, j = entry // size, entry % size
         pair = jnp.stack([index == i, index == j])
@@ -247,21 +265,22 @@ def _exchange(system: Array, support: Array, least: float) -> tuple[Array, Array
         return new, free, *largest(new, free)
 
     tableau, free, _, _ = jax.lax.while_loop(
-        lambda state: state[2] > least, exchange, (system, support, *largest(system, support))
+        lambda state: state[2] > levels.pivot, exchange, (system, support, *largest(system, support))
     )
     solved = support & ~free
     both = jnp.outer(solved, solved)
     inverse = jnp.where(both, tableau, 0)
     basis = jnp.where(solved[None, :], 0, jnp.where(solved[:, None], tableau, jnp.eye(size)))
-    if system.dtype == jnp.float32:
-        basis = basis - inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
-        basis = basis - inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
+    if system.dtype == jnp.float32:  # iterative refinement
+        for _ in range(2):
+            basis -= inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
         rest = _exact_product(system, basis)
     else:
         rest = system @ basis
-    rounding = ROUNDING[jnp.finfo(system.dtype).bits]
-    rest = jnp.where(jnp.outer(free, free) & (jnp.abs(rest) <= rounding), 0, rest)
-    tableau = jnp.where(solved[:, None], inverse + jnp.where(both, 0, basis), jnp.where(solved[None, :], -basis.T, rest))
+    rest = jnp.where(jnp.outer(free, free) & (jnp.abs(rest) <= levels.rounding), 0, rest)
+    tableau = jnp.where(
+        solved[:, None], inverse + jnp.where(both, 0, basis), jnp.where(solved[None, :], -basis.T, rest)
+    )
     return tableau, solved[:-1]
 
 
