@@ -1,6 +1,7 @@
 """Rules, maximal lotteries and bootstrap intervals against definitions, linear programs and textbook values."""
 
 import json
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -155,6 +156,104 @@ def test_many_equilibria_are_shared_at_their_analytic_centre(close, x64):
     # log t + log(1 - t) + log s_c with s_c = K_bc (1 - t) = 1 - t, so t = 1/3.
     tie = jnp.array([[0.5, 0.5, 0.5], [0.5, 0.5, 1.0], [0.5, 0.0, 0.5]])
     close(social_choice.maximal_lottery(tie), [1 / 3, 2 / 3, 0.0], atol=1e-9 if x64 else 1e-5)
+
+
+def test_one_tolerance_for_ties(x64):
+    """Within the tolerance of 1/2 two alternatives share; beyond it the better one has everything."""
+    tolerance = 1e-9 if x64 else 1e-5
+    shares = 0.5 + tolerance * np.array([0, 1e-3, 0.1, 0.5, 0.9, 1.1, 2, 10, 100, 1000])
+    matrices = np.array([[[0.5, share], [1 - share, 0.5]] for share in shares])
+    lotteries, diagnostics = SOLVE(jnp.asarray(matrices))
+    assert bool(diagnostics.converged.all())
+    expected = np.where(shares > 0.5 + tolerance, 1, 0.5)
+    np.testing.assert_allclose(lotteries[:, 0], expected, rtol=0, atol=1e-12 if x64 else 1e-6)
+    np.testing.assert_array_equal(COMPILED["c1_maximal_lottery"](jnp.asarray(matrices))[:, 0] > 0.75, expected == 1)
+
+
+@pytest.mark.parametrize("size", [15, 20])
+def test_clones_share_what_the_original_has(size, x64):
+    draw = np.random.default_rng(370)
+    upper = np.triu(draw.integers(0, 65, (12, size, size)) / 64, 1)
+    matrices = upper + np.tril(1 - upper.transpose(0, 2, 1), -1) + np.eye(size) / 2
+    twice = np.arange(2 * size) % size
+    originals, _ = SOLVE(jnp.asarray(matrices))
+    clones, diagnostics = SOLVE(jnp.asarray(matrices[:, twice][:, :, twice]))
+    sure = np.asarray(diagnostics.converged)
+    assert sure.all() if x64 else sure.mean() > 0.8
+    first, second = np.asarray(clones)[sure, :size], np.asarray(clones)[sure, size:]
+    assert np.abs(first - second).max() < (1e-9 if x64 else 1e-4)
+    assert np.abs(first + second - np.asarray(originals)[sure]).max() < (1e-9 if x64 else 1e-4)
+
+
+def test_nearly_flat_games_are_renamed(rng, x64):
+    """Margins around the tolerance and well above it."""
+    renaming = rng.permutation(8)
+    margins = np.triu(rng.uniform(-1, 1, (60, 8, 8)), 1) * np.repeat([1, 3, 10, 100, 1e3, 1e4], 10)[:, None, None]
+    matrices = jnp.asarray(0.5 + (1e-9 if x64 else 1e-5) * (margins - margins.transpose(0, 2, 1)))
+    before, after = SOLVE(matrices), SOLVE(matrices[:, renaming][:, :, renaming])
+    assert bool(before[1].converged.all())
+    assert np.abs(before[0][:, renaming] - after[0]).max() < (1e-9 if x64 else 1e-4)
+
+
+@pytest.mark.parametrize("others", ["random", "tied"])
+def test_a_condorcet_winner_by_little_has_everything(others, x64):
+    matrix = (
+        random_matrices(np.random.default_rng(3), "general", 1, 20)[0] if others == "random" else np.full((20, 20), 0.5)
+    )
+    matrix[7], matrix[:, 7] = 0.5 + 1e-4, 0.5 - 1e-4
+    matrix[7, 7] = 0.5
+    assert social_choice.maximal_lottery(matrix)[7] > 1 - (1e-12 if x64 else 1e-6)
+
+
+def off_the_analytic_centre(matrix, lottery):
+    """Newton decrement of Σ_support log p + Σ_rest log s among the exact equilibria, or None without a strict one.
+
+    An equilibrium with p > 0 on the support and s = Kᵀp > 0 off it proves that every equilibrium has this support.
+    """
+    game, support = np.asarray(matrix - matrix.T, dtype=float), np.flatnonzero(lottery > 0)
+    rest = np.flatnonzero(lottery == 0)
+    rows = [[Fraction(game[j, i]) for j in support] for i in support]
+    pivots = []
+    for column in range(len(support)):
+        row = next((i for i in range(len(pivots), len(rows)) if rows[i][column]), None)
+        if row is None:
+            continue
+        rows[len(pivots)], rows[row] = rows[row], rows[len(pivots)]
+        top = rows[len(pivots)] = [entry / rows[len(pivots)][column] for entry in rows[len(pivots)]]
+        rows = [r if r is top else [a - r[column] * b for a, b in zip(r, top, strict=True)] for r in rows]
+        pivots.append(column)
+    free = [column for column in range(len(support)) if column not in pivots]
+    basis = np.zeros((len(support), len(free)))
+    basis[free] = np.eye(len(free))
+    basis[pivots] = [[-float(rows[i][column]) for column in free] for i in range(len(pivots))]
+    both = np.concatenate([basis, game[support][:, rest].T @ basis])
+    weights = lottery[support][free]
+    values = both @ (weights / (basis.sum(0) @ weights))
+    if not free or values.min() <= 0:
+        return None
+    gradient = (both / values[:, None]).sum(0) - len(game) * basis.sum(0)
+    moved = np.abs(values[: len(support)] - lottery[support]).max()
+    return max(moved, np.linalg.norm(np.linalg.lstsq((both / values[:, None]).T, gradient, rcond=None)[0]))
+
+
+@pytest.mark.parametrize("kind", ["general", "ties", "majorities", "clones", "sixty-fourths"])
+def test_the_analytic_centre_in_fractions(kind, x64):
+    draw = np.random.default_rng(11)
+    if kind == "clones":
+        matrices = random_matrices(draw, "ties", 20, 4)[:, np.arange(8) % 4][:, :, np.arange(8) % 4]
+    elif kind == "sixty-fourths":
+        matrices = np.round(random_matrices(draw, "general", 20, 8) * 64) / 64
+        matrices = np.triu(matrices, 1) + np.tril(1 - matrices.transpose(0, 2, 1), -1) + np.eye(8) / 2
+    else:
+        matrices = random_matrices(draw, kind, 20, 8)
+    matrices = jnp.asarray(matrices)
+    lotteries, diagnostics = SOLVE(matrices)
+    assert bool(diagnostics.converged.all())
+    gaps = [
+        off_the_analytic_centre(*case) for case in zip(np.asarray(matrices), np.asarray(lotteries, float), strict=True)
+    ]
+    assert None not in gaps
+    assert max(gaps) < (1e-8 if x64 else 1e-3)
 
 
 def test_unconverged_is_not_an_answer(monkeypatch):

@@ -2,10 +2,11 @@
 
 With K = P - Pᵀ the equilibria are {p ∈ Δ : Kᵀp ≥ 0}. An interior-point method follows their central path,
 
-    s = Kᵀp + τ1,  1ᵀp = 1,  p_i s_i = μ,  μ → 0,
+    s = Kᵀp + τ1,  1ᵀp = 1,  p_i s_i = μ,  μ → 0.
 
-on which τ = Mμ, because pᵀKp = 0. The path ends in the analytic centre of the equilibria: a choice among them that
-knows no names, so that ties are shared and renaming the alternatives renames the lottery.
+The path ends in the analytic centre of the equilibria: a choice among them that knows no names, so that ties are
+shared and renaming the alternatives renames the lottery. Just above rounding, p and s change places in the support,
+and the path is followed on in coordinates that resolve its end.
 """
 
 from typing import NamedTuple
@@ -21,15 +22,29 @@ from jaxval.types import Lottery, Matrix, Vector
 __all__ = ["LotteryDiagnostics", "c1_maximal_lottery", "exploitability", "maximal_lottery", "maximal_lottery_solve"]
 
 MAX_STEPS = 60
-CENTRING_STEPS = 8
-EXPLOITABLE = {32: 1e-5, 64: 1e-9}
+
+
+class Levels(NamedTuple):
+    """Where the two stretches of the path end, in the game scaled so that its largest margin is between 1/2 and 1."""
+
+    rough: float  # μ of the first, just above rounding: p > s tells the support
+    end: float  # μ of the second
+    off_centre: float  # largest |p_i s_i / μ - 1| at its end
+    pivot: float  # smallest margin that is exchanged
+    rounding: float  # margins between those that stay count as a tie below it
+
+
+LEVELS = {
+    32: Levels(rough=1e-6, end=1e-16, off_centre=3e-5, pivot=1e-5, rounding=3e-7),
+    64: Levels(rough=1e-13, end=1e-30, off_centre=1e-10, pivot=1e-9, rounding=1e-13),
+}
 
 
 class LotteryDiagnostics(NamedTuple):
     """How far the lottery is from an equilibrium.
 
     Attributes:
-        converged: whether the exploitability is at most 1e-9 (1e-5 in float32).
+        converged: whether the exploitability is at most 1e-9 (1e-5 in float32) and the support is certain.
         exploitability: how much the best reply wins above one half.
         steps: Newton steps taken.
     """
@@ -63,7 +78,8 @@ def exploitability(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
 def maximal_lottery(matrix: Matrix) -> Lottery:
     """NLHF: the lottery that no other beats, max_p min_q Σ_ij p_i P(i ≻ j) q_j.
 
-    Where several are, the analytic centre of their set, which is symmetric under renaming.
+    If there are several, it is the analytic centre of their set, which is symmetric under renaming. A share within the
+    tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie.
 
     Source: Kim et al., section 2.2; Kreweras (1965), Fishburn (1984).
 
@@ -132,9 +148,7 @@ def c1_maximal_lottery(matrix: Matrix) -> Lottery:
         [0.3333, 0.3333, 0.3333]
     """
     matrix = _checks.check_matrix(matrix)
-    margin = matrix - matrix.T
-    majority = jnp.where(jnp.abs(margin) > 2 * _checks.tolerance(matrix.dtype), jnp.sign(margin), 0)
-    return maximal_lottery((1 + majority) / 2)
+    return maximal_lottery((1 + jnp.sign(_without_ties(matrix))) / 2)
 
 
 def _exploitability(game: Array, lottery: Array) -> Array:
@@ -145,86 +159,143 @@ def _exploitability(game: Array, lottery: Array) -> Array:
 
 @jax.jit
 def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
-    game = matrix - matrix.T
-    p, s, steps = _follow_central_path(game)
-    centred = _centre(game, p, p > s)
-    limit = EXPLOITABLE[jnp.finfo(game.dtype).bits]
-    centred = jnp.maximum(centred, 0) / jnp.sum(jnp.maximum(centred, 0))
-    p = jnp.where(_exploitability(game, centred) <= limit, centred, p / jnp.sum(p))
-    exploit = jnp.maximum(_exploitability(game, p), 0)
-    converged = exploit <= limit
+    game = _without_ties(matrix)
+    game = jnp.ldexp(game, -jnp.frexp(jnp.max(jnp.abs(game)))[1])  # by a power of two, which rounds nothing
+    levels = LEVELS[jnp.finfo(game.dtype).bits]
+    border = jnp.ones((len(game), 1))
+    system = jnp.block([[game.T, border], [-border.T, jnp.zeros((1, 1))]])
+    p, tau = jnp.ones(len(game)) / len(game), jnp.max(jnp.abs(game)) + 1
+    with jax.default_matmul_precision("highest"):
+        start = (p, game.T @ p + tau, tau, jnp.asarray(0))
+        p, s, tau, steps = _follow_central_path(system, start, levels.rough, jnp.inf)
+        support = p > s
+        system, solved = _exchange(system, support, levels)
+        several = jnp.sum(support & ~solved) > 1  # one equilibrium needs no centring
+        start = (jnp.where(solved, s, p), jnp.where(solved, p, s), tau, steps)
+        off_centre = jnp.where(several, levels.off_centre, jnp.inf)
+        z, w, tau, steps = _follow_central_path(system, start, levels.end, off_centre)
+        # The exchanged system gives the p that it determines more exactly than the sum of their steps.
+        p, s = jnp.where(solved, (system @ jnp.append(z, tau))[:-1], z), jnp.where(solved, z, w)
+        apart = jnp.all(jnp.minimum(p, s) <= 1e-3 * jnp.maximum(p, s))
+        p = jnp.where(p > s, p, 0)
+        p = p / jnp.sum(p)
+        exploit = jnp.maximum(_exploitability(matrix - matrix.T, p), 0)
+    converged = apart & (steps < MAX_STEPS) & (exploit <= _checks.tolerance(game.dtype))
     return jnp.where(converged, p, jnp.nan), LotteryDiagnostics(converged, exploit, steps)
 
 
-def _follow_central_path(game: Array) -> tuple[Array, Array, Array]:
-    """Mehrotra's predictor and corrector on one factorisation a step, until μ is lost in rounding."""
-    alternatives = len(game)
-    epsilon = jnp.finfo(game.dtype).eps
-    enough = epsilon * (1e3 if game.dtype == jnp.float64 else 1)
-    border = jnp.ones(alternatives)
+def _without_ties(matrix: Array) -> Array:
+    """The game P - Pᵀ, zero where P is within the tolerance of 1/2."""
+    margin = matrix - matrix.T
+    tie = 2 * _checks.tolerance(matrix.dtype) + 4 * jnp.finfo(matrix.dtype).eps  # the margin of 1/2 + 1e-9 is rounded
+    return jnp.where(jnp.abs(margin) > tie, margin, 0)
 
-    def newton(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        p, s, tau, steps = state
-        system = jnp.zeros((alternatives + 1, alternatives + 1))
-        system = system.at[:-1, :-1].set(jnp.diag(s / p) + game.T).at[:-1, -1].set(border).at[-1, :-1].set(border)
-        factors = lu_factor(system)
-        off_path = game.T @ p + tau - s  # zero but for rounding
+
+State = tuple[Array, Array, Array, Array]
+
+
+def _follow_central_path(system: Array, start: State, end: float, off_centre: Array | float) -> State:
+    """Mehrotra's predictor and corrector on one factorisation a step, until μ falls to `end`; then steps to the centre.
+
+    The path is w = Az + aτ, cᵀz = -1, z_i w_i = μ, with the system [[A, a], [cᵀ, 0]].
+    """
+    size = len(start[0])
+    diagonal = jnp.diag(jnp.append(jnp.ones(size), 0))
+    epsilon = jnp.finfo(system.dtype).eps
+
+    def newton(state: State) -> State:
+        z, w, tau, steps = state
+        mu = z @ w / size
+        # Scaled so that z = w: the identity, which keeps what is flat in place, is then not lost beside the game.
+        scale = jnp.append(jnp.sqrt(z / w), jnp.sqrt(mu))
+        factors = lu_factor(diagonal + scale[:, None] * system * scale[None, :])
+        off_path = system @ jnp.append(z, tau) - jnp.append(w, -1)  # zero but for rounding
 
         def direction(complementarity: Array) -> tuple[Array, Array, Array]:
-            solved = lu_solve(factors, jnp.append(complementarity / p - off_path, 1 - jnp.sum(p)))
-            dp, dtau = solved[:-1], solved[-1]
-            return dp, game.T @ dp + dtau + off_path, dtau
+            step = scale * lu_solve(factors, scale * (jnp.append(complementarity / z, 0) - off_path))
+            dz = step[:-1]
+            return dz, (complementarity - w * dz) / z, step[-1]
 
-        mu = p @ s / alternatives
-        dp, ds, _ = direction(-p * s)
-        reach = jnp.minimum(1, _longest(jnp.append(p, s), jnp.append(dp, ds)))
-        after = (p + reach * dp) @ (s + reach * ds) / alternatives
-        dp, ds, dtau = direction(mu * (after / mu) ** 3 - p * s - dp * ds)
-        near = jnp.maximum(0.995, 1 - mu)  # ever nearer to the boundary: the last steps converge quadratically
-        reach = jnp.minimum(1, near * _longest(jnp.append(p, s), jnp.append(dp, ds)))
-        return p + reach * dp, s + reach * ds, tau + reach * dtau, steps + 1
+        dz, dw, _ = direction(-z * w)
+        reach = jnp.minimum(1, _longest(jnp.append(z, w), jnp.append(dz, dw)))
+        after = (z + reach * dz) @ (w + reach * dw) / size
+        dz, dw, dtau = direction(jnp.where(mu > end, mu * (after / mu) ** 3, mu) - z * w - dz * dw)
+        # Ever nearer to the boundary, the last steps converge quadratically.
+        near = jnp.maximum(0.995, 1 - jnp.maximum(mu, 8 * epsilon))
+        reach = jnp.minimum(1, near * _longest(jnp.append(z, w), jnp.append(dz, dw)))
+        return z + reach * dz, w + reach * dw, tau + reach * dtau, steps + 1
 
-    def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
-        p, s, _, steps = state
-        return (p @ s / alternatives > enough) & (steps < MAX_STEPS)
+    def unfinished(state: State) -> Array:
+        z, w, _, steps = state
+        mu = z @ w / size
+        return ((mu > end) | (jnp.max(jnp.abs(z * w - mu)) > off_centre * mu)) & (steps < MAX_STEPS)
 
-    p = border / alternatives
-    tau = jnp.max(jnp.abs(game)) + 1
-    p, s, _, steps = jax.lax.while_loop(unfinished, newton, (p, game.T @ p + tau, tau, jnp.asarray(0)))
-    return p, s, steps
+    return jax.lax.while_loop(unfinished, newton, start)
 
 
-def _centre(game: Array, p: Array, support: Array) -> Array:
-    """The analytic centre of the equilibria, max Σ_support log p_i + Σ_rest log s_i, by Newton from an equilibrium p.
+def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Array]:
+    """Exchange p and s of as many alternatives of the support as the game determines by the others.
 
-    Equilibria differ by d with d = 0 off the support, Kᵀd = 0 on it and Σd = 0; where there is one, d = 0. Rounding
-    blurs the end of the central path along those directions, so the last steps are taken within them.
+    s = Ap becomes, for a block R whose A_RR has an inverse, p_R = A_RR⁻¹ s_R - A_RR⁻¹ A_RF p_F, s_F = ...: a skew
+    matrix again. Pairs are exchanged by elimination with complete pivoting. The margins left between those that stay
+    are zero where the equilibria differ: as exact zeros they no longer mask the small diagonal of the Newton system.
     """
-    p = jnp.where(support, p, 0)
-    p = p / jnp.sum(p)
-    among = jnp.where(jnp.outer(support, support), game, 0)
-    ones = jnp.outer(support, support) / len(game)
-    values, vectors = jnp.linalg.eigh(among @ among.T + ones + jnp.diag(jnp.where(support, 0.0, 1.0)))
-    free = vectors * (values < _checks.tolerance(game.dtype))[None, :]
-    flat = free @ free.T
+    size = len(system)
+    index = jnp.arange(size)
+    support = jnp.append(support, False)
 
-    def newton(p: Array) -> Array:
-        s = game.T @ p
-        at_p, at_s = (
-            jnp.where(support, 1 / jnp.where(support, p, 1), 0),
-            jnp.where(support, 0, 1 / jnp.where(support, 1, s)),
-        )
-        gradient = at_p + game @ at_s
-        hessian = jnp.diag(at_p**2) + (game * at_s[None, :] ** 2) @ game.T
-        step = flat @ jnp.linalg.solve(flat @ hessian @ flat + jnp.eye(len(game)) - flat, flat @ gradient)
-        reach = _longest(jnp.where(support, p, s), jnp.where(support, step, game.T @ step))
-        return p + jnp.minimum(1, 0.9 * reach) * step
+    def largest(tableau: Array, free: Array) -> tuple[Array, Array]:
+        entries = jnp.where(jnp.outer(free, free), jnp.abs(tableau), 0).ravel()
+        entry = jnp.argmax(entries)
+        return entries[entry], entry
 
-    several = jnp.any(values < _checks.tolerance(game.dtype))  # a batch without any takes no step at all
-    _, p = jax.lax.while_loop(
-        lambda state: several & (state[0] < CENTRING_STEPS), lambda state: (state[0] + 1, newton(state[1])), (0, p)
+    def exchange(state: State) -> State:
+        tableau, free, _, entry = state
+        i, j = entry // size, entry % size
+        pair = jnp.stack([index == i, index == j])
+        pivot = tableau[i, j]
+        rows = jnp.stack([tableau[j], -tableau[i]]) / pivot
+        inside = jnp.any(pair, axis=0)
+        new = tableau + tableau[:, jnp.stack([i, j])] @ rows
+        new = jnp.where(inside[:, None], pair.T.astype(rows.dtype) @ rows, new)
+        new = jnp.where(inside[None, :], -new.T, new)
+        ends = jnp.outer(pair[1], pair[0]).astype(rows.dtype)
+        new = jnp.where(jnp.outer(inside, inside), (ends - ends.T) / pivot, new)
+        free = free & ~inside
+        return new, free, *largest(new, free)
+
+    tableau, free, _, _ = jax.lax.while_loop(
+        lambda state: state[2] > levels.pivot, exchange, (system, support, *largest(system, support))
     )
-    return jnp.where(support, p, 0)
+    solved = support & ~free
+    both = jnp.outer(solved, solved)
+    inverse = jnp.where(both, tableau, 0)
+    basis = jnp.where(solved[None, :], 0, jnp.where(solved[:, None], tableau, jnp.eye(size)))
+    if system.dtype == jnp.float32:  # iterative refinement
+        for _ in range(2):
+            basis -= inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
+        rest = _exact_product(system, basis)
+    else:
+        rest = system @ basis
+    rest = jnp.where(jnp.outer(free, free) & (jnp.abs(rest) <= levels.rounding), 0, rest)
+    tableau = jnp.where(
+        solved[:, None], inverse + jnp.where(both, 0, basis), jnp.where(solved[None, :], -basis.T, rest)
+    )
+    return tableau, solved[:-1]
+
+
+def _exact_product(left: Array, right: Array) -> Array:
+    """The product to twice the precision, where the result is small: chunks of nine bits multiply without rounding."""
+    exponent = jnp.frexp(jnp.max(jnp.abs(right), axis=0))[1][None, :]
+
+    def chunks(array: Array) -> tuple[Array, Array, Array]:
+        high = jnp.round(array * 2**8) / 2**8
+        middle = jnp.round((array - high) * 2**17) / 2**17
+        return high, middle, array - high - middle
+
+    (a, b, c), (x, y, z) = chunks(left), chunks(jnp.ldexp(right, -exponent))
+    product = a @ x + ((a @ y + b @ x) + (b @ y + (a @ z + c @ x) + (b @ z + c @ y)))
+    return jnp.ldexp(product, exponent)
 
 
 def _longest(point: Array, step: Array) -> Array:
