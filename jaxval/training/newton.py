@@ -18,10 +18,10 @@ from scipy.optimize import linprog
 from jaxval import _checks
 from jaxval.alignment import dpo
 from jaxval.preferences.profiles import reachable
-from jaxval.training.sources import check_comparisons
+from jaxval.training.comparisons import check_comparisons
 from jaxval.types import Comparisons, LogLinear, Number, Params, Policy, Tabular
 
-__all__ = ["FitDiagnostics", "fit"]
+__all__ = ["FitDiagnostics", "fit", "suits_newton"]
 
 MAX_STEPS = 100  # where there is no optimum a margin grows by less than 1 a step: short of underflow in float32
 
@@ -159,6 +159,33 @@ def _check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Arra
         raise ValueError(
             "loss: expected a smooth convex function of the margin; got one that is not; use training.train"
         )
+
+
+def suits_newton(loss: Callable[..., Array], *, beta: Number) -> bool:
+    """Whether `fit` takes a loss: a smooth convex function of the difference of a pair's log-ratios.
+
+    Args:
+        loss: of one pair.
+        beta: β > 0.
+
+    Returns:
+        False for a loss that only `train` can minimise.
+
+    Raises:
+        ValueError: if the loss is no function, or lacks an option.
+
+    Example:
+        >>> from jaxval import alignment
+        >>> suits_newton(alignment.dpo, beta=0.1), suits_newton(alignment.hinge, beta=0.1)
+        (True, False)
+    """
+    try:
+        _check_loss(loss, jnp.asarray(beta, dtype=float), {})
+    except ValueError as error:
+        if callable(loss) and str(error).startswith("loss: "):
+            return False
+        raise
+    return True
 
 
 @functools.partial(jax.jit, static_argnames="loss")
