@@ -203,6 +203,26 @@ def test_each_seed_draws_generated_data_anew():
     assert len({tuple(one.ravel()) for one in found.by_seed}) == 3
 
 
+def test_values_of_prompts_are_compiled_once_for_all_seeds():
+    from jaxval.sources.arithmetic import _reward_table
+
+    draw = functools.partial(data.synthetic_preferences, contexts=5, responses=3, sources=dict.fromkeys("abc", 1.0))
+    before = _reward_table._cache_size()
+    for key in (0, 1):
+        sources.value_sources(draw, policy="tabular", beta=1.0, seeds=2, key=jax.random.key(key))
+    assert _reward_table._cache_size() == before + 1
+
+
+def test_prompts_in_blocks_have_the_same_values(drawn, found, monkeypatch):
+    """A table too large for memory comes in blocks of prompts, the last one filled up."""
+    from jaxval.sources import arithmetic
+
+    monkeypatch.setattr(arithmetic, "NUMBERS", 32 * 4 * 5)
+    blocks = sources.value_sources(drawn, policy="tabular", beta=1.0, groups=drawn.groups)
+    for name in ("values", "context_intervals", "utilities", "in_order"):
+        np.testing.assert_allclose(getattr(blocks, name), getattr(found, name), atol=1e-6)
+
+
 @pytest.mark.float64
 def test_many_sources_are_sampled(x64):
     qualities = {f"source {i}": 1.0 - i / 7 for i in range(14)}
