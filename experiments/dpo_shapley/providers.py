@@ -1,5 +1,6 @@
 """Four providers of real UltraFeedback pairs, with disjoint prompts; the rewards of the held-out responses."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -67,4 +68,8 @@ def held_out_rewards(held_out: PreferencePairs) -> Callable[[str, str], list[flo
             known[held_out.prompts[x], held_out.responses[x][one]] = [
                 float(score), float(0.5 + 0.5 * np.sign(score - scores[x, other]))
             ]  # fmt: skip
-    return lambda prompt, response: known[prompt, response]
+
+    def objectives(prompt: str, response: str) -> list[float]:
+        return known.get((prompt, response), [math.nan, math.nan])  # a provider's own response has none
+
+    return objectives
