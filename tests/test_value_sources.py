@@ -619,6 +619,24 @@ def test_mistakes_are_named(mistake, pairs):
 
 
 @pytest.mark.mistakes
+def test_a_retraining_that_fails_says_so_in_its_own_words(pairs):
+    from jaxval.sources import arithmetic
+
+    learner = sources.tabular_learner(pairs)
+    here = arithmetic.Setting(
+        learner, learner.policy.init(None), np.arange(1), np.array([[0, 1]]), np.ones((1, 2, 1)), None, False
+    )
+
+    def train(mask):
+        if mask.all():
+            raise FloatingPointError("train: the loss is nan at step 3; lower the learning rate")
+        return here.reference
+
+    with pytest.raises(FloatingPointError, match="nan at step 3"):
+        list(arithmetic.tables("union", here, np.asarray(coalitions.all_coalitions(2)), train=train))
+
+
+@pytest.mark.mistakes
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

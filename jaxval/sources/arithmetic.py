@@ -109,15 +109,19 @@ def tables(name: str, here: Setting, masks: np.ndarray, *, train: Callable[..., 
     if name == "response":
         yield from _by_responses(here, masks)
         return
+    failures: list[Exception] = []
     if name == "token":
         utility, batch_size = _by_tokens(here), min(TOGETHER, 2 ** masks.shape[1])
     else:
-        utility, batch_size = _on_host(here, train or _added(here)), 1
+        utility, batch_size = _on_host(here, train or _added(here), failures), 1
     with _store(here, name) as store:
         evaluate = coalitions.evaluator(
             utility, masks.shape[1], batch_size=batch_size, store=store, host=name != "token", progress=here.shown
         )
-        found = np.asarray(coalitions.evaluate(evaluate, masks))
+        try:
+            found = np.asarray(coalitions.evaluate(evaluate, masks))
+        except ValueError as error:
+            raise (failures[0] if failures else error) from None  # the training's own words
     yield found.reshape(len(masks), len(here.contexts), -1)
 
 
@@ -144,8 +148,17 @@ def _expected(log_probs: Any, rewards: Any) -> Array:
     return jnp.einsum("xy,xyk->xk", jnp.exp(log_probs), jnp.asarray(rewards, log_probs.dtype)).ravel()
 
 
-def _on_host(here: Setting, params_of: Callable[[np.ndarray], Params]) -> Utility:
-    return lambda mask: np.asarray(_expected(candidate_log_probs(here, params_of(mask)), here.rewards))
+def _on_host(here: Setting, params_of: Callable[[np.ndarray], Params], failures: list[Exception]) -> Utility:
+    """The utility of a mask by the parameters of its coalition; what fails is added to `failures`."""
+
+    def utility(mask: np.ndarray) -> np.ndarray:
+        try:
+            return np.asarray(_expected(candidate_log_probs(here, params_of(mask)), here.rewards))
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    return utility
 
 
 def _added(here: Setting) -> Callable[[np.ndarray], Params]:
