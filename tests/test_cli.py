@@ -280,6 +280,32 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path, capsys):
     assert result["values_by_seed"] == [{"one": {"score": one}, "foe": {"score": foe}}]
 
 
+OWN = """
+import jax
+from jaxval import policies
+
+def policy(pairs):
+    return policies.log_linear(policies.text_features(pairs.prompts, pairs.responses, buckets=4))
+
+def loss(chosen, rejected, reference_chosen, reference_rejected, *, beta):
+    return jax.nn.softplus(beta * (rejected - reference_rejected - chosen + reference_chosen))
+"""
+
+
+def test_a_policy_and_a_loss_of_the_users_own(tmp_path, monkeypatch, capsys):
+    """By module:function, from the working folder; a run of another loss does not go on from its folder."""
+    (tmp_path / "own_policy_and_loss.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    file = pairs_file(tmp_path / "pairs.jsonl", count=24, sources=("one", "foe"))
+    words = ["value", str(file), "--source", "provider.name", "--seeds", "1", "--json", "--out", "out"]
+    words += ["--policy", "own_policy_and_loss:policy"]
+    assert main([*words, "--loss", "own_policy_and_loss:loss"]) == 0
+    one, foe = (row["values"]["score"] for row in json.loads(capsys.readouterr().out)["sources"])
+    assert one > 0 > foe
+    assert main([*words, "--loss", "dpo", "--resume"]) == 2
+    assert "--out: expected the unfinished run of these pairs and options" in capsys.readouterr().err
+
+
 def test_what_is_said_where_it_holds(tmp_path, capsys):
     """Groups without a copy, a fitted reward without scores, a copy in a file, few permutations, one seed."""
     scored = pairs_file(tmp_path / "scored.jsonl", count=48)
