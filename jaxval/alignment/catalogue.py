@@ -41,7 +41,7 @@ def find_loss(name: str) -> Callable[..., Any]:
         ValueError: where there is no such loss; the message lists those that there are.
 
     Example:
-        >>> find_loss("dpo") is dpo
+        >>> find_loss("dpo") is margin_losses.dpo
         True
     """
     return losses[_checks.check_choice("loss", name, losses)]
