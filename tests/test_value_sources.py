@@ -130,7 +130,7 @@ def test_retraining_shares_its_beginnings():
         calls.append(rows)
         return (*before, tuple(np.asarray(rows.context).astype(int).tolist()))
 
-    sequential, union = (retrainer(train, (), parts, None, sequential=s) for s in (True, False))
+    sequential, union = (retrainer(train, (), parts, jax.random.key(0), sequential=s) for s in (True, False))
     masks = np.asarray(coalitions.all_coalitions(4))
     assert [sequential(mask) for mask in masks][0b1101] == ((0,), (2,), (3,))
     assert len(calls) == 15
