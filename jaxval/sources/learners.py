@@ -86,8 +86,9 @@ def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner
     Example:
         >>> two = EXAMPLE._replace(responses=(("A whole answer.", "No."),))
         >>> learner = log_linear_learner(two, buckets=16)
-        >>> learner.policy.log_probs(learner.policy.init(None), [0], [[0, 1]]).round(2).tolist()
-        [[-0.69, -0.69]]
+        >>> log_probs = learner.policy.log_probs(learner.policy.init(None), [0], [[0, 1]])
+        >>> [round(float(log_prob), 2) for log_prob in log_probs[0]]
+        [-0.69, -0.69]
     """
     features = policies.text_features(pairs.prompts, pairs.responses, buckets=buckets)
     there = np.arange(features.shape[1])[None, :] < np.array([len(row) for row in pairs.responses])[:, None]
