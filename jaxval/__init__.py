@@ -13,11 +13,12 @@ The rooms, in order; each imports only rooms above it:
 9. `training`: Newton's method and optax; sequential and union DPO.
 10. `coalitions`: masks, utilities over all coalitions, model arithmetic, games whose values are known.
 11. `values`: exact and sampled values of players, asymmetric, sequential, of nearest neighbours.
-12. `axioms`: a gap and a witness for every axiom of rules; counterexample search.
-13. `theorems`: statements of the papers as executable claims, with evidence.
-14. `plots`: figures from results (extra `plots`).
-15. `testing`: Hypothesis strategies for users' own rules (extra `test`).
-16. `cli`: the command `jaxval`.
+12. `sources`: the product: what each source of preference pairs is worth, with intervals and decisions.
+13. `axioms`: a gap and a witness for every axiom of rules; counterexample search.
+14. `theorems`: statements of the papers as executable claims, with evidence.
+15. `plots`: figures from results (extra `plots`).
+16. `testing`: Hypothesis strategies for users' own rules (extra `test`).
+17. `cli`: the command `jaxval`.
 
 Rooms are loaded when first used: `import jaxval as jv; jv.social_choice.proportional(matrix)`.
 """
@@ -37,6 +38,7 @@ __all__ = [
     "policies",
     "preferences",
     "social_choice",
+    "sources",
     "testing",
     "theorems",
     "training",

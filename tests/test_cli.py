@@ -1,9 +1,11 @@
 """The command `jaxval` as a user runs it: a process of its own, real files, one mistake of each kind."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import pytest
 from jaxval.cli import main
 
 pytestmark = pytest.mark.once
+PAGE = 4096  # bytes that SQLite writes at least for an evaluation
 JAXVAL = [sys.executable, "-m", "jaxval.cli"]
 
 
@@ -221,6 +224,13 @@ def pairs_file(path, *, count=120, sources=("one", "two", "three", "foe")):
     return path
 
 
+def retrained(folder):
+    """The coalitions that have been retrained one source after another, once the run that did so has ended."""
+    (path,) = folder.glob("sequential-*.store")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return set(database.execute("select mask, value from evaluations"))
+
+
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, capsys):
     """SIGKILL once some coalitions are retrained; the resumed run computes the others only."""
     file = pairs_file(tmp_path / "pairs.jsonl", count=60, sources=("one", "two", "foe"))
@@ -233,19 +243,23 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, capsys):
     assert result["truth"]["sequential"]["largest_gap"]["score"] < 1e-8
     process = subprocess.Popen([*JAXVAL, *words, "--out", str(cut)], stdout=subprocess.DEVNULL)
     kept = cut / "finished" / "seed-0"
-    while len(list(kept.glob("sequential-*.npz"))) < 3:
+    while sum(path.stat().st_size for path in kept.glob("sequential-*.store-wal")) < 5 * PAGE:
         assert process.poll() is None
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (cut / "results.json").exists()
     before = {path: path.stat().st_mtime_ns for path in kept.glob("*.npz")}
+    done = retrained(kept)
+    assert done
     assert main([*words, "--out", str(cut)]) == 2
     assert "--resume goes on with it" in capsys.readouterr().err
-    done = run(*words, "--out", cut, "--resume")
-    assert done.returncode == 0, done.stderr
+    resumed = run(*words, "--out", cut, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
     assert without_seconds(cut) == without_seconds(whole)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert done <= retrained(kept)
+    assert len(retrained(kept)) == 8
 
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path, capsys):
@@ -265,6 +279,32 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path, capsys):
     one, foe = (row["values"]["score"] for row in result["sources"])
     assert one > 0 > foe
     assert result["values_by_seed"] == [{"one": {"score": one}, "foe": {"score": foe}}]
+
+
+OWN = """
+import jax
+from jaxval import policies
+
+def policy(pairs):
+    return policies.log_linear(policies.text_features(pairs.prompts, pairs.responses, buckets=4))
+
+def loss(chosen, rejected, reference_chosen, reference_rejected, *, beta):
+    return jax.nn.softplus(beta * (rejected - reference_rejected - chosen + reference_chosen))
+"""
+
+
+def test_a_policy_and_a_loss_of_the_users_own(tmp_path, monkeypatch, capsys):
+    """By module:function, from the working folder; a run of another loss does not go on from its folder."""
+    (tmp_path / "own_policy_and_loss.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    file = pairs_file(tmp_path / "pairs.jsonl", count=24, sources=("one", "foe"))
+    words = ["value", str(file), "--source", "provider.name", "--seeds", "1", "--json", "--out", "out"]
+    words += ["--policy", "own_policy_and_loss:policy"]
+    assert main([*words, "--loss", "own_policy_and_loss:loss"]) == 0
+    one, foe = (row["values"]["score"] for row in json.loads(capsys.readouterr().out)["sources"])
+    assert one > 0 > foe
+    assert main([*words, "--loss", "dpo", "--resume"]) == 2
+    assert "--out: expected the unfinished run of these pairs and options" in capsys.readouterr().err
 
 
 def test_what_is_said_where_it_holds(tmp_path, capsys):
@@ -294,14 +334,14 @@ def test_what_is_said_where_it_holds(tmp_path, capsys):
 
 
 def test_numbers_show_three_digits_and_no_minus_zero():
-    from jaxval.cli import source_report
+    from jaxval.cli import value_report
 
-    assert source_report._places([0.4, -0.2]) == 4
-    assert source_report._places([3.1e-5, -2e-7]) == 7
-    assert source_report._places([0.0]) == 4
-    assert source_report._signed(-1e-6, 4) == "0.0000"
-    assert source_report._signed(-1e-4, 4) == "-0.0001"
-    assert source_report._fixed(None, 4) == "–"
+    assert value_report._places([0.4, -0.2]) == 4
+    assert value_report._places([3.1e-5, -2e-7]) == 7
+    assert value_report._places([0.0]) == 4
+    assert value_report._signed(-1e-6, 4) == "0.0000"
+    assert value_report._signed(-1e-4, 4) == "-0.0001"
+    assert value_report._fixed(None, 4) == "–"
 
 
 VALUE_MISTAKES = {
@@ -336,16 +376,37 @@ VALUE_MISTAKES = {
         "--arithmetic: .*pass --policy transformer",
     ),
     "nothing held out of a table": (
-        ["{pairs}", "--policy", "tabular", "--held-out", "0.5"],
+        ["{pairs}", "--source", "provider.name", "--policy", "tabular", "--held-out", "0.5"],
         "--held-out: expected none with --policy tabular",
     ),
-    "seeds of a table": (["{pairs}", "--policy", "tabular", "--seeds", "4"], "--seeds: expected 1 .*random; got 4"),
+    "seeds of a table": (
+        ["{pairs}", "--source", "provider.name", "--policy", "tabular", "--seeds", "4"],
+        "--seeds: expected 1 .*random; got 4",
+    ),
     "seeds of a fixed split": (
-        ["{pairs}", "--held-out", "{pairs}", "--seeds", "2"],
+        ["{pairs}", "--source", "provider.name", "--held-out", "{pairs}", "--seeds", "2"],
         "--seeds: expected 1 with --policy log-linear and a file",
     ),
-    "epochs of Newton's method": (["{pairs}", "--epochs", "2"], "--epochs: expected --policy transformer"),
-    "a ridge for a transformer": (["{pairs}", "--policy", "transformer", "--ridge", "1"], "--ridge: expected --policy"),
+    "epochs of Newton's method": (
+        ["{pairs}", "--source", "provider.name", "--epochs", "2"],
+        "--epochs: expected --policy transformer .*; got --epochs 2",
+    ),
+    "a ridge for a transformer": (
+        ["{pairs}", "--source", "provider.name", "--policy", "transformer", "--ridge", "1"],
+        "--ridge: expected --policy",
+    ),
+    "a reference of features": (
+        ["{pairs}", "--source", "provider.name", "--reference", "uniform"],
+        "--reference: expected 'policy' for a policy that starts uniform; got 'uniform'",
+    ),
+    "unknown loss": (["{pairs}", "--source", "provider.name", "--loss", "dop"], "--loss: expected one of 'dpo'"),
+    "a loss that cannot be imported": (["--loss", "json:nothing"], "--loss: .*json:nothing"),
+    "a loss without its option": (["--loss", "mallows_phi"], "--loss-option: expected dispersion"),
+    "an option that is no number": (["--loss-option", "a", "b"], "--loss-option: expected a name and a number.*a b"),
+    "a policy that cannot be imported": (
+        ["{pairs}", "--source", "provider.name", "--policy", "json:it"],
+        "--policy: .*",
+    ),
     "a folder without a checkpoint": (
         ["{pairs}", "--source", "provider.name", "--policy", "tests"],
         "--policy: expected a folder with config.json",

@@ -100,6 +100,16 @@ def test_expected_rewards_and_the_table_of_all_coalitions(close):
     close(values.shapley(table).sum(0), table[-1] - table[0], atol=1e-5)
 
 
+def test_contexts_are_objectives_whose_mean_is_the_utility(close):
+    for rewards in (REWARDS, REWARDS[..., 0]):
+        mean = coalitions.tabulate(coalitions.reward_utility(REFERENCE, POLICIES, rewards), SOURCES)
+        each = coalitions.tabulate(coalitions.reward_utility(REFERENCE, POLICIES, rewards, by_context=True), SOURCES)
+        assert each.shape == (8, CONTEXTS * rewards[0, 0].size)
+        close(each.reshape(8, CONTEXTS, *rewards.shape[2:]).mean(axis=1), mean, atol=1e-6)
+        values_of_contexts = values.shapley(each).reshape(SOURCES, CONTEXTS, *rewards.shape[2:])
+        close(values_of_contexts.mean(axis=1), values.shapley(mean), atol=1e-6)
+
+
 def test_contexts_may_weigh_differently_and_missing_candidates_need_no_reward(close):
     log_probs = np.log(np.array([[0.5, 0.5, 1e-300], [0.25, 0.25, 0.5]]))
     log_probs[0, 2] = -np.inf
@@ -142,6 +152,10 @@ def test_contexts_may_weigh_differently_and_missing_candidates_need_no_reward(cl
         (lambda: coalitions.expected_reward(REFERENCE, REWARDS, weights=[1.0]), "one for each of 4 contexts"),
         (lambda: coalitions.expected_reward(REFERENCE, REWARDS, weights=[1.0] * 4), "sum to one"),
         (lambda: coalitions.reward_utility(REFERENCE, POLICIES, REWARDS * np.nan), "rewards: expected finite"),
+        (
+            lambda: coalitions.reward_utility(REFERENCE, POLICIES, REWARDS, weights=[0.25] * 4, by_context=True),
+            "weights: expected none with by_context=True",
+        ),
     ],
 )
 def test_mistakes(call, message):

@@ -1,5 +1,6 @@
 """The experiment on coalition alignment: identities at n = 3, measures by plain NumPy, the command itself."""
 
+import functools
 import itertools
 import json
 import math
@@ -8,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.dpo_shapley import exact, growth, retraining, stopped_short
+from experiments.dpo_shapley import exact, growth, providers, real_pairs, ridge, stopped_short
 from experiments.dpo_shapley.__main__ import main, parse
-from experiments.dpo_shapley.measures import compare, pearson, precision, ranks, spearman
+from experiments.dpo_shapley.measures import compare, pearson, precision, spearman
+from jaxval.data import PreferencePairs
 from jaxval.types import Comparisons
 
 pytestmark = pytest.mark.once
@@ -103,7 +105,6 @@ def test_measures_of_commutativity_are_those_of_two_orders():
 
 
 def test_correlations_and_signs_by_hand():
-    assert ranks([3.0, 1.0, 3.0, 2.0]).tolist() == [2.5, 0.0, 2.5, 1.0]
     assert pearson([1.0, 2.0, 3.0], [2.0, 4.0, 6.5]) == pytest.approx(np.corrcoef([1, 2, 3], [2, 4, 6.5])[0, 1])
     assert pearson([1.0, 1.0], [0.0, 2.0]) is None
     assert spearman([1.0, 5.0, 9.0], [-1.0, -5.0, -4.0]) == pytest.approx(-0.5)
@@ -118,21 +119,50 @@ def test_what_an_error_of_one_percent_needs():
     assert growth.needed(rows[1:], "evaluations", 0.01) == 1000
 
 
-def test_retraining_shares_the_beginnings():
-    """A stage that adds up names: every coalition once, in the providers' order."""
-    source = Comparisons(*(np.zeros(1),) * 4)
-    names = []
+def test_providers_share_out_the_prompts():
+    """Over four seeds every quarter of the prompts is once with every provider; the better response is told apart."""
+    prompts = tuple(f"p{i}" for i in range(8))
+    ids = np.repeat(np.arange(8), 4)  # every prompt is in the file of every provider
+    texts = PreferencePairs(
+        prompts, (("a", "b"),) * 8, Comparisons(ids, ids * 0, ids * 0 + 1, np.ones(32)), np.tile(np.arange(4), 8),
+        providers.FILES[:4], {"score": np.array([[2.0, 1.0]] * 8)}, "texts",
+    )  # fmt: skip
+    seen = set()
+    for seed in range(4):
+        found = providers.provider_pairs(providers.Pairs(texts, texts), seed)
+        assert np.bincount(np.asarray(found.source)).tolist() == [2] * 4
+        assert sorted(np.asarray(found.comparisons.context).tolist()) == list(range(8))
+        seen |= {*zip(np.asarray(found.source).tolist(), np.asarray(found.comparisons.context).tolist(), strict=True)}
+    assert len(seen) == 32
+    reward = providers.held_out_rewards(texts)
+    assert (reward("p3", "a"), reward("p3", "b")) == ([2.0, 1.0], [1.0, 0.0])
 
-    def fit(before, rows, name):
-        names.append(name)
-        return (*before, name)
 
-    sequential, union = retraining.train_coalitions(fit, (), [source] * 4, {})
-    assert len(sequential) == len(union) == 16
-    assert len(names) == 15 + 11
-    assert sequential[(0, 2, 3)] == ("separate-0", "sequential-02", "sequential-023")
-    assert union[(2,)] == sequential[(2,)]
-    assert union[(0, 3)] == ("union-03",)
+@pytest.mark.parametrize("ways", [("response", "parameter")])
+def test_real_pairs_are_valued_by_the_library(ways):
+    """A policy whose log-probabilities are linear: both arithmetics give sequential retraining."""
+    rng = np.random.default_rng(0)
+    n = 24
+    texts = PreferencePairs(
+        tuple(f"q{i}" for i in range(n)), tuple((f"yes {i % 3} well", f"no {i % 4} never") for i in range(n)),
+        Comparisons(np.arange(n), rng.integers(0, 2, n), np.zeros(n, int), np.ones(n)), np.arange(n) % 4,
+        providers.FILES[:4], {"score": rng.normal(size=(n, 2))}, "texts",
+    )  # fmt: skip
+    winner = np.asarray(texts.comparisons.winner)
+    texts = texts._replace(comparisons=texts.comparisons._replace(loser=1 - winner))
+    held_out = texts._replace(
+        prompts=tuple(f"h{i}" for i in range(6)), responses=texts.responses[:6], source=np.zeros(6, int),
+        comparisons=Comparisons(*(np.asarray(field)[:6] for field in texts.comparisons)), sources=("held out",),
+        scores={"score": texts.scores["score"][:6]},
+    )  # fmt: skip
+    policy = functools.partial(ridge.linear_policy, buckets=4)
+    with precision(True):
+        found = real_pairs.value_all(providers.Pairs(texts, held_out), 0, ways, policy=policy, beta=0.1, ridge=1.0)
+    for way in ways:
+        assert found["against"][f"{way} against sequential"][0]["largest gap"] < 1e-8
+    assert found["against"]["sequential against union"][0]["largest gap"] > 1e-4
+    assert set(found["seconds"]) == {"separate", *ways, "sequential", "union"}
+    assert np.shape(found["values"]["response"]) == (4, 2)
 
 
 # The command.

@@ -47,6 +47,13 @@ def test_rooms_import_only_rooms_above(path):
             assert name.split(".")[1] in allowed, f"{room(path)} imports {name}"
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if room(path) == "values"], ids=lambda path: path.name)
+def test_values_are_mathematics(path):
+    """Values import nothing that reads data, makes policies or trains them."""
+    outside = ("jaxval.data", "jaxval.policies", "jaxval.alignment", "jaxval.training", "optax", "orbax", "flax")
+    assert not [name for name in imported(path) if name.startswith(outside)]
+
+
 def test_readme_lists_the_rooms_in_order():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \|", readme, flags=re.MULTILINE) == ROOMS

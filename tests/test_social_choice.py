@@ -310,6 +310,18 @@ def test_bootstrap_intervals_cover_the_truth(statistic):
     assert 0.88 <= rate <= 0.99
 
 
+def test_bootstrap_intervals_of_one_statistic_compile_once():
+    traces = []
+
+    def statistic(matrix):
+        traces.extend([matrix] * isinstance(matrix, jax.core.Tracer))
+        return matrix[0]
+
+    for key in (0, 1):
+        social_choice.bootstrap_intervals(jax.random.key(key), [[0.0, 6.0], [4.0, 0.0]], statistic, samples=10)
+    assert len(traces) == 1
+
+
 def test_bootstrap_intervals_by_hand():
     wins = jnp.array([[0.0, 60.0, 0.0], [40.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     intervals = social_choice.bootstrap_intervals(jax.random.key(0), wins, lambda matrix: matrix, samples=4000)

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxval import data, policies, values
+from jaxval import data, policies, sources
+from jaxval.checkpoints import load_state
 from jaxval.cli import main
 
 pytest.importorskip("safetensors", reason="needs safetensors and tokenizers: pip install 'jaxval[llama]'")
@@ -35,28 +36,22 @@ def file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def valued(file):
-    """By arithmetic, and the adapters of each source: one learner, and one training a source, for all three."""
+def valued(file, tmp_path_factory):
+    """By arithmetic, and the adapters of each source: one training a source, kept in a folder, for all three."""
     pairs = data.read_preferences(file)
-    learner = values.checkpoint_learner(
-        pairs, folder=FOLDER, beta=0.1, rank=2, alpha=4.0, epochs=6, batch_size=8, learning_rate=3e-2
-    )
-    trained = {}
-
-    def train(reference, comparisons, *rest):
-        name = np.asarray(comparisons.context).tobytes()
-        if name not in trained:
-            trained[name] = learner.train(reference, comparisons, *rest)
-        return trained[name]
-
+    policy = functools.partial(sources.checkpoint_learner, folder=FOLDER, rank=2, alpha=4.0)
+    options = {"epochs": 6, "batch_size": 8, "learning_rate": 3e-2}
+    folder = tmp_path_factory.mktemp("finished")
     found = {
-        arithmetic: values.value_sources(
-            pairs, policy=lambda pairs, beta: learner._replace(train=train), arithmetic=arithmetic, seeds=1,
+        arithmetic: sources.value_sources(
+            pairs, policy=policy, arithmetic=arithmetic, seeds=1, folder=folder, **options,
             held_out=first_prompts(pairs, 9), reference="policy" if arithmetic == "parameter" else "uniform",
         )
         for arithmetic in ("response", "token", "parameter")
     }  # fmt: skip
-    return pairs, found, list(trained.values())
+    like = policy(pairs).policy.init(jax.random.key(0))
+    trained = [load_state(folder / "seed-0" / f"source-{i}.npz", like) for i in range(3)]
+    return pairs, found, trained
 
 
 def first_prompts(pairs, count):
@@ -93,7 +88,6 @@ def merged(valued):
 
 def test_one_source_is_its_training_under_every_arithmetic(valued, merged):
     _, found, trained = valued
-    assert len(trained) == 3
     for i, adapters in enumerate(trained):
         started, uniform = (merged([adapters], uniform=u) for u in (False, True))
         np.testing.assert_allclose(found["parameter"].utilities[2**i, 0], started, atol=2e-5)
@@ -128,15 +122,15 @@ def test_the_command_takes_the_folder(file, tmp_path, capsys):
 
 
 def test_another_checkpoint_in_the_same_folder_is_another_run(tmp_path):
-    from jaxval.values.sources import _what
+    from jaxval.sources.valuation import identity_of
 
     (tmp_path / "config.json").write_text("{}")
-    policies_of_it = [str(tmp_path), functools.partial(values.checkpoint_learner, folder=str(tmp_path), epochs=1)]
-    before = [_what(policy) for policy in policies_of_it]
+    policies_of_it = [str(tmp_path), functools.partial(sources.checkpoint_learner, folder=str(tmp_path), rank=1)]
+    before = [identity_of(policy) for policy in policies_of_it]
     (tmp_path / "model.safetensors").write_bytes(bytes(8))
-    after = [_what(policy) for policy in policies_of_it]
+    after = [identity_of(policy) for policy in policies_of_it]
     assert all(one != other for one, other in zip(before, after, strict=True))
-    assert _what("log-linear") == "log-linear"
+    assert identity_of("log-linear") == "log-linear"
 
 
 @pytest.mark.mistakes

@@ -10,8 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxval import coalitions, data, policies, training, values
+from jaxval import alignment, coalitions, data, policies, sources, training, values
 from jaxval.types import Comparisons
+
+
+def dpo_of_margin(chosen, rejected, reference_chosen, reference_rejected, *, beta):
+    """A loss of the user's own."""
+    return -jax.nn.log_sigmoid(beta * (chosen - rejected - reference_chosen + reference_rejected))
+
 
 SHAPE = {"contexts": 12, "responses": 4}
 SOURCES = {"experts": 1.5, "crowd": 0.7, "copy": "crowd", "noise": 0.0, "adversary": -1.0}
@@ -24,7 +30,7 @@ def drawn():
 
 @pytest.fixture(scope="session")
 def found(drawn):
-    return values.value_sources(drawn, policy="tabular", beta=1.0, truth=True, groups=drawn.groups)
+    return sources.value_sources(drawn, policy="tabular", beta=1.0, truth=True, groups=drawn.groups)
 
 
 def shapley_by_definition(table):
@@ -113,6 +119,64 @@ def test_union_retraining_is_union_dpo(drawn, found, x64):
     np.testing.assert_allclose(found.truth["union"].utilities[0b11001], expected, atol=1e-8 if x64 else 2e-5)
 
 
+def test_retraining_shares_its_beginnings():
+    """A training that writes down its stages: every coalition once, in the order of the sources."""
+    from jaxval.sources.arithmetic import retrainer
+
+    parts = [Comparisons(*(np.full(1, float(i)),) * 4) for i in range(4)]
+    calls = []
+
+    def train(before, rows, key, folder):
+        calls.append(rows)
+        return (*before, tuple(np.asarray(rows.context).astype(int).tolist()))
+
+    sequential, union = (retrainer(train, (), parts, jax.random.key(0), sequential=s) for s in (True, False))
+    masks = np.asarray(coalitions.all_coalitions(4))
+    assert [sequential(mask) for mask in masks][0b1101] == ((0,), (2,), (3,))
+    assert len(calls) == 15
+    assert [union(mask) for mask in masks][0b1001] == ((0, 3),)
+    assert len(calls) == 30
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("policy", "loss"),
+    [("tabular", "ipo"), ("tabular", "hinge"), ("log-linear", "mallows_theta"), ("log-linear", "length_normalised_dpo"),
+     ("transformer", "length_normalised_dpo"), ("mine", dpo_of_margin), ("mine", "bco")],
+)  # fmt: skip
+def test_every_policy_takes_every_loss_in_one_way(policy, loss, pairs):
+    """By Newton's method where it suits policy and loss, by minibatches elsewhere: the foe's value is the lowest."""
+    makers = {
+        "log-linear": functools.partial(sources.log_linear_learner, buckets=8),
+        "transformer": functools.partial(
+            sources.transformer_learner, width=8, layers=1, heads=2, prompt_bytes=3, response_bytes=6
+        ),
+        "mine": lambda pairs: policies.log_linear(policies.text_features(pairs.prompts, pairs.responses, buckets=4)),
+    }
+    newton = policy != "transformer" and loss in ("ipo", "mallows_theta", dpo_of_margin)
+    options = {} if newton else {"epochs": 4, "batch_size": 16, "learning_rate": 3e-2, "accumulation": 2}
+    found = sources.value_sources(
+        pairs, policy=makers.get(policy, policy), loss=loss, seeds=None if policy == "tabular" and newton else 1,
+        loss_options={"dispersion": 0.5} if loss == "mallows_theta" else None, **options,
+    )  # fmt: skip
+    one, two, foe = found.values[:, 0]
+    assert foe < min(one, two)
+
+
+@pytest.mark.once
+def test_dpo_by_its_margin_is_dpo_and_lengths_are_words(pairs, small_features):
+    """The same training by any way of naming it; IPO of equal lengths divides by them."""
+    by_name = sources.value_sources(pairs, policy=small_features, seeds=1)
+    mine = sources.value_sources(pairs, policy=small_features, seeds=1, loss=dpo_of_margin)
+    np.testing.assert_allclose(mine.values, by_name.values, atol=1e-5)
+    smoothed = functools.partial(alignment.dpo, label_smoothing=0.2)
+    options = {"policy": small_features, "seeds": 1}
+    np.testing.assert_array_equal(
+        sources.value_sources(pairs, loss=smoothed, **options).values,
+        sources.value_sources(pairs, loss_options={"label_smoothing": 0.2}, **options).values,
+    )
+
+
 def test_prompts_bring_an_interval_and_one_seed_none(found):
     low, high = found.context_intervals
     assert ((low < found.values) & (found.values < high)).all()
@@ -121,7 +185,7 @@ def test_prompts_bring_an_interval_and_one_seed_none(found):
 
 
 def test_intervals_over_prompts_are_those_of_the_central_limit():
-    from jaxval.values._source_intervals import over_contexts, over_seeds, rank_correlation
+    from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
 
     rng = np.random.default_rng(0)
     one = rng.normal(size=(400, 3))
@@ -137,18 +201,38 @@ def test_intervals_over_prompts_are_those_of_the_central_limit():
 
 def test_each_seed_draws_generated_data_anew():
     draw = functools.partial(data.synthetic_preferences, **SHAPE, sources={"good": 1.5, "bad": -1.5})
-    found = values.value_sources(draw, policy="tabular", beta=1.0, seeds=3)
+    found = sources.value_sources(draw, policy="tabular", beta=1.0, seeds=3)
     assert found.by_seed.shape == (3, 2, 2)
     np.testing.assert_allclose(found.values, found.by_seed.mean(axis=0))
     assert np.isfinite(found.seed_intervals).all()
     assert len({tuple(one.ravel()) for one in found.by_seed}) == 3
 
 
+def test_values_of_prompts_are_compiled_once_for_all_seeds():
+    from jaxval.sources.arithmetic import _reward_table
+
+    draw = functools.partial(data.synthetic_preferences, contexts=5, responses=3, sources=dict.fromkeys("abc", 1.0))
+    before = _reward_table._cache_size()
+    for key in (0, 1):
+        sources.value_sources(draw, policy="tabular", beta=1.0, seeds=2, key=jax.random.key(key))
+    assert _reward_table._cache_size() == before + 1
+
+
+def test_prompts_in_blocks_have_the_same_values(drawn, found, monkeypatch):
+    """A table too large for memory comes in blocks of prompts, the last one filled up."""
+    from jaxval.sources import arithmetic
+
+    monkeypatch.setattr(arithmetic, "NUMBERS", 32 * 4 * 5)
+    blocks = sources.value_sources(drawn, policy="tabular", beta=1.0, groups=drawn.groups)
+    for name in ("values", "context_intervals", "utilities", "in_order"):
+        np.testing.assert_allclose(getattr(blocks, name), getattr(found, name), atol=1e-6)
+
+
 @pytest.mark.float64
 def test_many_sources_are_sampled(x64):
     qualities = {f"source {i}": 1.0 - i / 7 for i in range(14)}
     drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources=qualities)
-    found = values.value_sources(drawn, policy="tabular", beta=1.0, permutations=60, groups=[0] * 7 + [1] * 7)
+    found = sources.value_sources(drawn, policy="tabular", beta=1.0, permutations=60, groups=[0] * 7 + [1] * 7)
     assert found.utilities is None
     assert found.evaluations < 2**14
     assert (found.efficiency_gap < (1e-10 if x64 else 1e-5)).all()
@@ -160,13 +244,13 @@ def test_a_sample_of_all_coalitions_is_exact_and_a_small_one_has_no_standard_err
     """200 permutations of five sources meet all 32 coalitions; of 4, two pairs may well be equal and seem to agree."""
     options = {"policy": "tabular", "beta": 1.0, "groups": drawn.groups}
     for budget in ({"permutations": 200}, {"evaluations": 32}):
-        all_of_them = values.value_sources(drawn, **options, **budget)
+        all_of_them = sources.value_sources(drawn, **options, **budget)
         assert all_of_them.evaluations == 32
         np.testing.assert_array_equal(all_of_them.standard_errors, 0)
         np.testing.assert_allclose(all_of_them.values, found.values, atol=1e-6)
         np.testing.assert_allclose(all_of_them.in_order, found.in_order, atol=1e-6)
         np.testing.assert_allclose(all_of_them.utilities, found.utilities, atol=1e-6)
-    few = values.value_sources(drawn, **options, permutations=4)
+    few = sources.value_sources(drawn, **options, permutations=4)
     assert few.evaluations < 32
     assert few.utilities is None
     assert np.isnan(few.standard_errors).all()
@@ -175,12 +259,12 @@ def test_a_sample_of_all_coalitions_is_exact_and_a_small_one_has_no_standard_err
 @pytest.mark.once
 def test_seeds_of_which_some_meet_all_coalitions(monkeypatch):
     """28 permutations of five sources meet all 32 coalitions by some keys only; the mean takes both kinds."""
-    from jaxval.values import sources
+    from jaxval.sources import valuation
 
     draw = functools.partial(data.synthetic_preferences, contexts=4, responses=3, sources=dict.fromkeys("abcde", 1.0))
     seen = []
-    monkeypatch.setattr(sources, "repeat", lambda *words, of=sources.repeat: seen.append(of(*words)) or seen[-1])
-    found = values.value_sources(draw, policy="tabular", beta=1.0, permutations=28, seeds=6)
+    monkeypatch.setattr(valuation, "repeat", lambda *words, of=valuation.repeat: seen.append(of(*words)) or seen[-1])
+    found = sources.value_sources(draw, policy="tabular", beta=1.0, permutations=28, seeds=6)
     assert {one.exact for one in seen} == {False, True}
     assert found.utilities is None
     assert found.evaluations == 32
@@ -190,35 +274,36 @@ def test_seeds_of_which_some_meet_all_coalitions(monkeypatch):
 
 @pytest.mark.once
 def test_a_reference_that_has_decided_is_told():
-    def stubborn(pairs, beta=1.0, **options):
-        learner = values.tabular_learner(pairs, beta=beta, **options)
-        return learner._replace(start=lambda key: jnp.zeros_like(learner.start(key)).at[:, 0].set(30.0))
+    def stubborn(pairs):
+        learner = sources.tabular_learner(pairs)
+        start = jnp.zeros_like(learner.policy.init(None)).at[:, 0].set(30.0)
+        return learner._replace(policy=learner.policy._replace(init=lambda key: start))
 
     drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources={"a": 1.0, "b": 0.0})
-    assert values.value_sources(drawn, policy=stubborn, seeds=1).decided == 1
-    assert values.value_sources(drawn, policy="tabular", beta=1.0).decided == 0
+    assert sources.value_sources(drawn, policy=stubborn, beta=1.0).decided == 1
+    assert sources.value_sources(drawn, policy="tabular", beta=1.0).decided == 0
 
 
 @pytest.mark.float64
 def test_regressed_values_of_few_coalitions_are_near_the_sampled_ones():
     qualities = {f"source {i}": 1.0 - i / 4 for i in range(8)}
     drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources=qualities)
-    exact = values.value_sources(drawn, policy="tabular", beta=1.0, groups=[0] * 4 + [1] * 4)
-    found = values.value_sources(drawn, policy="tabular", beta=1.0, evaluations=120, groups=[0] * 4 + [1] * 4)
+    exact = sources.value_sources(drawn, policy="tabular", beta=1.0, groups=[0] * 4 + [1] * 4)
+    found = sources.value_sources(drawn, policy="tabular", beta=1.0, evaluations=120, groups=[0] * 4 + [1] * 4)
     assert found.evaluations <= 240  # plain and in order
     assert (found.efficiency_gap < 1e-10).all()
     assert (np.abs(found.values - exact.values) < 5 * found.standard_errors + 1e-6).all()
     assert np.abs(found.in_order - exact.in_order).max() < 0.05 * np.abs(exact.in_order).max()
     with pytest.raises(ValueError, match="permutations or evaluations"):
-        values.value_sources(drawn, policy="tabular", permutations=4, evaluations=100)
+        sources.value_sources(drawn, policy="tabular", permutations=4, evaluations=100)
 
 
 @pytest.mark.float64
 def test_sampled_values_are_near_the_exact_ones():
     qualities = {f"source {i}": 1.0 - i / 4 for i in range(8)}
     drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources=qualities)
-    exact = values.value_sources(drawn, policy="tabular", beta=1.0)
-    sampled = values.value_sources(drawn, policy="tabular", beta=1.0, permutations=40)
+    exact = sources.value_sources(drawn, policy="tabular", beta=1.0)
+    sampled = sources.value_sources(drawn, policy="tabular", beta=1.0, permutations=40)
     assert sampled.evaluations < 256
     assert (sampled.standard_errors > 0).all()
     assert (np.abs(sampled.values - exact.values) < 4.5 * sampled.standard_errors + 1e-5).all()
@@ -227,7 +312,7 @@ def test_sampled_values_are_near_the_exact_ones():
 @pytest.mark.once
 @pytest.mark.parametrize("name", ["banzhaf", "leave-one-out", "beta-shapley"])
 def test_other_semivalues_of_the_same_table(name, drawn, found, close):
-    other = values.value_sources(drawn, policy="tabular", beta=1.0, semivalue=name)
+    other = sources.value_sources(drawn, policy="tabular", beta=1.0, semivalue=name)
     of_table = {
         "banzhaf": values.banzhaf,
         "leave-one-out": values.leave_one_out,
@@ -263,11 +348,11 @@ def pairs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_features():
-    return functools.partial(values.log_linear_learner, buckets=8)
+    return functools.partial(sources.log_linear_learner, buckets=8)
 
 
 def test_a_file_of_distinct_prompts(pairs, small_features, x64):
-    found = values.value_sources(pairs, policy=small_features, seeds=2, truth=True)
+    found = sources.value_sources(pairs, policy=small_features, seeds=2, truth=True)
     one, two, foe = found.values[:, 0]
     assert one > 0.05
     assert two > 0.05
@@ -276,8 +361,8 @@ def test_a_file_of_distinct_prompts(pairs, small_features, x64):
     assert found.pairs.sum() == 68  # the pairs of the others
     assert found.by_seed.shape == (2, 3, 1)
     assert (found.truth["sequential"].gap < (1e-8 if x64 else 1e-3)).all()
-    parameters = values.value_sources(pairs, policy=small_features, seeds=1, arithmetic="parameter")
-    responses = values.value_sources(pairs, policy=small_features, seeds=1)
+    parameters = sources.value_sources(pairs, policy=small_features, seeds=1, arithmetic="parameter")
+    responses = sources.value_sources(pairs, policy=small_features, seeds=1)
     np.testing.assert_allclose(parameters.utilities, responses.utilities, atol=1e-9 if x64 else 1e-4)
 
 
@@ -296,7 +381,7 @@ def test_rewards_of_every_kind_say_the_same(pairs, small_features, tmp_path):
             for response, score in zip(row, scores, strict=True):
                 file.write(json.dumps({"prompt": prompt, "response": response, "from a file": score}) + "\n")
     rewards = ["score", kind, {"named": table}, table, data.read_scores(path, pairs), "bradley-terry"]
-    found = values.value_sources(pairs, policy=small_features, seeds=1, reward=rewards)
+    found = sources.value_sources(pairs, policy=small_features, seeds=1, reward=rewards)
     assert found.rewards == ("score", "kind", "named", "reward", "from a file", "bradley-terry:score")
     for column in range(1, 5):
         np.testing.assert_allclose(found.values[:, column], found.values[:, 0], atol=1e-6)
@@ -307,7 +392,7 @@ def test_rewards_of_every_kind_say_the_same(pairs, small_features, tmp_path):
 def test_held_out_pairs_of_their_own(pairs, small_features, tmp_path):
     """Prompts of the held-out file that the sources have too are not trained on."""
     other = data.read_preferences(write_pairs(tmp_path / "held.jsonl", count=30, sources=("x",)), source=None)
-    found = values.value_sources(pairs, policy=small_features, held_out=other, truth=False)
+    found = sources.value_sources(pairs, policy=small_features, held_out=other, truth=False)
     assert found.contexts == 30
     assert found.pairs.sum() == 60
     assert found.by_seed.shape[0] == 1
@@ -323,11 +408,11 @@ def test_a_transformer_by_three_arithmetics(pairs, tmp_path):
         sources=("first", "again"),
     )
     learner = functools.partial(
-        values.transformer_learner, width=8, layers=1, heads=2, prompt_bytes=3, response_bytes=6, epochs=1,
-        batch_size=64, learning_rate=1e-2,
-    )  # fmt: skip
+        sources.transformer_learner, width=8, layers=1, heads=2, prompt_bytes=3, response_bytes=6
+    )
+    options = {"epochs": 1, "batch_size": 64, "learning_rate": 1e-2, "seeds": 1, "folder": tmp_path}
     found = {
-        arithmetic: values.value_sources(both, policy=learner, arithmetic=arithmetic, seeds=1, folder=tmp_path)
+        arithmetic: sources.value_sources(both, policy=learner, arithmetic=arithmetic, **options)
         for arithmetic in ("response", "token", "parameter")
     }
     for one in found.values():
@@ -338,8 +423,8 @@ def test_a_transformer_by_three_arithmetics(pairs, tmp_path):
 
 def test_token_arithmetic_is_the_model_that_combines_tokens(x64):
     """Against `coalitions.token_arithmetic` over the same catalogue, for a model of five tokens."""
+    from jaxval.sources.arithmetic import sum_tokens
     from jaxval.types import SequenceModel
-    from jaxval.values._coalition_policies import sum_tokens
 
     bigram = SequenceModel(lambda key: jax.random.normal(key, (5, 5)), lambda params, tokens: params[tokens], 5, 8)
     prompts, responses = [[0], [1, 2]], [[[1, 2, 3], [4]], [[0, 0], [3, 2]]]
@@ -348,7 +433,7 @@ def test_token_arithmetic_is_the_model_that_combines_tokens(x64):
     stacked = jnp.stack([one, two])
     masks = np.array([[False, False], [True, False], [True, True]])
     arrays = policies.catalogue(prompts, responses, length=8)
-    sums = sum_tokens(bigram, arrays, reference, stacked, masks, np.arange(4))
+    sums = jax.vmap(lambda mask: sum_tokens(bigram, arrays, reference, stacked, mask, np.arange(4)))(masks)
     combined = policies.over_catalogue(coalitions.token_arithmetic(bigram, 2), prompts, responses)
     for mask, row in zip(masks, sums, strict=True):
         params = coalitions.TokenArithmetic(jnp.asarray(mask), reference, stacked)
@@ -370,7 +455,7 @@ def test_the_order_of_qualities_comes_back():
             jax.random.key(redraw), contexts=30, responses=4, objectives=["reward"],
             sources={f"source {i}": float(q) for i, q in enumerate(qualities)},
         )  # fmt: skip
-        found = values.value_sources(drawn, policy="tabular", beta=1.0)
+        found = sources.value_sources(drawn, policy="tabular", beta=1.0)
         assert found.efficiency_gap[0] < 1e-10
         recovered += bool((np.argsort(found.values[:, 0]) == np.argsort(qualities)).all())
     assert recovered >= 90, recovered
@@ -385,11 +470,11 @@ def test_harmful_sources_are_found():
         drawn = data.synthetic_preferences(
             jax.random.key(case), **SHAPE, sources={f"{i}": float(q) for i, q in enumerate(qualities)}
         )
-        cases.append(values.value_sources(drawn, policy="tabular", beta=1.0).values.mean(axis=1))
+        cases.append(sources.value_sources(drawn, policy="tabular", beta=1.0).values.mean(axis=1))
         harmful.append(qualities < 0)
-    found = values.harm_detection(np.array(cases), np.array(harmful))
+    found = sources.harm_detection(np.array(cases), np.array(harmful))
     assert float(found.auc) - 3 * float(found.standard_error) > 0.8, found
-    shuffled = values.harm_detection(np.array(cases), rng.permuted(np.array(harmful), axis=1))
+    shuffled = sources.harm_detection(np.array(cases), rng.permuted(np.array(harmful), axis=1))
     assert abs(float(shuffled.auc) - 0.5) < 0.25
 
 
@@ -398,18 +483,18 @@ def test_the_area_counts_pairs():
     scores, marked = rng.integers(0, 4, size=(5, 6)).astype(float), np.zeros((5, 6), bool)
     marked[:, :2] = True
     expected = [np.mean([1.0 if a < b else 0.5 if a == b else 0.0 for a in row[:2] for b in row[2:]]) for row in scores]
-    np.testing.assert_allclose(values.harm_detection(scores, marked).by_case, expected, atol=1e-6)
+    np.testing.assert_allclose(sources.harm_detection(scores, marked).by_case, expected, atol=1e-6)
 
 
 def test_the_best_coalition_by_enumeration():
     rng = np.random.default_rng(3)
     for _ in range(20):
         table = rng.integers(0, 5, size=16).astype(float)
-        best = np.asarray(values.best_coalition(table))
+        best = np.asarray(sources.best_coalition(table))
         index = int(best @ (1 << np.arange(4)))
         assert table[index] == table.max()
         assert best.sum() == min(i.bit_count() for i in range(16) if table[i] == table.max())
-        two = np.asarray(values.best_coalition(table, size=2))
+        two = np.asarray(sources.best_coalition(table, size=2))
         assert two.sum() == 2
         assert table[int(two @ (1 << np.arange(4)))] == max(table[i] for i in range(16) if i.bit_count() == 2)
 
@@ -418,7 +503,7 @@ def test_choosing_and_weighting_sources_beats_taking_all(drawn, found):
     """Under the mean of both rewards, which the sources judge by; retraining on the union, with weights and without."""
     table, worth = found.utilities.mean(axis=1), found.values.mean(axis=1)
     adversary = found.names.index("adversary")
-    for chosen in (values.best_coalition(table), values.top_sources(worth)):
+    for chosen in (sources.best_coalition(table), sources.top_sources(worth)):
         assert not chosen[adversary]
         assert table[int(coalitions.coalition_index(chosen))] > table[-1]
     policy, rewards = policies.tabular(*SHAPE.values()), np.asarray(drawn.rewards).mean(axis=2)
@@ -427,7 +512,7 @@ def test_choosing_and_weighting_sources_beats_taking_all(drawn, found):
         params, _ = training.union_dpo(policy, policy.init(), drawn.comparisons, weights=weights, beta=1.0, ridge=0.1)
         return float(coalitions.expected_reward(policy.log_probs(params, drawn.contexts, drawn.responses), rewards))
 
-    weights = values.source_weights(worth)
+    weights = sources.source_weights(worth)
     assert float(weights.sum()) == pytest.approx(len(found.names), rel=1e-5)
     assert retrained(weights) > retrained(jnp.ones(len(found.names)))
 
@@ -435,9 +520,9 @@ def test_choosing_and_weighting_sources_beats_taking_all(drawn, found):
 @pytest.mark.parametrize("negative", ["charged", "unpaid"])
 def test_payments_sum_to_the_utility(found, negative):
     gained = found.utilities[-1, 0] - found.utilities[0, 0]
-    paid = np.asarray(values.payments(found.values[:, 0], negative=negative), dtype=float)
+    paid = np.asarray(sources.payments(found.values[:, 0], negative=negative), dtype=float)
     assert paid.sum() == pytest.approx(gained, rel=1e-5)
-    assert np.asarray(values.payments(found.values[:, 0], total=100.0, negative=negative)).sum() == pytest.approx(
+    assert np.asarray(sources.payments(found.values[:, 0], total=100.0, negative=negative)).sum() == pytest.approx(
         100.0, rel=1e-5
     )
     assert (paid >= 0).all() == (negative == "unpaid")
@@ -446,13 +531,13 @@ def test_payments_sum_to_the_utility(found, negative):
 @pytest.mark.once
 def test_a_folder_keeps_what_is_done_and_belongs_to_one_run(drawn, found, tmp_path, monkeypatch):
     options = {"policy": "tabular", "beta": 1.0, "folder": tmp_path}
-    first = values.value_sources(drawn, **options)
+    first = sources.value_sources(drawn, **options)
     monkeypatch.setattr(training, "fit", None)  # nothing is trained any more
-    again = values.value_sources(drawn, **options)
+    again = sources.value_sources(drawn, **options)
     np.testing.assert_array_equal(again.by_seed, first.by_seed)
     np.testing.assert_allclose(first.values, found.values, atol=1e-6)
     with pytest.raises(ValueError, match=r"folder: .*another's"):
-        values.value_sources(drawn, **{**options, "beta": 2.0})
+        sources.value_sources(drawn, **{**options, "beta": 2.0})
 
 
 def bad_pairs(pairs, **changes):
@@ -501,7 +586,31 @@ MISTAKES = {
         lambda p: (p, {"truth": True, "evaluations": 5}),
         "truth: expected no sample.*got evaluations=5",
     ),
-    "a ridge for a transformer": (lambda p: (p, {"policy": "transformer", "ridge": 1.0}), "ridge: expected None"),
+    "a ridge for a transformer": (
+        lambda p: (p, {"policy": "transformer", "ridge": 1.0}),
+        "ridge: expected policy='log-linear' or another that Newton's method fits",
+    ),
+    "epochs of Newton's method": (lambda p: (p, {"epochs": 2}), "epochs: expected policy='transformer'"),
+    "held-out prompts of a table": (
+        lambda p: (p, {"policy": "tabular", "held_out": 0.5}),
+        "held_out: expected none with policy='tabular'",
+    ),
+    "seeds where nothing is random": (
+        lambda p: (p, {"policy": "tabular", "seeds": 2}),
+        "seeds: expected 1 with policy='tabular', where nothing is random; got 2",
+    ),
+    "a maker of something else": (lambda p: (p, {"policy": lambda pairs: 3}), "to a Policy or a Learner; got int"),
+    "unknown loss": (lambda p: (p, {"loss": "dop"}), "loss: expected one of 'dpo'"),
+    "a loss that is none": (lambda p: (p, {"loss": 3}), "loss: expected a name of alignment.losses.*got 3"),
+    "an option that a loss lacks": (
+        lambda p: (p, {"loss_options": {"dispersion": 0.5}}),
+        "loss_options: expected one of 'label_smoothing', 'divergence'; got 'dispersion'",
+    ),
+    "a loss without its option": (lambda p: (p, {"loss": "mallows_phi"}), "loss_options: expected dispersion"),
+    "more accumulation than steps": (
+        lambda p: (p, {"policy": "transformer", "epochs": 1, "accumulation": 99}),
+        "steps: expected at least accumulation=99",
+    ),
 }
 
 
@@ -511,7 +620,25 @@ def test_mistakes_are_named(mistake, pairs):
     make, message = MISTAKES[mistake]
     what, options = make(pairs)
     with pytest.raises(ValueError, match=message):
-        values.value_sources(what, **{"seeds": 1, **options})
+        sources.value_sources(what, **{"seeds": 1, **options})
+
+
+@pytest.mark.mistakes
+def test_a_retraining_that_fails_says_so_in_its_own_words(pairs):
+    from jaxval.sources import arithmetic
+
+    learner = sources.tabular_learner(pairs)
+    here = arithmetic.Setting(
+        learner, learner.policy.init(None), np.arange(1), np.array([[0, 1]]), np.ones((1, 2, 1)), None, False
+    )
+
+    def train(mask):
+        if mask.all():
+            raise FloatingPointError("train: the loss is nan at step 3; lower the learning rate")
+        return here.reference
+
+    with pytest.raises(FloatingPointError, match="nan at step 3"):
+        list(arithmetic.tables("union", here, np.asarray(coalitions.all_coalitions(2)), train=train))
 
 
 @pytest.mark.mistakes
@@ -534,13 +661,13 @@ def test_mistakes_in_a_table_of_scores(lines, message, pairs, tmp_path):
 @pytest.mark.mistakes
 def test_mistakes_of_what_values_are_for():
     for call, message in (
-        (lambda: values.best_coalition([0.0, 1.0, 2.0, 3.0], size=3), "size: .*0..2"),
-        (lambda: values.best_coalition(np.zeros((4, 2))), "one reward"),
-        (lambda: values.top_sources([1.0, 2.0], size=-1), "size"),
-        (lambda: values.source_weights([-1.0, 0.0]), "positive value"),
-        (lambda: values.harm_detection([[1.0, 2.0]], [[True, True]]), "some harmful"),
-        (lambda: values.payments([1.0, -1.0]), "a sum above 0"),
-        (lambda: values.payments([1.0, 2.0], negative="ignored"), "charged"),
+        (lambda: sources.best_coalition([0.0, 1.0, 2.0, 3.0], size=3), "size: .*0..2"),
+        (lambda: sources.best_coalition(np.zeros((4, 2))), "one reward"),
+        (lambda: sources.top_sources([1.0, 2.0], size=-1), "size"),
+        (lambda: sources.source_weights([-1.0, 0.0]), "positive value"),
+        (lambda: sources.harm_detection([[1.0, 2.0]], [[True, True]]), "some harmful"),
+        (lambda: sources.payments([1.0, -1.0]), "a sum above 0"),
+        (lambda: sources.payments([1.0, 2.0], negative="ignored"), "charged"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

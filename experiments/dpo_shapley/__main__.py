@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     except FileNotFoundError as error:
         notes.print(f"error: {error}. Without the data: --part a b d", markup=False)
         return 2
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         notes.print(f"error: {error}", markup=False)
         return 2
     except KeyboardInterrupt:

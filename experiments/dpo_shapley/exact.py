@@ -1,13 +1,12 @@
 """Part a: tabular policies at their optimum, where the paper's identities are exact.
 
 φ̂ needs n trainings and arithmetic; φ retrains all 2^n coalitions, one source after another (Algorithm 1) or on the
-union of their pairs. The closed form (6) is made of rewards that `preferences.bradley_terry` fits, not of the policies.
+union of their pairs. Both are `sources.value_sources`, and seconds include compiling. The closed form (6) is made of
+rewards that `preferences.bradley_terry` fits, not of the policies.
 """
 
 import functools
 import itertools
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.dpo_shapley.measures import Run, compare, precision, shapley, summary
-from experiments.dpo_shapley.sources import Drawn, draw_sources
-from jaxval import alignment, coalitions, policies, preferences, training
+from experiments.dpo_shapley.draws import Drawn, as_arrays, draw_preferences
+from experiments.dpo_shapley.measures import Run, compare, precision, summary
+from jaxval import alignment, coalitions, policies, preferences, sources, training
 from jaxval.types import Comparisons
 
 
@@ -60,65 +59,24 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
 
 def compare_all(settings: Settings, *, n: int, beta: float, seed: int) -> dict[str, Any]:
     """φ̂ and φ of one draw of sources."""
-    drawn = draw_sources(seed, sources=n, contexts=settings.contexts, responses=settings.responses)
-    seconds, tables = {}, {}
-    for way in ("arithmetic", "sequential", "union"):
-        run = _compiled(way, n, settings.contexts, settings.responses)
-        started = time.perf_counter()
-        tables[way] = np.asarray(run(drawn, jnp.asarray(beta)))
-        seconds[way] = time.perf_counter() - started
-        if not np.isfinite(tables[way]).all():
-            raise FloatingPointError(f"part a: a training did not converge ({way}, n={n}, beta={beta:g}, seed {seed})")
-    phi = {way: shapley(found) for way, found in tables.items()}
-    objectives = range(phi["arithmetic"].shape[1])
+    preferences = draw_preferences(seed, sources=n, contexts=settings.contexts, responses=settings.responses)
+    valued = sources.value_sources(preferences, policy="tabular", beta=beta, ridge=0.0, truth=True)
+    phi = {"arithmetic": valued.values} | {way: truth.values for way, truth in valued.truth.items()}
+    tables = {"arithmetic": valued.utilities} | {way: truth.utilities for way, truth in valued.truth.items()}
+    gap = float(np.abs(phi["arithmetic"] - phi["sequential"]).max())
     return {
         "n": n,
         "beta": beta,
         "seed": seed,
         "values": {way: value.tolist() for way, value in phi.items()},
-        "gap to sequential": float(np.abs(phi["arithmetic"] - phi["sequential"]).max()),
-        "gap to sequential, share of the largest value": float(
-            np.abs(phi["arithmetic"] - phi["sequential"]).max() / np.abs(phi["sequential"]).max()
-        ),
-        "union": [compare(phi["arithmetic"][:, k], phi["union"][:, k]) for k in objectives],
+        "gap to sequential": gap,
+        "gap to sequential, share of the largest value": gap / float(np.abs(phi["sequential"]).max()),
+        "union": [compare(phi["arithmetic"][:, k], phi["union"][:, k]) for k in range(len(valued.rewards))],
         "gain of all sources": {way: (found[-1] - found[0]).tolist() for way, found in tables.items()},
-        **identities(drawn, settings, n=n, beta=beta),
-        "seconds": seconds,
+        **identities(as_arrays(preferences), settings, n=n, beta=beta),
+        "seconds": {"arithmetic": sum(valued.seconds.values())}
+        | {way: truth.seconds for way, truth in valued.truth.items()},
     }
-
-
-@functools.cache
-def _compiled(way: str, n: int, contexts: int, responses: int) -> Callable[..., Any]:
-    """`_table` as a program, so that seconds are those of running it."""
-    example = draw_sources(0, sources=n, contexts=contexts, responses=responses)
-    return jax.jit(functools.partial(_table, way, n)).lower(example, jnp.asarray(1.0)).compile()
-
-
-def _table(way: str, n: int, drawn: Drawn, beta: Any) -> Any:
-    """(2^n, 2) utilities of all coalitions, from n trainings or from one for each coalition."""
-    contexts, responses, _ = drawn.rewards.shape
-    policy = policies.tabular(contexts, responses)
-    ids = jnp.arange(contexts), jnp.broadcast_to(jnp.arange(responses), (contexts, responses))
-    start = policy.init(None)
-
-    def value(params: Any) -> Any:
-        return coalitions.expected_reward(policy.log_probs(params, *ids), drawn.rewards)
-
-    def sequential(coalition: Any) -> Any:
-        weights = coalition.astype(float)
-        return value(training.sequential_dpo(policy, start, drawn.stacked, np.arange(n), weights=weights, beta=beta)[0])
-
-    def union(coalition: Any) -> Any:  # the empty one has no optimum of its own: it is the reference
-        some = jnp.any(coalition)
-        weights = jnp.where(some, coalition.astype(float), jnp.ones(n))
-        params = training.union_dpo(policy, start, drawn.stacked, weights=weights, beta=beta)[0]
-        return value(jnp.where(some, params, start))
-
-    if way != "arithmetic":
-        return coalitions.tabulate({"sequential": sequential, "union": union}[way], n, batch_size=min(2**n, 256))
-    separate = jax.lax.map(lambda source: training.fit(policy, start, source, beta=beta)[0], drawn.stacked)
-    log_probs = jax.vmap(lambda params: policy.log_probs(params, *ids))(separate)
-    return coalitions.tabulate(coalitions.reward_utility(policy.log_probs(start, *ids), log_probs, drawn.rewards), n)
 
 
 def _source(drawn: Drawn, i: int) -> Comparisons:

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.dpo_shapley.draws import as_arrays, draw_preferences
 from experiments.dpo_shapley.measures import Run, precision
-from experiments.dpo_shapley.sources import draw_sources
 from jaxval import coalitions, policies, training, values
 
 BATCH = 256
@@ -67,9 +67,8 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
 
 def grow(settings: Settings, *, n: int, seed: int) -> dict[str, Any]:
     """The truth, and the errors of both methods at every budget."""
-    drawn = draw_sources(
-        seed, sources=n, contexts=settings.contexts, responses=settings.responses, lowest=settings.lowest
-    )
+    sizes = {"contexts": settings.contexts, "responses": settings.responses, "lowest": settings.lowest}
+    drawn = as_arrays(draw_preferences(seed, sources=n, **sizes))
     policy = policies.tabular(settings.contexts, settings.responses)
     ids = np.arange(settings.contexts), np.tile(np.arange(settings.responses), (settings.contexts, 1))
     start = policy.init(None)

@@ -1,16 +1,16 @@
-"""What the parts share: values of a table, how two of them compare, time, precision."""
+"""What the parts share: values of a table, how two of them compare, precision."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from scipy import stats
 
 from jaxval import values
 
-__all__ = ["Run", "compare", "pearson", "precision", "ranks", "shapley", "spearman", "stopwatch", "summary"]
+__all__ = ["Run", "compare", "pearson", "precision", "shapley", "spearman", "summary"]
 
 
 class Run(NamedTuple):
@@ -31,23 +31,18 @@ def shapley(table: Any) -> np.ndarray:
 
 
 def pearson(left: Any, right: Any) -> float | None:
-    """The correlation of two lists of numbers; None where one of them does not vary."""
-    left, right = (np.asarray(side, dtype=float).ravel() - np.mean(side) for side in (left, right))
-    length = np.sqrt(np.sum(left**2) * np.sum(right**2))
-    return float(left @ right / length) if length > 1e-12 else None
-
-
-def ranks(numbers: Any) -> np.ndarray:
-    """0 for the smallest; equal numbers share the mean of their places."""
-    numbers = np.asarray(numbers, dtype=float).ravel()
-    below = numbers[:, None] > numbers[None, :]
-    equal = numbers[:, None] == numbers[None, :]
-    return below.sum(axis=1) + (equal.sum(axis=1) - 1) / 2
+    """The correlation of two lists of numbers; None if one of them does not vary."""
+    return _correlation(stats.pearsonr, left, right)
 
 
 def spearman(left: Any, right: Any) -> float | None:
-    """The correlation of the ranks."""
-    return pearson(ranks(left), ranks(right))
+    """The correlation of the ranks; None if one of the lists does not vary."""
+    return _correlation(stats.spearmanr, left, right)
+
+
+def _correlation(measure: Callable[..., Any], left: Any, right: Any) -> float | None:
+    left, right = np.ravel(left), np.ravel(right)
+    return float(measure(left, right).statistic) if min(np.ptp(left), np.ptp(right)) > 1e-12 else None
 
 
 def compare(estimate: Any, truth: Any) -> dict[str, Any]:
@@ -73,16 +68,6 @@ def precision(x64: bool) -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_enable_x64", before)
-
-
-@contextlib.contextmanager
-def stopwatch(times: dict[str, list[float]], name: str) -> Iterator[None]:
-    """Add the seconds that pass inside, and the processor's seconds, to `times[name]`."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    yield
-    so_far = times.setdefault(name, [0.0, 0.0])
-    so_far[0] += time.perf_counter() - wall
-    so_far[1] += time.process_time() - cpu
 
 
 def summary(numbers: Sequence[float | None]) -> dict[str, Any] | None:

@@ -1,11 +1,11 @@
-"""Four providers of real UltraFeedback pairs, with disjoint prompts; the utility of a policy on the held-out ones."""
+"""Four providers of real UltraFeedback pairs, with disjoint prompts; the rewards of the held-out responses."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxval import coalitions
 from jaxval.data import PreferencePairs, data_folder, read_preferences
 from jaxval.types import Comparisons
 
@@ -13,7 +13,6 @@ PROVIDERS = ("clean", "20 % flipped", "30 % flipped", "weak quality")
 FILES = ("train_clean", "label_flip_20", "label_flip_30", "weak_quality_20", "eval_clean")
 OBJECTIVES = ("score", "probability of the better")
 N = len(PROVIDERS)
-MASKS = np.array([[bool(index >> i & 1) for i in range(N)] for index in range(2**N)])
 
 
 class Settings(NamedTuple):
@@ -33,65 +32,44 @@ class Settings(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The texts, which of them each provider has, and the held-out rewards."""
+    """The pairs of every provider's file, and those held out."""
 
     texts: PreferencePairs
-    provider_prompts: np.ndarray  # the prompts that the providers share out
-    held_out: Comparisons
-    rewards: np.ndarray  # (held-out prompts, 2, objectives)
+    held_out: PreferencePairs
 
 
 def read(data: str | None) -> Pairs:
-    """The pairs of all files with one catalogue of texts."""
+    """The pairs of all files; each file is a source."""
     folder = data_folder("preferences", path=data)
-    texts = read_preferences(
-        [folder / f"ultrafeedback_{name}.jsonl.gz" for name in FILES], source=None, skip_unusable=True
-    )
-    owner, context = np.asarray(texts.source), np.asarray(texts.comparisons.context)
-    held_out = Comparisons(*(np.asarray(field)[owner == N] for field in texts.comparisons))
-    both = np.stack([held_out.winner, held_out.loser], axis=1)
-    scores = next(iter(texts.scores.values()))[held_out.context[:, None], both]
-    better = 0.5 + 0.5 * np.sign(scores - scores[:, ::-1])
-    return Pairs(texts, np.unique(context[owner < N]), held_out, np.stack([scores, better], axis=2))
+    paths = [folder / f"ultrafeedback_{name}.jsonl.gz" for name in FILES]
+    texts, held_out = (read_preferences(part, source=None, skip_unusable=True) for part in (paths[:-1], paths[-1]))
+    return Pairs(texts, held_out)
 
 
-def sources_of(pairs: Pairs, seed: int) -> list[Comparisons]:
-    """What each provider has under a seed; of one length, filled up with rows of weight 0."""
-    prompts = pairs.provider_prompts
-    place = np.arange(len(prompts))
-    if seed >= N:  # beyond the first round the prompts are shuffled
-        place = np.random.default_rng(seed // N).permutation(len(prompts))
-    provider = np.full(len(pairs.texts.prompts), -1)
-    provider[prompts] = (place + seed) % N
+def provider_pairs(pairs: Pairs, seed: int) -> PreferencePairs:
+    """What each provider has under a seed: the pairs of its file on its own quarter of the prompts."""
     owner, context = np.asarray(pairs.texts.source), np.asarray(pairs.texts.comparisons.context)
-    length = math.ceil(len(prompts) / N)
-    sources = []
-    for s in range(N):
-        rows = np.flatnonzero((owner == s) & (provider[context] == s))[:length]
-        fields = [np.asarray(field)[rows] for field in pairs.texts.comparisons]
-        missing = length - len(rows)
-        fills = (fields[0][:1], fields[1][:1], fields[2][:1], np.zeros(1))
-        sources.append(
-            Comparisons(*(np.concatenate([f, np.repeat(x, missing)]) for f, x in zip(fields, fills, strict=True)))
-        )
-    return sources
+    place = np.arange(len(pairs.texts.prompts))
+    if seed >= N:  # beyond the first round the prompts are shuffled
+        place = np.random.default_rng(seed // N).permutation(len(place))
+    rows = np.flatnonzero(owner == (place[context] + seed) % N)
+    comparisons = Comparisons(*(np.asarray(field)[rows] for field in pairs.texts.comparisons))
+    return pairs.texts._replace(comparisons=comparisons, source=owner[rows], sources=PROVIDERS)
 
 
-def joined(sources: list[Comparisons], members: tuple[int, ...]) -> Comparisons:
-    """The pairs of several providers in one record."""
-    return Comparisons(*(np.concatenate(fields) for fields in zip(*(sources[s] for s in members), strict=True)))
+def held_out_rewards(held_out: PreferencePairs) -> Callable[[str, str], list[float]]:
+    """The two objectives of a held-out response: its score, and whether it is the better of the two."""
+    known = {}
+    scores = next(iter(held_out.scores.values()))
+    context, winner, loser, _ = (np.asarray(field).tolist() for field in held_out.comparisons)
+    for x, y, z in zip(context, winner, loser, strict=True):
+        for one, other in ((y, z), (z, y)):
+            score = scores[x, one]
+            known[held_out.prompts[x], held_out.responses[x][one]] = [
+                float(score), float(0.5 + 0.5 * np.sign(score - scores[x, other]))
+            ]  # fmt: skip
 
+    def objectives(prompt: str, response: str) -> list[float]:
+        return known.get((prompt, response), [math.nan, math.nan])  # a provider's own response has none
 
-def utility(gains: Any, pairs: Pairs) -> np.ndarray:
-    """v(π) from log π - log π_0 of the held-out responses, (prompts, 2)."""
-    return np.asarray(coalitions.expected_reward(gains, pairs.rewards), dtype=float)
-
-
-def margin(gains: np.ndarray) -> np.ndarray:
-    """By how much more the first response of each pair has gained than the second, nats."""
-    return gains[:, 0] - gains[:, 1]
-
-
-def members_of(mask: np.ndarray) -> tuple[int, ...]:
-    """The providers in a coalition."""
-    return tuple(np.flatnonzero(mask).tolist())
+    return objectives

@@ -8,7 +8,7 @@ over the two responses of each held-out prompt,
 
 the two responses count as equally likely at the start, as if they had been drawn from a uniform reference. Under
 π_0 itself, a transformer with random weights, nearly all the probability lies on the shorter one, whatever is learned.
-A second objective is the probability of the response with the higher score.
+A second objective is the probability of the response with the higher score. Everything is `sources.value_sources`.
 """
 
 import functools
@@ -16,12 +16,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from experiments.dpo_shapley.log_linear_pairs import choose_ridge, linear_policy, log_linear_seed
-from experiments.dpo_shapley.measures import Run, precision, summary
-from experiments.dpo_shapley.providers import OBJECTIVES, PROVIDERS, N, Settings, read
-from experiments.dpo_shapley.transformer_pairs import make_model, transformer_seed
+from experiments.dpo_shapley.measures import Run, compare, pearson, precision, spearman, summary
+from experiments.dpo_shapley.providers import (
+    OBJECTIVES,
+    PROVIDERS,
+    N,
+    Pairs,
+    Settings,
+    held_out_rewards,
+    provider_pairs,
+    read,
+)
+from experiments.dpo_shapley.ridge import choose_ridge, linear_policy
+from jaxval import sources
 
 Advance = Callable[[float], None]
 
@@ -40,12 +50,11 @@ SIZES = {
 def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
     """The ridge, then each seed of the log-linear policy and of the transformer."""
     pairs = functools.cache(lambda: read(data))
-    policy = functools.cache(lambda buckets: linear_policy(pairs(), buckets))
-    model = functools.cache(lambda: make_model(pairs(), settings))
 
     @functools.cache
     def choice() -> dict[str, Any]:
-        each = [choose_ridge(pairs(), policy(buckets), settings.beta) | {"buckets": buckets}
+        train = provider_pairs(pairs(), 0)
+        each = [choose_ridge(train, linear_policy(train, buckets=buckets), settings.beta) | {"buckets": buckets}
                 for buckets in settings.buckets]  # fmt: skip
         return {"chosen": max(each, key=lambda entry: entry["best accuracy"]), "tried": each}
 
@@ -58,11 +67,27 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
     def log_linear(advance: Advance, *, seed: int) -> dict[str, Any]:
         with precision(True):
             chosen = choice()["chosen"]
-            return log_linear_seed(pairs(), policy(chosen["buckets"]), settings.beta, chosen["ridge"], seed, advance)
+            policy = functools.partial(linear_policy, buckets=chosen["buckets"])
+            result = value_all(
+                pairs(), seed, ("response", "parameter"), policy=policy, beta=settings.beta,
+                ridge=chosen["ridge"] / settings.beta**2,
+            )  # fmt: skip
+        advance(1)
+        return result
 
     def transformer(advance: Advance, *, seed: int) -> dict[str, Any]:
+        policy = functools.partial(
+            sources.transformer_learner, prompt_bytes=settings.prompt_tokens - 1,
+            response_bytes=settings.response_tokens, width=settings.width, layers=settings.layers, key_value_heads=2,
+        )  # fmt: skip
         with precision(False):
-            return transformer_seed(pairs(), model(), settings, seed, out / "trainings" / f"seed-{seed}", advance)
+            result = value_all(
+                pairs(), seed, ("response", "token", "parameter"), policy=policy, reference="uniform",
+                folder=out / "trainings" / f"seed-{seed}", beta=settings.beta, epochs=settings.epochs,
+                batch_size=settings.batch, learning_rate=settings.learning_rate,
+            )  # fmt: skip
+        advance(46 * settings.epochs)
+        return result
 
     return {
         "features and ridge": Run(choose, 4.0),
@@ -73,6 +98,41 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
         **{
             f"transformer, seed {seed}": Run(functools.partial(transformer, seed=seed), 46.0 * settings.epochs)
             for seed in range(settings.transformer_seeds)
+        },
+    }
+
+
+def value_all(pairs: Pairs, seed: int, ways: tuple[str, ...], **options: Any) -> dict[str, Any]:
+    """Values by each arithmetic and by retraining, how they compare, and what they took, compiling included."""
+    by_way = {
+        way: sources.value_sources(
+            provider_pairs(pairs, seed), reward=held_out_rewards(pairs.held_out), held_out=pairs.held_out,
+            arithmetic=way, seeds=1, truth=way == ways[0], key=jax.random.key(seed), **options,
+        )
+        for way in ways
+    }  # fmt: skip
+    first = by_way[ways[0]]
+    everything: dict[str, Any] = {**by_way, **first.truth}
+    tables, phi = ({way: getattr(one, name) for way, one in everything.items()} for name in ("utilities", "values"))
+    against = {
+        f"{way} against {truth}": [
+            {
+                **compare(phi[way][:, k], phi[truth][:, k]),
+                "pearson of the coalitions' utilities": pearson(tables[way][1:, k], tables[truth][1:, k]),
+                "spearman of the coalitions' utilities": spearman(tables[way][1:, k], tables[truth][1:, k]),
+            }
+            for k in range(len(OBJECTIVES))
+        ]
+        for way in (*ways, "sequential") for truth in first.truth if way != truth
+    }  # fmt: skip
+    return {
+        "utilities": {name: table.tolist() for name, table in tables.items()},
+        "values": {name: value.tolist() for name, value in phi.items()},
+        "against": against,
+        "seconds": {
+            "separate": first.seconds["training"],
+            **{way: one.seconds["arithmetic"] for way, one in by_way.items()},
+            **{way: truth.seconds for way, truth in first.truth.items()},
         },
     }
 
@@ -107,9 +167,6 @@ def found(kept: dict[str, Any]) -> dict[str, Any]:
                     for k in range(len(OBJECTIVES))
                 ]
                 for way, runs in entries.items()
-            },
-            "processor seconds": {
-                way: summary([run["processor seconds"][way] for run in seeds]) for way in seeds[0]["processor seconds"]
             },
             "seconds": {way: summary([run["seconds"][way] for run in seeds]) for way in seeds[0]["seconds"]},
         }

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.dpo_shapley.draws import as_arrays, draw_preferences
 from experiments.dpo_shapley.measures import Run, precision, shapley
-from experiments.dpo_shapley.sources import draw_sources
 from jaxval import coalitions, policies, training
 from jaxval.types import Comparisons
 
@@ -178,7 +178,7 @@ def _compiled(kind: Kind, sources: int, contexts: int, responses: int) -> Callab
 def along_steps(settings: Settings, name: str, seed: int, advance: Any) -> dict[str, Any]:
     """The measures at every β (rows) and number of steps (columns)."""
     n = settings.sources
-    drawn = draw_sources(seed, sources=n, contexts=settings.contexts, responses=settings.responses)
+    drawn = as_arrays(draw_preferences(seed, sources=n, contexts=settings.contexts, responses=settings.responses))
     betas = jnp.asarray(settings.betas)
     kind = KINDS[name]
     wins = drawn.wins

@@ -1,31 +1,26 @@
 """All losses of one pair by name, for options that name one."""
 
+import inspect
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from jaxval import _checks
-from jaxval.alignment.mallows import mallows_phi, mallows_phi_limit, mallows_theta
-from jaxval.alignment.margin_losses import discopop, dpo, exo, hinge, ipo, length_normalised_dpo, robust_dpo
-from jaxval.alignment.reward_losses import apo_down, apo_zero, bco, nca, sppo
+from jaxval.alignment import mallows, margin_losses, reward_losses
 
 __all__ = ["find_loss", "losses"]
 
+PAIR = ["chosen", "rejected", "reference_chosen", "reference_rejected"]
+
+
+def _losses_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """The functions of a module that take the four log-probabilities of a pair, in the order of the file."""
+    functions = {name: vars(module)[name] for name in vars(module) if name in module.__all__}
+    return {name: one for name, one in functions.items() if list(inspect.signature(one).parameters)[:4] == PAIR}
+
+
 losses: Mapping[str, Callable[..., Any]] = {
-    "dpo": dpo,
-    "robust_dpo": robust_dpo,
-    "hinge": hinge,
-    "ipo": ipo,
-    "length_normalised_dpo": length_normalised_dpo,
-    "exo": exo,
-    "discopop": discopop,
-    "nca": nca,
-    "bco": bco,
-    "sppo": sppo,
-    "apo_zero": apo_zero,
-    "apo_down": apo_down,
-    "mallows_theta": mallows_theta,
-    "mallows_phi": mallows_phi,
-    "mallows_phi_limit": mallows_phi_limit,
+    name: loss for module in (margin_losses, reward_losses, mallows) for name, loss in _losses_of(module).items()
 }
 """Every loss of one pair: (chosen, rejected, reference_chosen, reference_rejected, *, beta, ...), by its own name.
 
@@ -46,7 +41,7 @@ def find_loss(name: str) -> Callable[..., Any]:
         ValueError: where there is no such loss; the message lists those that there are.
 
     Example:
-        >>> find_loss("dpo") is dpo
+        >>> find_loss("dpo") is margin_losses.dpo
         True
     """
     return losses[_checks.check_choice("loss", name, losses)]

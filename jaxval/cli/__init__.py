@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 from jaxval import __version__
-from jaxval.cli import claims, sources, votes
+from jaxval.cli import value, verify, votes
 from jaxval.cli.votes import aggregate
 
 __all__ = ["aggregate", "main"]
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"jaxval {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    sources.add_command(commands)
+    value.add_command(commands)
     votes.add_command(commands)
-    claims.add_command(commands)
+    verify.add_command(commands)
     return parser

@@ -17,9 +17,11 @@ OPTIONS = {
         name: "--" + name.replace("_", "-")
         for name in (
             "source", "skip_unusable", "reward", "policy", "arithmetic", "beta", "ridge", "held_out", "semivalue",
-            "permutations", "evaluations", "seeds", "truth", "epochs", "learning_rate", "reference",
+            "permutations", "evaluations", "seeds", "truth", "epochs", "learning_rate", "reference", "loss",
+            "batch_size", "accumulation",
         )
     },
+    "loss_options": "--loss-option",
 }  # fmt: skip
 NAMES = "|".join(OPTIONS)
 PYTHON: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [  # what callers in Python are told, and users here

@@ -87,11 +87,15 @@ def reward_utility(
     rewards: Rewards,
     *,
     weights: ContextWeights = None,
+    by_context: bool = False,
 ) -> Utility:
     """The utility of a coalition: the expected reward of the policy that arithmetic makes for it, u(S) = v(π_S).
 
     Goes wherever a utility goes; `coalitions.tabulate` evaluates all 2^n coalitions from n trainings. A coalition whose
     members exclude each other's responses has no policy and no utility, as in `combine`.
+
+    With `by_context`, every context is an objective of its own, u_x(S) = Σ_y π_S(y|x) r(x, y). Values are linear in the
+    utility, so that one table gives the values of every context, and their mean is the value.
 
     Source: Tamine et al., equations (2) and (7).
 
@@ -100,9 +104,11 @@ def reward_utility(
         sources: (sources, contexts, candidates) of the policy of each source.
         rewards: (contexts, candidates) or (contexts, candidates, objectives).
         weights: (contexts,) the distribution of contexts; the mean where None.
+        by_context: whether contexts are objectives instead of being averaged; `weights` is then None.
 
     Returns:
-        A function of a mask (sources,), or of weights, to a number or to (objectives,).
+        A function of a mask (sources,), or of weights, to a number or to (objectives,); by context, to
+        (contexts,) or to (contexts · objectives,), the objectives of a context side by side.
 
     Raises:
         ValueError: where shapes do not fit, a log-probability is NaN, or a reward of a candidate is not finite.
@@ -114,11 +120,15 @@ def reward_utility(
         >>> [round(float(u), 4) for u in coalitions.tabulate(utility, 2)]
         [0.5, 0.75, 0.5, 0.75]
     """
+    if by_context and weights is not None:
+        raise ValueError("weights: expected none with by_context=True, for contexts are not averaged; got weights")
     reference, steps = _steps(reference, sources)
-    _, weighted = _reward_parts(reference, rewards, weights)
+    _, weighted = _reward_parts(reference, rewards, weights, by_context=by_context)
 
     def utility(coalition: Array) -> Array:
         chances = jnp.exp(_apply(reference, steps, _members(coalition, len(steps))))
+        if by_context:
+            return jnp.einsum("xy,xy...->x...", chances, weighted).ravel()
         return jnp.tensordot(chances, weighted, 2)
 
     return utility
@@ -162,7 +172,7 @@ def _apply(reference: Array, steps: Array, members: Array) -> Array:
     return jnp.where(none, jnp.nan, normalise(total))
 
 
-def _reward_parts(log_probs: Any, rewards: Any, weights: Any) -> tuple[Array, Array]:
+def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: bool = False) -> tuple[Array, Array]:
     """π(y|x), and each reward times the share of its context: 0 where the policy never gives the response."""
     log_probs, rewards = jnp.asarray(log_probs, dtype=float), jnp.asarray(rewards, dtype=float)
     if log_probs.ndim != 2 or rewards.shape[:2] != log_probs.shape or rewards.ndim > 3:
@@ -171,10 +181,11 @@ def _reward_parts(log_probs: Any, rewards: Any, weights: Any) -> tuple[Array, Ar
             f"(contexts, candidates); got shapes {rewards.shape} and {log_probs.shape}"
         )
     contexts = len(log_probs)
-    shares = jnp.full((contexts,), 1 / contexts) if weights is None else jnp.asarray(weights, dtype=float)
+    share = 1.0 if by_context else 1 / contexts
+    shares = jnp.full((contexts,), share) if weights is None else jnp.asarray(weights, dtype=float)
     if shares.shape != (contexts,):
         raise ValueError(f"weights: expected one for each of {contexts} contexts; got shape {shares.shape}")
-    if _checks.concrete(shares) and abs(float(jnp.sum(shares)) - 1) > 1e-5:
+    if weights is not None and _checks.concrete(shares) and abs(float(jnp.sum(shares)) - 1) > 1e-5:
         raise ValueError(f"weights: expected shares that sum to one; got a sum of {float(jnp.sum(shares)):g}")
     if _checks.concrete(log_probs) and bool(jnp.any(none := jnp.all(log_probs == -jnp.inf, axis=1))):
         raise ValueError(

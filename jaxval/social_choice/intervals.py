@@ -1,5 +1,6 @@
 """How far share bounds and lotteries can be trusted when P comes from finitely many comparisons."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -122,14 +123,22 @@ def bootstrap_intervals(
     compared = jnp.round(wins[i, j] + wins[j, i])
     chance = (wins[i, j] + 0.5) / (wins[i, j] + wins[j, i] + 1)
 
-    def resample(key: Array) -> Array:
-        won = jax.random.binomial(key, compared, chance, dtype=matrix.dtype)
-        share = jnp.where(compared > 0, jnp.clip(won / jnp.maximum(compared, 1), 0, 1), 0.5)
-        return statistic(jnp.full_like(matrix, 0.5).at[i, j].set(share).at[j, i].set(1 - share))
-
-    drawn = jax.jit(jax.vmap(resample))(jax.random.split(key, samples))
+    drawn = _resampled(jax.random.split(key, samples), compared, chance, statistic, len(matrix))
     low, high = _ends(drawn, statistic(empirical_matrix(wins + 0.5)), level)
     return Intervals(statistic(matrix), low, high)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))  # at the top of the module: compiled once for each statistic
+def _resampled(keys: Array, compared: Array, chance: Array, statistic: Callable[[Array], Array], size: int) -> Array:
+    """The statistic of every resample."""
+    i, j = jnp.triu_indices(size, k=1)
+
+    def resample(key: Array) -> Array:
+        won = jax.random.binomial(key, compared, chance, dtype=chance.dtype)
+        share = jnp.where(compared > 0, jnp.clip(won / jnp.maximum(compared, 1), 0, 1), 0.5)
+        return statistic(jnp.full((size, size), 0.5, chance.dtype).at[i, j].set(share).at[j, i].set(1 - share))
+
+    return jax.vmap(resample)(keys)
 
 
 def _check_level(level: float) -> None:

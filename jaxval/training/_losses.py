@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxval import _checks
-from jaxval.types import Comparisons
+from jaxval.types import Comparisons, Number
 
-__all__ = ["check_loss", "check_options", "margin_loss", "steepness"]
+__all__ = ["check_loss", "check_options", "margin_loss", "steepness", "suits_newton"]
 
 
 def margin_loss(loss: Callable[..., Array], beta: Array) -> tuple[Callable[..., Array], ...]:
@@ -42,7 +42,38 @@ def check_options(per_context: Mapping[str, Any], contexts: int) -> dict[str, Ar
     return options
 
 
-def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array], comparisons: Comparisons) -> None:
+class UnsuitedLoss(ValueError):
+    """A loss that Newton's method cannot minimise."""
+
+
+def suits_newton(loss: Callable[..., Array], *, beta: Number) -> bool:
+    """Whether `fit` takes a loss: a smooth convex function of the difference of a pair's log-ratios.
+
+    Args:
+        loss: of one pair.
+        beta: β > 0.
+
+    Returns:
+        False for a loss that only `train` can minimise.
+
+    Raises:
+        ValueError: if the loss is no function, or lacks an option.
+
+    Example:
+        >>> from jaxval import alignment
+        >>> suits_newton(alignment.dpo, beta=0.1), suits_newton(alignment.hinge, beta=0.1)
+        (True, False)
+    """
+    try:
+        check_loss(loss, jnp.asarray(beta, dtype=float), {}, None)
+    except UnsuitedLoss:
+        return False
+    return True
+
+
+def check_loss(
+    loss: Callable[..., Array], beta: Array, options: dict[str, Array], comparisons: Comparisons | None
+) -> None:
     """Refuse a loss that is not smooth, convex, and a function of the difference of log-ratios, in any context."""
     if not callable(loss):
         raise ValueError(f"loss: expected a function of one pair, such as alignment.dpo; got {type(loss).__name__}")
@@ -57,13 +88,13 @@ def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array
     scale = np.maximum(1, np.abs(probe.values).max(axis=1))
     levelled = np.abs(probe.shifted - probe.values[:, None]).max(axis=(1, 2)) > 1e-4 * scale
     if levelled.any():
-        raise ValueError(
+        raise UnsuitedLoss(
             "loss: expected a function of the difference of the pair's log-ratios alone; got one that also depends on "
             f"their level{where(levelled)}; call training.train"
         )
     constant = (probe.slopes == 0).all(axis=1)
     if _with_pairs(comparisons, constant).any():
-        raise ValueError(
+        raise UnsuitedLoss(
             f"loss: expected one that depends on the margin; got a constant one{where(constant)}, from which nothing "
             "can be learnt. MallowsPO's losses are constant at dispersion 1, the dispersion of a uniform reference: "
             "leave the pairs of such contexts out, or pass a dispersion below 1"
@@ -71,20 +102,20 @@ def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array
     smallest = _checks.tolerance(probe.values.dtype) * scale + 10 * STEP * np.abs(probe.slopes).max(axis=1)
     jumps = np.abs(probe.jump) > smallest
     if jumps.any():
-        raise ValueError(
+        raise UnsuitedLoss(
             "loss: expected a smooth convex function of the margin; got one that jumps at margin 0, by "
             f"{abs(probe.jump[jumps.argmax()]):.2g}{where(jumps)}, as MallowsPO's link φ does. Train it by "
             "minibatches, training.train, or fit its continuous limit, alignment.mallows_phi_limit"
         )
     if not (probe.curvatures > 0).all(axis=1)[~constant].all():
-        raise ValueError(
+        raise UnsuitedLoss(
             "loss: expected a smooth convex function of the margin; got one that is not; use training.train"
         )
 
 
-def _with_pairs(comparisons: Comparisons, contexts: np.ndarray) -> np.ndarray:
+def _with_pairs(comparisons: Comparisons | None, contexts: np.ndarray) -> np.ndarray:
     """Those of the contexts, a mask, that have comparisons; if comparisons are unknown, all of them or none."""
-    if len(contexts) == 1:
+    if len(contexts) == 1 or comparisons is None:
         return contexts
     if not _checks.concrete(*comparisons):
         return contexts & contexts.all()

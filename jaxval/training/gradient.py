@@ -17,7 +17,7 @@ from jaxval import _checks
 from jaxval.alignment import dpo
 from jaxval.checkpoints import open_checkpoints
 from jaxval.parallel import progress as progress_bar
-from jaxval.training.sources import check_comparisons, source_key
+from jaxval.training.comparisons import check_comparisons, source_key
 from jaxval.types import Comparisons, Number, Params, Policy
 
 __all__ = ["TrainDiagnostics", "adamw", "log_ratios", "train"]

@@ -20,7 +20,7 @@ from jaxval import _checks
 from jaxval.alignment import dpo
 from jaxval.preferences.profiles import reachable
 from jaxval.training._losses import check_loss, check_options, margin_loss, steepness
-from jaxval.training.sources import check_comparisons
+from jaxval.training.comparisons import check_comparisons
 from jaxval.types import Comparisons, LinearLogits, Number, Params, Policy
 
 __all__ = ["FitDiagnostics", "fit"]

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, Num
 
 from jaxval import _checks
+from jaxval.training.comparisons import stack_sources
 from jaxval.training.newton import fit
-from jaxval.training.sources import stack_sources
 from jaxval.types import Comparisons, Params, Policy
 
 __all__ = ["sequential_dpo", "union_dpo"]

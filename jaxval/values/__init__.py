@@ -4,23 +4,8 @@ Values are (players, *objectives) arrays. Groups are integers (players,), the fi
 """
 
 from jaxval.values.core import LeastCoreDiagnostics, least_core, least_core_solve
-from jaxval.values.curation import (
-    Detection,
-    best_coalition,
-    harm_detection,
-    payments,
-    source_weights,
-    top_sources,
-)
 from jaxval.values.estimators import Estimator, run_estimator
 from jaxval.values.interactions import banzhaf_interactions, shapley_interactions
-from jaxval.values.learners import (
-    Learner,
-    checkpoint_learner,
-    log_linear_learner,
-    tabular_learner,
-    transformer_learner,
-)
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
 from jaxval.values.ordered import asymmetric_shapley, weighted_shapley
@@ -31,38 +16,28 @@ from jaxval.values.regression import RegressionState, regress_shapley, regressio
 from jaxval.values.reuse import reuse_estimator, sample_banzhaf
 from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semivalue, shapley
 from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
-from jaxval.values.sources import SourceValues, Truth, value_sources
 from jaxval.values.stopping import StoppingDiagnostics, anytime_factors, sample_until, sample_until_solve
 from jaxval.values.truncation import sample_truncated, truncated_estimator
 
 __all__ = [
-    "Detection",
     "Estimator",
-    "Learner",
     "LeastCoreDiagnostics",
     "RegressionState",
     "SequentialValues",
-    "SourceValues",
     "StoppingDiagnostics",
-    "Truth",
     "anytime_factors",
     "asymmetric_shapley",
     "banzhaf",
     "banzhaf_interactions",
-    "best_coalition",
     "beta_shapley",
-    "checkpoint_learner",
     "evaluate_along",
-    "harm_detection",
     "knn_path_utility",
     "knn_shapley",
     "knn_utility",
     "least_core",
     "least_core_solve",
     "leave_one_out",
-    "log_linear_learner",
     "owner_totals",
-    "payments",
     "permutation_estimator",
     "regress_shapley",
     "regression_estimator",
@@ -80,11 +55,6 @@ __all__ = [
     "sequential_shapley",
     "shapley",
     "shapley_interactions",
-    "source_weights",
-    "tabular_learner",
-    "top_sources",
-    "transformer_learner",
     "truncated_estimator",
-    "value_sources",
     "weighted_shapley",
 ]

@@ -11,20 +11,15 @@ from jaxtyping import Array, Key
 
 from jaxval import _checks
 from jaxval.data import PreferencePairs, SyntheticPreferences
-from jaxval.types import Estimate, Groups
-from jaxval.values._coalition_policies import ARITHMETICS
-from jaxval.values._source_intervals import over_contexts, over_seeds, rank_correlation
-from jaxval.values._source_pairs import as_pairs, check_share, with_held_out
-from jaxval.values._source_repetitions import Method, Problem, Repetition, own_folder, repeat
-from jaxval.values._source_rewards import Reward, resolve_rewards
-from jaxval.values.learners import (
-    Learner,
-    checkpoint_learner,
-    log_linear_learner,
-    tabular_learner,
-    transformer_learner,
-)
-from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, shapley
+from jaxval.sources.arithmetic import ARITHMETICS, RETRAININGS
+from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
+from jaxval.sources.learners import Learner, learner_of
+from jaxval.sources.pairs import as_pairs, check_share, with_held_out
+from jaxval.sources.repetition import Method, Problem, Repetition, repeat, run_folder
+from jaxval.sources.rewards import Reward, resolve_rewards
+from jaxval.sources.trainings import Training, trainer
+from jaxval.types import Estimate, Groups, Policy
+from jaxval.values import banzhaf, beta_shapley, leave_one_out, shapley
 
 __all__ = ["SourceValues", "Truth", "value_sources"]
 
@@ -35,22 +30,18 @@ SEMIVALUES: dict[str, Callable[..., Array]] = {
     "leave-one-out": leave_one_out,
     "beta-shapley": functools.partial(beta_shapley, alpha=4.0, beta=1.0),
 }
-LEARNERS: dict[str, Callable[..., Learner]] = {
-    "log-linear": log_linear_learner,
-    "tabular": tabular_learner,
-    "transformer": transformer_learner,
-}
 REFERENCES = ("policy", "uniform")
+HELD_OUT, SEEDS = 0.25, 3
 
 
 class Truth(NamedTuple):
-    """What retraining every coalition says, beside the arithmetic.
+    """What retraining every coalition gives, beside the arithmetic.
 
     Attributes:
         values: (sources, rewards) from retraining.
         utilities: (2^n, rewards) likewise.
         gap: (rewards,) the largest |φ̂ - φ| of a source.
-        rank_correlation: (rewards,) Spearman's, of φ̂ and φ; NaN where all are equal.
+        rank_correlation: (rewards,) Spearman's, of φ̂ and φ; NaN if all are equal.
         seconds: what retraining took.
     """
 
@@ -68,14 +59,14 @@ class SourceValues(NamedTuple):
         names: of the sources.
         rewards: the names of the rewards.
         values: (sources, rewards) φ̂, the mean over seeds.
-        context_intervals: (2, sources, rewards) 95 % low and high ends, held-out prompts redrawn; NaN where there is
+        context_intervals: (2, sources, rewards) 95 % low and high ends, held-out prompts redrawn; NaN if there is
             one.
-        seed_intervals: (2, sources, rewards) 95 % low and high ends, from the spread between seeds; NaN where there is
+        seed_intervals: (2, sources, rewards) 95 % low and high ends, from the spread between seeds; NaN if there is
             one.
-        standard_errors: (sources, rewards) of sampling coalitions; 0 where all were evaluated, NaN for fewer than 20
+        standard_errors: (sources, rewards) of sampling coalitions; 0 if all were evaluated, NaN for fewer than 20
             permutations.
-        in_order: (sources, rewards) asymmetric values, where there are groups; else None.
-        utilities: (2^n, rewards) u(S) of all coalitions, bit i being source i; None where only some were evaluated.
+        in_order: (sources, rewards) asymmetric values if there are groups; else None.
+        utilities: (2^n, rewards) u(S) of all coalitions, bit i being source i; None if only some were evaluated.
         efficiency_gap: (rewards,) |Σ φ̂ - (u(N) - u(∅))| relative to the largest |u(S) - u(∅)|; NaN for semivalues
             that need not sum to it.
         by_seed: (seeds, sources, rewards) the values of each.
@@ -84,7 +75,7 @@ class SourceValues(NamedTuple):
         evaluations: how many distinct coalitions were evaluated; the most of a seed.
         decided: the share of held-out prompts where the reference gives one candidate 99 % or more: there sources
             hardly move the policy, and values are near zero whatever they hold.
-        truth: by "sequential" and "union", where asked for.
+        truth: by "sequential" and "union", if asked for.
         seconds: what was spent on training once per source, and on arithmetic.
     """
 
@@ -107,7 +98,7 @@ class SourceValues(NamedTuple):
 
     @property
     def estimate(self) -> Estimate:
-        """As the other values come: with the standard errors of sampling, and names."""
+        """The same as an `Estimate`, with the standard errors of sampling, and names."""
         return Estimate(self.values, self.standard_errors, np.asarray(self.evaluations), names=self.names)
 
 
@@ -115,13 +106,11 @@ def value_sources(
     pairs: Pairs | Callable[[Any], Pairs],
     *,
     reward: Reward | Sequence[Reward] = "score",
-    policy: str | Path | Callable[..., Learner] = "log-linear",
+    policy: str | Path | Callable[[PreferencePairs], Policy | Learner] = "log-linear",
     arithmetic: str = "response",
     reference: str = "policy",
-    beta: float = 0.1,
-    ridge: float | None = None,
-    held_out: float | PreferencePairs = 0.25,
-    seeds: int = 3,
+    held_out: float | PreferencePairs | None = None,
+    seeds: int | None = None,
     semivalue: str | Callable[[Any], Array] = "shapley",
     groups: Groups | None = None,
     permutations: int | None = None,
@@ -130,19 +119,20 @@ def value_sources(
     key: Key[Array, ""] | None = None,
     folder: str | Path | None = None,
     progress: bool = False,
+    **training: Any,
 ) -> SourceValues:
     """The value of each source of preference pairs under one or more rewards, from one training per source.
 
-    1. π_ℓ is DPO on source ℓ alone, from and against the reference π_0.
+    1. π_ℓ is trained on source ℓ alone, from and against the reference π_0, by DPO or another loss.
     2. The policy of a coalition S is made by arithmetic: of responses, π_S ∝ π_0 Π_{ℓ∈S} π_ℓ / π_0; of tokens, the
        same at every position; of parameters, θ_0 + Σ_{ℓ∈S} (θ_ℓ - θ_0).
     3. u(S) = E_x Σ_y π_S(y|x) r(x, y) over held-out prompts and their candidate responses.
     4. φ̂ is the semivalue of u.
 
     Values are linear in u, so that each held-out prompt has values of its own; the intervals over prompts redraw these.
-    A seed draws the held-out prompts and all that is random in training; where neither is, there is one seed and no
-    interval over seeds. Seeds share pairs, so that their interval says how far these choices matter, not how far
-    other pairs would.
+    A seed draws the held-out prompts and all that is random in training. If neither is random, there is one seed and no
+    interval over seeds. Seeds share pairs: their interval says how far these choices matter, not how far other pairs
+    would.
 
     A table of rewards is in the order of the catalogue (`pairs.prompts`, `pairs.responses`). For tabular and log-linear
     policies the arithmetic of parameters is that of responses.
@@ -152,109 +142,111 @@ def value_sources(
     Args:
         pairs: of all sources; or a function of a key that draws them, as each seed then does.
         reward: "score", all scores that the pairs have, as they are; "bradley-terry", rewards fitted to the order of
-            the scores; or, where there are none, to the pairs of all sources together: values then say how far a source
-            agrees with them all; a function of a prompt and a response to a number or a vector; an array (prompts,
+            the scores, or, if there are none, to the pairs of all sources together (values then say how far a source
+            agrees with them all); a function of a prompt and a response to a number or a vector; an array (prompts,
             responses) or (prompts, responses, rewards); a mapping of names to arrays; or a list of such.
-        policy: "log-linear", "tabular", "transformer", the folder of a Llama checkpoint, or a function
-            `policy(pairs, beta=...)` to a `Learner`, such as `partial(values.transformer_learner, width=128)`.
+        policy: "log-linear", "tabular", "transformer", the folder of a Llama checkpoint, or a function of the pairs to
+            a `Policy` over their catalogue or to a `Learner`, such as `partial(transformer_learner, width=128)`.
         arithmetic: "response", "token" or "parameter".
         reference: "policy", candidates as likely as the policies say; or "uniform", as if the reference gave all the
-            same: u(S) is then of p_S ∝ π_S / π_0. For sequence models, whose π_0 gives nearly everything to one of two
-            long candidates whatever they say; others start uniform.
-        beta: β of DPO.
-        ridge: ρ of tabular and log-linear learners; theirs where None.
+            same: u(S) is then of p_S ∝ π_S / π_0. It is for sequence models, whose π_0 gives nearly everything to one
+            of two long candidates whatever they say; others start uniform.
         held_out: the share of prompts that no source trains on and the rewards are taken on; or pairs whose prompts
-            are. Tabular policies learn nothing of prompts without pairs: they are evaluated on all.
-        seeds: how many.
+            are; None is 0.25. Tabular policies learn nothing of prompts without pairs: they are evaluated on all.
+        seeds: how many; None is 3, or 1 if nothing is random.
         semivalue: "shapley", "banzhaf", "leave-one-out", "beta-shapley" (α = 4, β = 1), or a function of a table.
         groups: (sources,) for asymmetric values besides: group 0 comes first.
         permutations: sample that many, an even number of at least 4, instead of evaluating all coalitions; None
-            evaluates all up to 12 sources, and beyond samples 64. Where they take all coalitions anyway, values are
+            evaluates all up to 12 sources, and beyond samples 64. If they meet all coalitions anyway, values are
             exact. For Shapley and asymmetric values only.
         evaluations: fit a regression to that many coalitions instead, as `regress_shapley` does: the fewest for a
             given error.
         truth: whether every coalition is retrained too, sequentially and on the union.
-        key: a random key; `jax.random.key(0)` where None.
+        key: a random key; None is `jax.random.key(0)`.
         folder: where finished trainings and evaluations are kept, for a run to go on from that was killed.
         progress: whether a bar goes to standard error.
+        **training: the fields of `Training`: loss, loss_options, beta, ridge, epochs, batch_size, learning_rate,
+            accumulation; the same for every policy.
 
     Returns:
         `SourceValues`.
 
     Raises:
-        ValueError: where there is one source only, a source has no pair left to train on, a reward is missing for a
-            candidate, a name is unknown, groups do not fit, or the folder holds another run.
+        ValueError: if there is one source only, a source has no pair left to train on, a reward is missing for a
+            candidate, a name is unknown, groups do not fit, an option has no effect, or the folder holds another run.
 
     Example:
-        >>> from jaxval import data, values
+        >>> from jaxval import data, sources
         >>> drawn = data.synthetic_preferences(
         ...     jax.random.key(0), contexts=40, responses=4, sources={"experts": 1.0, "copy": "experts", "foes": -0.5})
-        >>> found = values.value_sources(drawn, policy="tabular", beta=1.0)
+        >>> found = sources.value_sources(drawn, policy="tabular", beta=1.0)
         >>> bool(found.values[0, 0] > 0 > found.values[2, 0]), bool(abs(found.values[0, 0] - found.values[1, 0]) < 1e-5)
         (True, True)
         >>> found.utilities.shape, found.rewards
         ((8, 2), ('helpful', 'harmless'))
     """
     key = jax.random.key(0) if key is None else key
-    seeds = _checks.check_size("seeds", seeds)
     _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
     _checks.check_choice("reference", reference, REFERENCES)
     if permutations is not None and evaluations is not None:
         raise ValueError("evaluations: expected permutations or evaluations; got both; leave one out")
-    make = _maker(policy, beta, ridge)
-    method = Method(semivalue, _value_of(semivalue), groups, permutations, evaluations, arithmetic, reference, truth)
+    options = Training(**training)
+    value_of = (
+        semivalue if callable(semivalue) else SEMIVALUES[_checks.check_choice("semivalue", semivalue, SEMIVALUES)]
+    )
+    method = Method(semivalue, value_of, groups, permutations, evaluations, arithmetic, reference, truth)
     draw: Any = pairs if callable(pairs) else None
-    problem = None if draw else _problem(pairs, make, reward, held_out)
+    first = draw(jax.random.fold_in(key, 0)) if draw else pairs
+    problem = _problem(first, policy, options, reward, held_out)
+    count = _seeds(seeds, problem, policy, drawn=draw is not None)
     repetitions: list[Repetition] = []
-    for seed in range(seeds):
+    for seed in range(count):
         own = jax.random.fold_in(key, seed)
-        here = problem or _problem(draw(own), make, reward, held_out)
-        if seed and not draw and not here.learner.random and not isinstance(here.held_out, float):
-            break  # nothing is random
-        place = None
+        if draw and seed:
+            problem = _problem(draw(own), policy, options, reward, held_out)
+        kept = None
         if folder is not None:
-            place = own_folder(Path(folder) / f"seed-{seed}", here, (_what(policy), beta, ridge, own))
-        repetitions.append(repeat(here, method, own, place, f"seed {seed + 1} of {seeds}" if progress else ""))
+            kept = run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, own))
+        repetitions.append(repeat(problem, method, own, kept, f"seed {seed + 1} of {count}" if progress else ""))
     return _summary(repetitions, distinct=draw is not None)
 
 
-def _problem(pairs: Any, make: Callable[..., Learner], reward: Any, held_out: Any) -> Problem:
+def _problem(pairs: Any, policy: Any, options: Training, reward: Any, held_out: Any) -> Problem:
+    """The pairs with what is held out, the policy over them, its training and its rewards."""
     pairs = as_pairs(pairs)
     place: float | np.ndarray
     if isinstance(held_out, PreferencePairs):
         pairs, place = with_held_out(pairs, held_out)
     else:
-        place = check_share(held_out)
-    learner = make(pairs)
+        place = check_share(HELD_OUT if held_out is None else held_out)
+    learner = learner_of(policy, pairs)
     if not learner.generalises:
+        if held_out is not None:
+            raise ValueError(
+                f"held_out: expected none with {_called(policy)}, which says nothing of prompts without pairs and is "
+                "evaluated on all that have them; leave it out"
+            )
         place = np.unique(np.asarray(pairs.comparisons.context))
-    fitting = _fits_rewards(make, learner)
-    return Problem(pairs, learner, resolve_rewards(reward, pairs, fitting), place)
+    return Problem(pairs, learner, trainer(learner, pairs, options), resolve_rewards(reward, pairs, learner), place)
 
 
-def _fits_rewards(make: Callable[..., Learner], learner: Learner) -> Callable[[PreferencePairs], Learner]:
-    """Rewards are fitted by a table where the policy is one, by features of text elsewhere."""
-    del make
-    return functools.partial(log_linear_learner if learner.generalises else tabular_learner, beta=1.0)
+def _seeds(seeds: int | None, problem: Problem, policy: Any, *, drawn: bool) -> int:
+    """How many seeds: one if nothing is random."""
+    fixed = isinstance(problem.held_out, np.ndarray)
+    if drawn or problem.learner.random or problem.trainer.random or not fixed:
+        return _checks.check_size("seeds", SEEDS if seeds is None else seeds)
+    if seeds is not None and _checks.check_size("seeds", seeds) > 1:
+        held_out = " and a file of held-out prompts" if problem.learner.generalises else ""
+        raise ValueError(f"seeds: expected 1 with {_called(policy)}{held_out}, where nothing is random; got {seeds}")
+    return 1
 
 
-def _maker(policy: Any, beta: float, ridge: float | None) -> Callable[[PreferencePairs], Learner]:
-    options: dict[str, Any] = {"beta": beta} | ({} if ridge is None else {"ridge": ridge})
-    if callable(policy):
-        return functools.partial(policy, **options)
-    if isinstance(policy, str) and policy in LEARNERS:
-        make = LEARNERS[policy]
-    elif isinstance(policy, str | Path) and Path(policy).is_dir():
-        make = functools.partial(checkpoint_learner, folder=policy)
-    else:
-        _checks.check_choice("policy", policy, (*LEARNERS, "the folder of a checkpoint"))
-    if ridge is not None and policy not in ("log-linear", "tabular"):
-        raise ValueError(f"ridge: expected None for a policy trained by gradients, {str(policy)!r}; got {ridge}")
-    return functools.partial(make, **options)
+def _called(policy: Any) -> str:
+    return "this policy" if callable(policy) else f"policy={str(policy)!r}"
 
 
-def _what(policy: Any) -> Any:
-    """What tells a policy from another: its name or function, and of a checkpoint the names and sizes of its files."""
+def identity_of(policy: Any) -> Any:
+    """What tells a policy from another: its name or maker, and of a checkpoint the names and sizes of its files."""
     folder = policy.keywords.get("folder") if isinstance(policy, functools.partial) else policy
     if not isinstance(folder, str | Path) or not Path(folder).is_dir():
         return policy if callable(policy) else str(policy)
@@ -262,14 +254,8 @@ def _what(policy: Any) -> Any:
     return (functools.partial(policy, folder=str(folder)) if callable(policy) else str(policy)), files
 
 
-def _value_of(semivalue: Any) -> Callable[[Any], Array]:
-    if callable(semivalue):
-        return semivalue
-    return SEMIVALUES[_checks.check_choice("semivalue", semivalue, SEMIVALUES)]
-
-
 def _summary(repetitions: list[Repetition], *, distinct: bool) -> SourceValues:
-    """The mean over seeds, with intervals; `distinct` where each seed has prompts of its own."""
+    """The mean over seeds, with intervals; `distinct` if each seed has prompts of its own."""
     first = repetitions[0]
     values = {name: _mean([r.games[name].by_context.mean(axis=0) for r in repetitions]) for name in first.games}
     exact = all(r.exact for r in repetitions)
@@ -287,7 +273,7 @@ def _summary(repetitions: list[Repetition], *, distinct: bool) -> SourceValues:
             values[name], tables[name], np.abs(values["values"] - values[name]).max(axis=0),
             rank_correlation(values["values"], values[name]), sum(r.seconds[name] for r in repetitions),
         )
-        for name in ("sequential", "union") if name in values
+        for name in RETRAININGS if name in values
     }  # fmt: skip
     return SourceValues(
         names=first.problem.pairs.sources,

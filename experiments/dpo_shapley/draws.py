@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxval.data import synthetic_preferences
+from jaxval.data import SyntheticPreferences, synthetic_preferences
 from jaxval.training import stack_sources
 from jaxval.types import Comparisons
 
-__all__ = ["Drawn", "draw_sources"]
+__all__ = ["Drawn", "as_arrays", "draw_preferences"]
 
 LOWEST, HIGHEST = -0.6, 1.0
 
@@ -30,17 +30,22 @@ class Drawn(NamedTuple):
     wins: Float[Array, "sources contexts responses responses"]
 
 
-def draw_sources(
+def draw_preferences(
     seed: int, *, sources: int, contexts: int, responses: int, lowest: float = LOWEST, highest: float = HIGHEST
-) -> Drawn:
+) -> SyntheticPreferences:
     """Sources with qualities uniform in [lowest, highest] under either reward: most are useful, some do harm."""
     qualities = np.random.default_rng(seed).uniform(lowest, highest, (sources, 2))
-    drawn = synthetic_preferences(
+    return synthetic_preferences(
         jax.random.key(seed), contexts=contexts, responses=responses,
         sources={f"source {i}": quality.tolist() for i, quality in enumerate(qualities)},
     )  # fmt: skip
+
+
+def as_arrays(drawn: SyntheticPreferences) -> Drawn:
+    """Drawn preferences without their names, as a pytree of arrays."""
+    contexts, responses = drawn.responses.shape
     stacked = stack_sources(drawn.comparisons)
-    who = jnp.broadcast_to(jnp.arange(sources)[:, None], stacked.weight.shape)
-    wins = jnp.zeros((sources, contexts, responses, responses))
+    who = jnp.broadcast_to(jnp.arange(len(drawn.sources))[:, None], stacked.weight.shape)
+    wins = jnp.zeros((len(drawn.sources), contexts, responses, responses))
     wins = wins.at[who, stacked.context, stacked.winner, stacked.loser].add(stacked.weight)
     return Drawn(jnp.asarray(drawn.rewards), stacked, wins)

@@ -35,21 +35,21 @@ class Detection(NamedTuple):
 def best_coalition(table: Table, *, size: int | None = None) -> Bool[Array, "sources"]:
     """The coalition of the largest utility, argmax_S u(S): which sources to train on.
 
-    All 2^n utilities come from n trainings, so that the best subset is found and not searched for. It is the best for
-    the held-out prompts that the utilities were taken on, which flatters its utility there. Of equal ones, the smallest
-    coalition, and of these the first in the order of indices.
+    All 2^n utilities come from n trainings, so that no search is needed. The coalition is the best for the held-out
+    prompts that the utilities were taken on, which flatters its utility there. Of coalitions of equal utility the
+    smallest is taken, and of these the first in the order of indices.
 
     Source: Tamine et al., section 5.
 
     Args:
         table: (2^n,) utilities under one reward, as `SourceValues.utilities[:, k]`.
-        size: how many sources; any number where None.
+        size: how many sources; None allows any number.
 
     Returns:
         (sources,) a mask.
 
     Raises:
-        ValueError: where the table is no table of one reward, or the size is none.
+        ValueError: if the table is not of one reward, or the size is no number of sources.
 
     Example:
         >>> best_coalition([0.0, 1.0, 2.0, 1.5]).tolist()
@@ -75,18 +75,18 @@ def best_coalition(table: Table, *, size: int | None = None) -> Bool[Array, "sou
 def top_sources(values: SourceVector, *, size: int | None = None) -> Bool[Array, "sources"]:
     """The sources of the largest values: `size` of them, or all above 0.
 
-    What is left where there are too many sources for a table. A value is a mean over coalitions, not a marginal at the
-    chosen one: copies of a good source all have good values.
+    It takes values alone, so it also serves where there are too many sources for a table. A value is a mean over
+    coalitions, not a marginal at the chosen one: copies of a good source all have good values.
 
     Args:
         values: (sources,) values under one reward.
-        size: how many; all with a positive value where None.
+        size: how many; None takes all of positive value.
 
     Returns:
         (sources,) a mask; of equal values at the edge, the first.
 
     Raises:
-        ValueError: where a value is not finite, or the size is none.
+        ValueError: if a value is not finite, or the size is no number of sources.
 
     Example:
         >>> top_sources([0.3, -0.1, 0.2]).tolist(), top_sources([0.3, -0.1, 0.2], size=1).tolist()
@@ -116,7 +116,7 @@ def source_weights(values: SourceVector, *, power: float = 1.0) -> Float[Array, 
         (sources,) weights.
 
     Raises:
-        ValueError: where no value is positive, or one is not finite.
+        ValueError: if no value is positive, or one is not finite.
 
     Example:
         >>> source_weights([3.0, 1.0, -1.0]).tolist()
@@ -135,7 +135,7 @@ def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
     """How well low values point to harmful sources: the chance that a harmful one is valued below another.
 
     AUC = P(φ_harmful < φ_other) + P(φ_harmful = φ_other) / 2, over the pairs of a harmful and another source of the
-    same case: 1 where all harmful ones come last, 1/2 where values say nothing.
+    same case: 1 if all harmful ones come last, 1/2 if values say nothing.
 
     Source: the Mann-Whitney statistic; Hanley and McNeil (1982).
 
@@ -147,7 +147,7 @@ def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
         `Detection`, with the spread over cases.
 
     Raises:
-        ValueError: where shapes differ, or all or none are harmful in a case.
+        ValueError: if shapes differ, or all or none of the sources of a case are harmful.
 
     Example:
         >>> found = harm_detection([[0.5, 0.1, -0.2], [0.3, 0.4, 0.35]], [[False, False, True], [False, False, True]])
@@ -172,20 +172,20 @@ def payments(values: SourceVector, *, total: float | None = None, negative: str 
     """What each source is paid, so that payments sum to the utility, or to a budget in its place.
 
     "charged": p_ℓ = φ_ℓ B / Σ φ, so that a source of negative value pays. "unpaid": p_ℓ = max(φ_ℓ, 0) B / Σ max(φ, 0):
-    nobody pays, and the others get less than their values by what the harmful ones have cost.
+    nobody pays, and the useful sources together bear what the harmful ones have cost.
 
     Source: Tamine et al., section 5; efficiency of the Shapley value.
 
     Args:
         values: (sources,) Shapley values under one reward, whose sum is u(N) - u(∅).
-        total: the budget B, above 0; that sum where None.
+        total: the budget B, above 0; None is that sum.
         negative: "charged" or "unpaid".
 
     Returns:
         (sources,) payments that sum to B.
 
     Raises:
-        ValueError: where the values do not sum to more than 0: nothing was gained that could be paid out.
+        ValueError: if the values do not sum to more than 0: nothing was gained that could be paid out.
 
     Example:
         >>> payments([3.0, 2.0, -1.0]).tolist()

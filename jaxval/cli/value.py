@@ -11,7 +11,7 @@ from typing import Any
 from jaxval import __version__
 from jaxval.cli._folders import own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
-from jaxval.cli.source_report import describe, print_result, write_result
+from jaxval.cli.value_report import describe, print_result, write_result
 
 __all__ = ["add_command", "describe"]
 
@@ -36,6 +36,11 @@ policies (--policy):
   transformer                 a small one over bytes, from a random start
   FOLDER                      a checkpoint of Llama's shape with config.json, model.safetensors and tokenizer.json,
                               trained by low-rank adapters; needs pip install 'jaxval[llama]'
+  module:function             a Python function of the pairs to a jaxval.types.Policy
+
+losses (--loss): the names of jaxval.alignment.losses, such as dpo (the default), ipo, hinge, mallows_theta; or
+module:function. Newton's method trains log-linear and tabular policies with a loss that is smooth, convex and of the
+margin alone, to the optimum; AdamW trains everything else, for --epochs of minibatches.
 
 Every source is trained on once; the policies of its coalitions are made by arithmetic. --truth trains every coalition.
 Intervals are 95 %: over held-out prompts, which are redrawn, and over seeds, which draw prompts and trainings anew."""
@@ -83,10 +88,15 @@ def add_command(commands: Any) -> None:
     add("--reference", choices=("policy", "uniform"), default="policy", metavar="R",
         help="candidates as likely at the start as the reference policy says (policy, the default), or all the same "
         "(uniform), for transformers and checkpoints, which may give nearly everything to one")  # fmt: skip
-    add("--beta", type=above_zero, metavar="BETA", help="of DPO (default 0.1; 1 for the generated set)")
-    add("--ridge", type=from_zero, metavar="RHO", help="penalty on rewards, of tabular and log-linear policies")
-    add("--epochs", type=count, metavar="N", help="of transformers and checkpoints (default 2 and 4)")
-    add("--learning-rate", type=above_zero, metavar="RATE", help="likewise (default 1e-3 and 2e-5)")
+    add("--loss", metavar="LOSS", help="see below (default dpo)")
+    add("--loss-option", action="append", nargs=2, metavar=("NAME", "NUMBER"),
+        help="a number that the loss takes, such as dispersion 0.5; may be repeated")  # fmt: skip
+    add("--beta", type=above_zero, metavar="BETA", help="of the loss (default 0.1; 1 for the generated set)")
+    add("--ridge", type=from_zero, metavar="RHO", help="penalty on rewards, of Newton's method")
+    add("--epochs", type=count, metavar="N", help="of AdamW (default 2; 4 for a checkpoint)")
+    add("--batch-size", type=count, metavar="N", help="pairs in a minibatch (default 16; 32 for a checkpoint)")
+    add("--learning-rate", type=above_zero, metavar="RATE", help="at its highest (default 1e-3; 2e-5 for a checkpoint)")
+    add("--accumulation", type=count, metavar="N", help="minibatches whose gradients are averaged (default 1)")
     add("--held-out", metavar="SHARE|FILE", help="prompts to evaluate on (default 0.25); not with tabular")
     add("--semivalue", choices=("shapley", "banzhaf", "leave-one-out", "beta-shapley"), default="shapley", metavar="V",
         help="shapley (default), banzhaf, leave-one-out, beta-shapley")  # fmt: skip
@@ -111,12 +121,14 @@ def add_command(commands: Any) -> None:
 
 def _value(arguments: argparse.Namespace) -> int:
     policy = arguments.policy or ("log-linear" if arguments.files else "tabular")
-    _check_idle(arguments, policy)
+    _check_generated(arguments, policy)
     with own_folder(arguments.out, resume=arguments.resume):
         import jax
 
+        from jaxval.sources.learners import IN_FLOAT64
+
         before = jax.config.read("jax_enable_x64")
-        jax.config.update("jax_enable_x64", policy in NEWTON)  # for its optimum; not for transformers
+        jax.config.update("jax_enable_x64", policy in IN_FLOAT64)
         try:
             with naming_options():
                 return _value_in_precision(arguments, policy)
@@ -127,7 +139,7 @@ def _value(arguments: argparse.Namespace) -> int:
 def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
     import jax
 
-    from jaxval import data, values
+    from jaxval import data, sources
 
     key = jax.random.key(arguments.seed)
     drawn: Any
@@ -144,16 +156,15 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
         example = drawn(key)
         names, title, rewards = example.sources, example.title, "score"
         groups = _groups(arguments.group, names) if arguments.group else example.groups.tolist()
-    found = values.value_sources(
+    found = sources.value_sources(
         drawn,
         reward=rewards,
-        policy=_policy(policy, arguments),
+        policy=_imported("--policy", policy) if ":" in policy and not Path(policy).exists() else policy,
         arithmetic=arguments.arithmetic,
         reference=arguments.reference,
-        beta=arguments.beta or (0.1 if arguments.files else 1.0),
-        ridge=arguments.ridge,
-        held_out=_held_out(arguments.held_out or "0.25", arguments.skip_unusable),
-        seeds=arguments.seeds or 3,
+        held_out=_held_out(arguments.held_out, arguments.skip_unusable),
+        seeds=arguments.seeds,
+        **_training(arguments),
         semivalue=arguments.semivalue,
         groups=groups,
         permutations=arguments.permutations,
@@ -175,7 +186,7 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
 
 
 NO_OPTIONS = ("run", "command", "out", "json", "resume")
-NEWTON = ("log-linear", "tabular")
+TRAINING = ("ridge", "epochs", "batch_size", "learning_rate", "accumulation")
 
 
 def _option(value: Any) -> Any:
@@ -184,47 +195,29 @@ def _option(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _check_idle(arguments: argparse.Namespace, policy: str) -> None:
-    """Options that would do nothing are refused."""
+def _check_generated(arguments: argparse.Namespace, policy: str) -> None:
+    """Options that generated pairs have no use for are refused."""
     if not arguments.files and policy != "tabular":
         raise ValueError(f"--policy: expected tabular without a FILE, for generated pairs have no text; got {policy!r}")
     if not arguments.files and (arguments.reward or arguments.held_out):
         raise ValueError("--reward, --held-out: expected a FILE; the generated set brings its own rewards and prompts")
-    if policy == "tabular" and arguments.held_out:
-        raise ValueError(
-            "--held-out: expected none with --policy tabular, which says nothing of prompts without pairs and is "
-            f"evaluated on all that have them; got {arguments.held_out}"
-        )
-    held_out_file = arguments.held_out is not None and not _is_number(arguments.held_out)
-    fixed = bool(arguments.files) and (policy == "tabular" or (policy == "log-linear" and held_out_file))
-    if fixed and (arguments.seeds or 1) > 1:
-        given = " and a file of held-out prompts" if held_out_file else ""
-        raise ValueError(
-            f"--seeds: expected 1 with --policy {policy}{given}, where nothing is random; got {arguments.seeds}"
-        )
-    for name in ("epochs", "learning_rate"):
-        if policy in NEWTON and getattr(arguments, name) is not None:
-            option = "--" + name.replace("_", "-")
-            raise ValueError(f"{option}: expected --policy transformer, or the folder of a checkpoint; got {policy}")
-    if policy in NEWTON and arguments.reference != "policy":
-        raise ValueError(f"--reference: expected none with --policy {policy}, which starts uniform; got uniform")
-    if policy not in NEWTON and arguments.ridge is not None:
-        raise ValueError(f"--ridge: expected --policy log-linear or tabular; got {policy}")
 
 
-def _policy(policy: str, arguments: argparse.Namespace) -> Any:
-    """The policy as `value_sources` takes it: by name or folder, or a learner with options of its own."""
-    from jaxval import values
+def _training(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of the training, as `sources.Training` has them."""
+    loss = arguments.loss or "dpo"
+    return {
+        "loss": _imported("--loss", loss) if ":" in loss else loss,
+        "loss_options": {name: _loss_option(name, text) for name, text in arguments.loss_option or []},
+        "beta": arguments.beta or (0.1 if arguments.files else 1.0),
+        **{name: getattr(arguments, name) for name in TRAINING},
+    }
 
-    names = ("epochs", "learning_rate")
-    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    if not options:
-        return policy
-    if policy == "transformer":
-        return functools.partial(values.transformer_learner, **options)
-    if Path(policy).is_dir():
-        return functools.partial(values.checkpoint_learner, folder=policy, **options)
-    return policy
+
+def _loss_option(name: str, text: str) -> float:
+    if not _is_number(text):
+        raise ValueError(f"--loss-option: expected a name and a number, such as dispersion 0.5; got {name} {text}")
+    return float(text)
 
 
 def _groups(named: list[str] | None, names: tuple[str, ...]) -> list[int] | None:
@@ -243,9 +236,11 @@ def _groups(named: list[str] | None, names: tuple[str, ...]) -> list[int] | None
     return [group - first for group in groups.values()]
 
 
-def _held_out(text: str, skip_unusable: bool) -> Any:
+def _held_out(text: str | None, skip_unusable: bool) -> Any:
     from jaxval import data
 
+    if text is None:
+        return None
     if not _is_number(text):
         return data.read_preferences(Path(text), source=None, skip_unusable=skip_unusable)
     if not 0 < float(text) < 1:
@@ -274,16 +269,20 @@ def _reward(text: str, pairs: Any) -> Any:
         return text
     if text.endswith((".jsonl", ".jsonl.gz")):
         return data.read_scores(text, pairs)
-    module, _, name = text.partition(":")
-    if not name:
+    if ":" not in text:
         raise ValueError(
             f"--reward: expected score, bradley-terry, a table that ends in .jsonl, or module:function; got {text!r}"
         )
+    return _imported("--reward", text)
+
+
+def _imported(option: str, text: str) -> Any:
+    """The Python function that "module:function" names, looked for in the working folder too."""
+    module, _, name = text.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"--reward: expected a function that can be imported; got {text!r}: {error}") from error
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{option}: expected a function that can be imported; got {text!r}: {error}") from error
     finally:
         sys.path.remove(os.getcwd())
-    return function

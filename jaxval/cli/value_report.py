@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxval.values import SourceValues
+    from jaxval.sources import SourceValues
 
 __all__ = ["describe", "print_result", "write_result"]
 
@@ -22,7 +22,7 @@ def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
     """Everything that `jaxval value` says, as plain numbers; None where a number is not known.
 
     Args:
-        found: what `values.value_sources` returned.
+        found: what `sources.value_sources` returned.
         title: what was valued.
 
     Returns:
@@ -30,9 +30,9 @@ def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
 
     Example:
         >>> import jax
-        >>> from jaxval import data, values
+        >>> from jaxval import data, sources
         >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
-        >>> result = describe(values.value_sources(drawn, policy="tabular", beta=1.0), title="two")
+        >>> result = describe(sources.value_sources(drawn, policy="tabular", beta=1.0), title="two")
         >>> [row["name"] for row in result["sources"]], [row["members"] for row in result["utilities"]]
         (['a', 'b'], [[], ['a'], ['b'], ['a', 'b']])
     """
@@ -102,15 +102,15 @@ def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> No
     """results.json, which is whole or not there, and signature.png where matplotlib is installed.
 
     Args:
-        found: what `values.value_sources` returned.
+        found: what `sources.value_sources` returned.
         result: what `describe` made of it.
         out: a folder that exists.
 
     Example:
         >>> import jax, tempfile
-        >>> from jaxval import data, values
+        >>> from jaxval import data, sources
         >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
-        >>> found = values.value_sources(drawn, policy="tabular", beta=1.0)
+        >>> found = sources.value_sources(drawn, policy="tabular", beta=1.0)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_result(found, describe(found, title="two"), Path(folder))
         ...     json.loads(Path(folder, "results.json").read_text())["title"]
@@ -143,7 +143,7 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
 
     Args:
         result: what `describe` made.
-        groups: (sources,) which come later, as `values.value_sources` took them.
+        groups: (sources,) which come later, as `sources.value_sources` took them.
         as_json: whether JSON alone.
 
     Example:

@@ -1,6 +1,5 @@
 """Pairs made ready: one catalogue with what is held out, and the comparisons that each source may train on."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -107,8 +106,3 @@ def candidates(pairs: PreferencePairs, contexts: np.ndarray) -> np.ndarray:
     counts = np.array([len(pairs.responses[x]) for x in contexts.tolist()])
     ids = np.arange(max(map(len, pairs.responses)))[None, :]
     return np.where(ids < counts[:, None], ids, -1)
-
-
-def names_of(names: Sequence[str], most: int = 5) -> str:
-    """A few names for a message."""
-    return ", ".join(map(repr, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -8,15 +8,10 @@ LEVEL = 0.95
 
 
 def over_contexts(by_context: np.ndarray, ids: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """95 % ends of the mean over prompts, prompts redrawn with replacement; one that several seeds hold out stays one.
+    """The 95 % interval of the mean over prompts, prompts redrawn with replacement: a percentile bootstrap.
 
-    Args:
-        by_context: (held out by some seed, ...) values.
-        ids: which prompt each is.
-        seed: of the redraws.
-
-    Returns:
-        (2, ...) low and high ends; NaN where there is one prompt only.
+    `by_context` is (held out by some seed, ...) values of the prompts `ids`. A prompt that several seeds hold out is
+    one prompt: it is redrawn with all of its values. The ends are (2, ...), NaN if there is one prompt only.
     """
     flat = by_context.reshape(len(by_context), -1).astype(np.float64)
     distinct, place = np.unique(ids, return_inverse=True)
@@ -35,7 +30,7 @@ def over_contexts(by_context: np.ndarray, ids: np.ndarray, *, seed: int = 0) -> 
 
 
 def over_seeds(by_seed: np.ndarray) -> np.ndarray:
-    """95 % ends of the mean over seeds by Student's t; NaN where there is one seed."""
+    """(2, ...) ends of the 95 % interval of the mean over seeds by Student's t; NaN if there is one seed."""
     seeds = len(by_seed)
     if seeds == 1:
         return np.full((2, *by_seed.shape[1:]), np.nan)
@@ -44,11 +39,10 @@ def over_seeds(by_seed: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Spearman's, of each column; NaN where a column is constant."""
+    """(rewards,) Spearman's rank correlation of each column; NaN for a column that is constant."""
     found = []
-    for one, other in zip(ours.T, theirs.T, strict=True):
-        ranks = np.stack([stats.rankdata(one), stats.rankdata(other)])
-        centred = ranks - ranks.mean(axis=1, keepdims=True)
-        scale = np.sqrt((centred**2).sum(axis=1).prod())
-        found.append(centred.prod(axis=0).sum() / scale if scale > 0 else np.nan)
+    for pair in zip(ours.T, theirs.T, strict=True):
+        # equal sources have values that differ by rounding alone: that is a tie
+        one, other = (np.round(column / max(np.abs(column).max(), 1e-300), 6) for column in pair)
+        found.append(stats.spearmanr(one, other).statistic if np.ptp(one) > 0 < np.ptp(other) else np.nan)
     return np.array(found)

@@ -7,8 +7,10 @@ import numpy as np
 
 from jaxval import _checks
 from jaxval.data import PreferencePairs
+from jaxval.sources.learners import Learner, log_linear_learner, tabular_learner
+from jaxval.sources.pairs import candidates
+from jaxval.sources.trainings import Training, trainer
 from jaxval.types import Comparisons
-from jaxval.values.learners import Learner
 
 Reward = str | Callable[[str, str], Any] | np.ndarray | Mapping[str, Any] | Any
 FITTED = "bradley-terry"
@@ -16,29 +18,28 @@ NAMED = ("score", FITTED)
 
 
 class Rewards(NamedTuple):
-    """Names, and `of(contexts (B,))` gives (B, most responses, rewards), 0 where there is no response."""
+    """Names, and `of(contexts (B,))` gives (B, most responses, rewards), 0 for no response."""
 
     names: tuple[str, ...]
     of: Callable[[np.ndarray], np.ndarray]
 
 
-def resolve_rewards(
-    reward: Reward | Sequence[Reward], pairs: PreferencePairs, learner_of: Callable[[PreferencePairs], Learner]
-) -> Rewards:
-    """All rewards asked for, side by side; `learner_of` makes the learner that fits Bradley-Terry."""
+def resolve_rewards(reward: Reward | Sequence[Reward], pairs: PreferencePairs, learner: Learner) -> Rewards:
+    """All rewards side by side; Bradley-Terry is fitted to a table if the policy is one, else to features of text."""
     asked = reward if isinstance(reward, list | tuple) else [reward]
-    parts = [_resolve(one, pairs, learner_of) for one in asked]
+    fitted_by = log_linear_learner if learner.generalises else tabular_learner
+    parts = [_resolve(one, pairs, fitted_by) for one in asked]
     if not parts:
         raise ValueError("reward: expected at least one; got none")
     names = tuple(name for part in parts for name in part.names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"reward: expected different names; got {twice[0]!r} twice")
-    there = _there(pairs)
 
     def of(contexts: np.ndarray) -> np.ndarray:
         found = np.concatenate([part.of(contexts) for part in parts], axis=2).astype(np.float64)
-        wrong = np.argwhere(there[contexts][..., None] & ~np.isfinite(found))
+        there = (candidates(pairs, contexts) >= 0)[..., None]
+        wrong = np.argwhere(there & ~np.isfinite(found))
         if len(wrong):
             row, response, column = wrong[0]
             prompt = pairs.prompts[contexts[row]]
@@ -46,15 +47,15 @@ def resolve_rewards(
                 f"reward: expected a finite {names[column]!r} for every held-out candidate; got "
                 f"{found[row, response, column]} for response {response} to {_short(prompt)}, a pair without score"
             )
-        return np.where(there[contexts][..., None], found, 0)
+        return np.where(there, found, 0)
 
     return Rewards(names, of)
 
 
-def _resolve(reward: Reward, pairs: PreferencePairs, learner_of: Callable[[PreferencePairs], Learner]) -> Rewards:
+def _resolve(reward: Reward, pairs: PreferencePairs, fitted_by: Callable[[PreferencePairs], Learner]) -> Rewards:
     shape = len(pairs.prompts), max(map(len, pairs.responses))
     if isinstance(reward, str):
-        return _named(reward, pairs, learner_of)
+        return _named(reward, pairs, fitted_by)
     if isinstance(reward, Mapping):
         columns = [_column(f"reward[{name!r}]", value, shape) for name, value in reward.items()]
         return _of_table(tuple(map(str, reward)), np.stack(columns, axis=2))
@@ -67,7 +68,7 @@ def _resolve(reward: Reward, pairs: PreferencePairs, learner_of: Callable[[Prefe
     return _of_table(tuple(f"reward {i}" for i in range(table.shape[2])) if table.shape[2] > 1 else ("reward",), table)
 
 
-def _named(reward: str, pairs: PreferencePairs, learner_of: Callable[[PreferencePairs], Learner]) -> Rewards:
+def _named(reward: str, pairs: PreferencePairs, fitted_by: Callable[[PreferencePairs], Learner]) -> Rewards:
     name, _, column = reward.partition(":")
     _checks.check_choice("reward", name, NAMED)
     columns = dict(pairs.scores)
@@ -83,18 +84,18 @@ def _named(reward: str, pairs: PreferencePairs, learner_of: Callable[[Preference
         return _of_table(tuple(columns), np.stack([np.asarray(c, dtype=float) for c in columns.values()], axis=2))
     judged = {f"{FITTED}:{k}": _by_scores(pairs.comparisons, c) for k, c in columns.items()}
     judged = judged or {FITTED: pairs.comparisons}
-    learner = learner_of(pairs)
-    fitted = [learner.train(learner.start(None), comparisons, None, None) for comparisons in judged.values()]
-    responses = np.where(_there(pairs), np.arange(max(map(len, pairs.responses)))[None, :], -1)
+    learner = fitted_by(pairs)
+    train, start = trainer(learner, pairs, Training(beta=1.0)).train, learner.policy.init(None)
+    fitted = [train(start, comparisons, None, None) for comparisons in judged.values()]
 
     def of(contexts: np.ndarray) -> np.ndarray:
-        there = responses[contexts] >= 0
-        found = []
-        for params in fitted:
-            logs = np.asarray(learner.policy.log_probs(params, contexts, responses[contexts]), dtype=float)
-            logs = np.where(there, logs, 0)
-            found.append(logs - logs.sum(axis=1, keepdims=True) / there.sum(axis=1, keepdims=True))
-        return np.stack(found, axis=2)
+        ids = candidates(pairs, contexts)
+        logs = np.stack(
+            [np.asarray(learner.policy.log_probs(params, contexts, ids), float) for params in fitted], axis=2
+        )
+        there = (ids >= 0)[..., None]
+        logs = np.where(there, logs, 0)
+        return logs - logs.sum(axis=1, keepdims=True) / there.sum(axis=1, keepdims=True)
 
     return Rewards(tuple(judged), of)
 
@@ -147,11 +148,6 @@ def _column(name: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
     if column.shape != shape:
         raise ValueError(f"{name}: expected an array {shape}, prompts by responses; got shape {column.shape}")
     return column
-
-
-def _there(pairs: PreferencePairs) -> np.ndarray:
-    counts = np.array([len(row) for row in pairs.responses])
-    return np.arange(counts.max())[None, :] < counts[:, None]
 
 
 def _short(text: str) -> str:

@@ -1,0 +1,41 @@
+"""The product: what each source of preference pairs contributed, from one training per source, and what to do about it.
+
+`learners` makes policies over the catalogue of the pairs, `trainings` trains them on each source, `arithmetic` gives
+the utilities of coalitions, `valuation` their values with intervals, `curation` decisions.
+"""
+
+from jaxval.sources.curation import (
+    Detection,
+    best_coalition,
+    harm_detection,
+    payments,
+    source_weights,
+    top_sources,
+)
+from jaxval.sources.learners import (
+    Learner,
+    checkpoint_learner,
+    log_linear_learner,
+    tabular_learner,
+    transformer_learner,
+)
+from jaxval.sources.trainings import Training
+from jaxval.sources.valuation import SourceValues, Truth, value_sources
+
+__all__ = [
+    "Detection",
+    "Learner",
+    "SourceValues",
+    "Training",
+    "Truth",
+    "best_coalition",
+    "checkpoint_learner",
+    "harm_detection",
+    "log_linear_learner",
+    "payments",
+    "source_weights",
+    "tabular_learner",
+    "top_sources",
+    "transformer_learner",
+    "value_sources",
+]

@@ -1,0 +1,240 @@
+"""One seed of valuing sources: hold out, train once per source, combine, value; and, for the truth, retrain."""
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+import jaxval
+from jaxval.checkpoints import fingerprint
+from jaxval.coalitions import all_coalitions
+from jaxval.data import PreferencePairs
+from jaxval.parallel import progress as progress_bar
+from jaxval.sources.arithmetic import (
+    RETRAININGS,
+    Setting,
+    Tables,
+    from_reference,
+    retrainer,
+    tables,
+    train_each,
+)
+from jaxval.sources.learners import Learner
+from jaxval.sources.pairs import candidates, draw_held_out, to_train_on
+from jaxval.sources.rewards import Rewards
+from jaxval.sources.trainings import Trainer
+from jaxval.types import Estimate
+from jaxval.values import asymmetric_shapley, permutation_estimator, regression_estimator
+from jaxval.values._neighbours import check_groups
+
+EXACT_SOURCES = 12
+PERMUTATIONS = 64
+TRUSTED_PERMUTATIONS = 20
+"""Of fewer, antithetic pairs are often equal by chance, and standard errors far too small."""
+DECIDED = 0.99
+
+
+class Method(NamedTuple):
+    """What is valued, and by how many coalitions; see `value_sources`."""
+
+    name: Any
+    value_of: Callable[[Any], Array]
+    groups: Any
+    permutations: int | None
+    evaluations: int | None
+    arithmetic: str
+    reference: str
+    truth: bool
+
+
+class Problem(NamedTuple):
+    """What all seeds share, unless each draws its own pairs."""
+
+    pairs: PreferencePairs
+    learner: Learner
+    trainer: Trainer
+    rewards: Rewards
+    held_out: float | np.ndarray  # a share, or the ids of prompts
+
+
+class Game(NamedTuple):
+    """Values of one seed.
+
+    Attributes:
+        by_context: (contexts, sources, rewards) the values of each prompt; their mean is the value.
+        utilities: (coalitions, rewards) the means over prompts; of a sample, the empty and the full one come first.
+        standard_errors: (sources, rewards) of sampling; 0 if nothing was sampled, NaN if that was too little.
+    """
+
+    by_context: np.ndarray
+    utilities: np.ndarray
+    standard_errors: np.ndarray
+
+
+class Design(NamedTuple):
+    """Which coalitions are evaluated, and what follows from their utilities (coalitions, objectives)."""
+
+    masks: np.ndarray
+    estimate: Callable[[Array], Estimate]
+
+
+class Repetition(NamedTuple):
+    """What one seed gives; games by "values", "in_order", "sequential" and "union"."""
+
+    problem: Problem
+    contexts: np.ndarray
+    counts: np.ndarray
+    games: dict[str, Game]
+    exact: bool
+    efficient: bool
+    evaluations: int
+    decided: float
+    seconds: dict[str, float]
+
+
+def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, label: str) -> Repetition:
+    """One seed: hold out, train once per source, combine, value; and, for the truth, retrain."""
+    pairs, learner, trainer, rewards, place = problem
+    split, start, train, sample = jax.random.split(key, 4)
+    contexts = draw_held_out(split, len(pairs.prompts), place) if isinstance(place, float) else place
+    sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
+    method = _checked(method, learner, len(sources))
+    reference = learner.policy.init(start)
+    here = Setting(learner, reference, contexts, candidates(pairs, contexts), rewards.of(contexts), folder, bool(label))
+    here, level = from_reference(here, uniform=method.reference == "uniform")
+    clock = time.perf_counter()
+    with progress_bar(bool(label), len(sources), f"{label}: a training for each source") as advance:
+        trained = train_each(trainer.train, reference, sources, train, folder, advance)
+    seconds = {"training": time.perf_counter() - clock}
+    clock = time.perf_counter()
+    here = here._replace(trained=trained)
+    designs, evaluations, exact = _designs(method, sample, len(sources))
+    masks = np.concatenate([design.masks for design in designs.values()])[: 2 ** len(sources) if exact else None]
+    games = _play(designs, tables(method.arithmetic, here, masks), level, shared=exact)
+    if not exact and method.evaluations is None and (method.permutations or PERMUTATIONS) < TRUSTED_PERMUTATIONS:
+        games = {name: g._replace(standard_errors=np.full_like(g.standard_errors, np.nan)) for name, g in games.items()}
+    seconds["arithmetic"] = time.perf_counter() - clock
+    for name in RETRAININGS if method.truth else ():
+        clock = time.perf_counter()
+        of_mask = retrainer(trainer.train, reference, sources, train, sequential=name == "sequential")
+        games |= _play({name: designs["values"]}, tables(name, here, masks, train=of_mask), level, shared=True)
+        seconds[name] = time.perf_counter() - clock
+    return Repetition(
+        problem, contexts, np.array([np.size(source.weight) for source in sources]), games, exact,
+        method.name == "shapley", evaluations, float((here.own.max(axis=1) > np.log(DECIDED)).mean()), seconds,
+    )  # fmt: skip
+
+
+def _checked(method: Method, learner: Learner, players: int) -> Method:
+    """Check the groups and the arithmetic, and that nothing exact is asked of a sample, before anything is trained."""
+    if method.arithmetic == "token" and (learner.model is None or learner.catalogue is None):
+        raise ValueError(
+            "arithmetic: expected 'response' or 'parameter' for a policy without tokens; got 'token'; "
+            "pass policy='transformer', or the folder of a checkpoint"
+        )
+    budget = {"permutations": method.permutations, "evaluations": method.evaluations}
+    asked = [f"{name}={number}" for name, number in budget.items() if number is not None]
+    why = asked[0] if asked else f"{players} sources, more than {EXACT_SOURCES}"
+    instead = "leave that out, and all coalitions are evaluated"
+    if players > EXACT_SOURCES:
+        instead = "join sources, or leave some out"
+    if (asked or players > EXACT_SOURCES) and method.name != "shapley":
+        raise ValueError(
+            f"semivalue: expected 'shapley', the only one that is estimated from a sample of coalitions; "
+            f"got {method.name!r} and {why}; {instead}"
+        )
+    if (asked or players > EXACT_SOURCES) and method.truth:
+        raise ValueError(
+            f"truth: expected no sample, for the truth is retraining of all coalitions; got {why}; {instead}"
+        )
+    return method if method.groups is None else method._replace(groups=check_groups(method.groups, players))
+
+
+def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design], int, bool]:
+    """For the values and those in order: the coalitions; how many there are in all, and whether these are all."""
+    in_order = {} if method.groups is None else {"in_order": method.groups}
+    if method.permutations is not None or method.evaluations is not None or players > EXACT_SOURCES:
+        sampled = {
+            name: _sampled(method, key, players, groups) for name, groups in {"values": None, **in_order}.items()
+        }
+        evaluations = len(np.unique(np.concatenate([design.masks for design in sampled.values()]), axis=0))
+        if evaluations < 2**players:
+            return sampled, evaluations, False
+    value_of = {"values": method.value_of} | {
+        name: functools.partial(asymmetric_shapley, groups=groups) for name, groups in in_order.items()
+    }
+    masks = np.asarray(all_coalitions(players))
+    return {name: Design(masks, functools.partial(_exactly, of)) for name, of in value_of.items()}, 2**players, True
+
+
+def _exactly(value_of: Callable[[Any], Array], table: Array) -> Estimate:
+    values = value_of(table)
+    return Estimate(values, jnp.zeros_like(values), jnp.asarray(len(table)))
+
+
+def _sampled(method: Method, key: Array, players: int, groups: Any) -> Design:
+    """Shapley values, asymmetric if there are groups, by regression if there is a number of evaluations."""
+    if method.evaluations is not None:
+        estimator = regression_estimator(players, evaluations=method.evaluations, groups=groups)
+    else:
+        permutations = method.permutations or PERMUTATIONS
+        estimator = permutation_estimator(players, permutations=permutations, groups=groups)
+    masks = estimator.ask(estimator.init(key))
+
+    def estimate(table: Array) -> Estimate:
+        return estimator.estimate(estimator.tell(estimator.init(key, table.shape[1:]), masks, table))
+
+    return Design(np.asarray(masks), estimate)
+
+
+def _play(designs: dict[str, Design], blocks: Tables, level: np.ndarray, *, shared: bool) -> dict[str, Game]:
+    """Values of every prompt from the tables of one block of prompts after another.
+
+    The designs share the rows of a table, or have theirs one after another.
+    """
+    ends = np.cumsum([0, *(0 if shared else len(design.masks) for design in designs.values())]).tolist()
+    rows = {name: slice(ends[i], None if shared else ends[i + 1]) for i, name in enumerate(designs)}
+    by_context: dict[str, list[np.ndarray]] = {name: [] for name in designs}
+    total: Any = 0.0
+    for table in blocks:
+        total = total + table.astype(np.float64).sum(axis=1)
+        for name, design in designs.items():
+            own = table[rows[name]]
+            values = np.asarray(design.estimate(jnp.asarray(own.reshape(len(own), -1))).values)
+            by_context[name].append(np.moveaxis(values.reshape(-1, *own.shape[1:]), 1, 0))
+    utilities = total / len(level)
+    return {
+        name: Game(
+            np.concatenate(by_context[name]),
+            utilities[rows[name]] + level.astype(np.float64).mean(axis=0),
+            np.asarray(design.estimate(jnp.asarray(utilities[rows[name]])).standard_errors),
+        )
+        for name, design in designs.items()
+    }
+
+
+def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
+    """The folder of one seed, which belongs to its pairs, its training and its key."""
+    pairs = problem.pairs
+    content = fingerprint(
+        jaxval.__version__, str(jnp.zeros(0).dtype), pairs.prompts, pairs.responses, tuple(pairs.comparisons),
+        np.asarray(pairs.source), pairs.sources, problem.held_out, how,
+    )  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "fingerprint"
+    if not note.exists():
+        draft = folder / "fingerprint.part"
+        draft.write_text(content)
+        draft.replace(note)
+    if note.read_text() != content:
+        raise ValueError(
+            f"folder: expected the unfinished run of these pairs and options; got another's in {folder}; "
+            "choose another folder"
+        )
+    return folder
