@@ -113,7 +113,7 @@ def sample_truncated(
         ...     jax.random.key(0), lambda coalition: coalition.any(), 20, permutations=200, tolerance=0.5
         ... )
         >>> round(float(estimate.values.sum()), 4), int(estimate.evaluations)
-        (1.0, 202)
+        (1.0, 201)
     """
     players = _checks.check_size("players", players)
     estimator = truncated_estimator(
