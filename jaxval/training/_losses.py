@@ -42,7 +42,7 @@ def check_options(per_context: Mapping[str, Any], contexts: int) -> dict[str, Ar
     return options
 
 
-class UnsuitedLoss(ValueError):
+class UnsuitedLossError(ValueError):
     """A loss that Newton's method cannot minimise."""
 
 
@@ -66,7 +66,7 @@ def suits_newton(loss: Callable[..., Array], *, beta: Number) -> bool:
     """
     try:
         check_loss(loss, jnp.asarray(beta, dtype=float), {}, None)
-    except UnsuitedLoss:
+    except UnsuitedLossError:
         return False
     return True
 
@@ -88,13 +88,13 @@ def check_loss(
     scale = np.maximum(1, np.abs(probe.values).max(axis=1))
     levelled = np.abs(probe.shifted - probe.values[:, None]).max(axis=(1, 2)) > 1e-4 * scale
     if levelled.any():
-        raise UnsuitedLoss(
+        raise UnsuitedLossError(
             "loss: expected a function of the difference of the pair's log-ratios alone; got one that also depends on "
             f"their level{where(levelled)}; call training.train"
         )
     constant = (probe.slopes == 0).all(axis=1)
     if _with_pairs(comparisons, constant).any():
-        raise UnsuitedLoss(
+        raise UnsuitedLossError(
             f"loss: expected one that depends on the margin; got a constant one{where(constant)}, from which nothing "
             "can be learnt. MallowsPO's losses are constant at dispersion 1, the dispersion of a uniform reference: "
             "leave the pairs of such contexts out, or pass a dispersion below 1"
@@ -102,13 +102,13 @@ def check_loss(
     smallest = _checks.tolerance(probe.values.dtype) * scale + 10 * STEP * np.abs(probe.slopes).max(axis=1)
     jumps = np.abs(probe.jump) > smallest
     if jumps.any():
-        raise UnsuitedLoss(
+        raise UnsuitedLossError(
             "loss: expected a smooth convex function of the margin; got one that jumps at margin 0, by "
             f"{abs(probe.jump[jumps.argmax()]):.2g}{where(jumps)}, as MallowsPO's link φ does. Train it by "
             "minibatches, training.train, or fit its continuous limit, alignment.mallows_phi_limit"
         )
     if not (probe.curvatures > 0).all(axis=1)[~constant].all():
-        raise UnsuitedLoss(
+        raise UnsuitedLossError(
             "loss: expected a smooth convex function of the margin; got one that is not; use training.train"
         )
 
