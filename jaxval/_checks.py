@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxval.types import BadArgument
+
 TABLE = "a table (2^players, *objectives), bit i of a row's index being player i"
 
 
@@ -34,7 +36,7 @@ def _array(name: str, value: Any, expected: str) -> np.ndarray | Array:
     except ValueError:
         array = np.empty(0, dtype=object)
     if array.dtype == object or array.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: expected {expected}; got {type(value).__name__} that is no array of numbers")
+        raise BadArgument(name, expected=expected, got=f"{type(value).__name__} that is no array of numbers")
     return array
 
 
@@ -42,13 +44,13 @@ def floating(name: str, value: Any, *, ndim: int, expected: str) -> Array:
     """`value` as a finite floating-point array of `ndim` dimensions, in JAX's default precision."""
     array = _array(name, value, expected)
     if array.ndim != ndim:
-        raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
+        raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if not concrete(array):
         return jnp.asarray(array, dtype=float)
     with np.errstate(over="ignore"):  # what overflows float32 is refused below
         values = np.asarray(array).astype(jnp.zeros(0).dtype, copy=not isinstance(array, jax.Array))
     if not np.isfinite(values).all():
-        raise ValueError(f"{name}: expected finite numbers; got {np.asarray(array)[~np.isfinite(values)][0]}")
+        raise BadArgument(name, expected="finite numbers", got=np.asarray(array)[~np.isfinite(values)][0])
     return jnp.asarray(array if isinstance(array, jax.Array) else values, dtype=float)
 
 
@@ -56,13 +58,13 @@ def known_floats(name: str, value: Any, *, ndim: int, expected: str) -> np.ndarr
     """`value` as finite numbers in the precision in which it came, on the host; a tracer in JAX's default precision."""
     array = _array(name, value, expected)
     if array.ndim != ndim:
-        raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
+        raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if not concrete(array):
         return jnp.asarray(array, dtype=float)
     values = np.asarray(array)
     values = values if values.dtype.kind == "f" else values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError(f"{name}: expected finite numbers; got {values[~np.isfinite(values)][0]}")
+        raise BadArgument(name, expected="finite numbers", got=values[~np.isfinite(values)][0])
     return values
 
 
@@ -70,11 +72,11 @@ def integers(name: str, value: Any, *, ndim: int, expected: str) -> Array:
     """`value` as an integer array of `ndim` dimensions."""
     array = _array(name, value, expected)
     if array.ndim != ndim:
-        raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
+        raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: expected {expected}; got dtype {array.dtype}")
+        raise BadArgument(name, expected=expected, got=f"dtype {array.dtype}")
     if isinstance(array, np.ndarray) and array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
-        raise ValueError(f"{name}: expected {expected}, below 2^31; got {array.min()} to {array.max()}")
+        raise BadArgument(name, expected=f"{expected}, below 2^31", got=f"{array.min()} to {array.max()}")
     return jnp.asarray(array)
 
 
@@ -82,18 +84,20 @@ def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
     """A preference function: square, in [0, 1], P + Pᵀ = 1, diagonal 1/2."""
     array = floating(name, matrix, ndim=2, expected="a square array (alternatives, alternatives)")
     if array.shape[0] != array.shape[1] or array.shape[0] == 0:
-        raise ValueError(f"{name}: expected a square array (alternatives, alternatives); got shape {array.shape}")
+        raise BadArgument(name, expected="a square array (alternatives, alternatives)", got=f"shape {array.shape}")
     if concrete(array):
         values = np.asarray(array)
         limit = tolerance(array.dtype)
         if values.min() < -limit or values.max() > 1 + limit:
-            raise ValueError(f"{name}: expected shares in [0, 1]; got {values.min():g} to {values.max():g}")
+            raise BadArgument(name, expected="shares in [0, 1]", got=f"{values.min():g} to {values.max():g}")
         skew = np.abs(values + values.T - 1)
         if skew.max() > limit:
             i, j = np.unravel_index(skew.argmax(), skew.shape)
-            raise ValueError(
-                f"{name}: expected P + Pᵀ = 1 with diagonal 1/2; got P[{i}, {j}] + P[{j}, {i}] = "
-                f"{values[i, j] + values[j, i]:g}; from counts of wins call preferences.empirical_matrix(wins)"
+            raise BadArgument(
+                name,
+                expected="P + Pᵀ = 1 with diagonal 1/2",
+                got=f"P[{i}, {j}] + P[{j}, {i}] = {values[i, j] + values[j, i]:g}",
+                advice="from counts of wins call preferences.empirical_matrix(wins)",
             )
     return array
 
@@ -102,7 +106,7 @@ def check_orders(orders: Any, *, name: str = "orders") -> Array:
     """Rankings: (rankings, alternatives) integers, every row a permutation, best first."""
     array = integers(name, orders, ndim=2, expected="integer rankings (rankings, alternatives), best first")
     if 0 in array.shape:
-        raise ValueError(f"{name}: expected at least one ranking of at least one alternative; got shape {array.shape}")
+        raise BadArgument(name, expected="at least one ranking of at least one alternative", got=f"shape {array.shape}")
     if concrete(array):
         values = np.asarray(array)
         alternatives = values.shape[1]
@@ -110,9 +114,11 @@ def check_orders(orders: Any, *, name: str = "orders") -> Array:
             wrong = ~np.asarray(_permutations(array))
         if wrong.any():
             row = int(wrong.argmax())
-            raise ValueError(
-                f"{name}: expected every row to be a permutation of 0..{alternatives - 1}, best first; "
-                f"got row {row} = {values[row].tolist()}; ballots with ties or gaps go into types.Ballots"
+            raise BadArgument(
+                name,
+                expected=f"every row to be a permutation of 0..{alternatives - 1}, best first",
+                got=f"row {row} = {values[row].tolist()}",
+                advice="ballots with ties or gaps go into types.Ballots",
             )
     return array
 
@@ -136,15 +142,17 @@ def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Arra
         return jnp.full((rankings,), 1 / rankings)
     array = floating(name, weights, ndim=1, expected=f"({rankings},) shares that sum to one")
     if array.shape != (rankings,):
-        raise ValueError(f"{name}: expected one share for each of {rankings} rankings; got shape {array.shape}")
+        raise BadArgument(name, expected=f"one share for each of {rankings} rankings", got=f"shape {array.shape}")
     if concrete(array):
         values = np.asarray(array, dtype=float)
         if values.min() < 0:
-            raise ValueError(f"{name}: expected non-negative shares; got {values.min():g} at {int(values.argmin())}")
+            raise BadArgument(name, expected="non-negative shares", got=f"{values.min():g} at {int(values.argmin())}")
         if abs(values.sum() - 1) > max(tolerance(array.dtype), len(values) * 1e-8):
-            raise ValueError(
-                f"{name}: expected shares that sum to one; got a sum of {values.sum():g}; "
-                "for counts pass counts / counts.sum()"
+            raise BadArgument(
+                name,
+                expected="shares that sum to one",
+                got=f"a sum of {values.sum():g}",
+                advice="for counts pass counts / counts.sum()",
             )
     return array
 
@@ -153,23 +161,23 @@ def check_number(name: str, value: Any, *, low: float | int, high: float | int, 
     """A scalar in [low, high]; NaN is refused."""
     array = jnp.asarray(_array(name, value, expected), dtype=float)
     if array.ndim != 0:
-        raise ValueError(f"{name}: expected {expected}; got shape {array.shape}")
+        raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if concrete(array) and not low <= float(array) <= high:
-        raise ValueError(f"{name}: expected {expected}; got {float(array):g}")
+        raise BadArgument(name, expected=expected, got=f"{float(array):g}")
     return array
 
 
 def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, ...]) -> str:
     """One of the words that an option takes."""
     if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}; got {value!r}")
+        raise BadArgument(name, expected=f"one of {', '.join(map(repr, choices))}", got=f"{value!r}")
     return value
 
 
 def check_size(name: str, value: int) -> int:
     """A whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1; got {value!r}")
+        raise BadArgument(name, expected="a whole number of at least 1", got=f"{value!r}")
     return int(value)
 
 
@@ -177,12 +185,12 @@ def check_lottery(lottery: Any, alternatives: int, *, name: str = "lottery") -> 
     """Probabilities of the alternatives: non-negative, summing to one."""
     array = floating(name, lottery, ndim=1, expected=f"({alternatives},) probabilities")
     if array.shape != (alternatives,):
-        raise ValueError(f"{name}: expected one probability for each of {alternatives}; got shape {array.shape}")
+        raise BadArgument(name, expected=f"one probability for each of {alternatives}", got=f"shape {array.shape}")
     if concrete(array):
         values = np.asarray(array, dtype=float)
         if values.min() < -tolerance(array.dtype) or abs(values.sum() - 1) > max(tolerance(array.dtype), 1e-8):
-            raise ValueError(
-                f"{name}: expected probabilities that sum to one; got a sum of {values.sum():g}, least {values.min():g}"
+            raise BadArgument(
+                name, expected="probabilities that sum to one", got=f"a sum of {values.sum():g}, least {values.min():g}"
             )
     return array
 
@@ -192,9 +200,11 @@ def check_table(table: Any, *, name: str = "table", players: int = 1) -> Array:
     array = floating(name, table, ndim=max(np.ndim(table), 1), expected=TABLE)
     rows = array.shape[0]
     if rows < 2**players or rows & (rows - 1) or array.size == 0:
-        raise ValueError(
-            f"{name}: expected {TABLE}, of at least {players} player{'s' * (players > 1)}; got shape {array.shape}; "
-            "call coalitions.tabulate(utility, players)"
+        raise BadArgument(
+            name,
+            expected=f"{TABLE}, of at least {players} player{'s' * (players > 1)}",
+            got=f"shape {array.shape}",
+            advice="call coalitions.tabulate(utility, players)",
         )
     return array
 
@@ -210,15 +220,19 @@ def check_groups(groups: Any, players: int) -> np.ndarray:
         return np.zeros(players, dtype=np.int32)
     expected = f"({players},) groups 0, 1, ..., one for each"
     if not concrete(groups):
-        raise ValueError(f"groups: expected {expected}, with known values; got a tracer; close over them outside jit")
+        raise BadArgument(
+            "groups", expected=f"{expected}, with known values", got="a tracer", advice="close over them outside jit"
+        )
     with jax.ensure_compile_time_eval():
         values = np.asarray(integers("groups", groups, ndim=1, expected=expected))
     if values.shape != (players,):
-        raise ValueError(f"groups: expected {expected}; got shape {values.shape}")
+        raise BadArgument("groups", expected=expected, got=f"shape {values.shape}")
     present = np.unique(values)
     if present[0] != 0 or present[-1] != len(present) - 1:
-        raise ValueError(
-            f"groups: expected the groups 0, 1, ... without a gap; got {present[:8].tolist()}; "
-            "call numpy.unique(groups, return_inverse=True)[1]"
+        raise BadArgument(
+            "groups",
+            expected="the groups 0, 1, ... without a gap",
+            got=present[:8].tolist(),
+            advice="call numpy.unique(groups, return_inverse=True)[1]",
         )
     return values.astype(np.int32)

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxval import _checks, axioms
 from jaxval.preferences import preference_matrix
-from jaxval.types import Ballots, LinearLogits, Policy, Profile, Rule
+from jaxval.types import BadArgument, Ballots, LinearLogits, Policy, Profile, Rule
 
 try:
     from hypothesis import strategies as st
@@ -390,5 +390,5 @@ def _sizes(name: str, sizes: Sizes) -> tuple[int, int]:
     few, many = sizes if isinstance(sizes, tuple) else (sizes, sizes)
     few, many = _checks.check_size(name, few), _checks.check_size(name, many)
     if few > many:
-        raise ValueError(f"{name}: expected (smallest, largest); got ({few}, {many})")
+        raise BadArgument(name, expected="(smallest, largest)", got=f"({few}, {many})")
     return few, many

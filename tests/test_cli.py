@@ -373,11 +373,11 @@ VALUE_MISTAKES = {
     "truth of a sample": (["--truth", "--evaluations", "8"], "--truth: expected no sample.*got --evaluations 8"),
     "tokens of features": (
         ["{pairs}", "--source", "provider.name", "--arithmetic", "token"],
-        "--arithmetic: .*pass --policy transformer",
+        "--arithmetic: .*choose the policy 'transformer'",
     ),
     "nothing held out of a table": (
         ["{pairs}", "--source", "provider.name", "--policy", "tabular", "--held-out", "0.5"],
-        "--held-out: expected none with --policy tabular",
+        "--held-out: expected none with the policy 'tabular'",
     ),
     "seeds of a table": (
         ["{pairs}", "--source", "provider.name", "--policy", "tabular", "--seeds", "4"],
@@ -385,15 +385,15 @@ VALUE_MISTAKES = {
     ),
     "seeds of a fixed split": (
         ["{pairs}", "--source", "provider.name", "--held-out", "{pairs}", "--seeds", "2"],
-        "--seeds: expected 1 with --policy log-linear and a file",
+        "--seeds: expected 1 with the policy 'log-linear' and a file",
     ),
     "epochs of Newton's method": (
         ["{pairs}", "--source", "provider.name", "--epochs", "2"],
-        "--epochs: expected --policy transformer .*; got --epochs 2",
+        "--epochs: expected the policy 'transformer' .*; got 2",
     ),
     "a ridge for a transformer": (
         ["{pairs}", "--source", "provider.name", "--policy", "transformer", "--ridge", "1"],
-        "--ridge: expected --policy",
+        "--ridge: expected the policy",
     ),
     "a reference of features": (
         ["{pairs}", "--source", "provider.name", "--reference", "uniform"],
@@ -411,16 +411,16 @@ VALUE_MISTAKES = {
         ["{pairs}", "--source", "provider.name", "--policy", "tests"],
         "--policy: expected a folder with config.json",
     ),
-    "an empty response": (["{empty}"], "line 1: .*; --skip-unusable leaves such pairs out"),
-    "no such field": (["{pairs}", "--source", "nobody"], "name the field by --source, such as --source metadata.prov"),
+    "an empty response": (["{empty}"], "line 1: .*; skip_unusable leaves such pairs out"),
+    "no such field": (["{pairs}", "--source", "nobody"], "name the field that does, such as metadata.prov"),
     "no penalty": (
         ["{pairs}", "--source", "provider.name", "--ridge", "0", "--reward", "score"],
-        "FILE: expected some that the features cannot explain; .*; compare more, or regularise: --ridge [.0-9]+$",
+        "FILE: expected some that the features cannot explain; .*; compare more, or regularise .* by ridge, such as [.0-9]+$",
     ),
     "invalid UTF-8": (["{bytes}"], "line 2"),
     "a million sources": (["{many}"], "line 1001.*looks like an id"),
     "a pair without score": (["{scoreless}", "--source", "provider.name"], "line 121: .*without score"),
-    "a missing field": (["{missing}"], "line 1: .*rejected missing"),
+    "a missing field": (["{missing}"], "line 1: .*got no rejected"),
 }
 
 

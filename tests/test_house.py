@@ -41,7 +41,7 @@ def test_the_docstring_lists_every_room():
 def test_rooms_import_only_rooms_above(path):
     if room(path) == "__init__":
         return
-    allowed = {"_checks"} if room(path) == "_checks" else {"_checks", *ROOMS[: ROOMS.index(room(path)) + 1]}
+    allowed = {"_checks", "types"} if room(path) == "_checks" else {"_checks", *ROOMS[: ROOMS.index(room(path)) + 1]}
     for name in imported(path):
         if name.startswith("jaxval.") and name != "jaxval.__version__":
             assert name.split(".")[1] in allowed, f"{room(path)} imports {name}"

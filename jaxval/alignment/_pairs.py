@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Num
 
 from jaxval import _checks
+from jaxval.types import BadArgument
 
 __all__ = [
     "PerPair",
@@ -36,7 +37,7 @@ def check_log_probs(**arguments: Any) -> tuple[Array, ...]:
     first = next((array.shape for array in arrays if array.ndim), ())
     for name, array in zip(arguments, arrays, strict=True):
         if array.ndim and array.shape != first:
-            raise ValueError(f"{name}: expected the shape of the other arguments, {first}; got {array.shape}")
+            raise BadArgument(name, expected=f"the shape of the other arguments, {first}", got=array.shape)
     return arrays
 
 
@@ -79,10 +80,10 @@ def check_within(name: str, value: Any, holds: Callable[[np.ndarray], Any], expe
     except ValueError:
         values = np.empty(0, dtype=object)
     if values.dtype.kind not in "biufV":  # V: the short floating-point types
-        raise ValueError(f"{name}: expected {expected}; got {type(value).__name__} that is no number")
+        raise BadArgument(name, expected=expected, got=f"{type(value).__name__} that is no number")
     with np.errstate(over="ignore"):  # what overflows float32 is infinite there
         values = values.astype(jax.dtypes.canonicalize_dtype(float))
     fine = np.asarray(holds(values))
     if not fine.all():
-        raise ValueError(f"{name}: expected {expected}; got {values[~fine].flat[0]:g}")
+        raise BadArgument(name, expected=expected, got=f"{values[~fine].flat[0]:g}")
     return jnp.asarray(value, dtype=float)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxval.alignment._pairs import PerPair, check_beta, check_log_probs, check_smoothing
+from jaxval.types import BadArgument
 
 __all__ = ["aot", "aot_unpaired"]
 
@@ -98,9 +99,11 @@ def _vectors(
     )
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1 or arrays[0].ndim != 1:
-        raise ValueError(
-            f"chosen: expected a batch (pairs,) in every argument; got shapes {[array.shape for array in arrays]}; "
-            "this loss is of a whole batch: call it without vmap"
+        raise BadArgument(
+            "chosen",
+            expected="a batch (pairs,) in every argument",
+            got=f"shapes {[array.shape for array in arrays]}",
+            advice="this loss is of a whole batch: call it without vmap",
         )
     return arrays
 

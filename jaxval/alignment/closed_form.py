@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jaxval import _checks
 from jaxval.alignment._pairs import PerPair, check_log_probs
 from jaxval.preferences import BradleyTerryDiagnostics, bradley_terry_solve, count_wins
-from jaxval.types import Comparisons, Number
+from jaxval.types import BadArgument, Comparisons, Number
 
 __all__ = ["bradley_terry", "bradley_terry_rewards", "bradley_terry_rewards_solve", "context_wins", "kl_policy"]
 
@@ -108,11 +108,11 @@ def context_wins(
     context = _checks.integers("comparisons.context", comparisons.context, ndim=1, expected="(comparisons,) integers")
     winner, loser = jnp.asarray(comparisons.winner), jnp.asarray(comparisons.loser)
     if context.shape != winner.shape:
-        raise ValueError(f"comparisons.context: expected the length of winner, {winner.shape}; got {context.shape}")
+        raise BadArgument("comparisons.context", expected=f"the length of winner, {winner.shape}", got=context.shape)
     if _checks.concrete(context) and context.size:
         low, high = np.asarray(context).min(), np.asarray(context).max()
         if low < 0 or high >= contexts:
-            raise ValueError(f"comparisons.context: expected indices in 0..{contexts - 1}; got {low} to {high}")
+            raise BadArgument("comparisons.context", expected=f"indices in 0..{contexts - 1}", got=f"{low} to {high}")
     weight = jnp.asarray(comparisons.weight, dtype=float)
     return jnp.zeros((contexts, responses, responses)).at[context, winner, loser].add(weight)
 
@@ -146,10 +146,14 @@ def bradley_terry_rewards(wins: Wins) -> Float[Array, "contexts responses"]:
         return rewards
     apart = np.flatnonzero(~np.asarray(diagnostics.strongly_connected))
     if apart.size:
-        raise ValueError(
-            "wins: expected comparisons that connect every response of a context to every other by wins; got contexts "
-            f"{apart[:10].tolist()}{' and more' if apart.size > 10 else ''} that do not, so no finite rewards exist "
-            "there; drop them, compare more, or add a prior count to every pair (wins + 0.1)"
+        raise BadArgument(
+            "wins",
+            expected="comparisons that connect every response of a context to every other by wins",
+            got=(
+                f"contexts {apart[:10].tolist()}{' and more' if apart.size > 10 else ''} that do not, so no "
+                "finite rewards exist there"
+            ),
+            advice="drop them, compare more, or add a prior count to every pair (wins + 0.1)",
         )
     stuck = np.flatnonzero(~np.asarray(diagnostics.converged))
     if stuck.size:
@@ -182,9 +186,9 @@ def bradley_terry_rewards_solve(
     expected = "counts of wins (contexts, responses, responses)"
     array = _checks.floating("wins", wins, ndim=3, expected=expected)
     if array.shape[1] != array.shape[2] or 0 in array.shape:
-        raise ValueError(f"wins: expected {expected}; got shape {array.shape}")
+        raise BadArgument("wins", expected=expected, got=f"shape {array.shape}")
     if _checks.concrete(array) and np.asarray(array).min() < 0:
-        raise ValueError(f"wins: expected non-negative counts; got {np.asarray(array).min():g}")
+        raise BadArgument("wins", expected="non-negative counts", got=f"{np.asarray(array).min():g}")
     return jax.vmap(bradley_terry_solve)(array)
 
 
@@ -194,17 +198,21 @@ def _check_tilt(reference: LogProbs, rewards: LogProbs) -> tuple[Array, Array]:
         for name, value in (("reference", reference), ("rewards", rewards))
     )
     if base.ndim == 0 or base.shape[-1] == 0:
-        raise ValueError(f"reference: expected log-probabilities (..., responses); got shape {base.shape}")
+        raise BadArgument("reference", expected="log-probabilities (..., responses)", got=f"shape {base.shape}")
     if gains.shape != base.shape:
-        raise ValueError(f"rewards: expected the shape of reference, {base.shape}; got {gains.shape}")
+        raise BadArgument("rewards", expected=f"the shape of reference, {base.shape}", got=gains.shape)
     if _checks.concrete(base):
         values = np.asarray(base)
         if np.isnan(values).any() or (values == np.inf).any():
-            raise ValueError("reference: expected log-probabilities, finite or -inf; got NaN or inf")
+            raise BadArgument("reference", expected="log-probabilities, finite or -inf", got="NaN or inf")
         if (values == -np.inf).all(axis=-1).any():
-            raise ValueError("reference: expected at least one response above -inf in every row; got a row without")
+            raise BadArgument(
+                "reference", expected="at least one response above -inf in every row", got="a row without"
+            )
         if _checks.concrete(gains) and not np.isfinite(np.asarray(gains)[values > -np.inf]).all():
-            raise ValueError("rewards: expected finite numbers where the reference is above -inf; got NaN or infinity")
+            raise BadArgument(
+                "rewards", expected="finite numbers where the reference is above -inf", got="NaN or infinity"
+            )
     return base, gains
 
 
@@ -214,4 +222,4 @@ def _numbers(name: str, value: LogProbs) -> ArrayLike:
     try:
         return np.asarray(value, dtype=float)
     except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected numbers (..., responses); got {type(value).__name__}") from None
+        raise BadArgument(name, expected="numbers (..., responses)", got=type(value).__name__) from None

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from jaxval import _checks
 from jaxval.alignment._pairs import PerPair, check_within
 from jaxval.alignment.tokens import check_tokens
+from jaxval.types import BadArgument
 
 __all__ = ["dispersion_from_index", "dispersion_weight", "entropy_index", "response_entropy_index"]
 
@@ -58,7 +59,7 @@ def entropy_index(
         0.5
     """
     if _checks.check_size("vocabulary", vocabulary) < 2:
-        raise ValueError(f"vocabulary: expected at least 2 tokens; got {vocabulary}")
+        raise BadArgument("vocabulary", expected="at least 2 tokens", got=vocabulary)
     means = []
     for name, entropies, mask in (
         ("chosen_entropies", chosen_entropies, chosen_mask),
@@ -66,7 +67,7 @@ def entropy_index(
     ):
         array, inside = check_tokens(entropies, mask, name=name)
         if _checks.concrete(array, inside) and np.asarray(array)[np.asarray(inside)].min() < -1e-6:
-            raise ValueError(f"{name}: expected entropies, which are not negative; got {np.asarray(array).min():g}")
+            raise BadArgument(name, expected="entropies, which are not negative", got=f"{np.asarray(array).min():g}")
         means.append(jnp.sum(jnp.where(inside, array, 0)) / jnp.sum(inside))
     return _clamp((means[0] + means[1]) / (2 * np.log(vocabulary)), floor)
 
@@ -97,13 +98,14 @@ def response_entropy_index(
     """
     base = jnp.asarray(reference, dtype=float)
     if base.ndim == 0 or base.shape[-1] == 0:
-        raise ValueError(f"reference: expected log-probabilities (..., responses); got shape {base.shape}")
+        raise BadArgument("reference", expected="log-probabilities (..., responses)", got=f"shape {base.shape}")
     if _checks.concrete(base):
         values = np.asarray(base)
         if np.isnan(values).any() or (values == np.inf).any() or (values == -np.inf).all(axis=-1).any():
-            raise ValueError(
-                "reference: expected log-probabilities, finite or -inf, at least one of them finite in every row; got "
-                "NaN, inf, or a row of -inf"
+            raise BadArgument(
+                "reference",
+                expected="log-probabilities, finite or -inf, at least one of them finite in every row",
+                got="NaN, inf, or a row of -inf",
             )
     log_probs = jax.nn.log_softmax(base, axis=-1)
     possible = base > -jnp.inf

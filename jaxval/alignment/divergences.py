@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from jaxval import _checks
 from jaxval.alignment._pairs import PerPair, check_log_probs, check_within
+from jaxval.types import BadArgument
 
 __all__ = ["Divergence", "alpha_divergence", "divergences", "forward_kl", "jensen_shannon", "reverse_kl", "scores"]
 
@@ -133,9 +134,11 @@ def scores(
     )
     if not callable(divergence):
         if divergence == "alpha_divergence":
-            raise ValueError(
-                "divergence: expected a function where there is a parameter; got 'alpha_divergence'; "
-                "pass functools.partial(alpha_divergence, alpha=0.5)"
+            raise BadArgument(
+                "divergence",
+                expected="a function where there is a parameter",
+                got="'alpha_divergence'",
+                advice="pass functools.partial(alpha_divergence, alpha=0.5)",
             )
         divergence = divergences[_checks.check_choice("divergence", divergence, divergences)]
     return divergence(plus - plus_0), divergence(minus - minus_0)

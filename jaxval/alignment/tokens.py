@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxval import _checks
 from jaxval.alignment._pairs import check_within
+from jaxval.types import BadArgument
 
 __all__ = ["confidence_weight", "desensitised_log_prob", "negative_log_likelihood", "response_log_prob"]
 
@@ -131,12 +132,14 @@ def check_tokens(values: Tokens, mask: Mask, *, name: str = "token_log_probs") -
     """One number a token, finite on the response, and where the response is; it has at least one token."""
     array, inside = jnp.asarray(values, dtype=float), jnp.asarray(mask) != 0
     if array.ndim != 1 or inside.shape != array.shape:
-        raise ValueError(
-            f"{name}: expected one number for each token of one response, and a mask of that length; got shapes "
-            f"{array.shape} and {inside.shape}; map over responses with jax.vmap"
+        raise BadArgument(
+            name,
+            expected="one number for each token of one response, and a mask of that length",
+            got=f"shapes {array.shape} and {inside.shape}",
+            advice="map over responses with jax.vmap",
         )
     if _checks.concrete(inside) and not np.asarray(inside).any():
-        raise ValueError("mask: expected a response of at least one token; got an empty one")
+        raise BadArgument("mask", expected="a response of at least one token", got="an empty one")
     if _checks.concrete(array, inside) and not np.isfinite(np.asarray(array)[np.asarray(inside)]).all():
-        raise ValueError(f"{name}: expected finite numbers where the mask is 1; got NaN or infinity")
+        raise BadArgument(name, expected="finite numbers where the mask is 1", got="NaN or infinity")
     return array, inside

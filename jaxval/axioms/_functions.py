@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxval.types import BadArgument
+
 __all__ = ["numbers_of", "takes_one"]
 
 NOT_JAX = (
@@ -28,9 +30,11 @@ def takes_one(function: Callable[..., Any], *, name: str, one: str, two: tuple[s
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name}: expected a function of a {one}, or of {' and '.join(two)}; got {type(function).__name__}, whose "
-            f"parameters are not known; wrap it, such as {name}=lambda {one}: ..."
+        raise BadArgument(
+            name,
+            expected=f"a function of a {one}, or of {' and '.join(two)}",
+            got=f"{type(function).__name__}, whose parameters are not known",
+            advice=f"wrap it, such as {name}=lambda {one}: ...",
         ) from error
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) == 1:
@@ -38,9 +42,11 @@ def takes_one(function: Callable[..., Any], *, name: str, one: str, two: tuple[s
     # A second parameter with a default of its own, such as `beta=0.0`, is an option and neither weights nor groups.
     if len(positional) == 2 and positional[1].default in (inspect.Parameter.empty, None):
         return False
-    raise ValueError(
-        f"{name}: expected one positional parameter (a {one}) or two ({', '.join(two)}); got "
-        f"({', '.join(str(p) for p in parameters)}); fix options first, such as functools.partial({name}, {option})"
+    raise BadArgument(
+        name,
+        expected=f"one positional parameter (a {one}) or two ({', '.join(two)})",
+        got=f"({', '.join(str(p) for p in parameters)})",
+        advice=f"fix options first, such as functools.partial({name}, {option})",
     )
 
 
@@ -49,7 +55,16 @@ def numbers_of(function: Callable[..., Any], *arguments: Any, name: str) -> Arra
     try:
         return jnp.asarray(function(*arguments), dtype=float)
     except NOT_JAX as error:
-        raise ValueError(
-            f"{name}: expected a function of JAX arrays that works under jit and vmap; got one that needs values; "
-            "write it with jax.numpy, or wrap it in jax.pure_callback(..., vmap_method='sequential')"
+        raise BadArgument(
+            name,
+            expected="a function of JAX arrays that works under jit and vmap",
+            got="one that needs values",
+            advice="write it with jax.numpy, or wrap it in jax.pure_callback(..., vmap_method='sequential')",
         ) from error
+
+
+def refused(name: str, expected: str, error: Exception, advice: str) -> BadArgument:
+    """The error of a function that could not be called, or gave what it should not: what it said, and advice."""
+    if isinstance(error, BadArgument):
+        return error.with_advice(advice)
+    return BadArgument(name, expected=expected, got=f"{type(error).__name__}: {error}", advice=advice)

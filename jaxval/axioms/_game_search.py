@@ -21,6 +21,7 @@ from jaxval.axioms.counterexample import GameCounterexample, format_game
 from jaxval.axioms.kinds import GamesOf, name_of
 from jaxval.axioms.values import as_value, takes_groups
 from jaxval.parallel import progress as progress_bar
+from jaxval.types import BadArgument
 
 __all__ = ["search_games"]
 
@@ -54,7 +55,7 @@ def search_games(
     _check_value(value, axiom, min(players))
     examine = GameExaminer(value, axiom, takes, options, tolerance, batch_size)
     full = {n: _count_binary(n, takes.games, examine.grouped) for n in players}
-    total = sum(games + (full[n] if full[n] <= games else 0) for n in players)
+    total = sum(games + (int(full[n]) if full[n] <= games else 0) for n in players)
     with progress_bar(progress, total, f"{name_of(axiom)} of {name_of(value)}") as advance:
         for n in sorted(players):
             chunks = _drawn_games(jax.random.fold_in(key, n), n, games, takes.games, examine)
@@ -73,10 +74,8 @@ def _check_value(value: Callable[..., Any], axiom: Callable[..., Any], players: 
     try:
         as_value(value)(jnp.arange(2.0**players), np.zeros(players, dtype=np.int32))
     except (ValueError, TypeError, IndexError) as error:
-        raise ValueError(
-            f"{error}; {name_of(axiom)} is an axiom of values, searched over games: for a rule take an axiom of rules, "
-            "such as axioms.pareto"
-        ) from error
+        advice = "an axiom of values is searched over games: for a rule take an axiom of rules, such as axioms.pareto"
+        raise refused("value", f"a value, for {name_of(axiom)}", error, advice) from error
 
 
 class GameExaminer:
@@ -110,7 +109,7 @@ class GameExaminer:
         gaps = np.concatenate(found)
         if np.isnan(gaps).any():
             game = format_game(tables[int(np.isnan(gaps).argmax())][0], indent="  ")
-            raise ValueError(f"value: expected finite numbers; got NaN, so {self.name} says nothing of\n{game}")
+            raise BadArgument("value", expected="finite numbers", got=f"NaN, so {self.name} says nothing of\n{game}")
         return gaps
 
     def call(self, tables: Any, groups: np.ndarray) -> tuple[Array, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.types import Groups, Table
+from jaxval.types import BadArgument, Groups, Table
 
 __all__ = [
     "check_game",
@@ -30,9 +30,11 @@ def check_game(table: Table, *, name: str = "table") -> Array:
     """A table of one number for each coalition."""
     array = _checks.check_table(table, name=name)
     if array.ndim != 1:
-        raise ValueError(
-            f"{name}: expected one number for each coalition; got shape {array.shape}; "
-            "each objective is a game of its own: table[:, 0]"
+        raise BadArgument(
+            name,
+            expected="one number for each coalition",
+            got=f"shape {array.shape}",
+            advice="each objective is a game of its own: table[:, 0]",
         )
     return array
 
@@ -47,7 +49,9 @@ def same_players(other: Table, table: Array) -> Array:
     """Another game, checked to be of as many players."""
     other = check_game(other, name="other")
     if other.shape != table.shape:
-        raise ValueError(f"other: expected a game of as many players as table, {table.shape}; got shape {other.shape}")
+        raise BadArgument(
+            "other", expected=f"a game of as many players as table, {table.shape}", got=f"shape {other.shape}"
+        )
     return other
 
 
@@ -55,7 +59,9 @@ def check_players(table: Array, *players: int) -> int:
     """Different players of the game, checked; returns how many players the game has."""
     known = range(_checks.players_of(table))
     if any(player not in known for player in players) or len(set(players)) < len(players):
-        raise ValueError(f"player: expected different players in [0, {len(known)}); got {', '.join(map(str, players))}")
+        raise BadArgument(
+            "player", expected=f"different players in [0, {len(known)})", got=", ".join(map(str, players))
+        )
     return len(known)
 
 

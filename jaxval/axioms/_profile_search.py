@@ -20,7 +20,7 @@ from jaxval.axioms.manipulation import population_bounded_manipulability, strate
 from jaxval.axioms.rules import as_profile_rule
 from jaxval.parallel import progress as progress_bar
 from jaxval.preferences import sample_mallows
-from jaxval.types import Rule
+from jaxval.types import BadArgument, Rule
 
 __all__ = ["SearchedSize", "count_profiles", "plan_profiles", "search_profiles"]
 
@@ -114,10 +114,8 @@ def _check_lottery(rule: Rule, axiom: Callable[..., Any], alternatives: int) -> 
         if not np.isnan(lottery).any():  # what did not converge is refused where it happens
             _checks.check_lottery(lottery, alternatives, name="rule")
     except (ValueError, TypeError, IndexError) as error:
-        raise ValueError(
-            f"{error}; {name_of(axiom)} is an axiom of rules, searched over profiles: for a value take an axiom of "
-            "values, such as axioms.efficiency"
-        ) from error
+        advice = "an axiom of rules is searched over profiles: for a value take an axiom of values, such as efficiency"
+        raise refused("rule", f"a rule, for {name_of(axiom)}", error, advice) from error
 
 
 class Examiner:
@@ -166,7 +164,9 @@ class Examiner:
         gaps = np.concatenate(found)
         if np.isnan(gaps).any():
             profile = format_profile(orders[int(np.isnan(gaps).argmax())], indent="  ")
-            raise ValueError(f"rule: expected a finite lottery; got NaN, so {self.name} says nothing of\n{profile}")
+            raise BadArgument(
+                "rule", expected="a finite lottery", got=f"NaN, so {self.name} says nothing of\n{profile}"
+            )
         return gaps
 
     def violated(self, orders: np.ndarray) -> np.ndarray:

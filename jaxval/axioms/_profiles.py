@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.types import Orders, Rule, Weights
+from jaxval.types import BadArgument, Orders, Rule, Weights
 
 __all__ = ["cached", "compiled", "door", "each", "finish", "permutation_table", "rankings", "violated"]
 
@@ -57,7 +57,7 @@ def _compiled(core: Callable[..., Any], rule: Rule, options: tuple[tuple[str, An
 def finish(gap: Array, *, of: str = "rule") -> Array:
     """The gap, refused where it is NaN and known: a rule without an answer has neither kept nor broken an axiom."""
     if _checks.concrete(gap) and np.isnan(gap):
-        raise ValueError(f"{of}: expected finite numbers; got NaN on this profile, so the axiom says nothing of it")
+        raise BadArgument(of, expected="finite numbers", got="NaN on this profile, so the axiom says nothing of it")
     return gap
 
 

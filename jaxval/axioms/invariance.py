@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxval.axioms._profiles import compiled, door, each, finish, permutation_table
 from jaxval.axioms.rules import as_profile_rule
-from jaxval.types import Orders, Rule, Weights
+from jaxval.types import BadArgument, Orders, Rule, Weights
 
 __all__ = [
     "AnonymityWitness", "NeutralityWitness", "PairwiseWitness", "anonymity", "neutrality", "pairwise_only",
@@ -203,7 +203,7 @@ def pairwise_only(
         (0.3333, [0.6667, 0.0, 0.3333])
     """
     if not 0 <= mixture < 1:
-        raise ValueError(f"mixture: expected a number in [0, 1); got {mixture!r}")
+        raise BadArgument("mixture", expected="a number in [0, 1)", got=f"{mixture!r}")
     gap, witness = compiled(_pairwise_only, rule, mixture=mixture)(*door(orders, weights))
     return finish(gap), witness
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from jaxval.types import BadArgument
+
 __all__ = ["GamesOf", "games_of", "name_of", "of_values", "unwrapped"]
 
 Axiom = TypeVar("Axiom", bound=Callable[..., Any])
@@ -60,9 +62,10 @@ def of_values(axiom: Axiom) -> Axiom:
     names = tuple(name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
     if names not in SIGNATURES:
         known = " or ".join(f"({', '.join(signature)})" for signature in SIGNATURES)
-        raise ValueError(
-            f"axiom: expected the parameters {known}, and options keyword-only; got "
-            f"({', '.join(map(str, parameters.values()))})"
+        raise BadArgument(
+            "axiom",
+            expected=f"the parameters {known}, and options keyword-only",
+            got=f"({', '.join(map(str, parameters.values()))})",
         )
     groups = parameters.get("groups")
     needs_groups = groups is not None and groups.default is inspect.Parameter.empty

@@ -14,7 +14,7 @@ from jaxval.axioms._profiles import compiled, door, each, finish
 from jaxval.axioms.rules import as_profile_rule
 from jaxval.preferences import first_choice_shares, preference_matrix
 from jaxval.social_choice import share_bounds
-from jaxval.types import Orders, Rule, Weights
+from jaxval.types import BadArgument, Orders, Rule, Weights
 
 __all__ = [
     "BoundedStrategyproofnessWitness", "ManipulationWitness", "Manipulations", "manipulation_gains",
@@ -374,13 +374,18 @@ def _misreports(
         if most <= limit:
             return enumerate_misreports(rule, orders, weights, common=common)
         if method == "enumerate":
-            raise ValueError(
-                f"method: expected at most limit={limit} reports of a group to enumerate; got {most}; "
-                "pass method='search' or a larger limit"
+            raise BadArgument(
+                "method",
+                expected=f"at most limit={limit} reports of a group to enumerate",
+                got=most,
+                advice="pass method='search' or a larger limit",
             )
     elif method == "enumerate":
-        raise ValueError(
-            "method: expected known values to enumerate; got a tracer; pass method='search' inside jit and vmap"
+        raise BadArgument(
+            "method",
+            expected="known values to enumerate",
+            got="a tracer",
+            advice="pass method='search' inside jit and vmap",
         )
     return search_misreports(rule, orders, weights, common=common, starts=starts, ascents=ascents)
 
@@ -388,7 +393,7 @@ def _misreports(
 def _bounds(orders: Array, weights: Array, bound: str, gamma: float | int) -> Array:
     _checks.check_choice("bound", bound, BOUNDS)
     if not 0 < gamma <= 1:
-        raise ValueError(f"gamma: expected a number in (0, 1]; got {gamma!r}")
+        raise BadArgument("gamma", expected="a number in (0, 1]", got=f"{gamma!r}")
     shares = first_choice_shares(orders, weights)
     if bound == "affine":
         return gamma * shares + (1 - gamma)

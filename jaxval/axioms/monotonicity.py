@@ -11,7 +11,7 @@ from jaxval import _checks
 from jaxval.axioms._profiles import compiled, door, each, finish
 from jaxval.axioms.rules import as_profile_rule, call, is_matrix_rule
 from jaxval.preferences import preference_matrix
-from jaxval.types import Orders, Rule, Weights
+from jaxval.types import BadArgument, Orders, Rule, Weights
 
 __all__ = ["MonotonicityWitness", "monotonicity"]
 
@@ -76,7 +76,7 @@ def monotonicity(
     orders, weights = door(orders, weights)
     _checks.check_choice("moving", moving, ("ballot", "bloc"))
     if not 0 < share <= 1:
-        raise ValueError(f"share: expected a number in (0, 1]; got {share!r}")
+        raise BadArgument("share", expected="a number in (0, 1]", got=f"{share!r}")
     gap, witness = compiled(_monotonicity, rule, moving=moving, share=share)(orders, weights)
     return finish(gap), witness
 

@@ -8,7 +8,7 @@ from jaxtyping import Array
 from jaxval import _checks
 from jaxval.axioms._functions import numbers_of, takes_one
 from jaxval.preferences import preference_matrix
-from jaxval.types import Orders, Rule, Weights
+from jaxval.types import BadArgument, Orders, Rule, Weights
 
 __all__ = ["as_profile_rule", "is_matrix_rule"]
 
@@ -69,5 +69,5 @@ def call(rule: Rule, *arguments: Array, alternatives: int) -> Array:
     """The rule's lottery, its shape checked."""
     lottery = numbers_of(rule, *arguments, name="rule")
     if lottery.shape != (alternatives,):
-        raise ValueError(f"rule: expected a lottery of shape ({alternatives},); got shape {lottery.shape}")
+        raise BadArgument("rule", expected=f"a lottery of shape ({alternatives},)", got=f"shape {lottery.shape}")
     return lottery

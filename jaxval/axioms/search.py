@@ -13,7 +13,7 @@ from jaxval.axioms._profile_search import SearchedSize, count_profiles, plan_pro
 from jaxval.axioms.counterexample import Counterexample, GameCounterexample
 from jaxval.axioms.kinds import games_of, name_of
 from jaxval.axioms.values import Value
-from jaxval.types import Rule
+from jaxval.types import BadArgument, Rule
 
 __all__ = ["SearchedSize", "count_profiles", "find_counterexample", "search_plan"]
 
@@ -128,7 +128,13 @@ def find_counterexample(
     """
     key = jax.random.key(0) if key is None else key
     batch_size = _checks.check_size("batch_size", batch_size)
-    common = {"key": key, "tolerance": tolerance, "shrink": shrink, "batch_size": batch_size, "progress": progress}
+    common: dict[str, Any] = {
+        "key": key,
+        "tolerance": tolerance,
+        "shrink": shrink,
+        "batch_size": batch_size,
+        "progress": progress,
+    }
     takes = games_of(axiom)
     if takes is None:
         _check_sizes(axiom, "rules", {"alternatives": alternatives, "voters": voters}, {"players": players})
@@ -150,11 +156,11 @@ def _check_sizes(axiom: Callable[..., Any], kind: str, needed: dict[str, Any], o
     hint = "; an axiom of values of your own is marked by axioms.of_values" if kind == "rules" else ""
     for name, value in needed.items():
         if value is None:
-            raise ValueError(f"{name}: expected {names}, as {name_of(axiom)} is an axiom of {kind}; got None{hint}")
+            raise BadArgument(name, expected=f"{names}, as {name_of(axiom)} is an axiom of {kind}", got=f"None{hint}")
     for name, value in others.items():
         if value is not None:
-            raise ValueError(
-                f"{name}: expected only {names}, as {name_of(axiom)} is an axiom of {kind}; got {value!r}{hint}"
+            raise BadArgument(
+                name, expected=f"only {names}, as {name_of(axiom)} is an axiom of {kind}", got=f"{value!r}{hint}"
             )
 
 

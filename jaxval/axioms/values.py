@@ -19,7 +19,7 @@ from jaxval.axioms._functions import numbers_of, takes_one
 from jaxval.axioms._games import check_games, equal_within, marginals, same_players, some_or_none
 from jaxval.axioms._profiles import finish
 from jaxval.axioms.kinds import of_values
-from jaxval.types import Groups, Table
+from jaxval.types import BadArgument, Groups, Table
 
 __all__ = [
     "GroupWitness",
@@ -106,7 +106,9 @@ def as_value(value: Value) -> Callable[[Array, np.ndarray], Array]:
     def of_groups(table: Array, groups: np.ndarray) -> Array:
         values = numbers_of(value, *((table, groups) if grouped else (table,)), name="value")
         if values.shape != groups.shape:
-            raise ValueError(f"value: expected one number for each of {len(groups)} players; got shape {values.shape}")
+            raise BadArgument(
+                "value", expected=f"one number for each of {len(groups)} players", got=f"shape {values.shape}"
+            )
         return values
 
     return of_groups

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from jaxval.types import BadArgument
+
 __all__ = ["claim_folder", "lock_folder", "whole_file", "write_whole"]
 
 UNFINISHED = ".unfinished"
@@ -91,19 +93,24 @@ def claim_folder(folder: str | Path, run: Mapping[str, Any], *, note: str, name:
     file, wanted = folder / note, json.loads(json.dumps(run))
     if not file.exists():
         if any(path.suffix != UNFINISHED for path in folder.iterdir()):  # such a note was cut off by a kill
-            raise ValueError(
-                f"{name}: expected an empty folder, or one of this run; got {folder} with other files in it"
+            raise BadArgument(
+                name, expected="an empty folder, or one of this run", got=f"{folder} with other files in it"
             )
         write_whole(file, json.dumps(wanted, indent=1))
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{name}: expected a note of whose the folder is in {file}; got {error}") from error
+        raise BadArgument(name, expected=f"a note of whose the folder is in {file}", got=error) from error
     other = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
     if other:
-        raise ValueError(
-            f"{name}: expected a folder of this run; got {folder}, another's: {', '.join(other)} differ "
-            f"({other[0]} is {wanted.get(other[0])!r} here and {found.get(other[0])!r} there); choose another folder"
+        raise BadArgument(
+            name,
+            expected="a folder of this run",
+            got=(
+                f"{folder}, another's: {', '.join(other)} differ ({other[0]} is {wanted.get(other[0])!r} here "
+                f"and {found.get(other[0])!r} there)"
+            ),
+            advice="choose another folder",
         )
     return folder
 
@@ -129,11 +136,11 @@ def lock_folder(folder: str | Path, *, lock: str = ".lock", name: str = "folder"
         True
     """
     with Path(folder, lock).open("a+", encoding="utf-8") as file:
-        _lock(file, f"{name}: expected a folder that no other run writes to; got {folder}")
+        _lock(file, name, folder)
         yield
 
 
-def _lock(file: IO[str], expected: str) -> None:
+def _lock(file: IO[str], name: str, folder: str | Path) -> None:
     try:
         import fcntl
     except ModuleNotFoundError:
@@ -143,8 +150,11 @@ def _lock(file: IO[str], expected: str) -> None:
     except BlockingIOError as error:
         file.seek(0)
         process = file.read().strip() or "another"
-        raise ValueError(
-            f"{expected}, where process {process} is at work; wait for it to end, or choose another folder"
+        raise BadArgument(
+            name,
+            expected="a folder that no other run writes to",
+            got=f"{folder}, where process {process} is at work",
+            advice="wait for it to end, or choose another folder",
         ) from error
     file.truncate(0)
     file.write(f"{os.getpid()}\n")

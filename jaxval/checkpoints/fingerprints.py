@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from jaxval.checkpoints._code import OF_THE_FILE, installed_version, is_importable, reads_of
+from jaxval.types import BadArgument
 
 __all__ = ["fingerprint"]
 
@@ -72,7 +73,9 @@ def fingerprint(*parts: Any) -> str:
         reader = _Reader()
         return _mark("parts", *(reader.digest(part, "") for part in parts)).hex()
     except RecursionError as error:
-        raise ValueError("fingerprint: expected parts that are not nested as deeply; name them by a string") from error
+        raise BadArgument(
+            "fingerprint", expected="parts that are less deeply nested", advice="name them by a string"
+        ) from error
 
 
 def _mark(kind: str, *texts: str | bytes | memoryview) -> bytes:
@@ -113,9 +116,11 @@ class _Reader:
 
     def _refuse(self, what: str, advice: str = "name it by a string that changes with it") -> NoReturn:
         trail = " of ".join(step for step in reversed(self._trail) if step)
-        raise ValueError(
-            f"fingerprint: expected parts whose content can be read; got {what}{f' ({trail})' if trail else ''}; "
-            f"{advice}"
+        raise BadArgument(
+            "fingerprint",
+            expected="parts whose content can be read",
+            got=f"{what}{f' ({trail})' if trail else ''}",
+            advice=advice,
         )
 
     def _version(self, module: str | None) -> str | None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxval.checkpoints.files import whole_file
+from jaxval.types import BadArgument
 
 __all__ = ["load_state", "save_state"]
 
@@ -59,10 +60,10 @@ def load_state(path: str | Path, like: Any) -> Any:
             structure = str(archive["structure"])
             leaves = [archive[f"arr_{i}"] for i in range(len(archive.files) - 1)]
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"path: expected an archive written by save_state; got {path} ({error})") from error
+        raise BadArgument("path", expected="an archive written by save_state", got=f"{path} ({error})") from error
     kinds, form = jax.tree.flatten(like)
     if structure != _structure(like):
-        raise ValueError(f"path: expected a state of\n{_structure(like)}\ngot {path}, which holds\n{structure}")
+        raise BadArgument("path", expected=f"a state of\n{_structure(like)}", got=f"{path}, which holds\n{structure}")
     found = [_like(leaf, kind) for leaf, kind in zip(leaves, kinds, strict=True)]
     return jax.tree.unflatten(form, found)
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxval.checkpoints.files import whole_file
+from jaxval.types import BadArgument
 
 __all__ = ["Store", "Stored"]
 
@@ -69,12 +70,14 @@ class Store:
 
     def __init__(self, path: str | Path | None = None, *, fingerprint: str = "", timeout: float = 10.0) -> None:
         if not isinstance(fingerprint, str) or (path is not None and not fingerprint):
-            raise ValueError(
-                f"fingerprint: expected a string that changes with the utility, its data and its seed; got "
-                f"{fingerprint!r}; call checkpoints.fingerprint(utility, data, seed)"
+            raise BadArgument(
+                "fingerprint",
+                expected="a string that changes with the utility, its data and its seed",
+                got=f"{fingerprint!r}",
+                advice="call checkpoints.fingerprint(utility, data, seed)",
             )
         if not timeout >= 0:
-            raise ValueError(f"timeout: expected seconds, at least 0; got {timeout!r}")
+            raise BadArgument("timeout", expected="seconds, at least 0", got=f"{timeout!r}")
         self.path = None if path is None else Path(path)
         self.fingerprint = fingerprint
         self._lock = threading.Lock()
@@ -93,12 +96,16 @@ class Store:
                 _check_length(self.path)
                 self._facts = _opened(self._database)
             if self._facts.get("format") != FORMAT:
-                raise ValueError(f"store: expected a store of evaluations; got another database at {self.path}")
+                raise BadArgument("store", expected="a store of evaluations", got=f"another database at {self.path}")
             if self._facts["fingerprint"] != fingerprint:
-                raise ValueError(
-                    f"store: expected one with the fingerprint {fingerprint!r}, of this utility, data and seed; got "
-                    f"{self.path} with {self._facts['fingerprint']!r}, of another run; choose another path, or if it "
-                    "is the same run name it yourself: Store(path, fingerprint='a string of your own')"
+                raise BadArgument(
+                    "store",
+                    expected=f"one with the fingerprint {fingerprint!r}, of this utility, data and seed",
+                    got=f"{self.path} with {self._facts['fingerprint']!r}, of another run",
+                    advice=(
+                        "choose another path, or if it is the same run name it yourself: Store(path, fingerprint='a "
+                        "string of your own')"
+                    ),
                 )
         except BaseException:
             self._database.close()
@@ -173,7 +180,7 @@ class Store:
             array = np.asarray(value, dtype=np.float64)
             _settle(facts, "objectives", " ".join(map(str, array.shape)))
             if not np.isfinite(array).all():
-                raise ValueError(f"store: expected finite values, or a string that says what failed; got {array}")
+                raise BadArgument("store", expected="finite values, or a string that says what failed", got=array)
             rows.append((key, array.tobytes(), None))
         with self._lock, self._transaction():
             self._database.executemany("insert or replace into facts values (?, ?)", list(facts.items()))
@@ -265,18 +272,22 @@ def _explained(path: Path, timeout: float) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error) or "busy" in str(error):
-            raise ValueError(
-                f"store: expected one that no other process has open; got {path}, locked for {timeout:g} s; wait for "
-                "the other run to end, or choose another path"
+            raise BadArgument(
+                "store",
+                expected="one that no other process has open",
+                got=f"{path}, locked for {timeout:g} s",
+                advice="wait for the other run to end, or choose another path",
             ) from error
-        raise ValueError(f"store: expected a file that can be read and written; got {path} ({error})") from error
+        raise BadArgument("store", expected="a file that can be read and written", got=f"{path} ({error})") from error
     except sqlite3.DatabaseError as error:
-        raise ValueError(
-            f"store: expected a whole store of evaluations; got {path}, damaged or cut off ({error})"
+        raise BadArgument(
+            "store", expected="a whole store of evaluations", got=f"{path}, damaged or cut off ({error})"
         ) from error
 
 
 def _settle(facts: dict[str, str], name: str, fact: str) -> None:
     """The first evaluation says what holds for all."""
     if facts.setdefault(name, fact) != fact:
-        raise ValueError(f"store: expected {name} {facts[name] or 'none'!r}, as in the store; got {fact or 'none'!r}")
+        raise BadArgument(
+            "store", expected=f"{name} {facts[name] or 'none'!r}, as in the store", got=f"{fact or 'none'!r}"
+        )

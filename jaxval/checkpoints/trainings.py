@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxval.checkpoints.files import claim_folder
+from jaxval.types import BadArgument
 
 __all__ = ["Checkpoints", "open_checkpoints"]
 
@@ -38,16 +39,18 @@ class Checkpoints:
         try:
             state = self._manager.restore(step, args=ocp.args.StandardRestore(shapes))
         except Exception as error:  # Orbax and its storage have many
-            raise ValueError(
-                f"checkpoints: expected a whole checkpoint of this training in {self._folder / str(step)}; got one "
-                f"that is of another shape or was cut off ({_first_line(error)}); delete that folder to go on "
-                "from the one before"
+            raise BadArgument(
+                "checkpoints",
+                expected=f"a whole checkpoint of this training in {self._folder / str(step)}",
+                got=f"one that is of another shape or was cut off ({_first_line(error)})",
+                advice="delete that folder to go on from the one before",
             ) from error
         for found, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(shapes), strict=True):
             if found.shape != wanted.shape or found.dtype != wanted.dtype:
-                raise ValueError(
-                    f"checkpoints: expected arrays of shape {wanted.shape} and {wanted.dtype} in "
-                    f"{self._folder / str(step)}; got {found.shape} and {found.dtype}"
+                raise BadArgument(
+                    "checkpoints",
+                    expected=f"arrays of shape {wanted.shape} and {wanted.dtype} in {self._folder / str(step)}",
+                    got=f"{found.shape} and {found.dtype}",
                 )
         return step, state
 

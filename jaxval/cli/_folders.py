@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from jaxval.types import BadArgument
+
 LOCK = ".lock"
 
 
@@ -17,18 +19,20 @@ def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
     """
     if out is None:
         if resume:
-            raise ValueError("--resume: expected --out, the folder of the run to go on with; got none")
+            raise BadArgument("--resume", expected="--out, the folder of the run to go on with", got="none")
         yield
         return
     if out.exists() and not out.is_dir():
-        raise ValueError(f"--out: expected a folder, or a path where none is yet; got the file {out}")
+        raise BadArgument("--out", expected="a folder, or a path where none is yet", got=f"the file {out}")
     if not resume and _used(out):
-        raise ValueError(f"--out: expected a new or empty folder; got {out} with files in it; --resume goes on with it")
+        raise BadArgument(
+            "--out", expected="a new or empty folder", got=f"{out} with files in it", advice="--resume goes on with it"
+        )
     out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK).open("a+", encoding="utf-8") as file:
         _lock(file, out)
         if not resume and _used(out):  # by a run that has ended since
-            raise ValueError(f"--out: expected a new or empty folder; got {out} with files in it")
+            raise BadArgument("--out", expected="a new or empty folder", got=f"{out} with files in it")
         yield
 
 
@@ -46,9 +50,11 @@ def _lock(file: IO[str], out: Path) -> None:
     except BlockingIOError as error:
         file.seek(0)
         process = file.read().strip() or "another"
-        raise ValueError(
-            f"--out: expected a folder that no other run writes to; got {out}, where process {process} is at work; "
-            "wait for it to end, or choose another folder"
+        raise BadArgument(
+            "--out",
+            expected="a folder that no other run writes to",
+            got=f"{out}, where process {process} is at work",
+            advice="wait for it to end, or choose another folder",
         ) from error
     file.truncate(0)
     file.write(f"{os.getpid()}\n")

@@ -2,9 +2,10 @@
 
 import argparse
 import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from jaxval.types import BadArgument
 
 OPTIONS = {
     "pairs": "FILE",
@@ -13,6 +14,7 @@ OPTIONS = {
     "groups": "--group",
     "folder": "--out",
     "checkpoints": "--out",
+    "loss_options": "--loss-option",
     **{
         name: "--" + name.replace("_", "-")
         for name in (
@@ -21,37 +23,17 @@ OPTIONS = {
             "batch_size", "accumulation",
         )
     },
-    "loss_options": "--loss-option",
 }  # fmt: skip
-NAMES = "|".join(OPTIONS)
-PYTHON: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [  # what callers in Python are told, and users here
-    (r"^path: (?=expected a folder with config.json)", "--policy: "),
-    (rf"^({NAMES})(\[[^]]*\])?: ", lambda found: f"{OPTIONS[found[1]]}: "),
-    (r"regularise the step from the reference: fit\(\.\.\., ridge=([\d.]+)\)", r"regularise: --ridge \1"),
-    (r"; call regress_shapley\(.*", ""),
-    (r"; or pass source=None to take the file as one source", ""),
-    (r"by source=\.\.\., such as source='([^']*)'", r"by --source, such as --source \1"),
-    (r"source=None makes every file a source", "give every pair one"),
-    (rf"\b({NAMES})=True\b", lambda found: OPTIONS[found[1]]),
-    (rf"\b({NAMES})='([^']*)'", lambda found: f"{OPTIONS[found[1]]} {found[2]}"),
-    (rf"\b({NAMES})=(?=[\d.])", lambda found: f"{OPTIONS[found[1]]} "),
-]
 
 
 @contextmanager
 def naming_options() -> Iterator[None]:
-    """Errors raised within name options, as a user of the command gave them, and not arguments of functions."""
+    """Errors raised within name the option that a user of the command gave, and not the argument of a function."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(as_options(str(error))) from error
-
-
-def as_options(message: str) -> str:
-    """A message of the library in the words of the command line."""
-    for pattern, words in PYTHON:
-        message = re.sub(pattern, words, message)
-    return message
+    except BadArgument as error:
+        argument, bracket, place = error.name.partition("[")  # such as per_pair['weight']
+        raise ValueError(error.under(OPTIONS.get(argument, argument + bracket + place))) from error
 
 
 def above_zero(text: str) -> float:

@@ -12,6 +12,7 @@ from jaxval import __version__
 from jaxval.cli._folders import own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
 from jaxval.cli.value_report import describe, print_result, write_result
+from jaxval.types import BadArgument
 
 __all__ = ["add_command", "describe"]
 
@@ -198,9 +199,15 @@ def _option(value: Any) -> Any:
 def _check_generated(arguments: argparse.Namespace, policy: str) -> None:
     """Options that generated pairs have no use for are refused."""
     if not arguments.files and policy != "tabular":
-        raise ValueError(f"--policy: expected tabular without a FILE, for generated pairs have no text; got {policy!r}")
+        raise BadArgument(
+            "--policy", expected="tabular without a FILE, for generated pairs have no text", got=f"{policy!r}"
+        )
     if not arguments.files and (arguments.reward or arguments.held_out):
-        raise ValueError("--reward, --held-out: expected a FILE; the generated set brings its own rewards and prompts")
+        raise BadArgument(
+            "--reward, --held-out",
+            expected="a FILE",
+            got="none: the generated set brings its own rewards and prompts",
+        )
 
 
 def _training(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -216,7 +223,7 @@ def _training(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _loss_option(name: str, text: str) -> float:
     if not _is_number(text):
-        raise ValueError(f"--loss-option: expected a name and a number, such as dispersion 0.5; got {name} {text}")
+        raise BadArgument("--loss-option", expected="a name and a number, such as dispersion 0.5", got=f"{name} {text}")
     return float(text)
 
 
@@ -228,9 +235,11 @@ def _groups(named: list[str] | None, names: tuple[str, ...]) -> list[int] | None
     for number, text in enumerate(named, 1):
         for name in text.split(","):
             if name.strip() not in groups:
-                raise ValueError(f"--group: expected sources among {', '.join(map(repr, names))}; got {name.strip()!r}")
+                raise BadArgument(
+                    "--group", expected=f"sources among {', '.join(map(repr, names))}", got=f"{name.strip()!r}"
+                )
             if groups[name.strip()]:
-                raise ValueError(f"--group: expected each source once; got {name.strip()!r} twice")
+                raise BadArgument("--group", expected="each source once", got=f"{name.strip()!r} twice")
             groups[name.strip()] = number
     first = 0 if 0 in groups.values() else 1
     return [group - first for group in groups.values()]
@@ -244,7 +253,7 @@ def _held_out(text: str | None, skip_unusable: bool) -> Any:
     if not _is_number(text):
         return data.read_preferences(Path(text), source=None, skip_unusable=skip_unusable)
     if not 0 < float(text) < 1:
-        raise ValueError(f"--held-out: expected a share of the prompts in (0, 1), or a file; got {text}")
+        raise BadArgument("--held-out", expected="a share of the prompts in (0, 1), or a file", got=text)
     return float(text)
 
 
@@ -270,8 +279,10 @@ def _reward(text: str, pairs: Any) -> Any:
     if text.endswith((".jsonl", ".jsonl.gz")):
         return data.read_scores(text, pairs)
     if ":" not in text:
-        raise ValueError(
-            f"--reward: expected score, bradley-terry, a table that ends in .jsonl, or module:function; got {text!r}"
+        raise BadArgument(
+            "--reward",
+            expected="score, bradley-terry, a table that ends in .jsonl, or module:function",
+            got=f"{text!r}",
         )
     return _imported("--reward", text)
 
@@ -283,6 +294,6 @@ def _imported(option: str, text: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{option}: expected a function that can be imported; got {text!r}: {error}") from error
+        raise BadArgument(option, expected="a function that can be imported", got=f"{text!r}: {error}") from error
     finally:
         sys.path.remove(os.getcwd())

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxval.types import BadArgument
+
 if TYPE_CHECKING:
     from jaxval.data import Election, Matches
 
@@ -200,13 +202,13 @@ def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
 
     figure = arguments.figure
     if figure is not None and not (figure.suffix == ".png" and figure.resolve().parent.is_dir()):
-        raise ValueError(f"--figure: expected a name that ends in .png, in a folder that exists; got {figure}")
+        raise BadArgument("--figure", expected="a name that ends in .png, in a folder that exists", got=figure)
     if arguments.file == "":
-        raise ValueError("FILE: expected a file or a folder; got an empty name")
+        raise BadArgument("FILE", expected="a file or a folder", got="an empty name")
     votes = data.read_votes(arguments.file) if arguments.file else data.textbook_election()
     rules = tuple(dict.fromkeys(arguments.rule or RULES))
     if rules == ("dictatorship",) and not isinstance(votes, data.Election):
-        raise ValueError("--rule dictatorship: expected ballots; got comparisons, which do not tell first choices")
+        raise BadArgument("--rule dictatorship", expected="ballots", got="comparisons, which do not tell first choices")
     result = aggregate(votes, rules=rules, beta=arguments.beta, unranked=arguments.unranked)
     if figure is not None:
         _draw(result, figure)

@@ -18,7 +18,7 @@ from jaxval import _checks
 from jaxval.checkpoints import fingerprint
 from jaxval.coalitions.masks import check_coalitions, check_fits, check_players, index_coalition
 from jaxval.parallel.chunks import each_chunk, map_chunks
-from jaxval.types import Coalitions, Utility
+from jaxval.types import BadArgument, Coalitions, Utility
 
 __all__ = ["Evaluation", "evaluate", "evaluation", "tabulate"]
 
@@ -97,7 +97,7 @@ def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Eva
     if as_evaluation is None:
         return _Plain(utility, players, batch_size)
     if utility.players != players:  # type: ignore[attr-defined]
-        raise ValueError(f"utility: expected an evaluator of {players} players; got one of {utility.players}")  # type: ignore[attr-defined]
+        raise BadArgument("utility", expected=f"an evaluator of {players} players", got=f"one of {utility.players}")  # type: ignore[attr-defined]
     return as_evaluation()
 
 
@@ -127,7 +127,7 @@ def evaluate(
     """
     masks = check_coalitions(coalitions)
     if masks.ndim != 2 or 0 in masks.shape:
-        raise ValueError(f"coalitions: expected (coalitions, players) masks; got shape {masks.shape}")
+        raise BadArgument("coalitions", expected="(coalitions, players) masks", got=f"shape {masks.shape}")
     of_many = evaluation(utility, masks.shape[1], batch_size=batch_size)
     if not of_many.traceable:
         return of_many.many(masks)
@@ -199,7 +199,7 @@ def identity_of(*parts: Any) -> Hashable:
 def checked_utility(utility: Utility, players: int) -> Utility:
     """The utility as a function to a floating-point scalar or vector; errors of its shape are raised here."""
     if not callable(utility):
-        raise ValueError(f"utility: expected a function of a mask; got {type(utility).__name__}")
+        raise BadArgument("utility", expected="a function of a mask", got=type(utility).__name__)
 
     def call(coalition: Array) -> Array:
         value = jnp.asarray(utility(coalition))
@@ -208,16 +208,22 @@ def checked_utility(utility: Utility, players: int) -> Utility:
     try:
         result = jax.eval_shape(utility, jax.ShapeDtypeStruct((players,), bool))
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-        raise ValueError(
-            "utility: expected a function that JAX can trace; got one that needs the values of its mask; "
-            "pass coalitions.evaluator(utility, players, traced=False), which calls it with NumPy masks, each once"
+        raise BadArgument(
+            "utility",
+            expected="a function that JAX can trace",
+            got="one that needs the values of its mask",
+            advice=(
+                "pass coalitions.evaluator(utility, players, traced=False), which calls it with NumPy masks, each once"
+            ),
         ) from error
     leaves = jax.tree.leaves(result)
     if len(leaves) != 1 or leaves[0] is not result or result.ndim > 1 or 0 in result.shape:
         got = [leaf.shape for leaf in leaves]
-        raise ValueError(f"utility: expected a scalar or a vector of objectives; got shape {got[0] if got else None}")
+        raise BadArgument(
+            "utility", expected="a scalar or a vector of objectives", got=f"shape {got[0] if got else None}"
+        )
     if not (jnp.issubdtype(result.dtype, jnp.floating) or result.dtype.kind in "biu"):
-        raise ValueError(f"utility: expected real numbers; got dtype {result.dtype}")
+        raise BadArgument("utility", expected="real numbers", got=f"dtype {result.dtype}")
     return call
 
 
@@ -228,5 +234,7 @@ def check_utilities(values: Array, coalition: Any) -> Array:
         if not finite.all():
             row = int(np.argwhere(~finite)[0, 0])
             members = np.flatnonzero(coalition(row)).tolist()
-            raise ValueError(f"utility: expected finite numbers; got {np.asarray(values[row])} for coalition {members}")
+            raise BadArgument(
+                "utility", expected="finite numbers", got=f"{np.asarray(values[row])} for coalition {members}"
+            )
     return values

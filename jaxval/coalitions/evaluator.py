@@ -25,7 +25,7 @@ from jaxval.coalitions.masks import check_coalitions
 from jaxval.parallel import over_mesh, progress, run_all
 from jaxval.parallel.chunks import each_chunk
 from jaxval.parallel.executors import check_timeout
-from jaxval.types import Coalitions, Utility
+from jaxval.types import BadArgument, Coalitions, Utility
 
 __all__ = ["Evaluator", "evaluator"]
 
@@ -89,26 +89,28 @@ def evaluator(
     players = _checks.check_size("players", players)
     batch_size = _checks.check_size("batch_size", batch_size)
     if not callable(utility):
-        raise ValueError(f"utility: expected a function of a mask; got {type(utility).__name__}")
+        raise BadArgument("utility", expected="a function of a mask", got=type(utility).__name__)
     traced = traced and executor is None
     check_timeout(timeout, executor)
     if not traced and mesh is not None:
-        raise ValueError(
-            "mesh: expected a utility written in JAX; got an executor or traced=False; pass one of the two"
+        raise BadArgument(
+            "mesh", expected="a utility written in JAX", got="an executor or traced=False", advice="pass one of the two"
         )
     if isinstance(executor, ProcessPoolExecutor):
         try:
             pickle.dumps(utility)
         except Exception as error:
-            raise ValueError(
-                f"utility: expected one that other processes can import, written at the top of a module; got {error}"
+            raise BadArgument(
+                "utility", expected="one that other processes can import, written at the top of a module", got=error
             ) from error
     if traced:
         checked_utility(utility, players)
     if store is not None and jax.process_count() > 1:
-        raise ValueError(
-            f"store: expected one process of JAX; got {jax.process_count()}; they evaluate together, so each would "
-            "need the same store; on many machines pass an executor"
+        raise BadArgument(
+            "store",
+            expected="one process of JAX",
+            got=jax.process_count(),
+            advice="they evaluate together, so each would need the same store; on many machines pass an executor",
         )
     if isinstance(store, str | Path):
         store = Store(store, fingerprint=_fingerprint(utility, players))
@@ -120,11 +122,13 @@ def evaluator(
 def _fingerprint(utility: Utility, players: int) -> str:
     try:
         return fingerprint(utility, players)
-    except ValueError as error:
-        raise ValueError(
-            f"store: a path alone does not tell which utility its values belong to; {error}; pass "
-            "store=checkpoints.Store(path, fingerprint=...) with a string that changes with the utility, its data and "
-            "its seed"
+    except BadArgument as error:
+        raise BadArgument(
+            "store",
+            expected="a utility whose content tells which values are its own, if the store is a path",
+            got=error.got,
+            advice="pass store=checkpoints.Store(path, fingerprint=...) with a string that changes with the utility, "
+            "its data and its seed",
         ) from error
 
 
@@ -155,9 +159,14 @@ class Evaluator:
         if self.traceable:
             return self._utility(coalition)
         if isinstance(coalition, jax.core.Tracer):
-            raise ValueError(
-                "utility: expected known masks; got a tracer; an evaluator with a store, a mesh, a bar, or a function "
-                "of NumPy masks is not traced: pass it to coalitions.tabulate, evaluate or values.*, or call .many"
+            raise BadArgument(
+                "utility",
+                expected="known masks",
+                got="a tracer",
+                advice=(
+                    "an evaluator with a store, a mesh, a bar, or a function of NumPy masks is not traced: pass "
+                    "it to coalitions.tabulate, evaluate or values.*, or call .many"
+                ),
             )
         return self.many(np.asarray(coalition)[None])[0]
 
@@ -177,7 +186,7 @@ class Evaluator:
         """
         masks = np.asarray(check_coalitions(coalitions))
         if masks.ndim != 2 or masks.shape[1] != self.players or not len(masks):
-            raise ValueError(f"coalitions: expected (rows, {self.players}) masks; got shape {masks.shape}")
+            raise BadArgument("coalitions", expected=f"(rows, {self.players}) masks", got=f"shape {masks.shape}")
         if self._store is None:
             return check_utilities(jnp.asarray(self._in_chunks(masks)), lambda row: masks[row])
         return self._with_store(masks, self._store)
@@ -206,7 +215,7 @@ class Evaluator:
     def _with_store(self, masks: np.ndarray, store: Store) -> Array:
         keys = pack_masks(masks)
         if store.players not in (None, self.players):
-            raise ValueError(f"store: expected {self.players} players; got a store of {store.players}")
+            raise BadArgument("store", expected=f"{self.players} players", got=f"a store of {store.players}")
         distinct = list(dict.fromkeys(keys))
         known = store.find(distinct)
         before = [key for key in distinct if key in known and known[key].error is not None]
@@ -239,10 +248,14 @@ class Evaluator:
         members = np.flatnonzero(unpack_mask(key, self.players)).tolist()
         more = f" and {len(failed) - 1} more failed" if len(failed) > 1 else ""
         going = "" if self._keep_going else "; keep_going=True evaluates the other coalitions before it tells"
-        return ValueError(
-            f"utility: expected {'finite numbers' if cause is None else 'a number for every coalition'}; got {reason} "
-            f"for coalition {members}{more}; the others are kept{'' if store.path is None else f' in {store.path}'}; "
-            f"evaluator.forget_failures() lets what failed be tried again{going}"
+        return BadArgument(
+            "utility",
+            expected="finite numbers" if cause is None else "a number for every coalition",
+            got=f"{reason} for coalition {members}{more}",
+            advice=(
+                f"the others are kept{'' if store.path is None else f' in {store.path}'}; "
+                f"evaluator.forget_failures() lets what failed be tried again{going}"
+            ),
         )
 
     def _by_item(self, keys: Sequence[bytes], causes: dict[bytes, BaseException]) -> Any:

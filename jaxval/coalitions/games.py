@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Num
 
 from jaxval import _checks
-from jaxval.types import Utility
+from jaxval.types import BadArgument, Utility
 
 __all__ = ["Game", "additive", "airport", "glove", "pairwise", "saturating", "unanimity", "voting"]
 
@@ -79,10 +79,10 @@ def unanimity(
     """
     masks = np.atleast_2d(np.asarray(carriers))
     if masks.dtype != bool or masks.ndim != 2 or not masks.size:
-        raise ValueError(f"carriers: expected (carriers, players) masks; got {masks.dtype} of shape {masks.shape}")
+        raise BadArgument("carriers", expected="(carriers, players) masks", got=f"{masks.dtype} of shape {masks.shape}")
     if not masks.any(axis=1).all():
-        raise ValueError(
-            f"carriers: expected at least one member in each; got none in row {int(masks.any(1).argmin())}"
+        raise BadArgument(
+            "carriers", expected="at least one member in each", got=f"none in row {int(masks.any(1).argmin())}"
         )
     coefficients = _numbers(
         "coefficients",
@@ -91,7 +91,7 @@ def unanimity(
         expected="one number for each carrier",
     )
     if len(coefficients) != len(masks):
-        raise ValueError(f"coefficients: expected one for each of {len(masks)} carriers; got {len(coefficients)}")
+        raise BadArgument("coefficients", expected=f"one for each of {len(masks)} carriers", got=len(coefficients))
     shares = jnp.asarray(masks / masks.sum(axis=1, keepdims=True), dtype=float)
     outside = jnp.asarray(~masks)
     return Game(
@@ -153,7 +153,7 @@ def glove(right: Bool[ArrayLike, "players"] | list[Any]) -> Game:
     """
     mask = np.asarray(right)
     if mask.dtype != bool or mask.ndim != 1 or not mask.size:
-        raise ValueError(f"right: expected a (players,) mask; got {mask.dtype} of shape {mask.shape}")
+        raise BadArgument("right", expected="a (players,) mask", got=f"{mask.dtype} of shape {mask.shape}")
 
     def share(own: int, other: int) -> float:
         total = sum(
@@ -199,9 +199,9 @@ def voting(votes: Numbers, *, quota: int) -> Game:
     weights = [int(vote) for vote in votes]
     n, total = len(weights), sum(weights)
     if not weights or min(weights) < 0:
-        raise ValueError(f"votes: expected at least one player and no negative votes; got {weights}")
+        raise BadArgument("votes", expected="at least one player and no negative votes", got=weights)
     if _checks.check_size("quota", quota) > total:
-        raise ValueError(f"quota: expected at most all {total} votes; got {quota}")
+        raise BadArgument("quota", expected=f"at most all {total} votes", got=quota)
     shapley = []
     for i, own in enumerate(weights):
         counts = np.zeros((n, total + 1), dtype=object)
@@ -242,7 +242,7 @@ def saturating(weights: Numbers) -> Game:
     weights = _numbers("weights", weights, ndim=1, expected="(players,) numbers")
     scale = np.abs(np.asarray(weights, dtype=float)).sum()
     if scale == 0:
-        raise ValueError("weights: expected one that is not zero; got none")
+        raise BadArgument("weights", expected="one that is not zero", got="none")
     n = len(weights)
     factors = np.exp(-2 * np.asarray(weights, dtype=float) / scale)
     points, shares = np.polynomial.legendre.leggauss(n // 2 + 1)
@@ -275,10 +275,13 @@ def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] |
     matrix = _numbers("interactions", interactions, ndim=2, expected="(players, players) numbers")
     n = len(weights)
     if matrix.shape != (n, n):
-        raise ValueError(f"interactions: expected shape {(n, n)}, one row for each player; got {matrix.shape}")
+        raise BadArgument("interactions", expected=f"shape {(n, n)}, one row for each player", got=matrix.shape)
     if np.any(matrix != matrix.T) or np.any(np.diag(matrix) != 0):
-        raise ValueError(
-            "interactions: expected a symmetric array with a zero diagonal; got another; call (Q + Q.T) / 2"
+        raise BadArgument(
+            "interactions",
+            expected="a symmetric array with a zero diagonal",
+            got="another",
+            advice="call (Q + Q.T) / 2",
         )
 
     def utility(coalition: Array) -> Array:
@@ -291,7 +294,7 @@ def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] |
 def _numbers(name: str, value: Any, *, ndim: int, expected: str, low: float = -math.inf) -> Array:
     array = _checks.floating(name, value, ndim=ndim, expected=expected)
     if not _checks.concrete(array):
-        raise ValueError(f"{name}: expected known numbers; got a tracer; make the game outside jit")
+        raise BadArgument(name, expected="known numbers", got="a tracer", advice="make the game outside jit")
     if array.size == 0 or float(array.min()) < low:
-        raise ValueError(f"{name}: expected {expected}, of at least one player; got {np.asarray(array).tolist()}")
+        raise BadArgument(name, expected=f"{expected}, of at least one player", got=np.asarray(array).tolist())
     return array

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 
 from jaxval import _checks
+from jaxval.types import BadArgument
 
 __all__ = ["all_coalitions", "coalition_index", "coalition_sizes", "index_coalition"]
 
@@ -62,7 +63,9 @@ def index_coalition(index: Int[ArrayLike, "*batch"] | int, players: int) -> Bool
     if _checks.concrete(index) and index.size:
         values = np.asarray(index)
         if values.min() < 0 or values.max() >= 2**players:
-            raise ValueError(f"index: expected numbers in [0, {2**players}); got {values.min()} to {values.max()}")
+            raise BadArgument(
+                "index", expected=f"numbers in [0, {2**players})", got=f"{values.min()} to {values.max()}"
+            )
     bits = jnp.reshape(jnp.arange(players, dtype=index.dtype), (1,) * index.ndim + (players,))
     return (index[..., None] >> bits) & 1 == 1
 
@@ -114,9 +117,11 @@ def check_players(players: int) -> int:
     """A number of players for which coalitions can be numbered: 1 to 30."""
     players = _checks.check_size("players", players)
     if players > MOST_PLAYERS:
-        raise ValueError(
-            f"players: expected at most {MOST_PLAYERS}, for 2^{players} coalitions cannot be listed; got {players}; "
-            "sample instead: values.sample_shapley(key, utility, players, permutations=...)"
+        raise BadArgument(
+            "players",
+            expected=f"at most {MOST_PLAYERS}, for 2^{players} coalitions cannot be listed",
+            got=players,
+            advice="sample instead: values.sample_shapley(key, utility, players, permutations=...)",
         )
     return players
 
@@ -125,7 +130,9 @@ def check_coalitions(coalitions: Any) -> Array:
     """Masks: booleans, with the players on the last axis."""
     masks = coalitions if isinstance(coalitions, jax.Array) else np.asarray(coalitions)
     if masks.dtype != bool or masks.ndim == 0:
-        raise ValueError(f"coalitions: expected boolean masks, players last; got {masks.dtype} of shape {masks.shape}")
+        raise BadArgument(
+            "coalitions", expected="boolean masks, players last", got=f"{masks.dtype} of shape {masks.shape}"
+        )
     return jnp.asarray(masks)
 
 
@@ -133,8 +140,10 @@ def check_fits(players: int, *, row_bytes: int) -> None:
     """2^n rows must fit into this machine's memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**62
     if 2**players * row_bytes > memory:
-        raise ValueError(
-            f"players: expected a table that fits into {memory / 2**30:.1f} GiB of memory; "
-            f"2^{players} rows of {row_bytes} bytes need {2**players * row_bytes / 2**30:.1f} GiB; "
-            "sample instead: values.sample_shapley(key, utility, players, permutations=...)"
+        needed = 2**players * row_bytes / 2**30
+        raise BadArgument(
+            "players",
+            expected=f"a table that fits into {memory / 2**30:.1f} GiB of memory",
+            got=f"2^{players} rows of {row_bytes} bytes, which need {needed:.1f} GiB",
+            advice="sample instead: values.sample_shapley(key, utility, players, permutations=...)",
         )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
-from jaxval.types import Params
+from jaxval.types import BadArgument, Params
 
 __all__ = ["add_adapters", "add_parameters"]
 
@@ -40,12 +40,12 @@ def add_parameters(base: Params, sources: Params, coalition: Members) -> Params:
     members = _members(coalition)
     ours, theirs = str(jax.tree.structure(base)), str(jax.tree.structure(sources))
     if ours != theirs:
-        raise ValueError(f"sources: expected the tree of base, {ours}; got {theirs}")
+        raise BadArgument("sources", expected=f"the tree of base, {ours}", got=theirs)
 
     def add(leaf: ArrayLike, stacked: ArrayLike) -> Array:
         leaf, stacked = jnp.asarray(leaf), jnp.asarray(stacked)
         if stacked.shape != (len(members), *leaf.shape):
-            raise ValueError(f"sources: expected leaves of shape {(len(members), *leaf.shape)}; got {stacked.shape}")
+            raise BadArgument("sources", expected=f"leaves of shape {(len(members), *leaf.shape)}", got=stacked.shape)
         steps = stacked - leaf[None]
         return leaf + jnp.tensordot(members.astype(leaf.dtype), steps, 1)
 
@@ -81,12 +81,12 @@ def add_adapters(adapters: Params, coalition: Members) -> Params:
 
     def add(branch: Params) -> Params:
         if not isinstance(branch, dict):
-            raise ValueError(f"adapters: expected nested dictionaries of A and B; got {type(branch).__name__}")
+            raise BadArgument("adapters", expected="nested dictionaries of A and B", got=type(branch).__name__)
         if "A" not in branch:
             return {name: add(below) for name, below in branch.items()}
         a, b = branch["A"], branch["B"]
         if len(a) != len(members) or len(b) != len(members):
-            raise ValueError(f"coalition: expected one entry for each of {len(a)} sources; got {len(members)}")
+            raise BadArgument("coalition", expected=f"one entry for each of {len(a)} sources", got=len(members))
         weights = members.astype(b.dtype).reshape(-1, *(1,) * (b.ndim - 1))
         return {
             "A": jnp.concatenate(list(a), axis=-1),
@@ -99,5 +99,5 @@ def add_adapters(adapters: Params, coalition: Members) -> Params:
 def _members(coalition: Any) -> Array:
     members = jnp.asarray(coalition).astype(float)
     if members.ndim != 1 or not len(members):
-        raise ValueError(f"coalition: expected (sources,) a mask or weights; got shape {members.shape}")
+        raise BadArgument("coalition", expected="(sources,) a mask or weights", got=f"shape {members.shape}")
     return members

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Num
 
 from jaxval import _checks
 from jaxval.policies.candidates import normalise
-from jaxval.types import Utility
+from jaxval.types import BadArgument, Utility
 
 __all__ = ["combine", "expected_reward", "reward_utility"]
 
@@ -121,7 +121,7 @@ def reward_utility(
         [0.5, 0.75, 0.5, 0.75]
     """
     if by_context and weights is not None:
-        raise ValueError("weights: expected none with by_context=True, for contexts are not averaged; got weights")
+        raise BadArgument("weights", expected="none with by_context=True, for contexts are not averaged", got="weights")
     reference, steps = _steps(reference, sources)
     _, weighted = _reward_parts(reference, rewards, weights, by_context=by_context)
 
@@ -138,13 +138,17 @@ def _steps(reference: Any, sources: Any) -> tuple[Array, Array]:
     """The normalised reference, and each source's step s_ℓ - s_0: 0 where both are -inf."""
     reference, sources = jnp.asarray(reference, dtype=float), jnp.asarray(sources, dtype=float)
     if reference.ndim == 0 or sources.shape[1:] != reference.shape or 0 in sources.shape:
-        raise ValueError(
-            f"sources: expected shape (sources, {', '.join(map(str, reference.shape))}), as the reference has, and at "
-            f"least one source; got {sources.shape}"
+        raise BadArgument(
+            "sources",
+            expected=(
+                f"shape (sources, {', '.join(map(str, reference.shape))}), as the reference has, and at least "
+                "one source"
+            ),
+            got=sources.shape,
         )
     for name, value in (("reference", reference), ("sources", sources)):
         if _checks.concrete(value) and bool(jnp.any(jnp.isnan(value) | (value == jnp.inf))):
-            raise ValueError(f"{name}: expected log-probabilities, finite or -inf; got NaN or infinity")
+            raise BadArgument(name, expected="log-probabilities, finite or -inf", got="NaN or infinity")
     there = jnp.broadcast_to(jnp.isfinite(reference)[None], sources.shape)
     base = jnp.broadcast_to(jnp.where(jnp.isfinite(reference), reference, 0)[None], sources.shape)
     return normalise(reference), jnp.where(there, sources - base, 0)
@@ -153,7 +157,9 @@ def _steps(reference: Any, sources: Any) -> tuple[Array, Array]:
 def _members(coalition: Any, sources: int) -> Array:
     members = jnp.asarray(coalition).astype(float)
     if members.shape != (sources,):
-        raise ValueError(f"coalition: expected one entry for each of {sources} sources; got shape {members.shape}")
+        raise BadArgument(
+            "coalition", expected=f"one entry for each of {sources} sources", got=f"shape {members.shape}"
+        )
     return members
 
 
@@ -165,9 +171,13 @@ def _apply(reference: Array, steps: Array, members: Array) -> Array:
     none = jnp.all(total == -jnp.inf, axis=-1, keepdims=True)
     if _checks.concrete(none) and bool(jnp.any(none)):
         row = np.argwhere(np.asarray(none)[..., 0])[0].tolist()
-        raise ValueError(
-            f"coalition: expected members that leave a candidate in every row; got {np.flatnonzero(members).tolist()}, "
-            f"who leave none in row {row}, as the reference or a member gives each candidate probability 0"
+        raise BadArgument(
+            "coalition",
+            expected="members that leave a candidate in every row",
+            got=(
+                f"{np.flatnonzero(members).tolist()}, who leave none in row {row}, as the reference or a "
+                "member gives each candidate probability 0"
+            ),
         )
     return jnp.where(none, jnp.nan, normalise(total))
 
@@ -176,25 +186,30 @@ def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: boo
     """π(y|x), and each reward times the share of its context: 0 where the policy never gives the response."""
     log_probs, rewards = jnp.asarray(log_probs, dtype=float), jnp.asarray(rewards, dtype=float)
     if log_probs.ndim != 2 or rewards.shape[:2] != log_probs.shape or rewards.ndim > 3:
-        raise ValueError(
-            "rewards: expected (contexts, candidates) or (contexts, candidates, objectives) for log-probabilities "
-            f"(contexts, candidates); got shapes {rewards.shape} and {log_probs.shape}"
+        raise BadArgument(
+            "rewards",
+            expected=(
+                "(contexts, candidates) or (contexts, candidates, objectives) for log-probabilities "
+                "(contexts, candidates)"
+            ),
+            got=f"shapes {rewards.shape} and {log_probs.shape}",
         )
     contexts = len(log_probs)
     share = 1.0 if by_context else 1 / contexts
     shares = jnp.full((contexts,), share) if weights is None else jnp.asarray(weights, dtype=float)
     if shares.shape != (contexts,):
-        raise ValueError(f"weights: expected one for each of {contexts} contexts; got shape {shares.shape}")
+        raise BadArgument("weights", expected=f"one for each of {contexts} contexts", got=f"shape {shares.shape}")
     if weights is not None and _checks.concrete(shares) and abs(float(jnp.sum(shares)) - 1) > 1e-5:
-        raise ValueError(f"weights: expected shares that sum to one; got a sum of {float(jnp.sum(shares)):g}")
+        raise BadArgument("weights", expected="shares that sum to one", got=f"a sum of {float(jnp.sum(shares)):g}")
     if _checks.concrete(log_probs) and bool(jnp.any(none := jnp.all(log_probs == -jnp.inf, axis=1))):
-        raise ValueError(
-            f"log_probs: expected a candidate in each row; all have probability 0 in row {jnp.argmax(none)}"
-        )
+        got = f"probability 0 for all candidates in row {jnp.argmax(none)}"
+        raise BadArgument("log_probs", expected="a candidate of positive probability in each row", got=got)
     chances = jnp.exp(normalise(log_probs))
     given = (log_probs > -jnp.inf).reshape(*log_probs.shape, *(1,) * (rewards.ndim - 2))
     if _checks.concrete(rewards, log_probs):
         wrong = np.argwhere(~np.isfinite(np.asarray(rewards)) & np.asarray(given))
         if len(wrong):
-            raise ValueError(f"rewards: expected finite numbers; got {rewards[tuple(wrong[0])]} at {wrong[0].tolist()}")
+            raise BadArgument(
+                "rewards", expected="finite numbers", got=f"{rewards[tuple(wrong[0])]} at {wrong[0].tolist()}"
+            )
     return chances, jnp.where(given, rewards, 0) * shares.reshape(-1, *(1,) * (rewards.ndim - 1))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxval.data._text import FilePath
 from jaxval.data.records import Election
-from jaxval.types import Ballots
+from jaxval.types import BadArgument, Ballots
 
 __all__ = ["build_election", "floats", "indices"]
 
@@ -38,7 +38,7 @@ def build_election(
     """An `Election` from rankings as lists of tied groups, best first; what stands in no group is unranked."""
     shape = len(rankings), len(names)
     if shape[0] * shape[1] > MOST_CELLS:
-        raise ValueError(f"{os.fspath(path)}: expected at most {MOST_CELLS} ballots x alternatives; got {shape}")
+        raise BadArgument(os.fspath(path), expected=f"at most {MOST_CELLS} ballots x alternatives", got=shape)
     positions = np.full(shape, -1, dtype=np.int32)
     for row, ranking in zip(positions, rankings, strict=True):
         for place, tied in enumerate(ranking):

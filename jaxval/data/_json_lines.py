@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxval.data._text import FilePath, shorten, wrong
+from jaxval.types import BadArgument
 
 __all__ = ["ENDINGS", "json_objects"]
 
@@ -26,17 +27,19 @@ def json_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
             empty = False
             yield number, _object(path, number, line)
     if empty:
-        raise wrong(path, 1, "the file is empty")
+        raise wrong(path, 1, expected="at least one line", got="an empty file")
 
 
 def _lines(path: FilePath) -> Iterator[tuple[int, bytes]]:
     name = os.fspath(path)
     if Path(path).is_dir():
-        raise ValueError(
-            f"{name}: expected a file; got a folder; pass its files, such as sorted(folder.glob('*.jsonl'))"
+        raise BadArgument(
+            name, expected="a file", got="a folder", advice="pass its files, such as sorted(folder.glob('*.jsonl'))"
         )
     if not name.lower().endswith(ENDINGS):
-        raise ValueError(f"{name}: expected a file that ends in {' or '.join(ENDINGS)}, one JSON object a line")
+        raise BadArgument(
+            name, expected=f"a file that ends in {' or '.join(ENDINGS)}, one JSON object a line", got="another ending"
+        )
     if not Path(path).exists():
         raise FileNotFoundError(f"{name}: there is no such file")
     packed = name.lower().endswith(".gz")
@@ -52,9 +55,9 @@ def _next_line(path: FilePath, number: int, stream: io.BufferedIOBase) -> bytes:
     try:
         line = stream.readline(LONGEST + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise wrong(path, number, f"expected a whole gzip file; got a fault here or later: {error}") from None
+        raise wrong(path, number, expected="a whole gzip file", got=f"a fault here or later: {error}") from None
     if len(line) > LONGEST:
-        raise wrong(path, number, f"expected one JSON object a line, of at most {LONGEST} bytes; got a longer line")
+        raise wrong(path, number, expected=f"one JSON object a line, of at most {LONGEST} bytes", got="a longer line")
     return line
 
 
@@ -63,7 +66,7 @@ def _object(path: FilePath, number: int, line: bytes) -> dict[str, Any]:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         byte = f"byte {line[error.start]:#04x} in column {error.start + 1}"
-        raise wrong(path, number, f"expected UTF-8 text; got {byte}; save the file as UTF-8") from None
+        raise wrong(path, number, expected="UTF-8 text", got=byte, advice="save the file as UTF-8") from None
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -71,7 +74,7 @@ def _object(path: FilePath, number: int, line: bytes) -> dict[str, Any]:
         if isinstance(error, json.JSONDecodeError):  # its own line is always the first
             fault = f"{error.msg}: column {error.colno}"
         end = "" if line.endswith(b"\n") else "; the line has no end: the file may be cut off"
-        raise wrong(path, number, f"expected one JSON object; got {shorten(text.rstrip())} ({fault}){end}") from None
+        raise wrong(path, number, expected="one JSON object", got=f"{shorten(text.rstrip())} ({fault}){end}") from None
     if not isinstance(value, dict):
-        raise wrong(path, number, f"expected a JSON object with fields; got {shorten(text.rstrip())}")
+        raise wrong(path, number, expected="a JSON object with fields", got=shorten(text.rstrip()))
     return value

@@ -4,19 +4,27 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-__all__ = ["UNFINISHED", "FilePath", "file_bytes", "positive", "shorten", "text_lines", "whole", "wrong"]
+from jaxval.types import BadArgument
+
+__all__ = ["FilePath", "file_bytes", "positive", "shorten", "text_lines", "unfinished", "whole", "wrong"]
 
 FilePath = str | os.PathLike[str]
 """Whatever names a file."""
 
-UNFINISHED = "the last line has no end: the file may be cut off; if it is not, end it by a newline"
-"""What is said of a file whose last line lacks its end."""
 
-
-def wrong(path: FilePath, line: int, message: str) -> ValueError:
+def wrong(path: FilePath, line: int, *, expected: Any, got: Any, advice: str | None = None) -> BadArgument:
     """The error that names the file and the line, counted from 1."""
-    return ValueError(f"{os.fspath(path)}, line {line}: {message}")
+    return BadArgument(f"{os.fspath(path)}, line {line}", expected=expected, got=got, advice=advice)
+
+
+def unfinished(path: FilePath, line: int) -> BadArgument:
+    """The error of a file whose last line lacks its end."""
+    advice = "if it is whole, end it by a newline"
+    return wrong(
+        path, line, expected="a newline after the last line", got="none: the file may be cut off", advice=advice
+    )
 
 
 def shorten(text: str) -> str:
@@ -27,12 +35,14 @@ def shorten(text: str) -> str:
 def file_bytes(path: FilePath) -> bytes:
     """What the file holds; a folder or an empty file is refused, a missing one is a `FileNotFoundError`."""
     if Path(path).is_dir():
-        raise ValueError(f"{os.fspath(path)}: expected a file; got a folder; jaxval.data.read_votes says what it holds")
+        raise BadArgument(
+            os.fspath(path), expected="a file", got="a folder", advice="jaxval.data.read_votes says what it holds"
+        )
     if not Path(path).exists():
         raise FileNotFoundError(f"{os.fspath(path)}: there is no such file")
     content = Path(path).read_bytes()
     if not content:
-        raise wrong(path, 1, "the file is empty")
+        raise wrong(path, 1, expected="at least one line", got="an empty file")
     return content
 
 
@@ -43,7 +53,7 @@ def text_lines(path: FilePath) -> Iterator[str]:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
             byte = f"byte {line[error.start]:#04x} in column {error.start + 1}"
-            raise wrong(path, number, f"expected UTF-8 text; got {byte}; save the file as UTF-8") from None
+            raise wrong(path, number, expected="UTF-8 text", got=byte, advice="save the file as UTF-8") from None
         yield text.removeprefix("\ufeff") if number == 1 else text
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress
 
 from jaxval.data._text import FilePath
+from jaxval.types import BadArgument
 
 __all__ = ["MOVIELENS_MD5", "MOVIELENS_URL", "download_movielens"]
 
@@ -50,9 +51,11 @@ def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str =
     """
     target = Path(folder, NAME)
     if not url.startswith(("https://", "http://")):
-        raise ValueError(f"url: expected an address that starts with https:// or http://; got {url!r}")
+        raise BadArgument("url", expected="an address that starts with https:// or http://", got=f"{url!r}")
     if target.exists():
-        raise ValueError(f"folder: expected no {NAME} in it yet; got {target}; read it by read_movielens, or remove it")
+        raise BadArgument(
+            "folder", expected=f"no {NAME} in it yet", got=target, advice="read it by read_movielens, or remove it"
+        )
     missing = [parent for parent in (target.parent, *target.parent.parents) if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -90,7 +93,7 @@ def _check(archive: Path, url: str, md5: str) -> None:
     with archive.open("rb") as file:
         came = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if came != md5.lower():
-        raise ValueError(f"{url}: expected an archive with the MD5 checksum {md5}; got {came}; nothing was kept")
+        raise BadArgument(url, expected=f"an archive with the MD5 checksum {md5}", got=came, advice="nothing was kept")
 
 
 def _unpack(archive: Path, url: str) -> Path:
@@ -99,8 +102,8 @@ def _unpack(archive: Path, url: str) -> Path:
         with zipfile.ZipFile(archive) as file:
             file.extractall(unpacked)
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise ValueError(f"{url}: expected a zip archive; got a file with this fault: {error}") from error
+        raise BadArgument(url, expected="a zip archive", got=f"a file with this fault: {error}") from error
     for name in ("ratings.dat", "movies.dat"):
         if not (unpacked / NAME / name).is_file():
-            raise ValueError(f"{url}: expected {NAME}/{name} in the archive; got none")
+            raise BadArgument(url, expected=f"{NAME}/{name} in the archive", got="none")
     return unpacked / NAME

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxval.data._arrays import floats, indices
-from jaxval.data._text import UNFINISHED, FilePath, file_bytes, shorten, whole, wrong
+from jaxval.data._text import FilePath, file_bytes, shorten, unfinished, whole, wrong
 from jaxval.data.records import Election
-from jaxval.types import Ballots
+from jaxval.types import BadArgument, Ballots
 
 __all__ = ["Ratings", "rating_ballots", "rating_table", "read_movielens"]
 
@@ -112,7 +112,7 @@ def rating_table(
     rated = np.bincount(items, minlength=len(item_ids))
     most = int((rated > 0).sum())
     if not 1 <= alternatives <= most:
-        raise ValueError(f"alternatives: expected 1 to {most}, the number of rated movies; got {alternatives}")
+        raise BadArgument("alternatives", expected=f"1 to {most}, the number of rated movies", got=alternatives)
     top = np.lexsort((item_ids, -rated))[:alternatives]
     column = np.full(len(item_ids), -1)
     column[top] = np.arange(alternatives)
@@ -161,9 +161,9 @@ def _read_movies(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         title, _, genres = rest.rpartition("::")
         movie = whole(digits)
         if movie is None or movie >= 10**9 or not title.strip() or not genres.strip():
-            raise wrong(path, number, f"expected Movie::Title::Genres; got {shorten(line.decode('latin-1'))}")
+            raise wrong(path, number, expected="Movie::Title::Genres", got=shorten(line.decode("latin-1")))
         if movie in movies or title.strip() in titles:
-            raise wrong(path, number, f"expected a new number and a new title; got {shorten(f'{movie}::{title}')}")
+            raise wrong(path, number, expected="a new number and a new title", got=shorten(f"{movie}::{title}"))
         movies[movie] = title.strip()
         titles.add(title.strip())
     return np.array(sorted(movies), dtype=np.int32), tuple(movies[movie] for movie in sorted(movies))
@@ -175,14 +175,17 @@ def _check_users(path: Path, listed: Path, ratings: Ratings) -> None:
     for number, line in enumerate(_whole_lines(listed, file_bytes(listed)).split(b"\n")[:-1], 1):
         digits, colons, _ = line.decode("latin-1").partition("::")
         if whole(digits) is None or not colons:
-            raise wrong(listed, number, f"expected User::Gender::Age::Occupation::Zip-code; got {line[:60]!r}")
+            raise wrong(listed, number, expected="User::Gender::Age::Occupation::Zip-code", got=f"{line[:60]!r}")
         missing.add(int(digits))
     missing -= set(np.asarray(ratings.user_ids).tolist())
     if missing:
         raise wrong(
-            path, len(ratings.users), f"the file ends without a rating by {len(missing)} users of users.dat, user "
-            f"{min(missing)} among them; it may be cut off; if it is a part taken on purpose, take users.dat away"
-        )  # fmt: skip
+            path,
+            len(ratings.users),
+            expected="a rating by every user of users.dat",
+            got=f"none by {len(missing)} of them, user {min(missing)} among them: the file may be cut off",
+            advice="if it is a part taken on purpose, take users.dat away",
+        )
 
 
 def _read_ratings(path: Path, content: bytes, item_ids: np.ndarray, names: tuple[str, ...]) -> Ratings:
@@ -192,14 +195,14 @@ def _read_ratings(path: Path, content: bytes, item_ids: np.ndarray, names: tuple
     unknown = item_ids[items] != movie
     if unknown.any():
         row = int(unknown.argmax())
-        raise wrong(path, row + 1, f"expected a movie of movies.dat; got movie {movie[row]}")
+        raise wrong(path, row + 1, expected="a movie of movies.dat", got=f"movie {movie[row]}")
     pair = users.astype(np.int64) * len(item_ids) + items
     order = np.argsort(pair, kind="stable")
     again = order[1:][pair[order][1:] == pair[order][:-1]]
     if again.size:
         row = int(again.min())
         raise wrong(
-            path, row + 1, f"expected one rating of a movie by a user; got user {user[row]}, movie {movie[row]} again"
+            path, row + 1, expected="one rating of a movie by a user", got=f"user {user[row]}, movie {movie[row]} again"
         )
     return Ratings(indices(users), indices(items), indices(stars), indices(user_ids), indices(item_ids), names)
 
@@ -220,7 +223,7 @@ def _parse(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarr
     stars = _numbers(text, marks[:, 3] + 1, widths[:, 4])
     if not np.isin(stars, STARS).all():
         row = int((~np.isin(stars, STARS)).argmax())
-        raise wrong(path, row + 1, f"expected a rating of 1 to 5 stars; got {stars[row]}")
+        raise wrong(path, row + 1, expected="a rating of 1 to 5 stars", got=stars[row])
     return _numbers(text, starts, widths[:, 0]), _numbers(text, marks[:, 1] + 1, widths[:, 2]), stars
 
 
@@ -236,13 +239,13 @@ def _numbers(text: np.ndarray, starts: np.ndarray, widths: np.ndarray) -> np.nda
 def _first_wrong(path: Path, content: bytes) -> ValueError:
     lines = content.split(b"\n")
     number = next(i for i, line in enumerate(lines, 1) if not _RATING.fullmatch(line))
-    return wrong(path, number, f"expected {LINE}; got {shorten(lines[number - 1].decode('latin-1'))}")
+    return wrong(path, number, expected=LINE, got=shorten(lines[number - 1].decode("latin-1")))
 
 
 def _whole_lines(path: Path, content: bytes) -> bytes:
     """The content with plain newlines; its last line must have its end."""
     if not content.endswith(b"\n"):
-        raise wrong(path, content.count(b"\n") + 1, UNFINISHED)
+        raise unfinished(path, content.count(b"\n") + 1)
     return content.replace(b"\r\n", b"\n")
 
 
@@ -262,5 +265,5 @@ def _unpacked(path: Path) -> bytes:
                 raise zlib.error("it ends too early; the file is cut off")
         except zlib.error as error:
             number = content.count(b"\n") + 1
-            raise wrong(path, number, f"expected a whole gzip file; got a fault here or later: {error}") from None
+            raise wrong(path, number, expected="a whole gzip file", got=f"a fault here or later: {error}") from None
     return bytes(content)

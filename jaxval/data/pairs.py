@@ -15,7 +15,7 @@ from jaxval.data._arrays import floats, indices
 from jaxval.data._json_lines import ENDINGS, json_objects
 from jaxval.data._text import FilePath, shorten, wrong
 from jaxval.data.records import PreferencePairs
-from jaxval.types import Comparisons
+from jaxval.types import BadArgument, Comparisons
 
 __all__ = ["read_preferences", "source_comparisons"]
 
@@ -85,7 +85,7 @@ def read_preferences(
     """
     files = _files(path)
     if source is not None and not isinstance(source, str):
-        raise ValueError(f"source: expected the name of a field, or None; got {source!r}")
+        raise BadArgument("source", expected="the name of a field, or None", got=f"{source!r}")
     prompts: dict[str, int] = {}
     responses: list[dict[str, int]] = []
     sources: dict[str, int] = {}
@@ -95,7 +95,8 @@ def read_preferences(
     for file, line, pair in _checked_pairs(files, source):
         fault = _unusable(pair)
         if fault and not skip_unusable:
-            raise wrong(file, line, f"{fault}; skip_unusable=True leaves such pairs out")
+            expected, got = fault
+            raise wrong(file, line, expected=expected, got=got, advice="skip_unusable leaves such pairs out")
         if fault:
             skipped += 1
             continue
@@ -110,7 +111,8 @@ def read_preferences(
         for name, two in pair.scores.items():
             scores[name].extend(two)
     if not context:
-        raise wrong(file, line, f"expected at least one pair that says something; got none up to here: {fault}")
+        why = fault[1] if fault else "no pair"
+        raise wrong(file, line, expected="at least one pair that says something", got=f"none up to here: {why}")
     ids = tuple(np.frombuffer(column, dtype=np.int32) for column in (context, winner, loser))
     shape = len(prompts), max(map(len, responses))
     return PreferencePairs(
@@ -189,7 +191,7 @@ def _index(places: dict[str, int], name: str) -> int:
 def _files(path: FilePath | Sequence[FilePath]) -> list[FilePath]:
     files: list[Any] = [path] if not isinstance(path, Sequence) or isinstance(path, str) else list(path)
     if not files or not all(isinstance(file, str | os.PathLike) for file in files):
-        raise ValueError(f"path: expected a file or several; got {path!r}")
+        raise BadArgument("path", expected="a file or several", got=f"{path!r}")
     return files
 
 
@@ -198,7 +200,9 @@ def _check_names(files: Sequence[FilePath]) -> None:
     for place, stem in enumerate(stems):
         if stem in stems[:place]:
             same = f"{os.fspath(files[stems.index(stem)])} and {os.fspath(files[place])}"
-            raise ValueError(f"path: expected files of different names, which name the sources; got {same}; rename one")
+            raise BadArgument(
+                "path", expected="files of different names, which name the sources", got=same, advice="rename one"
+            )
 
 
 def _stem(path: FilePath) -> str:
@@ -213,19 +217,27 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
         missing.insert(0, "prompt")
     if missing:
         raise wrong(
-            path, line, f"expected the fields prompt, chosen and rejected; {' and '.join(missing)} missing among "
-            f"{_named(fields)}; rename the fields as TRL does"
-        )  # fmt: skip
+            path,
+            line,
+            expected="the fields prompt, chosen and rejected",
+            got=f"no {' and no '.join(missing)} among {_named(fields)}",
+            advice="rename the fields as TRL does",
+        )
     prompt, chosen, rejected = fields.get("prompt"), fields["chosen"], fields["rejected"]
     if chat and not isinstance(rejected, list):
-        raise wrong(path, line, f"expected chat messages in the field rejected, as in chosen; got {_kind(rejected)}")
+        raise wrong(path, line, expected="chat messages in the field rejected, as in chosen", got=_kind(rejected))
     if chat and (prompt is None or isinstance(prompt, str)):
         alike = _common_prefix(chosen, rejected)
         if not alike:
             raise wrong(
-                path, line, "expected chosen and rejected to begin with the same messages, the prompt, for the prompt "
-                "is no list of messages, and to go on with messages of their own; got none in common"
-            )  # fmt: skip
+                path,
+                line,
+                expected=(
+                    "chosen and rejected to begin with the same messages, the prompt, for the prompt is no list "
+                    "of messages, and to go on with messages of their own"
+                ),
+                got="none in common",
+            )
         prompt, chosen, rejected = chosen[:alike], chosen[alike:], rejected[alike:]
     read = _messages if chat else _string
     return _Pair(
@@ -246,25 +258,27 @@ def _common_prefix(chosen: list[Any], rejected: list[Any]) -> int:
 
 def _string(path: FilePath, line: int, field: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise wrong(path, line, f"expected text in the field {field}; got {_kind(value)}")
+        raise wrong(path, line, expected=f"text in the field {field}", got=_kind(value))
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         got = f"\\u{ord(value[error.start]):04x} in place {error.start + 1}"
-        raise wrong(path, line, f"expected text in the field {field}; got half a character, {got}") from None
+        raise wrong(path, line, expected=f"text in the field {field}", got=f"half a character, {got}") from None
     return value
 
 
 def _messages(path: FilePath, line: int, field: str, value: Any) -> str:
     if not isinstance(value, list):
-        raise wrong(path, line, f"expected chat messages in the field {field}, as in chosen; got {_kind(value)}")
+        raise wrong(path, line, expected=f"chat messages in the field {field}, as in chosen", got=_kind(value))
     parts = []
     for place, message in enumerate(value):
         if not isinstance(message, dict) or not {"role", "content"} <= set(message):
             raise wrong(
-                path, line, f"expected messages with role and content in the field {field}; got "
-                f"{_named(message) if isinstance(message, dict) else _kind(message)} in message {place + 1}"
-            )  # fmt: skip
+                path,
+                line,
+                expected=f"messages with role and content in the field {field}",
+                got=f"{_named(message) if isinstance(message, dict) else _kind(message)} in message {place + 1}",
+            )
         role, content = (_string(path, line, f"{field}[{place}].{name}", message[name]) for name in ("role", "content"))
         parts.append((role, content))
     if len(parts) == 1:
@@ -284,7 +298,7 @@ def _source(path: FilePath, line: int, fields: dict[str, Any], source: str | Non
         return f"{value:d}" if abs(value) < 1e15 else _string(path, line, source, value)
     named = _string(path, line, source, value)
     if not named.strip():
-        raise wrong(path, line, f"expected the name of a source in the field {source}; got an empty one")
+        raise wrong(path, line, expected=f"the name of a source in the field {source}", got="an empty one")
     return named
 
 
@@ -302,18 +316,18 @@ def _scores(path: FilePath, line: int, fields: dict[str, Any]) -> dict[str, tupl
                 continue
             name = (before or after).strip("_-") or before or after
             if name in scores:
-                raise wrong(path, line, f"expected one pair of columns for the reward {name}; got two; rename one")
+                raise wrong(
+                    path, line, expected=f"one pair of columns for the reward {name}", got="two", advice="rename one"
+                )
             scores[name] = _score(path, line, column, chosen), _score(path, line, other, place[other])
     return scores
 
 
 def _score(path: FilePath, line: int, column: str, value: Any) -> float:
     if not _is_number(value):
-        raise wrong(path, line, f"expected a score in the column {column}; got {_kind(value)}: a pair without score")
+        raise wrong(path, line, expected=f"a score in the column {column}", got=f"{_kind(value)}: a pair without score")
     if not abs(value) <= LARGEST_SCORE:
-        raise wrong(
-            path, line, f"expected a finite score, at most {LARGEST_SCORE:g}, in {column}; got {str(value)[:20]}"
-        )
+        raise wrong(path, line, expected=f"a finite score, at most {LARGEST_SCORE:g}, in {column}", got=str(value)[:20])
     return float(value)
 
 
@@ -326,41 +340,50 @@ def _check_alike(path: FilePath, line: int, pair: _Pair, first: _First, source: 
     there = f"{os.fspath(first.path)}, line {first.line}" if path != first.path else f"line {first.line}"
     if pair.chat != first.pair.chat:
         kinds = [("chat messages" if chat else "plain strings") for chat in (first.pair.chat, pair.chat)]
-        raise wrong(path, line, f"expected {kinds[0]}, as in {there}; got {kinds[1]}: write all pairs in one form")
+        raise wrong(path, line, expected=f"{kinds[0]}, as in {there}", got=f"{kinds[1]}: write all pairs in one form")
     lacking = ", ".join(sorted(first.pair.scores.keys() - pair.scores.keys())[:5])
     new = ", ".join(sorted(pair.scores.keys() - first.pair.scores.keys())[:5])
     if lacking or new:
         got = f"no {lacking}, which {there} has" if lacking else f"{new}, which {there} has not"
-        raise wrong(path, line, f"expected the same scores for every pair; got {got}: a pair without score")
+        raise wrong(path, line, expected="the same scores for every pair", got=f"{got}: a pair without score")
     if (pair.source is None) != (first.pair.source is None):
         has, lacks = (there, "this pair") if pair.source is None else ("this pair", there)
-        raise wrong(path, line, f"expected the field {source!r} in every pair, or in none; {has} has it, {lacks} not")
+        raise wrong(
+            path,
+            line,
+            expected=f"the field {source!r} in every pair, or in none",
+            got=f"{has} with it, {lacks} without",
+        )
 
 
-def _unusable(pair: _Pair) -> str | None:
-    """What is wrong with a pair that says nothing; None where it says something."""
+def _unusable(pair: _Pair) -> tuple[str, str] | None:
+    """What was expected of a pair that says nothing, and what came; None if it says something."""
     empty = [name for name in ("prompt", "chosen", "rejected") if not getattr(pair, name).strip()]
     if empty:
-        return f"expected text in the field {empty[0]}; got an empty one"
+        return f"text in the field {empty[0]}", "an empty one"
     if pair.chosen == pair.rejected:
-        return f"expected two different responses; got the same as chosen and rejected, {shorten(pair.chosen)}"
+        return "two different responses", f"the same as chosen and rejected, {shorten(pair.chosen)}"
     return None
 
 
 def _no_source(path: FilePath, line: int, fields: dict[str, Any], source: str) -> ValueError:
     return wrong(
-        path, line, f"expected the field {source!r}, which names the pair's source; got {_named(fields)}; name the "
-        "field by source=..., such as source='metadata.provider'; or pass several files, one a source; or pass "
-        "source=None to take the file as one source"
-    )  # fmt: skip
+        path,
+        line,
+        expected=f"the field {source!r}, which names the pair's source",
+        got=_named(fields),
+        advice="name the field that does, such as metadata.provider, or pass several files, one a source",
+    )
 
 
 def _too_many_sources(path: FilePath, line: int, sources: dict[str, int], source: str | None) -> ValueError:
     return wrong(
-        path, line, f"expected at most {MOST_SOURCES} different sources; got more up to this line, the last "
-        f"{shorten(next(reversed(sources)))}; source={source!r} looks like an id: name a field that says who "
-        "contributed the pair"
-    )  # fmt: skip
+        path,
+        line,
+        expected=f"at most {MOST_SOURCES} different sources",
+        got=f"more up to this line, the last {shorten(next(reversed(sources)))}",
+        advice=f"source={source!r} looks like an id: name a field that says who contributed the pair",
+    )
 
 
 def _mean_scores(
@@ -368,7 +391,7 @@ def _mean_scores(
 ) -> np.ndarray:
     """The mean score of every response, (contexts, most responses); NaN where there is none."""
     if shape[0] * shape[1] > MOST_CELLS:
-        raise ValueError(f"{os.fspath(path)}: expected at most {MOST_CELLS} prompts x most responses; got {shape}")
+        raise BadArgument(os.fspath(path), expected=f"at most {MOST_CELLS} prompts x most responses", got=shape)
     context, winner, loser = ids
     cells = np.stack([context, context], axis=1).ravel(), np.stack([winner, loser], axis=1).ravel()
     total, count = np.zeros(shape), np.zeros(shape)

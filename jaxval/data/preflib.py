@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxval.data._arrays import build_election
-from jaxval.data._text import UNFINISHED, FilePath, shorten, text_lines, whole, wrong
+from jaxval.data._text import FilePath, shorten, text_lines, unfinished, whole, wrong
 from jaxval.data.records import Election
+from jaxval.types import BadArgument
 
 __all__ = ["ENDINGS", "read_preflib"]
 
@@ -80,13 +81,15 @@ def read_preflib(path: FilePath) -> Election:
     """
     kind = Path(path).suffix.lower()
     if kind not in ENDINGS:
-        raise ValueError(f"{path}: expected a PrefLib file ending in {', '.join(ENDINGS)}; got {kind or 'no ending'!r}")
+        raise BadArgument(
+            path, expected=f"a PrefLib file ending in {', '.join(ENDINGS)}", got=f"{kind or 'no ending'!r}"
+        )
     lines = list(enumerate(text_lines(path), 1))
     start = next((i for i, (_, line) in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     header = _read_header(path, kind, lines[:start])
     body = [(number, line.strip()) for number, line in lines[start:] if line.strip()]
     if kind[-1] == "i" and not lines[-1][1].endswith(("\n", "\r")):
-        raise wrong(path, len(lines), UNFINISHED)
+        raise unfinished(path, len(lines))
     rankings, counts = [], []
     for number, line in body:
         count, ranking = _read_order(path, number, line, kind, len(header.names))
@@ -107,26 +110,29 @@ def _read_header(path: FilePath, kind: str, lines: Iterable[tuple[int, str]]) ->
         if key in COUNTS:
             value = whole(text)
             if not value or key in counts:
-                raise wrong(path, number, f"expected {key} once, a positive whole number; got {shorten(line.strip())}")
+                raise wrong(path, number, expected=f"{key} once, a positive whole number", got=shorten(line.strip()))
             counts[key] = value, number
         elif match := re.fullmatch("ALTERNATIVE NAME ([0-9]{1,9})", key):
             if not text or text in taken or int(match[1]) in names:
-                raise wrong(path, number, f"expected a new number and a new name; got {shorten(line.strip())}")
+                raise wrong(path, number, expected="a new number and a new name", got=shorten(line.strip()))
             names[int(match[1])] = text
             taken.add(text)
         elif key == "DATA TYPE" and "." + text.lower() != kind:
-            raise wrong(path, number, f"expected the data type of the file's ending, {kind[1:]}; got {shorten(text)}")
+            raise wrong(path, number, expected=f"the data type of the file's ending, {kind[1:]}", got=shorten(text))
         elif key == "TITLE" and text:
             title = text
     for key in COUNTS:
         if key not in counts:
-            raise wrong(path, number, f"expected '# {key}: ...' in the header, which ends here; is the file cut off?")
+            raise wrong(path, number, expected=f"'# {key}: ...' in the header", got="its end: the file may be cut off")
     alternatives, stated = counts["NUMBER ALTERNATIVES"]
     if sorted(names) != list(range(1, len(names) + 1)) or len(names) != alternatives:
         raise wrong(
-            path, number, f"expected names of alternatives 1 to {alternatives} (line {stated}) in the header, which "
-            f"ends here; got {len(names)}, up to number {max(names, default=0)}; the file may be cut off"
-        )  # fmt: skip
+            path,
+            number,
+            expected=f"names of alternatives 1 to {alternatives} (line {stated}) in the header, which ends here",
+            got=f"{len(names)}, up to number {max(names, default=0)}",
+            advice="the file may be cut off",
+        )
     return _Header(counts, tuple(names[i] for i in range(1, alternatives + 1)), title)
 
 
@@ -134,22 +140,27 @@ def _read_order(path: FilePath, number: int, line: str, kind: str, alternatives:
     head, colon, order = (part.strip() for part in line.partition(":"))
     count = whole(head)
     if not colon or not count or not _ORDER.fullmatch(order):
-        raise wrong(path, number, f"expected voters and their order, such as 12: 3,{{1,2}},4; got {shorten(line)}")
+        raise wrong(path, number, expected="voters and their order, such as 12: 3,{1,2},4", got=shorten(line))
     groups = [[int(one) - 1 for one in tied.strip("{}").split(",")] for tied in _GROUP.findall(order)]
     ranked = [alternative for tied in groups for alternative in tied]
     if min(ranked) < 0 or max(ranked) >= alternatives:
         alien = min(ranked) if min(ranked) < 0 else max(ranked)
-        raise wrong(path, number, f"expected alternatives from 1 to {alternatives}; got {alien + 1}")
+        raise wrong(path, number, expected=f"alternatives from 1 to {alternatives}", got=alien + 1)
     if len(set(ranked)) < len(ranked):
         twice = next(one for one in ranked if ranked.count(one) > 1)
-        raise wrong(path, number, f"expected every alternative at most once in an order; got {twice + 1} twice")
+        raise wrong(path, number, expected="every alternative at most once in an order", got=f"{twice + 1} twice")
     if kind[1] == "s" and len(groups) < len(ranked):
-        raise wrong(path, number, f"expected no ties in a {kind} file; got {shorten(line)}; call it .t{kind[2:]}")
+        raise wrong(
+            path, number, expected=f"no ties in a {kind} file", got=shorten(line), advice=f"call it .t{kind[2:]}"
+        )
     if kind[-1] == "c" and len(ranked) < alternatives:
         raise wrong(
-            path, number, f"expected all {alternatives} alternatives in a {kind} file; got {len(ranked)}; the file may "
-            f"be cut off, or call it .{kind[1:3]}i"
-        )  # fmt: skip
+            path,
+            number,
+            expected=f"all {alternatives} alternatives in a {kind} file",
+            got=len(ranked),
+            advice=f"the file may be cut off, or call it .{kind[1:3]}i",
+        )
     return count, groups
 
 
@@ -157,11 +168,15 @@ def _check_counts(path: FilePath, header: _Header, end: int, numbers: list[int],
     orders, stated = header.counts["NUMBER UNIQUE ORDERS"]
     if len(numbers) < orders:
         raise wrong(
-            path, end, f"the file ends after {len(numbers)} of {orders} orders (NUMBER UNIQUE ORDERS, line {stated}); "
-            "it may be cut off"
-        )  # fmt: skip
+            path,
+            end,
+            expected=f"{orders} orders (NUMBER UNIQUE ORDERS, line {stated})",
+            got=f"the end after {len(numbers)} of them: the file may be cut off",
+        )
     if len(numbers) > orders:
-        raise wrong(path, numbers[orders], f"expected {orders} orders (NUMBER UNIQUE ORDERS, line {stated}); got more")
+        raise wrong(
+            path, numbers[orders], expected=f"{orders} orders (NUMBER UNIQUE ORDERS, line {stated})", got="more"
+        )
     voters, stated = header.counts["NUMBER VOTERS"]
     if sum(counts) != voters:
-        raise wrong(path, stated, f"expected orders of {voters} voters in all (NUMBER VOTERS); got {sum(counts)}")
+        raise wrong(path, stated, expected=f"orders of {voters} voters in all (NUMBER VOTERS)", got=sum(counts))

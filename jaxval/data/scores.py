@@ -7,6 +7,7 @@ import numpy as np
 from jaxval.data._json_lines import json_objects
 from jaxval.data._text import FilePath, shorten, wrong
 from jaxval.data.records import PreferencePairs
+from jaxval.types import BadArgument
 
 __all__ = ["read_scores"]
 
@@ -47,26 +48,28 @@ def read_scores(path: FilePath, pairs: PreferencePairs) -> dict[str, np.ndarray]
     for line, fields in json_objects(path):
         for name in ("prompt", "response"):
             if not isinstance(fields.get(name), str):
-                raise wrong(path, line, f"expected text in the field {name}; got {shorten(repr(fields.get(name)))}")
+                raise wrong(path, line, expected=f"text in the field {name}", got=shorten(repr(fields.get(name))))
         names = [name for name in fields if name not in ("prompt", "response") and _is_number(fields[name])]
         if not scores:
             if not names:
-                raise wrong(path, line, "expected a number beside prompt and response; got none")
+                raise wrong(path, line, expected="a number beside prompt and response", got="none")
             scores = {name: np.full(shape, np.nan) for name in names}
         missing = [name for name in scores if name not in names]
         if missing:
-            raise wrong(path, line, f"expected a finite number in the field {missing[0]}, as in the first line")
+            raise wrong(
+                path, line, expected=f"a finite number in the field {missing[0]}, as the first line has", got="none"
+            )
         x = places.get(fields["prompt"])
         if x is None or fields["response"] not in pairs.responses[x]:
             continue
         y = pairs.responses[x].index(fields["response"])
         if (x, y) in known:
-            raise wrong(path, line, f"expected each response once; got {shorten(fields['response'])} again")
+            raise wrong(path, line, expected="each response once", got=f"{shorten(fields['response'])} again")
         known.add((x, y))
         for name, column in scores.items():
             column[x, y] = fields[name]
     if not known:
-        raise ValueError(f"{os.fspath(path)}: expected scores of responses of the pairs; got those of others only")
+        raise BadArgument(os.fspath(path), expected="scores of responses of the pairs", got="those of others only")
     return scores
 
 

@@ -12,7 +12,7 @@ from jaxval import _checks
 from jaxval.data._arrays import floats, indices
 from jaxval.data.records import Election, SyntheticPreferences
 from jaxval.preferences import sample_impartial_culture, sample_mallows, sample_mixture
-from jaxval.types import Ballots, Comparisons, Number, Profile
+from jaxval.types import BadArgument, Ballots, Comparisons, Number, Profile
 
 __all__ = ["synthetic_mallows_mixture", "synthetic_preferences", "textbook_election"]
 
@@ -167,7 +167,7 @@ def synthetic_preferences(
     """
     shape = _checks.check_size("contexts", contexts), _checks.check_size("responses", responses)
     if responses < 2:
-        raise ValueError(f"responses: expected at least 2 candidates, for pairs are compared; got {responses}")
+        raise BadArgument("responses", expected="at least 2 candidates, for pairs are compared", got=responses)
     _checks.check_size("repeats", repeats)
     _checks.check_number("scale", scale, low=1e-6, high=1e6, expected="a number from 1e-6 to 1e6")
     _checks.check_number("ties", ties, low=0, high=1e6, expected="a number from 0 to 1e6")
@@ -216,23 +216,27 @@ def _judged(uniform: np.ndarray, margin: np.ndarray, ties: float) -> Comparisons
 def _check_names(argument: str, names: Any) -> tuple[str, ...]:
     names = tuple(names) if not isinstance(names, str) else (names,)
     if not names or not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
-        raise ValueError(f"{argument}: expected different names, at least one; got {names!r}")
+        raise BadArgument(argument, expected="different names, at least one", got=f"{names!r}")
     return names
 
 
 def _qualities(sources: Any, objectives: int) -> tuple[np.ndarray, list[int]]:
     """Every source's quality in each objective, and the source that it duplicates, itself where none."""
     if not isinstance(sources, Mapping):
-        raise ValueError(f"sources: expected a mapping of names to qualities; got {type(sources).__name__}")
+        raise BadArgument("sources", expected="a mapping of names to qualities", got=type(sources).__name__)
     names = _check_names("sources", sources)
     qualities: list[np.ndarray] = []
     originals = []
     for number, (name, quality) in enumerate(sources.items()):
         if isinstance(quality, str):
             if quality not in names[:number]:
-                raise ValueError(
-                    f"sources[{name!r}]: expected a quality, or the name of a source before it, one of "
-                    f"{', '.join(map(repr, names[:number])) or 'none, for it is the first'}; got {quality!r}"
+                raise BadArgument(
+                    f"sources[{name!r}]",
+                    expected=(
+                        "a quality, or the name of a source before it, one of "
+                        f"{', '.join(map(repr, names[:number])) or 'none, for it is the first'}"
+                    ),
+                    got=f"{quality!r}",
                 )
             originals.append(names.index(quality))
             qualities.append(qualities[originals[-1]])
@@ -242,7 +246,7 @@ def _qualities(sources: Any, objectives: int) -> tuple[np.ndarray, list[int]]:
                 _checks.floating(f"sources[{name!r}]", quality, ndim=np.ndim(quality), expected=expected)
             )
             if array.shape not in ((), (objectives,)):
-                raise ValueError(f"sources[{name!r}]: expected {expected}; got shape {array.shape}")
+                raise BadArgument(f"sources[{name!r}]", expected=expected, got=f"shape {array.shape}")
             originals.append(number)
             qualities.append(np.broadcast_to(array, (objectives,)))
     return np.stack(qualities), originals

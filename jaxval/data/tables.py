@@ -74,9 +74,13 @@ def read_rankings_csv(path: FilePath) -> Election:
         return build_election(path, ballots, weights, names, Path(path).stem)
     if sorted(ranks) != list(range(1, len(others) + 1)):
         raise wrong(
-            path, table.line, f"expected columns 1, 2, 3, ... without gaps, and beside them only {', '.join(WEIGHTS)}, "
-            f"{', '.join(LABELS)}; got {shorten(','.join(table.columns))}"
-        )  # fmt: skip
+            path,
+            table.line,
+            expected=(
+                f"columns 1, 2, 3, ... without gaps, and beside them only {', '.join(WEIGHTS)}, {', '.join(LABELS)}"
+            ),
+            got=shorten(",".join(table.columns)),
+        )
     named = [_names_in_cells(path, row, [ranks[rank] for rank in sorted(ranks)]) for row in table.rows]
     names, index = _numbered(name for ballot in named for tied in ballot for name in tied)
     ballots = [[[index[name] for name in tied] for tied in ballot] for ballot in named]
@@ -165,7 +169,9 @@ def _read_rows(path: FilePath) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise wrong(path, line, f"expected a row of comma-separated cells; got one with a fault: {error}") from None
+            raise wrong(
+                path, line, expected="a row of comma-separated cells", got=f"one with a fault: {error}"
+            ) from None
         if len(cells) > 1 or any(cells):
             yield line, cells
 
@@ -175,13 +181,13 @@ def _read_table(path: FilePath) -> _Table:
     line, columns = next(rows, (1, []))
     places = {column.lower(): place for place, column in enumerate(columns)}
     if not all(columns) or not columns or len(places) < len(columns):
-        raise wrong(path, line, f"expected a different name for every column; got {shorten(','.join(columns))}")
+        raise wrong(path, line, expected="a different name for every column", got=shorten(",".join(columns)))
     table = _Table(line, columns, places, list(rows))
     for line, cells in table.rows:
         if len(cells) != len(columns):
-            raise wrong(path, line, f"expected {len(columns)} cells, one for each column; got {len(cells)}")
+            raise wrong(path, line, expected=f"{len(columns)} cells, one for each column", got=len(cells))
     if not table.rows:
-        raise wrong(path, line, "expected rows below the names of the columns; got none")
+        raise wrong(path, line, expected="rows below the names of the columns", got="none")
     return table
 
 
@@ -190,13 +196,13 @@ def _weights(path: FilePath, table: _Table) -> list[float]:
     if not columns:
         return [1.0] * len(table.rows)
     if len(columns) > 1:
-        raise wrong(path, table.line, f"expected one column of weights; got {' and '.join(columns)}; remove one")
+        raise wrong(path, table.line, expected="one column of weights", got=" and ".join(columns), advice="remove one")
     weights = []
     for line, cells in table.rows:
         cell = cells[table.places[columns[0]]]
         weight = positive(cell)
         if weight is None:
-            raise wrong(path, line, f"expected a positive number in column {columns[0]}; got {shorten(cell)}")
+            raise wrong(path, line, expected=f"a positive number in column {columns[0]}", got=shorten(cell))
         weights.append(weight)
     return weights
 
@@ -211,11 +217,13 @@ def _names_in_cells(path: FilePath, row: tuple[int, list[str]], places: Sequence
     ballot = [[name.strip() for name in cells[place].split("=")] for place in places if cells[place]]
     ranked = [name for tied in ballot for name in tied]
     if not ranked:
-        raise wrong(path, line, "expected at least one name; got a ballot that ranks nobody; remove the line")
+        raise wrong(
+            path, line, expected="at least one name", got="a ballot that ranks nobody", advice="remove the line"
+        )
     if not all(ranked):
-        raise wrong(path, line, f"expected names on both sides of =; got {shorten(','.join(cells))}")
+        raise wrong(path, line, expected="names on both sides of =", got=shorten(",".join(cells)))
     if len(set(ranked)) < len(ranked):
-        raise wrong(path, line, f"expected every name at most once in a ballot; got {shorten(','.join(cells))}")
+        raise wrong(path, line, expected="every name at most once in a ballot", got=shorten(",".join(cells)))
     return ballot
 
 
@@ -229,12 +237,17 @@ def _ranks_in_cells(
             rank = whole(cells[place])
             if not rank:
                 raise wrong(
-                    path, line, f"expected a rank (1 is best) or nothing in column {shorten(names[alternative])}; got "
-                    f"{shorten(cells[place])}; where cells hold names, call the columns 1, 2, 3, ..."
-                )  # fmt: skip
+                    path,
+                    line,
+                    expected=f"a rank (1 is best) or nothing in column {shorten(names[alternative])}",
+                    got=shorten(cells[place]),
+                    advice="where cells hold names, call the columns 1, 2, 3, ...",
+                )
             tied.setdefault(rank, []).append(alternative)
     if not tied:
-        raise wrong(path, line, "expected at least one rank; got a ballot that ranks nobody; remove the line")
+        raise wrong(
+            path, line, expected="at least one rank", got="a ballot that ranks nobody", advice="remove the line"
+        )
     return [tied[rank] for rank in sorted(tied)]
 
 
@@ -245,7 +258,7 @@ def _outcomes(path: FilePath, table: _Table) -> Iterator[tuple[str, str, bool]]:
         first, second, tied = judge(path, line, {name: cells[place] for name, place in table.places.items()})
         if not first or not second or first == second:
             pair = f"{shorten(first)} and {shorten(second)}"
-            raise wrong(path, line, f"expected the names of two different alternatives; got {pair}")
+            raise wrong(path, line, expected="the names of two different alternatives", got=pair)
         yield first, second, tied
 
 
@@ -253,7 +266,7 @@ def _winner_and_loser(path: FilePath, line: int, row: Mapping[str, str]) -> tupl
     tie = row.get("tie", "").lower()
     if tie not in YES + NO:
         words = ", ".join(filter(None, YES + NO))
-        raise wrong(path, line, f"expected one of {words} or nothing in column tie; got {shorten(tie)}")
+        raise wrong(path, line, expected=f"one of {words} or nothing in column tie", got=shorten(tie))
     return row["winner"], row["loser"], tie in YES
 
 
@@ -261,16 +274,18 @@ def _verdict(path: FilePath, table: _Table) -> Callable[[FilePath, int, Mapping[
     sides = next((pair for pair in SIDES if {*pair, "winner"} <= set(table.places)), None)
     if sides is None:
         raise wrong(
-            path, table.line, "expected columns winner and loser, or left, right and winner, or model_a, model_b and "
-            f"winner; got {shorten(','.join(table.columns))}"
-        )  # fmt: skip
+            path,
+            table.line,
+            expected="columns winner and loser, or left, right and winner, or model_a, model_b and winner",
+            got=shorten(",".join(table.columns)),
+        )
     left, right = sides
 
     def judge(path: FilePath, line: int, row: Mapping[str, str]) -> tuple[str, str, bool]:
         verdict = row["winner"].lower()
         if verdict not in (left, right, *TIES):
             expected = ", ".join((left, right, *TIES))
-            raise wrong(path, line, f"expected one of {expected} in column winner; got {shorten(row['winner'])}")
+            raise wrong(path, line, expected=f"one of {expected} in column winner", got=shorten(row["winner"]))
         return (row[right], row[left], False) if verdict == right else (row[left], row[right], verdict != left)
 
     return judge

@@ -8,6 +8,7 @@ from jaxval.data.movielens import rating_ballots, read_movielens
 from jaxval.data.preflib import ENDINGS, read_preflib
 from jaxval.data.records import Election, Matches
 from jaxval.data.tables import holds_comparisons, read_comparisons_csv, read_rankings_csv
+from jaxval.types import BadArgument
 
 __all__ = ["read_votes"]
 
@@ -54,9 +55,10 @@ def read_votes(path: FilePath) -> Election | Matches:
     if ending == ".csv":
         return read_comparisons_csv(path) if holds_comparisons(path) else read_rankings_csv(path)
     advice = f"; for MovieLens pass the folder, {path.parent}" if path.name.startswith("ratings.dat") else ""
-    raise ValueError(
-        f"{path}: expected a file that ends in {', '.join(READABLE)}, or the folder of MovieLens 1M; "
-        f"got {f'the ending {ending}' if ending else 'no ending'}{advice}"
+    raise BadArgument(
+        path,
+        expected=f"a file that ends in {', '.join(READABLE)}, or the folder of MovieLens 1M",
+        got=f"{f'the ending {ending}' if ending else 'no ending'}{advice}",
     )
 
 
@@ -69,4 +71,4 @@ def _read_folder(folder: Path) -> Election:
     found = f"a folder without ratings.dat; one of its files will do: {named}{more}" if files else (
         f"a folder without ratings.dat and without files that end in {', '.join(READABLE)}"
     )  # fmt: skip
-    raise ValueError(f"{folder}: expected a file of votes or the folder of MovieLens 1M; got {found}")
+    raise BadArgument(folder, expected="a file of votes or the folder of MovieLens 1M", got=found)

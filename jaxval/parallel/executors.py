@@ -20,6 +20,7 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any, NamedTuple
 
 from jaxval import _checks
+from jaxval.types import BadArgument
 
 __all__ = ["Outcome", "ProcessPool", "run_all"]
 
@@ -303,8 +304,8 @@ def _pickled(function: Any) -> bytes:
     try:
         return pickle.dumps(function)
     except Exception as error:
-        raise ValueError(
-            f"function: expected one that other processes can import, written at the top of a module; got {error}"
+        raise BadArgument(
+            "function", expected="one that other processes can import, written at the top of a module", got=error
         ) from error
 
 
@@ -344,12 +345,14 @@ def check_timeout(timeout: float | None, executor: Executor | None) -> None:
     if timeout is None:
         return
     if not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
-        raise ValueError(f"timeout: expected seconds above 0; got {timeout!r}")
+        raise BadArgument("timeout", expected="seconds above 0", got=f"{timeout!r}")
     if not hasattr(executor, "submit_within"):
         got = "no executor" if executor is None else type(executor).__name__
-        raise ValueError(
-            f"timeout: expected an executor that can stop a worker; got {got}; pass executor=parallel.ProcessPool(), "
-            "or leave the limit to the function itself"
+        raise BadArgument(
+            "timeout",
+            expected="an executor that can stop a worker",
+            got=got,
+            advice="pass executor=parallel.ProcessPool(), or leave the limit to the function itself",
         )
 
 

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxval.types import BadArgument
+
 __all__ = ["connect", "mesh", "over_mesh"]
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -31,7 +33,7 @@ def mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """
     chosen = jax.devices() if devices is None else list(devices)
     if not chosen:
-        raise ValueError("devices: expected at least one; got none; leave it out for all there are")
+        raise BadArgument("devices", expected="at least one", got="none", advice="leave it out for all there are")
     return Mesh(np.array(chosen), ("coalitions",))
 
 
@@ -63,20 +65,21 @@ def connect() -> int:
         return 0
     for variable, text in zip(VARIABLES, given, strict=True):
         if not text or (variable != VARIABLES[0] and not text.isdecimal()):
-            raise ValueError(
-                f"{variable}: expected {', '.join(VARIABLES)} all set, the address of process 0 and two whole numbers; "
-                f"got {text!r}"
+            raise BadArgument(
+                variable,
+                expected=f"{', '.join(VARIABLES)} all set, the address of process 0 and two whole numbers",
+                got=f"{text!r}",
             )
     address, processes, process = str(given[0]), int(str(given[1])), int(str(given[2]))
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise ValueError(
-            f"{VARIABLES[0]}: expected the address of process 0 with a port, such as 127.0.0.1:9876; got {address!r}"
+        raise BadArgument(
+            VARIABLES[0], expected="the address of process 0 with a port, such as 127.0.0.1:9876", got=f"{address!r}"
         )
     if processes < 1:
-        raise ValueError(f"{VARIABLES[1]}: expected at least 1; got {processes}")
+        raise BadArgument(VARIABLES[1], expected="at least 1", got=processes)
     if process >= processes:
-        raise ValueError(f"{VARIABLES[2]}: expected a number in [0, {processes}); got {process}")
+        raise BadArgument(VARIABLES[2], expected=f"a number in [0, {processes})", got=process)
     jax.distributed.initialize(address, processes, process)
     return process
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxval.plots._drawing import BAND, BLUE, LARGE, LIGHT, LONGEST_NAME, NORMAL, SMALL, Column, new_figure, short
+from jaxval.types import BadArgument
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,10 +53,12 @@ def plot_lotteries(
     """
     columns = {**({} if bounds is None else {"u": bounds}), **lotteries}
     if not names or not columns:
-        raise ValueError(f"lotteries: expected at least one rule and one name; got {len(columns)} and {len(names)}")
+        raise BadArgument(
+            "lotteries", expected="at least one rule and one name", got=f"{len(columns)} and {len(names)}"
+        )
     ends = dict(intervals or {})
     if unknown := ends.keys() - columns.keys():
-        raise ValueError(f"intervals: expected names among {', '.join(columns)}; got {', '.join(sorted(unknown))}")
+        raise BadArgument("intervals", expected=f"names among {', '.join(columns)}", got=", ".join(sorted(unknown)))
     values = {rule: _column(rule, column, len(names)) for rule, column in columns.items()}
     order = np.argsort(-next(iter(values.values())), kind="stable")
     labels = [short(names[i], LONGEST_NAME) for i in order]
@@ -81,8 +84,8 @@ def plot_lotteries(
 def _column(rule: str, column: Column, alternatives: int) -> np.ndarray:
     values = np.asarray(column, dtype=float)
     if values.shape != (alternatives,) or not np.isfinite(values).all():
-        raise ValueError(
-            f"lotteries: expected {alternatives} finite numbers for {rule!r}; got shape {values.shape}: {values}"
+        raise BadArgument(
+            "lotteries", expected=f"{alternatives} finite numbers for {rule!r}", got=f"shape {values.shape}: {values}"
         )
     return values
 

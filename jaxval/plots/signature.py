@@ -23,6 +23,7 @@ from jaxval.plots._drawing import (
     new_figure,
     short,
 )
+from jaxval.types import BadArgument
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,12 +75,13 @@ def plot_signature(
     points = np.asarray(values, dtype=float)
     points = points[:, None] if points.ndim == 1 else points
     if points.shape != (len(names), len(rewards)) or len(rewards) not in (1, 2) or not len(names):
-        raise ValueError(
-            f"values: expected (sources, rewards) for {len(names)} sources and one or two rewards; got shape "
-            f"{points.shape} and {len(rewards)} rewards"
+        raise BadArgument(
+            "values",
+            expected=f"(sources, rewards) for {len(names)} sources and one or two rewards",
+            got=f"shape {points.shape} and {len(rewards)} rewards",
         )
     if not np.isfinite(points).all():
-        raise ValueError(f"values: expected finite numbers; got {points[~np.isfinite(points)][0]}")
+        raise BadArgument("values", expected="finite numbers", got=points[~np.isfinite(points)][0])
     low, high = (np.asarray(end, dtype=float).reshape(points.shape) for end in intervals or (points, points))
     low, high = np.where(np.isfinite(low), low, points), np.where(np.isfinite(high), high, points)
     order = np.argsort(-points[:, 0], kind="stable")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxval.plots._drawing import BLACK, BLUE, GREEN, GREY, LARGE, NORMAL, ORANGE, VERMILLION, new_figure, short
+from jaxval.types import BadArgument
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ def plot_tradeoff(results: Mapping[str, Any], *, title: str | None = None) -> Fi
         _rates(left, betas, rules)
         _gains(right, betas, rules, families)
     except KeyError as error:
-        raise ValueError(f"results: expected the measures of one population; got none named {error}") from None
+        raise BadArgument("results", expected="the measures of one population", got=f"none named {error}") from None
     if title:
         figure.suptitle(short(title, 100), fontsize=LARGE, parse_math=False)
     return figure

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxval.plots._drawing import BLACK, BLUE, GREY, LARGE, LONGEST_NAME, NORMAL, new_figure, short
+from jaxval.types import BadArgument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,10 +45,10 @@ def plot_values(estimate: Estimate, *, level: float | None = None, title: str | 
         ['books', 'news']
     """
     if level is not None and not 0 < level < 1:
-        raise ValueError(f"level: expected a probability in (0, 1); got {level!r}")
+        raise BadArgument("level", expected="a probability in (0, 1)", got=f"{level!r}")
     values = np.asarray(estimate.values, dtype=float).reshape(len(estimate), -1)
     if not np.isfinite(values).all():
-        raise ValueError(f"estimate: expected finite values; got {values[~np.isfinite(values)][0]}")
+        raise BadArgument("estimate", expected="finite values", got=values[~np.isfinite(values)][0])
     reach = _reach(estimate, values, level)
     order = np.argsort(-values[:, 0], kind="stable")
     names = estimate.names or tuple(map(str, range(len(estimate))))

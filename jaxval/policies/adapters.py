@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.types import Params, SequenceModel
+from jaxval.types import BadArgument, Params, SequenceModel
 
 __all__ = ["attach", "init_adapters", "low_rank", "merge"]
 
@@ -161,17 +161,18 @@ def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Arr
     def together(params: Params, adapters: Params, path: tuple[str, ...]) -> Params:
         if "A" in adapters:
             if "kernel" not in params:
-                raise ValueError(f"adapters: expected a matrix for each; got none in params at {'/'.join(path)}")
+                raise BadArgument("adapters", expected="a matrix for each", got=f"none in params at {'/'.join(path)}")
             kernel, a, b = params["kernel"], adapters["A"], adapters["B"]
             if (*a.shape[:-1], b.shape[-1]) != kernel.shape or a.shape[-1] != b.shape[-2]:
-                raise ValueError(
-                    f"adapters: expected A and B that multiply to shape {kernel.shape} at {'/'.join(path)}; "
-                    f"got {a.shape} and {b.shape}"
+                raise BadArgument(
+                    "adapters",
+                    expected=f"A and B that multiply to shape {kernel.shape} at {'/'.join(path)}",
+                    got=f"{a.shape} and {b.shape}",
                 )
             return {**params, **place(kernel, a, b)}
         unknown = set(adapters) - set(params)
         if unknown:
-            raise ValueError(f"adapters: expected names among {sorted(params)} at {'/'.join(path)!r}; got {unknown}")
+            raise BadArgument("adapters", expected=f"names among {sorted(params)} at {'/'.join(path)!r}", got=unknown)
         return {
             name: together(branch, adapters[name], (*path, name)) if name in adapters else branch
             for name, branch in params.items()
@@ -197,7 +198,7 @@ def _find_targets(params: Params, targets: tuple[str, ...]) -> list[tuple[str, .
     look(params, ())
     missing = sorted(set(targets) - {path[-1] for path in found})
     if missing or not found:
-        raise ValueError(f"targets: expected names among {sorted(linear)}; got {missing or list(targets)}")
+        raise BadArgument("targets", expected=f"names among {sorted(linear)}", got=missing or list(targets))
     return found
 
 

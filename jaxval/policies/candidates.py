@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
+from jaxval.types import BadArgument
 
 __all__ = ["normalise"]
 
@@ -36,7 +37,9 @@ def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Fl
     """
     log_probs = jnp.asarray(log_probs, dtype=float)
     if log_probs.ndim == 0 or log_probs.shape[-1] == 0:
-        raise ValueError(f"log_probs: expected (..., candidates) numbers, at least one; got shape {log_probs.shape}")
+        raise BadArgument(
+            "log_probs", expected="(..., candidates) numbers, at least one", got=f"shape {log_probs.shape}"
+        )
     there = log_probs != -jnp.inf  # NaN counts as there, so that it is seen in the result
     some = jnp.any(there, axis=-1, keepdims=True)
     safe = jnp.where(there | ~some, jnp.where(some, log_probs, 0), -jnp.inf)
@@ -48,13 +51,13 @@ def check_ids(contexts: Any, responses: Any, *, limits: tuple[int, ...]) -> tupl
     contexts = _checks.integers("contexts", contexts, ndim=1, expected="(rows,) ids of prompts")
     responses = _checks.integers("responses", responses, ndim=2, expected="(rows, candidates) ids of responses")
     if len(contexts) != len(responses):
-        raise ValueError(f"responses: expected a row for each of {len(contexts)} contexts; got {len(responses)}")
+        raise BadArgument("responses", expected=f"a row for each of {len(contexts)} contexts", got=len(responses))
     for name, ids, low, high in (("contexts", contexts, 0, limits[0]), ("responses", responses, -1, limits[1])):
         if _checks.concrete(ids) and ids.size:
             values = np.asarray(ids)
             if values.min() < low or values.max() >= high:
                 wrong = values[(values < low) | (values >= high)][0]
-                raise ValueError(f"{name}: expected ids in {low}..{high - 1}, as in the catalogue; got {wrong}")
+                raise BadArgument(name, expected=f"ids in {low}..{high - 1}, as in the catalogue", got=wrong)
     return contexts, responses
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from jaxval import _checks
 from jaxval.policies.text import byte_tokeniser, check_candidates, encode_catalogue
 from jaxval.policies.transformer import check_lengths, check_tokens
-from jaxval.types import Params, Policy, SequenceModel
+from jaxval.types import BadArgument, Params, Policy, SequenceModel
 
 __all__ = ["Catalogue", "catalogue", "next_token_entropies", "over_catalogue", "response_lengths", "response_log_probs"]
 
@@ -70,15 +70,16 @@ def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalo
     starts: list[int] = []
     for context, (prompt, candidates) in enumerate(zip(prompts, responses, strict=True)):
         if len(prompt) == 0:
-            raise ValueError(f"prompts: expected at least one token, such as begin; got none in context {context}")
+            raise BadArgument("prompts", expected="at least one token, such as begin", got=f"none in context {context}")
         for response in candidates:
             rows.append([*_ids("prompts", prompt, context), *_ids("responses", response, context)])
             starts.append(len(prompt))
             if len(rows[-1]) > length:
-                raise ValueError(
-                    f"prompts: expected a prompt and a response of at most length={length} tokens together; got "
-                    f"{len(prompt)} + {len(response)} in context {context}; cut them: "
-                    "policies.encode_catalogue(prompts, responses, length=length, truncate=(...))"
+                raise BadArgument(
+                    "prompts",
+                    expected=f"a prompt and a response of at most length={length} tokens together",
+                    got=f"{len(prompt)} + {len(response)} in context {context}",
+                    advice="cut them: policies.encode_catalogue(prompts, responses, length=length, truncate=(...))",
                 )
     sequences = np.zeros((len(rows), max(map(len, rows))), dtype=np.int32)
     for row, ids in zip(sequences, rows, strict=True):
@@ -126,8 +127,8 @@ def over_catalogue(
         [[1.0, 2.0], [1.0, inf]]
     """
     if len(prompts) and isinstance(prompts[0], str) and model.vocabulary < byte_tokeniser().vocabulary:
-        raise ValueError(
-            f"model: expected a vocabulary of at least {byte_tokeniser().vocabulary} for texts; got {model.vocabulary}"
+        raise BadArgument(
+            "model", expected=f"a vocabulary of at least {byte_tokeniser().vocabulary} for texts", got=model.vocabulary
         )
     arrays = catalogue(prompts, responses, length=model.length)
     check_tokens(arrays.sequences, model.vocabulary, model.length, name="prompts, responses")
@@ -213,10 +214,10 @@ def response_log_probs(
     starts = check_lengths(prompt_lengths, prompts, name="prompt_lengths")
     counts = check_lengths(response_lengths, answers, name="response_lengths")
     if len(prompts) != len(answers):
-        raise ValueError(f"response_tokens: expected a row for each of {len(prompts)} prompts; got {len(answers)}")
+        raise BadArgument("response_tokens", expected=f"a row for each of {len(prompts)} prompts", got=len(answers))
     width = prompts.shape[1] + answers.shape[1]
     if width > model.length:
-        raise ValueError(f"response_tokens: expected P + R of at most length={model.length}; got {width}")
+        raise BadArgument("response_tokens", expected=f"P + R of at most length={model.length}", got=width)
     columns = jnp.arange(width)[None, :]
     within = jnp.clip(columns - starts[:, None], 0, answers.shape[1] - 1)
     moved = jnp.take_along_axis(answers, within, axis=1)
@@ -287,7 +288,9 @@ def _ids(name: str, sequence: Any, context: int) -> list[int]:
     """A sequence of whole numbers as a list."""
     array = np.asarray(sequence)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(f"{name}: expected sequences of ids, or texts for both; got {sequence!r} in context {context}")
+        raise BadArgument(
+            name, expected="sequences of ids, or texts for both", got=f"{sequence!r} in context {context}"
+        )
     return array.tolist()
 
 
@@ -302,18 +305,19 @@ def _check_ids(arrays: Catalogue, contexts: Any, responses: Any) -> tuple[Array,
     contexts = _checks.integers("contexts", contexts, ndim=1, expected="(B,) ids of prompts")
     ids = _checks.integers("responses", responses, ndim=2, expected="(B, R) ids of responses, -1 for none")
     if len(contexts) != len(ids):
-        raise ValueError(f"responses: expected a row for each of {len(contexts)} contexts; got {len(ids)}")
+        raise BadArgument("responses", expected=f"a row for each of {len(contexts)} contexts", got=len(ids))
     if _checks.concrete(contexts, ids) and ids.size:
         prompts, answers, counts = np.asarray(contexts), np.asarray(ids), np.asarray(arrays.counts)
         if prompts.min() < 0 or prompts.max() >= len(counts):
             wrong = prompts[(prompts < 0) | (prompts >= len(counts))][0]
-            raise ValueError(f"contexts: expected ids in [0, {len(counts)}), those of the catalogue; got {wrong}")
+            raise BadArgument("contexts", expected=f"ids in [0, {len(counts)}), those of the catalogue", got=wrong)
         outside = (answers < -1) | (answers >= counts[prompts][:, None])
         if outside.any():
             row, column = np.argwhere(outside)[0]
             context = prompts[row]
-            raise ValueError(
-                f"responses: expected ids in [0, {counts[context]}) for context {context}, or -1 for none; "
-                f"got {answers[row, column]}"
+            raise BadArgument(
+                "responses",
+                expected=f"ids in [0, {counts[context]}) for context {context}, or -1 for none",
+                got=answers[row, column],
             )
     return contexts, ids

@@ -17,7 +17,7 @@ from jaxtyping import Array
 from jaxval import _checks
 from jaxval.policies.text import Tokeniser
 from jaxval.policies.transformer import RopeScaling, transformer
-from jaxval.types import Params, SequenceModel
+from jaxval.types import BadArgument, Params, SequenceModel
 
 __all__ = ["read_llama"]
 
@@ -80,7 +80,7 @@ def read_llama(
     most = config["max_position_embeddings"]
     length = most if length is None else _checks.check_size("length", length)
     if length > most:
-        raise ValueError(f"length: expected at most the {most} tokens of the checkpoint; got {length}")
+        raise BadArgument("length", expected=f"at most the {most} tokens of the checkpoint", got=length)
     files = _find_tensors(folder)
     tokeniser = _read_tokeniser(folder, config)
     tied = bool(config.get("tie_word_embeddings", False))
@@ -108,19 +108,19 @@ def read_llama(
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise ValueError(f"path: expected a folder with config.json; got {folder}")
+        raise BadArgument("path", expected="a folder with config.json", got=folder)
     config = _read_json(path)
     if config.get("model_type") != "llama" or config.get("architectures", ["LlamaForCausalLM"]) != ["LlamaForCausalLM"]:
         found = f"{config.get('architectures')} of type {config.get('model_type')!r}"
-        raise ValueError(f"{path}: expected a LlamaForCausalLM; got {found}")
+        raise BadArgument(path, expected="a LlamaForCausalLM", got=found)
     for name, wanted in REFUSED.items():
         if config.get(name, wanted) != wanted:
-            raise ValueError(f"{path}: expected {name} {wanted!r}; got {config[name]!r}, which is not supported")
+            raise BadArgument(path, expected=f"{name} {wanted!r}", got=f"{config[name]!r}, which is not supported")
     if config.get("quantization_config"):
-        raise ValueError(f"{path}: expected weights that are not quantised; got a quantization_config")
+        raise BadArgument(path, expected="weights that are not quantised", got="a quantization_config")
     for name in SIZES:
         if name not in config:
-            raise ValueError(f"{path}: expected {name}; it is missing")
+            raise BadArgument(path, expected=name, got="a configuration without it")
         _checks.check_size(f"{path}: {name}", config[name])
     return config
 
@@ -130,11 +130,13 @@ def _rope_scaling(rope: dict[str, Any], folder: Path) -> RopeScaling | None:
     if kind == "default":
         return None
     if kind != "llama3":
-        raise ValueError(f"{folder / 'config.json'}: expected rope_scaling of type llama3, or none; got {kind!r}")
+        raise BadArgument(folder / "config.json", expected="rope_scaling of type llama3, or none", got=f"{kind!r}")
     names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
     missing = [name for name in names if name not in rope]
     if missing:
-        raise ValueError(f"{folder / 'config.json'}: expected {', '.join(names)} in rope_scaling; got no {missing[0]}")
+        raise BadArgument(
+            folder / "config.json", expected=f"{', '.join(names)} in rope_scaling", got=f"no {missing[0]}"
+        )
     return RopeScaling(*(rope[name] for name in names))
 
 
@@ -144,12 +146,12 @@ def _read_params(folder: Path, files: dict[str, Path], shapes: Params, layers: i
     wanted += [f"model.layers.{layer}.{name}" for layer in range(layers) for name, _ in LAYER.values()]
     for name in wanted:
         if name not in files:
-            raise ValueError(f"{folder}: expected a tensor {name}; it is missing")
+            raise BadArgument(folder, expected=f"a tensor {name}", got="files without it")
     passed = {"lm_head.weight"} if tied else set()  # a copy of the embedding
     unknown = sorted(name for name in set(files) - set(wanted) - passed if not name.endswith("rotary_emb.inv_freq"))
     if unknown:
-        raise ValueError(
-            f"{files[unknown[0]]}: expected the tensors of a Llama of {layers} layers; got {unknown[0]} too"
+        raise BadArgument(
+            files[unknown[0]], expected=f"the tensors of a Llama of {layers} layers", got=f"{unknown[0]} too"
         )
     open_file = _extra("safetensors").safe_open
     opened = {file: open_file(file, framework="flax") for file in set(files.values())}
@@ -157,10 +159,10 @@ def _read_params(folder: Path, files: dict[str, Path], shapes: Params, layers: i
     def read(name: str, turned: bool, shape: tuple[int, ...]) -> Array:
         tensor = opened[files[name]].get_tensor(name)
         if not jnp.issubdtype(tensor.dtype, jnp.floating):
-            raise ValueError(f"{files[name]}: expected floating-point numbers in {name}; got {tensor.dtype}")
+            raise BadArgument(files[name], expected=f"floating-point numbers in {name}", got=tensor.dtype)
         expected = shape[::-1] if turned else shape
         if tensor.shape != expected:
-            raise ValueError(f"{files[name]}: expected {name} of shape {expected}; got {tensor.shape}")
+            raise BadArgument(files[name], expected=f"{name} of shape {expected}", got=tensor.shape)
         return (tensor.T if turned else tensor).astype(dtype)
 
     params: Params = {}
@@ -186,40 +188,42 @@ def _find_tensors(folder: Path) -> dict[str, Path]:
     elif index.is_file():
         listed = _read_json(index).get("weight_map", {})
         if not listed:
-            raise ValueError(f"{index}: expected a weight_map from tensors to files; got none")
+            raise BadArgument(index, expected="a weight_map from tensors to files", got="none")
         paths = [folder / file for file in sorted(set(listed.values()))]
     else:
-        raise ValueError(f"{folder}: expected model.safetensors or model.safetensors.index.json; got neither")
+        raise BadArgument(folder, expected="model.safetensors or model.safetensors.index.json", got="neither")
     files: dict[str, Path] = {}
     for path in paths:
         if not path.is_file():
-            raise ValueError(f"{path}: expected a file of tensors, for {index.name} lists it; it is missing")
+            raise BadArgument(path, expected=f"a file of tensors, for {index.name} lists it", got="no such file")
         try:
             with safetensors.safe_open(path, framework="flax") as tensors:
                 files |= dict.fromkeys(tensors.keys(), path)
         except safetensors.SafetensorError as error:
-            raise ValueError(
-                f"{path}: expected a whole file of tensors; got one cut off or damaged ({error})"
+            raise BadArgument(
+                path, expected="a whole file of tensors", got=f"one cut off or damaged ({error})"
             ) from error
     for name, file in listed.items():
         if files.get(name) != folder / file:
-            raise ValueError(f"{folder / file}: expected a tensor {name}, for {index.name} lists it; it is missing")
+            raise BadArgument(
+                folder / file, expected=f"a tensor {name}, for {index.name} lists it", got="a file without it"
+            )
     return files
 
 
 def _read_tokeniser(folder: Path, config: dict[str, Any]) -> Tokeniser:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise ValueError(f"{folder}: expected tokenizer.json; it is missing")
+        raise BadArgument(folder, expected="tokenizer.json", got="a folder without it")
     try:
         tokenizer = _extra("tokenizers").Tokenizer.from_file(str(path))
     except Exception as error:  # what the package raises where a file is damaged is a plain Exception
         if isinstance(error, ImportError):
             raise
-        raise ValueError(f"{path}: expected a tokeniser; got a file that is cut off or damaged ({error})") from error
+        raise BadArgument(path, expected="a tokeniser", got=f"a file that is cut off or damaged ({error})") from error
     vocabulary = tokenizer.get_vocab_size(with_added_tokens=True)
     if vocabulary > config["vocab_size"]:
-        raise ValueError(f"{path}: expected at most vocab_size={config['vocab_size']} tokens; got {vocabulary}")
+        raise BadArgument(path, expected=f"at most vocab_size={config['vocab_size']} tokens", got=vocabulary)
 
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False).ids
@@ -242,9 +246,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: expected JSON; got a file that is cut off or damaged ({error})") from error
+        raise BadArgument(path, expected="JSON", got=f"a file that is cut off or damaged ({error})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object; got {type(content).__name__}")
+        raise BadArgument(path, expected="a JSON object", got=type(content).__name__)
     return content
 
 

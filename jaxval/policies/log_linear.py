@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxval import _checks
 from jaxval.policies.candidates import check_ids, normalise, take_candidates
-from jaxval.types import LinearLogits, Policy
+from jaxval.types import BadArgument, LinearLogits, Policy
 
 __all__ = ["log_linear"]
 
@@ -46,18 +46,20 @@ def log_linear(
     """
     features = _checks.floating("features", features, ndim=3, expected="(contexts, responses, features) numbers")
     if 0 in features.shape:
-        raise ValueError(f"features: expected contexts, responses and features; got shape {features.shape}")
+        raise BadArgument("features", expected="contexts, responses and features", got=f"shape {features.shape}")
     shape = features.shape[:2]
     base = jnp.zeros(shape) if base is None else jnp.asarray(base, dtype=float)
     if base.shape != shape:
-        raise ValueError(f"base: expected shape {shape}, as the features have; got {base.shape}")
+        raise BadArgument("base", expected=f"shape {shape}, as the features have", got=base.shape)
     if _checks.concrete(base):
         values = np.asarray(base)
         if np.isnan(values).any() or (values == np.inf).any():
-            raise ValueError("base: expected log-probabilities, finite or -inf; got NaN or infinity")
+            raise BadArgument("base", expected="log-probabilities, finite or -inf", got="NaN or infinity")
         if (values == -np.inf).all(axis=1).any():
-            raise ValueError(
-                f"base: expected a response in every context; got none in {int((values == -np.inf).all(1).argmax())}"
+            raise BadArgument(
+                "base",
+                expected="a response in every context",
+                got=f"none in {int((values == -np.inf).all(1).argmax())}",
             )
     base = normalise(base)
 
@@ -67,7 +69,7 @@ def log_linear(
 
     def log_probs(params: Any, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
         if jnp.shape(params) != features.shape[2:]:
-            raise ValueError(f"params: expected shape {features.shape[2:]}; got {jnp.shape(params)}")
+            raise BadArgument("params", expected=f"shape {features.shape[2:]}", got=jnp.shape(params))
         contexts, responses = check_ids(contexts, responses, limits=shape)
         scores = base[contexts] + features[contexts] @ jnp.asarray(params)
         return take_candidates(jax.nn.log_softmax(scores, axis=1), responses)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Int
 
 from jaxval import _checks
 from jaxval.policies.transformer import check_lengths, check_tokens
-from jaxval.types import Params, SequenceModel
+from jaxval.types import BadArgument, Params, SequenceModel
 
 __all__ = ["Samples", "pad_sequences", "sample"]
 
@@ -50,7 +50,7 @@ def pad_sequences(
     """
     lengths = [len(ids) for ids in sequences]
     if not lengths or min(lengths) == 0:
-        raise ValueError(f"sequences: expected at least one, and a token in each; got lengths {lengths}")
+        raise BadArgument("sequences", expected="at least one, and a token in each", got=f"lengths {lengths}")
     tokens = np.full((len(lengths), max(lengths)), pad, dtype=np.int32)
     for row, ids in zip(tokens, sequences, strict=True):
         row[: len(ids)] = ids
@@ -102,12 +102,13 @@ def sample(
     _checks.check_size("num_tokens", num_tokens)
     longest = int(np.max(np.asarray(lengths))) if _checks.concrete(lengths) else tokens.shape[1]
     if longest + num_tokens > model.length:
-        raise ValueError(
-            f"num_tokens: expected prompt and response of at most length={model.length} tokens together; "
-            f"got {longest} + {num_tokens}"
+        raise BadArgument(
+            "num_tokens",
+            expected=f"prompt and response of at most length={model.length} tokens together",
+            got=f"{longest} + {num_tokens}",
         )
     if end is not None and not 0 <= end < model.vocabulary:
-        raise ValueError(f"end: expected an id in [0, {model.vocabulary}), or None; got {end}")
+        raise BadArgument("end", expected=f"an id in [0, {model.vocabulary}), or None", got=end)
     heat = _checks.check_number(
         "temperature", temperature, low=0.0, high=float("inf"), expected="a number of at least 0"
     )
@@ -115,9 +116,11 @@ def sample(
     prompts = tokens[:, :longest]
     samples, lost = _sample(key, params, prompts, lengths, heat, model=model, steps=num_tokens, keep=keep, end=end)
     if _checks.concrete(lost) and bool(jnp.any(lost)):
-        raise ValueError(
-            f"params: expected a model whose logits are numbers; got NaN in row {int(jnp.argmax(lost))}; if the model "
-            "is a token_arithmetic, the members of its coalition may exclude each other's tokens"
+        raise BadArgument(
+            "params",
+            expected="a model whose logits are numbers",
+            got=f"NaN in row {int(jnp.argmax(lost))}",
+            advice=("if the model is a token_arithmetic, the members of its coalition may exclude each other's tokens"),
         )
     return samples
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxval import _checks
 from jaxval.policies.candidates import check_ids, take_candidates
-from jaxval.types import LinearLogits, Policy
+from jaxval.types import BadArgument, LinearLogits, Policy
 
 __all__ = ["tabular"]
 
@@ -37,7 +37,9 @@ def tabular(contexts: int, responses: int) -> Policy:
     """
     shape = _checks.check_size("contexts", contexts), _checks.check_size("responses", responses)
     if responses == 1:
-        raise ValueError("responses: expected at least 2 candidates, for nothing can be preferred to nothing; got 1")
+        raise BadArgument(
+            "responses", expected="at least 2 candidates, for nothing can be preferred to nothing", got="1"
+        )
 
     def init(key: Key[Array, ""] | None = None) -> Float[Array, "contexts responses"]:
         del key  # the uniform policy
@@ -45,7 +47,7 @@ def tabular(contexts: int, responses: int) -> Policy:
 
     def log_probs(params: Any, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
         if jnp.shape(params) != shape:
-            raise ValueError(f"params: expected shape {shape}; got {jnp.shape(params)}")
+            raise BadArgument("params", expected=f"shape {shape}", got=jnp.shape(params))
         contexts, responses = check_ids(contexts, responses, limits=shape)
         return take_candidates(jax.nn.log_softmax(jnp.asarray(params)[contexts], axis=1), responses)
 

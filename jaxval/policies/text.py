@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from jaxval import _checks
+from jaxval.types import BadArgument
 
 __all__ = ["Tokeniser", "byte_tokeniser", "encode_catalogue"]
 
@@ -87,14 +88,14 @@ def encode_catalogue(
     check_candidates(prompts, responses)
     for name, text in [("prompts", p) for p in prompts] + [("responses", y) for row in responses for y in row]:
         if not isinstance(text, str):
-            raise ValueError(f"{name}: expected texts; got {text!r}")
+            raise BadArgument(name, expected="texts", got=f"{text!r}")
     before = [] if tokeniser.begin is None else [tokeniser.begin]
     behind = [] if tokeniser.end is None else [tokeniser.end]
     encoded = [before + tokeniser.encode(prompt) for prompt in prompts]
     candidates = [[tokeniser.encode(response) + behind for response in row] for row in responses]
     if truncate is not None:
         if not isinstance(truncate, tuple) or len(truncate) != 2:
-            raise ValueError(f"truncate: expected (prompt tokens, response tokens), or None; got {truncate!r}")
+            raise BadArgument("truncate", expected="(prompt tokens, response tokens), or None", got=f"{truncate!r}")
         kept_prompt, kept_response = (_checks.check_size("truncate", kept) for kept in truncate)
         kept_ids = kept_prompt - len(before)
         encoded = [p if len(p) <= kept_prompt else before + p[len(p) - kept_ids :] for p in encoded]
@@ -102,10 +103,14 @@ def encode_catalogue(
     for context, (prompt, row) in enumerate(zip(encoded, candidates, strict=True)):
         longest = max(map(len, row))
         if len(prompt) + longest > length:
-            raise ValueError(
-                f"prompts: expected a prompt and a response of at most length={length} tokens together; got "
-                f"{len(prompt)} + {longest} in context {context}; to cut the starts of prompts and the ends of "
-                f"responses pass truncate=(prompt tokens, response tokens), such as ({length // 2}, {length // 2})"
+            raise BadArgument(
+                "prompts",
+                expected=f"a prompt and a response of at most length={length} tokens together",
+                got=f"{len(prompt)} + {longest} in context {context}",
+                advice=(
+                    "to cut the starts of prompts and the ends of responses pass truncate=(prompt tokens, "
+                    f"response tokens), such as ({length // 2}, {length // 2})"
+                ),
             )
     return encoded, candidates
 
@@ -113,13 +118,18 @@ def encode_catalogue(
 def check_candidates(prompts: Sequence[Any], responses: Sequence[Any]) -> None:
     """One list of candidates for each prompt, none of them empty."""
     if len(prompts) == 0 or len(prompts) != len(responses):
-        raise ValueError(
-            f"responses: expected a list of candidates for each of {len(prompts)} prompts (at least one); "
-            f"got {len(responses)}"
+        raise BadArgument(
+            "responses",
+            expected=f"a list of candidates for each of {len(prompts)} prompts (at least one)",
+            got=len(responses),
         )
     for context, row in enumerate(responses):
         if isinstance(row, str) or len(row) == 0:
-            raise ValueError(f"responses: expected a list of at least one candidate for context {context}; got {row!r}")
+            raise BadArgument(
+                "responses", expected=f"a list of at least one candidate for context {context}", got=f"{row!r}"
+            )
         for i, response in enumerate(row):
             if len(response) == 0:
-                raise ValueError(f"responses: expected no empty response; got one, response {i} of context {context}")
+                raise BadArgument(
+                    "responses", expected="no empty response", got=f"one, response {i} of context {context}"
+                )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxval import _checks
+from jaxval.types import BadArgument
 
 __all__ = ["text_features"]
 
@@ -42,7 +43,7 @@ def text_features(
         (1, 2, 7)
     """
     if not len(prompts) or len(prompts) != len(responses):
-        raise ValueError(f"responses: expected a list for each of {len(prompts)} prompts; got {len(responses)}")
+        raise BadArgument("responses", expected=f"a list for each of {len(prompts)} prompts", got=len(responses))
     buckets = _checks.check_size("buckets", buckets)
     longest_ngram = _checks.check_size("longest_ngram", longest_ngram)
     most = max(map(len, responses))
@@ -50,12 +51,12 @@ def text_features(
     codes: dict[str, int] = {}
     for x, (prompt, candidates) in enumerate(zip(prompts, responses, strict=True)):
         if isinstance(candidates, str) or not len(candidates):
-            raise ValueError(f"responses: expected a list of responses for each prompt; got {candidates!r} at {x}")
+            raise BadArgument("responses", expected="a list of responses for each prompt", got=f"{candidates!r} at {x}")
         asked = set(_WORD.findall(prompt.lower()))
         for y, response in enumerate(candidates):
             words = _WORD.findall(response.lower())
             if not words:
-                raise ValueError(f"responses: expected text; got {response!r} for prompt {x}, response {y}")
+                raise BadArgument("responses", expected="text", got=f"{response!r} for prompt {x}, response {y}")
             features[x, y, :buckets] = _hashed(words, codes, buckets, longest_ngram)
             distinct = set(words)
             shared = sum(word in asked for word in words)

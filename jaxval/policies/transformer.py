@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
-from jaxval.types import Params, SequenceModel
+from jaxval.types import BadArgument, Params, SequenceModel
 
 __all__ = ["Cache", "RopeScaling", "rotary_frequencies", "transformer"]
 
@@ -146,12 +146,12 @@ def transformer(
         _checks.check_size(name, size)
     shared = _checks.check_size("key_value_heads", heads if key_value_heads is None else key_value_heads)
     if heads % shared:
-        raise ValueError(f"heads: expected a multiple of key_value_heads={shared}; got {heads}")
+        raise BadArgument("heads", expected=f"a multiple of key_value_heads={shared}", got=heads)
     if head_width is None and width % heads:
-        raise ValueError(f"width: expected a multiple of heads={heads}; got {width}; or pass head_width=")
+        raise BadArgument("width", expected=f"a multiple of heads={heads}", got=width, advice="or pass head_width=")
     head_width = _checks.check_size("head_width", width // heads if head_width is None else head_width)
     if head_width % 2:
-        raise ValueError(f"head_width: expected an even number, for coordinates turn in pairs; got {head_width}")
+        raise BadArgument("head_width", expected="an even number, for coordinates turn in pairs", got=head_width)
     hidden = _checks.check_size("hidden", 8 * -(-width // 3) if hidden is None else hidden)
     from jaxval.policies._blocks import Transformer  # loads flax, which whoever scores a table never needs
 
@@ -206,12 +206,12 @@ def check_tokens(tokens: Any, vocabulary: int, length: int, *, name: str = "toke
     """(B, T) ids of the vocabulary, at most `length` in a row."""
     array = _checks.integers(name, tokens, ndim=2, expected="(B, T) ids of tokens, padded on the right")
     if not 1 <= array.shape[1] <= length:
-        raise ValueError(f"{name}: expected rows of 1 to length={length} tokens; got {array.shape[1]}")
+        raise BadArgument(name, expected=f"rows of 1 to length={length} tokens", got=array.shape[1])
     if _checks.concrete(array) and array.size:
         values = np.asarray(array)
         if values.min() < 0 or values.max() >= vocabulary:
             wrong = values[(values < 0) | (values >= vocabulary)][0]
-            raise ValueError(f"{name}: expected ids in [0, {vocabulary}), padding included; got {wrong}")
+            raise BadArgument(name, expected=f"ids in [0, {vocabulary}), padding included", got=wrong)
     return array
 
 
@@ -220,12 +220,12 @@ def check_lengths(lengths: Any, tokens: Any, *, name: str = "lengths", least: in
     rows, width = np.shape(tokens)
     array = _checks.integers(name, lengths, ndim=1, expected="(B,) numbers of tokens")
     if array.shape != (rows,):
-        raise ValueError(f"{name}: expected one for each of {rows} rows; got shape {array.shape}")
+        raise BadArgument(name, expected=f"one for each of {rows} rows", got=f"shape {array.shape}")
     if _checks.concrete(array) and array.size:
         values = np.asarray(array)
         if values.min() < least or values.max() > width:
             wrong = int(np.argmax((values < least) | (values > width)))
-            raise ValueError(f"{name}: expected numbers in [{least}, {width}]; got {values[wrong]} in row {wrong}")
+            raise BadArgument(name, expected=f"numbers in [{least}, {width}]", got=f"{values[wrong]} in row {wrong}")
     return array
 
 
@@ -234,8 +234,8 @@ def check_params(params: Any, shapes: Any, *, path: tuple[str, ...] = ()) -> Non
     for name, expected in shapes.items():
         where = "/".join((*path, name))
         if not isinstance(params, dict) or name not in params:
-            raise ValueError(f"params: expected {where}; it is missing")
+            raise BadArgument("params", expected=where, got="parameters without it")
         if isinstance(expected, dict):
             check_params(params[name], expected, path=(*path, name))
         elif jnp.shape(params[name]) != expected.shape:
-            raise ValueError(f"params: expected {where} of shape {expected.shape}; got {jnp.shape(params[name])}")
+            raise BadArgument("params", expected=f"{where} of shape {expected.shape}", got=jnp.shape(params[name]))

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxval import _checks
 from jaxval.preferences.profiles import count_positions, positions
-from jaxval.types import Ballots, Comparisons, Orders, Weights, Wins
+from jaxval.types import BadArgument, Ballots, Comparisons, Orders, Weights, Wins
 
 __all__ = ["ballot_first_choices", "ballot_wins", "ballots_from_orders", "count_wins", "empirical_matrix"]
 
@@ -96,20 +96,22 @@ def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "
     loser = _checks.integers("comparisons.loser", comparisons.loser, ndim=1, expected="(comparisons,) integers")
     weight = _counts("comparisons.weight", comparisons.weight, winner.shape[0])
     if loser.shape != winner.shape:
-        raise ValueError(f"comparisons.loser: expected the length of winner, {winner.shape}; got {loser.shape}")
+        raise BadArgument("comparisons.loser", expected=f"the length of winner, {winner.shape}", got=loser.shape)
     if _checks.concrete(winner, loser) and winner.size:
         for name, index in (("winner", winner), ("loser", loser)):
             low, high = np.asarray(index).min(), np.asarray(index).max()
             if low < 0 or high >= alternatives:
-                raise ValueError(
-                    f"comparisons.{name}: expected indices in 0..{alternatives - 1}; got {low} to {high}; "
-                    f"raise alternatives={alternatives} if there are more"
+                raise BadArgument(
+                    f"comparisons.{name}",
+                    expected=f"indices in 0..{alternatives - 1}",
+                    got=f"{low} to {high}",
+                    advice=f"raise alternatives={alternatives} if there are more",
                 )
         same = np.asarray(winner) == np.asarray(loser)
         if same.any():
             row = int(same.argmax())
-            raise ValueError(
-                f"comparisons: expected two different alternatives; got {int(winner[row])} twice in row {row}"
+            raise BadArgument(
+                "comparisons", expected="two different alternatives", got=f"{int(winner[row])} twice in row {row}"
             )
     flat = jnp.zeros(alternatives * alternatives).at[winner * alternatives + loser].add(weight)
     return flat.reshape(alternatives, alternatives)
@@ -144,18 +146,18 @@ def check_wins(wins: Any) -> Array:
     expected = "counts of wins (alternatives, alternatives)"
     array = _checks.floating("wins", wins, ndim=2, expected=expected)
     if array.shape[0] != array.shape[1] or array.shape[0] == 0:
-        raise ValueError(f"wins: expected {expected}; got shape {array.shape}")
+        raise BadArgument("wins", expected=expected, got=f"shape {array.shape}")
     if _checks.concrete(array) and np.asarray(array).min() < 0:
-        raise ValueError(f"wins: expected non-negative counts; got {np.asarray(array).min():g}")
+        raise BadArgument("wins", expected="non-negative counts", got=f"{np.asarray(array).min():g}")
     return array
 
 
 def _counts(name: str, value: Any, rows: int) -> Array:
     array = _checks.floating(name, value, ndim=1, expected=f"({rows},) counts")
     if array.shape != (rows,):
-        raise ValueError(f"{name}: expected one count for each of {rows} rows; got shape {array.shape}")
+        raise BadArgument(name, expected=f"one count for each of {rows} rows", got=f"shape {array.shape}")
     if _checks.concrete(array) and rows and np.asarray(array).min() < 0:
-        raise ValueError(f"{name}: expected non-negative counts; got {np.asarray(array).min():g}")
+        raise BadArgument(name, expected="non-negative counts", got=f"{np.asarray(array).min():g}")
     return array
 
 
@@ -166,5 +168,5 @@ def _check_ballots(ballots: Ballots) -> tuple[Array, Array]:
     weights = _counts("ballots.weights", ballots.weights, place.shape[0])
     if _checks.concrete(place) and place.size and np.asarray(place).min() < -1:
         least = np.asarray(place).min()
-        raise ValueError(f"ballots.positions: expected 0 (best) and up, or -1 (unranked); got {least}")
+        raise BadArgument("ballots.positions", expected="0 (best) and up, or -1 (unranked)", got=least)
     return place, weights

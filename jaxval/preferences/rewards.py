@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxval import _checks
 from jaxval.preferences.ballots import check_wins
 from jaxval.preferences.profiles import reachable
-from jaxval.types import Wins
+from jaxval.types import BadArgument, Wins
 
 __all__ = ["BradleyTerryDiagnostics", "bradley_terry", "bradley_terry_solve"]
 
@@ -61,10 +61,14 @@ def bradley_terry(wins: Wins) -> Float[Array, "alternatives"]:
         return rewards
     if not diagnostics.strongly_connected:
         closed = np.flatnonzero(_unbeaten(np.asarray(wins)))
-        raise ValueError(
-            "wins: expected comparisons that connect every alternative to every other by wins; got alternatives "
-            f"{closed[:10].tolist()}{' and more' if len(closed) > 10 else ''} that never lose to the rest, so no "
-            "finite rewards exist; drop them, compare more, or add a prior count to every pair (wins + 0.1)"
+        raise BadArgument(
+            "wins",
+            expected="comparisons that connect every alternative to every other by wins",
+            got=(
+                f"alternatives {closed[:10].tolist()}{' and more' if len(closed) > 10 else ''} that never "
+                "lose to the rest, so no finite rewards exist"
+            ),
+            advice="drop them, compare more, or add a prior count to every pair (wins + 0.1)",
         )
     if not diagnostics.converged:
         raise RuntimeError(

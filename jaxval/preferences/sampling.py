@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import _checks
-from jaxval.types import Comparisons, Matrix, Number, Vector
+from jaxval.types import BadArgument, Comparisons, Matrix, Number, Vector
 
 __all__ = [
     "sample_comparisons",
@@ -165,7 +165,7 @@ def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comp
     matrix = _checks.check_matrix(matrix)
     alternatives = matrix.shape[0]
     if alternatives < 2:
-        raise ValueError("matrix: expected at least two alternatives to compare; got 1")
+        raise BadArgument("matrix", expected="at least two alternatives to compare", got="1")
     which, toss = jax.random.split(key)
     i, j = jnp.triu_indices(alternatives, k=1)
     pair = jax.random.randint(which, (_checks.check_size("num", num),), 0, len(i))

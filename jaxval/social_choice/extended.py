@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxval import _checks
-from jaxval.types import Matrix, Vector
+from jaxval.types import BadArgument, Matrix, Vector
 
 __all__ = ["FeasibleShares", "GroupMatrices", "extended_membership", "extended_shares"]
 
@@ -110,9 +110,11 @@ def extended_membership(matrix: Matrix, shares: Vector) -> tuple[float, GroupMat
 
 def refuse_tracers(name: str, value: Any) -> None:
     if not _checks.concrete(value):
-        raise ValueError(
-            f"{name}: expected an array with values; got a tracer: feasible shares are computed on the host by linear "
-            "programs, outside jit, vmap and grad; call the function there, or wrap it with jax.pure_callback"
+        raise BadArgument(
+            name,
+            expected="an array with values",
+            got=("a tracer: feasible shares are computed on the host by linear programs, outside jit, vmap and grad"),
+            advice="call the function there, or wrap it with jax.pure_callback",
         )
 
 
@@ -122,9 +124,11 @@ def host_matrix(matrix: Matrix, *, most: int | None = None) -> tuple[np.ndarray,
     limit = _checks.tolerance(_checks.check_matrix(matrix).dtype)
     values = np.asarray(matrix, dtype=np.float64)
     if most is not None and len(values) > most:
-        raise ValueError(
-            f"matrix: expected at most {most} alternatives, as all M! rankings are enumerated; got M = {len(values)} "
-            f"({factorial(len(values))} rankings); share_bounds(matrix) bounds the shares for any M"
+        raise BadArgument(
+            "matrix",
+            expected=f"at most {most} alternatives, as all M! rankings are enumerated",
+            got=f"M = {len(values)} ({factorial(len(values))} rankings)",
+            advice="share_bounds(matrix) bounds the shares for any M",
         )
     return np.clip((values + 1 - values.T) / 2, 0, 1), limit
 
@@ -146,9 +150,10 @@ def box_bounds(values: np.ndarray, limit: float) -> np.ndarray:
     bounds = np.where(np.eye(len(values), dtype=bool), 1, values).min(axis=1)
     total = bounds.sum()
     if total < 1 - limit:
-        raise ValueError(
-            f"matrix: expected share bounds u with Σu of at least 1, as shares below them sum to one; got Σu = "
-            f"{total:.6g}: P comes from no groups of voters, whatever they report of the other alternatives"
+        raise BadArgument(
+            "matrix",
+            expected="share bounds u with Σu of at least 1, as shares below them sum to one",
+            got=(f"Σu = {total:.6g}: P comes from no groups of voters, whatever they report of the other alternatives"),
         )
     return bounds / min(total, 1)
 

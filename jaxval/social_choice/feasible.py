@@ -33,7 +33,7 @@ from jaxval.social_choice.extended import (
     refuse_tracers,
     total_variation,
 )
-from jaxval.types import Matrix, Profile, Vector
+from jaxval.types import BadArgument, Matrix, Profile, Vector
 
 __all__ = [
     "BoxDistance",
@@ -225,7 +225,9 @@ def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
     refuse_tracers("direction", direction)
     shape = _checks.floating("direction", direction, ndim=1, expected=f"({alternatives},) numbers").shape
     if shape != (alternatives,):
-        raise ValueError(f"direction: expected one number for each of {alternatives} alternatives; got shape {shape}")
+        raise BadArgument(
+            "direction", expected=f"one number for each of {alternatives} alternatives", got=f"shape {shape}"
+        )
     towards = np.asarray(direction, dtype=np.float64)
     voters = _farthest_feasible(values, towards)
     shares = _first_choices(voters, alternatives)
@@ -300,10 +302,16 @@ def _feasible_matrix(matrix: Matrix) -> np.ndarray:
     values, limit = host_matrix(matrix, most=MOST_ALTERNATIVES)
     voters, error = _nearest_voters(values)
     if error > limit:
-        raise ValueError(
-            "matrix: expected the preference function of some profile of complete strict rankings; got one that "
-            f"differs from every such function by {error:.3g} or more in some entry, so no shares are feasible; "
-            "feasible_shares_solve(matrix) returns the nearest profile, extended_shares(matrix) needs no profile"
+        raise BadArgument(
+            "matrix",
+            expected="the preference function of some profile of complete strict rankings",
+            got=(
+                f"one that differs from every such function by {error:.3g} or more in some entry, so no "
+                "shares are feasible"
+            ),
+            advice=(
+                "feasible_shares_solve(matrix) returns the nearest profile, extended_shares(matrix) needs no profile"
+            ),
         )
     return _matrix_of(voters, len(values))
 

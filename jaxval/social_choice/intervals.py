@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxval import _checks
 from jaxval.preferences import empirical_matrix
-from jaxval.types import Wins
+from jaxval.types import BadArgument, Wins
 
 __all__ = ["Intervals", "bootstrap_intervals", "share_bound_intervals"]
 
@@ -143,7 +143,7 @@ def _resampled(keys: Array, compared: Array, chance: Array, statistic: Callable[
 
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
-        raise ValueError(f"level: expected a share in (0, 1); got {level!r}")
+        raise BadArgument("level", expected="a share in (0, 1)", got=f"{level!r}")
 
 
 def _ends(drawn: Array, center: Array, level: float) -> tuple[Array, Array]:

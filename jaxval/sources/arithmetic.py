@@ -18,7 +18,7 @@ from jaxval import coalitions
 from jaxval.checkpoints import Store, fingerprint, load_state, save_state
 from jaxval.policies import Catalogue, normalise
 from jaxval.sources.learners import Learner
-from jaxval.types import Comparisons, Params, SequenceModel, Utility
+from jaxval.types import BadArgument, Comparisons, Params, SequenceModel, Utility
 
 ARITHMETICS = ("response", "token", "parameter")
 RETRAININGS = ("sequential", "union")
@@ -71,7 +71,7 @@ def from_reference(here: Setting, *, uniform: bool) -> tuple[Setting, np.ndarray
     if uniform:
         there = np.isfinite(own)
         if (np.where(there, own, -np.inf).max(axis=1) - np.where(there, own, np.inf).min(axis=1) < 1e-6).all():
-            raise ValueError("reference: expected 'policy' for a policy that starts uniform; got 'uniform'")
+            raise BadArgument("reference", expected="'policy' for a policy that starts uniform", got="'uniform'")
         here = here._replace(start=own)
         own = np.asarray(from_start(own, own))
     level = np.einsum("xy,xyk->xk", np.exp(own), here.rewards.astype(own.dtype))
@@ -116,7 +116,7 @@ def tables(name: str, here: Setting, masks: np.ndarray, *, train: Callable[..., 
         utility, batch_size = _on_host(here, train or _added(here), failures), 1
     with _store(here, name) as store:
         evaluate = coalitions.evaluator(
-            utility, masks.shape[1], batch_size=batch_size, store=store, host=name != "token", progress=here.shown
+            utility, masks.shape[1], batch_size=batch_size, store=store, traced=name == "token", progress=here.shown
         )
         try:
             found = np.asarray(coalitions.evaluate(evaluate, masks))

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxval import _checks
-from jaxval.types import Table
+from jaxval.types import BadArgument, Table
 from jaxval.values._tables import check_table, players_of
 
 __all__ = ["Detection", "best_coalition", "harm_detection", "payments", "source_weights", "top_sources"]
@@ -59,14 +59,16 @@ def best_coalition(table: Table, *, size: int | None = None) -> Bool[Array, "sou
     """
     known = np.asarray(check_table(table))
     if known.ndim != 1:
-        raise ValueError(f"table: expected utilities (2^n,) under one reward; got shape {known.shape}; pick a column")
+        raise BadArgument(
+            "table", expected="utilities (2^n,) under one reward", got=f"shape {known.shape}", advice="pick a column"
+        )
     players = players_of(check_table(table))
     indices = np.arange(len(known))
     sizes = np.bitwise_count(indices)
     allowed = np.ones(len(known), bool)
     if size is not None:
         if not 0 <= size <= players:
-            raise ValueError(f"size: expected a whole number in 0..{players}; got {size!r}")
+            raise BadArgument("size", expected=f"a whole number in 0..{players}", got=f"{size!r}")
         allowed = sizes == size
     order = np.lexsort((indices, sizes, -known, ~allowed))
     return jnp.asarray((order[0] >> np.arange(players)) & 1 == 1)
@@ -96,7 +98,7 @@ def top_sources(values: SourceVector, *, size: int | None = None) -> Bool[Array,
     if size is None:
         return jnp.asarray(known > 0)
     if not 0 <= size <= len(known):
-        raise ValueError(f"size: expected a whole number in 0..{len(known)}; got {size!r}")
+        raise BadArgument("size", expected=f"a whole number in 0..{len(known)}", got=f"{size!r}")
     return jnp.zeros(len(known), bool).at[np.argsort(-known, kind="stable")[:size]].set(True)
 
 
@@ -125,7 +127,7 @@ def source_weights(values: SourceVector, *, power: float = 1.0) -> Float[Array, 
     known = _checks.floating("values", values, ndim=1, expected="(sources,) values under one reward")
     exponent = _checks.check_number("power", power, low=0.0, high=1e3, expected="a number of at least 0")
     if _checks.concrete(known) and not (np.asarray(known) > 0).any():
-        raise ValueError("values: expected a source of positive value to train on; got none")
+        raise BadArgument("values", expected="a source of positive value to train on", got="none")
     positive = jnp.maximum(known / jnp.max(known), 0)
     raised = jnp.where(known > 0, positive**exponent, 0)
     return raised * len(known) / jnp.sum(raised)
@@ -157,9 +159,11 @@ def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
     known = np.asarray(_checks.floating("values", values, ndim=2, expected="(cases, sources) values"))
     marked = np.asarray(harmful)
     if marked.dtype != bool or marked.shape != known.shape:
-        raise ValueError(f"harmful: expected booleans of shape {known.shape}; got {marked.dtype} of {marked.shape}")
+        raise BadArgument(
+            "harmful", expected=f"booleans of shape {known.shape}", got=f"{marked.dtype} of {marked.shape}"
+        )
     if len(known) == 0 or marked.all(axis=1).any() or not marked.any(axis=1).all():
-        raise ValueError("harmful: expected some harmful sources and some others in every case; got one without")
+        raise BadArgument("harmful", expected="some harmful sources and some others in every case", got="one without")
     below = known[:, :, None] - known[:, None, :]
     wins = np.where(below < 0, 1.0, np.where(below == 0, 0.5, 0.0))
     both = marked[:, :, None] & ~marked[:, None, :]
@@ -197,7 +201,7 @@ def payments(values: SourceVector, *, total: float | None = None, negative: str 
     _checks.check_choice("negative", negative, ("charged", "unpaid"))
     gained = float(np.asarray(known, dtype=np.float64).sum())
     if not gained > 0:
-        raise ValueError(f"values: expected a sum above 0, for it is what can be paid out; got {gained:g}")
+        raise BadArgument("values", expected="a sum above 0, for it is what can be paid out", got=f"{gained:g}")
     expected = "a budget above 0"
     budget = _checks.check_number("total", gained if total is None else total, low=1e-30, high=1e30, expected=expected)
     shares = known if negative == "charged" else jnp.maximum(known, 0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxval import _checks, policies
 from jaxval.data import PreferencePairs
-from jaxval.types import Comparisons, Policy, SequenceModel
+from jaxval.types import BadArgument, Comparisons, Policy, SequenceModel
 
 __all__ = ["Learner", "checkpoint_learner", "log_linear_learner", "tabular_learner", "transformer_learner"]
 
@@ -211,10 +211,16 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
     if callable(policy):
         made = policy(pairs)
         if not isinstance(made, Policy | Learner):
-            raise ValueError(
-                f"policy: expected a function of the pairs to a Policy or a Learner; got {type(made).__name__} from it"
+            raise BadArgument(
+                "policy",
+                expected="a function of the pairs to a Policy or a Learner",
+                got=f"{type(made).__name__} from it",
             )
         return Learner(made) if isinstance(made, Policy) else made
     if isinstance(policy, str | Path) and policy not in NAMED and Path(policy).is_dir():
-        return checkpoint_learner(pairs, folder=policy)
+        try:
+            return checkpoint_learner(pairs, folder=policy)
+        except BadArgument as error:  # the path of the checkpoint is this policy
+            name = "policy" if error.name == "path" else error.name
+            raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
     return NAMED[_checks.check_choice("policy", policy, (*NAMED, "the folder of a checkpoint"))](pairs)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxval import _checks
 from jaxval.data import PreferencePairs, SyntheticPreferences, source_comparisons
-from jaxval.types import Comparisons
+from jaxval.types import BadArgument, Comparisons
 
 
 def as_pairs(pairs: Any) -> PreferencePairs:
@@ -16,15 +16,12 @@ def as_pairs(pairs: Any) -> PreferencePairs:
     if isinstance(pairs, SyntheticPreferences):
         pairs = _with_texts(pairs)
     if not isinstance(pairs, PreferencePairs):
-        raise ValueError(
-            f"pairs: expected data.PreferencePairs, as data.read_preferences reads; got {type(pairs).__name__}"
+        raise BadArgument(
+            "pairs", expected="data.PreferencePairs, as data.read_preferences reads", got=type(pairs).__name__
         )
     if len(pairs.sources) < 2:
-        raise ValueError(
-            f"pairs: expected at least 2 sources, for a value is one among others; got only {pairs.sources[0]!r}"
-            if pairs.sources
-            else "pairs: expected at least 2 sources; got none"
-        )
+        got = f"only {pairs.sources[0]!r}" if pairs.sources else "none"
+        raise BadArgument("pairs", expected="at least 2 sources, for a value is one among others", got=got)
     return pairs
 
 
@@ -47,7 +44,7 @@ def _with_texts(drawn: SyntheticPreferences) -> PreferencePairs:
 def with_held_out(pairs: PreferencePairs, held_out: PreferencePairs) -> tuple[PreferencePairs, np.ndarray]:
     """One catalogue of both, and the ids of the prompts held out; scores that only one of them has are left out."""
     if not isinstance(held_out, PreferencePairs):
-        raise ValueError(f"held_out: expected a share or data.PreferencePairs; got {type(held_out).__name__}")
+        raise BadArgument("held_out", expected="a share or data.PreferencePairs", got=type(held_out).__name__)
     places = {prompt: x for x, prompt in enumerate(pairs.prompts)}
     prompts, responses = list(pairs.prompts), [list(row) for row in pairs.responses]
     ids, moves = [], []
@@ -96,7 +93,7 @@ def to_train_on(pairs: PreferencePairs, held_out: np.ndarray) -> list[Comparison
         left = ~taken[fields[0]] & (fields[3] > 0)
         if not left.any():
             why = f"all of its {len(left)} are on held-out prompts; hold out fewer" if len(left) else "it has no pair"
-            raise ValueError(f"pairs: expected a pair of every source to train on; got none of {name!r}: {why}")
+            raise BadArgument("pairs", expected="a pair of every source to train on", got=f"none of {name!r}: {why}")
         parts.append(Comparisons(*(field[left] for field in fields)))
     return parts
 

@@ -29,7 +29,7 @@ from jaxval.sources.learners import Learner
 from jaxval.sources.pairs import candidates, draw_held_out, to_train_on
 from jaxval.sources.rewards import Rewards
 from jaxval.sources.trainings import Trainer
-from jaxval.types import Estimate
+from jaxval.types import BadArgument, Estimate
 from jaxval.values import asymmetric_shapley, permutation_estimator, regression_estimator
 from jaxval.values._neighbours import check_groups
 
@@ -134,9 +134,11 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
 def _checked(method: Method, learner: Learner, players: int) -> Method:
     """Check the groups and the arithmetic, and that nothing exact is asked of a sample, before anything is trained."""
     if method.arithmetic == "token" and (learner.model is None or learner.catalogue is None):
-        raise ValueError(
-            "arithmetic: expected 'response' or 'parameter' for a policy without tokens; got 'token'; "
-            "pass policy='transformer', or the folder of a checkpoint"
+        raise BadArgument(
+            "arithmetic",
+            expected="'response' or 'parameter' for a policy without tokens",
+            got="'token'",
+            advice="choose the policy 'transformer', or the folder of a checkpoint",
         )
     budget = {"permutations": method.permutations, "evaluations": method.evaluations}
     asked = [f"{name}={number}" for name, number in budget.items() if number is not None]
@@ -145,13 +147,15 @@ def _checked(method: Method, learner: Learner, players: int) -> Method:
     if players > EXACT_SOURCES:
         instead = "join sources, or leave some out"
     if (asked or players > EXACT_SOURCES) and method.name != "shapley":
-        raise ValueError(
-            f"semivalue: expected 'shapley', the only one that is estimated from a sample of coalitions; "
-            f"got {method.name!r} and {why}; {instead}"
+        raise BadArgument(
+            "semivalue",
+            expected="'shapley', the only one that is estimated from a sample of coalitions",
+            got=f"{method.name!r} and {why}",
+            advice=instead,
         )
     if (asked or players > EXACT_SOURCES) and method.truth:
-        raise ValueError(
-            f"truth: expected no sample, for the truth is retraining of all coalitions; got {why}; {instead}"
+        raise BadArgument(
+            "truth", expected="no sample, for the truth is retraining of all coalitions", got=why, advice=instead
         )
     return method if method.groups is None else method._replace(groups=check_groups(method.groups, players))
 
@@ -233,8 +237,10 @@ def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
         draft.write_text(content)
         draft.replace(note)
     if note.read_text() != content:
-        raise ValueError(
-            f"folder: expected the unfinished run of these pairs and options; got another's in {folder}; "
-            "choose another folder"
+        raise BadArgument(
+            "folder",
+            expected="the unfinished run of these pairs and options",
+            got=f"another's in {folder}",
+            advice="choose another folder",
         )
     return folder

@@ -10,7 +10,7 @@ from jaxval.data import PreferencePairs
 from jaxval.sources.learners import Learner, log_linear_learner, tabular_learner
 from jaxval.sources.pairs import candidates
 from jaxval.sources.trainings import Training, trainer
-from jaxval.types import Comparisons
+from jaxval.types import BadArgument, Comparisons
 
 Reward = str | Callable[[str, str], Any] | np.ndarray | Mapping[str, Any] | Any
 FITTED = "bradley-terry"
@@ -30,11 +30,11 @@ def resolve_rewards(reward: Reward | Sequence[Reward], pairs: PreferencePairs, l
     fitted_by = log_linear_learner if learner.generalises else tabular_learner
     parts = [_resolve(one, pairs, fitted_by) for one in asked]
     if not parts:
-        raise ValueError("reward: expected at least one; got none")
+        raise BadArgument("reward", expected="at least one", got="none")
     names = tuple(name for part in parts for name in part.names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"reward: expected different names; got {twice[0]!r} twice")
+        raise BadArgument("reward", expected="different names", got=f"{twice[0]!r} twice")
 
     def of(contexts: np.ndarray) -> np.ndarray:
         found = np.concatenate([part.of(contexts) for part in parts], axis=2).astype(np.float64)
@@ -43,9 +43,12 @@ def resolve_rewards(reward: Reward | Sequence[Reward], pairs: PreferencePairs, l
         if len(wrong):
             row, response, column = wrong[0]
             prompt = pairs.prompts[contexts[row]]
-            raise ValueError(
-                f"reward: expected a finite {names[column]!r} for every held-out candidate; got "
-                f"{found[row, response, column]} for response {response} to {_short(prompt)}, a pair without score"
+            raise BadArgument(
+                "reward",
+                expected=f"a finite {names[column]!r} for every held-out candidate",
+                got=(
+                    f"{found[row, response, column]} for response {response} to {_short(prompt)}, a pair without score"
+                ),
             )
         return np.where(there, found, 0)
 
@@ -63,7 +66,7 @@ def _resolve(reward: Reward, pairs: PreferencePairs, fitted_by: Callable[[Prefer
         return _called(reward, pairs)
     table = np.asarray(reward, dtype=float)
     if table.ndim not in (2, 3) or table.shape[:2] != shape:
-        raise ValueError(f"reward: expected an array {shape} or {(*shape, 'rewards')}; got shape {table.shape}")
+        raise BadArgument("reward", expected=f"an array {shape} or {(*shape, 'rewards')}", got=f"shape {table.shape}")
     table = table.reshape(*shape, -1)
     return _of_table(tuple(f"reward {i}" for i in range(table.shape[2])) if table.shape[2] > 1 else ("reward",), table)
 
@@ -77,9 +80,11 @@ def _named(reward: str, pairs: PreferencePairs, fitted_by: Callable[[PreferenceP
         columns = {column: columns[column]}
     if name == "score":
         if not columns:
-            raise ValueError(
-                "reward: expected pairs with scores, fields such as score_chosen and score_rejected; got none; "
-                "reward='bradley-terry' fits a reward to the pairs, a function or a table brings one"
+            raise BadArgument(
+                "reward",
+                expected="pairs with scores, fields such as score_chosen and score_rejected",
+                got="none",
+                advice="reward='bradley-terry' fits a reward to the pairs, a function or a table brings one",
             )
         return _of_table(tuple(columns), np.stack([np.asarray(c, dtype=float) for c in columns.values()], axis=2))
     judged = {f"{FITTED}:{k}": _by_scores(pairs.comparisons, c) for k, c in columns.items()}
@@ -106,7 +111,7 @@ def _by_scores(comparisons: Comparisons, scores: np.ndarray) -> Comparisons:
     gap = scores[context, winner] - scores[context, loser]
     if not np.isfinite(gap).all():
         row = int((~np.isfinite(gap)).argmax())
-        raise ValueError(f"reward: expected scores of both responses of every pair; got none in pair {row}")
+        raise BadArgument("reward", expected="scores of both responses of every pair", got=f"none in pair {row}")
     first = np.heaviside(gap, 0.5)
     both = [np.concatenate(parts) for parts in ((context, context), (winner, loser), (loser, winner))]
     shares = np.concatenate([first, 1 - first]) * np.concatenate([weight, weight])
@@ -146,7 +151,7 @@ def _of_table(names: tuple[str, ...], table: np.ndarray) -> Rewards:
 def _column(name: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
     column = np.asarray(value, dtype=float)
     if column.shape != shape:
-        raise ValueError(f"{name}: expected an array {shape}, prompts by responses; got shape {column.shape}")
+        raise BadArgument(name, expected=f"an array {shape}, prompts by responses", got=f"shape {column.shape}")
     return column
 
 

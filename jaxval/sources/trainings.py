@@ -25,7 +25,7 @@ from jaxval import _checks, alignment, policies, training
 from jaxval.data import PreferencePairs
 from jaxval.sources.learners import Learner
 from jaxval.sources.pairs import candidates
-from jaxval.types import Comparisons, Params
+from jaxval.types import BadArgument, Comparisons, Params
 
 __all__ = ["Trainer", "Training"]
 
@@ -87,7 +87,7 @@ def trainer(learner: Learner, pairs: PreferencePairs, options: Training = DEFAUL
         if (value := getattr(options, name)) is not None:
             other = "'transformer' or another trained by gradients" if newton else "'log-linear' or another that "
             other += "" if newton else "Newton's method fits, with a loss that it takes"
-            raise ValueError(f"{name}: expected policy={other}; got {name}={value}")
+            raise BadArgument(name, expected=f"the policy {other}", got=value)
     given = {name: value for name, value in options._asdict().items() if value is not None}
     chosen = {"ridge": 0.1, "learning_rate": 1e-3, **GRADIENT, **learner.defaults, **given}
     if newton:
@@ -102,7 +102,7 @@ def _loss(
     """The loss with its numbers in it, and the lengths of responses that it takes, by name."""
     loss: Any = alignment.find_loss(options.loss) if isinstance(options.loss, str) else options.loss
     if not callable(loss):
-        raise ValueError(f"loss: expected a name of alignment.losses, or a function of one pair; got {loss!r}")
+        raise BadArgument("loss", expected="a name of alignment.losses, or a function of one pair", got=f"{loss!r}")
     numbers = dict(options.loss_options or {})
     takes = dict(list(inspect.signature(loss).parameters.items())[4:])  # after the four log-probabilities
     for name in numbers:
@@ -110,7 +110,7 @@ def _loss(
     needed = {name for name, one in takes.items() if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
     needed -= {"beta", *numbers}
     if missing := sorted(needed - {"chosen_length", "rejected_length"}):
-        raise ValueError(f"loss_options: expected {missing[0]}, a number that this loss takes; got none")
+        raise BadArgument("loss_options", expected=f"{missing[0]}, a number that this loss takes", got="none")
     lengths = {name: _lengths(learner, pairs) for name in sorted(needed)}
     return (functools.partial(loss, **numbers) if numbers else loss), lengths
 

@@ -18,7 +18,7 @@ from jaxval.sources.pairs import as_pairs, check_share, with_held_out
 from jaxval.sources.repetition import Method, Problem, Repetition, repeat, run_folder
 from jaxval.sources.rewards import Reward, resolve_rewards
 from jaxval.sources.trainings import Training, trainer
-from jaxval.types import Estimate, Groups, Policy
+from jaxval.types import BadArgument, Estimate, Groups, Policy
 from jaxval.values import banzhaf, beta_shapley, leave_one_out, shapley
 
 __all__ = ["SourceValues", "Truth", "value_sources"]
@@ -189,7 +189,7 @@ def value_sources(
     _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
     _checks.check_choice("reference", reference, REFERENCES)
     if permutations is not None and evaluations is not None:
-        raise ValueError("evaluations: expected permutations or evaluations; got both; leave one out")
+        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
     options = Training(**training)
     value_of = (
         semivalue if callable(semivalue) else SEMIVALUES[_checks.check_choice("semivalue", semivalue, SEMIVALUES)]
@@ -222,9 +222,11 @@ def _problem(pairs: Any, policy: Any, options: Training, reward: Any, held_out: 
     learner = learner_of(policy, pairs)
     if not learner.generalises:
         if held_out is not None:
-            raise ValueError(
-                f"held_out: expected none with {_called(policy)}, which says nothing of prompts without pairs and is "
-                "evaluated on all that have them; leave it out"
+            raise BadArgument(
+                "held_out",
+                expected=f"none with {_called(policy)}, which says nothing of prompts without pairs",
+                got=held_out if isinstance(held_out, int | float) else "pairs",
+                advice="leave it out: it is evaluated on all prompts that have pairs",
             )
         place = np.unique(np.asarray(pairs.comparisons.context))
     return Problem(pairs, learner, trainer(learner, pairs, options), resolve_rewards(reward, pairs, learner), place)
@@ -237,7 +239,7 @@ def _seeds(seeds: int | None, problem: Problem, policy: Any, *, drawn: bool) -> 
         return _checks.check_size("seeds", SEEDS if seeds is None else seeds)
     if seeds is not None and _checks.check_size("seeds", seeds) > 1:
         held_out = " and a file of held-out prompts" if problem.learner.generalises else ""
-        raise ValueError(f"seeds: expected 1 with {_called(policy)}{held_out}, where nothing is random; got {seeds}")
+        raise BadArgument("seeds", expected=f"1 with {_called(policy)}{held_out}, where nothing is random", got=seeds)
     return 1
 
 

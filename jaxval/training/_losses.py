@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxval import _checks
-from jaxval.types import Comparisons, Number
+from jaxval.types import BadArgument, Comparisons, Number
 
 __all__ = ["check_loss", "check_options", "margin_loss", "steepness", "suits_newton"]
 
@@ -38,7 +38,7 @@ def check_options(per_context: Mapping[str, Any], contexts: int) -> dict[str, Ar
     for name, value in per_context.items():
         options[name] = _checks.floating(f"per_context[{name!r}]", value, ndim=1, expected="(contexts,) numbers")
         if options[name].shape != (contexts,):
-            raise ValueError(f"per_context[{name!r}]: expected shape {(contexts,)}; got {options[name].shape}")
+            raise BadArgument(f"per_context[{name!r}]", expected=f"shape {(contexts,)}", got=options[name].shape)
     return options
 
 
@@ -76,11 +76,11 @@ def check_loss(
 ) -> None:
     """Refuse a loss that is not smooth, convex, and a function of the difference of log-ratios, in any context."""
     if not callable(loss):
-        raise ValueError(f"loss: expected a function of one pair, such as alignment.dpo; got {type(loss).__name__}")
+        raise BadArgument("loss", expected="a function of one pair, such as alignment.dpo", got=type(loss).__name__)
     if not _checks.concrete(beta, *options.values()):
         return
     with jax.ensure_compile_time_eval():
-        probe = _Probe(*map(np.asarray, _probe(loss, beta, options)))
+        probe: Any = _Probe(*(np.asarray(part) for part in _probe(loss, beta, options)))  # type: ignore[arg-type]
 
     def where(wrong: np.ndarray) -> str:
         return f" in context {int(wrong.argmax())}" if options else ""

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
-from jaxval.types import Comparisons
+from jaxval.types import BadArgument, Comparisons
 
 __all__ = ["source_key", "stack_sources"]
 
@@ -35,23 +35,25 @@ def stack_sources(sources: Sequence[Comparisons] | Comparisons) -> Comparisons:
     if isinstance(sources, Comparisons):
         fields = [jnp.asarray(field) for field in sources]
         if fields[0].ndim != 2 or 0 in fields[0].shape or len({field.shape for field in fields}) > 1:
-            raise ValueError(
-                "sources: expected fields (sources, comparisons) of one shape; got "
-                f"{[field.shape for field in fields]}; for one source pass [comparisons]"
+            raise BadArgument(
+                "sources",
+                expected="fields (sources, comparisons) of one shape",
+                got=[field.shape for field in fields],
+                advice="for one source pass [comparisons]",
             )
         if _checks.concrete(fields[3]):
             _check_weights(np.asarray(fields[3]))
         return Comparisons(*fields)
     if not len(sources):
-        raise ValueError("sources: expected at least one; got none")
+        raise BadArgument("sources", expected="at least one", got="none")
     parts = [tuple(np.asarray(field) for field in source) for source in sources]
     for number, part in enumerate(parts):
         if part[0].ndim != 1 or len({field.shape for field in part}) > 1:
-            raise ValueError(
-                f"sources[{number}]: expected four fields of one length; got {[field.shape for field in part]}"
+            raise BadArgument(
+                f"sources[{number}]", expected="four fields of one length", got=[field.shape for field in part]
             )
         if not len(part[0]) or not (part[3] > 0).any():
-            raise ValueError(f"sources[{number}]: expected at least one comparison of positive weight; got none")
+            raise BadArgument(f"sources[{number}]", expected="at least one comparison of positive weight", got="none")
     most = max(len(part[0]) for part in parts)
     columns = [
         np.stack([np.concatenate([field, np.full(most - len(field), fill, field.dtype)]) for field in fields])
@@ -83,7 +85,7 @@ def source_key(key: Key[Array, ""], comparisons: Comparisons) -> Key[Array, ""]:
         True
     """
     if not _checks.concrete(*comparisons):
-        raise ValueError("comparisons: expected known values, for a source is known by them; got a tracer")
+        raise BadArgument("comparisons", expected="known values, for a source is known by them", got="a tracer")
     rows = np.stack([np.asarray(field, dtype=np.float64) for field in comparisons], axis=1)
     rows = rows[rows[:, 3] > 0]
     content = np.ascontiguousarray(rows[np.lexsort(rows.T[::-1])], dtype="<f8").tobytes()
@@ -99,33 +101,35 @@ def check_comparisons(comparisons: Comparisons, *, contexts: int, responses: int
     ]
     weight = _checks.floating("comparisons.weight", comparisons.weight, ndim=1, expected="(comparisons,) weights")
     if len({field.shape for field in [*fields, weight]}) > 1:
-        raise ValueError(f"comparisons: expected four fields of one length; got {[f.shape for f in [*fields, weight]]}")
+        raise BadArgument("comparisons", expected="four fields of one length", got=[f.shape for f in [*fields, weight]])
     for name, ids, high in zip(("context", "winner", "loser"), fields, (contexts, responses, responses), strict=True):
         if _checks.concrete(ids) and ids.size:
             values = np.asarray(ids)
             if values.min() < 0 or values.max() >= high:
                 row = int(((values < 0) | (values >= high)).argmax())
-                raise ValueError(
-                    f"comparisons.{name}: expected ids in 0..{high - 1}, as in the catalogue; got {values[row]} in row "
-                    f"{row}"
+                raise BadArgument(
+                    f"comparisons.{name}",
+                    expected=f"ids in 0..{high - 1}, as in the catalogue",
+                    got=f"{values[row]} in row {row}",
                 )
     if _checks.concrete(weight, *fields):
         _check_weights(np.asarray(weight)[None])
         same = (np.asarray(fields[1]) == np.asarray(fields[2])) & (np.asarray(weight) > 0)
         if same.any():
             row = int(same.argmax())
-            raise ValueError(
-                "comparisons: expected chosen and rejected to differ; got response "
-                f"{int(fields[1][row])} twice in row {row}"
+            raise BadArgument(
+                "comparisons",
+                expected="chosen and rejected to differ",
+                got=f"response {int(fields[1][row])} twice in row {row}",
             )
     return Comparisons(fields[0], fields[1], fields[2], weight)
 
 
 def _check_weights(weight: np.ndarray) -> None:
     if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError(f"comparisons.weight: expected finite numbers of at least 0; got {weight.min():g}")
+        raise BadArgument("comparisons.weight", expected="finite numbers of at least 0", got=f"{weight.min():g}")
     empty = ~(weight > 0).any(axis=1)
     if empty.any():
-        raise ValueError(
-            f"comparisons: expected at least one of positive weight; got none (source {int(empty.argmax())})"
+        raise BadArgument(
+            "comparisons", expected="at least one of positive weight", got=f"none (source {int(empty.argmax())})"
         )

@@ -18,7 +18,7 @@ from jaxval.alignment import dpo
 from jaxval.checkpoints import open_checkpoints
 from jaxval.parallel import progress as progress_bar
 from jaxval.training.comparisons import check_comparisons, source_key
-from jaxval.types import Comparisons, Number, Params, Policy
+from jaxval.types import BadArgument, Comparisons, Number, Params, Policy
 
 __all__ = ["TrainDiagnostics", "adamw", "log_ratios", "train"]
 
@@ -87,7 +87,7 @@ def adamw(
         _checks.check_number(name, value, low=low, high=high, expected=f"a number in [{low:g}, {high:g}]")
     updates = steps // accumulation
     if updates == 0:
-        raise ValueError(f"steps: expected at least accumulation={accumulation}, for one update; got {steps}")
+        raise BadArgument("steps", expected=f"at least accumulation={accumulation}, for one update", got=steps)
     rising = round(warmup * updates)
     schedule = optax.warmup_cosine_decay_schedule(0.0 if rising else learning_rate, learning_rate, rising, updates)
     one = optax.chain(optax.clip_by_global_norm(clip), optax.adamw(schedule, weight_decay=weight_decay))
@@ -158,13 +158,13 @@ def train(
         for name, size in (("steps", steps), ("batch_size", batch_size), ("every", every))
     )
     if not callable(loss):
-        raise ValueError(f"loss: expected a function of one pair, such as alignment.dpo; got {type(loss).__name__}")
+        raise BadArgument("loss", expected="a function of one pair, such as alignment.dpo", got=type(loss).__name__)
     pairs = np.size(comparisons.weight)
     options = {name: jnp.asarray(value, dtype=float) for name, value in (per_pair or {}).items()}
     for name, value in options.items():
         if value.shape != (pairs,):
-            raise ValueError(
-                f"per_pair[{name!r}]: expected one for each of {pairs} comparisons; got shape {value.shape}"
+            raise BadArgument(
+                f"per_pair[{name!r}]", expected=f"one for each of {pairs} comparisons", got=f"shape {value.shape}"
             )
     content = source_key(key, comparisons)
     comparisons, options = _sorted(comparisons, options)

@@ -21,7 +21,7 @@ from jaxval.alignment import dpo
 from jaxval.preferences.profiles import reachable
 from jaxval.training._losses import check_loss, check_options, margin_loss, steepness
 from jaxval.training.comparisons import check_comparisons
-from jaxval.types import Comparisons, LinearLogits, Number, Params, Policy
+from jaxval.types import BadArgument, Comparisons, LinearLogits, Number, Params, Policy
 
 __all__ = ["FitDiagnostics", "fit"]
 
@@ -113,8 +113,11 @@ def fit(
     reference = _check_reference(reference, linear)
     if linear.features is None:
         if _checks.concrete(decay) and float(decay) > 0:
-            raise ValueError(
-                f"decay: expected 0 for a tabular policy, without weights; got {float(decay):g}; pass ridge"
+            raise BadArgument(
+                "decay",
+                expected="0 for a tabular policy, without weights",
+                got=f"{float(decay):g}",
+                advice="pass ridge",
             )
         params, diagnostics = _fit_table(linear.base, reference, comparisons, beta, ridge, options, loss=loss)
     else:
@@ -130,19 +133,25 @@ def _check_linear(policy: Policy) -> LinearLogits:
     """The policy's linear map, of shapes that fit together."""
     linear = policy.linear
     if not isinstance(linear, LinearLogits):
-        raise ValueError(
-            "policy: expected one whose logits are linear in the parameters, such as a tabular or log-linear one, and "
-            f"that brings the map (types.LinearLogits); got {type(linear).__name__}; for others call training.train"
+        raise BadArgument(
+            "policy",
+            expected=(
+                "one whose logits are linear in the parameters, such as a tabular or log-linear one, and "
+                "that brings the map (types.LinearLogits)"
+            ),
+            got=type(linear).__name__,
+            advice="for others call training.train",
         )
     base = jnp.asarray(linear.base, dtype=float)
     if base.ndim != 2:
-        raise ValueError(f"policy.linear.base: expected shape (contexts, responses); got {base.shape}")
+        raise BadArgument("policy.linear.base", expected="shape (contexts, responses)", got=base.shape)
     features = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=float), linear.features)
     for leaf in jax.tree.leaves(features):
         if leaf.shape[:2] != base.shape:
-            raise ValueError(
-                f"policy.linear.features: expected arrays (contexts, responses, *shape of the parameter), {base.shape} "
-                f"first as the base has; got {leaf.shape}"
+            raise BadArgument(
+                "policy.linear.features",
+                expected=f"arrays (contexts, responses, *shape of the parameter), {base.shape} first as the base has",
+                got=leaf.shape,
             )
     return LinearLogits(base, features)
 
@@ -153,16 +162,16 @@ def _check_reference(reference: Params, linear: LinearLogits) -> Params:
     def check(shape: tuple[int, ...], value: Any) -> Array:
         array = jnp.asarray(value, dtype=float)
         if array.shape != shape:
-            raise ValueError(f"reference: expected parameters of shape {shape}; got {array.shape}")
+            raise BadArgument("reference", expected=f"parameters of shape {shape}", got=array.shape)
         return array
 
     if linear.features is None:
         return check(linear.base.shape, reference)
     if isinstance(linear.features, jax.Array):
         return check(linear.features.shape[2:], reference)
-    expected, came = jax.tree.structure(linear.features), jax.tree.structure(reference)
+    expected, came = (str(jax.tree.structure(tree)) for tree in (linear.features, reference))
     if came != expected:
-        raise ValueError(f"reference: expected a pytree as policy.linear.features is, {expected}; got {came}")
+        raise BadArgument("reference", expected=f"a pytree as policy.linear.features is, {expected}", got=came)
     return jax.tree.map(lambda features, value: check(features.shape[2:], value), linear.features, reference)
 
 
@@ -328,17 +337,23 @@ def _null_projector(gram: Array) -> Array:
 
 
 def _raise_unless_solved(linear: LinearLogits, comparisons: Comparisons, found: FitDiagnostics) -> None:
-    advice = "compare more, or regularise the step from the reference: fit(..., ridge=0.1)"
+    advice = "compare more, or regularise the step from the reference by ridge, such as 0.1"
     if not found.finite_optimum:
-        raise ValueError(
-            "comparisons: expected wins that lead back from every loser to its winner; got a context where some "
-            f"responses never lose to those they beat, so that no finite optimum exists; {advice}"
+        raise BadArgument(
+            "comparisons",
+            expected="wins that lead back from every loser to its winner",
+            got=("a context where some responses never lose to those they beat, so that no finite optimum exists"),
+            advice=advice,
         )
     if not found.converged:
         if linear.features is not None and separable(linear, comparisons):
-            raise ValueError(
-                "comparisons: expected some that the features cannot explain; got pairs that a weighting of the "
-                f"features ranks without a mistake, so that no finite optimum exists; {advice}"
+            raise BadArgument(
+                "comparisons",
+                expected="some that the features cannot explain",
+                got=(
+                    "pairs that a weighting of the features ranks without a mistake, so that no finite optimum exists"
+                ),
+                advice=advice,
             )
         raise RuntimeError(
             f"fit did not converge in {int(found.steps)} Newton steps (last step {float(found.last_step):.2g} in a "

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Int, Num
 from jaxval import _checks
 from jaxval.training.comparisons import stack_sources
 from jaxval.training.newton import fit
-from jaxval.types import Comparisons, Params, Policy
+from jaxval.types import BadArgument, Comparisons, Params, Policy
 
 __all__ = ["sequential_dpo", "union_dpo"]
 
@@ -68,7 +68,7 @@ def sequential_dpo(
     if _checks.concrete(order) and order.size:
         values = np.asarray(order)
         if values.min() < 0 or values.max() >= len(fields[3]):
-            raise ValueError(f"order: expected indices of {len(fields[3])} sources; got {values.tolist()}")
+            raise BadArgument("order", expected=f"indices of {len(fields[3])} sources", got=values.tolist())
 
     def stage(params: Params, source: Any) -> tuple[Params, Any]:
         return fit(policy, params, Comparisons(*(field[source] for field in fields)), **options)
@@ -133,7 +133,7 @@ def _weighted(sources: Sequence[Comparisons] | Comparisons, weights: SourceWeigh
         return [context, winner, loser, weight]
     scale = _checks.floating("weights", weights, ndim=1, expected="(sources,) numbers of at least 0")
     if scale.shape != weight.shape[:1]:
-        raise ValueError(f"weights: expected one for each of {len(weight)} sources; got shape {scale.shape}")
+        raise BadArgument("weights", expected=f"one for each of {len(weight)} sources", got=f"shape {scale.shape}")
     if _checks.concrete(scale) and (np.asarray(scale) < 0).any():
-        raise ValueError(f"weights: expected numbers of at least 0; got {np.asarray(scale).min():g}")
+        raise BadArgument("weights", expected="numbers of at least 0", got=f"{np.asarray(scale).min():g}")
     return [context, winner, loser, weight * scale[:, None]]

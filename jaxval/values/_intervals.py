@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
-from jaxval.types import FEW_GAINS, SeenGains
+from jaxval.types import FEW_GAINS, BadArgument, SeenGains
 from jaxval.values.estimators import Moments, standard_errors
 
 __all__ = [
@@ -185,19 +185,23 @@ def check_spread(spread: object, tally: Tally | None = None) -> np.ndarray | Non
         return None
     array = np.asarray(spread)
     if array.dtype.kind not in "iuf" or array.ndim > 1 or not np.all((array > 0) & np.isfinite(array)):
-        raise ValueError(
-            f"spread: expected a finite number above 0, the largest minus the smallest possible gain, or one for each "
-            f"objective; got {spread!r}"
+        raise BadArgument(
+            "spread",
+            expected=(
+                "a finite number above 0, the largest minus the smallest possible gain, or one for each objective"
+            ),
+            got=f"{spread!r}",
         )
     if tally is not None and _checks.concrete(*tally):
         if array.ndim and array.shape != tally.gains.shape[1:]:
-            raise ValueError(f"spread: expected one number for each objective; got shape {array.shape}")
+            raise BadArgument("spread", expected="one number for each objective", got=f"shape {array.shape}")
         least, greatest = np.asarray(tally.gains, float)
         slack = np.asarray(_rounding(jnp.abs(tally.utilities).max(axis=0)))
         if np.any(greatest - least > array + 2 * slack):
-            raise ValueError(
-                f"spread: expected at least the largest minus the smallest gain; got {array.tolist()}, and gains from "
-                f"{least.tolist()} to {greatest.tolist()} were seen"
+            raise BadArgument(
+                "spread",
+                expected="at least the largest minus the smallest gain",
+                got=f"{array.tolist()}, and gains from {least.tolist()} to {greatest.tolist()} were seen",
             )
     return array
 

@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from jaxval import _checks
 from jaxval._checks import check_groups
+from jaxval.types import BadArgument
 
 __all__ = [
     "NORMALISE",
@@ -45,8 +46,8 @@ def check_instances(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> tup
     train, test = _features("train_x", train_x), _features("test_x", test_x)
     instances, features = train.high.shape
     if features != test.high.shape[1]:
-        raise ValueError(
-            f"test_x: expected (tests, {features}) features, as many as train_x has; got shape {test.high.shape}"
+        raise BadArgument(
+            "test_x", expected=f"(tests, {features}) features, as many as train_x has", got=f"shape {test.high.shape}"
         )
     if train.low is None and test.low is not None:
         train = Features(train.high, jnp.zeros_like(train.high))
@@ -95,7 +96,12 @@ def nearest_first(distance: Array) -> np.ndarray | Array:
         return jnp.argsort(distance, axis=-1, stable=True)
     values = np.asarray(distance)
     if not np.isfinite(values).all():
-        raise ValueError(f"train_x, test_x: expected distances that fit into {values.dtype}; scale the features down")
+        raise BadArgument(
+            "train_x, test_x",
+            expected=f"distances that fit into {values.dtype}",
+            got="larger ones",
+            advice="scale the features down",
+        )
     if values.dtype == np.float32:
         # Bits of non-negative floats are ordered as the floats are: one sort of (distance, index) packed into 64 bits.
         packed = (values + 0.0).view(np.uint32).astype(np.uint64) << np.uint64(32)
@@ -154,7 +160,7 @@ def _features(name: str, value: Any) -> Features:
     expected = "(instances, features), reshaped so where they are images"
     high = _checks.floating(name, value, ndim=2, expected=expected)
     if 0 in high.shape:
-        raise ValueError(f"{name}: expected at least one instance of at least one feature; got shape {high.shape}")
+        raise BadArgument(name, expected="at least one instance of at least one feature", got=f"shape {high.shape}")
     if isinstance(value, jax.Array) or np.can_cast(np.asarray(value).dtype, high.dtype):
         return Features(high, None)
     known = np.asarray(value, dtype=np.float64)
@@ -168,8 +174,9 @@ def _labels(name: str, value: Any, instances: int) -> Array:
         value = value.astype(np.int32)
     try:
         array = _checks.integers(name, value, ndim=1, expected=expected)
-    except ValueError as error:
-        raise ValueError(f"{error}; for other labels call numpy.unique(labels, return_inverse=True)[1]") from None
+    except BadArgument as error:
+        advice = "for other labels call numpy.unique(labels, return_inverse=True)[1]"
+        raise error.with_advice(advice) from None
     if array.shape != (instances,):
-        raise ValueError(f"{name}: expected {expected}, one for each instance; got shape {array.shape}")
+        raise BadArgument(name, expected=f"{expected}, one for each instance", got=f"shape {array.shape}")
     return array

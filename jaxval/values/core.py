@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxval import _checks
-from jaxval.types import Table
+from jaxval.types import BadArgument, Table
 from jaxval.values._tables import check_table
 
 __all__ = ["LeastCoreDiagnostics", "least_core", "least_core_solve"]
@@ -86,7 +86,9 @@ def least_core_solve(table: Table) -> tuple[Values, LeastCoreDiagnostics]:
     """
     checked = check_table(table)
     if not _checks.concrete(checked):
-        raise ValueError("table: expected known numbers, as the linear program is solved on the host; got a tracer")
+        raise BadArgument(
+            "table", expected="known numbers, as the linear program is solved on the host", got="a tracer"
+        )
     known = np.asarray(checked, dtype=np.float64)
     games = known.reshape(len(known), -1)
     solved = [_least_core(game - game[0]) for game in games.T]

@@ -23,7 +23,7 @@ from jaxval import _checks
 from jaxval.checkpoints import load_state, save_state
 from jaxval.coalitions.evaluation import Evaluation, compiled, evaluation
 from jaxval.parallel import progress as progress_bar
-from jaxval.types import Estimate, Utility
+from jaxval.types import BadArgument, Estimate, Utility
 
 __all__ = ["Estimator", "Moments", "run_estimator"]
 
@@ -214,7 +214,9 @@ def _resumed(save: str | Path, like: tuple[Array, Any], key: Array) -> tuple[Arr
     """How often the saved state was asked, and the state; an error if it is that of another key."""
     asked, state = load_state(save, like=like)
     if not bool(jnp.all(jax.random.key_data(state.key) == jax.random.key_data(key))):
-        raise ValueError(f"save: expected the state of this key; got that of another in {save}; choose another file")
+        raise BadArgument(
+            "save", expected="the state of this key", got=f"that of another in {save}", advice="choose another file"
+        )
     return asked, state
 
 
@@ -224,9 +226,11 @@ def check_finite(estimate: Estimate) -> Estimate:
     if not _checks.concrete(values):
         return unknown_unless(jnp.all(jnp.isfinite(values)), estimate)
     if not np.isfinite(values).all():
-        raise ValueError(
-            "utility: expected finite numbers; got NaN or infinity for a sampled coalition; "
-            "find it with coalitions.evaluate(utility, masks)"
+        raise BadArgument(
+            "utility",
+            expected="finite numbers",
+            got="NaN or infinity for a sampled coalition",
+            advice="find it with coalitions.evaluate(utility, masks)",
         )
     return estimate
 

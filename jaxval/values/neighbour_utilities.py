@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxval import _checks
-from jaxval.types import Utility
+from jaxval.types import BadArgument, Utility
 from jaxval.values._neighbours import NORMALISE, check_instances, distances, nearest_first
 
 __all__ = ["knn_path_utility", "knn_utility"]
@@ -159,13 +159,18 @@ def _neighbours(train_x: Any, train_y: Any, test_x: Any, test_y: Any, neighbours
     train_x, train_y, test_x, test_y = check_instances(train_x, train_y, test_x, test_y)
     _checks.check_size("neighbours", neighbours)
     if not _checks.concrete(train_x.high, train_y, test_x.high, test_y):
-        raise ValueError("train_x: expected known numbers, for they are sorted once; make the utility outside jit")
+        raise BadArgument(
+            "train_x",
+            expected="known numbers, for they are sorted once",
+            got="a tracer",
+            advice="make the utility outside jit",
+        )
     labels, classes = np.unique(np.asarray(train_y), return_inverse=True)
     found = np.minimum(np.searchsorted(labels, np.asarray(test_y)), len(labels) - 1)
     right = np.where(labels[found] == np.asarray(test_y), found, -1)
     instances, tests, bits = len(train_y), len(test_y), max(1, (len(labels) - 1).bit_length())
     if (instances + 1) << bits >= 1 << 31:
-        raise ValueError(f"train_x: expected instances x classes below 2^31; got {instances} x {len(labels)}")
+        raise BadArgument("train_x", expected="instances x classes below 2^31", got=f"{instances} x {len(labels)}")
     codes = np.empty((tests, instances), dtype=np.int32)
     block = max(1, AT_ONCE // instances)
     for start in range(0, tests, block):

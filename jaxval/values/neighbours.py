@@ -124,7 +124,7 @@ def knn_shapley(
         >>> knn_shapley(*instances, neighbours=2, groups=[0, 1, 0]).tolist()
         [0.5, -0.5, 0.5]
     """
-    train_x, train_y, test_x, test_y = check_instances(train_x, train_y, test_x, test_y)
+    train, train_y, test, test_y = check_instances(train_x, train_y, test_x, test_y)
     neighbours = _checks.check_size("neighbours", neighbours)
     normalise = _checks.check_choice("normalise", normalise, NORMALISE)
     instances, tests = len(train_y), len(test_y)
@@ -132,12 +132,12 @@ def knn_shapley(
     layout = _layout(group_of, neighbours, normalise)
 
     def block_sum(x: Features, y: Array, counted: Array) -> Array:
-        order = nearest_first(distances(x, train_x))
+        order = nearest_first(distances(x, train))
         rank = by_group(order, group_of)
         return _block_sum(order, rank, train_y, y, counted, layout, neighbours=neighbours)
 
     numbers = 16 * instances + 8 * (len(layout.sizes) + 1) * min(neighbours, instances)
-    return sum_over_blocks(block_sum, test_x, test_y, at_once=AT_ONCE // numbers) / tests
+    return sum_over_blocks(block_sum, test, test_y, at_once=AT_ONCE // numbers) / tests
 
 
 def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num
 
 from jaxval import _checks
-from jaxval.types import Groups, Table
+from jaxval.types import BadArgument, Groups, Table
 from jaxval.values._neighbours import check_groups
 from jaxval.values._tables import check_table, players_of
 from jaxval.values.semivalues import shapley
@@ -92,9 +92,9 @@ def weighted_shapley(table: Table, groups: Groups, weights: Num[ArrayLike, "play
     weights = _check_weights(weights, players)
     values = jnp.zeros((players, *table.shape[1:]), table.dtype)
     for members, rows in _rows(groups):
-        members, ratios = _light_first(members, weights)
-        of_group = _weighted(table, int(rows[0]), members, jnp.asarray(ratios, dtype=table.dtype))
-        values = values.at[members].set(of_group)
+        ordered, ratios = _light_first(members, weights)
+        of_group = _weighted(table, int(rows[0]), ordered, jnp.asarray(ratios, dtype=table.dtype))
+        values = values.at[ordered].set(of_group)
     return values
 
 
@@ -102,11 +102,13 @@ def _check_weights(weights: Any, players: int) -> np.ndarray | Array:
     """Weights above 0, one for each player, in the precision in which they came: 1e300 and 1e-300 have a ratio."""
     weights = _checks.known_floats("weights", weights, ndim=1, expected=f"({players},) weights above 0")
     if weights.shape != (players,):
-        raise ValueError(f"weights: expected one for each of {players} players; got shape {weights.shape}")
+        raise BadArgument("weights", expected=f"one for each of {players} players", got=f"shape {weights.shape}")
     if _checks.concrete(weights) and weights.min() <= 0:
-        raise ValueError(
-            f"weights: expected numbers above 0; got {float(weights.min()):g} for player {int(weights.argmin())}; "
-            "a player that is to come before the others of its group belongs into a group of its own"
+        raise BadArgument(
+            "weights",
+            expected="numbers above 0",
+            got=f"{float(weights.min()):g} for player {int(weights.argmin())}",
+            advice="a player that is to come before the others of its group belongs into a group of its own",
         )
     return weights
 

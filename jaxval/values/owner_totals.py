@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Num
 
 from jaxval import _checks
+from jaxval.types import BadArgument
 
 __all__ = ["owner_totals"]
 
@@ -45,13 +46,13 @@ def owner_totals(
     )
     expected = f"({len(values)},) owners 0, 1, ..., one for each value"
     if not _checks.concrete(owners) and num is None:
-        raise ValueError("num: expected the number of owners, for the owners are not known here; got None")
+        raise BadArgument("num", expected="the number of owners, for the owners are not known here", got="None")
     owners = _checks.integers("owners", owners, ndim=1, expected=expected)
     if owners.shape != values.shape[:1] or len(values) == 0:
-        raise ValueError(f"owners: expected {expected}; got shape {owners.shape}")
+        raise BadArgument("owners", expected=expected, got=f"shape {owners.shape}")
     if _checks.concrete(owners):
         largest, least = int(np.max(owners)), int(np.min(owners))
         num = largest + 1 if num is None else _checks.check_size("num", num)
         if least < 0 or largest >= num:
-            raise ValueError(f"owners: expected numbers in [0, {num}); got {least} to {largest}")
+            raise BadArgument("owners", expected=f"numbers in [0, {num})", got=f"{least} to {largest}")
     return jax.ops.segment_sum(values, owners, num_segments=num)

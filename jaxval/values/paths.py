@@ -14,7 +14,7 @@ from jaxtyping import Array, Key
 
 from jaxval import _checks
 from jaxval.coalitions.evaluation import identity_of
-from jaxval.types import Estimate, Groups
+from jaxval.types import BadArgument, Estimate, Groups
 from jaxval.values.estimators import check_finite, run
 from jaxval.values.permutations import permutation_estimator
 
@@ -114,7 +114,7 @@ def evaluate_along(path_utility: Path, players: int) -> Callable[[Array], Array]
     """
     shape = jax.eval_shape(path_utility, _order(players)).shape
     if len(shape) not in (1, 2) or shape[0] != players + 1 or 0 in shape:
-        raise ValueError(f"path_utility: expected utilities ({players + 1}, *objectives); got shape {shape}")
+        raise BadArgument("path_utility", expected=f"utilities ({players + 1}, *objectives)", got=f"shape {shape}")
 
     def evaluate(coalitions: Array) -> Array:
         count = max(1, (len(coalitions) - 2) // max(players - 1, 1))

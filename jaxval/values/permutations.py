@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Key, UInt32
 
 from jaxval import _checks
-from jaxval.types import Estimate, Groups, Utility
+from jaxval.types import BadArgument, Estimate, Groups, Utility
 from jaxval.values._intervals import (
     TAIL,
     Tally,
@@ -88,9 +88,9 @@ def required_permutations(players: int, *, epsilon: float, delta: float, spread:
     players = _checks.check_size("players", players)
     for name, value in (("epsilon", epsilon), ("spread", spread)):
         if not 0 < value < math.inf:
-            raise ValueError(f"{name}: expected a finite number above 0; got {value!r}")
+            raise BadArgument(name, expected="a finite number above 0", got=f"{value!r}")
     if not 0 < delta < 1:
-        raise ValueError(f"delta: expected a probability in (0, 1); got {delta!r}")
+        raise BadArgument("delta", expected="a probability in (0, 1)", got=f"{delta!r}")
     return max(1, math.ceil(spread**2 / (2 * epsilon**2) * math.log(2 * players / delta)))
 
 
@@ -298,9 +298,9 @@ def check_permutations(permutations: int, together: int) -> int:
     """Enough permutations for a standard error, in pairs where antithetic."""
     permutations = _checks.check_size("permutations", permutations)
     if permutations % together:
-        raise ValueError(f"permutations: expected an even number, as they come in antithetic pairs; got {permutations}")
+        raise BadArgument("permutations", expected="an even number, as they come in antithetic pairs", got=permutations)
     if permutations < 2 * together:
-        raise ValueError(f"permutations: expected at least {2 * together}, for a standard error; got {permutations}")
+        raise BadArgument("permutations", expected=f"at least {2 * together}, for a standard error", got=permutations)
     return permutations
 
 

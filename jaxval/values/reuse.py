@@ -12,7 +12,7 @@ from jaxtyping import Array, Int, Key, UInt32
 
 from jaxval import _checks
 from jaxval.coalitions.evaluation import evaluation
-from jaxval.types import Estimate, Utility
+from jaxval.types import BadArgument, Estimate, Utility
 from jaxval.values._intervals import error_intervals
 from jaxval.values.estimators import (
     Estimator,
@@ -80,9 +80,10 @@ def sample_banzhaf(
     estimator = reuse_estimator(players, coalitions=coalitions, per_ask=batch_size)
     state = run(key, estimator, evaluation(utility, players, batch_size=batch_size))
     if _checks.concrete(state.moments.draws) and int(state.moments.draws.min()) < 2:
-        raise ValueError(
-            "coalitions: expected enough for every player to be in two of them and out of two; "
-            f"got {coalitions} for {players} players"
+        raise BadArgument(
+            "coalitions",
+            expected="enough for every player to be in two of them and out of two",
+            got=f"{coalitions} for {players} players",
         )
     return check_finite(estimator.estimate(state))
 

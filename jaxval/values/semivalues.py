@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from jaxval import _checks
-from jaxval.types import Number, Table
+from jaxval.types import BadArgument, Number, Table
 from jaxval.values._tables import check_table, gains_over_empty, player_sums, players_of, weighted_sum
 
 __all__ = ["banzhaf", "beta_shapley", "leave_one_out", "semivalue", "shapley"]
@@ -126,16 +126,20 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
     n = players_of(table)
     weights = _checks.floating("weights", weights, ndim=1, expected=f"({n},) weights, one for each size 0..{n - 1}")
     if weights.shape != (n,):
-        raise ValueError(f"weights: expected one for each size 0..{n - 1} of a coalition; got shape {weights.shape}")
+        raise BadArgument(
+            "weights", expected=f"one for each size 0..{n - 1} of a coalition", got=f"shape {weights.shape}"
+        )
     if _checks.concrete(weights):
         known = np.asarray(weights, dtype=float)
         total = sum(math.comb(n - 1, size) * known[size] for size in range(n))
         if known.min() < 0:
-            raise ValueError(f"weights: expected none negative; got {known.min():g} at size {int(known.argmin())}")
+            raise BadArgument("weights", expected="none negative", got=f"{known.min():g} at size {int(known.argmin())}")
         if abs(total - 1) > max(_checks.tolerance(weights.dtype), 1e-8):
-            raise ValueError(
-                f"weights: expected C(n-1, s) w_s to sum to one; got {total:g}; a weight is that of one coalition, "
-                "not of all of its size: divide those by C(n-1, s)"
+            raise BadArgument(
+                "weights",
+                expected="C(n-1, s) w_s to sum to one",
+                got=f"{total:g}",
+                advice="a weight is that of one coalition, not of all of its size: divide those by C(n-1, s)",
             )
     return jax.jit(_semivalue)(gains_over_empty(table), weights)
 

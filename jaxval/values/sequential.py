@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxval import _checks
 from jaxval.coalitions import all_coalitions
+from jaxval.types import BadArgument
 from jaxval.values.semivalues import shapley
 
 __all__ = ["SequentialValues", "sequential_leave_one_out", "sequential_shapley"]
@@ -185,9 +186,11 @@ def _evaluate_traced(
 def _subsets(members: int) -> np.ndarray:
     """All subsets of a round, in the order of a table."""
     if members > MOST_AT_ONCE:
-        raise ValueError(
-            f"rounds: expected at most {MOST_AT_ONCE} contributors in a round, for all its subsets are tried; "
-            f"got {members}; call sequential_leave_one_out"
+        raise BadArgument(
+            "rounds",
+            expected=f"at most {MOST_AT_ONCE} contributors in a round, for all its subsets are tried",
+            got=members,
+            advice="call sequential_leave_one_out",
         )
     return np.asarray(all_coalitions(members))
 
@@ -206,21 +209,27 @@ def _stack(utilities: list[Any]) -> Array:
     """Utilities one below another; their shapes must agree."""
     shapes = {np.shape(utility) for utility in utilities}
     if len(shapes) > 1:
-        raise ValueError(f"evaluate: expected utilities of one shape; got shapes {', '.join(map(str, sorted(shapes)))}")
+        raise BadArgument(
+            "evaluate", expected="utilities of one shape", got=f"shapes {', '.join(map(str, sorted(shapes)))}"
+        )
     return jnp.stack([jnp.asarray(utility, dtype=float) for utility in utilities])
 
 
 def _check_utilities(utilities: Array, number: int, coalitions: np.ndarray, earlier: list[Array]) -> Array:
     """Finite scalars or vectors, of the same shape in all rounds."""
     if utilities.ndim > 2 or 0 in utilities.shape:
-        raise ValueError(f"evaluate: expected a scalar or a vector of objectives; got shape {utilities.shape[1:]}")
+        raise BadArgument("evaluate", expected="a scalar or a vector of objectives", got=f"shape {utilities.shape[1:]}")
     if earlier and earlier[0].shape != utilities.shape[1:]:
-        raise ValueError(f"evaluate: expected shape {earlier[0].shape} as in round 0; got {utilities.shape[1:]}")
+        raise BadArgument("evaluate", expected=f"shape {earlier[0].shape} as in round 0", got=utilities.shape[1:])
     if _checks.concrete(utilities) and not np.isfinite(utilities).all():
         wrong = int(np.argwhere(~np.isfinite(np.asarray(utilities)))[0, 0])
-        raise ValueError(
-            f"evaluate: expected finite utilities; got {np.asarray(utilities[wrong])} in round {number} "
-            f"for coalition {np.flatnonzero(coalitions[wrong]).tolist()}"
+        raise BadArgument(
+            "evaluate",
+            expected="finite utilities",
+            got=(
+                f"{np.asarray(utilities[wrong])} in round {number} for coalition "
+                f"{np.flatnonzero(coalitions[wrong]).tolist()}"
+            ),
         )
     return utilities
 
@@ -231,15 +240,18 @@ def _check_rounds(rounds: Rounds, players: int | None) -> tuple[list[list[int]],
     for number, members in enumerate(rounds):
         array = np.asarray(_checks.integers(f"rounds[{number}]", members, ndim=1, expected="contributors 0, 1, ..."))
         if array.size == 0 or array.min() < 0 or len(np.unique(array)) < len(array):
-            raise ValueError(
-                f"rounds: expected different contributors 0, 1, ... in each round, one at least; "
-                f"got {array.tolist()} in round {number}"
+            raise BadArgument(
+                "rounds",
+                expected="different contributors 0, 1, ... in each round, one at least",
+                got=f"{array.tolist()} in round {number}",
             )
         members_of.append(array.tolist())
     if not members_of:
-        raise ValueError("rounds: expected at least one round; got none")
+        raise BadArgument("rounds", expected="at least one round", got="none")
     largest = max(map(max, members_of))
     players = largest + 1 if players is None else _checks.check_size("players", players)
     if largest >= players:
-        raise ValueError(f"rounds: expected contributors in [0, {players}); got {largest}; set players={largest + 1}")
+        raise BadArgument(
+            "rounds", expected=f"contributors in [0, {players})", got=largest, advice=f"set players={largest + 1}"
+        )
     return members_of, players

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxval import _checks
 from jaxval.coalitions.evaluation import evaluation
-from jaxval.types import Estimate, Groups, Utility
+from jaxval.types import BadArgument, Estimate, Groups, Utility
 from jaxval.values._intervals import TAIL, check_spread, constant_draws, interval_ends, reachable
 from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import (
@@ -92,9 +92,9 @@ def _anytime_tail(draws: Sequence[int], level: float) -> float:
 
     counts = np.asarray(draws)
     if counts.ndim != 1 or not counts.size or counts[0] < 2 or np.any(np.diff(counts) <= 0):
-        raise ValueError(f"draws: expected increasing numbers from at least 2; got {list(draws)}")
+        raise BadArgument("draws", expected="increasing numbers from at least 2", got=list(draws))
     if not 0 < level < 1:
-        raise ValueError(f"level: expected a probability in (0, 1); got {level!r}")
+        raise BadArgument("level", expected="a probability in (0, 1)", got=f"{level!r}")
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
 
     def normal_density(x: np.ndarray, mean: np.ndarray | float, deviation: float) -> np.ndarray:
@@ -228,7 +228,7 @@ def sample_until_solve(
         (False, 256)
     """
     if not 0 < half_width < float("inf"):
-        raise ValueError(f"half_width: expected a finite number above 0; got {half_width!r}")
+        raise BadArgument("half_width", expected="a finite number above 0", got=f"{half_width!r}")
     batch_size = _checks.check_size("batch_size", batch_size)
     players = _checks.check_size("players", players)
     together = 2 if antithetic else 1
@@ -281,7 +281,7 @@ def sample_until_solve(
 def look_schedule(draws: int, per_ask: int) -> tuple[list[int], int]:
     """Draws at each look, doubling, the last at most `draws`; and how many to ask for at a time, their divisor."""
     if draws < 2:
-        raise ValueError(f"most: expected permutations for at least 2 independent draws; got {draws}")
+        raise BadArgument("most", expected="permutations for at least 2 independent draws", got=draws)
     doublings = min(MOST_LOOKS - 1, max(int(np.log2(draws / FIRST_LOOK)), 0)) if draws >= FIRST_LOOK else 0
     first = draws // 2**doublings
     per_ask = min(max(per_ask, 1), first)

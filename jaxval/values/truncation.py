@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
 from jaxval import _checks
-from jaxval.types import Estimate, Groups, Utility
+from jaxval.types import BadArgument, Estimate, Groups, Utility
 from jaxval.values._intervals import (
     TAIL,
     Tally,
@@ -164,10 +164,10 @@ def truncated_estimator(
     permutations = check_permutations(permutations, 1)
     walks = min(_checks.check_size("walks", walks), permutations)
     if not 0 <= tolerance < float("inf"):
-        raise ValueError(f"tolerance: expected a finite number of at least 0; got {tolerance!r}")
+        raise BadArgument("tolerance", expected="a finite number of at least 0", got=f"{tolerance!r}")
     burn_in = _checks.check_size("burn_in", burn_in)
     if burn_in < 2:
-        raise ValueError(f"burn_in: expected at least 2 permutations, for a standard error; got {burn_in}")
+        raise BadArgument("burn_in", expected="at least 2 permutations, for a standard error", got=burn_in)
     group_of = check_groups(groups, players)
     asks = 1 + -(-permutations // walks) * max(players - 1, 1)
     rows = np.arange(walks)

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key
 
 from jaxval import _checks
-from jaxval.types import Estimate, Groups, Utility
+from jaxval.types import BadArgument, Estimate, Groups, Utility
 from jaxval.values._intervals import error_intervals, reachable
 from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import Estimator, check_finite, run_estimator
@@ -293,25 +293,29 @@ def standard_errors(design: Design, weights: np.ndarray, residuals: np.ndarray) 
 
 
 def _estimate(values: np.ndarray, errors: np.ndarray, evaluations: int) -> Estimate:
-    values, errors = jnp.asarray(values, float), jnp.asarray(errors, float)
-    return Estimate(values, errors, jnp.asarray(evaluations), error_intervals(values, errors))
+    found, its_errors = jnp.asarray(values, float), jnp.asarray(errors, float)
+    return Estimate(found, its_errors, jnp.asarray(evaluations), error_intervals(found, its_errors))
 
 
 def _check_evaluations(evaluations: int, players: int) -> int:
     evaluations = _checks.check_size("evaluations", evaluations)
     if evaluations < players + 1:
-        raise ValueError(
-            f"evaluations: expected at least {players + 1}, one more than there are players; got {evaluations}; "
-            f"call regress_shapley(key, utility, {players}, evaluations={players + 1}) or more"
+        raise BadArgument(
+            "evaluations",
+            expected=f"at least {players + 1}, one more than there are players",
+            got=evaluations,
+            advice=f"call regress_shapley(key, utility, {players}, evaluations={players + 1}) or more",
         )
     return evaluations
 
 
 def _known(array: Any) -> Any:
     if not _checks.concrete(array):
-        raise ValueError(
-            "key: expected known numbers, for coalitions are drawn and surrogates fitted on the host; got a tracer; "
-            "call regress_shapley outside jit, it compiles the utility itself"
+        raise BadArgument(
+            "key",
+            expected="known numbers, for coalitions are drawn and surrogates fitted on the host",
+            got="a tracer",
+            advice="call regress_shapley outside jit, it compiles the utility itself",
         )
     return array
 

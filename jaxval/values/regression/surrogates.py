@@ -224,7 +224,8 @@ def polynomial_kernel(degree: int, masks: np.ndarray) -> np.ndarray:
     signs = np.where(masks, 1.0, -1.0)
     players = signs.shape[1]
     common = signs @ signs.T
-    return sum(elementary(common, players, size) / shrinkage(players, size) for size in odd_sizes(players, degree))
+    terms = [elementary(common, players, size) / shrinkage(players, size) for size in odd_sizes(players, degree)]
+    return np.sum(terms, axis=0)
 
 
 def unanimity_kernel(masks: np.ndarray) -> np.ndarray:
