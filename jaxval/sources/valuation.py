@@ -244,7 +244,7 @@ def _seeds(seeds: int | None, problem: Problem, policy: Any, *, drawn: bool) -> 
 
 
 def _called(policy: Any) -> str:
-    return "this policy" if callable(policy) else f"policy={str(policy)!r}"
+    return "this policy" if callable(policy) else f"the policy {str(policy)!r}"
 
 
 def identity_of(policy: Any) -> Any:
