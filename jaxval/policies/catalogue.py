@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
+from jaxval.parallel.chunks import map_chunks
 from jaxval.policies.text import byte_tokeniser, check_candidates, encode_catalogue
 from jaxval.policies.transformer import check_lengths, check_tokens
 from jaxval.types import BadArgument, Params, Policy, SequenceModel
@@ -276,12 +277,11 @@ def _token_log_probs(model: SequenceModel, params: Params, tokens: Array, starts
 
 
 def _in_batches(of_rows: Any, params: Params, rows: Array, batch_size: int | None) -> Array:
-    """`of_rows`, a batch at a time; the last is filled up with row 0."""
+    """`of_rows`, a batch at a time; a gradient computes a batch again instead of keeping it."""
     if batch_size is None or len(rows) <= batch_size:
         return of_rows(params, rows)
-    filled = jnp.pad(rows, (0, -len(rows) % batch_size)).reshape(-1, batch_size)
     recomputed = jax.checkpoint(of_rows)
-    return jax.lax.map(lambda batch: recomputed(params, batch), filled).reshape(-1)[: len(rows)]
+    return map_chunks(lambda number: recomputed(params, rows[number]), len(rows), batch_size)
 
 
 def _ids(name: str, sequence: Any, context: int) -> list[int]:

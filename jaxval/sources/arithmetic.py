@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from jaxval import coalitions
 from jaxval.checkpoints import Store, fingerprint, load_state, save_state
+from jaxval.parallel.chunks import each_chunk, map_chunks
 from jaxval.policies import Catalogue, normalise
 from jaxval.sources.learners import Learner
 from jaxval.types import BadArgument, Comparisons, Params, SequenceModel, Utility
@@ -81,12 +82,11 @@ def from_reference(here: Setting, *, uniform: bool) -> tuple[Setting, np.ndarray
 def candidate_log_probs(here: Setting, params: Params) -> np.ndarray:
     """(B, R) log-probabilities of the candidates, conditioned on them."""
     size = min(len(here.contexts), PROMPTS)
-    places = np.arange(-(-len(here.contexts) // size) * size) % len(here.contexts)  # the last part is filled up
-    parts = [
-        np.asarray(normalise(here.learner.policy.log_probs(params, here.contexts[part], here.responses[part])))
-        for part in places.reshape(-1, size)
-    ]
-    return np.asarray(from_start(np.concatenate(parts)[: len(here.contexts)], here.start))
+
+    def of_rows(rows: np.ndarray) -> Array:
+        return normalise(here.learner.policy.log_probs(params, here.contexts[rows], here.responses[rows]))
+
+    return np.asarray(from_start(each_chunk(of_rows, len(here.contexts), size), here.start))
 
 
 def from_start(log_probs: Any, start: Any) -> Any:
@@ -109,11 +109,10 @@ def tables(name: str, here: Setting, masks: np.ndarray, *, train: Callable[..., 
     if name == "response":
         yield from _by_responses(here, masks)
         return
-    failures: list[Exception] = []
     if name == "token":
         utility, batch_size = _by_tokens(here), min(TOGETHER, 2 ** masks.shape[1])
     else:
-        utility, batch_size = _on_host(here, train or _added(here), failures), 1
+        utility, batch_size = _on_host(here, train or _added(here)), 1
     with _store(here, name) as store:
         evaluate = coalitions.evaluator(
             utility, masks.shape[1], batch_size=batch_size, store=store, traced=name == "token", progress=here.shown
@@ -121,7 +120,7 @@ def tables(name: str, here: Setting, masks: np.ndarray, *, train: Callable[..., 
         try:
             found = np.asarray(coalitions.evaluate(evaluate, masks))
         except ValueError as error:
-            raise (failures[0] if failures else error) from None  # the training's own words
+            raise (error.__cause__ or error) from None  # the training's own words
     yield found.reshape(len(masks), len(here.contexts), -1)
 
 
@@ -148,17 +147,9 @@ def _expected(log_probs: Any, rewards: Any) -> Array:
     return jnp.einsum("xy,xyk->xk", jnp.exp(log_probs), jnp.asarray(rewards, log_probs.dtype)).ravel()
 
 
-def _on_host(here: Setting, params_of: Callable[[np.ndarray], Params], failures: list[Exception]) -> Utility:
-    """The utility of a mask by the parameters of its coalition; what fails is added to `failures`."""
-
-    def utility(mask: np.ndarray) -> np.ndarray:
-        try:
-            return np.asarray(_expected(candidate_log_probs(here, params_of(mask)), here.rewards))
-        except Exception as error:
-            failures.append(error)
-            raise
-
-    return utility
+def _on_host(here: Setting, params_of: Callable[[np.ndarray], Params]) -> Utility:
+    """The utility of a mask by the parameters of its coalition."""
+    return lambda mask: np.asarray(_expected(candidate_log_probs(here, params_of(mask)), here.rewards))
 
 
 def _added(here: Setting) -> Callable[[np.ndarray], Params]:
@@ -206,8 +197,7 @@ def sum_tokens(
 
     models = 1 + len(jax.tree.leaves(stacked)[0])
     together = min(ROWS, max(1, LOGITS // (catalogue.sequences.shape[1] * model.vocabulary * models)))
-    filled = rows[np.arange(-(-len(rows) // together) * together) % len(rows)].reshape(-1, together)
-    return jax.lax.map(of_rows, jnp.asarray(filled)).reshape(-1)[: len(rows)]
+    return map_chunks(lambda number: of_rows(jnp.asarray(rows)[number]), len(rows), together)
 
 
 def _store(here: Setting, name: str) -> Store:

@@ -17,6 +17,7 @@ from jaxval import _checks
 from jaxval.alignment import dpo
 from jaxval.checkpoints import open_checkpoints
 from jaxval.parallel import progress as progress_bar
+from jaxval.parallel.chunks import each_chunk
 from jaxval.training.comparisons import check_comparisons, source_key
 from jaxval.types import BadArgument, Comparisons, Number, Params, Policy
 
@@ -240,12 +241,7 @@ def log_ratios(
     responses = np.stack([np.asarray(comparisons.winner), np.asarray(comparisons.loser)], axis=1)
     rows = len(context)
     size = min(_checks.check_size("batch_size", batch_size), rows)
-    filler = np.arange(-(-rows // size) * size) % rows
-    parts = [
-        policy.log_probs(params, context[part], responses[part])  # the last part is filled up: one shape for all
-        for part in filler.reshape(-1, size)
-    ]
-    return jnp.concatenate(parts)[:rows]
+    return jnp.asarray(each_chunk(lambda part: policy.log_probs(params, context[part], responses[part]), rows, size))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
