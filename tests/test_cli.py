@@ -415,7 +415,7 @@ VALUE_MISTAKES = {
     "no such field": (["{pairs}", "--source", "nobody"], "name the field that does, such as metadata.prov"),
     "no penalty": (
         ["{pairs}", "--source", "provider.name", "--ridge", "0", "--reward", "score"],
-        "FILE: expected some that the features cannot explain; .*; compare more, or regularise .* by ridge, such as [.0-9]+$",
+        "FILE: expected some that the features cannot explain; .*; compare more, or regularise .* by ridge, such as 0",
     ),
     "invalid UTF-8": (["{bytes}"], "line 2"),
     "a million sources": (["{many}"], "line 1001.*looks like an id"),

@@ -12,10 +12,10 @@ from jaxval.coalitions import tabulate
 from jaxval.values import neighbours as module
 from jaxval.values import shapley
 from jaxval.values._neighbours import check_instances, distances, nearest_first
+from jaxval.values.incremental import sample_shapley_along
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
 from jaxval.values.owner_totals import owner_totals
-from jaxval.values.paths import sample_shapley_along
 from jaxval.values.permutations import sample_shapley
 
 GROUPINGS = {

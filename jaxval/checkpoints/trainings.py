@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxval.checkpoints.files import claim_folder
 from jaxval.types import BadArgument
+
+if TYPE_CHECKING:  # Orbax takes as long to load as JAX: only who keeps checkpoints of a training waits for it
+    import orbax.checkpoint as ocp
 
 __all__ = ["Checkpoints", "open_checkpoints"]
 
@@ -20,7 +22,7 @@ NOTE = "training.json"
 class Checkpoints:
     """The checkpoints in one folder; see `open_checkpoints`."""
 
-    def __init__(self, folder: Path, manager: ocp.CheckpointManager) -> None:
+    def __init__(self, folder: Path, manager: "ocp.CheckpointManager") -> None:
         self._folder, self._manager = folder, manager
 
     def latest(self, like: Any) -> tuple[int, Any] | None:
@@ -32,6 +34,8 @@ class Checkpoints:
         Raises:
             ValueError: where the checkpoint is of another structure or shape, or was cut off.
         """
+        import orbax.checkpoint as ocp
+
         step = self._manager.latest_step()
         if step is None:
             return None
@@ -56,6 +60,8 @@ class Checkpoints:
 
     def save(self, step: int, state: Any) -> None:
         """Write a checkpoint; it is whole, or it is not there."""
+        import orbax.checkpoint as ocp
+
         self._manager.save(step, args=ocp.args.StandardSave(state))
         self._manager.wait_until_finished()
 
@@ -85,6 +91,8 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
         (1, [1.0, 1.0])
     """
     folder = claim_folder(folder, what, note=NOTE, name="checkpoints")
+    import orbax.checkpoint as ocp
+
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
     with ocp.CheckpointManager(folder, options=options) as manager:
         yield Checkpoints(folder, manager)

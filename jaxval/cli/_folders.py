@@ -1,11 +1,10 @@
 """Where a run writes: a folder of its own, for as long as it runs."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
+from jaxval.checkpoints import lock_folder
 from jaxval.types import BadArgument
 
 LOCK = ".lock"
@@ -29,8 +28,7 @@ def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
             "--out", expected="a new or empty folder", got=f"{out} with files in it", advice="--resume goes on with it"
         )
     out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("a+", encoding="utf-8") as file:
-        _lock(file, out)
+    with lock_folder(out, lock=LOCK, name="--out"):
         if not resume and _used(out):  # by a run that has ended since
             raise BadArgument("--out", expected="a new or empty folder", got=f"{out} with files in it")
         yield
@@ -38,24 +36,3 @@ def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
 
 def _used(out: Path) -> bool:
     return out.exists() and any(path.name != LOCK for path in out.iterdir())
-
-
-def _lock(file: IO[str], out: Path) -> None:
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        process = file.read().strip() or "another"
-        raise BadArgument(
-            "--out",
-            expected="a folder that no other run writes to",
-            got=f"{out}, where process {process} is at work",
-            advice="wait for it to end, or choose another folder",
-        ) from error
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()

@@ -2,13 +2,13 @@
 
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxval.sources import SourceValues
+    from jaxval.checkpoints import write_whole
+from jaxval.sources import SourceValues
 
 __all__ = ["describe", "print_result", "write_result"]
 
@@ -116,9 +116,8 @@ def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> No
         ...     json.loads(Path(folder, "results.json").read_text())["title"]
         'two'
     """
-    draft = out / f".results.json.{os.getpid()}"
-    draft.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    draft.replace(out / "results.json")
+    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(out / "results.json", text + "\n")
     print(f"results written to {out / 'results.json'}", file=sys.stderr)
     try:
         from jaxval import plots

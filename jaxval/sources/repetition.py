@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 import jaxval
-from jaxval.checkpoints import fingerprint
+from jaxval.checkpoints import claim_folder, fingerprint
 from jaxval.coalitions import all_coalitions
 from jaxval.data import PreferencePairs
 from jaxval.parallel import progress as progress_bar
@@ -230,17 +230,4 @@ def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
         jaxval.__version__, str(jnp.zeros(0).dtype), pairs.prompts, pairs.responses, tuple(pairs.comparisons),
         np.asarray(pairs.source), pairs.sources, problem.held_out, how,
     )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    note = folder / "fingerprint"
-    if not note.exists():
-        draft = folder / "fingerprint.part"
-        draft.write_text(content)
-        draft.replace(note)
-    if note.read_text() != content:
-        raise BadArgument(
-            "folder",
-            expected="the unfinished run of these pairs and options",
-            got=f"another's in {folder}",
-            advice="choose another folder",
-        )
-    return folder
+    return claim_folder(folder, {"pairs and options": content}, note="run.json")

@@ -3,17 +3,17 @@
 Values are (players, *objectives) arrays. Groups are integers (players,), the first group 0.
 """
 
-from jaxval.values.core import LeastCoreDiagnostics, least_core, least_core_solve
+from jaxval.values.asymmetric import asymmetric_shapley, weighted_shapley
 from jaxval.values.estimators import Estimator, run_estimator
+from jaxval.values.incremental import evaluate_along, sample_shapley_along
 from jaxval.values.interactions import banzhaf_interactions, shapley_interactions
+from jaxval.values.least_core import LeastCoreDiagnostics, least_core, least_core_solve
+from jaxval.values.maximum_sample_reuse import reuse_estimator, sample_banzhaf
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
-from jaxval.values.ordered import asymmetric_shapley, weighted_shapley
 from jaxval.values.owner_totals import owner_totals
-from jaxval.values.paths import evaluate_along, sample_shapley_along
 from jaxval.values.permutations import permutation_estimator, required_permutations, sample_shapley
 from jaxval.values.regression import RegressionState, regress_shapley, regression_estimator
-from jaxval.values.reuse import reuse_estimator, sample_banzhaf
 from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semivalue, shapley
 from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
 from jaxval.values.stopping import StoppingDiagnostics, anytime_factors, sample_until, sample_until_solve
