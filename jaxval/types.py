@@ -5,12 +5,7 @@ unchanged. Functions accept NumPy and JAX arrays and nested lists alike and retu
 """
 
 import dataclasses
-import importlib
-import io
-import json
-import zipfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -263,10 +258,8 @@ class SeenGains(NamedTuple):
 class Estimate:
     """Values of players, how far each can be trusted, and what they cost.
 
-    A pytree whose leaves are the arrays; the names are part of its structure. `print` shows it as a table, the largest
-    value (of the first objective) first; `plots.plot_values` draws it. The table shows the intervals, and says how many
-    players rest on fewer than ten nonzero gains. Their intervals have the range of gains as their scale: the caller's
-    `spread`, or else the range of the utilities seen. Without intervals the table shows the standard errors.
+    A pytree whose leaves are the arrays; the names are part of its structure. `values.estimate_table` shows it,
+    `values.save_estimate` keeps it, and `plots.plot_values` draws it.
 
     Attributes:
         values: (players, *objectives) values.
@@ -278,14 +271,7 @@ class Estimate:
         gains: what is known of the gains behind the values, where permutations were sampled; else None.
 
     Example:
-        >>> values, errors = np.array([0.25, 0.5]), np.array([0.01, 0.02])
-        >>> ends = np.stack([values - 2 * errors, values + 2 * errors])
-        >>> estimate = Estimate(values, errors, 4, ends).with_names(["news", "books"])
-        >>> print(estimate)
-        player   value   95 % interval
-        books      0.5    0.46 to 0.54
-        news      0.25    0.23 to 0.27
-        4 evaluations
+        >>> estimate = Estimate(np.array([0.25, 0.5]), np.array([0.01, 0.02]), 4).with_names(["news", "books"])
         >>> jax.tree.map(lambda leaf: 2 * leaf, estimate).names
         ('news', 'books')
     """
@@ -298,143 +284,13 @@ class Estimate:
     gains: SeenGains | None = None
 
     def with_names(self, names: Sequence[str]) -> "Estimate":
-        """The same with a name for each player; a `ValueError` where there are more or fewer names than players."""
+        """The same with a name for each player; a `BadArgument` if there are more or fewer names than players."""
         names = tuple(names)
         if len(names) != len(self):
-            raise ValueError(f"names: expected one for each of {len(self)} players; got {len(names)}")
+            raise BadArgument("names", expected=f"one for each of {len(self)} players", got=len(names))
         if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"names: expected strings; got {next(n for n in names if not isinstance(n, str))!r}")
+            raise BadArgument("names", expected="strings", got=repr(next(n for n in names if not isinstance(n, str))))
         return dataclasses.replace(self, names=names)
-
-    def __str__(self) -> str:
-        from rich.console import Console
-
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
-            return repr(self)
-        text = io.StringIO()
-        console = Console(file=text, width=max(80, 24 * (2 + np.size(self.values) // max(len(self), 1))))
-        console.print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
     def __len__(self) -> int:
         return np.shape(self.values)[0]
-
-    def __rich__(self) -> Any:
-        from rich.console import Group
-        from rich.table import Table as Grid
-
-        grid = Grid(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-        objectives = self._flat(self.values).shape[1]
-        grid.add_column("player", no_wrap=True)
-        for objective in range(objectives):
-            mark = f" {objective}" if np.ndim(self.values) > 1 else ""
-            grid.add_column(f"value{mark}", justify="right")
-            grid.add_column(
-                f"{'standard error' if self.intervals is None else '95 % interval'}{mark}",
-                justify="right",
-                no_wrap=True,
-            )
-        rows = self._rows()
-        for row in rows if len(rows) <= 2 * SHOWN else [*rows[:SHOWN], ["..."], *rows[-SHOWN:]]:
-            grid.add_row(*row)
-        return Group(grid, f"{int(np.asarray(self.evaluations))} evaluations", *self._rare_gains())
-
-    def _flat(self, numbers: Any) -> np.ndarray:
-        return np.reshape(np.asarray(numbers), (len(self), -1))
-
-    def _rows(self) -> list[list[str]]:
-        values = self._flat(self.values)
-        if self.intervals is None:
-            beside = [[f"{error:.4g}" for error in row] for row in self._flat(self.standard_errors)]
-        else:
-            lows, highs = map(self._flat, self.intervals)
-            beside = [
-                [f"{low:.4g} to {high:.4g}" for low, high in zip(*row, strict=True)]
-                for row in zip(lows, highs, strict=True)
-            ]
-        return [
-            [
-                self._names()[i],
-                *(word for pair in zip((f"{v:.4g}" for v in values[i]), beside[i], strict=True) for word in pair),
-            ]
-            for i in np.argsort(-values[:, 0], kind="stable")
-        ]
-
-    def _rare_gains(self) -> list[str]:
-        """How many players rest on few nonzero gains, and what their intervals take for granted."""
-        if self.gains is None:
-            return []
-        rare = self._flat(self.gains.nonzero) < FEW_GAINS
-        lines = []
-        for objective in np.flatnonzero(rare.any(axis=0)):
-            low, high = np.reshape(np.asarray(self.gains.range), (2, -1))[:, objective]
-            mark = f" of objective {objective}" if np.ndim(self.values) > 1 else ""
-            source = "by the spread stated" if self.gains.stated else "by the utilities seen; pass spread= if wider"
-            lines.append(
-                f"{rare[:, objective].sum()} of {len(self)} players{mark} rest on fewer than {FEW_GAINS} nonzero gains"
-                f"\n(gains range from {low:.4g} to {high:.4g}, {source})"
-            )
-        return lines
-
-    def _names(self) -> tuple[str, ...]:
-        return self.names or tuple(str(player) for player in range(len(self)))
-
-    def to_frame(self) -> Any:
-        """A pandas frame: the players as its index; `value`, `low`, `high` and `standard error` as columns.
-
-        `low` and `high` are the ends of the intervals, where there are any. The columns of a vector of objectives are
-        numbered. `evaluations` is in the frame's `attrs`. Raises `ModuleNotFoundError` where pandas is not installed.
-        """
-        pandas = importlib.import_module("pandas")
-        values, errors = self._flat(self.values), self._flat(self.standard_errors)
-        columns: dict[str, np.ndarray] = {}
-        for objective in range(values.shape[1]):
-            mark = f" {objective}" if np.ndim(self.values) > 1 else ""
-            columns[f"value{mark}"] = values[:, objective]
-            if self.intervals is not None:
-                low, high = (self._flat(end)[:, objective] for end in self.intervals)
-                columns |= {f"low{mark}": low, f"high{mark}": high}
-            columns[f"standard error{mark}"] = errors[:, objective]
-        frame = pandas.DataFrame(columns, index=pandas.Index(self._names(), name="player"))
-        frame.attrs["evaluations"] = int(np.asarray(self.evaluations))
-        return frame
-
-    def save(self, path: str | Path) -> None:
-        """Write everything to a NumPy archive (.npz) at `path`, to the bit and with the names."""
-        parts = {"values": self.values, "standard_errors": self.standard_errors, "evaluations": self.evaluations}
-        if self.intervals is not None:
-            parts["intervals"] = self.intervals
-        if self.gains is not None:
-            parts |= {f"gains_{name}": part for name, part in self.gains._asdict().items()}
-        with Path(path).open("wb") as file:
-            np.savez(
-                file,
-                allow_pickle=False,
-                names=np.array(json.dumps(self.names)),
-                **{name: np.asarray(part) for name, part in parts.items()},
-            )
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Estimate":
-        """Read what `save` wrote, as NumPy arrays of the same precision; a `ValueError` where it is something else.
-
-        An archive without intervals, as an earlier version wrote, gives an estimate whose intervals are None.
-        """
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                names = json.loads(str(archive["names"]))
-                gains = [archive[f"gains_{name}"] for name in SeenGains._fields if f"gains_{name}" in archive]
-                return cls(
-                    archive["values"],
-                    archive["standard_errors"],
-                    archive["evaluations"],
-                    archive.get("intervals"),
-                    None if names is None else tuple(names),
-                    SeenGains(*gains) if gains else None,
-                )
-        except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"path: expected an archive written by Estimate.save; got {path} ({error})") from error
-
-
-SHOWN = 20  # rows at either end of a long table
-FEW_GAINS = 10  # below, a player's standard error cannot be trusted

@@ -14,6 +14,7 @@ from jaxval.values.neighbours import knn_shapley
 from jaxval.values.owner_totals import owner_totals
 from jaxval.values.permutations import permutation_estimator, required_permutations, sample_shapley
 from jaxval.values.regression import RegressionState, regress_shapley, regression_estimator
+from jaxval.values.reports import estimate_frame, estimate_table, load_estimate, save_estimate
 from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semivalue, shapley
 from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
 from jaxval.values.stopping import StoppingDiagnostics, anytime_factors, sample_until, sample_until_solve
@@ -30,6 +31,8 @@ __all__ = [
     "banzhaf",
     "banzhaf_interactions",
     "beta_shapley",
+    "estimate_frame",
+    "estimate_table",
     "evaluate_along",
     "knn_path_utility",
     "knn_shapley",
@@ -37,6 +40,7 @@ __all__ = [
     "least_core",
     "least_core_solve",
     "leave_one_out",
+    "load_estimate",
     "owner_totals",
     "permutation_estimator",
     "regress_shapley",
@@ -50,6 +54,7 @@ __all__ = [
     "sample_truncated",
     "sample_until",
     "sample_until_solve",
+    "save_estimate",
     "semivalue",
     "sequential_leave_one_out",
     "sequential_shapley",

@@ -1,0 +1,200 @@
+"""Estimates as people read and keep them: a table in text, a pandas frame, an archive of NumPy arrays."""
+
+import importlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxval.checkpoints import write_whole
+from jaxval.types import BadArgument, Estimate, SeenGains
+
+__all__ = ["estimate_frame", "estimate_table", "load_estimate", "save_estimate"]
+
+SHOWN = 20  # rows at either end of a long table
+FEW_GAINS = 10  # below, a player's standard error cannot be trusted
+
+
+def estimate_table(estimate: Estimate) -> str:
+    """The players with their values and intervals as text, the largest value (of the first objective) first.
+
+    Below the rows stand the number of evaluations and how many players rest on fewer than ten nonzero gains. The
+    intervals of these have the range of gains as their scale: the caller's `spread`, or else the range of the utilities
+    seen. Without intervals the table shows the standard errors. Of more than 40 players it shows the first and the last
+    20.
+
+    Args:
+        estimate: with known numbers, not inside `jit`.
+
+    Returns:
+        Lines of text.
+
+    Example:
+        >>> values, errors = np.array([0.25, 0.5]), np.array([0.01, 0.02])
+        >>> ends = np.stack([values - 2 * errors, values + 2 * errors])
+        >>> print(estimate_table(Estimate(values, errors, 4, ends, ("news", "books"))))
+        player   value   95 % interval
+        books      0.5    0.46 to 0.54
+        news      0.25    0.23 to 0.27
+        4 evaluations
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    grid.add_column("player", no_wrap=True)
+    for objective in range(_flat(estimate, estimate.values).shape[1]):
+        mark = f" {objective}" if np.ndim(estimate.values) > 1 else ""
+        beside = "standard error" if estimate.intervals is None else "95 % interval"
+        grid.add_column(f"value{mark}", justify="right")
+        grid.add_column(f"{beside}{mark}", justify="right", no_wrap=True)
+    rows = _rows(estimate)
+    for row in rows if len(rows) <= 2 * SHOWN else [*rows[:SHOWN], ["..."], *rows[-SHOWN:]]:
+        grid.add_row(*row)
+    text = io.StringIO()
+    console = Console(file=text, width=max(80, 24 * (2 + np.size(estimate.values) // max(len(estimate), 1))))
+    console.print(grid, f"{int(np.asarray(estimate.evaluations))} evaluations", *_rare_gains(estimate), sep="\n")
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def estimate_frame(estimate: Estimate) -> Any:
+    """A pandas frame: the players as its index; `value`, `low`, `high` and `standard error` as columns.
+
+    `low` and `high` are the ends of the intervals, if there are any. The columns of a vector of objectives are
+    numbered. The frame's `attrs` hold `evaluations`.
+
+    Args:
+        estimate: with known numbers.
+
+    Returns:
+        A `pandas.DataFrame`.
+
+    Raises:
+        ModuleNotFoundError: if pandas is not installed.
+
+    Example:
+        >>> estimate_frame(Estimate(np.ones(2), np.zeros(2), 4)).attrs["evaluations"]  # doctest: +SKIP
+        4
+    """
+    pandas = importlib.import_module("pandas")
+    values, errors = _flat(estimate, estimate.values), _flat(estimate, estimate.standard_errors)
+    columns: dict[str, np.ndarray] = {}
+    for objective in range(values.shape[1]):
+        mark = f" {objective}" if np.ndim(estimate.values) > 1 else ""
+        columns[f"value{mark}"] = values[:, objective]
+        if estimate.intervals is not None:
+            low, high = (_flat(estimate, end)[:, objective] for end in estimate.intervals)
+            columns |= {f"low{mark}": low, f"high{mark}": high}
+        columns[f"standard error{mark}"] = errors[:, objective]
+    frame = pandas.DataFrame(columns, index=pandas.Index(_names(estimate), name="player"))
+    frame.attrs["evaluations"] = int(np.asarray(estimate.evaluations))
+    return frame
+
+
+def save_estimate(estimate: Estimate, path: str | Path) -> None:
+    """Write everything to a NumPy archive (.npz), to the bit and with the names.
+
+    Args:
+        estimate: with known numbers.
+        path: the file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_estimate(Estimate(np.ones(2), np.zeros(2), 4, names=("a", "b")), f"{folder}/values.npz")
+        ...     load_estimate(f"{folder}/values.npz").names
+        ('a', 'b')
+    """
+    parts = {
+        "values": estimate.values, "standard_errors": estimate.standard_errors, "evaluations": estimate.evaluations,
+    }  # fmt: skip
+    if estimate.intervals is not None:
+        parts["intervals"] = estimate.intervals
+    if estimate.gains is not None:
+        parts |= {f"gains_{name}": part for name, part in estimate.gains._asdict().items()}
+    content = io.BytesIO()
+    np.savez(
+        content,
+        allow_pickle=False,
+        names=np.array(json.dumps(estimate.names)),
+        **{name: np.asarray(part) for name, part in parts.items()},
+    )
+    write_whole(path, content.getvalue())
+
+
+def load_estimate(path: str | Path) -> Estimate:
+    """Read what `save_estimate` wrote, as NumPy arrays of the same precision.
+
+    Args:
+        path: the file. An archive without intervals gives an estimate whose intervals are None.
+
+    Returns:
+        An `Estimate`.
+
+    Raises:
+        ValueError: if the file is something else.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_estimate(Estimate(np.ones(2), np.zeros(2), 4), f"{folder}/values.npz")
+        ...     load_estimate(f"{folder}/values.npz").values.tolist()
+        [1.0, 1.0]
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            names = json.loads(str(archive["names"]))
+            gains = [archive[f"gains_{name}"] for name in SeenGains._fields if f"gains_{name}" in archive]
+            return Estimate(
+                archive["values"],
+                archive["standard_errors"],
+                archive["evaluations"],
+                archive.get("intervals"),
+                None if names is None else tuple(names),
+                SeenGains(*gains) if gains else None,
+            )
+    except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise BadArgument(
+            "path", expected="an archive written by values.save_estimate", got=f"{path} ({error})"
+        ) from error
+
+
+def _flat(estimate: Estimate, numbers: Any) -> np.ndarray:
+    return np.reshape(np.asarray(numbers), (len(estimate), -1))
+
+
+def _names(estimate: Estimate) -> tuple[str, ...]:
+    return estimate.names or tuple(str(player) for player in range(len(estimate)))
+
+
+def _rows(estimate: Estimate) -> list[list[str]]:
+    values, names = _flat(estimate, estimate.values), _names(estimate)
+    if estimate.intervals is None:
+        beside = [[f"{error:.4g}" for error in row] for row in _flat(estimate, estimate.standard_errors)]
+    else:
+        ends = zip(*(_flat(estimate, end) for end in estimate.intervals), strict=True)
+        beside = [[f"{low:.4g} to {high:.4g}" for low, high in zip(*row, strict=True)] for row in ends]
+    numbers = [[f"{value:.4g}" for value in row] for row in values]
+    return [
+        [names[i], *(word for pair in zip(numbers[i], beside[i], strict=True) for word in pair)]
+        for i in np.argsort(-values[:, 0], kind="stable")
+    ]
+
+
+def _rare_gains(estimate: Estimate) -> list[str]:
+    """How many players rest on few nonzero gains, and what their intervals take for granted."""
+    if estimate.gains is None:
+        return []
+    rare, lines = _flat(estimate, estimate.gains.nonzero) < FEW_GAINS, []
+    for objective in np.flatnonzero(rare.any(axis=0)):
+        low, high = np.reshape(np.asarray(estimate.gains.range), (2, -1))[:, objective]
+        mark = f" of objective {objective}" if np.ndim(estimate.values) > 1 else ""
+        origin = "by the spread stated" if estimate.gains.stated else "by the utilities seen; pass spread= if wider"
+        lines.append(
+            f"{rare[:, objective].sum()} of {len(estimate)} players{mark} rest on fewer than {FEW_GAINS} nonzero gains"
+            f"\n(gains range from {low:.4g} to {high:.4g}, {origin})"
+        )
+    return lines
