@@ -116,13 +116,13 @@ FAULTS = {
     "an unknown movie": (spoil(2, "7::2::3::0"), 2, "a movie of movies.dat; got movie 2"),
     "a movie beyond all": (spoil(2, "7::11::3::0"), 2, "got movie 11"),
     "twice": (spoil(6, "2::3::2::1"), 6, "user 2, movie 3 again"),
-    "cut off": (RATINGS[:-4], 6, "no end: the file may be cut off"),
+    "cut off": (RATINGS[:-4], 6, "got none: the file may be cut off"),
     "cut off after a line": (
         RATINGS[: -len(LINES[-1]) - 1],
         5,
-        "1 users of users.dat, user 9 among them; it may be cut",
+        "none by 1 of them, user 9 among them: the file may be cut",
     ),
-    "empty": ("", 1, "the file is empty"),
+    "empty": ("", 1, "got an empty file"),
 }
 
 

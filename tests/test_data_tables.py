@@ -103,7 +103,7 @@ def test_marks_of_other_systems_do_not_count(write):
 
 
 RANKINGS = {
-    "empty": (b"", 1, "the file is empty"),
+    "empty": (b"", 1, "got an empty file"),
     "blank": (b"\n \n", 1, "a different name for every column"),
     "nothing below": (b"1,2\n", 1, "rows below"),
     "bytes": (b"1,2\ntea,caf\xe9\n", 2, "UTF-8 text; got byte 0xe9 in column 8"),
@@ -136,7 +136,7 @@ RANKINGS = {
     "another separator": (b"tea;juice\n1;2\n", 2, "got '1;2'"),
 }
 COMPARISONS = {
-    "empty": (b"", 1, "the file is empty"),
+    "empty": (b"", 1, "got an empty file"),
     "no columns": (b"tea,juice\n1,2\n", 1, "columns winner and loser, or left, right and winner, or model_a"),
     "no loser": (b"winner,second\ntea,juice\n", 1, "columns winner and loser"),
     "one side": (b"left,winner\ntea,left\n", 1, "columns winner and loser"),

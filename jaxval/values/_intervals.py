@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
-from jaxval.types import FEW_GAINS, BadArgument, SeenGains
+from jaxval.types import BadArgument, SeenGains
 from jaxval.values.estimators import Moments, standard_errors
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "seen_gains",
 ]
 
+FEW_GAINS = 10  # below, a player's standard error cannot be trusted
 TAIL = 0.025  # on either side of a 95 % interval
 FEW = FEW_GAINS  # also: draws that differ from the usual value
 ROUNDING = 16  # a gain of fewer units in the last place of the largest utility counts as zero

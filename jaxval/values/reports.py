@@ -11,11 +11,11 @@ import numpy as np
 
 from jaxval.checkpoints import write_whole
 from jaxval.types import BadArgument, Estimate, SeenGains
+from jaxval.values._intervals import FEW_GAINS
 
 __all__ = ["estimate_frame", "estimate_table", "load_estimate", "save_estimate"]
 
 SHOWN = 20  # rows at either end of a long table
-FEW_GAINS = 10  # below, a player's standard error cannot be trusted
 
 
 def estimate_table(estimate: Estimate) -> str:
