@@ -162,7 +162,8 @@ def test_drawn_games_meet_every_premise():
     assert tables.shape == (400, 8)
     assert (2 * tables == np.round(2 * tables)).all()
     assert np.abs(tables).max() <= 8
-    varied = tables[[len(set(table)) > 4 for table in tables.tolist()]]
+    # With a null player or dependent players, a game of three has at most four different utilities.
+    varied = tables[[len(set(table)) > 3 for table in tables.tolist()]]
     assert len(varied) > 50
     for axiom in (axioms.nullity, axioms.symmetry, partial(axioms.mutual_dependence, groups=[0, 1, 1])):
         gaps = jax.jit(jax.vmap(lambda table, axiom=axiom: axiom(values.shapley, table)[0]))(jnp.asarray(varied))
