@@ -131,7 +131,7 @@ def test_the_same_key_finds_the_same():
     np.testing.assert_array_equal(found[0].table, found[1].table)
     np.testing.assert_array_equal(found[0].groups, found[1].groups)
     assert len(found[0].table) == 16
-    assert found[2].table.tolist() == [0, 0, 1, 0]
+    assert sorted(found[2].table.tolist()) == [0, 0, 0, 1]
 
 
 def examiner(axiom, value):
@@ -162,7 +162,8 @@ def test_drawn_games_meet_every_premise():
     assert tables.shape == (400, 8)
     assert (2 * tables == np.round(2 * tables)).all()
     assert np.abs(tables).max() <= 8
-    varied = tables[[len(set(table)) > 4 for table in tables.tolist()]]
+    # With a null player or dependent players, a game of three has at most four different utilities.
+    varied = tables[[len(set(table)) > 3 for table in tables.tolist()]]
     assert len(varied) > 50
     for axiom in (axioms.nullity, axioms.symmetry, partial(axioms.mutual_dependence, groups=[0, 1, 1])):
         gaps = jax.jit(jax.vmap(lambda table, axiom=axiom: axiom(values.shapley, table)[0]))(jnp.asarray(varied))
@@ -223,7 +224,7 @@ def test_progress_goes_to_standard_error(capsys):
 
 def test_nan_is_refused_with_its_game():
     with pytest.raises(ValueError, match="got NaN, so efficiency says nothing of\n  0 for all"):
-        axioms.find_counterexample(relative, axioms.efficiency, players=[2], games=8, batch_size=8)
+        axioms.find_counterexample(relative, axioms.efficiency, players=[2], games=16, batch_size=16)
 
 
 def test_the_mark_says_what_an_axiom_takes():
@@ -241,7 +242,7 @@ def test_the_mark_says_what_an_axiom_takes():
         return least - jnp.min(players), players
 
     found = axioms.find_counterexample(
-        values.shapley, everybody_gains, players=[2], games=8, batch_size=8, shrink=False, least=0.25
+        values.shapley, everybody_gains, players=[2], games=16, batch_size=16, shrink=False, least=0.25
     )
     assert found.gap == 1.25
 

@@ -153,7 +153,7 @@ def _groupings(players: int) -> np.ndarray:
     return every[[len(set(groups)) == max(groups) + 1 for groups in every.tolist()]]
 
 
-def _count_binary(players: int, games: int, grouped: bool) -> float:
+def _count_binary(players: int, games: int, grouped: bool) -> int | float:
     """How many games of zeros and ones there are, of all groupings; infinity where they are too many to list."""
     cells = games * 2**players
     return np.inf if cells > 16 else 2**cells * (len(_groupings(players)) if grouped else 1)

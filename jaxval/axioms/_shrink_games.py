@@ -71,7 +71,8 @@ def _rounder(tables: np.ndarray) -> Iterator[np.ndarray]:
     for game, table in enumerate(tables):
         levels = np.unique(table)
         for row, utility in enumerate(table):
-            for target in np.unique([*levels, 0, 1, np.trunc(utility), np.round(2 * utility) / 2]):
+            nearer = utility - np.sign(utility)
+            for target in np.unique([*levels, 0, 1, nearer, np.trunc(utility), np.round(2 * utility) / 2]):
                 alone, alike = np.arange(len(table)) == row, table == utility
                 for changed in (alone, alike) if players <= ONE_BY_ONE else (alike,):
                     yield _shifted(tables, game, changed * (target - utility))
