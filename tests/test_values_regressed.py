@@ -233,10 +233,10 @@ def test_the_beam_takes_terms_that_explain_what_is_there():
     assert len(wanted - found) <= 1  # that player 3 is there may be told by whether it is missing
 
 
-@pytest.mark.parametrize("players", [1, 2, 5, 8])
+@pytest.mark.parametrize("players", [3, 5, 8])
 def test_the_exhaustive_search_finds_the_best_carrier(players):
     rng = np.random.default_rng(players)
-    masks = masks_of(players)[rng.permutation(2**players)[: max(2, 2 ** (players - 1))]]
+    masks = masks_of(players)[rng.permutation(2**players)[: 2 ** (players - 1)]]
     left = rng.normal(size=len(masks))
     best = []
     for carriers in masks_of(players):
@@ -246,10 +246,7 @@ def test_the_exhaustive_search_finds_the_best_carrier(players):
                 best.append(abs(column @ left) / np.sqrt(column.sum()))
     carrier, absent = sparse.search_all(masks)(left)
     column = sparse.indicators(masks, carrier[None], np.array([absent]))[:, 0]
-    if best:
-        np.testing.assert_allclose(abs(column @ left) / np.sqrt(column.sum()), max(best), rtol=1e-5)
-    else:
-        assert players == 1
+    np.testing.assert_allclose(abs(column @ left) / np.sqrt(column.sum()), max(best), rtol=1e-5)
 
 
 def test_monomials_take_over_from_kernels(monkeypatch):

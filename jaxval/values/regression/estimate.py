@@ -140,7 +140,7 @@ def regression_estimator(
         ValueError: where the evaluations are fewer than n + 1, the groups are wrong, or the method is another.
 
     Example:
-        >>> estimator = regression_estimator(3, evaluations=6)
+        >>> estimator = regression_estimator(3, evaluations=8)
         >>> state = estimator.init(jax.random.key(0))
         >>> coalitions = estimator.ask(state)
         >>> estimate = estimator.estimate(estimator.tell(state, coalitions, coalitions.sum(axis=1)))

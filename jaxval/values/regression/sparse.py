@@ -15,7 +15,8 @@ EXHAUSTIVE = 16  # players up to which all 2^n carriers are tried for each term
 BEAM = 24  # carriers kept at each size if there are more players
 DEEPEST = 8  # players in the carriers that a beam reaches
 MOST_TERMS = 150
-PATIENCE = 25  # terms in a row that do not improve on the rows held out end the search
+ROWS_PER_TERM = 18  # with fewer, the right term among 2^(n+1) is found by chance only
+PATIENCE = 12  # terms in a row that do not improve on the rows held out end the search
 
 Search = Callable[[np.ndarray], tuple[np.ndarray, bool]]
 
@@ -42,7 +43,7 @@ def greedy_terms(masks: np.ndarray, utilities: np.ndarray, train: int) -> tuple[
     """
     rows, players = masks.shape
     search = (search_all if players <= EXHAUSTIVE else search_beam)(masks[:train])
-    most = min(MOST_TERMS, train - 1)
+    most = max(min(MOST_TERMS, train // ROWS_PER_TERM), 1)
     basis = np.empty((most + 1, rows))  # orthonormal on the rows fitted to
     basis[0] = 1 / np.sqrt(train)
     carriers, absent = np.empty((most, players), bool), np.empty(most, bool)
