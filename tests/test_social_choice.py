@@ -225,7 +225,8 @@ def off_the_analytic_centre(matrix, lottery):
     free = [column for column in range(len(support)) if column not in pivots]
     basis = np.zeros((len(support), len(free)))
     basis[free] = np.eye(len(free))
-    basis[pivots] = [[-float(rows[i][column]) for column in free] for i in range(len(pivots))]
+    for row, pivot in zip(rows, pivots, strict=False):
+        basis[pivot] = [-float(row[column]) for column in free]
     both = np.concatenate([basis, game[support][:, rest].T @ basis])
     weights = lottery[support][free]
     values = both @ (weights / (basis.sum(0) @ weights))

@@ -79,7 +79,9 @@ def maximal_lottery(matrix: Matrix) -> Lottery:
     """NLHF: the lottery that no other beats, max_p min_q Σ_ij p_i P(i ≻ j) q_j.
 
     If there are several, it is the analytic centre of their set, which is symmetric under renaming. A share within the
-    tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie.
+    tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie. Some margins can cancel almost completely once the
+    rest of the support is taken into account; what is left of them counts as a tie if it lies below the rounding of
+    P's entries, because float32 cannot tell the two apart.
 
     Source: Kim et al., section 2.2; Kreweras (1965), Fishburn (1984).
 
@@ -285,7 +287,11 @@ def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Arr
 
 
 def _exact_product(left: Array, right: Array) -> Array:
-    """The product to twice the precision, where the result is small: chunks of nine bits multiply without rounding."""
+    """The product to twice the precision of float32, for a residual in which the large terms cancel.
+
+    The entries of `left` are at most 1. Both factors are cut into chunks of eight bits and a sign, so that the product
+    of the two highest chunks is a sum of integers of 16 bits, which float32 adds without rounding up to 256 terms.
+    """
     exponent = jnp.frexp(jnp.max(jnp.abs(right), axis=0))[1][None, :]
 
     def chunks(array: Array) -> tuple[Array, Array, Array]:
