@@ -188,7 +188,7 @@ MISTAKES = [
     ([row(source="")], 1, "expected the name of a source in the field source; got an empty one"),
     ([row(source=None)], 1, "expected text in the field source; got null"),
     ([row(source=True)], 1, "expected text in the field source; got true or false"),
-    ([row(), {"prompt": "p", "chosen": "a", "rejected": "b"}], 2, "'source' in every pair, or in none; got line 1 with it"),
+    ([row(), {"prompt": "p", "chosen": "a", "rejected": "b"}], 2, "'source' in every pair, or in none; got line 1"),
     ([row(score_chosen=1, score_rejected=None)], 1, "column score_rejected; got null: a pair without score"),
     ([row(score_chosen="1", score_rejected=1)], 1, "column score_chosen; got text, '1': a pair without score"),
     ([row(score_chosen=1, score_rejected=2), row()], 2, "no score, which line 1 has: a pair without score"),

@@ -64,7 +64,7 @@ FAULTS = {
     "no order left": (
         lambda text: text[: text.index("5: 2")],
         10,
-        r"after 0 of 3 orders \(NUMBER UNIQUE ORDERS, line 6\)",
+        r"expected 3 orders \(NUMBER UNIQUE ORDERS, line 6\); got the end after 0",
     ),
     "orders missing": (
         lambda text: text[: text.index("2: { 3")],
