@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxval import _checks
-from jaxval.coalitions.evaluation import evaluation
+from jaxval.coalitions.evaluation import compiled, evaluation
 from jaxval.types import BadArgument, Estimate, Groups, Utility
 from jaxval.values._intervals import TAIL, check_spread, constant_draws, interval_ends, reachable
 from jaxval.values._neighbours import check_groups
@@ -269,9 +269,12 @@ def sample_until_solve(
     estimator = estimator._replace(finished=finished, identity=(estimator.identity, "until", half_width, level))
     state = run(key, estimator, evaluation(utility, players, batch_size=batch_size))
     looked = jnp.sum(ends <= state.moments.draws)
-    half_widths = widths(state)
     estimate = estimator.estimate(state)
-    anytime = reaches(state, _anytime_tail(looks, 1 - 2 * TAIL))
+
+    def summary(state: PermutationState) -> tuple[Array, Array]:
+        return widths(state), reaches(state, _anytime_tail(looks, 1 - 2 * TAIL))
+
+    half_widths, anytime = compiled(summary, (estimator.identity, "summary"))(state)
     estimate = dataclasses.replace(estimate, intervals=interval_ends(estimate.values, anytime))
     return check_finite(estimate), StoppingDiagnostics(
         jnp.all(half_widths <= half_width), half_widths, together * state.moments.draws, looked
