@@ -18,7 +18,6 @@ from jaxval.axioms.consistency import (
     pairwise_majority,
     pareto,
 )
-from jaxval.axioms.counterexample import Counterexample, GameCounterexample, format_game, format_profile
 from jaxval.axioms.games import (
     with_dependent_players,
     with_null_player,
@@ -51,7 +50,16 @@ from jaxval.axioms.proportionality import (
     ppa_level,
 )
 from jaxval.axioms.rules import as_profile_rule, is_matrix_rule
-from jaxval.axioms.search import SearchedSize, count_profiles, find_counterexample, search_plan
+from jaxval.axioms.search import (
+    Counterexample,
+    GameCounterexample,
+    SearchedSize,
+    count_profiles,
+    find_counterexample,
+    format_game,
+    format_profile,
+    search_plan,
+)
 from jaxval.axioms.substitutes import PairWitness, mutual_dependence, symmetry, within_group_symmetry
 from jaxval.axioms.values import (
     GroupWitness,

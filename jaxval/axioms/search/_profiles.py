@@ -13,11 +13,11 @@ from jaxtyping import Array
 
 from jaxval import _checks
 from jaxval.axioms._profiles import rankings
-from jaxval.axioms._shrink import shrunk
-from jaxval.axioms.counterexample import Counterexample, format_profile
 from jaxval.axioms.kinds import name_of, unwrapped
 from jaxval.axioms.manipulation import population_bounded_manipulability, strategyproofness
 from jaxval.axioms.rules import as_profile_rule
+from jaxval.axioms.search._shrink_profiles import shrunk
+from jaxval.axioms.search.counterexample import Counterexample, format_profile
 from jaxval.parallel import progress as progress_bar
 from jaxval.preferences import sample_mallows
 from jaxval.types import BadArgument, Rule

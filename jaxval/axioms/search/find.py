@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
-from jaxval.axioms._game_search import search_games
-from jaxval.axioms._profile_search import SearchedSize, count_profiles, plan_profiles, search_profiles
-from jaxval.axioms.counterexample import Counterexample, GameCounterexample
 from jaxval.axioms.kinds import games_of, name_of
+from jaxval.axioms.search._games import search_games
+from jaxval.axioms.search._profiles import SearchedSize, count_profiles, plan_profiles, search_profiles
+from jaxval.axioms.search.counterexample import Counterexample, GameCounterexample
 from jaxval.axioms.values import Value
 from jaxval.types import BadArgument, Rule
 

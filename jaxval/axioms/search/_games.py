@@ -16,9 +16,9 @@ from jaxtyping import Array
 
 from jaxval import _checks
 from jaxval.axioms._games import dependent_rows, exchanged_rows, null_rows
-from jaxval.axioms._shrink_games import consecutive, shrunk_games
-from jaxval.axioms.counterexample import GameCounterexample, format_game
 from jaxval.axioms.kinds import GamesOf, name_of
+from jaxval.axioms.search._shrink_games import consecutive, shrunk_games
+from jaxval.axioms.search.counterexample import GameCounterexample, format_game
 from jaxval.axioms.values import as_value, takes_groups
 from jaxval.parallel import progress as progress_bar
 from jaxval.types import BadArgument
