@@ -365,12 +365,12 @@ VALUE_MISTAKES = {
     "no seeds": (["--seeds", "0"], "at least 1"),
     "unknown policy": (["{pairs}", "--source", "provider.name", "--policy", "gpt"], "policy: expected one of"),
     "odd permutations": (["--permutations", "5"], "--permutations: expected an even number of at least 4.*'5'"),
-    "few evaluations": (["--evaluations", "3"], r"--evaluations: expected at least 6, [^;]*; got 3$"),
+    "few evaluations": (["--evaluations", "3"], r"--evaluations: expected at least 6, [^;]*; got 3; allow"),
     "sampled Banzhaf": (
         ["--semivalue", "banzhaf", "--permutations", "4"],
-        "--semivalue: expected 'shapley', .*; got 'banzhaf' and --permutations 4; leave that out",
+        "--semivalue: expected 'shapley', .*; got 'banzhaf' and 4 permutations; leave that out",
     ),
-    "truth of a sample": (["--truth", "--evaluations", "8"], "--truth: expected no sample.*got --evaluations 8"),
+    "truth of a sample": (["--truth", "--evaluations", "8"], "--truth: expected no sample.*got 8 evaluations"),
     "tokens of features": (
         ["{pairs}", "--source", "provider.name", "--arithmetic", "token"],
         "--arithmetic: .*choose the policy 'transformer'",

@@ -217,9 +217,7 @@ def test_mistakes_name_the_line(tmp_path, rows, line, message):
 @pytest.mark.mistakes
 def test_no_source_names_the_fields_and_the_ways_out(tmp_path):
     path = written(tmp_path / "a.jsonl", [{"prompt": "p", "chosen": "a", "rejected": "b", "provider": "x"}])
-    with pytest.raises(
-        ValueError, match=r"line 1: .*'source'.*'rejected', 'provider'; .*by source.*several.*source=None"
-    ):
+    with pytest.raises(ValueError, match=r"line 1: .*'source'.*'rejected', 'provider'; .*by source.*several"):
         read_preferences(path)
     assert read_preferences(path, source="provider").sources == ("x",)
 

@@ -333,7 +333,7 @@ REFUSALS = {
     "vectorised in C": (lambda: np.frompyfunc(scaled, 1, 1), "got ufunc"),
     "no file": (lambda: Path("nowhere.csv"), r"the path nowhere.csv \(FileNotFoundError\)"),
     "folder": (lambda: Path(__file__).parent, "IsADirectoryError"),
-    "depth": (lambda: functools.reduce(lambda inner, _: [inner], range(100_000), []), "not nested as deeply"),
+    "depth": (lambda: functools.reduce(lambda inner, _: [inner], range(100_000), []), "less deeply nested"),
 }
 
 

@@ -424,8 +424,8 @@ ONE = Comparisons([0], [0], [1], [1.0])
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: fit("tabular", THETA, ONE), ValueError, "no finite optimum exists.*ridge=0.1"),
-        (lambda: fit("log-linear", OMEGA, ONE), ValueError, "ranks without a mistake.*ridge=0.1"),
+        (lambda: fit("tabular", THETA, ONE), ValueError, "no finite optimum exists.*by ridge, such as 0.1"),
+        (lambda: fit("log-linear", OMEGA, ONE), ValueError, "ranks without a mistake.*by ridge, such as 0.1"),
         (
             lambda: fit("tabular", THETA, ONE._replace(loser=[0])),
             ValueError,

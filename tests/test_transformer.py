@@ -352,8 +352,8 @@ def test_cut_texts_keep_the_end_of_the_prompt_and_the_start_of_the_response():
         (lambda m, p: policies.over_catalogue(m, [[0.5]], [[[1]]]), "prompts: .* got .0.5. in context 0"),
         (lambda m, p: policies.encode_catalogue(["a"], [[[1]]], length=8), "responses: expected texts; got .1."),
         (lambda m, p: policies.encode_catalogue(["a"], [["b"]], length=8, truncate=4), "truncate: .* got 4"),
-        (lambda m, p: m.logits({**p, "layers": {}}, [[1]]), "params: expected layers/.*; it is missing"),
-        (lambda m, p: m.start({}, [[1]], [1]), "params: expected embedding; it is missing"),
+        (lambda m, p: m.logits({**p, "layers": {}}, [[1]]), "params: expected layers/.*; got parameters without it"),
+        (lambda m, p: m.start({}, [[1]], [1]), "params: expected embedding; got parameters without it"),
         (
             lambda m, p: m.logits({**p, "norm": {"scale": jnp.ones(3)}}, [[1]]),
             r"params: expected norm/scale of shape .16,.; got .3,.",

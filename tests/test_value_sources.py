@@ -588,16 +588,16 @@ MISTAKES = {
     ),
     "a ridge for a transformer": (
         lambda p: (p, {"policy": "transformer", "ridge": 1.0}),
-        "ridge: expected policy='log-linear' or another that Newton's method fits",
+        "ridge: expected the policy 'log-linear' or another that Newton's method fits",
     ),
-    "epochs of Newton's method": (lambda p: (p, {"epochs": 2}), "epochs: expected policy='transformer'"),
+    "epochs of Newton's method": (lambda p: (p, {"epochs": 2}), "epochs: expected the policy 'transformer'"),
     "held-out prompts of a table": (
         lambda p: (p, {"policy": "tabular", "held_out": 0.5}),
-        "held_out: expected none with policy='tabular'",
+        "held_out: expected none with the policy 'tabular'",
     ),
     "seeds where nothing is random": (
         lambda p: (p, {"policy": "tabular", "seeds": 2}),
-        "seeds: expected 1 with policy='tabular', where nothing is random; got 2",
+        "seeds: expected 1 with the policy 'tabular', where nothing is random; got 2",
     ),
     "a maker of something else": (lambda p: (p, {"policy": lambda pairs: 3}), "to a Policy or a Learner; got int"),
     "unknown loss": (lambda p: (p, {"loss": "dop"}), "loss: expected one of 'dpo'"),

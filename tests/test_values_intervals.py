@@ -10,8 +10,7 @@ from scipy import stats
 
 from jaxval import values
 from jaxval.coalitions import coalition_index, games
-from jaxval.types import FEW_GAINS
-from jaxval.values._intervals import binomial_lower_ends, student_factor
+from jaxval.values._intervals import FEW_GAINS, binomial_lower_ends, student_factor
 
 KEY = jax.random.key(5)
 VOTERS = 12

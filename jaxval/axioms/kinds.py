@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from jaxval.types import BadArgument
 
-__all__ = ["GamesOf", "games_of", "name_of", "of_values", "unwrapped"]
+__all__ = ["GamesOf", "of_values"]
 
 Axiom = TypeVar("Axiom", bound=Callable[..., Any])
 MARK = "_games_of_this_axiom"

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jaxval.checkpoints import lock_folder
-from jaxval.types import BadArgument
+from jaxval._errors import BadArgument
 
 LOCK = ".lock"
 
@@ -28,6 +27,8 @@ def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
             "--out", expected="a new or empty folder", got=f"{out} with files in it", advice="--resume goes on with it"
         )
     out.mkdir(parents=True, exist_ok=True)
+    from jaxval.checkpoints import lock_folder
+
     with lock_folder(out, lock=LOCK, name="--out"):
         if not resume and _used(out):  # by a run that has ended since
             raise BadArgument("--out", expected="a new or empty folder", got=f"{out} with files in it")

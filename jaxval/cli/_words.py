@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from jaxval.types import BadArgument
+from jaxval._errors import BadArgument
 
 OPTIONS = {
     "pairs": "FILE",

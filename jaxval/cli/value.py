@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxval import __version__
+from jaxval._errors import BadArgument
 from jaxval.cli._folders import own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
 from jaxval.cli.value_report import describe, print_result, write_result
-from jaxval.types import BadArgument
 
 __all__ = ["add_command", "describe"]
 

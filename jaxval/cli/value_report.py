@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxval.checkpoints import write_whole
 from jaxval.sources import SourceValues
 
 __all__ = ["describe", "print_result", "write_result"]
@@ -116,6 +115,8 @@ def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> No
         ...     json.loads(Path(folder, "results.json").read_text())["title"]
         'two'
     """
+    from jaxval.checkpoints import write_whole
+
     text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(out / "results.json", text + "\n")
     print(f"results written to {out / 'results.json'}", file=sys.stderr)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxval.types import BadArgument
+from jaxval._errors import BadArgument
 
 if TYPE_CHECKING:
     from jaxval.data import Election, Matches

@@ -372,8 +372,7 @@ def _no_source(path: FilePath, line: int, fields: dict[str, Any], source: str) -
         line,
         expected=f"the field {source!r}, which names the pair's source",
         got=_named(fields),
-        advice="name the field that does by source, such as metadata.provider; or pass several files, one a source "
-        "(in Python source=None takes a file as one source)",
+        advice="name the field that does by source, such as metadata.provider; or pass several files, one a source",
     )
 
 

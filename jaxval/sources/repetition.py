@@ -141,7 +141,7 @@ def _checked(method: Method, learner: Learner, players: int) -> Method:
             advice="choose the policy 'transformer', or the folder of a checkpoint",
         )
     budget = {"permutations": method.permutations, "evaluations": method.evaluations}
-    asked = [f"{name}={number}" for name, number in budget.items() if number is not None]
+    asked = [f"{number} {name}" for name, number in budget.items() if number is not None]
     why = asked[0] if asked else f"{players} sources, more than {EXACT_SOURCES}"
     instead = "leave that out, and all coalitions are evaluated"
     if players > EXACT_SOURCES:

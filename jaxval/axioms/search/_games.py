@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
+from jaxval.axioms._functions import refused
 from jaxval.axioms._games import dependent_rows, exchanged_rows, null_rows
 from jaxval.axioms.kinds import GamesOf, name_of
 from jaxval.axioms.search._shrink_games import consecutive, shrunk_games

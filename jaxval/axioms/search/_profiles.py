@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
+from jaxval.axioms._functions import refused
 from jaxval.axioms._profiles import rankings
 from jaxval.axioms.kinds import name_of, unwrapped
 from jaxval.axioms.manipulation import population_bounded_manipulability, strategyproofness

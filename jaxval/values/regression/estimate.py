@@ -304,7 +304,7 @@ def _check_evaluations(evaluations: int, players: int) -> int:
             "evaluations",
             expected=f"at least {players + 1}, one more than there are players",
             got=evaluations,
-            advice=f"call regress_shapley(key, utility, {players}, evaluations={players + 1}) or more",
+            advice="allow that many or more",
         )
     return evaluations
 

@@ -1,0 +1,47 @@
+"""The error of a wrong argument. It loads nothing else, so that the command line can name a mistake at once."""
+
+from typing import Any
+
+__all__ = ["BadArgument"]
+
+
+class BadArgument(ValueError):  # noqa: N818, it says what is wrong
+    """An argument that is wrong: which, what was expected, what came, and what to do about it.
+
+    Printed as `name: expected ...; got ...; advice`. The command line puts the name of its option in place of `name`.
+
+    Attributes:
+        name: of the argument; with a place in it, such as `sources[2]`, or of a file with a line.
+        expected: what was expected, in words.
+        got: what came, in words; None if there is nothing to tell.
+        advice: what to do; None if that is clear.
+
+    Example:
+        >>> error = BadArgument("beta", expected="a number above 0", got=-1, advice="pass beta=0.1")
+        >>> print(error)
+        beta: expected a number above 0; got -1; pass beta=0.1
+        >>> error.name, error.got
+        ('beta', '-1')
+    """
+
+    def __init__(self, name: Any, *, expected: Any, got: Any = None, advice: Any = None) -> None:
+        self.name, self.expected = str(name), str(expected)
+        self.got, self.advice = (None if part is None else str(part) for part in (got, advice))
+        super().__init__(self.under(self.name))
+
+    def under(self, name: str) -> str:
+        """The message with another name for the argument."""
+        got = "" if self.got is None else f"; got {self.got}"
+        return f"{name}: expected {self.expected}{got}{'' if self.advice is None else f'; {self.advice}'}"
+
+    def with_advice(self, advice: str) -> "BadArgument":
+        """The same error with more advice."""
+        both = advice if self.advice is None else f"{self.advice}; {advice}"
+        return BadArgument(self.name, expected=self.expected, got=self.got, advice=both)
+
+    def __reduce__(self) -> Any:  # an error that a worker raises is pickled
+        return _bad_argument, (self.name, self.expected, self.got, self.advice)
+
+
+def _bad_argument(name: str, expected: str, got: str | None, advice: str | None) -> BadArgument:
+    return BadArgument(name, expected=expected, got=got, advice=advice)
