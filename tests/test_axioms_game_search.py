@@ -21,8 +21,9 @@ from value_stubs import (
 )
 
 from jaxval import axioms, social_choice, values
-from jaxval.axioms import _game_search, _shrink_games
 from jaxval.axioms.kinds import GamesOf, games_of
+from jaxval.axioms.search import _games as _game_search
+from jaxval.axioms.search import _shrink_games
 
 PRINTED = partial(axioms.mutual_dependence, version="printed")
 HOLDS = [

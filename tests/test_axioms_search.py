@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jaxval import axioms, social_choice
-from jaxval.axioms import _profile_search, _shrink
+from jaxval.axioms.search import _profiles as _profile_search
+from jaxval.axioms.search import _shrink_profiles as _shrink
 
 
 def smaller_profiles(orders):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-from jaxval.sources import SourceValues
+    from jaxval.sources import SourceValues
 
 __all__ = ["describe", "print_result", "write_result"]
 

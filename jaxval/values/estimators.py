@@ -192,6 +192,13 @@ def run(
             return jax.lax.while_loop(lambda s: ~estimator.finished(s), step, estimator.init(key, objectives))
 
         return compiled(whole, (estimator.identity, of_many.identity))(key)
+    if not _checks.concrete(key):
+        raise BadArgument(
+            "key",
+            expected="known numbers, for the estimator or the utility is called between compiled pieces",
+            got="a tracer",
+            advice="call it outside jit and vmap",
+        )
     asked, state = jnp.asarray(0), estimator.init(key, objectives)
     if save is not None and Path(save).exists():
         asked, state = _resumed(save, (asked, state), key)
