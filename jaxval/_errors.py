@@ -43,5 +43,8 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
         return _bad_argument, (self.name, self.expected, self.got, self.advice)
 
 
+BadArgument.__module__ = "jaxval.types"  # where users find it
+
+
 def _bad_argument(name: str, expected: str, got: str | None, advice: str | None) -> BadArgument:
     return BadArgument(name, expected=expected, got=got, advice=advice)

@@ -580,11 +580,11 @@ MISTAKES = {
     "tokens of features": (lambda p: (p, {"arithmetic": "token"}), "arithmetic: .*policy without tokens"),
     "sampled Banzhaf": (
         lambda p: (p, {"semivalue": "banzhaf", "permutations": 4}),
-        "semivalue: expected 'shapley', .*; got 'banzhaf' and permutations=4; leave that out",
+        "semivalue: expected 'shapley', .*; got 'banzhaf' and 4 permutations; leave that out",
     ),
     "the truth of a sample": (
         lambda p: (p, {"truth": True, "evaluations": 5}),
-        "truth: expected no sample.*got evaluations=5",
+        "truth: expected no sample.*got 5 evaluations",
     ),
     "a ridge for a transformer": (
         lambda p: (p, {"policy": "transformer", "ridge": 1.0}),

@@ -47,7 +47,7 @@ def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str =
     Example:
         >>> download_movielens("data", url="file:///etc/hosts")
         Traceback (most recent call last):
-        ValueError: url: expected an address that starts with https:// or http://; got 'file:///etc/hosts'
+        jaxval.types.BadArgument: url: expected an address that starts with https:// or http://; got 'file:///etc/hosts'
     """
     target = Path(folder, NAME)
     if not url.startswith(("https://", "http://")):

@@ -73,7 +73,7 @@ def read_llama(
     Example:
         >>> read_llama("no/such/folder")
         Traceback (most recent call last):
-        ValueError: path: expected a folder with config.json; got no/such/folder
+        jaxval.types.BadArgument: path: expected a folder with config.json; got no/such/folder
     """
     folder = Path(path)
     config = _read_config(folder)

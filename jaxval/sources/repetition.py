@@ -230,4 +230,12 @@ def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
         jaxval.__version__, str(jnp.zeros(0).dtype), pairs.prompts, pairs.responses, tuple(pairs.comparisons),
         np.asarray(pairs.source), pairs.sources, problem.held_out, how,
     )  # fmt: skip
-    return claim_folder(folder, {"pairs and options": content}, note="run.json")
+    try:
+        return claim_folder(folder, {"fingerprint": content}, note="run.json")
+    except BadArgument as error:
+        raise BadArgument(
+            "folder",
+            expected="the unfinished run of these pairs and options",
+            got=f"another's in {folder}",
+            advice="choose another folder",
+        ) from error

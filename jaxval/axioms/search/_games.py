@@ -75,7 +75,7 @@ def _check_value(value: Callable[..., Any], axiom: Callable[..., Any], players: 
     try:
         as_value(value)(jnp.arange(2.0**players), np.zeros(players, dtype=np.int32))
     except (ValueError, TypeError, IndexError) as error:
-        advice = "an axiom of values is searched over games: for a rule take an axiom of rules, such as axioms.pareto"
+        advice = f"{name_of(axiom)} is an axiom of values: for a rule take an axiom of rules, such as axioms.pareto"
         raise refused("value", f"a value, for {name_of(axiom)}", error, advice) from error
 
 

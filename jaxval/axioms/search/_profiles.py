@@ -115,7 +115,9 @@ def _check_lottery(rule: Rule, axiom: Callable[..., Any], alternatives: int) -> 
         if not np.isnan(lottery).any():  # what did not converge is refused where it happens
             _checks.check_lottery(lottery, alternatives, name="rule")
     except (ValueError, TypeError, IndexError) as error:
-        advice = "an axiom of rules is searched over profiles: for a value take an axiom of values, such as efficiency"
+        advice = (
+            f"{name_of(axiom)} is an axiom of rules: for a value take an axiom of values, such as axioms.efficiency"
+        )
         raise refused("rule", f"a rule, for {name_of(axiom)}", error, advice) from error
 
 
