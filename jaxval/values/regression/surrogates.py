@@ -37,7 +37,7 @@ __all__ = ["Family", "Fit", "Surrogate"]
 KERNEL_PAIRS = 750  # beyond, the inverse of a kernel costs too much, and monomials are fitted instead
 MOST_MONOMIALS = 1000
 PAIRS_PER_PLAYER = 12  # below, sparse terms cannot be told apart
-PENALTIES = (1e-8, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # λ, times the mean of the kernel's diagonal
+PENALTIES = (1e-8, 1e-3, 1e-2, 1e-1, 1.0)  # λ, times the mean of the kernel's diagonal
 
 
 class Fit(NamedTuple):
@@ -117,8 +117,12 @@ def families(rows: int, players: int) -> list[Family]:
 
 
 def polynomial(rows: int, players: int, degree: int) -> Family:
-    """A shrunk polynomial, fitted by its monomials if they are fewer than the rows, and otherwise by its kernel."""
-    if sum(comb(players, size) for size in odd_sizes(players, degree)) < rows:
+    """A shrunk polynomial, fitted by its monomials if they are far fewer than the rows, and otherwise by its kernel.
+
+    With nearly as many monomials as rows, generalised cross-validation, which their fit uses, takes interpolation for
+    a good fit; the kernel's leave-one-out errors do not.
+    """
+    if 2 * sum(comb(players, size) for size in odd_sizes(players, degree)) < rows:
         fit, members = partial(fit_monomials, degree), partial(monomial_members, degree)
     else:
         fit = partial(fit_kernel, partial(polynomial_kernel, degree))
