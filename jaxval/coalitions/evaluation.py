@@ -7,7 +7,7 @@ runs on many devices, trains a model in another process or is read from a store 
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ HOST_CHUNK = 2**16  # how many masks an evaluation on the host is given at a tim
 MOST_PROGRAMS = 64
 
 
+@runtime_checkable
 class Evaluation(Protocol):
     """Many masks in and utilities out, and the shape of one utility.
 
