@@ -74,6 +74,9 @@ class Doubled:
     identity = None
     players = 3
 
+    def __call__(self, mask):
+        return 2.0 * np.sum(mask)
+
     def as_evaluation(self):
         return self
 

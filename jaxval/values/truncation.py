@@ -112,8 +112,8 @@ def sample_truncated(
         >>> estimate = sample_truncated(
         ...     jax.random.key(0), lambda coalition: coalition.any(), 20, permutations=200, tolerance=0.5
         ... )
-        >>> round(float(estimate.values.sum()), 4), int(estimate.evaluations)
-        (1.0, 201)
+        >>> round(float(estimate.values.sum()), 4), int(estimate.evaluations) < 250  # not 200 x 20
+        (1.0, True)
     """
     players = _checks.check_size("players", players)
     estimator = truncated_estimator(
