@@ -55,6 +55,17 @@ def test_two_utilities_of_the_same_code_are_told_apart():
         np.testing.assert_allclose(estimate.values, weights, rtol=1e-6)
 
 
+def test_two_schedules_of_looks_are_told_apart():
+    """66 draws, 33 at a time, looked at once or twice: two looks widen the intervals."""
+    game = coalitions.games.airport([1.0, 2.0, 4.0, 8.0, 16.0])
+    once, twice = (
+        values.sample_until_solve(KEY, game.utility, 5, half_width=1e-9, most=most, batch_size=330)[1]
+        for most in (132, 256)
+    )
+    assert (int(once.looks), int(twice.looks), int(once.permutations), int(twice.permutations)) == (1, 2, 132, 132)
+    assert float(twice.half_widths.max()) > 1.05 * float(once.half_widths.max())
+
+
 def test_sampling_stays_traceable(close):
     """Inside `jit` a utility may close over traced arrays; nothing is kept of it."""
 

@@ -266,7 +266,8 @@ def sample_until_solve(
         )
         return narrow | (draws >= ends[-1])
 
-    estimator = estimator._replace(finished=finished, identity=(estimator.identity, "until", half_width, level))
+    identity = (estimator.identity, "until", half_width, level, tuple(looks))
+    estimator = estimator._replace(finished=finished, identity=identity)
     state = run(key, estimator, evaluation(utility, players, batch_size=batch_size))
     looked = jnp.sum(ends <= state.moments.draws)
     estimate = estimator.estimate(state)
