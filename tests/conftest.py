@@ -61,8 +61,9 @@ def close(x64):
     return assert_close
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def rng():
+    """A generator of the test's own, so that its draws do not depend on which tests ran before it."""
     return np.random.default_rng(0)
 
 

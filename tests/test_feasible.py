@@ -100,6 +100,8 @@ def distance_to_hull(point, vertices):
         b_ub=np.append(point, -point),
         A_eq=np.append(np.ones(count), np.zeros(size))[None],
         b_eq=[1],
+        # HiGHS's default of 1e-7 may ignore a share of 5e-8.
+        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
     assert result.status == 0
     return result.fun
