@@ -14,7 +14,7 @@ import pytest
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# One BLAS thread a process, as in the library's pools: `pytest -n` fills the cores, and threads that wait for them spin.
+# One BLAS thread a process, as in the pools of the library: `pytest -n` fills the cores, and threads that wait spin.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
