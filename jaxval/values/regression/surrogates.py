@@ -152,7 +152,7 @@ def fit_kernel(
         for fold, left_out in enumerate(parts):
             columns = inverse[left_out]
             half = scipy.linalg.cholesky(columns[:, left_out], lower=True, check_finite=False)
-            # dtrsm and not solve_triangular, which wakes BLAS's threads for the smallest systems: on busy cores a fit$
+            # dtrsm and not solve_triangular, which wakes BLAS's threads for the smallest systems: on busy cores a fit
             # of ten rows then takes 15 times as long.
             solved = dtrsm(1.0, half, np.concatenate([weights[left_out], columns], axis=1), lower=1)
             outside, reduced = solved[:, : weights.shape[1]], solved[:, weights.shape[1] :]
