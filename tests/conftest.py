@@ -6,6 +6,8 @@ mistakes (marked `mistakes`) are left to the leg without it.
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-# Most of a test's time is compiling: let XLA optimise less. Child processes inherit it.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Most of a test's time is compiling: let XLA optimise less. Child processes and the workers of `pytest -n` inherit it.
+OPTIMISE_LESS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"  # compile in a third of the time; XLA aborts if it lacks the flag
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = f"{OPTIMISE_LESS} {OLD_EMITTERS}"
+    trial = subprocess.run([sys.executable, "-c", "import jax; jax.devices()"], capture_output=True, check=False)
+    if trial.returncode != 0:
+        os.environ["XLA_FLAGS"] = OPTIMISE_LESS
 
 TYPECHECK = os.environ.get("JAXVAL_TYPECHECK") == "1"
 if TYPECHECK:
