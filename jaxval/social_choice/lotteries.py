@@ -5,7 +5,8 @@ With K = P - Pᵀ the equilibria are {p ∈ Δ : Kᵀp ≥ 0}. An interior-point
     s = Kᵀp + τ1,  1ᵀp = 1,  p_i s_i = μ,  μ → 0.
 
 The path ends in the analytic centre of the equilibria: a choice among them that knows no names, so that ties are
-shared and renaming the alternatives renames the lottery. Just above rounding, p and s change places in the support,
+shared and renaming the alternatives renames the lottery. Just above rounding, p > s tells the support. If the support
+proves that it has the only equilibrium, that equilibrium is solved for. Otherwise p and s change places in the support,
 and the path is followed on in coordinates that resolve its end.
 """
 
@@ -22,7 +23,7 @@ from jaxval.types import Lottery, Matrix, Vector
 __all__ = ["LotteryDiagnostics", "c1_maximal_lottery", "exploitability", "maximal_lottery", "maximal_lottery_solve"]
 
 MAX_STEPS = 60
-LEAST = 1
+TURNS = 2  # of the exchange: the second starts from the support that the first has told
 
 
 class Levels(NamedTuple):
@@ -172,7 +173,7 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
     p, tau = jnp.ones(len(game)) / len(game), jnp.max(jnp.abs(game)) + 1
 
     def follow_to_the_end(state: tuple[State, Array, Array, Array]) -> tuple[State, Array, Array, Array]:
-        (p, s, tau, steps), *_ = state
+        (p, s, tau, steps), _, _, turns = state
         exchanged, solved, several = _exchange(system, p > s, levels)
         start = (jnp.where(solved, s, p), jnp.where(solved, p, s), tau, steps)
         off_centre = jnp.where(several, levels.off_centre, jnp.inf)  # one equilibrium needs no centring
@@ -181,7 +182,12 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
         p, s = jnp.where(solved, (exchanged @ jnp.append(z, tau))[:-1], z), jnp.where(solved, z, w)
         lottery, unique = _only_equilibrium(system, p > s, levels)
         apart = jnp.all(jnp.minimum(p, s) <= 1e-3 * jnp.maximum(p, s)) & ~jnp.any(solved & (p <= s))
-        return (p, s, tau, steps), jnp.where(unique, lottery, jnp.where(p > s, p, 0)), unique | (several & apart), jnp.asarray(True)
+        return (
+            (p, s, tau, steps),
+            jnp.where(unique, lottery, jnp.where(p > s, p, 0)),
+            unique | (several & apart),
+            turns + 1,
+        )
 
     with jax.default_matmul_precision("highest"):
         start = (p, game.T @ p + tau, tau, jnp.asarray(0))
@@ -189,11 +195,11 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
         # Nearer to the end the path is lost in rounding where equilibria are flat, but not where there is only one.
         near_p, near_s, _, steps = _follow_central_path(system, (p, s, tau, steps), levels.near, jnp.inf)
         lottery, unique = _only_equilibrium(system, near_p > near_s, levels)
-        # A loop of at most one turn: unlike `cond`, a batch skips it if each of its games has one clear equilibrium.
+        # A batch skips the loop, unlike `cond`, if each of its games has one clear equilibrium.
         (_, _, _, steps), lottery, certain, _ = jax.lax.while_loop(
-            lambda state: ~(state[2] | state[3]),
+            lambda state: ~state[2] & (state[3] < TURNS),
             follow_to_the_end,
-            ((p, s, tau, steps), lottery, unique, jnp.asarray(False)),
+            ((p, s, tau, steps), lottery, unique, jnp.asarray(0)),
         )
         p = jnp.maximum(lottery, 0)
         p = p / jnp.sum(p)
@@ -216,7 +222,7 @@ def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Ar
     for _ in range(2):  # iterative refinement
         step = inverse @ (target - _exact_product(system, point[:, None])[:, 0])
         point, change = point + step, jnp.max(jnp.abs(step))
-    moved = LEAST * jnp.finfo(system.dtype).eps * jnp.sum(jnp.abs(inverse), axis=1)
+    moved = jnp.finfo(system.dtype).eps * jnp.sum(jnp.abs(inverse), axis=1)
     values = jnp.where(inside, point, system @ point)[:-1]
     unique = jnp.all(values > jnp.where(inside, moved, jnp.abs(system) @ moved)[:-1]) & (change <= levels.change)
     return jnp.where(support, point[:-1], 0), unique
