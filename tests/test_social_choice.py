@@ -260,6 +260,10 @@ def test_the_analytic_centre_in_fractions(kind, x64):
 
 
 def test_margins_of_many_sizes_in_one_game(x64):
+    """Exact where the support proves itself; otherwise what the best reply gains is below the rounding of P's entries.
+
+    In float32, margins that elimination leaves below that rounding count as ties, as `maximal_lottery` says.
+    """
     tolerance = 1e-9 if x64 else 1e-5
     draws = [np.random.default_rng(1000 + seed) for seed in range(20)]
     margins = np.stack([draw.uniform(-1, 1, (8, 8)) * 10.0 ** draw.integers(-9, 1, (8, 8)) for draw in draws])
@@ -270,9 +274,11 @@ def test_margins_of_many_sizes_in_one_game(x64):
     matrices = np.asarray(matrices)
     ties = np.abs(matrices - matrices.transpose(0, 2, 1)) <= 2 * tolerance + 4 * np.finfo(matrices.dtype).eps
     cases = zip(np.where(ties, 0.5, matrices).astype(matrices.dtype), np.asarray(lotteries, float), strict=True)
-    gaps = [off_the_analytic_centre(*case) for case in cases if np.isfinite(case[1]).all()]
-    assert None not in gaps
-    assert max(gaps) < (1e-8 if x64 else 1e-3)
+    for matrix, lottery in cases:
+        if np.isfinite(lottery).all():
+            gap = off_the_analytic_centre(matrix, lottery)
+            gain = ((matrix - matrix.T).astype(float) @ lottery).max() / 2
+            assert gain < 3e-7 and not x64 if gap is None else gap < (1e-8 if x64 else 1e-3)
 
 
 def test_unconverged_is_not_an_answer(monkeypatch):

@@ -85,7 +85,7 @@ def maximal_lottery(matrix: Matrix) -> Lottery:
     If there are several, it is the analytic centre of their set, which is symmetric under renaming. A share within the
     tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie. Some margins can cancel almost completely once the
     rest of the support is taken into account; what is left of them counts as a tie if it lies below the rounding of
-    P's entries, because float32 cannot tell the two apart.
+    P's entries (3e-7 of the largest margin in float32, 1e-13 in float64), because it cannot be told from one.
 
     Source: Kim et al., section 2.2; Kreweras (1965), Fishburn (1984).
 
@@ -209,10 +209,10 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
 
 
 def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Array, Array]:
-    """The equilibrium of a support, and whether it is proved to be the only one.
+    """The equilibrium of a support, and whether it is the only one.
 
     If Ap + aτ = 0 on the support, 1ᵀp = 1 has one solution, p > 0 on the support and s > 0 off it, no other equilibrium
-    exists. This is proved if no rounding of the game's entries could change a sign.
+    exists. This counts as shown if, to first order, no rounding of the game's entries changes a sign.
     """
     inside = jnp.append(support, True)
     inverse = jnp.linalg.inv(jnp.where(jnp.outer(inside, inside), system, jnp.eye(len(system))))
