@@ -5,7 +5,8 @@ With K = P - Pᵀ the equilibria are {p ∈ Δ : Kᵀp ≥ 0}. An interior-point
     s = Kᵀp + τ1,  1ᵀp = 1,  p_i s_i = μ,  μ → 0.
 
 The path ends in the analytic centre of the equilibria: a choice among them that knows no names, so that ties are
-shared and renaming the alternatives renames the lottery. Just above rounding, p and s change places in the support,
+shared and renaming the alternatives renames the lottery. Just above rounding, p > s tells the support. If the support
+proves that it has the only equilibrium, that equilibrium is solved for. Otherwise p and s change places in the support,
 and the path is followed on in coordinates that resolve its end.
 """
 
@@ -22,21 +23,24 @@ from jaxval.types import Lottery, Matrix, Vector
 __all__ = ["LotteryDiagnostics", "c1_maximal_lottery", "exploitability", "maximal_lottery", "maximal_lottery_solve"]
 
 MAX_STEPS = 60
+TURNS = 2  # of the exchange: the second starts from the support that the first has told
 
 
 class Levels(NamedTuple):
     """Where the two stretches of the path end, in the game scaled so that its largest margin is between 1/2 and 1."""
 
     rough: float  # μ of the first, just above rounding: p > s tells the support
+    near: float  # μ at which one clear equilibrium is told
     end: float  # μ of the second
     off_centre: float  # largest |p_i s_i / μ - 1| at its end
     pivot: float  # smallest margin that is exchanged
     rounding: float  # margins between those that stay count as a tie below it
+    change: float  # largest last step of an iterative refinement
 
 
 LEVELS = {
-    32: Levels(rough=1e-6, end=1e-16, off_centre=3e-5, pivot=1e-5, rounding=3e-7),
-    64: Levels(rough=1e-13, end=1e-30, off_centre=1e-10, pivot=1e-9, rounding=1e-13),
+    32: Levels(rough=1e-6, near=1e-10, end=1e-16, off_centre=3e-5, pivot=1e-5, rounding=3e-7, change=1e-5),
+    64: Levels(rough=1e-13, near=1e-13, end=1e-30, off_centre=1e-10, pivot=1e-9, rounding=1e-13, change=1e-10),
 }
 
 
@@ -81,7 +85,7 @@ def maximal_lottery(matrix: Matrix) -> Lottery:
     If there are several, it is the analytic centre of their set, which is symmetric under renaming. A share within the
     tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie. Some margins can cancel almost completely once the
     rest of the support is taken into account; what is left of them counts as a tie if it lies below the rounding of
-    P's entries, because float32 cannot tell the two apart.
+    P's entries (3e-7 of the largest margin in float32, 1e-13 in float64), because it cannot be told from one.
 
     Source: Kim et al., section 2.2; Kreweras (1965), Fishburn (1984).
 
@@ -167,23 +171,61 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
     border = jnp.ones((len(game), 1))
     system = jnp.block([[game.T, border], [-border.T, jnp.zeros((1, 1))]])
     p, tau = jnp.ones(len(game)) / len(game), jnp.max(jnp.abs(game)) + 1
+
+    def follow_to_the_end(state: tuple[State, Array, Array, Array]) -> tuple[State, Array, Array, Array]:
+        (p, s, tau, steps), _, _, turns = state
+        exchanged, solved, several = _exchange(system, p > s, levels)
+        start = (jnp.where(solved, s, p), jnp.where(solved, p, s), tau, steps)
+        off_centre = jnp.where(several, levels.off_centre, jnp.inf)  # one equilibrium needs no centring
+        z, w, tau, steps = _follow_central_path(exchanged, start, levels.end, off_centre)
+        # The exchanged system gives the p that it determines more exactly than the sum of their steps.
+        p, s = jnp.where(solved, (exchanged @ jnp.append(z, tau))[:-1], z), jnp.where(solved, z, w)
+        lottery, unique = _only_equilibrium(system, p > s, levels)
+        apart = jnp.all(jnp.minimum(p, s) <= 1e-3 * jnp.maximum(p, s)) & ~jnp.any(solved & (p <= s))
+        return (
+            (p, s, tau, steps),
+            jnp.where(unique, lottery, jnp.where(p > s, p, 0)),
+            unique | (several & apart),
+            turns + 1,
+        )
+
     with jax.default_matmul_precision("highest"):
         start = (p, game.T @ p + tau, tau, jnp.asarray(0))
         p, s, tau, steps = _follow_central_path(system, start, levels.rough, jnp.inf)
-        support = p > s
-        system, solved = _exchange(system, support, levels)
-        several = jnp.sum(support & ~solved) > 1  # one equilibrium needs no centring
-        start = (jnp.where(solved, s, p), jnp.where(solved, p, s), tau, steps)
-        off_centre = jnp.where(several, levels.off_centre, jnp.inf)
-        z, w, tau, steps = _follow_central_path(system, start, levels.end, off_centre)
-        # The exchanged system gives the p that it determines more exactly than the sum of their steps.
-        p, s = jnp.where(solved, (system @ jnp.append(z, tau))[:-1], z), jnp.where(solved, z, w)
-        apart = jnp.all(jnp.minimum(p, s) <= 1e-3 * jnp.maximum(p, s))
-        p = jnp.where(p > s, p, 0)
+        # Nearer to the end the path is lost in rounding where equilibria are flat, but not where there is only one.
+        near_p, near_s, _, steps = _follow_central_path(system, (p, s, tau, steps), levels.near, jnp.inf)
+        lottery, unique = _only_equilibrium(system, near_p > near_s, levels)
+        # A batch skips the loop, unlike `cond`, if each of its games has one clear equilibrium.
+        (_, _, _, steps), lottery, certain, _ = jax.lax.while_loop(
+            lambda state: ~state[2] & (state[3] < TURNS),
+            follow_to_the_end,
+            ((p, s, tau, steps), lottery, unique, jnp.asarray(0)),
+        )
+        p = jnp.maximum(lottery, 0)
         p = p / jnp.sum(p)
         exploit = jnp.maximum(_exploitability(matrix - matrix.T, p), 0)
-    converged = apart & (steps < MAX_STEPS) & (exploit <= _checks.tolerance(game.dtype))
+    converged = certain & (steps < MAX_STEPS) & (exploit <= _checks.tolerance(game.dtype))
     return jnp.where(converged, p, jnp.nan), LotteryDiagnostics(converged, exploit, steps)
+
+
+def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Array, Array]:
+    """The equilibrium of a support, and whether it is the only one.
+
+    If Ap + aτ = 0 on the support, 1ᵀp = 1 has one solution, p > 0 on the support and s > 0 off it, no other equilibrium
+    exists. This counts as shown if, to first order, no rounding of the game's entries changes a sign.
+    """
+    inside = jnp.append(support, True)
+    inverse = jnp.linalg.inv(jnp.where(jnp.outer(inside, inside), system, jnp.eye(len(system))))
+    inverse = jnp.where(jnp.outer(inside, inside), inverse, 0)
+    point, change = -inverse[:, -1], jnp.inf
+    target = jnp.zeros(len(system)).at[-1].set(-1)
+    for _ in range(2):  # iterative refinement
+        step = inverse @ (target - _exact_product(system, point[:, None])[:, 0])
+        point, change = point + step, jnp.max(jnp.abs(step))
+    moved = jnp.finfo(system.dtype).eps * jnp.sum(jnp.abs(inverse), axis=1)
+    values = jnp.where(inside, point, system @ point)[:-1]
+    unique = jnp.all(values > jnp.where(inside, moved, jnp.abs(system) @ moved)[:-1]) & (change <= levels.change)
+    return jnp.where(support, point[:-1], 0), unique
 
 
 def _without_ties(matrix: Array) -> Array:
@@ -235,7 +277,7 @@ def _follow_central_path(system: Array, start: State, end: float, off_centre: Ar
     return jax.lax.while_loop(unfinished, newton, start)
 
 
-def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Array]:
+def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Array, Array]:
     """Exchange p and s of as many alternatives of the support as the game determines by the others.
 
     s = Ap becomes, for a block R whose A_RR has an inverse, p_R = A_RR⁻¹ s_R - A_RR⁻¹ A_RF p_F, s_F = ...: a skew
@@ -273,35 +315,33 @@ def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Arr
     both = jnp.outer(solved, solved)
     inverse = jnp.where(both, tableau, 0)
     basis = jnp.where(solved[None, :], 0, jnp.where(solved[:, None], tableau, jnp.eye(size)))
-    if system.dtype == jnp.float32:  # iterative refinement
-        for _ in range(2):
-            basis -= inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
-        rest = _exact_product(system, basis)
-    else:
-        rest = system @ basis
+    for _ in range(2):  # iterative refinement
+        basis -= inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
+    rest = _exact_product(system, basis)
     rest = jnp.where(jnp.outer(free, free) & (jnp.abs(rest) <= levels.rounding), 0, rest)
     tableau = jnp.where(
         solved[:, None], inverse + jnp.where(both, 0, basis), jnp.where(solved[None, :], -basis.T, rest)
     )
-    return tableau, solved[:-1]
+    return tableau, solved[:-1], jnp.sum(free) > 1
 
 
 def _exact_product(left: Array, right: Array) -> Array:
-    """The product to twice the precision of float32, for a residual in which the large terms cancel.
+    """The product to almost twice the precision, for a residual in which the large terms cancel.
 
-    The entries of `left` are at most 1. Both factors are cut into chunks of eight bits and a sign, so that the product
-    of the two highest chunks is a sum of integers of 16 bits, which float32 adds without rounding up to 256 terms.
+    The entries of `left` are at most 1. Both factors are cut into chunks so short that the product of the two highest
+    is a sum of integers, which is added without rounding up to 256 terms.
     """
+    bits = (jnp.finfo(left.dtype).nmant + 1) // 2 - 4
     exponent = jnp.frexp(jnp.max(jnp.abs(right), axis=0))[1][None, :]
 
-    def chunks(array: Array) -> tuple[Array, Array, Array]:
-        high = jnp.round(array * 2**8) / 2**8
-        middle = jnp.round((array - high) * 2**17) / 2**17
-        return high, middle, array - high - middle
+    def chunks(array: Array) -> Array:
+        high = jnp.round(array * 2.0**bits) / 2.0**bits
+        middle = jnp.round((array - high) * 2.0 ** (2 * bits + 1)) / 2.0 ** (2 * bits + 1)
+        return jnp.stack([high, middle, array - high - middle])
 
-    (a, b, c), (x, y, z) = chunks(left), chunks(jnp.ldexp(right, -exponent))
-    product = a @ x + ((a @ y + b @ x) + (b @ y + (a @ z + c @ x) + (b @ z + c @ y)))
-    return jnp.ldexp(product, exponent)
+    products = jnp.einsum("aij,bjk->abik", chunks(left), chunks(jnp.ldexp(right, -exponent)))
+    by_size = [sum(products[a, size - a] for a in range(3) if 0 <= size - a < 3) for size in range(4)]
+    return jnp.ldexp(by_size[0] + (by_size[1] + (by_size[2] + by_size[3])), exponent)
 
 
 def _longest(point: Array, step: Array) -> Array:
