@@ -1,10 +1,10 @@
-"""The README's table of findings, from the verdicts that `jaxval verify --json` has just computed.
+"""The page of findings, from the verdicts that `jaxval verify --json` has just computed.
 
     jaxval verify --json > verdicts.json
-    python -m experiments.findings verdicts.json [--readme FILE]
+    python -m experiments.findings verdicts.json [--out FILE]
 
-What stands between the two marks in the README is replaced: counts, then for each paper every statement that fails as
-printed, with the reason and the version that holds; conjectures apart.
+The page names the findings that change what one should compute. Then it counts the claims of each paper, and lists
+every statement that fails as printed, with the reason and the version that holds. Conjectures stand apart.
 """
 
 import argparse
@@ -16,12 +16,44 @@ from typing import Any
 
 from jaxval import theorems
 
-__all__ = ["main", "section"]
+__all__ = ["main", "page"]
 
-BEGIN, END = "<!-- findings: python -m experiments.findings -->", "<!-- end of findings -->"
-NOTE = """*Numbered* are definitions, lemmas, theorems, equations and the like; *text* is what running text says, in our
-words and as its source tells it is read. A statement fails where any case of its range does, an empty group or 0/0 too;
-what holds says what is left out. Of MallowsPO there are formulas only, not the paper's words."""
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "findings.md"
+OPENING = """# What was found
+
+<!-- Made by python -m experiments.findings: change that, not this page. -->
+
+Most statements of the papers hold. Of those that do not, these change what one should compute:
+"""
+CONSEQUENCES = (
+    (
+        ("ppa/proposition-Q.1",),
+        "the β that is to make a Condorcet winner likely enough is too small: a factor u_i is lost.",
+    ),
+    (("ppa/definition-4.5-optimal",), "F* maximises the smallest ratio π/w; the norm that is printed is the largest."),
+    (
+        ("ppa/equation-49", "ppa/equation-53"),
+        "a minimum over z that includes y caps u at 1/2. The offline loss has its selectors exchanged, and it averages "
+        "logarithms.",
+    ),
+    (
+        ("ads/theorem-5.1", "ads/base-case-2-by-k"),
+        "the nearest-neighbour recursion is exact for division by K only, and only with another base case for groups "
+        "smaller than K. For the utility that is printed it needs one more term.",
+    ),
+    (
+        ("ads/axiom-4.1",),
+        "as printed it contradicts the other three axioms. With gains of zero, as the source has it, the theorem holds.",
+    ),
+    (
+        ("conjectures/largest-share",),
+        "u_i is an upper bound on the share of i. From five alternatives on, there are P for which it is not reached.",
+    ),
+)
+NOTE = """*Numbered* are definitions, lemmas, theorems, equations and the like. *Text* is what the running text says, in
+our words; the first column says how it is read. A statement fails if any case of its range does, an empty group or 0/0
+included; the last column says what has to be left out. MallowsPO is checked by its formulas, not by the paper's words.
+"""
 PAPERS = {
     "coalition": "Tamine et al., coalition alignment",
     "mallows": "Chen et al., MallowsPO",
@@ -31,23 +63,25 @@ PAPERS = {
 }
 
 
-def section(verdicts: list[dict[str, Any]]) -> str:
-    """The text between the marks.
+def page(verdicts: list[dict[str, Any]]) -> str:
+    """The whole page.
 
     Args:
         verdicts: entries of `jaxval verify --json`.
 
     Returns:
-        Markdown: a table of counts, and one of what fails as printed.
+        Markdown: the consequences, a table of counts, and tables of the statements that fail as printed.
 
     Example:
         >>> entry = {"id": "ads/axiom-0", "verdict": "holds", "instances": 3, "false_neighbour": "No.", "why": "",
         ...          "source": "Axiom 0", "statement": "Yes.", "corrected": None, "covers": []}
-        >>> section([entry]).splitlines()[2]
+        >>> page([entry]).splitlines()[-5]
         '| Zheng et al., Asymmetric Data Shapley | 1 | 1 | 0 | 0 | 0 | 3 |'
     """
     numbered = tuple(statement.id for statement in theorems.coverage())
-    lines = ["| paper | claims | hold | fail, numbered | fail, text | of these hold as corrected | instances |"]
+    lines = [*OPENING.splitlines(), ""]
+    lines += [f"- {', '.join(f'`{name}`' for name in names)}: {words}" for names, words in CONSEQUENCES]
+    lines += ["", "| paper | claims | hold | fail, numbered | fail, text | of these hold as corrected | instances |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for paper, title in PAPERS.items():
         those = [entry for entry in verdicts if _paper(entry) == paper]
@@ -57,7 +91,7 @@ def section(verdicts: list[dict[str, Any]]) -> str:
             counts = [len(those), len(those) - fail.total(), fail["numbered"], fail["text"], corrected]
             instances = sum(entry["instances"] for entry in those)
             lines.append(f"| {title} | {' | '.join(map(str, counts))} | {instances:,} |")
-    lines += ["", NOTE]
+    lines += ["", *NOTE.splitlines()]
     for paper, title in PAPERS.items():
         for kind in ("numbered", "text"):
             those = [
@@ -66,11 +100,11 @@ def section(verdicts: list[dict[str, Any]]) -> str:
                 if _paper(entry) == paper and _fails(entry) and _kind(entry, numbered) == kind
             ]
             if those:
-                what = "what fails" if paper == "conjectures" else f"{kind}: what fails as printed"
-                lines += ["", f"<details><summary>{title}, {what}, why, and what holds ({len(those)})</summary>"]
+                failing = "what fails" if paper == "conjectures" else f"{kind}: what fails as printed"
+                lines += ["", f"<details><summary>{title}, {failing}, why, and what holds ({len(those)})</summary>"]
                 lines += ["", "| claim | statement | why not | what holds |", "|---|---|---|---|"]
                 lines += [*map(_row, those), "", "</details>"]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def _paper(entry: dict[str, Any]) -> str:
@@ -98,10 +132,10 @@ def _row(entry: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Replace the README's section.
+    """Write the page.
 
     Args:
-        arguments: of the command line; `sys.argv` where None.
+        arguments: the words after the command; None means those of the process.
 
     Returns:
         The exit status.
@@ -113,8 +147,9 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("verdicts", type=Path, metavar="FILE", help="from jaxval verify --json")
-    readme = Path(__file__).resolve().parent.parent / "README.md"
-    parser.add_argument("--readme", type=Path, default=readme, metavar="FILE", help="default: this checkout's")
+    parser.add_argument(
+        "--out", type=Path, default=PAGE, metavar="FILE", help="default: docs/findings.md of this checkout"
+    )
     options = parser.parse_args(arguments)
     try:
         verdicts = json.loads(options.verdicts.read_text(encoding="utf-8"))
@@ -123,12 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(
                 f"{options.verdicts}: expected all claims; {len(missing)} are missing, {min(missing)} first"
             )
-        text = options.readme.read_text(encoding="utf-8")
-        before, mark, rest = text.partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not (mark and end):
-            raise ValueError(f"{options.readme}: expected the lines {BEGIN} and {END}")
-        options.readme.write_text(f"{before}{BEGIN}\n\n{section(verdicts)}\n\n{END}{after}", encoding="utf-8")
+        options.out.write_text(page(verdicts), encoding="utf-8")
     except (OSError, ValueError) as error:
         parser.error(f"{error}; expected a file from jaxval verify --json")
     except (KeyError, TypeError) as error:

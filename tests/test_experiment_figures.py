@@ -1,16 +1,12 @@
-"""The figures are computed from what they show; the README's findings from the ledger."""
+"""The figures are computed from what they show; the page of findings from the ledger."""
 
 import json
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from experiments import figures, findings, statements
 from jaxval import theorems
-
-README = Path(__file__).parent.parent / "README.md"
 
 
 @pytest.mark.float64
@@ -37,50 +33,56 @@ def test_counterexamples_are_drawn_where_they_are():
 
 
 @pytest.mark.once
-def test_the_readme_tells_the_findings_of_the_ledger():
+def test_the_page_tells_the_findings_of_the_ledger():
     """Every statement that fails has its row, in the ledger's words, and there is no other row."""
     recorded = [
         {
-            "id": claim.id, "source": claim.source, "statement": claim.printed.words, "verdict": claim.verdict,
-            "why": claim.why, "corrected": claim.corrected and claim.corrected.words, "instances": 0,
+            "id": claim.id,
+            "source": claim.source,
+            "statement": claim.printed.words,
+            "verdict": claim.verdict,
+            "why": claim.why,
+            "corrected": claim.corrected and claim.corrected.words,
+            "instances": 0,
             "covers": list(claim.covers),
         }
         for claim in theorems.claims()
-    ]  # fmt: skip
-    expected = findings.section(recorded).splitlines()
-    text = README.read_text(encoding="utf-8")
-    there = text.partition(findings.BEGIN)[2].partition(findings.END)[0].strip().splitlines()
-
+    ]
+    expected = findings.page(recorded).splitlines()
+    present = findings.PAGE.read_text(encoding="utf-8").splitlines()
     counted = tuple(f"| {title} |" for title in findings.PAPERS.values())
-    there, expected = (
-        [line.rsplit("|", 2)[0] if line.startswith(counted) else line for line in lines] for lines in (there, expected)
+    present, expected = (  # the numbers of instances come from a run, all else from the ledger
+        [line.rsplit("|", 2)[0] if line.startswith(counted) else line for line in lines]
+        for lines in (present, expected)
     )
-    assert there == expected
-    chosen = set(re.findall(r"^- `([a-z]+/[^`]+)`(?:, `([a-z]+/[^`]+)`)?:", text, re.MULTILINE))
-    recommended = {name for names in chosen for name in names if name}
+    assert present == expected, (
+        "run: jaxval verify --json > verdicts.json; python -m experiments.findings verdicts.json"
+    )
     failing = {claim.id for claim in theorems.claims() if claim.verdict != "holds"}
-    assert recommended
-    assert recommended <= failing
+    assert {name for names, _ in findings.CONSEQUENCES for name in names} <= failing
 
 
 @pytest.mark.once
-def test_findings_replace_what_stands_between_the_marks(tmp_path):
+def test_the_page_of_findings_is_written_from_verdicts(tmp_path):
     entries = [
         {
-            "id": claim.id, "source": "Axiom 9", "statement": "a | b", "verdict": "holds", "why": "no",
-            "corrected": "c", "instances": 5, "covers": [],
+            "id": claim.id,
+            "source": "Axiom 9",
+            "statement": "a | b",
+            "verdict": "holds",
+            "why": "no",
+            "corrected": "c",
+            "instances": 5,
+            "covers": [],
         }
         for claim in theorems.claims()
-    ]  # fmt: skip
+    ]
     entries[0]["verdict"] = "holds as corrected"
-    readme, verdicts = tmp_path / "README.md", tmp_path / "verdicts.json"
-    readme.write_text(f"before\n{findings.BEGIN}\nstale\n{findings.END}\nafter\n", encoding="utf-8")
+    page, verdicts = tmp_path / "findings.md", tmp_path / "verdicts.json"
     verdicts.write_text(json.dumps(entries), encoding="utf-8")
-    assert findings.main([str(verdicts), "--readme", str(readme)]) == 0
-    text = readme.read_text(encoding="utf-8")
-    assert text.startswith("before\n")
-    assert text.endswith("after\n")
-    assert "stale" not in text
+    assert findings.main([str(verdicts), "--out", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# What was found\n")
     assert r"| equation-1: Axiom 9 | a \| b | no | c |" in text
 
 

@@ -55,9 +55,20 @@ def test_values_are_mathematics(path):
     assert not [name for name in imported(path) if name.startswith(outside)]
 
 
-def test_readme_lists_the_rooms_in_order():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `(\w+)` \|", readme, flags=re.MULTILINE) == ROOMS
+def test_the_list_of_rooms_is_in_order():
+    rooms = (ROOT / "docs" / "rooms.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", rooms, flags=re.MULTILINE) == ROOMS
+
+
+def test_readme_is_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.count("\n") <= 120
+    assert len(re.findall(r"^python3 -m venv .*pytest", text, flags=re.MULTILINE)) == 1
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name} points to {link}, which is not there"
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name})" in text, f"README.md does not name docs/{page.name}"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -84,12 +95,12 @@ def test_rooms_are_reached_from_the_package_and_others_are_named():
         jaxval.socialchoice  # noqa: B018
 
 
-def test_readme_tour_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["README.md", "docs/tour.md"])
+def test_tours_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
-    assert blocks
-    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "README", "README.md", 0)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page, page, 0)
     assert test.examples
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     runner.run(test)
