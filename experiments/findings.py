@@ -43,7 +43,7 @@ CONSEQUENCES = (
     ),
     (
         ("ads/axiom-4.1",),
-        "as printed it contradicts the other three axioms. With gains of zero, as the source has it, the theorem holds.",
+        "as printed it contradicts the other three axioms. With gains of zero, as cited, the theorem holds.",
     ),
     (
         ("conjectures/largest-share",),
