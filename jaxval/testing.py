@@ -4,6 +4,8 @@ Needs the `test` extra. What the strategies draw are NumPy arrays in the records
 few voters, few alternatives, equal shares and the ranking 0, 1, ..., M - 1, or towards few players and one group.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

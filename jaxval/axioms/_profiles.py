@@ -1,5 +1,7 @@
 """What the axioms share: the check at the door, tables of permutations, and mapping over many changed profiles."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable
 from functools import lru_cache, partial, wraps

@@ -1,5 +1,7 @@
 """Agreement with what voters say together: Pareto efficiency, Condorcet winners, majority rankings."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax.numpy as jnp

@@ -4,6 +4,8 @@ Few games have such players. Each maker reaches every game that does, so that an
 makers make of all games.
 """
 
+from __future__ import annotations
+
 from jaxtyping import Array, Float
 
 from jaxval.axioms._games import (

@@ -1,5 +1,7 @@
 """What a rule must not look at: the names of voters and of alternatives, and anything beyond P."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax

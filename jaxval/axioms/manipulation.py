@@ -1,5 +1,7 @@
 """Manipulation by groups: what a group gains by misreporting, and the bounds that hold it down."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax

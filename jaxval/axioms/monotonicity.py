@@ -1,5 +1,7 @@
 """Monotonicity: to lift an alternative in some ballots, nothing else changed, never lowers its probability."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 from typing import NamedTuple
 

@@ -1,5 +1,7 @@
 """Population-proportional alignment: no group's probability falls far below its share of the population."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,5 +1,7 @@
 """What an axiom takes as a rule: a function of P, or of the profile."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

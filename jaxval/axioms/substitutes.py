@@ -1,5 +1,7 @@
 """Axioms of values that speak of two players: symmetric ones, and ones who depend on each other."""
 
+from __future__ import annotations
+
 import itertools
 from typing import NamedTuple
 

@@ -8,6 +8,8 @@ Utilities are equal, and gaps are 0, within the tolerance times the spread of th
 smallest. `with_null_player` and its siblings make games that meet the premises.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

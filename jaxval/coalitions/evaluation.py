@@ -5,6 +5,8 @@ shape of one utility. Tables, sampled and regressed values know this contract al
 runs on many devices, trains a model in another process or is read from a store is the business of who fulfils it.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol, runtime_checkable

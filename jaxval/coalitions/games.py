@@ -3,6 +3,8 @@
 The utility of a `Game` is a plain function of one mask and goes wherever a utility goes.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any, NamedTuple
 

@@ -3,6 +3,8 @@
 Bit i of a coalition's index is player i: index 0 is the empty coalition, index 2^n - 1 the full one.
 """
 
+from __future__ import annotations
+
 import os
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Model arithmetic on parameters: steps from the reference added up, in full or as low-rank adapters."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

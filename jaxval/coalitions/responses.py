@@ -1,5 +1,7 @@
 """Model arithmetic over candidate responses, and the expected rewards of the policies it makes."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax.numpy as jnp

@@ -1,5 +1,7 @@
 """Model arithmetic token by token: next-token distributions combined, and sampled from."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax

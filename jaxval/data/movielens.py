@@ -1,5 +1,7 @@
 """MovieLens 1M as published: a million ratings, read by whole arrays and still checked line by line."""
 
+from __future__ import annotations
+
 import re
 import zlib
 from pathlib import Path

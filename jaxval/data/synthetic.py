@@ -1,5 +1,7 @@
 """Data that need no file: a textbook's election, populations drawn at random, preference sources of known quality."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any

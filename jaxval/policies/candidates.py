@@ -1,5 +1,7 @@
 """Candidate responses by their ids: what the makers of policies share, and conditioning on the candidates."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

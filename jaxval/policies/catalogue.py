@@ -1,5 +1,7 @@
 """Responses as wholes: log π(y|x) of a sequence model over a catalogue of tokenised prompts and candidates."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

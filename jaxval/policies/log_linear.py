@@ -1,5 +1,7 @@
 """Policies that are linear in features of (prompt, response), and generalise to prompts never seen."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

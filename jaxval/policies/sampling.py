@@ -1,5 +1,7 @@
 """Sampling responses from any `SequenceModel`, with its cache or by reading the whole sequence anew at every step."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple

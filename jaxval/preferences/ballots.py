@@ -1,5 +1,7 @@
 """From ballots and comparisons to counts of wins, and from counts to a preference function."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax.numpy as jnp

@@ -1,5 +1,7 @@
 """Profiles of complete strict rankings and what they say of the alternatives (Kim et al., section 2.1)."""
 
+from __future__ import annotations
+
 from functools import partial
 
 import jax

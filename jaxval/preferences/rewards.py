@@ -1,5 +1,7 @@
 """Bradley-Terry rewards by Newton's method on counts of wins."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax

@@ -3,6 +3,8 @@
 Every function takes a key first and uses it once. The same key gives the same draw.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import partial
 

@@ -6,6 +6,8 @@ which need not come from rankings. It contains W(P), in `feasible`, and has clos
 These functions run on the host: concrete arrays in, NumPy arrays in float64 out; not for `jit`, `vmap` or `grad`.
 """
 
+from __future__ import annotations
+
 from math import factorial
 from typing import Any, NamedTuple
 

@@ -13,6 +13,8 @@ that differs from the matrix of a profile by no more than the tolerance (1e-9, o
 for the nearest such matrix: rounding alone does not empty W(P).
 """
 
+from __future__ import annotations
+
 from functools import lru_cache
 from itertools import permutations
 from math import factorial

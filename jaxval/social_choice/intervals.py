@@ -1,5 +1,7 @@
 """How far share bounds and lotteries can be trusted when P comes from finitely many comparisons."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
 from typing import NamedTuple

@@ -10,6 +10,8 @@ proves that it has the only equilibrium, that equilibrium is solved for. Otherwi
 and the path is followed on in coordinates that resolve its end.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax

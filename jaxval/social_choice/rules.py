@@ -4,6 +4,8 @@ Every rule is symmetric under renaming of the alternatives, in ties too: a tie i
 the tolerance, 1e-9 in float64 and 1e-5 in float32. A rule takes one P; batch with `jax.vmap`.
 """
 
+from __future__ import annotations
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 

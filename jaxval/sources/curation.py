@@ -1,5 +1,7 @@
 """What values of sources are for: choosing and weighting sources, finding a harmful one, paying for them."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp

@@ -1,5 +1,7 @@
 """Who contributed what: the value of each source of preference pairs, from one training per source."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -4,6 +4,8 @@ A gap is how far an instance is from what the claim says, at most 0 or the toler
 as printed keeps an instance that shows it and a corrected version, which is checked on the same instances.
 """
 
+from __future__ import annotations
+
 import functools
 import time
 from collections.abc import Callable, Sequence

@@ -4,6 +4,8 @@ Groups come one after the other, D_1 before D_2 and so on; the order within a gr
 first t groups.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

@@ -9,6 +9,8 @@ to load it; `ask` draws from the key in the state and changes nothing, so that i
     estimate = estimator.estimate(state)
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Hashable
 from pathlib import Path

@@ -5,6 +5,8 @@ gives the utilities of all its beginnings for about the price of one. Design, st
 `permutation_estimator`; what changes is how the coalitions of one ask are evaluated.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 

@@ -3,6 +3,8 @@
 I_ij = Σ_{S⊆N∖{i,j}} w_{|S|} [v(S∪{i,j}) - v(S∪{i}) - v(S∪{j}) + v(S)]; two indices differ in the weights w alone.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The least core: an allocation with which no coalition could do much better alone."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax.numpy as jnp

@@ -4,6 +4,8 @@ With coalitions drawn uniformly, φ̂_i = mean of v(S) over those that hold i - 
 2023).
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax

@@ -8,6 +8,8 @@ Two scores: "soft", the default, is the fraction of right labels, the utility fo
 in both.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -28,6 +28,8 @@ The other normalisation differs only for coalitions of fewer than K instances, a
 where ΔV = v(U_t) - v(U_{t-1}) is what the group adds under each.
 """
 
+from __future__ import annotations
+
 from functools import partial
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Totals of values: of the instances of a source, of the sources of a contributor."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

@@ -6,6 +6,8 @@ antithetic pair is a permutation and the same one reversed within each group; th
 means.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

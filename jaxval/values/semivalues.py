@@ -8,6 +8,8 @@ which takes a fixed number of passes over the table. Where utilities differ by l
 them first, so that a constant in them costs no digits.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

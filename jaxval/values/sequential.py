@@ -5,6 +5,8 @@ of the round is worth v(S; A_{t-1}) = evaluate(update(A_{t-1}, S)); the realised
 Earlier rounds are never changed: what did not happen is tried out within one round only.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple

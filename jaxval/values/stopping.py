@@ -10,6 +10,8 @@ With at most 8 looks and 64 draws at the first, the half-width is at most 1.40 t
 count for a level of 0.95, 1.49 for 0.9 and 1.29 for 0.99.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -6,6 +6,8 @@ tolerance only. The first permutations, the burn-in, are walked whole. Where v(â
 other permutation would end before its first player and say 0 of everybody: those are not counted.
 """
 
+from __future__ import annotations
+
 import warnings
 from typing import NamedTuple
 

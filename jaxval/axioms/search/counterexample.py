@@ -1,5 +1,7 @@
 """A profile on which a rule violates an axiom, or a game on which a value does: to keep, to read and to replay."""
 
+from __future__ import annotations
+
 import textwrap
 from typing import Any, NamedTuple
 

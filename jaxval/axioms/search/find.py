@@ -1,5 +1,7 @@
 """The search for a counterexample: a profile on which a rule violates an axiom, or a game on which a value does."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -18,6 +18,8 @@ independent of the fold's draw: with O the pairs of size s in the other folds, F
 which is unbiased whatever g is, and so is the mean over the folds. As Σ_i w_i(S) = 0, the values sum to v(N) - v(∅).
 """
 
+from __future__ import annotations
+
 import warnings
 from typing import Any, NamedTuple
 
