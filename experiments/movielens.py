@@ -78,30 +78,45 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.movielens",
         description=__doc__.split("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_options(parser)
-    parser.add_argument("--episodes", type=positive, default=50, metavar="N", help="for each ranking rule")
-    parser.add_argument("--comparisons", type=positive, default=100_000, metavar="N", help="in each episode")
+    parser.add_argument(
+        "--episodes", type=positive, default=50, metavar="N", help="for each ranking rule (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--comparisons", type=positive, default=100_000, metavar="N", help="in each episode (default: %(default)s)"
+    )
     parser.add_argument(
         "--rules", nargs="+", type=ranking_rule, default=[RankingRule.parse(text) for text in RULES], metavar="RULE",
         help="K:UNRATED:TIES or K:predictions, see experiments/evaluators.py; default: " + " ".join(RULES),
     )  # fmt: skip
-    parser.add_argument("--rank", type=positive, default=DEFAULT.rank, metavar="N", help="of the low-rank completion")
-    parser.add_argument("--penalty", type=penalty, default=DEFAULT.penalty, metavar="X", help="of the completion")
+    parser.add_argument(
+        "--rank",
+        type=positive,
+        default=DEFAULT.rank,
+        metavar="N",
+        help="of the low-rank completion (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--penalty", type=penalty, default=DEFAULT.penalty, metavar="X", help="of the completion (default: %(default)s)"
+    )
     parser.add_argument("--synthetic", action="store_true", help="a Mallows mixture instead of MovieLens")
-    parser.add_argument("--voters", type=positive, default=1323, metavar="N", help="of the Mallows mixture")
+    parser.add_argument(
+        "--voters", type=positive, default=1323, metavar="N", help="of the Mallows mixture (default: %(default)s)"
+    )
     return parser.parse_args(arguments)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What every experiment on the movies takes."""
-    parser.add_argument(
-        "--data", metavar="FOLDER", help="folder of data sets (default: $JAXVAL_DATA, then ../shared/data)"
-    )
+    parser.add_argument("--data", metavar="FOLDER", help="folder of data sets (default: $JAXVAL_DATA, then data)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where results go (default: results/NAME)")
-    parser.add_argument("--alternatives", type=positive, default=20, metavar="N", help="how many movies")
-    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="of everything drawn")
+    parser.add_argument(
+        "--alternatives", type=positive, default=20, metavar="N", help="how many movies (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=natural, default=0, metavar="N", help="of everything drawn (default: %(default)s)"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print the results as JSON, and nothing else, on standard output"
     )

@@ -39,7 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Search and return the exit status, as `experiments.movielens` does."""
     parser = argparse.ArgumentParser(prog="python -m experiments.movielens_search", description=__doc__.split("\n")[0])
     add_options(parser)
-    parser.add_argument("--episodes", type=positive, default=10, metavar="N")
+    parser.add_argument(
+        "--episodes", type=positive, default=10, metavar="N", help="for each ranking rule (default: %(default)s)"
+    )
     return guarded(search, parser.parse_args(arguments), kept="the search starts anew")
 
 

@@ -84,8 +84,14 @@ def main(arguments: list[str] | None = None) -> int:
         description=f"{summary}\n\n{description}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    folder = Path(os.environ.get("JAXVAL_TEXTS", "../shared"))
-    parser.add_argument("--texts", type=Path, default=folder, metavar="FOLDER", help="of the papers (%(default)s)")
+    folder = Path(os.environ.get("JAXVAL_TEXTS", "texts"))
+    parser.add_argument(
+        "--texts",
+        type=Path,
+        default=folder,
+        metavar="FOLDER",
+        help="of the papers (default: $JAXVAL_TEXTS, then texts)",
+    )
     parser.add_argument("--out", type=Path, default=LIST, metavar="FILE", help="the list (default: the ledger's own)")
     options = parser.parse_args(arguments)
     missing = [text for text in TEXTS.values() if not (options.texts / text).is_file()]

@@ -253,8 +253,10 @@ def draw(results: dict[str, Any], shown: Any) -> Any:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.ultrafeedback", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", metavar="FOLDER", help="where data sets are (default: $JAXVAL_DATA, ../shared/data)")
-    parser.add_argument("--out", type=Path, default=Path("results", "ultrafeedback"), metavar="FOLDER")
+    parser.add_argument("--data", metavar="FOLDER", help="where data sets are (default: $JAXVAL_DATA, then data)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results", "ultrafeedback"), metavar="FOLDER", help="(%(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print the results alone, as JSON, on standard output")
     for name, default, help_text in (
         ("seeds", 3, "trainings of the transformer"),

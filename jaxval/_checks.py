@@ -174,6 +174,18 @@ def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, 
     return value
 
 
+def check_key(key: Any) -> Any:
+    """One random key: of `jax.random.key`, or two raw words of `jax.random.PRNGKey`."""
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0
+    raw = isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.ndim == 1
+    if typed or raw:
+        return key
+    array = isinstance(key, jax.Array | np.ndarray)
+    got = f"an array of {key.dtype} of shape {key.shape}" if array else f"{key!r}"
+    seed = key if isinstance(key, int) and not isinstance(key, bool) else 0
+    raise BadArgument("key", expected="one JAX random key", got=got, advice=f"pass jax.random.key({seed})")
+
+
 def check_size(name: str, value: int) -> int:
     """A whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

@@ -32,6 +32,11 @@ __all__ = [
     "skew_matrices",
 ]
 
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 Sizes = int | tuple[int, int]
 
 

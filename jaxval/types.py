@@ -40,6 +40,11 @@ __all__ = [
     "Wins",
 ]
 
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 Orders = Int[ArrayLike, "rankings alternatives"] | list[Any]
 """Rankings, best first: `orders[k, 0]` is the first choice of ranking k."""
 

@@ -81,7 +81,7 @@ def rng():
 
 def real_data(*parts):
     """A file or folder of real data, or a skip that says what is missing."""
-    root = Path(os.environ.get("JAXVAL_DATA", "../shared/data"))
+    root = Path(os.environ.get("JAXVAL_DATA", "data"))
     path = root.joinpath(*parts)
     if not path.exists():
         pytest.skip(f"no {'/'.join(parts)} in {root}; set JAXVAL_DATA to the folder that holds it")
@@ -91,3 +91,16 @@ def real_data(*parts):
 @pytest.fixture(scope="session")
 def data_path():
     return real_data
+
+
+@pytest.fixture(scope="session")
+def vectors_path():
+    """A file of test vectors that other implementations computed, beside the papers' texts."""
+
+    def find(name):
+        path = Path(os.environ.get("JAXVAL_TEXTS", "texts"), "vectors", name)
+        if not path.exists():
+            pytest.skip(f"no {path}; set JAXVAL_TEXTS to the folder that holds vectors/{name}")
+        return path
+
+    return find

@@ -82,8 +82,8 @@ def trl_batch(case, tokens):
     return loss, (rewards, chosen, rejected)
 
 
-def test_losses_rewards_and_gradients_are_those_of_trl(data_path, x64):
-    path = data_path("..", "vectors", "dpo_trl.json")
+def test_losses_rewards_and_gradients_are_those_of_trl(vectors_path, x64):
+    path = vectors_path("dpo_trl.json")
     cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
     assert len(cases) == 39
     for case in cases:

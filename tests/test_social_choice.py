@@ -58,8 +58,8 @@ def lottery_by_linear_program(matrix, rng):
     return low, cost @ (high - low) < 1e-9
 
 
-def test_textbook_values(data_path, close):
-    path = data_path("..", "vectors", "social_choice.json")
+def test_textbook_values(vectors_path, close):
+    path = vectors_path("social_choice.json")
     for case in json.loads(path.read_text(encoding="utf-8"))["cases"]:
         if "comparisons" in case:
             winner, loser = np.array(case["comparisons"]).T

@@ -104,7 +104,7 @@ def test_every_numbered_statement_has_a_claim_or_a_reason_why_not():
 @pytest.mark.once
 def test_the_list_holds_what_the_texts_hold():
     """Where the texts are at hand: the list is what the script extracts, and misses nothing that they refer to."""
-    texts = Path(os.environ.get("JAXVAL_TEXTS", "../shared"))
+    texts = Path(os.environ.get("JAXVAL_TEXTS", "texts"))
     if not (texts / "papers").is_dir():
         pytest.skip(f"the papers' texts are not at hand in {texts}")
     listed = [(entry.id, entry.title) for entry in theorems.coverage()]

@@ -27,9 +27,9 @@ FORMULAS = {  # rows of scores, and their coefficients; what the norm divides by
 }
 
 
-def test_formulas_of_language_model_arithmetic(data_path):
+def test_formulas_of_language_model_arithmetic(vectors_path):
     """All are weighted sums of scores: of models, of maxima and minima of two, of a model tilted by a classifier."""
-    cases = json.loads(data_path("..", "vectors", "lm_arithmetic.json").read_text(encoding="utf-8"))
+    cases = json.loads(vectors_path("lm_arithmetic.json").read_text(encoding="utf-8"))
     assert {case["formula"] for case in cases} == set(FORMULAS)
     combine = jax.jit(combine_next_tokens)
     for case in cases:

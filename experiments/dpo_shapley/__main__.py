@@ -66,10 +66,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     size.add_argument("--quick", dest="size", action="store_const", const="quick", help="tiny, to see that it runs")
     parser.set_defaults(size="default")
     parser.add_argument("--seeds", type=positive, metavar="N", help="draws in every part (default: as each part says)")
+    parser.add_argument("--data", metavar="FOLDER", help="folder of data sets (default: $JAXVAL_DATA, then data)")
     parser.add_argument(
-        "--data", metavar="FOLDER", help="folder of data sets (default: $JAXVAL_DATA, then ../shared/data)"
+        "--out", type=Path, default=Path("results", "dpo_shapley"), metavar="FOLDER", help="(%(default)s)"
     )
-    parser.add_argument("--out", type=Path, default=Path("results", "dpo_shapley"), metavar="FOLDER")
     parser.add_argument("--json", action="store_true", help="print the results alone, as JSON, on standard output")
     return parser.parse_args(arguments)
 

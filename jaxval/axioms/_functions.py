@@ -65,6 +65,8 @@ def numbers_of(function: Callable[..., Any], *arguments: Any, name: str) -> Arra
 
 def refused(name: str, expected: str, error: Exception, advice: str) -> BadArgument:
     """The error of a function that could not be called, or gave what it should not: what it said, and advice."""
-    if isinstance(error, BadArgument):
+    if isinstance(error, BadArgument) and error.name == name:
         return error.with_advice(advice)
-    return BadArgument(name, expected=expected, got=f"{type(error).__name__}: {error}", advice=advice)
+    # An error about an argument of the function itself is no help to who passed the function: it becomes what was got.
+    said = str(error) if isinstance(error, BadArgument) else f"{type(error).__name__}: {error}"
+    return BadArgument(name, expected=expected, got=f"a function that fails with ({said})", advice=advice)

@@ -18,6 +18,11 @@ from jaxval.types import BadArgument, Utility
 
 __all__ = ["Game", "additive", "airport", "glove", "pairwise", "saturating", "unanimity", "voting"]
 
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 Numbers = Num[ArrayLike, "players"] | list[Any]
 
 

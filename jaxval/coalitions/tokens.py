@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Shaped
 
 from jaxval import _checks
 from jaxval.coalitions.responses import combine
-from jaxval.types import Params, SequenceModel
+from jaxval.types import BadArgument, Params, SequenceModel
 
 __all__ = ["TokenArithmetic", "combine_next_tokens", "token_arithmetic"]
 
@@ -109,6 +109,7 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
 
     @jax.jit
     def logits(params: TokenArithmetic, tokens: Any) -> Array:
+        _check_sources(params, n)
         of_sources = jax.vmap(lambda source: model.logits(source, tokens))(params.sources)
         return combine_next_tokens(model.logits(params.reference, tokens), of_sources, params.coalition)
 
@@ -118,6 +119,7 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
 
     @jax.jit
     def start(params: TokenArithmetic, tokens: Any, lengths: Any) -> tuple[Array, Any]:
+        _check_sources(params, n)
         own, cache = read(params.reference, tokens, lengths)
         of_sources, caches = jax.vmap(lambda source: read(source, tokens, lengths))(params.sources)
         return combine_next_tokens(own, of_sources, params.coalition), (cache, caches)
@@ -129,3 +131,17 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
         return combine_next_tokens(own, of_sources, params.coalition), (cache, others)
 
     return SequenceModel(init, logits, model.vocabulary, model.length, start, advance)
+
+
+def _check_sources(params: TokenArithmetic, n: int) -> None:
+    """Parameters of the sources: those of the reference, with an axis of `n` in front of every leaf."""
+    advice = "stack them: jax.tree.map(lambda *leaves: jnp.stack(leaves), *list_of_parameters)"
+    expected = f"one pytree like params.reference, with an axis of {n} sources in front of every leaf"
+    if jax.tree.structure(params.sources) != jax.tree.structure(params.reference):
+        kind = type(params.sources).__name__
+        got = f"a {kind} of {len(params.sources)}" if isinstance(params.sources, list | tuple) else f"another {kind}"
+        raise BadArgument("params.sources", expected=expected, got=got, advice=advice)
+    for leaf, like in zip(jax.tree.leaves(params.sources), jax.tree.leaves(params.reference), strict=True):
+        if jnp.shape(leaf) != (n, *jnp.shape(like)):
+            got = f"a leaf of shape {jnp.shape(leaf)} where the reference has {jnp.shape(like)}"
+            raise BadArgument("params.sources", expected=expected, got=got, advice=advice)

@@ -33,7 +33,7 @@ def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str =
     The data are for research, with acknowledgement, and may not be passed on: see the README in the archive.
 
     Args:
-        folder: where sets of data are kept, such as `../shared/data`; made if missing.
+        folder: where sets of data are kept, such as `data`; it is made if missing.
         url: the archive's address, https or http.
         md5: the archive's published MD5 checksum, in hexadecimal.
 

@@ -17,21 +17,21 @@ SOURCES = {
 
 
 def data_folder(name: str, *, path: FilePath | None = None) -> Path:
-    """The folder of one set of real data, `name` in the first of these folders of sets that has it.
+    """The folder of one set of real data: `name`, in the first of these folders that has it.
 
-    1. `path`, such as a command's `--data`; where it is given, nothing else is looked at.
+    1. `path`, such as a command's `--data`. If it is given, no other folder is considered.
     2. The environment variable `JAXVAL_DATA`.
-    3. `../shared/data`, from the current folder.
+    3. `data`, in the working folder.
 
     Args:
         name: the set's folder, such as "ml-1m", "preflib" or "votes/llmfao".
-        path: the folder of sets; the set's own folder will do too.
+        path: the folder of sets, or the set's own folder.
 
     Returns:
-        The folder, which exists.
+        The path of a folder that exists.
 
     Raises:
-        FileNotFoundError: where no such folder is found; it says where was looked and where to get the set.
+        FileNotFoundError: if no folder is found. The message says where it looked and where to get the set.
 
     Example:
         >>> import pathlib, tempfile
@@ -43,10 +43,10 @@ def data_folder(name: str, *, path: FilePath | None = None) -> Path:
     """
     variable = os.environ.get("JAXVAL_DATA")
     if path is not None:
-        own = [Path(path)] if Path(path).resolve().parts[-len(Path(name).parts) :] == Path(name).parts else []
-        candidates = [Path(path, name), *own]
+        itself = [Path(path)] if Path(path).resolve().parts[-len(Path(name).parts) :] == Path(name).parts else []
+        candidates = [Path(path, name), *itself]
     else:
-        candidates = [*([Path(variable, name)] if variable else []), Path("..", "shared", "data", name)]
+        candidates = [*([Path(variable, name)] if variable else []), Path("data", name)]
     for candidate in candidates:
         if candidate.is_dir():
             return candidate

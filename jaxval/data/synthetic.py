@@ -101,7 +101,7 @@ def synthetic_mallows_mixture(
     ranking data".
     """
     _checks.check_size("voters", voters)
-    place, draw = jax.random.split(key)
+    place, draw = jax.random.split(_checks.check_key(key))
     centers = sample_impartial_culture(place, alternatives=alternatives, num=_checks.check_size("groups", groups))
     samplers = [partial(sample_mallows, center=center, dispersion=dispersion) for center in centers]
     orders = sample_mixture(draw, samplers, [1 / groups] * groups, num=voters)
@@ -175,7 +175,7 @@ def synthetic_preferences(
     _checks.check_number("ties", ties, low=0, high=1e6, expected="a number from 0 to 1e6")
     names = _check_names("objectives", objectives)
     qualities, originals = _qualities(SOURCES if sources is None else sources, len(names))
-    taste, chance = jax.random.split(key)
+    taste, chance = jax.random.split(_checks.check_key(key))
     rewards = jax.random.normal(taste, (*shape, len(names)))
     better, worse = np.triu_indices(responses, 1)
     gaps = np.asarray(rewards)[:, better] - np.asarray(rewards)[:, worse]  # (contexts, pairs, objectives)

@@ -97,7 +97,7 @@ def init_adapters(key: Any, params: Params, *, rank: int, targets: Iterable[str]
     _checks.check_size("rank", rank)
     paths = _find_targets(params, tuple(targets))
     adapters: Params = {}
-    for one, path in zip(jax.random.split(key, len(paths)), paths, strict=True):
+    for one, path in zip(jax.random.split(_checks.check_key(key), len(paths)), paths, strict=True):
         kernel = _reach(params, path)["kernel"]
         *stack, width_in, width_out = kernel.shape
         bound = width_in**-0.5

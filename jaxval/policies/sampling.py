@@ -50,9 +50,21 @@ def pad_sequences(
         >>> tokens.tolist(), lengths.tolist()
         ([[1, 2, 3], [4, 0, 0]], [3, 1])
     """
+    return _padded("sequences", sequences, pad)
+
+
+def _padded(name: str, sequences: Any, pad: int) -> tuple[Array, Array]:
+    """`pad_sequences`, whose errors call the argument `name`."""
+    expected = "sequences of token ids, one list of whole numbers each"
+    for ids in [sequences] if isinstance(sequences, str) else sequences:
+        if isinstance(ids, str):
+            advice = "encode text first, such as [tokeniser.encode(text) for text in texts]; policies.byte_tokeniser()"
+            raise BadArgument(name, expected=expected, got=f"the text {ids[:40]!r}", advice=f"{advice} is a tokeniser")
+        if np.ndim(ids) != 1 or (len(ids) and np.asarray(ids).dtype.kind not in "iu"):
+            raise BadArgument(name, expected=expected, got=f"{ids!r}")
     lengths = [len(ids) for ids in sequences]
     if not lengths or min(lengths) == 0:
-        raise BadArgument("sequences", expected="at least one, and a token in each", got=f"lengths {lengths}")
+        raise BadArgument(name, expected="at least one, and a token in each", got=f"lengths {lengths}")
     tokens = np.full((len(lengths), max(lengths)), pad, dtype=np.int32)
     for row, ids in zip(tokens, sequences, strict=True):
         row[: len(ids)] = ids
@@ -98,7 +110,9 @@ def sample(
         >>> found.tokens.tolist(), found.lengths.tolist()
         ([[1, 2, 2], [1, 2, 2]], [2, 2])
     """
-    tokens, lengths = prompts if isinstance(prompts, tuple) else pad_sequences(prompts)
+    _checks.check_key(key)
+    texts = isinstance(prompts, tuple) and any(isinstance(part, str) for part in prompts)
+    tokens, lengths = prompts if isinstance(prompts, tuple) and not texts else _padded("prompts", prompts, 0)
     tokens = check_tokens(tokens, model.vocabulary, model.length, name="prompts")
     lengths = check_lengths(lengths, tokens, name="prompts")
     _checks.check_size("num_tokens", num_tokens)

@@ -167,7 +167,7 @@ def transformer(
     @jax.jit
     def init(key: Array) -> Params:
         nothing = jnp.zeros((1, 1), dtype=int)
-        return module.init(key, nothing, nothing, None, None)["params"]
+        return module.init(_checks.check_key(key), nothing, nothing, None, None)["params"]
 
     @jax.jit
     def run(params: Params, tokens: Array) -> Array:

@@ -77,7 +77,7 @@ def sample_mallows(
     center = _checks.integers("center", center, ndim=1, expected="one ranking (alternatives,), best first")
     center = _checks.check_orders(center[None], name="center")[0]
     dispersion = _checks.check_number("dispersion", dispersion, low=0, high=1, expected="a number in [0, 1]")
-    return _repeated_insertion(key, center, dispersion, _checks.check_size("num", num))
+    return _repeated_insertion(_checks.check_key(key), center, dispersion, _checks.check_size("num", num))
 
 
 def sample_mixture(
@@ -109,7 +109,7 @@ def sample_mixture(
         [[2, 1, 0], [2, 1, 0]]
     """
     shares = _checks.check_weights(shares, len(samplers), name="shares")
-    choose, *keys = jax.random.split(key, len(samplers) + 1)
+    choose, *keys = jax.random.split(_checks.check_key(key), len(samplers) + 1)
     drawn = jnp.stack([sampler(one, num=num) for sampler, one in zip(samplers, keys, strict=True)])
     group = jax.random.choice(choose, len(samplers), (num,), p=shares)
     return drawn[group, jnp.arange(num)]
@@ -139,7 +139,7 @@ def sample_plackett_luce(key: Key[Array, ""], rewards: Vector, *, num: int) -> I
         [[1, 0], [1, 0]]
     """
     rewards = _checks.floating("rewards", rewards, ndim=1, expected="(alternatives,) numbers")
-    noise = jax.random.gumbel(key, (_checks.check_size("num", num), *rewards.shape))
+    noise = jax.random.gumbel(_checks.check_key(key), (_checks.check_size("num", num), *rewards.shape))
     return jnp.argsort(-(rewards[None] + noise), axis=1)
 
 
@@ -168,7 +168,7 @@ def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comp
     alternatives = matrix.shape[0]
     if alternatives < 2:
         raise BadArgument("matrix", expected="at least two alternatives to compare", got="1")
-    which, toss = jax.random.split(key)
+    which, toss = jax.random.split(_checks.check_key(key))
     i, j = jnp.triu_indices(alternatives, k=1)
     pair = jax.random.randint(which, (_checks.check_size("num", num),), 0, len(i))
     first_wins = jax.random.uniform(toss, (num,)) < matrix[i, j][pair]

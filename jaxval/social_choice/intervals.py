@@ -125,7 +125,7 @@ def bootstrap_intervals(
     compared = jnp.round(wins[i, j] + wins[j, i])
     chance = (wins[i, j] + 0.5) / (wins[i, j] + wins[j, i] + 1)
 
-    drawn = _resampled(jax.random.split(key, samples), compared, chance, statistic, len(matrix))
+    drawn = _resampled(jax.random.split(_checks.check_key(key), samples), compared, chance, statistic, len(matrix))
     low, high = _ends(drawn, statistic(empirical_matrix(wins + 0.5)), level)
     return Intervals(statistic(matrix), low, high)
 

@@ -187,7 +187,7 @@ def value_sources(
         >>> found.utilities.shape, found.rewards
         ((8, 2), ('helpful', 'harmless'))
     """
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else _checks.check_key(key)
     _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
     _checks.check_choice("reference", reference, REFERENCES)
     if permutations is not None and evaluations is not None:

@@ -84,6 +84,7 @@ def source_key(key: Key[Array, ""], comparisons: Comparisons) -> Key[Array, ""]:
         >>> bool(source_key(jax.random.key(0), first) == source_key(jax.random.key(0), second))
         True
     """
+    _checks.check_key(key)
     if not _checks.concrete(*comparisons):
         raise BadArgument("comparisons", expected="known values, for a source is known by them", got="a tracer")
     rows = np.stack([np.asarray(field, dtype=np.float64) for field in comparisons], axis=1)

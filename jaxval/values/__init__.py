@@ -1,6 +1,19 @@
-"""Values of players: exact from a table, sampled, of rounds at the realised state, and of nearest neighbours.
+"""Values of players: from a table or a utility of coalitions to one number for each player.
 
 Values are (players, *objectives) arrays. Groups are integers (players,), the first group 0.
+
+- Exact, from a table of the utilities of all coalitions: `shapley`, `banzhaf`, `beta_shapley`, `semivalue`,
+  `leave_one_out`; with groups `asymmetric_shapley` and `weighted_shapley`; `shapley_interactions`,
+  `banzhaf_interactions`, `least_core`, `least_core_solve`.
+- Estimated, from a utility: `sample_shapley`, `sample_shapley_along`, `sample_truncated`, `sample_banzhaf`,
+  `regress_shapley`; until intervals are narrow `sample_until`, `sample_until_solve`; how many draws are enough
+  `required_permutations`, `anytime_factors`.
+- Of nearest neighbours: `knn_shapley`, and the utilities `knn_utility` and `knn_path_utility`.
+- Of rounds that happened one after another: `sequential_shapley`, `sequential_leave_one_out`.
+- Estimators that can be interrupted: `run_estimator` drives `permutation_estimator`, `regression_estimator`,
+  `reuse_estimator`, `truncated_estimator`; `evaluate_along` evaluates whole permutations.
+- What to do with them: `owner_totals`, `estimate_table`, `estimate_frame`, `save_estimate`, `load_estimate`.
+- Records: `Estimator`, `RegressionState`, `SequentialValues`, `LeastCoreDiagnostics`, `StoppingDiagnostics`.
 """
 
 from jaxval.values.asymmetric import asymmetric_shapley, weighted_shapley
@@ -63,3 +76,8 @@ __all__ = [
     "truncated_estimator",
     "weighted_shapley",
 ]
+
+
+def __dir__() -> list[str]:
+    # `help` prints every method of a tuple for every record, before the first function: it need not know of records.
+    return [name for name in __all__ if not isinstance(globals()[name], type)]

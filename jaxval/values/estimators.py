@@ -183,6 +183,7 @@ def run(
     One compiled program does it all if the estimator and the evaluation are traceable and nothing is to be saved or
     shown; else the host calls one compiled piece after another.
     """
+    _checks.check_key(key)
     objectives = of_many.objectives()
     if estimator.traceable and of_many.traceable and save is None and not progress:
 

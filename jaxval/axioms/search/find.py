@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -128,7 +129,8 @@ def find_counterexample(
         expected: 0.
         values: [-0.25  0.25  0.25]
     """
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else _checks.check_key(key)
+    _check_options(axiom, options)
     batch_size = _checks.check_size("batch_size", batch_size)
     common: dict[str, Any] = {
         "key": key,
@@ -150,6 +152,27 @@ def find_counterexample(
     assert players is not None
     sizes, games = _sizes("players", players, 1), _checks.check_size("games", games)
     return search_games(rule_or_value, axiom, takes, options, players=sizes, games=games, **common)
+
+
+def _check_options(axiom: Callable[..., Any], options: dict[str, Any]) -> None:
+    """Every option that the axiom needs, and no other: it would only fail later, inside the search."""
+    parameters = inspect.signature(axiom).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    keywords = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    for name in options:
+        if name not in {p.name for p in keywords}:
+            known = [p.name for p in keywords if p.kind is p.KEYWORD_ONLY]
+            expected = f"an option of {name_of(axiom)}: {', '.join(known) or 'it has none'}"
+            raise BadArgument(name, expected=expected, got=f"{name}={options[name]!r}")
+    for p in keywords:
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in options:
+            raise BadArgument(
+                p.name,
+                expected=f"a value, which {name_of(axiom)} needs",
+                got="none",
+                advice=f"pass {p.name}=... to find_counterexample, which hands it to the axiom",
+            )
 
 
 def _check_sizes(axiom: Callable[..., Any], kind: str, needed: dict[str, Any], others: dict[str, Any]) -> None:
