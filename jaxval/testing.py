@@ -72,7 +72,7 @@ def profiles(
         A strategy of `Profile`.
 
     Raises:
-        ValueError: where a size is below 1, or the smallest above the largest.
+        ValueError: if a size is below 1, or the smallest above the largest.
 
     Example:
         >>> from hypothesis import find
@@ -173,7 +173,7 @@ def skew_matrices(*, alternatives: Sizes = (2, 4), steps: int = 16) -> st.Search
         A strategy of (alternatives, alternatives) arrays; shrinks towards 1/2 throughout.
 
     Raises:
-        ValueError: where a size is below 1, or the smallest above the largest.
+        ValueError: if a size is below 1, or the smallest above the largest.
 
     Example:
         >>> from hypothesis import find
@@ -210,7 +210,7 @@ def games(
         A strategy of (table, groups), (2^n,) and (n,); shrinks towards utilities of 0 and one group.
 
     Raises:
-        ValueError: where a size is below 1, or the smallest above the largest.
+        ValueError: if a size is below 1, or the smallest above the largest.
 
     Example:
         >>> from hypothesis import find
@@ -264,7 +264,7 @@ def check_rule(
 
     Raises:
         AssertionError: naming what fails, and on which profile.
-        ValueError: where the rule is no function of P or of (orders, weights), or cannot be traced.
+        ValueError: if the rule is no function of P or of (orders, weights), or cannot be traced.
 
     Example:
         >>> from jaxval import social_choice
@@ -314,7 +314,7 @@ def check_policy(
         contexts: how many prompts its catalogue has.
         responses: how many candidates each prompt has; ids 0..responses - 1 must exist in all of them.
         complete: whether the candidates are all there is, so that their probabilities sum to one; else to at most one.
-        tolerance: how far results may be from each other; 1e-9 in float64 and 1e-5 in float32 where None.
+        tolerance: how far results may be from each other; None means 1e-9 in float64 and 1e-5 in float32.
 
     Raises:
         AssertionError: naming what fails.

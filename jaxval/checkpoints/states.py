@@ -46,7 +46,7 @@ def load_state(path: str | Path, like: Any) -> Any:
         The state.
 
     Raises:
-        ValueError: where the file is none of `save_state`, is cut off, or holds a state of another kind.
+        ValueError: if the file is none of `save_state`, is cut off, or holds a state of another kind.
 
     Example:
         >>> import tempfile

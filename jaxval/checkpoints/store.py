@@ -54,7 +54,7 @@ class Store:
         timeout: seconds to wait for another process that has the store open.
 
     Raises:
-        ValueError: where the file belongs to another fingerprint, is no store, is cut off, or is open elsewhere.
+        ValueError: if the file belongs to another fingerprint, is no store, is cut off, or is open elsewhere.
 
     Example:
         >>> import tempfile
@@ -167,7 +167,7 @@ class Store:
             players: how many there are.
 
         Raises:
-            ValueError: where the number of players or the shape of a value is another than before, or a value is not
+            ValueError: if the number of players or the shape of a value is another than before, or a value is not
                 finite. What is known already stays as it is.
         """
         facts = dict(self._facts)

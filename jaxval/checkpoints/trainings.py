@@ -32,7 +32,7 @@ class Checkpoints:
             like: a state of the same structure, shapes and types.
 
         Raises:
-            ValueError: where the checkpoint is of another structure or shape, or was cut off.
+            ValueError: if the checkpoint is of another structure or shape, or was cut off.
         """
         import orbax.checkpoint as ocp
 
@@ -80,7 +80,7 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
         A context that gives `Checkpoints`.
 
     Raises:
-        ValueError: where the folder holds another training's checkpoints; the message says in what they differ.
+        ValueError: if the folder holds another training's checkpoints; the message says in what they differ.
 
     Example:
         >>> import tempfile

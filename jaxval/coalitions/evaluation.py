@@ -121,7 +121,7 @@ def evaluate(
         (coalitions, *objectives) utilities.
 
     Raises:
-        ValueError: where the masks are not (coalitions, n) booleans, the utility cannot be traced, returns anything but
+        ValueError: if the masks are not (coalitions, n) booleans, the utility cannot be traced, returns anything but
             a number or a vector of numbers, or a number that is not finite.
 
     Example:
@@ -152,7 +152,7 @@ def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[A
         (2^n, *objectives) utilities.
 
     Raises:
-        ValueError: where the table cannot fit (before anything is allocated), the utility cannot be traced, returns
+        ValueError: if the table cannot fit (before anything is allocated), the utility cannot be traced, returns
             anything but a number or a vector of numbers, or a number that is not finite.
 
     Example:

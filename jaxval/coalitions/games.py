@@ -50,7 +50,7 @@ def additive(weights: Num[ArrayLike, "players *objectives"] | list[Any]) -> Game
         The game.
 
     Raises:
-        ValueError: where there is no player, or a weight is not finite.
+        ValueError: if there is no player, or a weight is not finite.
 
     Example:
         >>> game = additive([1.0, 2.0])
@@ -72,13 +72,13 @@ def unanimity(
 
     Args:
         carriers: (players,) mask of one carrier T, or (carriers, players) masks, none of them empty.
-        coefficients: (carriers,) c_j; ones where None.
+        coefficients: (carriers,) c_j; None means ones.
 
     Returns:
         The game.
 
     Raises:
-        ValueError: where a carrier is empty or no mask, or there is not one coefficient for each.
+        ValueError: if a carrier is empty or no mask, or there is not one coefficient for each.
 
     Example:
         >>> unanimity([True, False, True]).shapley.tolist()
@@ -122,7 +122,7 @@ def airport(costs: Numbers) -> Game:
         The game.
 
     Raises:
-        ValueError: where there is no player, or a cost is negative or not finite.
+        ValueError: if there is no player, or a cost is negative or not finite.
 
     Example:
         >>> airport([1.0, 3.0]).shapley.tolist()
@@ -152,7 +152,7 @@ def glove(right: Bool[ArrayLike, "players"] | list[Any]) -> Game:
         The game.
 
     Raises:
-        ValueError: where there is no player, or no mask.
+        ValueError: if there is no player, or no mask.
 
     Example:
         >>> [f"{value:.4f}" for value in glove([False, False, True]).shapley]
@@ -196,7 +196,7 @@ def voting(votes: Numbers, *, quota: int) -> Game:
         The game.
 
     Raises:
-        ValueError: where a number of votes is negative or not whole, or the quota cannot be reached or is below 1.
+        ValueError: if a number of votes is negative or not whole, or the quota cannot be reached or is below 1.
 
     Example:
         >>> [f"{value:.4f}" for value in voting([2, 1, 1], quota=3).shapley]
@@ -240,7 +240,7 @@ def saturating(weights: Numbers) -> Game:
         The game.
 
     Raises:
-        ValueError: where there is no player, a weight is not finite, or all are zero.
+        ValueError: if there is no player, a weight is not finite, or all are zero.
 
     Example:
         >>> [f"{value:.4f}" for value in saturating([1.0, 1.0]).shapley]
@@ -272,7 +272,7 @@ def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] |
         The game.
 
     Raises:
-        ValueError: where Q is not symmetric with a zero diagonal, or of another size.
+        ValueError: if Q is not symmetric with a zero diagonal, or of another size.
 
     Example:
         >>> pairwise([1.0, 0.0], [[0.0, -1.0], [-1.0, 0.0]]).shapley.tolist()

@@ -32,7 +32,7 @@ def all_coalitions(players: int) -> Bool[Array, "coalitions players"]:
         (2^n, n) masks.
 
     Raises:
-        ValueError: where there is no player, or more coalitions than fit.
+        ValueError: if there is no player, or more coalitions than fit.
 
     Example:
         >>> all_coalitions(2).astype(int).tolist()
@@ -54,7 +54,7 @@ def index_coalition(index: Int[ArrayLike, "*batch"] | int, players: int) -> Bool
         Masks, with one axis (n,) more than the index has.
 
     Raises:
-        ValueError: where an index is no number of a coalition, or there are more than 30 players.
+        ValueError: if an index is no number of a coalition, or there are more than 30 players.
 
     Example:
         >>> index_coalition(6, 3).tolist()
@@ -82,7 +82,7 @@ def coalition_index(coalition: Bool[ArrayLike, "*batch players"] | list[Any]) ->
         Whole numbers in [0, 2^n).
 
     Raises:
-        ValueError: where the masks are no booleans, or have more than 30 players.
+        ValueError: if the masks are no booleans, or have more than 30 players.
 
     Example:
         >>> int(coalition_index([False, True, True]))
@@ -104,7 +104,7 @@ def coalition_sizes(players: int) -> Int[Array, "coalitions"]:
         (2^n,) sizes.
 
     Raises:
-        ValueError: where there is no player, or more coalitions than fit.
+        ValueError: if there is no player, or more coalitions than fit.
 
     Example:
         >>> coalition_sizes(2).tolist()

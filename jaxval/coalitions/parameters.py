@@ -33,7 +33,7 @@ def add_parameters(base: Params, sources: Params, coalition: Members) -> Params:
         Parameters of the shapes of `base`. The empty coalition gives the base to the bit.
 
     Raises:
-        ValueError: where the trees or their shapes do not fit.
+        ValueError: if the trees or their shapes do not fit.
 
     Example:
         >>> add_parameters(jnp.array([1.0, 1.0]), jnp.array([[2.0, 1.0], [1.0, 5.0]]), [True, True]).tolist()
@@ -71,7 +71,7 @@ def add_adapters(adapters: Params, coalition: Members) -> Params:
         Adapters with leaves A (..., in, n r) and B (..., n r, out).
 
     Raises:
-        ValueError: where the number of sources is not that of the coalition.
+        ValueError: if the number of sources is not that of the coalition.
 
     Example:
         >>> A, B = jnp.array([[[1.0]], [[2.0]]]), jnp.array([[[3.0]], [[5.0]]])

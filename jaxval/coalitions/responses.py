@@ -67,7 +67,7 @@ def expected_reward(
     Args:
         log_probs: (contexts, candidates) log-probabilities.
         rewards: (contexts, candidates) numbers r, or (contexts, candidates, objectives).
-        weights: (contexts,) the distribution of contexts; the mean where None.
+        weights: (contexts,) the distribution of contexts; None means the mean.
 
     Returns:
         A number, or (objectives,).
@@ -105,7 +105,7 @@ def reward_utility(
         reference: (contexts, candidates) log-probabilities of the reference.
         sources: (sources, contexts, candidates) of the policy of each source.
         rewards: (contexts, candidates) or (contexts, candidates, objectives).
-        weights: (contexts,) the distribution of contexts; the mean where None.
+        weights: (contexts,) the distribution of contexts; None means the mean.
         by_context: whether contexts are objectives instead of being averaged; `weights` is then None.
 
     Returns:
@@ -113,7 +113,7 @@ def reward_utility(
         (contexts,) or to (contexts · objectives,), the objectives of a context side by side.
 
     Raises:
-        ValueError: where shapes do not fit, a log-probability is NaN, or a reward of a candidate is not finite.
+        ValueError: if shapes do not fit, a log-probability is NaN, or a reward of a candidate is not finite.
 
     Example:
         >>> from jaxval import coalitions

@@ -85,7 +85,7 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
         A model whose parameters are a `TokenArithmetic`, and whose logits are log-probabilities.
 
     Raises:
-        ValueError: where the number of sources is no whole number of at least 1.
+        ValueError: if the number of sources is no whole number of at least 1.
 
     Example:
         >>> from jaxval.policies import sample

@@ -1,17 +1,17 @@
 """Readers of real files, makers of synthetic data.
 
-What is read are the records of `jaxval.types` with the names that belong to them: an `Election` (ballots, names,
-title), `Matches` (comparisons, names, contexts, title), `Ratings` (users, items, stars, ids, names) or
-`PreferencePairs` (prompts, responses, comparisons, sources, scores). Readers take a path. What is malformed or cut off
-is a `ValueError` that names the file and the line; what is not there is a `FileNotFoundError`.
+Readers take a path and return the records of `jaxval.types` with the names that belong to them: an `Election` (ballots,
+names, title), `Matches` (comparisons, names, contexts, title), `Ratings` (users, items, stars, ids, names) or
+`PreferencePairs` (prompts, responses, comparisons, sources, scores). A file that is malformed or cut off raises a
+`ValueError` that names the file and the line. A missing file raises a `FileNotFoundError`.
 
-- `read_votes`: any of the files below, told apart by its ending and its columns.
+- `read_votes`: any file of votes. The ending and the columns tell which of the next three readers it needs.
 - `read_preflib`: PrefLib's soc, soi, toc and toi.
 - `read_rankings_csv`, `read_comparisons_csv`: comma-separated tables.
-- `read_movielens`, `rating_table`, `rating_ballots`: MovieLens 1M as published; `download_movielens` gets it.
+- `read_movielens`, `rating_table`, `rating_ballots`: MovieLens 1M as published; `download_movielens` downloads it.
 - `read_preferences`, `source_comparisons`: preference pairs as JSON lines, with the sources they came from.
-- `read_scores`: what reward models said of their responses.
-- `data_folder`: where real data are.
+- `read_scores`: reward models' scores of the responses.
+- `data_folder`: the folder in which a set of real data is.
 - `textbook_election`, `synthetic_mallows_mixture`, `synthetic_preferences`: data that need no file.
 """
 

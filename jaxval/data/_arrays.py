@@ -1,4 +1,4 @@
-"""From what a reader gathers to arrays."""
+"""Arrays from the lists that a reader gathers."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ MOST_CELLS = 2**31
 
 
 def indices(numbers: Sequence[Any] | np.ndarray) -> Int[Array, "..."]:
-    """Whole numbers as a JAX array, by `device_put`, since `jnp.asarray` may compile a program for every shape."""
+    """Whole numbers as a JAX array, by `device_put`: `jnp.asarray` may compile a program for every shape."""
     return jax.device_put(np.asarray(numbers, dtype=np.int32))
 
 
@@ -35,7 +35,7 @@ def build_election(
     names: tuple[str, ...],
     title: str,
 ) -> Election:
-    """An `Election` from rankings as lists of tied groups, best first; what stands in no group is unranked."""
+    """An `Election` from rankings as lists of tied groups, best first. An alternative in no group is unranked."""
     shape = len(rankings), len(names)
     if shape[0] * shape[1] > MOST_CELLS:
         raise BadArgument(os.fspath(path), expected=f"at most {MOST_CELLS} ballots x alternatives", got=shape)

@@ -1,4 +1,4 @@
-"""JSON lines, one object a line, plain or packed by gzip: read line by line, so that a file of any size will do."""
+"""JSON lines, one object a line, plain or compressed by gzip. Reading is line by line: a file may be of any size."""
 
 import gzip
 import io

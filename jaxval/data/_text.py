@@ -1,4 +1,4 @@
-"""Text files as numbered lines: whatever is wrong is a `ValueError` that names the file and the line."""
+"""Text files as numbered lines. Errors are `ValueError`s that name the file and the line."""
 
 import os
 import re
@@ -20,7 +20,7 @@ def wrong(path: FilePath, line: int, *, expected: Any, got: Any, advice: str | N
 
 
 def unfinished(path: FilePath, line: int) -> BadArgument:
-    """The error of a file whose last line lacks its end."""
+    """The error of a file whose last line has no newline."""
     advice = "if it is whole, end it by a newline"
     return wrong(
         path, line, expected="a newline after the last line", got="none: the file may be cut off", advice=advice
@@ -28,12 +28,12 @@ def unfinished(path: FilePath, line: int) -> BadArgument:
 
 
 def shorten(text: str) -> str:
-    """`text` in quotes, cut to what fits in a message."""
+    """`text` in quotes, cut to a length that fits in a message."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def file_bytes(path: FilePath) -> bytes:
-    """What the file holds; a folder or an empty file is refused, a missing one is a `FileNotFoundError`."""
+    """The content of a file. A folder or an empty file is refused; a missing one raises `FileNotFoundError`."""
     if Path(path).is_dir():
         raise BadArgument(
             os.fspath(path), expected="a file", got="a folder", advice="jaxval.data.read_votes says what it holds"

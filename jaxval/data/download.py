@@ -1,4 +1,4 @@
-"""MovieLens 1M from its publisher: all of it with the right checksum, or nothing."""
+"""MovieLens 1M from its publisher, either whole and with the right checksum or not at all."""
 
 import contextlib
 import hashlib
@@ -27,13 +27,13 @@ _BLOCK = 2**16
 def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str = MOVIELENS_MD5) -> Path:
     """Get MovieLens 1M into `folder/ml-1m`, with progress on standard error.
 
-    The archive goes to a temporary folder inside `folder`, is held against its checksum, unpacked there and moved into
-    place in one step. A wrong checksum, a lost connection or an interruption leaves nothing behind.
+    The archive is downloaded to a temporary folder inside `folder`, compared with its checksum, unpacked there and
+    moved to its final path in one step. A wrong checksum, a lost connection or an interruption leaves nothing behind.
 
-    The data are for research, with acknowledgement, and may not be passed on: see the README in the archive.
+    The data may be used for research, with acknowledgement, and may not be passed on: see the README in the archive.
 
     Args:
-        folder: where sets of data are kept, such as `data`; it is made if missing.
+        folder: where sets of data are kept, such as `data`; it is made if it is missing.
         url: the archive's address, https or http.
         md5: the archive's published MD5 checksum, in hexadecimal.
 
@@ -41,8 +41,8 @@ def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str =
         The path of `folder/ml-1m`, for `read_movielens`.
 
     Raises:
-        ValueError: where `folder/ml-1m` exists, the address is of another kind, or what came is not the archive.
-        ConnectionError: where the address does not answer, or the connection is lost.
+        ValueError: if `folder/ml-1m` exists, the address is neither https nor http, or the download is not the archive.
+        ConnectionError: if the address does not answer, or the connection is lost.
 
     Example:
         >>> download_movielens("data", url="file:///etc/hosts")

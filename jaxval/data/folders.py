@@ -1,4 +1,4 @@
-"""Where real data are: no file of them is part of the package."""
+"""The folders of real data. No data are part of the package."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ SOURCES = {
     "preferences": "https://huggingface.co/datasets/HuggingFaceH4/ultrafeedback_binarized, as JSON lines of pairs",
     "votes/llmfao": "https://huggingface.co/datasets/dustalov/llmfao",
 }
-"""Where the sets come from, by the names of their folders."""
+"""The place to get each set from, by the name of its folder."""
 
 
 def data_folder(name: str, *, path: FilePath | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""MovieLens 1M as published: a million ratings, read by whole arrays and still checked line by line."""
+"""MovieLens 1M as published: a million ratings. They are parsed as whole arrays, and still every line is checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOCK = 2**20
 
 
 class Ratings(NamedTuple):
-    """Who rated what and how, in the file's order.
+    """Who rated which movie with how many stars, in the file's order.
 
     Attributes:
         users: (ratings,) index of the user.
@@ -48,17 +48,17 @@ def read_movielens(folder: FilePath) -> Ratings:
 
     Args:
         folder: the folder that holds `ratings.dat` or `ratings.dat.gz` (`User::Movie::Rating::Timestamp`, the first of
-            the two if both are there) and `movies.dat` (`Movie::Title::Genres`, latin-1). Where it also holds
-            `users.dat`, all users listed there must have rated something, as is so in the published set; this is how
-            a file is seen to be cut off between two lines.
+            the two if the folder has both) and `movies.dat` (`Movie::Title::Genres`, latin-1). If it also holds
+            `users.dat`, every user listed in that file must have rated something, as in the published set. This
+            detects ratings that were cut off between two lines.
 
     Returns:
         `Ratings` in the file's order.
 
     Raises:
-        ValueError: where a line is malformed, rates an unknown movie or repeats a rating, or a file is cut off, naming
-            the line.
-        FileNotFoundError: where the folder or one of the files is missing.
+        ValueError: if a line is malformed, rates an unknown movie or repeats a rating, or a file is cut off. The
+            message names the line.
+        FileNotFoundError: if the folder or one of the files is missing.
 
     Example:
         >>> import pathlib, tempfile
@@ -89,7 +89,7 @@ def read_movielens(folder: FilePath) -> Ratings:
 def rating_table(
     ratings: Ratings, *, alternatives: int = 20
 ) -> tuple[Float[Array, "voters alternatives"], tuple[str, ...]]:
-    """The ratings of the most-rated movies, NaN where a user did not rate one.
+    """The ratings of the most-rated movies, NaN if a user did not rate a movie.
 
     The most-rated movies come first; of two rated equally often, the one with the smaller number in the file.
 
@@ -98,10 +98,11 @@ def rating_table(
         alternatives: how many movies.
 
     Returns:
-        The (voters, alternatives) table, one row for every user, also those who rated none of these movies; and titles.
+        The (voters, alternatives) table, one row for every user, even for those who rated none of these movies; and
+        the titles.
 
     Raises:
-        ValueError: where fewer movies than `alternatives` were rated.
+        ValueError: if fewer movies than `alternatives` were rated.
 
     Example:
         >>> import jax.numpy as jnp
@@ -132,10 +133,10 @@ def rating_ballots(ratings: Ratings, *, alternatives: int = 20) -> Election:
         alternatives: how many movies, as in `rating_table`.
 
     Returns:
-        `Election` of one ballot of weight 1 per user; users who rated none of these movies cast none.
+        `Election` of one ballot of weight 1 per user; users who rated none of these movies cast no ballot.
 
     Raises:
-        ValueError: where fewer movies than `alternatives` were rated.
+        ValueError: if fewer movies than `alternatives` were rated.
 
     Example:
         >>> import jax.numpy as jnp
@@ -172,7 +173,7 @@ def _read_movies(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _check_users(path: Path, listed: Path, ratings: Ratings) -> None:
-    """Everybody in users.dat has rated: whoever has not stood behind the cut."""
+    """Every user in users.dat must have rated. If one has not, the ratings were cut off."""
     missing = set()
     for number, line in enumerate(_whole_lines(listed, file_bytes(listed)).split(b"\n")[:-1], 1):
         digits, colons, _ = line.decode("latin-1").partition("::")
@@ -210,7 +211,7 @@ def _read_ratings(path: Path, content: bytes, item_ids: np.ndarray, names: tuple
 
 
 def _parse(path: Path, content: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Users, movies and stars: what is no digit must be six colons and a newline, line after line."""
+    """Users, movies and stars. In every line, the characters that are no digits must be six colons and a newline."""
     text = np.frombuffer(content, dtype=np.uint8)
     other = np.flatnonzero((text < ord("0")) | (text > ord("9")))
     pattern = np.frombuffer(b"::::::\n", dtype=np.uint8)
@@ -245,14 +246,14 @@ def _first_wrong(path: Path, content: bytes) -> ValueError:
 
 
 def _whole_lines(path: Path, content: bytes) -> bytes:
-    """The content with plain newlines; its last line must have its end."""
+    """The content with plain newlines; its last line must end with one."""
     if not content.endswith(b"\n"):
         raise unfinished(path, content.count(b"\n") + 1)
     return content.replace(b"\r\n", b"\n")
 
 
 def _unpacked(path: Path) -> bytes:
-    """A gzip file's content, block by block, so that a fault can be placed."""
+    """A gzip file's content, block by block, so that an error can say where the fault is."""
     packed = file_bytes(path)
     content = bytearray()
     while packed:

@@ -42,27 +42,28 @@ def read_preferences(
     Chat messages become text: a single message is its content, several are `role: content`, an empty line between two.
     Equal texts are one prompt, or one response of a prompt.
 
-    Who contributed a pair is what the field `source` says, a string or a whole number. Where several files are given
-    and their pairs have no such field, or where `source` is None, a file is a source, named as the file without its
+    The field `source`, a string or a whole number, says who contributed a pair. If several files are given and their
+    pairs have no such field, or if `source` is None, each file is a source with the name of the file without its
     ending.
 
     Two numbers in columns `X_chosen` and `X_rejected`, or `chosen_X` and `rejected_X`, or with a hyphen, beside the
-    prompt or in the object `metadata`, are scores under the reward X. A response that was scored several times has the
-    mean. The rewards that the first pair has, every pair must have.
+    prompt or in the object `metadata`, are scores under the reward X. A response that was scored several times gets the
+    mean. Every pair must have the rewards that the first pair has.
 
     Args:
         path: a file that ends in .jsonl or .jsonl.gz, or several.
         source: the field that names a pair's source; "metadata.provider" is the field provider of the object metadata.
             None makes every file a source.
-        skip_unusable: whether pairs that say nothing (an empty prompt or response, chosen equal to rejected) are left
-            out and counted, instead of refused.
+        skip_unusable: whether pairs without information (an empty prompt or response, chosen equal to rejected) are
+            left out and counted instead of refused.
 
     Returns:
         `PreferencePairs`, in the order of the files and their lines.
 
     Raises:
-        ValueError: where a file is malformed, has other fields, or has more than 1,000 sources, naming the line.
-        FileNotFoundError: where there is no such file.
+        ValueError: if a file is malformed, has other fields, or has more than 1,000 sources. The message names the
+            line.
+        FileNotFoundError: if there is no such file.
 
     Example:
         >>> import pathlib, tempfile
@@ -128,10 +129,10 @@ def read_preferences(
 
 
 def source_comparisons(pairs: PreferencePairs) -> list[Comparisons]:
-    """The comparisons of each source, by the ids of the common catalogue: what a training per source takes.
+    """The comparisons of each source, by the ids of the common catalogue, as one training per source needs them.
 
     Args:
-        pairs: of all sources.
+        pairs: the pairs of all sources.
 
     Returns:
         One `Comparisons` for each of `pairs.sources`, each with at least one comparison if a reader made the pairs.
@@ -157,7 +158,7 @@ class _Pair(NamedTuple):
     chosen: str
     rejected: str
     chat: bool
-    source: str | None  # None where the field is missing or not asked for
+    source: str | None  # None if the field is missing or was not asked for
     scores: dict[str, tuple[float, float]]
 
 
@@ -184,7 +185,7 @@ def _checked_pairs(files: Sequence[FilePath], source: str | None) -> Iterator[tu
 
 
 def _index(places: dict[str, int], name: str) -> int:
-    """The place of a name among those seen, itself the next where it is new."""
+    """The index of a name among those seen. A new name gets the next index."""
     return places.setdefault(name, len(places))
 
 
@@ -357,7 +358,7 @@ def _check_alike(path: FilePath, line: int, pair: _Pair, first: _First, source: 
 
 
 def _unusable(pair: _Pair) -> tuple[str, str] | None:
-    """What was expected of a pair that says nothing, and what came; None if it says something."""
+    """For a pair without information, what was expected and what came; None for any other pair."""
     empty = [name for name in ("prompt", "chosen", "rejected") if not getattr(pair, name).strip()]
     if empty:
         return f"text in the field {empty[0]}", "an empty one"
@@ -389,7 +390,7 @@ def _too_many_sources(path: FilePath, line: int, sources: dict[str, int], source
 def _mean_scores(
     path: FilePath, column: "array[float]", ids: tuple[np.ndarray, ...], shape: tuple[int, int]
 ) -> np.ndarray:
-    """The mean score of every response, (contexts, most responses); NaN where there is none."""
+    """The mean score of every response, (contexts, most responses); NaN if it has no score."""
     if shape[0] * shape[1] > MOST_CELLS:
         raise BadArgument(os.fspath(path), expected=f"at most {MOST_CELLS} prompts x most responses", got=shape)
     context, winner, loser = ids

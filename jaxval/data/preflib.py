@@ -1,7 +1,7 @@
-"""PrefLib's ordinal files (soc, soi, toc, toi), read strictly: every count in the header is held against the body.
+"""PrefLib's ordinal files (soc, soi, toc, toi), read strictly: every count in the header is compared with the body.
 
-The field's own package, preflibtools, reads what is cut off or garbled without a word (half a file, `{1,2,3` for
-`{1,2,3,4}`, unknown alternatives, letters for numbers), so the format is read here.
+The field's own package, preflibtools, reads damaged files without an error (half a file, `{1,2,3` for `{1,2,3,4}`,
+unknown alternatives, letters for numbers), so this module parses the format itself.
 """
 
 import re
@@ -44,19 +44,19 @@ def read_preflib(path: FilePath) -> Election:
     positions 0 for 5, 1 for 1 and 2, 2 for 4, -1 for the rest. In a toc file the voters' unranked alternatives are
     usually written as one tie at the end; they are then tied, not unranked.
 
-    Refused are files whose numbers of alternatives, voters or orders differ from what the header says, orders that do
-    not keep what the ending promises, and soi and toi files without a newline at the end, since a cut there would
-    otherwise go unseen.
+    The reader refuses files whose numbers of alternatives, voters or orders differ from the header's, and orders that
+    the file's ending does not allow. It refuses soi and toi files without a newline at the end, since it could not
+    tell otherwise that such a file was cut off.
 
     Args:
         path: a file that ends in .soc, .soi, .toc or .toi.
 
     Returns:
-        `Election` of one ballot per line, weights the numbers of voters, names in the file's order, title the file's.
+        `Election` of one ballot per line. The weights are numbers of voters; names and title are those of the file.
 
     Raises:
-        ValueError: where the file is malformed or cut off, naming the line.
-        FileNotFoundError: where there is no such file.
+        ValueError: if the file is malformed or cut off. The message names the line.
+        FileNotFoundError: if there is no such file.
 
     Example:
         >>> import pathlib, tempfile

@@ -1,4 +1,4 @@
-"""What the readers return: the records of `jaxval.types` with the names that belong to them."""
+"""The records that readers return: those of `jaxval.types` with the names that belong to them."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Election(NamedTuple):
     Attributes:
         ballots: `Ballots` of (ballots, alternatives) positions and (ballots,) numbers of voters.
         names: one name per alternative, all different.
-        title: what the election was about.
+        title: the subject of the election.
     """
 
     ballots: Ballots
@@ -30,8 +30,8 @@ class Matches(NamedTuple):
     Attributes:
         comparisons: `Comparisons`, all fields (comparisons,).
         names: one name per alternative, all different.
-        contexts: one name per prompt or question; a single empty one where the file tells none apart.
-        title: what was compared.
+        contexts: one name per prompt or question; a single empty name if the file does not tell contexts apart.
+        title: the subject of the comparisons.
     """
 
     comparisons: Comparisons
@@ -44,15 +44,15 @@ class PreferencePairs(NamedTuple):
     """Preference pairs from several sources, with one catalogue of prompts and responses for all of them.
 
     Attributes:
-        prompts: the different prompts, in order of appearance; the place of a prompt is its id, a context.
-        responses: the different responses to each prompt, in order of appearance; the place of one is its id.
+        prompts: the different prompts, in order of appearance. The index of a prompt is its id, a context.
+        responses: the different responses to each prompt, in order of appearance. The index of a response is its id.
         comparisons: `Comparisons`, all fields (pairs,), in the file's order: prompts' and responses' ids, weights 1.
         source: (pairs,) the index of each pair's source.
         sources: the sources' names, in order of appearance.
-        scores: by the name of a reward, (contexts, most responses) floats: NaN where there is no such response, or
-            none that has a score.
-        title: what the pairs are, such as the file's name.
-        skipped: how many pairs were left out because they say nothing.
+        scores: by the name of a reward, (contexts, most responses) floats. NaN means that there is no such
+            response, or that it has no score.
+        title: a name for the pairs, such as the file's name.
+        skipped: how many pairs were left out because they had no information.
     """
 
     prompts: tuple[str, ...]
@@ -72,7 +72,7 @@ class SyntheticPreferences(NamedTuple):
         contexts: (contexts,) ids of the prompts.
         responses: (contexts, responses) ids of the candidates.
         comparisons: one `Comparisons` for each source, all fields (contexts x responses x (responses - 1),): every
-            ordered pair of candidates, the weight how often the first won.
+            ordered pair of candidates; the weight is how often the first won.
         sources: the sources' names.
         rewards: (contexts, responses, objectives) the true rewards.
         objectives: the rewards' names.
@@ -80,7 +80,7 @@ class SyntheticPreferences(NamedTuple):
         kinds: of each source: "duplicate", or by its qualities "noise" (all 0), "useful" (their sum above 0) or
             "adversary".
         groups: (sources,) integers: 0 for originals, 1 for duplicates, 2 for duplicates of duplicates, and so on.
-        title: what was drawn.
+        title: a description of what was drawn.
     """
 
     contexts: Int[Array, "contexts"]

@@ -1,4 +1,4 @@
-"""Tables of scores: what a reward model said of the responses to prompts, beside the pairs."""
+"""Tables of scores: a reward model's numbers for responses, in a file beside the pairs."""
 
 import os
 
@@ -15,20 +15,20 @@ __all__ = ["read_scores"]
 def read_scores(path: FilePath, pairs: PreferencePairs) -> dict[str, np.ndarray]:
     r"""Scores of the pairs' responses from JSON lines: a prompt, a response, and a number for each reward.
 
-    Prompts and responses are matched by their texts; lines of others are passed over.
+    Prompts and responses are matched by their texts. Lines with other texts are ignored.
 
     Args:
         path: a file that ends in .jsonl or .jsonl.gz; every line has the fields `prompt` and `response`, strings, and
             the same fields of numbers, which name the rewards.
-        pairs: whose responses are scored.
+        pairs: the pairs whose responses are scored.
 
     Returns:
-        By the name of a reward, (contexts, most responses) floats, NaN where the file has no score.
+        By the name of a reward, (contexts, most responses) floats; NaN means that the file has no score.
 
     Raises:
-        ValueError: where a line is malformed, lacks a number that the first line has, or scores a response again,
-            naming the line; or where no line is of these pairs.
-        FileNotFoundError: where there is no such file.
+        ValueError: if a line is malformed, lacks a number that the first line has, or scores a response again
+            (the message names the line), or if no line scores a response of these pairs.
+        FileNotFoundError: if there is no such file.
 
     Example:
         >>> import pathlib, tempfile

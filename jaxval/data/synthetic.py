@@ -37,10 +37,10 @@ def textbook_election() -> Election:
 
         18: A D E C B    12: B E D C A    10: C B E D A    9: D C E B A    4: E B D C A    2: E C D B A
 
-    A has the most first choices (18 of 55), though everybody else puts A last; B wins the runoff between the two with
-    the most; C wins by elimination; D wins by Borda's count (136 points to E's 134), so the best Bradley-Terry reward
-    is D's; E beats everyone in pairs, so the maximal lottery is E alone. The proportional lottery goes by the share
-    bounds u = (18, 16, 12, 27, 28)/55 instead and leaves no candidate, hence no group of voters, with nothing.
+    A has the most first choices (18 of 55), though everybody else puts A last. B wins the runoff between the two
+    candidates with the most first choices. C wins by elimination. D wins by Borda's count (136 points to E's 134), so D
+    has the best Bradley-Terry reward. E beats everyone in pairs, so the maximal lottery is E alone. The proportional
+    lottery follows the share bounds u = (18, 16, 12, 27, 28)/55 and leaves no group of voters with nothing.
 
     Returns:
         `Election` of six ballots; the initials of the names are the letters above.
@@ -70,7 +70,7 @@ def textbook_election() -> Election:
 def synthetic_mallows_mixture(
     key: Key[Array, ""], *, alternatives: int, voters: int, groups: int, dispersion: Number
 ) -> tuple[Profile, tuple[str, ...]]:
-    """A population of groups, each of them a Mallows model around its own center.
+    """A population of groups. Each group is a Mallows model around its own center.
 
     The centers are uniform over rankings, a voter belongs to each group with probability 1/groups, and the groups share
     the dispersion φ: a voter of group g has the ranking r with probability ∝ φ^d(r, center_g), d the Kendall tau
@@ -88,7 +88,7 @@ def synthetic_mallows_mixture(
         "alternative M".
 
     Raises:
-        ValueError: where a size is below 1 or the dispersion lies outside [0, 1].
+        ValueError: if a size is below 1 or the dispersion lies outside [0, 1].
 
     Example:
         >>> profile, names = synthetic_mallows_mixture(
@@ -131,29 +131,29 @@ def synthetic_preferences(
     opposite. A quality of one number holds for all objectives. A source that names one before it is a duplicate: it
     has exactly the other's comparisons.
 
-    Every pair is besides tied `ties` times, half a win each way. So wins lead from every candidate to every other, and
-    what is fitted to any source has a finite optimum. Without (`ties=0`) a source may be unanimous on a pair, and
-    fitting needs a ridge.
+    Besides, every pair is tied `ties` times, half a win each way. So wins lead from every candidate to every other, and
+    a fit to any source has a finite optimum. With `ties=0` a source may be unanimous on a pair, and fitting then needs
+    a ridge.
 
-    Drawing again under the same key with other qualities keeps the rewards and the chances: the source of qualities
-    -q then reverses every choice of the one of qualities q (but where scale and qualities leave no difference at all).
+    The same key with other qualities draws the same rewards and the same chances. A source of qualities -q therefore
+    reverses every choice of a source of qualities q, except where scale and qualities leave no difference at all.
 
     Args:
         key: a random key.
         contexts: how many prompts.
         responses: how many candidates each has, at least 2.
         sources: by each source's name its quality, a number or one for each objective, or the name of the source that
-            it duplicates; None takes `experts` (1), `crowd` (0.6), `copy of crowd`, `noise` (0), `adversary` (-0.8).
+            it duplicates. None means `experts` (1), `crowd` (0.6), `copy of crowd`, `noise` (0), `adversary` (-0.8).
         objectives: the names of the rewards.
         scale: how sharply a source of quality 1 judges, above 0.
         repeats: how often a source compares each pair.
-        ties: how often each pair is tied besides, at least 0.
+        ties: how often each pair is tied in addition, at least 0.
 
     Returns:
         `SyntheticPreferences`.
 
     Raises:
-        ValueError: where a size, a quality or a name is wrong, or a duplicate names no source before it.
+        ValueError: if a size, a quality or a name is wrong, or a duplicate names no earlier source.
 
     Example:
         >>> drawn = synthetic_preferences(jax.random.key(0), contexts=3, responses=4)
@@ -203,7 +203,7 @@ def synthetic_preferences(
 
 
 def _judged(uniform: np.ndarray, margin: np.ndarray, ties: float) -> Comparisons:
-    """Wins of both sides of every pair, (contexts, pairs): the favoured side wins where uniform < σ(|margin|)."""
+    """Wins of both sides of every pair, (contexts, pairs): the favoured side wins if uniform < σ(|margin|)."""
     wins = np.sum(uniform < 1 / (1 + np.exp(-np.abs(margin))), axis=0)
     first = np.where(margin >= 0, wins, len(uniform) - wins)
     contexts, pairs = margin.shape
@@ -223,7 +223,7 @@ def _check_names(argument: str, names: Any) -> tuple[str, ...]:
 
 
 def _qualities(sources: Any, objectives: int) -> tuple[np.ndarray, list[int]]:
-    """Every source's quality in each objective, and the source that it duplicates, itself where none."""
+    """Every source's quality in each objective, and the source that it duplicates. An original duplicates itself."""
     if not isinstance(sources, Mapping):
         raise BadArgument("sources", expected="a mapping of names to qualities", got=type(sources).__name__)
     names = _check_names("sources", sources)

@@ -1,6 +1,6 @@
 """Rankings and comparisons as comma-separated tables (RFC 4180, UTF-8), the first line naming the columns.
 
-Names of columns may be in capitals or not; spaces around names and cells do not count; empty lines are skipped.
+Names of columns may be in capitals or not. Spaces around names and cells do not count. Empty lines are skipped.
 """
 
 import csv
@@ -29,7 +29,7 @@ def read_rankings_csv(path: FilePath) -> Election:
     r"""An election from a table with one row per ballot, in either of the two natural layouts.
 
     Columns are ranks: `1, 2, 3, ...`, or with a word before, as in `rank 1`, `choice_2`. Cells hold names, best first;
-    `coffee=juice` ties two names; an empty cell is skipped, and whoever stands in no cell is unranked:
+    `coffee=juice` ties two names; an empty cell is skipped; a name that is in no cell is unranked:
 
         count,1,2,3
         3,tea,coffee=juice,
@@ -41,19 +41,20 @@ def read_rankings_csv(path: FilePath) -> Election:
         3,1,2,2
         2,2,3,1
 
-    In both, an optional column `count` or `weight` says how many voters cast the ballot (one without it), and columns
-    `voter`, `ballot` and `id` are skipped. Ranks and not scores are meant: 1 is best. Gaps between ranks do not count.
+    In both, an optional column `count` or `weight` says how many voters cast the ballot (one voter without such a
+    column), and columns `voter`, `ballot` and `id` are skipped. The numbers are ranks, not scores: 1 is best. Gaps
+    between ranks do not count.
 
     Args:
         path: a comma-separated file.
 
     Returns:
-        `Election`; names sorted where columns are ranks, in the columns' order where they are alternatives; title the
-        file's name without its ending.
+        `Election`. If columns are ranks, names are sorted; if they are alternatives, names keep the columns' order. The
+        title is the file's name without its ending.
 
     Raises:
-        ValueError: where the file is malformed, naming the line.
-        FileNotFoundError: where there is no such file.
+        ValueError: if the file is malformed. The message names the line.
+        FileNotFoundError: if there is no such file.
 
     Example:
         >>> import pathlib, tempfile
@@ -94,20 +95,20 @@ def read_comparisons_csv(path: FilePath) -> Matches:
     marks rows where neither won. Or columns `left` and `right` hold names, and `winner` is `left`, `right` or `tie`. Or
     the same with `model_a` and `model_b`, where `tie (bothbad)` is a tie too (the layout of Chatbot Arena).
 
-    In all, an optional column `context`, `prompt` or `question` (the first of these) says what was compared, an
-    optional column `count` or `weight` how often (once without it), and other columns are skipped.
-    A tie becomes two rows of half weight, one each way.
+    In all three, an optional column `context`, `prompt` or `question` (the first of these) says what was compared, and
+    an optional column `count` or `weight` says how often (once without it). Other columns are skipped. A tie becomes
+    two rows of half weight, one each way.
 
     Args:
         path: a comma-separated file.
 
     Returns:
-        `Matches` with comparisons in the file's order, names and contexts sorted, title the file's name without its
-        ending.
+        `Matches`. Comparisons are in the file's order, names and contexts are sorted, and the title is the file's name
+        without its ending.
 
     Raises:
-        ValueError: where the file is malformed or compares an alternative with itself, naming the line.
-        FileNotFoundError: where there is no such file.
+        ValueError: if the file is malformed or compares an alternative with itself. The message names the line.
+        FileNotFoundError: if there is no such file.
 
     Example:
         >>> import pathlib, tempfile
@@ -252,7 +253,7 @@ def _ranks_in_cells(
 
 
 def _outcomes(path: FilePath, table: _Table) -> Iterator[tuple[str, str, bool]]:
-    """Winner, loser and whether they tied, of each row."""
+    """The winner and the loser of each row, and whether they tied."""
     judge = _winner_and_loser if {"winner", "loser"} <= set(table.places) else _verdict(path, table)
     for line, cells in table.rows:
         first, second, tied = judge(path, line, {name: cells[place] for name, place in table.places.items()})

@@ -1,4 +1,4 @@
-"""Whatever holds votes, told apart by its ending and its columns."""
+"""Any file of votes: its ending and its columns tell which reader it needs."""
 
 from itertools import chain
 from pathlib import Path
@@ -21,19 +21,19 @@ def read_votes(path: FilePath) -> Election | Matches:
 
     - `.soc`, `.soi`, `.toc`, `.toi`: PrefLib, by `read_preflib`.
     - `.csv` with a column `winner`: comparisons, by `read_comparisons_csv`.
-    - `.csv` without: rankings, by `read_rankings_csv`.
+    - `.csv` without such a column: rankings, by `read_rankings_csv`.
     - a folder with MovieLens' `ratings.dat` or `ratings.dat.gz`: the 20 most-rated movies, by `rating_ballots`.
 
     Args:
         path: a file, or the folder of MovieLens 1M.
 
     Returns:
-        `Election`, or `Matches` where the file holds comparisons.
+        `Election`, or `Matches` if the file holds comparisons.
 
     Raises:
-        ValueError: where the path is none of these, naming what is readable, or its content is malformed, naming the
-            line.
-        FileNotFoundError: where there is nothing of this name.
+        ValueError: if the path is none of these (the message lists them), or its content is malformed (the message
+            names the line).
+        FileNotFoundError: if there is no such file or folder.
 
     Example:
         >>> import pathlib, tempfile

@@ -320,15 +320,15 @@ def run_all(
     Args:
         function: of one item.
         items: what to call it with.
-        executor: any of `concurrent.futures`, a pool's or a cluster's; here and now, one after another, where None.
+        executor: any of `concurrent.futures`, a pool's or a cluster's; None means here and now, one after another.
         timeout: seconds for each call; the executor must be one that can stop a worker.
 
     Yields:
         `Outcome`s, in the order in which they come.
 
     Raises:
-        ValueError: where there is a timeout and the executor cannot stop a worker.
-        RuntimeError: where the executor breaks.
+        ValueError: if there is a timeout and the executor cannot stop a worker.
+        RuntimeError: if the executor breaks.
 
     Example:
         >>> [outcome.value for outcome in run_all(abs, [-1, 2], executor=None)]

@@ -19,13 +19,13 @@ def mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """Devices in a row, along one axis `coalitions`.
 
     Args:
-        devices: which; all there are, of all processes, where None.
+        devices: which; None means all there are, of all processes.
 
     Returns:
         A mesh of JAX.
 
     Raises:
-        ValueError: where there is no device.
+        ValueError: if there is no device.
 
     Example:
         >>> mesh(jax.devices()[:1]).axis_names
@@ -53,8 +53,8 @@ def connect() -> int:
         The number of this process; 0 where there is only one.
 
     Raises:
-        ValueError: where some of the variables are missing, the address has no port, or the numbers do not fit.
-        RuntimeError: where JAX was used before, or a process did not come within five minutes (from JAX itself).
+        ValueError: if some of the variables are missing, the address has no port, or the numbers do not fit.
+        RuntimeError: if JAX was used before, or a process did not come within five minutes (from JAX itself).
 
     Example:
         >>> connect()
@@ -92,7 +92,7 @@ def over_mesh(function: Callable[[Any], Any], devices: Mesh | None = None) -> Ca
 
     Args:
         function: from arrays whose first axis are rows to arrays of as many rows, each row on its own; a pytree each.
-        devices: the mesh; the default device alone where None.
+        devices: the mesh; None means the default device alone.
 
     Returns:
         The function of as many rows as a multiple of the number of devices.

@@ -42,7 +42,7 @@ def plot_lotteries(
         A figure 7 inches wide at most; its height grows with the alternatives.
 
     Raises:
-        ValueError: where there is nothing to draw, a column has another length or is not finite, or an interval belongs
+        ValueError: if there is nothing to draw, a column has another length or is not finite, or an interval belongs
             to no column.
         ModuleNotFoundError: without matplotlib.
 

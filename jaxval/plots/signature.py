@@ -62,7 +62,7 @@ def plot_signature(
         A figure 3.4 inches wide, the column of a paper; for one reward, its height grows with the sources.
 
     Raises:
-        ValueError: where shapes do not fit, a value is not finite, or there are more than two rewards.
+        ValueError: if shapes do not fit, a value is not finite, or there are more than two rewards.
         ModuleNotFoundError: without matplotlib.
 
     Example:

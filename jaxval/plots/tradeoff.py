@@ -33,7 +33,7 @@ def plot_tradeoff(results: Mapping[str, Any], *, title: str | None = None) -> Fi
         A figure of two panels, 7 inches wide.
 
     Raises:
-        ValueError: where a measure is missing.
+        ValueError: if a measure is missing.
         ModuleNotFoundError: without matplotlib.
 
     Example:

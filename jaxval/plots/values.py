@@ -35,7 +35,7 @@ def plot_values(estimate: Estimate, *, level: float | None = None, title: str | 
         A figure whose height grows with the players.
 
     Raises:
-        ValueError: where a value is not finite, or the level lies outside (0, 1).
+        ValueError: if a value is not finite, or the level lies outside (0, 1).
         ModuleNotFoundError: without matplotlib.
 
     Example:

@@ -45,7 +45,7 @@ def low_rank(
         The model; `init(key)` gives adapters.
 
     Raises:
-        ValueError: where the rank is no whole number of at least 1, or a target names no matrix.
+        ValueError: if the rank is no whole number of at least 1, or a target names no matrix.
 
     Example:
         >>> from jaxval.policies import transformer
@@ -87,7 +87,7 @@ def init_adapters(key: Any, params: Params, *, rank: int, targets: Iterable[str]
         The same nesting, a target's `{"A": (..., in, r), "B": (..., r, out)}` in place of its kernel, and nothing else.
 
     Raises:
-        ValueError: where the rank is no whole number of at least 1, or a target names no matrix.
+        ValueError: if the rank is no whole number of at least 1, or a target names no matrix.
 
     Example:
         >>> adapters = init_adapters(jax.random.key(0), {"query": {"kernel": jnp.eye(3)}}, rank=1, targets=["query"])
@@ -121,7 +121,7 @@ def merge(params: Params, adapters: Params, *, alpha: float) -> Params:
         Parameters of the same shapes as `params`.
 
     Raises:
-        ValueError: where an adapter has no matrix to go with, or does not fit it.
+        ValueError: if an adapter has no matrix to go with, or does not fit it.
 
     Example:
         >>> adapters = {"query": {"A": jnp.ones((2, 1)), "B": jnp.array([[1.0, 0.0]])}}
@@ -143,7 +143,7 @@ def attach(params: Params, adapters: Params, *, alpha: float) -> Params:
         Parameters in which each target holds its kernel, (α/r) A and B.
 
     Raises:
-        ValueError: where an adapter has no matrix to go with, or does not fit it.
+        ValueError: if an adapter has no matrix to go with, or does not fit it.
 
     Example:
         >>> adapters = {"query": {"A": jnp.ones((2, 1)), "B": jnp.array([[1.0, 0.0]])}}

@@ -31,7 +31,7 @@ def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Fl
         The same shape; each row's probabilities sum to one.
 
     Raises:
-        ValueError: where it is no array of numbers, or has no candidate.
+        ValueError: if it is no array of numbers, or has no candidate.
 
     Example:
         >>> [round(float(p), 3) for p in jnp.exp(normalise(jnp.log(jnp.array([0.1, 0.3, 0.0]))))]

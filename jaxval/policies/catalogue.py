@@ -58,7 +58,7 @@ def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalo
         The arrays.
 
     Raises:
-        ValueError: where a prompt has no token (a model needs one to start from), a response is empty, or both
+        ValueError: if a prompt has no token (a model needs one to start from), a response is empty, or both
             together are longer than `length`.
 
     Example:
@@ -111,7 +111,7 @@ def over_catalogue(
         prompts: (contexts,) sequences of ids, or texts, which are encoded by bytes.
         responses: for each prompt its candidates, sequences of ids or texts; response y of context x is
             `responses[x][y]`.
-        batch_size: how many responses go through the model at a time; all of a call where None. Gradients then
+        batch_size: how many responses go through the model at a time; None means all of a call. Gradients then
             recompute each batch, so that memory is that of one.
 
     Returns:
@@ -119,7 +119,7 @@ def over_catalogue(
         catalogue, and inside `jit` the log-probability of such an id is NaN.
 
     Raises:
-        ValueError: where a prompt or a response is empty, an id is none of the model's, or both together are longer
+        ValueError: if a prompt or a response is empty, an id is none of the model's, or both together are longer
             than the model's context.
 
     Example:
@@ -167,7 +167,7 @@ def response_lengths(arrays: Catalogue, contexts: Lengths, responses: Queries) -
         (B, R) numbers of tokens, 0 where the id is -1 (or, inside `jit`, outside the catalogue).
 
     Raises:
-        ValueError: where an id is outside the catalogue.
+        ValueError: if an id is outside the catalogue.
 
     Example:
         >>> arrays = catalogue([[0], [0, 1]], [[[1], [2, 2]], [[1]]], length=4)
@@ -204,7 +204,7 @@ def response_log_probs(
         (B, R) log-probabilities, 0 beyond the end of a response, so that a sum is log π(y|x).
 
     Raises:
-        ValueError: where shapes differ, lengths do not fit, or P + R is more than the model's context.
+        ValueError: if shapes differ, lengths do not fit, or P + R is more than the model's context.
 
     Example:
         >>> bigram = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8)
@@ -250,7 +250,7 @@ def next_token_entropies(
         (B, T - 1): column t - 1 is the entropy before token t where starts <= t < ends, and 0 elsewhere.
 
     Raises:
-        ValueError: where shapes or lengths do not fit.
+        ValueError: if shapes or lengths do not fit.
 
     Example:
         >>> bigram = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8)

@@ -58,7 +58,7 @@ def read_llama(
 
     Args:
         path: the folder.
-        length: the most tokens of a sequence, and the room of the cache; that of the checkpoint where None.
+        length: the most tokens of a sequence, and the room of the cache; None means that of the checkpoint.
         dtype: of the parameters, in which the model then computes; JAX's default precision where None, whatever the
             file has.
 
@@ -66,9 +66,9 @@ def read_llama(
         `(model, params, tokeniser)`. The tokeniser's `begin` is None where the published one puts nothing in front.
 
     Raises:
-        ValueError: where a file is missing, cut off or no such file; where the checkpoint is of another architecture;
+        ValueError: if a file is missing, cut off or no such file; where the checkpoint is of another architecture;
             where a tensor is missing, unknown or of another shape, named with its file.
-        ModuleNotFoundError: where the extra is not installed.
+        ModuleNotFoundError: if the extra is not installed.
 
     Example:
         >>> read_llama("no/such/folder")

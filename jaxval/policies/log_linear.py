@@ -31,14 +31,14 @@ def log_linear(
 
     Args:
         features: (contexts, responses, features) numbers f(x, y); `text_features` makes them of text.
-        base: (contexts, responses) log-probabilities b at θ = 0, up to a constant in each context; uniform where None.
+        base: (contexts, responses) log-probabilities b at θ = 0, up to a constant in each context; None means uniform.
             -inf marks a response that a context does not have.
 
     Returns:
         A `Policy` with parameters (features,), zero at the start.
 
     Raises:
-        ValueError: where a feature is not finite, a shape is wrong, or a context has no response; by `log_probs`, where
+        ValueError: if a feature is not finite, a shape is wrong, or a context has no response; by `log_probs`, where
             an id is out of range.
 
     Example:

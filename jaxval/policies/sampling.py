@@ -43,7 +43,7 @@ def pad_sequences(
         `(tokens, lengths)`.
 
     Raises:
-        ValueError: where there is no sequence, or an empty one.
+        ValueError: if there is no sequence, or an empty one.
 
     Example:
         >>> tokens, lengths = pad_sequences([[1, 2, 3], [4]])
@@ -95,13 +95,13 @@ def sample(
         num_tokens: the most tokens of a response.
         temperature: 0 takes the most likely token, the first where several are.
         cache: whether to keep what was computed of earlier tokens.
-        end: the id that ends a response; none does where None.
+        end: the id that ends a response; None means none does.
 
     Returns:
         The responses.
 
     Raises:
-        ValueError: where a prompt is empty, an id is none of the model's, a prompt and `num_tokens` are longer than the
+        ValueError: if a prompt is empty, an id is none of the model's, a prompt and `num_tokens` are longer than the
             model's context, the temperature is negative, or the model's logits are NaN.
 
     Example:

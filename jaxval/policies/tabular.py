@@ -26,7 +26,7 @@ def tabular(contexts: int, responses: int) -> Policy:
         A `Policy` with parameters (contexts, responses), zero at the start.
 
     Raises:
-        ValueError: where a number is below 1, or there is one response only; by `log_probs`, where an id is out of
+        ValueError: if a number is below 1, or there is one response only; by `log_probs`, where an id is out of
             range.
 
     Example:

@@ -74,7 +74,7 @@ def encode_catalogue(
         `(prompts, responses)`, lists of ids and lists of lists of ids.
 
     Raises:
-        ValueError: where something is no text, a response is empty, there is not one list of candidates for each
+        ValueError: if something is no text, a response is empty, there is not one list of candidates for each
             prompt, or a prompt and a response are longer than `length` (the call that cuts is named).
 
     Example:

@@ -36,7 +36,7 @@ def text_features(
         (contexts, most responses, buckets + 3) float32 NumPy array.
 
     Raises:
-        ValueError: where there is no prompt, a prompt has no response, or a response is empty.
+        ValueError: if there is no prompt, a prompt has no response, or a response is empty.
 
     Example:
         >>> text_features(["Say hello"], [["Hello!", "Go away, go away"]], buckets=4).shape

@@ -117,9 +117,9 @@ def transformer(
         width: of the residual stream.
         layers: how many blocks.
         heads: of queries.
-        key_value_heads: of keys and values, each shared by heads / key_value_heads queries; `heads` where None.
-        hidden: width of the gated layer; 8/3 of `width`, rounded up to a multiple of 8, where None.
-        head_width: coordinates of a head, even; width / heads where None.
+        key_value_heads: of keys and values, each shared by heads / key_value_heads queries; None means `heads`.
+        hidden: width of the gated layer; None means 8/3 of `width`, rounded up to a multiple of 8.
+        head_width: coordinates of a head, even; None means width / heads.
         rope_base: base of the rotary frequencies.
         rope_scaling: the stretch of the rotary frequencies, or None.
         epsilon: of the norms.
@@ -129,7 +129,7 @@ def transformer(
         The model, with a cache.
 
     Raises:
-        ValueError: where a size is no whole number of at least 1, heads do not divide the width or are no multiple of
+        ValueError: if a size is no whole number of at least 1, heads do not divide the width or are no multiple of
             `key_value_heads`, or the width of a head is odd. The model's functions raise where tokens are no (B, T)
             ids of the vocabulary, or longer than `length`, and where parameters are missing or of another shape.
 

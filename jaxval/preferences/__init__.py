@@ -1,4 +1,4 @@
-"""Preferences: profiles, ballots and comparisons in, preference functions out; models that generate them.
+"""Preferences: from profiles, ballots and comparisons to preference functions, and models that generate them.
 
 A preference function is an (alternatives, alternatives) array P with `P[i, j]` the share that prefers i to j and 1/2
 on the diagonal. `preference_matrix` makes it from complete rankings, `empirical_matrix` from counts of wins, and

@@ -16,7 +16,7 @@ __all__ = ["ballot_first_choices", "ballot_wins", "ballots_from_orders", "count_
 
 
 def ballots_from_orders(orders: Orders, counts: Weights | None = None) -> Ballots:
-    """Complete strict rankings as ballots; `counts` voters cast each, one where None.
+    """Complete strict rankings as ballots; `counts` voters cast each, and None means one voter.
 
     Example:
         >>> ballots_from_orders([[2, 0, 1]]).positions.tolist()
@@ -38,7 +38,7 @@ def ballot_wins(ballots: Ballots, *, unranked: str = "below") -> Float[Array, "a
         (alternatives, alternatives) counts, diagonal 0.
 
     Raises:
-        ValueError: where positions are below -1, weights are negative or of another length, or `unranked` is neither.
+        ValueError: if positions are below -1, weights are negative or of another length, or `unranked` is neither.
 
     Example:
         >>> ballots = Ballots(positions=[[0, 1, -1]], weights=[2.0])
@@ -53,7 +53,7 @@ def ballot_wins(ballots: Ballots, *, unranked: str = "below") -> Float[Array, "a
 
 
 def ballot_first_choices(ballots: Ballots) -> Float[Array, "alternatives"]:
-    """The share of voters who put each alternative first; a ballot that ties several for first is shared among them.
+    """The share of voters who put each alternative first; a ballot with several firsts is shared among them.
 
     Args:
         ballots: `Ballots` of (ballots, alternatives) positions. A ballot that ranks nothing ties all.
@@ -86,7 +86,7 @@ def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "
         (alternatives, alternatives) counts; a tie, two rows of half weight, adds one half each way.
 
     Raises:
-        ValueError: where lengths differ, an index is out of range, a row compares an alternative with itself, or a
+        ValueError: if lengths differ, an index is out of range, a row compares an alternative with itself, or a
             weight is negative.
 
     Example:
@@ -131,7 +131,7 @@ def empirical_matrix(wins: Wins) -> Float[Array, "alternatives alternatives"]:
         (alternatives, alternatives) array with P + Pᵀ = 1 and 1/2 on the diagonal.
 
     Raises:
-        ValueError: where counts are negative or not square.
+        ValueError: if counts are negative or not square.
 
     Example:
         >>> empirical_matrix([[0.0, 3.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).tolist()

@@ -1,4 +1,4 @@
-"""Profiles of complete strict rankings and what they say of the alternatives (Kim et al., section 2.1)."""
+"""Profiles of complete strict rankings and what follows from them (Kim et al., section 2.1)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def positions(orders: Orders) -> Int[Array, "rankings alternatives"]:
         (rankings, alternatives) integers; row k is the inverse permutation of `orders[k]`.
 
     Raises:
-        ValueError: where a row is no permutation.
+        ValueError: if a row is no permutation.
 
     Example:
         >>> positions([[2, 0, 1]]).tolist()
@@ -49,13 +49,13 @@ def preference_matrix(orders: Orders, weights: Weights | None = None) -> Float[A
 
     Args:
         orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
+        weights: (rankings,) shares that sum to one; None means equal shares.
 
     Returns:
         (alternatives, alternatives) array with P + Pᵀ = 1 exactly and 1/2 on the diagonal.
 
     Raises:
-        ValueError: where a row is no permutation, or the weights are negative or do not sum to one.
+        ValueError: if a row is no permutation, or the weights are negative or do not sum to one.
 
     Example:
         >>> preference_matrix([[0, 1, 2], [1, 2, 0], [2, 0, 1]], [0.5, 0.25, 0.25]).tolist()
@@ -76,7 +76,7 @@ def first_choice_shares(orders: Orders, weights: Weights | None = None) -> Float
 
     Args:
         orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
+        weights: (rankings,) shares that sum to one; None means equal shares.
 
     Returns:
         (alternatives,) shares that sum to one.
@@ -106,7 +106,7 @@ def borda_scores(matrix: Matrix) -> Float[Array, "alternatives"]:
         (alternatives,) scores in [0, M - 1]; their sum is M (M - 1) / 2.
 
     Raises:
-        ValueError: where the matrix is not square or P + Pᵀ ≠ 1.
+        ValueError: if the matrix is not square or P + Pᵀ ≠ 1.
 
     Example:
         >>> borda_scores([[0.5, 0.75], [0.25, 0.5]]).tolist()
@@ -125,10 +125,10 @@ def condorcet_winner(matrix: Matrix) -> Int[Array, ""]:
         matrix: (alternatives, alternatives) preference function.
 
     Returns:
-        The winner's index, or -1 where there is none. A share within the tolerance of 1/2 is a tie.
+        The winner's index, or -1 if there is none. A share within the tolerance of 1/2 is a tie.
 
     Raises:
-        ValueError: where the matrix is not square or P + Pᵀ ≠ 1.
+        ValueError: if the matrix is not square or P + Pᵀ ≠ 1.
 
     Example:
         >>> int(condorcet_winner([[0.5, 0.6], [0.4, 0.5]])), int(condorcet_winner([[0.5, 0.5], [0.5, 0.5]]))
@@ -140,7 +140,7 @@ def condorcet_winner(matrix: Matrix) -> Int[Array, ""]:
 
 
 def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
-    """The ranking that agrees with every majority, where there is one: r(i) < r(j) iff P(i ≻ j) > 1/2.
+    """The ranking that agrees with every majority, if there is one: r(i) < r(j) iff P(i ≻ j) > 1/2.
 
     Source: Kim et al., Definition R.1.
 
@@ -148,10 +148,10 @@ def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
         matrix: (alternatives, alternatives) preference function.
 
     Returns:
-        (alternatives,) the ranking, best first, or -1 throughout where a tie or a cycle leaves none.
+        (alternatives,) the ranking, best first; -1 throughout if a tie or a cycle leaves no such ranking.
 
     Raises:
-        ValueError: where the matrix is not square or P + Pᵀ ≠ 1.
+        ValueError: if the matrix is not square or P + Pᵀ ≠ 1.
 
     Example:
         >>> pmc_ranking([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]]).tolist()
@@ -166,9 +166,9 @@ def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
 def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
     """The smallest set whose every member beats every alternative outside it by a majority.
 
-    One alternative is the Condorcet winner; several are the top of a cycle or of a tie.
+    If it has one member, that is the Condorcet winner; several members are tied or in a cycle.
 
-    Source: Smith (1973), Schwartz (1986): those that reach every other by a chain of victories and ties.
+    Source: Smith (1973), Schwartz (1986). Its members reach every other alternative by a chain of victories and ties.
 
     Args:
         matrix: (alternatives, alternatives) preference function.
@@ -177,7 +177,7 @@ def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
         (alternatives,) a mask.
 
     Raises:
-        ValueError: where the matrix is not square or P + Pᵀ ≠ 1.
+        ValueError: if the matrix is not square or P + Pᵀ ≠ 1.
 
     Example:
         >>> smith_set([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]]).tolist()
@@ -187,7 +187,7 @@ def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
 
 
 def reachable(edges: Bool[Array, "alternatives alternatives"]) -> Bool[Array, "alternatives alternatives"]:
-    """Which alternatives a chain of edges leads to, by squaring; each reaches itself."""
+    """The alternatives that a chain of edges leads to, by repeated squaring; each reaches itself."""
     reach = edges | jnp.eye(len(edges), dtype=bool)
     for _ in range(max(len(edges) - 1, 1).bit_length()):
         reach = (reach.astype(jnp.float32) @ reach.astype(jnp.float32)) > 0
@@ -207,7 +207,7 @@ def _positions(orders: Array) -> Array:
 
 @jax.jit
 def _count_rankings(place: Array) -> Array:
-    """How many rankings put i before j, in small integers side by side: far faster than `count_positions`."""
+    """How many rankings put i before j, in small integers, which vectorise well: far faster than `count_positions`."""
     place = place.T.astype(np.int8 if place.shape[1] < 127 else np.int32)
     return jax.lax.map(lambda mine: jnp.sum(mine[None] < place, axis=1), place)
 
@@ -216,8 +216,8 @@ def _count_rankings(place: Array) -> Array:
 def count_positions(place: Array, weights: Array, *, ignored: bool = False) -> Array:
     """Σ_k weights[k] (1{place[k, i] < place[k, j]} + 1{place[k, i] = place[k, j]} / 2), diagonal 0.
 
-    Negative places are unranked: below all others, or out of the count where `ignored`. Integer weights are summed
-    exactly, others over blocks of 1,024, which keeps float32 to about seven digits.
+    A negative place means unranked: the alternative is below all others or, if `ignored`, not counted. Integer weights
+    are summed exactly. Other weights are summed over blocks of 1,024, which keeps about seven digits in float32.
     """
     rankings, alternatives = place.shape
     block = min(rankings, 1024)

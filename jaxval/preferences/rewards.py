@@ -50,7 +50,7 @@ def bradley_terry(wins: Wins) -> Float[Array, "alternatives"]:
         (alternatives,) rewards that sum to zero; NaN throughout inside `jit` where there is no finite maximum.
 
     Raises:
-        ValueError: where counts are negative or not square, or no finite maximum exists because some alternatives
+        ValueError: if counts are negative or not square, or no finite maximum exists because some alternatives
             never lose to the others (outside `jit`).
         RuntimeError: if Newton's method did not converge (outside `jit`).
 
@@ -98,7 +98,7 @@ def bradley_terry_solve(
         (rewards (alternatives,), `BradleyTerryDiagnostics`).
 
     Raises:
-        ValueError: where counts are negative or not square.
+        ValueError: if counts are negative or not square.
 
     Example:
         >>> rewards, diagnostics = bradley_terry_solve([[0.0, 3.0], [1.0, 0.0]])

@@ -39,7 +39,7 @@ def sample_impartial_culture(
         (num, alternatives) rankings, best first.
 
     Raises:
-        ValueError: where a size is below 1.
+        ValueError: if a size is below 1.
 
     Example:
         >>> sample_impartial_culture(jax.random.key(0), alternatives=3, num=5).shape
@@ -53,8 +53,8 @@ def sample_mallows(
 ) -> Int[Array, "rankings alternatives"]:
     """Rankings from the Mallows model, P(r) ∝ φ^d(r, center) with d the Kendall tau distance.
 
-    By repeated insertion: alternative i of the center goes d places above the end of the i already placed, with
-    probability φ^d / (1 + φ + ... + φ^i), d = 0..i.
+    The draw is by repeated insertion: alternative i of the center goes d places above the end of the i already
+    inserted, with probability φ^d / (1 + φ + ... + φ^i), d = 0..i.
 
     Source: Mallows (1957); repeated insertion as in Doignon, Pekeč and Regenwetter (2004).
 
@@ -68,7 +68,7 @@ def sample_mallows(
         (num, alternatives) rankings, best first.
 
     Raises:
-        ValueError: where the center is no permutation, the dispersion lies outside [0, 1], or num is below 1.
+        ValueError: if the center is no permutation, the dispersion lies outside [0, 1], or num is below 1.
 
     Example:
         >>> sample_mallows(jax.random.key(0), [2, 0, 1], dispersion=0.0, num=2).tolist()
@@ -91,7 +91,7 @@ def sample_mixture(
 
     Args:
         key: a random key.
-        samplers: one function `(key, *, num) -> orders` a group, such as
+        samplers: for each group a function `(key, *, num) -> orders`, such as
             `functools.partial(sample_mallows, center=..., dispersion=...)`.
         shares: (groups,) shares that sum to one.
         num: how many rankings.
@@ -100,7 +100,7 @@ def sample_mixture(
         (num, alternatives) rankings, best first.
 
     Raises:
-        ValueError: where shares do not sum to one, or are not one per sampler.
+        ValueError: if the shares do not sum to one, or their number is not that of the samplers.
 
     Example:
         >>> groups = [partial(sample_mallows, center=jnp.array(c), dispersion=0.0) for c in ([0, 1, 2], [2, 1, 0])]
@@ -118,7 +118,7 @@ def sample_mixture(
 def sample_plackett_luce(key: Key[Array, ""], rewards: Vector, *, num: int) -> Int[Array, "rankings alternatives"]:
     """Rankings from the Plackett-Luce model: the next place goes to i with probability ∝ exp(rewards[i]).
 
-    By sorting rewards with independent Gumbel noise. Its pairwise margins are Bradley-Terry:
+    The draw sorts the rewards with independent Gumbel noise. Its pairwise margins are Bradley-Terry:
     P(i ≻ j) = 1 / (1 + exp(rewards[j] - rewards[i])).
 
     Source: Plackett (1975); the Gumbel form is Yellott's (1977).
@@ -132,7 +132,7 @@ def sample_plackett_luce(key: Key[Array, ""], rewards: Vector, *, num: int) -> I
         (num, alternatives) rankings, best first.
 
     Raises:
-        ValueError: where rewards are not finite or num is below 1.
+        ValueError: if rewards are not finite or num is below 1.
 
     Example:
         >>> sample_plackett_luce(jax.random.key(0), [0.0, 100.0], num=2).tolist()
@@ -144,7 +144,7 @@ def sample_plackett_luce(key: Key[Array, ""], rewards: Vector, *, num: int) -> I
 
 
 def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comparisons:
-    """Comparisons drawn from P: a pair uniformly, then its winner with probability P(i ≻ j).
+    """Comparisons drawn from P: first a pair uniformly, then i as its winner with probability P(i ≻ j).
 
     Source: Kim et al., section 5.1.
 
@@ -154,10 +154,10 @@ def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comp
         num: how many comparisons.
 
     Returns:
-        `Comparisons` of num rows, context 0, weight 1.
+        `Comparisons` of num rows, all of context 0 and weight 1.
 
     Raises:
-        ValueError: where the matrix is no preference function, or has one alternative.
+        ValueError: if the matrix is no preference function, or has only one alternative.
 
     Example:
         >>> drawn = sample_comparisons(jax.random.key(0), [[0.5, 1.0], [0.0, 0.5]], num=3)
@@ -178,7 +178,7 @@ def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comp
 
 @partial(jax.jit, static_argnames="num")
 def _repeated_insertion(key: Array, center: Array, dispersion: Array, num: int) -> Array:
-    """Keeps each alternative's place, in small integers, and turns places into rankings at the end."""
+    """Keeps each alternative's position, in small integers, and turns positions into rankings at the end."""
     small = jnp.int8 if center.shape[0] < 127 else jnp.int32
     steps = jnp.arange(center.shape[0], dtype=small)
     chances = jnp.cumprod(jnp.full(center.shape[0], dispersion).at[0].set(1))  # φ^d
