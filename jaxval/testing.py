@@ -1,7 +1,7 @@
-"""For the tests of your own rules and values: Hypothesis strategies for what they take, and a contract of rules.
+"""For the tests of your own rules, values and policies: Hypothesis strategies, and contracts of rules and policies.
 
-Needs the `test` extra. What the strategies draw are NumPy arrays in the records of `jaxval.types`; they shrink towards
-few voters, few alternatives, equal shares and the ranking 0, 1, ..., M - 1, or towards few players and one group.
+It needs the `test` extra. The strategies draw NumPy arrays in the records of `jaxval.types` and shrink towards few
+voters, few alternatives, equal shares and the ranking 0, 1, ..., M - 1, or towards few players and one group.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def profiles(
         alternatives: M, or the smallest and the largest.
         voters: the number of rankings, or the smallest and the largest. Every shape that is drawn may compile anew:
             few shapes make fast tests.
-        weighted: with unequal shares, in proportions of 1 to 9; equal ones otherwise.
+        weighted: whether shares are unequal, in proportions of 1 to 9.
 
     Returns:
         A strategy of `Profile`.
@@ -102,11 +102,11 @@ def ballots(
     Args:
         alternatives: M, or the smallest and the largest.
         voters: the number of ballots, or the smallest and the largest.
-        ties: whether alternatives may share a place.
+        ties: whether alternatives may share a position.
         unranked: whether a ballot may leave out alternatives, even all.
 
     Returns:
-        A strategy of `Ballots`, cast by 1 to 9 voters each; the places in use are 0, 1, 2, ... without gaps.
+        A strategy of `Ballots`, cast by 1 to 9 voters each; the positions are 0, 1, 2, ... without gaps.
 
     Raises:
         ValueError: as `profiles`.
@@ -163,7 +163,7 @@ def preference_matrices(
 
 
 def skew_matrices(*, alternatives: Sizes = (2, 4), steps: int = 16) -> st.SearchStrategy[np.ndarray]:
-    """Any preference functions, P + Pᵀ = 1 and no more: most come from no profile.
+    """Any matrices with P + Pᵀ = 1; most come from no profile.
 
     Args:
         alternatives: M, or the smallest and the largest.
@@ -204,7 +204,7 @@ def games(
         players: n, or the smallest and the largest.
         largest: utilities are whole numbers or halves in [-largest, largest], so that equal ones are equal.
         special: whether some games are changed so that they have a null player, or two players who are symmetric or
-            dependent: few games do otherwise, and most axioms say nothing of the others.
+            dependent. Few random games have such players, and most axioms say nothing of other games.
 
     Returns:
         A strategy of (table, groups), (2^n,) and (n,); shrinks towards utilities of 0 and one group.
@@ -251,20 +251,20 @@ def check_rule(
 ) -> None:
     """The contract of a rule: a lottery for every profile, the same under `jit` and `vmap`, blind to names.
 
-    Checked on 12 profiles of five ballots for each M, from a fixed seed: unanimous, cyclic, tied, of unequal shares and
-    with a ballot that nobody holds among them.
+    It is checked on 12 profiles of five ballots for each M, from a fixed seed. Among them are a unanimous one, a cycle,
+    ties, unequal shares and a ballot that nobody holds.
 
     Args:
         rule: a function of P, or of (orders, weights), to a lottery.
         alternatives: the numbers of alternatives to try.
         anonymity: whether `axioms.anonymity` must hold.
         neutrality: whether `axioms.neutrality` must hold.
-        tolerance: how far sums may be from one and results from each other; 1e-9 in float64 and 1e-5 in float32 where
-            None.
+        tolerance: how far sums may be from one and results from each other; None means 1e-9 in float64 and 1e-5 in
+            float32.
 
     Raises:
-        AssertionError: naming what fails, and on which profile.
-        ValueError: if the rule is no function of P or of (orders, weights), or cannot be traced.
+        AssertionError: if the rule fails. The message names the property and the profile.
+        ValueError: if the rule is not a function of P or of (orders, weights), or JAX cannot trace it.
 
     Example:
         >>> from jaxval import social_choice
@@ -307,17 +307,18 @@ def check_policy(
 
     If the policy brings a linear map of its logits, `Policy.linear`, that map gives the same differences.
 
-    Checked at the parameters of `policy.init` moved at random, on rows that repeat, reorder and leave out candidates.
+    It is checked at the parameters of `policy.init`, moved at random, on rows that repeat, reorder and leave out
+    candidates.
 
     Args:
-        policy: what is to be checked.
+        policy: the policy to check.
         contexts: how many prompts its catalogue has.
         responses: how many candidates each prompt has; ids 0..responses - 1 must exist in all of them.
-        complete: whether the candidates are all there is, so that their probabilities sum to one; else to at most one.
+        complete: whether the candidates are all possible responses, so that their probabilities sum to one.
         tolerance: how far results may be from each other; None means 1e-9 in float64 and 1e-5 in float32.
 
     Raises:
-        AssertionError: naming what fails.
+        AssertionError: if the policy fails. The message names the property.
 
     Example:
         >>> from jaxval import policies

@@ -1,4 +1,4 @@
-"""Shape names and records: what flows between the rooms.
+"""Shape names, and the records that the rooms exchange.
 
 Everything here is a plain pytree or a name for a shape, so that it passes through `jit`, `vmap` and `tree_map`
 unchanged. Functions accept NumPy and JAX arrays and nested lists alike and return JAX arrays.
@@ -113,7 +113,7 @@ class Comparisons(NamedTuple):
     """Pairwise comparisons, one row each; a tie is two rows of half weight, one each way.
 
     Attributes:
-        context: (comparisons,) index of the prompt or question; all 0 where there is one.
+        context: (comparisons,) index of the prompt or question; 0 throughout if there is only one.
         winner: (comparisons,) index of the preferred alternative.
         loser: (comparisons,) index of the other.
         weight: (comparisons,) how many times the comparison was made; 0.5 for each row of a tie.
@@ -137,7 +137,7 @@ class LinearLogits(NamedTuple):
     `testing.check_policy` tells whether they agree with the policy's `log_probs`.
 
     Attributes:
-        base: (contexts, responses) b, the logits at θ = 0, up to a constant in each context; -inf where a context has
+        base: (contexts, responses) b, the logits at θ = 0, up to a constant in each context; -inf if a context has
             fewer responses.
         features: f, a pytree as the parameters are: an array (contexts, responses, *shape) for a parameter of that
             shape. None if each parameter is one logit, θ (contexts, responses) and log π(·|x) = log softmax (b + θ)[x]:
@@ -167,14 +167,14 @@ class LinearLogits(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """A policy over candidate responses: ids in, log-probabilities out, whatever is inside.
+    """A policy over candidate responses: a function from ids to log-probabilities, and its initial parameters.
 
     Attributes:
         init: `init(key)` gives parameters, a plain pytree.
         log_probs: `log_probs(params, contexts (B,), responses (B, R))` gives the policy's own log π(y|x), (B, R), -inf
-            where the id is -1; `policies.normalise` conditions on the candidates.
+            if the id is -1; `policies.normalise` conditions on the candidates.
         linear: the policy's logits as a linear map of the parameters, if they are one: `training.fit` then reaches the
-            optimum by Newton's method. None if they are not, or if nobody asks for it.
+            optimum by Newton's method. None if they are not, or if Newton's method is not wanted.
     """
 
     init: Callable[[Any], Params]
@@ -192,7 +192,7 @@ class SequenceModel(NamedTuple):
         vocabulary: V, how many tokens there are.
         length: the most tokens that a sequence may have.
         start: `start(params, tokens (B, T), lengths (B,))` reads prompts padded on the right and gives `(logits (B, V),
-            cache)` at their ends; None where there is no cache.
+            cache)` at their ends; None if there is no cache.
         advance: `advance(params, cache, tokens (B,))` gives `(logits (B, V), cache)` one token on; None likewise.
     """
 
@@ -205,10 +205,10 @@ class SequenceModel(NamedTuple):
 
 
 class SeenGains(NamedTuple):
-    """The gains behind sampled values: where few were not zero, intervals rest on the range that gains may have.
+    """The gains behind sampled values. If few of them are not zero, intervals use the range that gains may have.
 
     Attributes:
-        nonzero: (players, *objectives) how many independent draws held a gain of the player that was not zero.
+        nonzero: (players, *objectives) in how many independent draws the player's gain was not zero.
         range: (2, *objectives) the least and the greatest gain that the intervals allow for.
         stated: whether that range comes from the caller's `spread`, and not from the utilities seen.
     """
@@ -228,12 +228,12 @@ class Estimate:
 
     Attributes:
         values: (players, *objectives) values.
-        standard_errors: the same shape; 0 where exact, NaN where there were too few draws to tell.
+        standard_errors: the same shape; 0 if exact, NaN if there were too few draws.
         evaluations: how many distinct coalitions were evaluated, the empty and the full one included.
-        intervals: (2, players, *objectives) low and high ends at 95 %; both are the value where it is exact, and NaN
-            where nothing can be told. None where nobody has computed them.
+        intervals: (2, players, *objectives) low and high ends at 95 %; both are the value if it is exact, and NaN
+            if there were too few draws. None means that they were not computed.
         names: one name for each player, or None.
-        gains: what is known of the gains behind the values, where permutations were sampled; else None.
+        gains: the gains behind the values if permutations were sampled; else None.
 
     Example:
         >>> estimate = Estimate(np.array([0.25, 0.5]), np.array([0.01, 0.02]), 4).with_names(["news", "books"])
@@ -249,7 +249,7 @@ class Estimate:
     gains: SeenGains | None = None
 
     def with_names(self, names: Sequence[str]) -> "Estimate":
-        """The same with a name for each player; a `BadArgument` if there are more or fewer names than players."""
+        """The same estimate with a name for each player; a `BadArgument` if the numbers of names and players differ."""
         names = tuple(names)
         if len(names) != len(self):
             raise BadArgument("names", expected=f"one for each of {len(self)} players", got=len(names))

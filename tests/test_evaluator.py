@@ -291,7 +291,7 @@ def test_forty_players_are_sampled_and_not_tabulated():
         (lambda: unstored(tasks.total).many(np.zeros((0, 3), bool)), r"expected \(rows, 3\)"),
         (lambda: coalitions.evaluator(lambda m: "a", 2, traced=False).many([[True, True]]), r"not a number.*\[0, 1\]"),
         (lambda: coalitions.evaluator(lambda m: m * 1.0 if m[0] else 1.0, 2, traced=False).many(np.eye(2, dtype=bool)),
-         r"where others have"),
+         r"but other coalitions have"),
         (lambda: jax.jit(coalitions.evaluator(tasks.total, 3, traced=False))(np.zeros(3, bool)), "got a tracer"),
         (lambda: coalitions.evaluator(lambda m: m.sum() / 0.0, 2).many([[False, True]]), r"inf for coalition \[1\]"),
         (lambda: values.sample_shapley(KEY, coalitions.evaluator(tasks.total, 3, traced=False), 4, permutations=4),

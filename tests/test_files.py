@@ -85,7 +85,7 @@ def test_a_locked_folder_names_the_process_that_holds_it(tmp_path):
     try:
         assert holder.stdout.readline() == b"locked\n"
         for _ in range(2):  # being refused does not wipe out who holds it
-            with pytest.raises(ValueError, match=f"where process {holder.pid} is at work"), lock_folder(tmp_path):
+            with pytest.raises(ValueError, match=f"in which process {holder.pid} is working"), lock_folder(tmp_path):
                 pass
     finally:
         holder.kill()

@@ -1,4 +1,4 @@
-"""What the code of a function reads beside its arguments, and to which installed package an object belongs."""
+"""The names that the code of a function reads besides its arguments, and the installed package of an object."""
 
 import dis
 import importlib.metadata
@@ -22,7 +22,7 @@ OF_THE_FILE = {"__builtins__", "__doc__", "__file__", "__loader__", "__name__", 
 
 
 class Reads(NamedTuple):
-    """What a code object and the functions defined within it read.
+    """The names that a code object and the functions defined within it read.
 
     Attributes:
         names: global variables, sorted.
@@ -67,7 +67,7 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 
 
 def installed_version(module: str) -> str | None:
-    """The package of a module with its version, or None where the module is the user's own code.
+    """The package of a module with its version, or None if the module is the user's own code.
 
     Python's standard library counts as a package, and so does jaxval, wherever it lies. A package that is installed in
     editable mode counts as the user's own. JAX's version says in which precision it computes.

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that belong to one run."""
+"""Files that are written whole or not at all, and folders that belong to one run."""
 
 import contextlib
 import json
@@ -18,12 +18,12 @@ UNFINISHED = ".unfinished"
 def whole_file(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
     """A draft beside `path`, which takes the name `path` in one step when the block ends without an error.
 
-    What was there before stays until then. The draft is on the disk before it takes the name, so that a file with that
-    name is whole, even after a kill or a loss of power.
+    An earlier file of that name stays until then. The draft is flushed to the disk before it takes the name, so that a
+    file with that name is whole, even after a kill or a loss of power.
 
     Args:
         path: the file, in a folder that exists.
-        replace: whether the draft takes the place of a file that is there. If not, such a file stays as it is.
+        replace: whether the draft replaces an existing file. If not, an existing file stays as it is.
 
     Yields:
         The path of the draft, a file that does not exist yet.
@@ -67,11 +67,11 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
 
 
 def claim_folder(folder: str | Path, run: Mapping[str, Any], *, note: str, name: str = "folder") -> Path:
-    """The folder of one run, made if there is none, with a note of whose it is.
+    """The folder of one run, made if it is missing, with a note that says which run it belongs to.
 
     Args:
-        folder: a folder of this run, an empty one, or none yet.
-        run: what tells this run from others, in words and numbers.
+        folder: a folder of this run, an empty folder, or one that does not exist yet.
+        run: the words and numbers that tell this run from others.
         note: the name of the file that keeps `run`.
         name: what error messages call the folder.
 
@@ -79,7 +79,7 @@ def claim_folder(folder: str | Path, run: Mapping[str, Any], *, note: str, name:
         The absolute path of the folder.
 
     Raises:
-        ValueError: if the folder belongs to another run, or holds other files. The message says in what runs differ.
+        ValueError: if the folder belongs to another run, or holds other files. The message says how the runs differ.
 
     Example:
         >>> import tempfile
@@ -119,11 +119,11 @@ def claim_folder(folder: str | Path, run: Mapping[str, Any], *, note: str, name:
 def lock_folder(folder: str | Path, *, lock: str = ".lock", name: str = "folder") -> Iterator[None]:
     """Keep other runs out of a folder for as long as the block lasts.
 
-    The lock ends with the process, however that ends. Where the system has no such locks (Windows), nothing is locked.
+    The lock ends with the process, however it ends. On a system without such locks (Windows) nothing is locked.
 
     Args:
         folder: a folder that exists.
-        lock: the name of the file that is locked; it stays there.
+        lock: the name of the file that is locked. The file stays in the folder.
         name: what error messages call the folder.
 
     Raises:
@@ -153,7 +153,7 @@ def _lock(file: IO[str], name: str, folder: str | Path) -> None:
         raise BadArgument(
             name,
             expected="a folder that no other run writes to",
-            got=f"{folder}, where process {process} is at work",
+            got=f"{folder}, in which process {process} is working",
             advice="wait for it to end, or choose another folder",
         ) from error
     file.truncate(0)

@@ -1,4 +1,4 @@
-"""What tells one run from another: a fingerprint of its utility, its data and its seed."""
+"""Fingerprints that tell one run from another by its utility, its data and its seed."""
 
 import builtins
 import copyreg
@@ -46,17 +46,17 @@ def fingerprint(*parts: Any) -> str:
     - Other objects count by their class and by what `pickle` would save of them.
 
     A value that the function itself changes, such as a cache, counts as it is at the time of the call. Files that
-    functions open by name and variables of the environment do not count: pass them as further parts.
+    functions open by name and variables of the environment do not count; pass them as further parts.
 
     Args:
-        *parts: what the values depend on.
+        *parts: everything that the values depend on.
 
     Returns:
-        64 hexadecimal digits. Another version of Python compiles other code, which changes them.
+        64 hexadecimal digits. They change with the version of Python, which compiles other code.
 
     Raises:
-        ValueError: if a part has no content that can be read, such as an open file or a lock, or reads something that
-            its code does not tell, such as by `eval`.
+        ValueError: if a part has no content that can be read, such as an open file or a lock, or reads names that are
+            not in its code, such as by `eval`.
 
     Example:
         >>> data, scale = np.arange(3.0), 2.0

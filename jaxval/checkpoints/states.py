@@ -15,10 +15,10 @@ __all__ = ["load_state", "save_state"]
 
 
 def save_state(path: str | Path, state: Any) -> None:
-    """Write a pytree of arrays to a NumPy archive, in one step: what was there before stays until all is written.
+    """Write a pytree of arrays to a NumPy archive, in one step: an earlier file stays until the new one is complete.
 
     Args:
-        path: where to.
+        path: the file to write.
         state: a pytree of arrays and random keys.
 
     Example:
@@ -46,7 +46,7 @@ def load_state(path: str | Path, like: Any) -> Any:
         The state.
 
     Raises:
-        ValueError: if the file is none of `save_state`, is cut off, or holds a state of another kind.
+        ValueError: if `save_state` did not write the file, the file is cut off, or it holds a state of another kind.
 
     Example:
         >>> import tempfile
@@ -81,7 +81,7 @@ def _like(leaf: np.ndarray, kind: Any) -> Any:
 
 
 def _structure(state: Any) -> str:
-    """Where the leaves are, and their types and shapes."""
+    """The paths of the leaves, and their types and shapes."""
     lines = []
     for place, leaf in jax.tree_util.tree_leaves_with_path(state):
         dtype = str(leaf.dtype) if _is_key(leaf) else np.asarray(leaf).dtype.name

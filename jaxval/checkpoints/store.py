@@ -1,8 +1,8 @@
 """A store of finished evaluations: one SQLite file, keyed by the mask of the coalition.
 
-What has been recorded stays, whatever happens to the process or the machine afterwards: every call of `record` is one
-transaction, written through to the disk. Numbers are kept as float64, to the bit. A store belongs to one run at a time
-and to one fingerprint for ever.
+Recorded evaluations survive the end of the process or of the machine: every call of `record` is one transaction that is
+written through to the disk. Numbers are kept as float64, to the bit. One run at a time uses a store, and a store
+belongs to one fingerprint for ever.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ class Stored(NamedTuple):
     """One evaluation.
 
     Attributes:
-        value: a float64 scalar or vector of objectives; None where it failed.
-        error: why it failed; None where it did not.
+        value: a float64 scalar or vector of objectives; None if the evaluation failed.
+        error: why it failed; None if it did not.
     """
 
     value: np.ndarray | None
@@ -45,16 +45,17 @@ class Stored(NamedTuple):
 class Store:
     """The finished evaluations of one run, in a file.
 
-    Keys are `pack_masks(masks)`. Two files may stand beside it while it is open, or after a kill: `-wal` holds what was
-    recorded last, so copy them together.
+    Keys are `pack_masks(masks)`. While the store is open, or after a kill, there may be two more files beside it. The
+    one that ends in `-wal` holds the latest records, so copy all of them together.
 
     Args:
-        path: the file, made where there is none; None for a store in memory, which ends with the process.
-        fingerprint: what the values depend on, such as `checkpoints.fingerprint(utility, data, seed)`.
+        path: the file, made if it is missing. None means a store in memory, which ends with the process.
+        fingerprint: a digest of what the values depend on, such as `checkpoints.fingerprint(utility, data, seed)`.
         timeout: seconds to wait for another process that has the store open.
 
     Raises:
-        ValueError: if the file belongs to another fingerprint, is no store, is cut off, or is open elsewhere.
+        ValueError: if the file belongs to another fingerprint, is not a store, is cut off, or is open in another
+            process.
 
     Example:
         >>> import tempfile
@@ -113,7 +114,7 @@ class Store:
 
     @property
     def players(self) -> int | None:
-        """How many; None before anything is recorded."""
+        """The number of players; None before anything is recorded."""
         return int(self._facts["players"]) if "players" in self._facts else None
 
     @property
@@ -134,12 +135,12 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let another process have the store."""
+        """Close the store, so that another process can open it."""
         with self._lock:
             self._database.close()
 
     def find(self, keys: Iterable[bytes]) -> dict[bytes, Stored]:
-        """What is known of the coalitions with these keys."""
+        """The finished evaluations among the coalitions with these keys."""
         keys = list(keys)
         found = {}
         with self._lock:
@@ -153,7 +154,7 @@ class Store:
         return found
 
     def __iter__(self) -> Iterator[tuple[bytes, Stored]]:
-        """Everything there is, in the order of the keys."""
+        """All evaluations, in the order of the keys."""
         with self._lock:
             rows = self._database.execute("select mask, value, error from evaluations order by mask").fetchall()
         for mask, value, error in rows:
@@ -167,8 +168,8 @@ class Store:
             players: how many there are.
 
         Raises:
-            ValueError: if the number of players or the shape of a value is another than before, or a value is not
-                finite. What is known already stays as it is.
+            ValueError: if the number of players or the shape of a value differs from before, or a value is not finite.
+                Evaluations that the store already has stay as they are.
         """
         facts = dict(self._facts)
         rows: list[tuple[bytes, bytes | None, str | None]] = []
@@ -229,9 +230,9 @@ def unpack_mask(key: bytes, players: int) -> np.ndarray:
 
 
 def _make(path: Path, fingerprint: str) -> None:
-    """A new store, complete before it has its name: a kill leaves either none or a whole one.
+    """A new store, complete before it gets its name: a kill leaves no store or a whole one.
 
-    Where another process was first, its store stays, and its fingerprint is checked.
+    If another process was first, its store stays, and its fingerprint is checked.
     """
     with (
         whole_file(path, replace=False) as draft,
@@ -244,7 +245,7 @@ def _make(path: Path, fingerprint: str) -> None:
 
 
 def _check_length(path: Path) -> None:
-    """Whole pages: of a file that lacks its last few bytes SQLite itself says nothing."""
+    """The file must consist of whole pages: SQLite does not report a file that lacks its last few bytes."""
     with path.open("rb") as file:
         header = file.read(100)
         length = file.seek(0, os.SEEK_END)
@@ -254,7 +255,7 @@ def _check_length(path: Path) -> None:
 
 
 def _opened(database: sqlite3.Connection) -> dict[str, str]:
-    """The facts of a store that is whole and now ours alone."""
+    """The facts of a store that is whole and that only this process has open."""
     database.executescript("pragma locking_mode = exclusive; pragma synchronous = full;")
     database.execute("begin immediate")  # takes the lock, and with the mode above keeps it
     database.execute("commit")
@@ -286,7 +287,7 @@ def _explained(path: Path, timeout: float) -> Iterator[None]:
 
 
 def _settle(facts: dict[str, str], name: str, fact: str) -> None:
-    """The first evaluation says what holds for all."""
+    """The first evaluation fixes the number of players and the shape of a value."""
     if facts.setdefault(name, fact) != fact:
         raise BadArgument(
             "store", expected=f"{name} {facts[name] or 'none'!r}, as in the store", got=f"{fact or 'none'!r}"

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: Orbax folders, and a note of what was being trained."""
+"""Checkpoints of a training: Orbax folders, and a note that describes the training."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,13 +26,13 @@ class Checkpoints:
         self._folder, self._manager = folder, manager
 
     def latest(self, like: Any) -> tuple[int, Any] | None:
-        """The step and the state of the newest checkpoint, or None where there is none.
+        """The step and the state of the newest checkpoint, or None if there is none.
 
         Args:
             like: a state of the same structure, shapes and types.
 
         Raises:
-            ValueError: if the checkpoint is of another structure or shape, or was cut off.
+            ValueError: if the checkpoint has another structure or shape, or was cut off.
         """
         import orbax.checkpoint as ocp
 
@@ -59,7 +59,7 @@ class Checkpoints:
         return step, state
 
     def save(self, step: int, state: Any) -> None:
-        """Write a checkpoint; it is whole, or it is not there."""
+        """Write a checkpoint, whole or not at all."""
         import orbax.checkpoint as ocp
 
         self._manager.save(step, args=ocp.args.StandardSave(state))
@@ -71,16 +71,16 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
     """The checkpoints of one training in one folder.
 
     Args:
-        folder: made where there is none.
-        what: what is being trained, in words and numbers; kept beside the checkpoints, so that another training does
-            not go on from them.
-        keep: how many of the newest stay.
+        folder: the folder; it is made if it is missing.
+        what: words and numbers that describe the training. They are kept beside the checkpoints, so that another
+            training does not continue from them.
+        keep: how many of the newest checkpoints are kept.
 
     Returns:
         A context that gives `Checkpoints`.
 
     Raises:
-        ValueError: if the folder holds another training's checkpoints; the message says in what they differ.
+        ValueError: if the folder holds another training's checkpoints; the message says how the two differ.
 
     Example:
         >>> import tempfile

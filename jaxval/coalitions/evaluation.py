@@ -1,8 +1,9 @@
-"""One contract of evaluation: what every utility is turned into, once, where it comes in.
+"""One contract of evaluation, `Evaluation`: every function that takes a utility turns it into one first.
 
-A utility is written for one mask. `evaluation` makes of it an `Evaluation`: many masks in, their utilities out, and the
-shape of one utility. Tables, sampled and regressed values know this contract alone; whether the utility is plain JAX,
-runs on many devices, trains a model in another process or is read from a store is the business of who fulfils it.
+A utility is written for one mask. `evaluation` turns it into an `Evaluation`, which maps many masks to their utilities
+and knows the shape of one utility. Tables, sampled values and regressed values use this contract alone. The object that
+fulfils it decides whether the utility is plain JAX, runs on many devices, trains a model in another process or is read
+from a store.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ MOST_PROGRAMS = 64
 
 @runtime_checkable
 class Evaluation(Protocol):
-    """Many masks in and utilities out, and the shape of one utility.
+    """A function from many masks to their utilities, and the shape of one utility.
 
     Attributes:
         traceable: whether `many` may stand inside a compiled program, under `jit` and `vmap`; if not, it is called
@@ -41,7 +42,7 @@ class Evaluation(Protocol):
 
     @property
     def identity(self) -> Hashable:
-        """Equal for two evaluations whose compiled programs are the same; None if nobody can tell."""
+        """Equal for two evaluations whose compiled programs are the same; None if that cannot be told."""
         ...
 
     def many(self, coalitions: Any, /) -> Num[Array, "coalitions *objectives"]:
@@ -81,7 +82,7 @@ def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Eva
     Args:
         utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         players: how many, n.
-        batch_size: how many coalitions a utility written in JAX is evaluated for at a time; an evaluator has its own.
+        batch_size: how many coalitions a utility written in JAX evaluates at a time. An evaluator has its own.
 
     Returns:
         An `Evaluation`.
@@ -109,8 +110,8 @@ def evaluate(
 ) -> Num[Array, "coalitions *objectives"]:
     """The utility of each coalition, `batch_size` of them at a time.
 
-    A utility is written for one mask; this is the place where it is vectorised. The last batch is filled up, so that
-    every batch has the same shape and a value does not depend on its neighbours.
+    A utility is written for one mask, and this function vectorises it. The last batch is filled up, so that every
+    batch has the same shape and a value does not depend on its neighbours.
 
     Args:
         utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
@@ -141,7 +142,7 @@ def evaluate(
 def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[Array, "coalitions *objectives"]:
     """The utilities of all 2^n coalitions, `batch_size` of them at a time; row k is coalition k.
 
-    Beside the table itself, memory is that of one batch: no more than `batch_size` masks exist at a time.
+    Besides the table, memory holds one batch: no more than `batch_size` masks exist at a time.
 
     Args:
         utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
@@ -180,7 +181,8 @@ PROGRAMS: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
 def compiled(function: Callable[..., Any], identity: tuple[Hashable, ...]) -> Callable[..., Any]:
     """`jax.jit(function)`, and the same object again for the same identity, so that nothing is compiled twice.
 
-    An identity with a None among its parts is not known. The programs of the last identities are kept.
+    If a part of the identity is None, the identity is unknown and nothing is kept. The programs of the last identities
+    are kept.
     """
     if None in identity:
         return jax.jit(function)
@@ -192,7 +194,7 @@ def compiled(function: Callable[..., Any], identity: tuple[Hashable, ...]) -> Ca
 
 
 def identity_of(*parts: Any) -> Hashable:
-    """A fingerprint of everything that a compiled program depends on; None if nobody can tell, as of a traced array."""
+    """A fingerprint of all that a compiled program depends on; None if it cannot be told, as for a traced array."""
     try:
         return fingerprint(*parts)
     except ValueError:
@@ -231,7 +233,7 @@ def checked_utility(utility: Utility, players: int) -> Utility:
 
 
 def check_utilities(values: Array, coalition: Any) -> Array:
-    """Utilities that are finite; the first that is not is named by its members."""
+    """The utilities, all finite. The error names the first other one by its members."""
     if _checks.concrete(values):
         finite = np.isfinite(values)
         if not finite.all():

@@ -1,7 +1,7 @@
-"""Utilities evaluated where there are machines, each coalition once, and kept.
+"""Utilities evaluated on any device, process or executor, each coalition once, and remembered.
 
 An `Evaluator` goes wherever a utility goes: to `coalitions.tabulate` and `evaluate`, and to every `values.*` that takes
-a utility. Vectorising, chunking, sharding, storing are its business; utilities and estimators know nothing of it.
+a utility. It vectorises, chunks, shards and stores; utilities and estimators do none of this.
 """
 
 import contextlib
@@ -48,14 +48,14 @@ def evaluator(
     A utility written in JAX runs under `vmap` in chunks of one shape, over a mesh of devices if there is one. A
     function that JAX cannot trace (one that trains a model for each coalition, say) takes one mask as a NumPy array and
     runs on an executor, or in this process with `traced=False`. Such a function, and any utility with a store, is never
-    evaluated twice for the same coalition; with a store, not even by the next run: what has finished is on the disk.
+    evaluated twice for the same coalition. A store keeps finished evaluations on the disk for the next run too.
 
     Args:
         utility: from a mask (players,) to a number or a vector of objectives.
         players: how many.
         batch_size: coalitions in a chunk; rounded up to a multiple of the mesh's devices.
-        store: `checkpoints.Store(path, fingerprint=...)`; or a path, and the fingerprint is `checkpoints.fingerprint`
-            of the utility: of its code and of everything that the code reads.
+        store: `checkpoints.Store(path, fingerprint=...)`; or a path. The fingerprint is then
+            `checkpoints.fingerprint` of the utility: of its code and of everything that the code reads.
         executor: any of `concurrent.futures`, for a function of NumPy masks: `parallel.ProcessPool()`, the standard
             library's pools, Dask's `client.get_executor()`.
         mesh: `parallel.mesh()`, for a utility written in JAX.
@@ -71,7 +71,7 @@ def evaluator(
 
     Raises:
         ValueError: if options do not fit together, the store belongs to another run, the utility is no function, or a
-            store is given as a path and the utility reads something whose content cannot be told.
+            store is given as a path and the utility reads an object whose content cannot be fingerprinted.
 
     Example:
         >>> from jaxval import coalitions, values
@@ -139,7 +139,7 @@ class Evaluator:
         players: how many.
         traceable: whether it may be called under `jit` and `vmap` like the utility itself. It may not if it has a
             store, a mesh, an executor or a progress bar, or if JAX cannot trace the utility.
-        evaluations: how many evaluations were made by this object; what a store knew is not counted.
+        evaluations: how many evaluations were made by this object; those read from a store are not counted.
     """
 
     def __init__(
@@ -200,12 +200,12 @@ class Evaluator:
         return np.shape(self.many(np.zeros((1, self.players), bool))[0])
 
     def as_evaluation(self) -> Evaluation:
-        """What `coalitions.evaluation` takes it for."""
+        """Itself: it fulfils the contract of `coalitions.evaluation`."""
         return evaluation(self._utility, self.players, batch_size=self._batch_size) if self.traceable else self
 
     @property
     def identity(self) -> None:
-        """Nothing is compiled around it."""
+        """None: no compiled program contains it."""
         return None
 
     def forget_failures(self) -> int:
@@ -259,7 +259,7 @@ class Evaluator:
         )
 
     def _by_item(self, keys: Sequence[bytes], causes: dict[bytes, BaseException]) -> Any:
-        """One finished evaluation after another, in the order in which they come, and why those that fail do."""
+        """One finished evaluation after another, in the order in which they come, and the reason of each failure."""
         masks = {key: unpack_mask(key, self.players) for key in keys}
         call = _OfKey(self._utility, self.players)
         for outcome in run_all(call, masks, executor=self._executor, timeout=self._timeout):
@@ -312,7 +312,7 @@ def _number_or_reason(value: Any, store: Store | None) -> Any:
     if array.dtype.kind not in "biuf" or array.ndim > 1 or array.size == 0:
         return f"{array.dtype} of shape {array.shape}, not a number or a vector of objectives"
     if store is not None and store.objectives not in (None, array.shape):
-        return f"shape {array.shape} where others have {store.objectives}"
+        return f"shape {array.shape}, but other coalitions have {store.objectives}"
     array = array.astype(np.float64)
     return array if np.isfinite(array).all() else f"{array}"
 

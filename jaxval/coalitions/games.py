@@ -41,7 +41,7 @@ class Game(NamedTuple):
 
 
 def additive(weights: Num[ArrayLike, "players *objectives"] | list[Any]) -> Game:
-    """Nobody needs anybody: v(S) = Σ_{i∈S} w_i. Every semivalue of player i is w_i.
+    """Players who do not need each other: v(S) = Σ_{i∈S} w_i. Every semivalue of player i is w_i.
 
     Args:
         weights: (players, *objectives) what each brings.
@@ -78,7 +78,7 @@ def unanimity(
         The game.
 
     Raises:
-        ValueError: if a carrier is empty or no mask, or there is not one coefficient for each.
+        ValueError: if a carrier is empty or no mask, or the numbers of carriers and coefficients differ.
 
     Example:
         >>> unanimity([True, False, True]).shapley.tolist()
@@ -140,7 +140,7 @@ def airport(costs: Numbers) -> Game:
 def glove(right: Bool[ArrayLike, "players"] | list[Any]) -> Game:
     """Everybody has one glove, a pair is worth 1: v(S) = min(|S ∩ left|, |S ∩ right|).
 
-    A left glove adds 1 where it meets more right ones than left:
+    A left glove adds 1 if it meets more right ones than left ones:
     φ_left = Σ_{a<b} C(l-1, a) C(r, b) (a+b)! (n-a-b-1)! / n!.
 
     Source: Shapley and Shubik (1969).

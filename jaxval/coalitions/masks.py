@@ -44,7 +44,7 @@ def all_coalitions(players: int) -> Bool[Array, "coalitions players"]:
 
 
 def index_coalition(index: Int[ArrayLike, "*batch"] | int, players: int) -> Bool[Array, "*batch {players}"]:
-    """The mask of a coalition from its index: player i is in where bit i is set.
+    """The mask of a coalition from its index: player i is in if bit i is set.
 
     Args:
         index: whole numbers in [0, 2^n), of any shape.
@@ -54,7 +54,7 @@ def index_coalition(index: Int[ArrayLike, "*batch"] | int, players: int) -> Bool
         Masks, with one axis (n,) more than the index has.
 
     Raises:
-        ValueError: if an index is no number of a coalition, or there are more than 30 players.
+        ValueError: if an index lies outside [0, 2^n), or there are more than 30 players.
 
     Example:
         >>> index_coalition(6, 3).tolist()
@@ -82,7 +82,7 @@ def coalition_index(coalition: Bool[ArrayLike, "*batch players"] | list[Any]) ->
         Whole numbers in [0, 2^n).
 
     Raises:
-        ValueError: if the masks are no booleans, or have more than 30 players.
+        ValueError: if the masks are not booleans, or have more than 30 players.
 
     Example:
         >>> int(coalition_index([False, True, True]))

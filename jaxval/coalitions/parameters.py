@@ -1,4 +1,4 @@
-"""Model arithmetic on parameters: steps from the reference added up, in full or as low-rank adapters."""
+"""Model arithmetic on parameters: sums of steps from the reference, in full or as low-rank adapters."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def add_adapters(adapters: Params, coalition: Members) -> Params:
     """One adapter for a coalition from those of each source: A_S B_S = Σ_{ℓ∈S} A_ℓ B_ℓ.
 
     It is the sum of the products, not the product of the sums. It has n times the rank: A_S = [A_1, ..., A_n] side by
-    side, B_S = n [c_1 B_1; ...; c_n B_n] one below the other; the n stands against the α/r of `policies.merge`, r being
-    n times as large, so that α stays what it was.
+    side, B_S = n [c_1 B_1; ...; c_n B_n] one below the other. The factor n keeps α the same: `policies.merge` divides
+    by r, which is n times as large.
 
     Source: Tamine et al., section 5; the adapters are those of Hu et al. (2021).
 

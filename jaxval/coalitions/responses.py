@@ -27,9 +27,9 @@ def combine(
     """The policy of a coalition from one policy for each source: π_S ∝ exp(Σ_{ℓ∈S} s_ℓ + (1 - |S|) s_0).
 
     In other words log π_S = s_0 + Σ_ℓ c_ℓ (s_ℓ - s_0), normalised over the candidates, with c the mask, or any weights.
-    The empty coalition gives the reference. A candidate that the reference never gives (-inf) stays so; one that a
-    member never gives has probability 0 for the coalition. If the members exclude each other's candidates, so that none
-    is left in a row, the coalition has no policy: the row is NaN under `jit`, and an error outside it.
+    The empty coalition gives the reference. A candidate that the reference never gives (-inf) stays impossible; one
+    that a member never gives has probability 0 for the coalition. If the members exclude each other's candidates, so
+    that none is left in a row, the coalition has no policy: the row is NaN under `jit`, and an error outside it.
 
     Source: Tamine et al., the display after equation (6); exact for policies at their optimum.
 
@@ -60,7 +60,7 @@ def expected_reward(
 ) -> Float[Array, "*objectives"]:
     """The value of a policy over candidates, v(π) = E_x Σ_y π(y|x) r(x, y), under one reward or several at once.
 
-    The policy is conditioned on the candidates. 0 · r = 0 for a response that it never gives.
+    The policy is conditioned on the candidates. A response that it never gives adds 0, whatever its reward.
 
     Source: Tamine et al., equation (1).
 
@@ -93,8 +93,8 @@ def reward_utility(
 ) -> Utility:
     """The utility of a coalition: the expected reward of the policy that arithmetic makes for it, u(S) = v(π_S).
 
-    Goes wherever a utility goes; `coalitions.tabulate` evaluates all 2^n coalitions from n trainings. A coalition whose
-    members exclude each other's responses has no policy and no utility, as in `combine`.
+    The result goes wherever a utility goes; `coalitions.tabulate` evaluates all 2^n coalitions from n trainings. A
+    coalition whose members exclude each other's responses has no policy and no utility, as in `combine`.
 
     With `by_context`, every context is an objective of its own, u_x(S) = Σ_y π_S(y|x) r(x, y). Values are linear in the
     utility, so that one table gives the values of every context, and their mean is the value.
@@ -137,7 +137,7 @@ def reward_utility(
 
 
 def _steps(reference: Any, sources: Any) -> tuple[Array, Array]:
-    """The normalised reference, and each source's step s_ℓ - s_0: 0 where both are -inf."""
+    """The normalised reference, and each source's step s_ℓ - s_0, which is 0 if both are -inf."""
     reference, sources = jnp.asarray(reference, dtype=float), jnp.asarray(sources, dtype=float)
     if reference.ndim == 0 or sources.shape[1:] != reference.shape or 0 in sources.shape:
         raise BadArgument(
@@ -166,7 +166,7 @@ def _members(coalition: Any, sources: int) -> Array:
 
 
 def _apply(reference: Array, steps: Array, members: Array) -> Array:
-    """Normalised s_0 + Σ c_ℓ (s_ℓ - s_0), where 0 · -inf = 0; NaN in a row that no candidate is left in."""
+    """Normalised s_0 + Σ c_ℓ (s_ℓ - s_0), with 0 · -inf = 0; a row without any candidate left is NaN."""
     barred = jnp.any((steps == -jnp.inf) & (members > 0).reshape(-1, *(1,) * (steps.ndim - 1)), axis=0)
     total = reference + jnp.tensordot(members, jnp.where(steps == -jnp.inf, 0, steps), 1)
     total = jnp.where(barred, -jnp.inf, total)
@@ -185,7 +185,7 @@ def _apply(reference: Array, steps: Array, members: Array) -> Array:
 
 
 def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: bool = False) -> tuple[Array, Array]:
-    """π(y|x), and each reward times the share of its context: 0 where the policy never gives the response."""
+    """π(y|x), and each reward times the share of its context, or 0 if the policy never gives the response."""
     log_probs, rewards = jnp.asarray(log_probs, dtype=float), jnp.asarray(rewards, dtype=float)
     if log_probs.ndim != 2 or rewards.shape[:2] != log_probs.shape or rewards.ndim > 3:
         raise BadArgument(

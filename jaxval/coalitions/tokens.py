@@ -37,9 +37,9 @@ def combine_next_tokens(
 ) -> Float[Array, "*positions vocabulary"]:
     """The next-token log-probabilities of a coalition: log p_S = Σ_{ℓ∈S} log p_ℓ + (1 - |S|) log p_0 - log Z.
 
-    Normalised over the vocabulary at every position. With weights c for the mask, and 1 - Σ c for 1 - |S|, it is the
-    linear formula of language model arithmetic, (Σ λ_ℓ log p_ℓ) / Σ λ, for c = λ / Σ λ. A token that the reference
-    never gives (-inf) stays so; one that a member never gives has probability 0.
+    It is normalised over the vocabulary at every position. With weights c for the mask, and 1 - Σ c for 1 - |S|, it is
+    the linear formula of language model arithmetic, (Σ λ_ℓ log p_ℓ) / Σ λ, for c = λ / Σ λ. A token that the reference
+    never gives (-inf) stays impossible; one that a member never gives has probability 0.
 
     Source: Dekoninck et al. (2024), theorem 1; Tamine et al. for the sum over sources.
 
@@ -52,8 +52,8 @@ def combine_next_tokens(
         (..., V) log-probabilities.
 
     Raises:
-        ValueError: if shapes do not fit, a logit is NaN, or the members leave no token at a position; there the result
-            is NaN under `jit`.
+        ValueError: if shapes do not fit, a logit is NaN, or the members leave no token at a position. Under `jit` the
+            result is NaN there.
 
     Example:
         >>> import numpy as np
@@ -71,9 +71,9 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
 
     Logits are those of `combine_next_tokens`, at every position.
 
-    The coalition is part of the parameters: `vmap` over it, or change it, and nothing is compiled anew. Where the model
-    has a cache, so has the combination: one for each. Over whole responses this is another distribution than
-    `combine` gives, except for responses of one token.
+    The coalition is part of the parameters: `vmap` over it, or change it, and nothing is compiled anew. If the model
+    has a cache, the combination has one for the reference and one for each source. Over whole responses this is another
+    distribution than `combine` gives, except for responses of one token.
 
     Source: Dekoninck et al. (2024), section 3.
 
@@ -85,7 +85,7 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
         A model whose parameters are a `TokenArithmetic`, and whose logits are log-probabilities.
 
     Raises:
-        ValueError: if the number of sources is no whole number of at least 1.
+        ValueError: if the number of sources is not a whole number of at least 1.
 
     Example:
         >>> from jaxval.policies import sample

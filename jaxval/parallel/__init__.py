@@ -1,8 +1,8 @@
-"""Where evaluations run: meshes of devices, several processes, executors.
+"""Meshes of devices, several processes and executors for evaluations.
 
 Work that JAX can trace is spread over a `mesh` of devices, of one process or of several that `connect` to each other.
-Any other function runs on a `concurrent.futures.Executor`: `ProcessPool`, whose workers can be stopped, the standard
-library's pools, or that of a cluster.
+Any other function runs on a `concurrent.futures.Executor`: a `ProcessPool`, whose workers can be stopped, a pool of the
+standard library, or the executor of a cluster.
 """
 
 from jaxval.parallel.executors import Outcome, ProcessPool, run_all

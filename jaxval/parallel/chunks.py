@@ -1,6 +1,6 @@
-"""Many rows in chunks of one shape: the last chunk is filled up with the last row, and what filled it is cut off.
+"""Many rows in chunks of one shape: the last chunk is filled up with copies of the last row, whose results are dropped.
 
-A chunk of another shape would be compiled anew, and its values would differ by rounding.
+A chunk of another shape would be compiled again, and its values would differ by rounding.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def each_chunk(
     Args:
         function: from row numbers (size,) to an array with one entry for each of them.
         rows: how many rows there are, at least 1.
-        size: how many row numbers every call is given, also where there are fewer rows.
+        size: how many row numbers every call gets, even if there are fewer rows.
         advance: called after each chunk with the number of rows that it finished; see `parallel.progress`.
 
     Returns:

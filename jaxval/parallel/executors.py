@@ -1,8 +1,7 @@
 """Host functions on executors: a pool of processes whose workers can be stopped, and many calls on any executor.
 
-A function of the host (one that trains a model, say) cannot be stopped from inside its process. `ProcessPool` gives
-each call a worker of its own for a while; one that takes too long is killed with its worker, and another worker takes
-its place.
+A function of the host (one that trains a model, say) cannot be stopped from inside its process. `ProcessPool` runs
+one call at a time in each worker. A call that takes too long is killed with its worker, and a new worker replaces it.
 """
 
 import contextlib
@@ -35,9 +34,9 @@ class Outcome(NamedTuple):
     """How one call ended.
 
     Attributes:
-        item: what the function was called with.
-        value: what it returned; None where it failed.
-        error: why it failed; None if it did not.
+        item: the argument of the call.
+        value: the result; None if the call failed.
+        error: why the call failed; None if it did not.
         cause: the exception that the function raised, with its traceback; None if the call did not fail.
     """
 
@@ -55,15 +54,15 @@ class RemoteError(Exception):
 
 
 class ProcessPool(Executor):
-    """Processes that take one call at a time, each of which can be given a time limit.
+    """Processes that take one call at a time. Each call can have a time limit.
 
     Workers are started afresh (never forked, as JAX's threads forbid), so that functions must be importable, and a
-    script that uses them guards its own work by `if __name__ == "__main__":`. A function is sent to a worker once, for
-    as long as it is called again and again. Workers end when the process that started them ends, however it ends; they
-    may start no processes by `multiprocessing` themselves.
+    script that uses them guards its own work by `if __name__ == "__main__":`. A function is sent to a worker once, and
+    again only after another function. Workers end when the process that started them ends, however it ends. They may
+    not start processes by `multiprocessing` themselves.
 
-    Workers that each run a library of linear algebra on all processors get into each other's way, which can cost
-    several times the work itself. So each worker is started with one thread for OpenMP, OpenBLAS, MKL and their like.
+    If each worker ran linear algebra on all processors, the workers would slow each other down, which can cost several
+    times the work itself. So each worker is started with one thread for OpenMP, OpenBLAS, MKL and their like.
     JAX's own threads are not limited.
 
     Args:
@@ -99,7 +98,7 @@ class ProcessPool(Executor):
     ) -> Future[Any]:
         """Call the function in a worker that is killed after `seconds`: the future then raises `TimeoutError`.
 
-        The time is that of the call alone; neither waiting for a worker nor loading the function counts.
+        Only the time of the call counts, not the time to wait for a worker or to load the function.
         """
         return self._submit(seconds, function, args, kwargs)
 
@@ -116,7 +115,7 @@ class ProcessPool(Executor):
         return call.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; finish those there are, or with `cancel_futures` only those that run already."""
+        """Take no more calls. Finish the pending ones or, with `cancel_futures`, only those that run already."""
         with self._lock:
             first, self._closed = not self._closed, True
             if cancel_futures:
@@ -261,8 +260,7 @@ _starting = threading.Lock()
 def _environment(variables: dict[str, str]) -> Iterator[None]:
     """Variables for the processes that are started inside, one at a time.
 
-    A worker inherits the environment, and has to: it imports NumPy, which reads these variables once, before it runs
-    any line of ours.
+    A worker has to inherit them: it imports NumPy, which reads these variables once, before it runs any line of ours.
     """
     with _starting:
         before = {name: os.environ.get(name) for name in variables}
@@ -292,7 +290,7 @@ def _end_with_parent() -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error itself if it survives the way, else what it says."""
+    """The error itself if it can be pickled, else an error with its message."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -314,17 +312,17 @@ def run_all(
 ) -> Iterator[Outcome]:
     """Call the function once for each item and tell how each call ended, as soon as it has.
 
-    An executor is given a bounded number of calls at a time, and those that have not begun are taken back where the
-    iteration ends early. What fails with the executor itself is nobody's outcome and raised.
+    An executor gets a bounded number of calls at a time. If the iteration ends early, calls that have not begun are
+    cancelled. A failure of the executor itself is raised, since it is the outcome of no call.
 
     Args:
-        function: of one item.
-        items: what to call it with.
-        executor: any of `concurrent.futures`, a pool's or a cluster's; None means here and now, one after another.
-        timeout: seconds for each call; the executor must be one that can stop a worker.
+        function: a function of one item.
+        items: the arguments, one for each call.
+        executor: any executor of `concurrent.futures` or of a cluster; None calls in this process, one after another.
+        timeout: seconds for each call. The executor must be able to stop a worker.
 
     Yields:
-        `Outcome`s, in the order in which they come.
+        `Outcome`s, in the order in which the calls end.
 
     Raises:
         ValueError: if there is a timeout and the executor cannot stop a worker.

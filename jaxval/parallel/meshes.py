@@ -16,10 +16,10 @@ VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """Devices in a row, along one axis `coalitions`.
+    """A mesh of devices along one axis, `coalitions`.
 
     Args:
-        devices: which; None means all there are, of all processes.
+        devices: the devices; None means all devices of all processes.
 
     Returns:
         A mesh of JAX.
@@ -38,23 +38,24 @@ def mesh(devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def connect() -> int:
-    """Join the processes that were launched together; nothing where the variables below are not set.
+    """Join the processes that were launched together. If the variables below are not set, it does nothing.
 
-    The same script runs once for each process, with the address of the first one, how many there are, and which it is:
+    The same script runs once for each process. Variables give the address of the first process, the number of processes
+    and the number of this one:
 
         export JAX_COORDINATOR_ADDRESS=127.0.0.1:9876 JAX_NUM_PROCESSES=2
         JAX_PROCESS_ID=0 python values.py & JAX_PROCESS_ID=1 python values.py
 
-    On several machines the address is that of the first one. It calls `connect()` before anything of JAX is used, and
-    then does the same in every process; `mesh()` holds the devices of all. They evaluate together, without a
+    On several machines the address is that of the first machine. The script calls `connect()` before it uses JAX, and
+    then does the same in every process. `mesh()` holds the devices of all processes. They evaluate together, without a
     store.
 
     Returns:
-        The number of this process; 0 where there is only one.
+        The number of this process; 0 if there is only one.
 
     Raises:
         ValueError: if some of the variables are missing, the address has no port, or the numbers do not fit.
-        RuntimeError: if JAX was used before, or a process did not come within five minutes (from JAX itself).
+        RuntimeError: if JAX was used before, or a process did not join within five minutes (from JAX itself).
 
     Example:
         >>> connect()
@@ -91,11 +92,11 @@ def over_mesh(function: Callable[[Any], Any], devices: Mesh | None = None) -> Ca
     process, and every process gets all results.
 
     Args:
-        function: from arrays whose first axis are rows to arrays of as many rows, each row on its own; a pytree each.
+        function: from a pytree of arrays whose first axis is rows to one of as many rows. It treats each row alone.
         devices: the mesh; None means the default device alone.
 
     Returns:
-        The function of as many rows as a multiple of the number of devices.
+        The same function for any multiple of the number of devices as the number of rows.
 
     Example:
         >>> over_mesh(jax.vmap(lambda row: row.sum()), mesh())(np.ones((8, 2))).tolist()[:3]

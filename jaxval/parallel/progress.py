@@ -13,9 +13,9 @@ def progress(shown: bool, total: int, title: str) -> Iterator[Callable[[int], No
     """A progress bar on standard error, or nothing.
 
     Args:
-        shown: whether there is a bar at all.
+        shown: whether to show the bar.
         total: how many steps there are.
-        title: what is being done.
+        title: the text beside the bar.
 
     Returns:
         A context that gives `advance(count)`.

@@ -1,8 +1,8 @@
 """Figures from results: lotteries of several rules, the trade-off of win rate and proportionality, values, signatures.
 
-Every function returns a matplotlib `Figure`, which nothing shows by itself: `figure.savefig("name.png", dpi=200)`.
-Matplotlib is the extra `plots`. Colours are Okabe and Ito's, which colour-blind readers tell apart; names are
-drawn as they are, never as formulas.
+Every function returns a matplotlib `Figure` and does not show it: `figure.savefig("name.png", dpi=200)` writes it.
+Matplotlib is the extra `plots`. Colours are Okabe and Ito's, which colour-blind readers can tell apart.
+Names are drawn as they are, never as formulas.
 """
 
 from jaxval.plots._drawing import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION

@@ -1,4 +1,4 @@
-"""What figures share: their colours and sizes, and names that fit."""
+"""The colours and sizes that figures share, and names that fit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def short(text: str, longest: int) -> str:
-    """One line of a text, its middle left out where it is too long: ends tell versions and years apart."""
+    """One line of a text. A long text loses its middle: its ends tell versions and years apart."""
     text = " ".join(str(text).split())
     kept = longest - 1
     return text if len(text) <= longest else text[: kept - kept // 3] + "…" + text[-(kept // 3) :]

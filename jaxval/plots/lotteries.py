@@ -26,9 +26,9 @@ def plot_lotteries(
     intervals: Mapping[str, tuple[Column, Column]] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Alternatives in rows, rules in columns, probabilities as bars; each column has its own scale.
+    """Probabilities as bars, with alternatives in rows and rules in columns. Each column has its own scale.
 
-    Rows are sorted by the first column, largest first. A probability below 0.0005 is written "<.001", an exact zero is
+    Rows are sorted by the first column, largest first. A probability below 0.0005 is written "<.001"; an exact zero is
     left blank. Names longer than 36 characters lose their middle.
 
     Args:
@@ -36,7 +36,7 @@ def plot_lotteries(
         lotteries: for each rule's name its (alternatives,) probabilities; the columns, in this order.
         bounds: (alternatives,) share bounds u, an additional first column "u".
         intervals: for a column's name, "u" among them, the (alternatives,) low and high ends.
-        title: of the figure.
+        title: the title of the figure.
 
     Returns:
         A figure 7 inches wide at most; its height grows with the alternatives.

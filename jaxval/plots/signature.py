@@ -45,18 +45,18 @@ def plot_signature(
     bars: str = "interval",
     title: str | None = None,
 ) -> Figure:
-    """Figure 2 of Tamine et al.: each source a named point, an axis for each of two rewards; or a line for one.
+    """Figure 2 of Tamine et al.: each source is a named point, with one axis per reward.
 
-    Bars are intervals; on the dashed diagonal a source is worth the same under both rewards; the grey lines are values
-    of zero. A key below says so. Sources are told apart by their names, which stand beside their points, and by marker.
+    Bars are intervals. On the dashed diagonal a source is worth the same under both rewards. The grey lines are values
+    of zero. A key below the axes says so. Every source has its name beside its point, and a marker of its own.
 
     Args:
-        names: of the sources.
+        names: one name per source.
         values: (sources, rewards) or, for one reward, (sources,).
-        rewards: their names, one or two; choose two columns of more.
-        intervals: low and high ends, shaped as `values`; not drawn where NaN.
-        bars: what the intervals are, for the key, such as "95 % interval over prompts".
-        title: of the figure.
+        rewards: the names of one or two rewards. Of more rewards, choose two columns.
+        intervals: low and high ends, shaped as `values`; NaN is not drawn.
+        bars: a description of the intervals for the key, such as "95 % interval over prompts".
+        title: the title of the figure.
 
     Returns:
         A figure 3.4 inches wide, the column of a paper; for one reward, its height grows with the sources.
@@ -133,7 +133,7 @@ def _signature_line(axes: Axes, names: list[str], points: np.ndarray, low: np.nd
 
 
 def _signature_plane(axes: Axes, names: list[str], points: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """Points with bars both ways; labels go where they meet the least of the points, bars and labels there are."""
+    """Points with bars both ways; labels go where they cover the fewest points, bars and other labels."""
     bottom, top = min(low.min(), 0.0), max(high.max(), 0.0)
     margin = 0.12 * ((top - bottom) or 1.0)
     limits = bottom - margin, top + margin
@@ -178,7 +178,7 @@ def _ink(points: np.ndarray, low: np.ndarray, high: np.ndarray, limits: tuple[fl
 def _label_places(
     labels: list[str], points: np.ndarray, ink: np.ndarray, limits: tuple[float, float]
 ) -> list[tuple[float, float, str]]:
-    """Greedy: of the places around its point, each label takes the one that covers the least."""
+    """Greedy: each label takes, of the positions around its point, the one that covers the least."""
     inch = (limits[1] - limits[0]) / 2.7  # axes are about that wide
     boxes: list[np.ndarray] = []
     places = []

@@ -20,14 +20,14 @@ __all__ = ["plot_tradeoff"]
 def plot_tradeoff(results: Mapping[str, Any], *, title: str | None = None) -> Figure:
     """Figure 2 of Kim et al.: win rate and PPA level against β, and the gain by manipulation against β.
 
-    Lines are means; bands are one standard deviation to each side, bars where the scale is
-    logarithmic, on whose lowest line zeros lie too.
+    Lines are means. Bands are one standard deviation to each side; on a logarithmic scale they are bars instead, and
+    zeros are drawn on its lowest line.
 
     Args:
         results: of one population: `betas`, and for each of `proportional`, `RLHF` and `NLHF` the measures `win_rate`,
             `ppa_level` and `gain` (the last by family of misreports), each a mapping of `mean` and `std` (None for
             unknown) to one number per β, or to one number for the two baselines.
-        title: of the figure.
+        title: the title of the figure.
 
     Returns:
         A figure of two panels, 7 inches wide.

@@ -21,15 +21,14 @@ __all__ = ["plot_values"]
 def plot_values(estimate: Estimate, *, level: float | None = None, title: str | None = None) -> Figure:
     """Values as bars, the largest on top, with error bars.
 
-    The error bars are the estimate's 95 % intervals; with a level, or where the estimate has no intervals, they are
-    those of the central limit theorem, from the standard errors. A vector of objectives has a panel each, in the order
-    of the first; bars to the left of zero are values below it. An interval without width, or one that is unknown, has
-    no error bar.
+    The error bars are the estimate's 95 % intervals. With a level, or if the estimate has no intervals, they come from
+    the standard errors by the central limit theorem. Each objective has a panel, and all panels have the order of the
+    first. Bars to the left of zero are negative values. An interval without width, or an unknown one, has no error bar.
 
     Args:
-        estimate: values with standard errors; its names label the rows, numbers where it has none.
-        level: of error bars from the standard errors, in (0, 1); None means the intervals, at 95 %.
-        title: of the figure.
+        estimate: values with standard errors; its names label the rows, or numbers if it has no names.
+        level: the level of error bars from the standard errors, in (0, 1); None means the 95 % intervals.
+        title: the title of the figure.
 
     Returns:
         A figure whose height grows with the players.
@@ -79,7 +78,7 @@ def plot_values(estimate: Estimate, *, level: float | None = None, title: str | 
 
 
 def _reach(estimate: Estimate, values: np.ndarray, level: float | None) -> np.ndarray:
-    """(2, players, objectives) how far the error bars reach down and up; 0 where that is unknown."""
+    """(2, players, objectives) how far the error bars reach down and up; 0 if that is unknown."""
     if level is None and estimate.intervals is not None:
         low, high = np.asarray(estimate.intervals, dtype=float).reshape(2, *values.shape)
         return np.maximum(np.nan_to_num(np.stack([values - low, high - values])), 0)

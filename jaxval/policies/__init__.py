@@ -1,9 +1,9 @@
 """Policies: log-probabilities of candidate responses, from a table, from features, from a transformer.
 
 A `Policy` maps ids of prompts (B,) and of candidate responses (B, R) to its own log π(y|x), (B, R); `normalise`
-conditions on the candidates. What comes after cannot tell its makers apart. A `SequenceModel` gives next-token logits:
-`transformer` makes one, `read_llama` reads a published one, `low_rank` adapts one, `sample` draws from one, and
-`over_catalogue` makes it a policy.
+conditions on the candidates. All policies are used in the same way, however they were made. A `SequenceModel` gives
+next-token logits: `transformer` makes one, `read_llama` reads a published one, `low_rank` adapts one, `sample` draws
+from one, and `over_catalogue` makes it a policy.
 """
 
 from jaxval.policies.adapters import attach, init_adapters, low_rank, merge

@@ -1,4 +1,4 @@
-"""Low-rank adapters: a small tree of their own beside parameters that stay as they are, merged into them or not."""
+"""Low-rank adapters: a small tree beside parameters that do not change. They may be merged into the parameters."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,30 +22,30 @@ def low_rank(
     targets: Iterable[str] = ("query", "value"),
     merged: bool = False,
 ) -> SequenceModel:
-    """The model with its parameters as they are, and low-rank adapters in the place of its parameters.
+    """A model whose parameters are low-rank adapters of fixed parameters.
 
     For each matrix W among the targets, x W becomes x W + (α/r) (x A) B with A (in, r) and B (r, out); the parameters
     of the new model are the A and B alone. B starts at zero, so that the new model starts as the old one.
 
-    What `jit` compiles holds `params` as constants, which takes long and much memory where they are many (135 million:
-    20 seconds, 2 GB). There, call `low_rank` inside the function that is compiled, with `params` among its arguments.
+    A compiled function holds `params` as constants, which takes time and memory if they are many (135 million: 20
+    seconds, 2 GB). In that case call `low_rank` inside the compiled function, with `params` among its arguments.
 
     Source: Hu et al., "LoRA" (2021), section 4.1.
 
     Args:
-        model: a model of `transformer`; any other whose matrices are leaves named "kernel" where `merged`.
+        model: a model of `transformer`; with `merged`, any other model whose matrices are leaves named "kernel".
         params: its parameters, which stay as they are.
         rank: r, of each A and B.
         alpha: α; the products are scaled by α/r.
         targets: names of the linear layers: query, key, value, output, gate, up, down.
-        merged: whether to form W + (α/r) A B at every call, and not (x A) B: faster where there are many tokens in a
-            call and matrices are small. Log-probabilities are equal.
+        merged: whether to form W + (α/r) A B at every call instead of (x A) B. That is faster if a call has many
+            tokens and matrices are small. Log-probabilities are equal.
 
     Returns:
         The model; `init(key)` gives adapters.
 
     Raises:
-        ValueError: if the rank is no whole number of at least 1, or a target names no matrix.
+        ValueError: if the rank is not a whole number of at least 1, or a target names no matrix.
 
     Example:
         >>> from jaxval.policies import transformer
@@ -87,7 +87,7 @@ def init_adapters(key: Any, params: Params, *, rank: int, targets: Iterable[str]
         The same nesting, a target's `{"A": (..., in, r), "B": (..., r, out)}` in place of its kernel, and nothing else.
 
     Raises:
-        ValueError: if the rank is no whole number of at least 1, or a target names no matrix.
+        ValueError: if the rank is not a whole number of at least 1, or a target names no matrix.
 
     Example:
         >>> adapters = init_adapters(jax.random.key(0), {"query": {"kernel": jnp.eye(3)}}, rank=1, targets=["query"])
@@ -121,7 +121,7 @@ def merge(params: Params, adapters: Params, *, alpha: float) -> Params:
         Parameters of the same shapes as `params`.
 
     Raises:
-        ValueError: if an adapter has no matrix to go with, or does not fit it.
+        ValueError: if an adapter has no matrix, or does not fit it.
 
     Example:
         >>> adapters = {"query": {"A": jnp.ones((2, 1)), "B": jnp.array([[1.0, 0.0]])}}
@@ -143,7 +143,7 @@ def attach(params: Params, adapters: Params, *, alpha: float) -> Params:
         Parameters in which each target holds its kernel, (α/r) A and B.
 
     Raises:
-        ValueError: if an adapter has no matrix to go with, or does not fit it.
+        ValueError: if an adapter has no matrix, or does not fit it.
 
     Example:
         >>> adapters = {"query": {"A": jnp.ones((2, 1)), "B": jnp.array([[1.0, 0.0]])}}
@@ -182,7 +182,7 @@ def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Arr
 
 
 def _find_targets(params: Params, targets: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Where the targets are: every place named so that holds a kernel."""
+    """The paths of the targets: every entry of such a name that holds a kernel."""
     found: list[tuple[str, ...]] = []
     linear: set[str] = set()
 

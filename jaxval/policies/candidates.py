@@ -1,4 +1,4 @@
-"""Candidate responses by their ids: what the makers of policies share, and conditioning on the candidates."""
+"""Candidate responses by their ids: checks that all policies share, and conditioning on the candidates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["normalise"]
 def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Float[Array, "*rows candidates"]:
     """Condition on the candidates: log π(y|x) - log Σ_z π(z|x) over the last axis.
 
-    A candidate of probability 0 (-inf) keeps it; where all have it, nothing can be conditioned on and all stay -inf.
+    A candidate of probability 0 (-inf) keeps it. If all have it, nothing can be conditioned on and all stay -inf.
     A row with a NaN is NaN throughout.
 
     Source: Tamine et al., equation (6), normalised over a finite set of responses.
@@ -31,7 +31,7 @@ def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Fl
         The same shape; each row's probabilities sum to one.
 
     Raises:
-        ValueError: if it is no array of numbers, or has no candidate.
+        ValueError: if it is not an array of numbers, or has no candidate.
 
     Example:
         >>> [round(float(p), 3) for p in jnp.exp(normalise(jnp.log(jnp.array([0.1, 0.3, 0.0]))))]
@@ -49,7 +49,7 @@ def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Fl
 
 
 def check_ids(contexts: Any, responses: Any, *, limits: tuple[int, ...]) -> tuple[Int[Array, "B"], Int[Array, "B R"]]:
-    """Ids of prompts (B,) and of candidates (B, R), the latter -1 where there is none."""
+    """Ids of prompts (B,) and of candidates (B, R), the latter -1 if there is none."""
     contexts = _checks.integers("contexts", contexts, ndim=1, expected="(rows,) ids of prompts")
     responses = _checks.integers("responses", responses, ndim=2, expected="(rows, candidates) ids of responses")
     if len(contexts) != len(responses):
@@ -66,6 +66,6 @@ def check_ids(contexts: Any, responses: Any, *, limits: tuple[int, ...]) -> tupl
 def take_candidates(
     log_probs: Float[Array, "rows responses"], responses: Int[Array, "rows candidates"]
 ) -> Float[Array, "rows candidates"]:
-    """The log-probabilities of the candidates; -inf where the id is -1."""
+    """The log-probabilities of the candidates; -inf if the id is -1."""
     taken = jnp.take_along_axis(log_probs, jnp.maximum(responses, 0), axis=1)
     return jnp.where(responses < 0, -jnp.inf, taken)

@@ -32,8 +32,8 @@ class Catalogue(NamedTuple):
 
     Attributes:
         sequences: (rows, T) prompt and response in one, padded on the right with 0.
-        prompt_lengths: (rows,) where the response begins.
-        lengths: (rows,) where it ends.
+        prompt_lengths: (rows,) the position at which the response begins.
+        lengths: (rows,) the position at which it ends.
         first: (contexts,) the row of a context's first candidate.
         counts: (contexts,) how many candidates it has.
     """
@@ -50,7 +50,7 @@ def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalo
 
     Args:
         prompts: (contexts,) sequences of ids, or texts, which are encoded by bytes.
-        responses: for each prompt its candidates, sequences of ids, the end token included where there is one; or
+        responses: for each prompt its candidates, sequences of ids, including the end token if there is one; or
             texts.
         length: the most tokens of a prompt and a response together.
 
@@ -102,7 +102,7 @@ def over_catalogue(
 ) -> Policy:
     """A sequence model as a policy over candidates: log π(y|x) = Σ_t log p(y_t | x, y_<t).
 
-    The sum is over all tokens of the response, its end token included where the response carries one (texts always
+    The sum is over all tokens of the response, including its end token if the response has one (texts always
     do); without it, log π is that of all continuations of y together. The probabilities of the candidates need not sum
     to one: `policies.normalise` conditions on them.
 
@@ -111,11 +111,11 @@ def over_catalogue(
         prompts: (contexts,) sequences of ids, or texts, which are encoded by bytes.
         responses: for each prompt its candidates, sequences of ids or texts; response y of context x is
             `responses[x][y]`.
-        batch_size: how many responses go through the model at a time; None means all of a call. Gradients then
-            recompute each batch, so that memory is that of one.
+        batch_size: how many responses go through the model at a time; None means all responses of a call. Gradients
+            then recompute each batch, so that memory is that of one.
 
     Returns:
-        The policy. Its log-probabilities are -inf where the id is -1; a `ValueError` names an id outside the
+        The policy. Its log-probabilities are -inf if the id is -1; a `ValueError` names an id outside the
         catalogue, and inside `jit` the log-probability of such an id is NaN.
 
     Raises:
@@ -161,10 +161,10 @@ def response_lengths(arrays: Catalogue, contexts: Lengths, responses: Queries) -
     Args:
         arrays: the catalogue.
         contexts: (B,) ids of prompts.
-        responses: (B, R) ids of responses; -1 where there is none.
+        responses: (B, R) ids of responses; -1 if there is none.
 
     Returns:
-        (B, R) numbers of tokens, 0 where the id is -1 (or, inside `jit`, outside the catalogue).
+        (B, R) numbers of tokens, 0 if the id is -1 (or, inside `jit`, outside the catalogue).
 
     Raises:
         ValueError: if an id is outside the catalogue.
@@ -190,7 +190,7 @@ def response_log_probs(
 ) -> Float[Array, "rows tokens"]:
     """The log-probability of each token of a response: log p(y_t | x, y_<t).
 
-    Both are padded on the right; the response is moved to where its prompt ends.
+    Both are padded on the right; the response is moved to the end of its prompt.
 
     Args:
         model: next-token logits.
@@ -243,11 +243,11 @@ def next_token_entropies(
         model: next-token logits.
         params: its parameters.
         tokens: (B, T) prompt and response in one, padded on the right, such as `Catalogue.sequences`.
-        starts: (B,) where the response begins, at least 1.
-        ends: (B,) where it ends.
+        starts: (B,) the position at which the response begins, at least 1.
+        ends: (B,) the position at which it ends.
 
     Returns:
-        (B, T - 1): column t - 1 is the entropy before token t where starts <= t < ends, and 0 elsewhere.
+        (B, T - 1): column t - 1 is the entropy before token t if starts <= t < ends, and 0 otherwise.
 
     Raises:
         ValueError: if shapes or lengths do not fit.
@@ -303,7 +303,7 @@ def _known(arrays: Catalogue, contexts: Array, ids: Array) -> Array:
 
 
 def _check_ids(arrays: Catalogue, contexts: Any, responses: Any) -> tuple[Array, Array]:
-    """Contexts (B,) and responses (B, R) of the catalogue, -1 where there is no response."""
+    """Contexts (B,) and responses (B, R) of the catalogue, -1 if there is no response."""
     contexts = _checks.integers("contexts", contexts, ndim=1, expected="(B,) ids of prompts")
     ids = _checks.integers("responses", responses, ndim=2, expected="(B, R) ids of responses, -1 for none")
     if len(contexts) != len(ids):

@@ -63,12 +63,12 @@ def read_llama(
             file has.
 
     Returns:
-        `(model, params, tokeniser)`. The tokeniser's `begin` is None where the published one puts nothing in front.
+        `(model, params, tokeniser)`. The tokeniser's `begin` is None if the published one puts nothing in front.
 
     Raises:
-        ValueError: if a file is missing, cut off or no such file; where the checkpoint is of another architecture;
-            where a tensor is missing, unknown or of another shape, named with its file.
-        ModuleNotFoundError: if the extra is not installed.
+        ValueError: if a file is missing, cut off or of another format, if the checkpoint has another architecture, or
+            if a tensor is missing, unknown or of another shape. The message names the tensor and its file.
+        ModuleNotFoundError: if the extra `llama` is not installed.
 
     Example:
         >>> read_llama("no/such/folder")
@@ -217,7 +217,7 @@ def _read_tokeniser(folder: Path, config: dict[str, Any]) -> Tokeniser:
         raise BadArgument(folder, expected="tokenizer.json", got="a folder without it")
     try:
         tokenizer = _extra("tokenizers").Tokenizer.from_file(str(path))
-    except Exception as error:  # what the package raises where a file is damaged is a plain Exception
+    except Exception as error:  # for a damaged file the package raises a plain Exception
         if isinstance(error, ImportError):
             raise
         raise BadArgument(path, expected="a tokeniser", got=f"a file that is cut off or damaged ({error})") from error

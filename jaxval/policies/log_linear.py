@@ -38,7 +38,7 @@ def log_linear(
         A `Policy` with parameters (features,), zero at the start.
 
     Raises:
-        ValueError: if a feature is not finite, a shape is wrong, or a context has no response; by `log_probs`, where
+        ValueError: if a feature is not finite, a shape is wrong, or a context has no response; by `log_probs`, if
             an id is out of range.
 
     Example:

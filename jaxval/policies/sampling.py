@@ -37,13 +37,13 @@ def pad_sequences(
 
     Args:
         sequences: (rows,) sequences of ids, none of them empty.
-        pad: what fills up.
+        pad: the id that fills up rows.
 
     Returns:
         `(tokens, lengths)`.
 
     Raises:
-        ValueError: if there is no sequence, or an empty one.
+        ValueError: if there is no sequence, an empty one, or one that is not of whole numbers.
 
     Example:
         >>> tokens, lengths = pad_sequences([[1, 2, 3], [4]])
@@ -89,20 +89,20 @@ def sample(
 
     Args:
         key: a JAX random key.
-        model: next-token logits; without `start` and `advance` it goes without a cache.
+        model: next-token logits. A model without `start` and `advance` is used without a cache.
         params: its parameters.
         prompts: (rows,) sequences of ids, or `(tokens (B, P), lengths (B,))` padded on the right.
         num_tokens: the most tokens of a response.
-        temperature: 0 takes the most likely token, the first where several are.
-        cache: whether to keep what was computed of earlier tokens.
-        end: the id that ends a response; None means none does.
+        temperature: 0 takes the most likely token, the first of several equally likely ones.
+        cache: whether to use the model's cache, and not to read every token again at every step.
+        end: the id that ends a response; None means that no id does.
 
     Returns:
         The responses.
 
     Raises:
-        ValueError: if a prompt is empty, an id is none of the model's, a prompt and `num_tokens` are longer than the
-            model's context, the temperature is negative, or the model's logits are NaN.
+        ValueError: if a prompt is empty or a text, an id is none of the model's, a prompt and `num_tokens` are longer
+            than the model's context, the temperature is negative, or the model's logits are NaN.
 
     Example:
         >>> up = SequenceModel(lambda key: jnp.eye(3), lambda params, tokens: params[(tokens + 1) % 3], 3, 8)
@@ -174,7 +174,7 @@ def _sample(
 
 
 def _draw(keys: Array, logits: Array, temperature: Array) -> Array:
-    """One token for each row; the most likely where the temperature is 0."""
+    """One token for each row; the most likely one if the temperature is 0."""
     heat = jnp.where(temperature == 0, 1, temperature)
     drawn = jax.vmap(jax.random.categorical)(keys, logits / heat)
     return jnp.where(temperature == 0, jnp.argmax(logits, axis=-1), drawn)

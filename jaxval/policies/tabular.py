@@ -16,7 +16,7 @@ __all__ = ["tabular"]
 def tabular(contexts: int, responses: int) -> Policy:
     """A free number for every prompt and response: log π(·|x) = log softmax θ[x]; θ = 0 is uniform.
 
-    Source: Tamine et al., section 3, where every identity is exact for such a policy.
+    Source: Tamine et al., section 3: every identity is exact for such a policy.
 
     Args:
         contexts: how many prompts.
@@ -26,7 +26,7 @@ def tabular(contexts: int, responses: int) -> Policy:
         A `Policy` with parameters (contexts, responses), zero at the start.
 
     Raises:
-        ValueError: if a number is below 1, or there is one response only; by `log_probs`, where an id is out of
+        ValueError: if a number is below 1, or there is one response only; by `log_probs`, if an id is out of
             range.
 
     Example:

@@ -18,7 +18,7 @@ class Tokeniser(NamedTuple):
         vocabulary: how many ids there are.
         begin: the id in front of a prompt, or None.
         end: the id behind a response, or None.
-        pad: the id that fills up rows; any will do, for padding on the right changes nothing.
+        pad: the id that fills up rows. Any id will do, because padding on the right changes nothing.
     """
 
     encode: Callable[[str], list[int]]
@@ -67,15 +67,15 @@ def encode_catalogue(
         prompts: (contexts,) texts.
         responses: for each prompt its candidates.
         length: the most tokens of a prompt and a response together, as the model's.
-        tokeniser: `byte_tokeniser()` where None.
+        tokeniser: None means `byte_tokeniser()`.
         truncate: how many tokens of a prompt and of a response are kept, special ones included; None keeps all.
 
     Returns:
         `(prompts, responses)`, lists of ids and lists of lists of ids.
 
     Raises:
-        ValueError: if something is no text, a response is empty, there is not one list of candidates for each
-            prompt, or a prompt and a response are longer than `length` (the call that cuts is named).
+        ValueError: if a prompt or a response is not a text, a response is empty, there is not one list of candidates
+            for each prompt, or a prompt and a response are longer than `length` (the call that cuts is named).
 
     Example:
         >>> encode_catalogue(["hi"], [["a", "bc"]], length=8)

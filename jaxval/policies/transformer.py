@@ -25,7 +25,7 @@ class Cache(NamedTuple):
     Attributes:
         keys: (layers, B, length, key_value_heads, head_width) keys, rotated to their positions.
         values: the same shape.
-        lengths: (B,) how many tokens of each row have been read; what lies beyond is never looked at.
+        lengths: (B,) how many tokens of each row have been read; later slots are never read.
     """
 
     keys: Float[Array, "layers rows slots heads head_width"]
@@ -102,7 +102,7 @@ def transformer(
         h = x + W_o attention(rotate(W_q n(x)), rotate(W_k n(x)), W_v n(x)),
         x' = h + W_d (silu(W_g n(h)) · W_u n(h)),
 
-    where n is the root-mean-square norm, n(x) = scale · x / √(mean(x²) + epsilon); logits are e n(x) where `tied`, or
+    where n is the root-mean-square norm, n(x) = scale · x / √(mean(x²) + epsilon); logits are e n(x) if `tied`, else
     W n(x). Position t attends to 0..t alone, so what stands to the right of it, padding included, changes nothing.
     Parameters are a nested dictionary of arrays in JAX's default precision; those of the layers are stacked, first axis
     `layers`, and matrices multiply from the right, (in, out). Each function is compiled once per shape of its tokens.
@@ -130,8 +130,8 @@ def transformer(
 
     Raises:
         ValueError: if a size is no whole number of at least 1, heads do not divide the width or are no multiple of
-            `key_value_heads`, or the width of a head is odd. The model's functions raise where tokens are no (B, T)
-            ids of the vocabulary, or longer than `length`, and where parameters are missing or of another shape.
+            `key_value_heads`, or the width of a head is odd. The model's functions raise if tokens are not
+            (B, T) ids of the vocabulary or are longer than `length`, or if parameters are missing or of another shape.
 
     Example:
         >>> model = transformer(vocabulary=5, length=8, width=8, layers=2, heads=2)
