@@ -54,9 +54,9 @@ def test_gaps_are_those_of_the_definition(rule_name, level, expected_level, brea
 
 
 def test_random_dictatorship_is_perfectly_aligned(profiles):
-    gaps, _ = jax.vmap(lambda o, w: axioms.population_proportional_alignment(
-        social_choice.random_dictatorship, o, w, level=1.0
-    ))(*map(jnp.asarray, profiles))  # fmt: skip
+    gaps, _ = jax.vmap(
+        lambda o, w: axioms.population_proportional_alignment(social_choice.random_dictatorship, o, w, level=1.0)
+    )(*map(jnp.asarray, profiles))
     assert not bool(jnp.any(axioms.violated(gaps)))
 
 

@@ -25,12 +25,14 @@ def zipped(files):
     return content.getvalue()
 
 
-ARCHIVE = zipped({
-    "ml-1m/": "",
-    "ml-1m/README": "SUMMARY",
-    "ml-1m/movies.dat": "7::Up (2009)::Comedy\n",
-    "ml-1m/ratings.dat": "4::7::3::0\n" + "".join(f"{user}::7::5::0\n" for user in range(5, 20_000)),
-})  # fmt: skip
+ARCHIVE = zipped(
+    {
+        "ml-1m/": "",
+        "ml-1m/README": "SUMMARY",
+        "ml-1m/movies.dat": "7::Up (2009)::Comedy\n",
+        "ml-1m/ratings.dat": "4::7::3::0\n" + "".join(f"{user}::7::5::0\n" for user in range(5, 20_000)),
+    }
+)
 MD5 = hashlib.md5(ARCHIVE).hexdigest()
 
 

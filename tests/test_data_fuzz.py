@@ -243,8 +243,10 @@ def test_spoiled_comparisons_are_refused_or_valid(rows, spoil):
 MOVIES = "1::Toy (1995)::Comedy\n2::Käse (1996)::Drama\n30::Heat (1997)::Action\n".encode("latin-1")
 RATED = st.lists(
     st.tuples(st.integers(1, 40), st.sampled_from([1, 2, 30]), st.integers(1, 5), st.integers(0, 10**9)),
-    min_size=1, max_size=12, unique_by=lambda row: row[:2],
-)  # fmt: skip
+    min_size=1,
+    max_size=12,
+    unique_by=lambda row: row[:2],
+)
 
 
 def read_ratings(content, name="ratings.dat", movies=MOVIES):

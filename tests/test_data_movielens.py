@@ -142,8 +142,13 @@ def test_a_packed_file_that_is_cut_off(folder, keep):
 
 
 def test_a_packed_file_cut_in_the_middle_says_how_far_it_went(folder, rng):
-    lines = [f"{user}::{movie}::{star}::{when}\n" for user, (star, when) in enumerate(
-        zip(rng.integers(1, 6, 40_000), rng.integers(0, 2**30, 40_000), strict=True)) for movie in (1, 3)]  # fmt: skip
+    lines = [
+        f"{user}::{movie}::{star}::{when}\n"
+        for user, (star, when) in enumerate(
+            zip(rng.integers(1, 6, 40_000), rng.integers(0, 2**30, 40_000), strict=True)
+        )
+        for movie in (1, 3)
+    ]
     packed = gzip.compress("".join(lines).encode())
     path = folder(packed[: len(packed) // 2], name="ratings.dat.gz")
     with pytest.raises(ValueError, match="cut off") as error:

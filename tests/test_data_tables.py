@@ -151,9 +151,12 @@ COMPARISONS = {
 }
 
 
-@pytest.mark.parametrize(("read", "fault"), [(read_rankings_csv, one) for one in RANKINGS.values()]
-                         + [(read_comparisons_csv, one) for one in COMPARISONS.values()],
-                         ids=[*RANKINGS, *(f"comparisons: {name}" for name in COMPARISONS)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("read", "fault"),
+    [(read_rankings_csv, one) for one in RANKINGS.values()]
+    + [(read_comparisons_csv, one) for one in COMPARISONS.values()],
+    ids=[*RANKINGS, *(f"comparisons: {name}" for name in COMPARISONS)],
+)
 def test_faults_name_the_file_and_the_line(write, read, fault):
     content, line, message = fault
     path = write(content)

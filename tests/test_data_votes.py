@@ -139,8 +139,13 @@ def test_the_textbook_election_has_five_rules_and_five_winners():
     assert weights.sum() == 55
     orders = np.argsort(positions, axis=1)
     assert ["".join(election.names[i][0] for i in order) for order in orders] == [
-        "ADECB", "BEDCA", "CBEDA", "DCEBA", "EBDCA", "ECDBA",
-    ]  # fmt: skip
+        "ADECB",
+        "BEDCA",
+        "CBEDA",
+        "DCEBA",
+        "EBDCA",
+        "ECDBA",
+    ]
     shares = np.asarray(first_choice_shares(orders, weights / 55))
     assert election.names[shares.argmax()] == "Ada"
     runoff = np.argsort(-shares)[:2]

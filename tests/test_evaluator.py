@@ -133,8 +133,11 @@ def test_failures_are_recorded_and_named_and_the_rest_is_kept(tmp_path):
         reasons = [stored.error for _, stored in store if stored.error]
         assert sum(stored.value is not None for _, stored in store) == 2
         assert sorted(reason.split(":")[0] for reason in reasons) == [
-            "ChildProcessError", "RuntimeError", "TimeoutError", "nan",
-        ]  # fmt: skip
+            "ChildProcessError",
+            "RuntimeError",
+            "TimeoutError",
+            "nan",
+        ]
         assert evaluator.many(masks[[0, 5]]).tolist() == [1.0, 1.0]
         before = evaluator.evaluations
         with pytest.raises(ValueError, match=r"coalition \[1\]; the others"):

@@ -400,8 +400,13 @@ def environment(tmp_path_factory):
 def command(environment, *arguments, **options):
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "experiments.movielens", *map(str, arguments)],
-        cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=100, **options,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=100,
+        **options,
+    )
 
 
 SMALL = ("--alternatives", 5, "--comparisons", 500)
@@ -433,8 +438,10 @@ def folder(tmp_path_factory):
     movies = "".join(f"{movie}::Movie {movie} (1999)::Drama\n" for movie in range(1, 8))
     lines = [
         f"{user}::{movie}::{generator.integers(1, 6)}::0\n"
-        for user in range(1, 61) for movie in range(1, 8) if generator.random() < 0.9 - 0.05 * movie
-    ]  # fmt: skip
+        for user in range(1, 61)
+        for movie in range(1, 8)
+        if generator.random() < 0.9 - 0.05 * movie
+    ]
     (folder / "movies.dat").write_text(movies, encoding="latin-1")
     (folder / "ratings.dat").write_text("".join(lines), encoding="latin-1")
     return folder.parent
@@ -461,8 +468,10 @@ def test_an_interrupted_run_goes_on_where_it_was(environment, folder, tmp_path):
     assert results["runs"][rules[0]] == kept["runs"][rules[0]]
     assert results["runs"][rules[0]]["distance"] > 0
     assert {path.name for path in tmp_path.iterdir()} == {
-        "results.json", "tradeoff-3-mean-random.png", "tradeoff-3-predictions.png"
-    }  # fmt: skip
+        "results.json",
+        "tradeoff-3-mean-random.png",
+        "tradeoff-3-predictions.png",
+    }
 
 
 @pytest.mark.mistakes

@@ -295,10 +295,12 @@ def test_every_process_finds_the_same_fingerprint():
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), *more],
-            env=os.environ | {"PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for seed, more in (("1", []), ("2", []), ("3", ["by value"]))
-    ]  # fmt: skip
+    ]
     assert len({run.communicate(timeout=120)[0] for run in runs}) == 1
     assert all(run.returncode == 0 for run in runs)
 

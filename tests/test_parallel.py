@@ -78,8 +78,12 @@ def finish(tmp_path_factory):
     def launch(setting, variables):
         return subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(folder / setting)],
-            cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     launched = {setting: [launch(setting, one) for one in several] for setting, several in settings.items()}
 

@@ -59,8 +59,9 @@ def test_skew_matrices_reach_beyond_profiles():
     )
     assert cycle.shape == (3, 3)
     assert find(testing.skew_matrices(alternatives=2, steps=1), lambda matrix: matrix[0, 1] == 1).tolist() == [
-        [0.5, 1.0], [0.0, 0.5],
-    ]  # fmt: skip
+        [0.5, 1.0],
+        [0.0, 0.5],
+    ]
 
 
 def test_strategies_shrink():

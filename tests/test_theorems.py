@@ -40,11 +40,13 @@ def test_a_check_that_cannot_fail_is_called_blind():
 def test_finite_cases_and_counterexamples_are_looked_at(compiled):
     """Random instances are 0; of the finite case one is 1, the counterexample is 2; batches do not divide the count."""
     claim = theorems.Claim(
-        "toy/zero", "nowhere",
+        "toy/zero",
+        "nowhere",
         theorems.Statement("x = 0", lambda x: abs(x), "x > -1", lambda x: 1 - x),
         lambda key: 0.0 * jax.random.uniform(key),
-        exhaustive=lambda: np.array([0.0, 0.0, 1.0]), compiled=compiled,
-    )  # fmt: skip
+        exhaustive=lambda: np.array([0.0, 0.0, 1.0]),
+        compiled=compiled,
+    )
     verdict = theorems.check_claim(claim, jax.random.key(0), instances=7, batch_size=4)
     assert (verdict.outcome, verdict.instances, verdict.worst_gap, verdict.witness) == ("fails as printed", 10, 1, 1)
     corrected = theorems.Statement("x < 3", lambda x: x - 3, "x < 2", lambda x: x - 1.9)

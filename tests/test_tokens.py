@@ -55,9 +55,13 @@ def begin(params, tokens, lengths):
 
 
 TRIGRAM = SequenceModel(
-    lambda key: jax.random.normal(key, (V, V, V)), look_up, V, 8, begin,
+    lambda key: jax.random.normal(key, (V, V, V)),
+    look_up,
+    V,
+    8,
+    begin,
     lambda params, last, tokens: (params[last, tokens], tokens),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="session")
@@ -277,10 +281,13 @@ def test_a_combination_is_a_record_of_its_parts(both):
 def test_members_that_exclude_each_others_tokens_are_not_sampled_from(cache):
     """After token 1 the two sources exclude each other; after 0 both give 1 and 2 alone."""
     model = SequenceModel(
-        lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8,
+        lambda key: jnp.zeros((3, 3)),
+        lambda params, tokens: params[tokens],
+        3,
+        8,
         lambda params, tokens, lengths: (params[tokens[jnp.arange(len(tokens)), lengths - 1]], lengths),
         lambda params, lengths, tokens: (params[tokens], lengths),
-    )  # fmt: skip
+    )
     sources = np.zeros((2, 3, 3))
     sources[:, 0, 0], sources[0, 1, :2], sources[1, 1, 2] = -np.inf, -np.inf, -np.inf
     combined = token_arithmetic(model, 2)

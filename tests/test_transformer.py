@@ -310,8 +310,9 @@ def test_texts_and_their_ids_are_one_policy(model):
     )
     params = jnp.arange(259.0)
     one, other = (policies.over_catalogue(texts, *both) for both in ((prompts, responses), ids))
-    assert jnp.array_equal(one.log_probs(params, [0, 1], [[0, 1], [0, -1]]),
-                           other.log_probs(params, [0, 1], [[0, 1], [0, -1]]))  # fmt: skip
+    assert jnp.array_equal(
+        one.log_probs(params, [0, 1], [[0, 1], [0, -1]]), other.log_probs(params, [0, 1], [[0, 1], [0, -1]])
+    )
 
 
 @pytest.mark.once

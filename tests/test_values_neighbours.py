@@ -284,12 +284,14 @@ def test_accuracy_against_a_count_of_votes(data, K, ties, close):
     orders = [in_order(train_x, x) for x in test_x]
     masks = np.array(list(itertools.product([False, True], repeat=7)))
     expected = [
-        np.mean([
-            accuracy([int(train_y[i]) for i in order if mask[i]][:K], y, ties)
-            for order, y in zip(orders, test_y, strict=True)
-        ])
+        np.mean(
+            [
+                accuracy([int(train_y[i]) for i in order if mask[i]][:K], y, ties)
+                for order, y in zip(orders, test_y, strict=True)
+            ]
+        )
         for mask in masks
-    ]  # fmt: skip
+    ]
     close(jax.vmap(knn_utility(*data, neighbours=K, score="accuracy", ties=ties))(masks), expected)
 
 

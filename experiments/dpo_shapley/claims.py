@@ -44,7 +44,7 @@ def _exact(found: dict[str, Any]) -> list[tuple[str, str, str]]:
         f"{_number(entry['union']['spearman'])}, {entry['values that change sign']} of {entry['values']} values change "
         "sign"
         for entry in entries
-    )  # fmt: skip
+    )
     return [
         (
             "The order of sources does not matter at convergence (Algorithm 1)",
@@ -66,7 +66,7 @@ def _exact(found: dict[str, Any]) -> list[tuple[str, str, str]]:
             union,
             "not in size" if max(e["union"][SHARE]["mean"] for e in entries) > 0.2 else "holds",
         ),
-    ]  # fmt: skip
+    ]
 
 
 SHARE = "largest gap, share of the largest value"

@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 
 SKY, PURPLE = "#56B4E9", "#CC79A7"
 WAYS = {
-    "response": (BLUE, "o"), "token": (SKY, "s"), "parameter": (GREEN, "D"),
-    "sequential": (BLACK, "^"), "union": (VERMILLION, "v"),
-}  # fmt: skip
+    "response": (BLUE, "o"),
+    "token": (SKY, "s"),
+    "parameter": (GREEN, "D"),
+    "sequential": (BLACK, "^"),
+    "union": (VERMILLION, "v"),
+}
 KINDS = {
-    "tabular, gradient descent": (BLUE, "-"), "log-linear, Adam": (SKY, "--"),
-    "tabular, Adam, no ties": (GREEN, "-."), "tabular, Adam": (GREEN, "-"),
-    "tabular, Adam, weight decay": (ORANGE, "-"), "tabular, Adam, state carried on": (PURPLE, "-"),
-    "adapters of full rank, Adam": (VERMILLION, "-"), "adapters of rank 1, Adam": (BLACK, "-"),
-}  # fmt: skip
+    "tabular, gradient descent": (BLUE, "-"),
+    "log-linear, Adam": (SKY, "--"),
+    "tabular, Adam, no ties": (GREEN, "-."),
+    "tabular, Adam": (GREEN, "-"),
+    "tabular, Adam, weight decay": (ORANGE, "-"),
+    "tabular, Adam, state carried on": (PURPLE, "-"),
+    "adapters of full rank, Adam": (VERMILLION, "-"),
+    "adapters of rank 1, Adam": (BLACK, "-"),
+}
 METHODS = {"permutations": (BLUE, "o"), "least squares": (ORANGE, "s"), "adjusted regression": (VERMILLION, "D")}
 FLOOR = 1e-16
 
@@ -70,18 +77,25 @@ def stopped_short(found: dict[str, Any]) -> Figure:
     for kind, style in (("tabular, gradient descent", "-"), ("tabular, gradient descent, rate not scaled", "--")):
         if kind in found:
             for beta, values, colour in zip(
-                found[kind]["betas"], found[kind]["error against convergence"]["mean"],
-                (BLACK, VERMILLION, ORANGE, BLUE), strict=False,
-            ):  # fmt: skip
+                found[kind]["betas"],
+                found[kind]["error against convergence"]["mean"],
+                (BLACK, VERMILLION, ORANGE, BLUE),
+                strict=False,
+            ):
                 label = f"β = {beta:g}" if style == "-" else None
                 panels[2].plot(
-                    found[kind]["steps"], np.maximum(values, FLOOR), color=colour, linestyle=style, linewidth=1.3,
+                    found[kind]["steps"],
+                    np.maximum(values, FLOOR),
+                    color=colour,
+                    linestyle=style,
+                    linewidth=1.3,
                     label=label,
-                )  # fmt: skip
+                )
     panels[2].set_title(
         "error of φ̂ against convergence,\nrate ∝ 1/β² (solid), fixed (dashed)",
-        fontsize=NORMAL, loc="left",
-    )  # fmt: skip
+        fontsize=NORMAL,
+        loc="left",
+    )
     panels[2].set_ylim(FLOOR / 2, 3)
     panels[2].legend(fontsize=NORMAL - 0.5, frameon=False, loc="lower left")
     for axes in panels:

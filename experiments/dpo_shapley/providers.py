@@ -66,8 +66,9 @@ def held_out_rewards(held_out: PreferencePairs) -> Callable[[str, str], list[flo
         for one, other in ((y, z), (z, y)):
             score = scores[x, one]
             known[held_out.prompts[x], held_out.responses[x][one]] = [
-                float(score), float(0.5 + 0.5 * np.sign(score - scores[x, other]))
-            ]  # fmt: skip
+                float(score),
+                float(0.5 + 0.5 * np.sign(score - scores[x, other])),
+            ]
 
     def objectives(prompt: str, response: str) -> list[float]:
         return known.get((prompt, response), [math.nan, math.nan])  # a provider's own response has none

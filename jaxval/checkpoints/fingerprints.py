@@ -23,9 +23,14 @@ __all__ = ["fingerprint"]
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
 NAMED = (  # functions written in C, and what their types hold
-    types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType,
-    types.ClassMethodDescriptorType, types.MemberDescriptorType, types.GetSetDescriptorType,
-)  # fmt: skip
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodWrapperType,
+    types.ClassMethodDescriptorType,
+    types.MemberDescriptorType,
+    types.GetSetDescriptorType,
+)
 DYNAMIC = {"__import__", "eval", "exec", "globals"}  # what these read, no one can tell from the code
 OF_THE_CLASS = {  # says nothing of what the class computes, or is told by its methods
     "__abstractmethods__", "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__",
@@ -220,10 +225,12 @@ class _Reader:
         else:  # the wrapper that a package's decorator made, say: its code is that of the version
             inside += [_mark("code of a package", version, code.co_qualname)]
         return _mark(
-            "function", *inside, self.digest(function.__defaults__, "defaults"),
+            "function",
+            *inside,
+            self.digest(function.__defaults__, "defaults"),
             self._attributes(function.__kwdefaults__ or {}, "default"),
             self._attributes(vars(function), "attribute"),
-        )  # fmt: skip
+        )
 
     def _code(self, code: types.CodeType) -> bytes:
         numbers = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
@@ -347,5 +354,10 @@ class _Reader:
 
 _CACHED: type = type(functools.lru_cache(maxsize=None)(lambda: None))
 _KINDS: dict[type, str] = {
-    list: "list", tuple: "tuple", dict: "dict", types.MappingProxyType: "dict", set: "set", frozenset: "set",
-}  # fmt: skip
+    list: "list",
+    tuple: "tuple",
+    dict: "dict",
+    types.MappingProxyType: "dict",
+    set: "set",
+    frozenset: "set",
+}

@@ -294,8 +294,9 @@ def _efficiency(result: dict[str, Any]) -> list[str]:
 
 def _in_order(result: dict[str, Any], groups: list[int]) -> list[str]:
     rows = result["sources"]
-    names = [[row["name"] for row, group in zip(rows, groups, strict=True) if group == g]
-             for g in range(max(groups) + 1)]  # fmt: skip
+    names = [
+        [row["name"] for row, group in zip(rows, groups, strict=True) if group == g] for g in range(max(groups) + 1)
+    ]
     lines = [
         f"In order: {'; then '.join(', '.join(group) for group in names)}. What comes later gets only what it adds to "
         "what came before."

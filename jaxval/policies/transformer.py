@@ -157,9 +157,13 @@ def transformer(
 
     dtype = jnp.zeros(0).dtype
     block = {
-        "heads": heads, "key_value_heads": shared, "head_width": head_width, "hidden": hidden, "epsilon": epsilon,
+        "heads": heads,
+        "key_value_heads": shared,
+        "head_width": head_width,
+        "hidden": hidden,
+        "epsilon": epsilon,
         "dtype": dtype,
-    }  # fmt: skip
+    }
     frequencies = tuple(rotary_frequencies(head_width, base=rope_base, scaling=rope_scaling).tolist())
     module = Transformer(vocabulary, width, layers, tied, block, frequencies)
     apply: Any = module.apply

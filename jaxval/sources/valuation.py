@@ -274,11 +274,15 @@ def _summary(repetitions: list[Repetition], *, distinct: bool) -> SourceValues:
     gap = np.abs(values["values"].sum(axis=0) - gained) / np.where(scale > 0, scale, 1)
     truth: dict[str, Truth] = {
         name: Truth(
-            values[name], tables[name], np.abs(values["values"] - values[name]).max(axis=0),
-            rank_correlation(values["values"], values[name]), sum(r.seconds[name] for r in repetitions),
+            values[name],
+            tables[name],
+            np.abs(values["values"] - values[name]).max(axis=0),
+            rank_correlation(values["values"], values[name]),
+            sum(r.seconds[name] for r in repetitions),
         )
-        for name in RETRAININGS if name in values
-    }  # fmt: skip
+        for name in RETRAININGS
+        if name in values
+    }
     return SourceValues(
         names=first.problem.pairs.sources,
         rewards=first.problem.rewards.names,

@@ -109,8 +109,10 @@ def save_estimate(estimate: Estimate, path: str | Path) -> None:
         ('a', 'b')
     """
     parts = {
-        "values": estimate.values, "standard_errors": estimate.standard_errors, "evaluations": estimate.evaluations,
-    }  # fmt: skip
+        "values": estimate.values,
+        "standard_errors": estimate.standard_errors,
+        "evaluations": estimate.evaluations,
+    }
     if estimate.intervals is not None:
         parts["intervals"] = estimate.intervals
     if estimate.gains is not None:

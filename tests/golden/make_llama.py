@@ -23,9 +23,13 @@ COMMON = {
     "pad_token_id": None, "attention_bias": False,
 }  # fmt: skip
 STRETCHED = {
-    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 32, "rope_theta": 500.0,
-}  # fmt: skip
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+    "rope_theta": 500.0,
+}
 CASES = {
     "tied": (
         {"num_key_value_heads": 2, "tie_word_embeddings": True, "rms_norm_eps": 1e-3},
@@ -80,7 +84,7 @@ def main() -> None:
             "ids": ids,
             "ids_with_begin": tokeniser(text)["input_ids"],
             "decoded": tokeniser.decode([1, *ids, 2], skip_special_tokens=True),
-        }  # fmt: skip
+        }
         (folder / "golden.json").write_text(json.dumps(golden) + "\n", encoding="utf-8")
         (folder / "generation_config.json").unlink(missing_ok=True)
         print(name, sorted(path.name for path in folder.iterdir()), logits.std())
