@@ -81,8 +81,8 @@ def test_every_pair_is_seen_once_in_an_epoch():
 @pytest.mark.once
 def test_sequential_dpo_with_gradients_is_sequential():
     options = {"optimiser": optax.sgd(1.0), "steps": 300, "batch_size": 8, "key": jax.random.key(0), "every": 300}
-    fit = functools.partial(training.train_minibatches, **options)
-    params, curves = training.sequential_dpo(POLICY, START, [SOURCE, SOURCE], [0, 1], fit=fit, beta=1.0)
+    train = functools.partial(training.train_minibatches, **options)
+    params, curves = training.sequential_dpo(POLICY, START, [SOURCE, SOURCE], [0, 1], train=train, beta=1.0)
     exact, _ = training.sequential_dpo(POLICY, START, [SOURCE, SOURCE], [0, 1], beta=1.0)
     assert len(curves) == 2
     ids = (np.arange(2), np.tile(np.arange(3), (2, 1)))

@@ -356,9 +356,11 @@ def test_the_continuous_limit_of_the_link_phi_is_fitted(exact):
 def test_the_link_phi_is_refused_for_its_jump_and_trained_by_minibatches():
     for phi in (0.1, 0.5, 0.9, 0.99):
         jumping = functools.partial(alignment.mallows_phi, dispersion=phi)
-        with pytest.raises(ValueError, match=r"jumps at margin 0.*training\.train_minibatches.*mallows_phi_limit"):
+        with pytest.raises(
+            ValueError, match=r"mallows_phi, which jumps at margin 0.*mallows_phi_limit.*train_minibatches"
+        ):
             fit("tabular", THETA, SOURCES[0], loss=jumping)
-    with pytest.raises(ValueError, match=r"jumps at margin 0, by [0-9.]+ in context 1, as"):
+    with pytest.raises(ValueError, match="mallows_phi, which jumps at margin 0"):
         training.newton_optimum(
             POLICY,
             THETA,
@@ -392,10 +394,14 @@ def test_the_dispersion_of_a_uniform_reference_makes_a_constant_loss(loss):
         training.newton_optimum(POLICY, THETA, SOURCES[0], beta=1.0, loss=loss, per_context={"dispersion": dispersion})
     if loss is alignment.mallows_theta:  # a context without pairs asks nothing of its dispersion
         pairs = Comparisons([1, 1], [0, 1], [1, 0], [3.0, 1.0])
-        found, _ = training.newton_optimum(POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [1.0, 0.5, 1.0]})
+        found, _ = training.newton_optimum(
+            POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [1.0, 0.5, 1.0]}
+        )
         assert gap(found[1, 0] - found[1, 1], THETA[1, 0] - THETA[1, 1] + np.log(3) / np.log(4)) < 1e-4
         with pytest.raises(ValueError, match="constant one in context 1,"):
-            training.newton_optimum(POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [0.5, 1.0, 1.0]})
+            training.newton_optimum(
+                POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [0.5, 1.0, 1.0]}
+            )
 
 
 def test_a_sources_key_is_its_content():
@@ -415,6 +421,38 @@ def test_a_sources_key_is_its_content():
     assert same == training.source_key(key, Comparisons(*(field[0] for field in padded)))
     assert same != training.source_key(key, SOURCES[1])
     assert same != training.source_key(jax.random.key(2), source)
+
+
+@alignment.margin_loss(source="a loss without a minimum")
+def concave(margin):
+    return -(margin**2)
+
+
+@alignment.margin_loss(source="the exponential loss of boosting")
+def exponential(margin, *, scale=1.0):
+    return jnp.exp(-scale * margin)
+
+
+def test_a_link_of_the_users_own_is_fitted_and_trained(exact):
+    """Three wins to one under exp(-m): 3 exp(-m) + exp(m) is least at m = log(3) / 2."""
+    pairs = Comparisons([0, 0], [0, 1], [1, 0], [3.0, 1.0])
+    for scale in (1.0, 2.0):
+        loss = functools.partial(exponential, scale=scale)
+        step = np.asarray(fit("tabular", THETA, pairs, beta=1.0, loss=loss)[0]) - THETA
+        assert abs(step[0, 0] - step[0, 1] - np.log(3) / 2 / scale) <= exact
+    params, _ = training.train_minibatches(
+        POLICY,
+        jnp.asarray(THETA),
+        pairs,
+        beta=1.0,
+        loss=exponential,
+        optimiser=optax.sgd(0.5),
+        steps=60,
+        batch_size=2,
+        key=jax.random.key(0),
+    )
+    step = np.asarray(params) - THETA
+    assert abs(step[0, 0] - step[0, 1] - np.log(3) / 2) <= 1e-3
 
 
 ONE = Comparisons([0], [0], [1], [1.0])
@@ -450,8 +488,44 @@ ONE = Comparisons([0], [0], [1], [1.0])
         (lambda: fit("tabular", THETA, SOURCES[0], ridge=-1.0), ValueError, "ridge: expected a number of at least 0"),
         (lambda: fit("tabular", THETA, SOURCES[0], decay=1.0), ValueError, "decay: expected 0 for a tabular policy"),
         (lambda: fit("tabular", THETA, SOURCES[0], loss="dpo"), ValueError, "loss: expected a function"),
-        (lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.hinge), ValueError, "loss: expected a smooth convex"),
-        (lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.sppo), ValueError, "depends on their level"),
+        (
+            lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.hinge),
+            ValueError,
+            "loss: expected a smooth convex.*hinge, which has a kink.*train_minibatches",
+        ),
+        (lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.exo), ValueError, "exo, which is not convex"),
+        (lambda: fit("tabular", THETA, SOURCES[0], loss=concave), ValueError, "concave, which is not convex"),
+        (
+            lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.length_normalised_dpo),
+            ValueError,
+            "divides by the lengths",
+        ),
+        (
+            lambda: fit("tabular", THETA, ONE, loss=functools.partial(alignment.ipo, chosen_length=3)),
+            ValueError,
+            "ipo, which is given lengths",
+        ),
+        (
+            lambda: fit("tabular", THETA, ONE, loss=functools.partial(alignment.dpo, divergence="forward_kl")),
+            ValueError,
+            "dpo, which has another divergence",
+        ),
+        (lambda: fit("tabular", THETA, ONE, loss=lambda *pair, beta: 0.0), ValueError, "alignment.margin_loss"),
+        (
+            lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta),
+            ValueError,
+            "per_context: expected dispersion",
+        ),
+        (
+            lambda: fit("tabular", THETA, ONE, per_context={"dispersion": [0.5] * 3}),
+            ValueError,
+            "per_context: expected one of 'label_smoothing'; got 'dispersion'",
+        ),
+        (
+            lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.sppo),
+            ValueError,
+            "sppo, which depends on the rewards of both responses, so on their level",
+        ),
         (
             lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta, per_context={"dispersion": [0.5]}),
             ValueError,

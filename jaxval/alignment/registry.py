@@ -5,7 +5,8 @@ A loss is written as its link ℓ, and a decorator makes of it the function of l
     margin_loss: ℓ(m),         m = r(y+)/|y+| - r(y-)/|y-|, lengths of 1 unless they are given
     reward_loss: ℓ(r+, r-),    r(y) = β score(y), score = log π(y|x) - log π0(y|x), or f' of the ratio π/π0
 
-The record keeps the link, its options and its source: `losses` in `jaxval.alignment` lists the records by name.
+The record keeps the link, its options and its source: `losses` in `jaxval.alignment` lists the records by name. To add
+a loss, write its link with a decorator in the file where it belongs, and its definition in the tests.
 """
 
 import functools

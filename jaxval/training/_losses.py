@@ -74,21 +74,23 @@ def suits_newton(loss: Callable[..., Array]) -> bool:
 def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array], comparisons: Comparisons) -> None:
     """Refuse a loss whose link is no smooth convex function of the margin, or a constant one with these options."""
     record = record_of(loss)
-    flat = curved = np.zeros(1, dtype=bool)
+    suited = True  # as far as is known: inside `jit` the numbers are not
     if record.of_margin and _checks.concrete(beta, *options.values()):
         with jax.ensure_compile_time_eval():
             slopes, curvatures = (np.asarray(part) for part in _derivatives(loss, beta, options))
-        flat, curved = (slopes == 0).all(axis=1), (curvatures > 0).all(axis=1)
-        asked = flat & _with_pairs(comparisons, len(flat))
-        if asked.any():
+        flat = (slopes == 0).all(axis=1)
+        suited = bool((flat | (curvatures > 0).all(axis=1)).all())
+        constant = _with_pairs(comparisons, flat)
+        if constant.any():
+            where = f" in context {int(constant.argmax())}" if options else ""
             raise BadArgument(
                 "loss",
                 expected="one that depends on the margin",
-                got=f"a constant one{f' in context {int(asked.argmax())}' if options else ''}",
+                got=f"a constant one{where}, from which nothing can be learnt",
                 advice="MallowsPO's losses are constant at dispersion 1, the dispersion of a uniform reference: leave "
                 "the pairs of such contexts out, or pass a dispersion below 1",
             )
-    obstacle = record.obstacle or ("" if (flat | curved).all() else "is not convex")
+    obstacle = record.obstacle or ("" if suited else "is not convex")
     if obstacle:
         raise BadArgument(
             "loss",
@@ -98,13 +100,15 @@ def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array
         )
 
 
-def _with_pairs(comparisons: Comparisons, contexts: int) -> np.ndarray:
-    """The contexts that have comparisons, as a mask; all of them if comparisons are unknown."""
-    if contexts == 1 or not _checks.concrete(*comparisons):
-        return np.ones(contexts, dtype=bool)
-    seen = np.zeros(contexts, dtype=bool)
+def _with_pairs(comparisons: Comparisons, contexts: np.ndarray) -> np.ndarray:
+    """Those of the contexts, a mask, that have comparisons; if comparisons are unknown, all of them or none."""
+    if len(contexts) == 1:
+        return contexts
+    if not _checks.concrete(*comparisons):
+        return contexts & contexts.all()
+    seen = np.zeros_like(contexts)
     seen[np.asarray(comparisons.context)[np.asarray(comparisons.weight) > 0]] = True
-    return seen
+    return contexts & seen
 
 
 @functools.partial(jax.jit, static_argnames="loss")

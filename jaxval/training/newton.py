@@ -33,8 +33,8 @@ class NewtonDiagnostics(NamedTuple):
     """How Newton's method went.
 
     Attributes:
-        converged: whether the last Newton step moved no log π(y|x) by more than 1e-11 (1e-5 in float32), or that share of
-            the largest change of a parameter if it is above 1.
+        converged: whether the last Newton step moved no log π(y|x) by more than 1e-11 (1e-5 in float32), or that share
+            of the largest change of a parameter if it is above 1.
         finite_optimum: False if the comparisons of some context can be ranked without a mistake, so that no finite
             optimum exists (known if each parameter is one logit; else True, and such a fit does not converge).
         steps: Newton steps taken, of the slowest context.
