@@ -1,7 +1,7 @@
 """How dispersed preferences are likely to be at a prompt, read off the reference policy's entropy.
 
 An index Ĥ(x) in (0, 1] is turned into a weight w(x) = -c log Ĥ(x), which stands for -2 log φ(x) in MallowsPO, so into
-a dispersion φ(x) = Ĥ(x)^{c/2}: where the reference is sure, consensus is expected and the pair counts for more.
+a dispersion φ(x) = Ĥ(x)^{c/2}: if the reference is sure, consensus is expected and the pair counts for more.
 No gradient goes through an index.
 
 Source: Chen et al., "MallowsPO" (ICLR 2025), and its authors' code, which has c = 0.29 and clamps nothing.

@@ -110,7 +110,7 @@ divergences: Mapping[str, Callable[[Any], Any]] = {
 def scores(
     chosen: PerPair, rejected: PerPair, reference_chosen: PerPair, reference_rejected: PerPair, divergence: Divergence
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """The scores f'(u) of both responses of a pair, u = π / π0; log-ratios where the divergence is "reverse_kl".
+    """The scores f'(u) of both responses of a pair, u = π / π0; log-ratios if the divergence is "reverse_kl".
 
     Args:
         chosen: log π(y+|x), a scalar or any shape.
@@ -136,7 +136,7 @@ def scores(
         if divergence == "alpha_divergence":
             raise BadArgument(
                 "divergence",
-                expected="a function where there is a parameter",
+                expected="a function, for it has a parameter",
                 got="'alpha_divergence'",
                 advice="pass functools.partial(alpha_divergence, alpha=0.5)",
             )

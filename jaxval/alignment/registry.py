@@ -129,15 +129,16 @@ def reward_loss(*, source: str) -> Callable[[Callable[..., Array]], PairLoss]:
 
 
 def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, lengths: Mapping[str, Any]) -> PairLoss:
-    own = [one for one in inspect.signature(link).parameters.values() if one.kind is one.KEYWORD_ONLY]
-    own = [one for one in own if one.name != "beta"]
-    positional, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    positional, keyword, empty = (
+        getattr(inspect.Parameter, name) for name in ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY", "empty")
+    )
+    own = [one for one in inspect.signature(link).parameters.values() if one.kind is keyword and one.name != "beta"]
     signature = inspect.Signature(
         [
             *(inspect.Parameter(name, positional) for name in PAIR),
             *(inspect.Parameter(name, positional, default=default) for name, default in lengths.items()),
             inspect.Parameter("beta", keyword),
-            *own,
+            *(one.replace(annotation=empty) for one in own),  # written out, a type takes more lines than all else
             inspect.Parameter("divergence", keyword, default="reverse_kl"),
         ]
     )
@@ -156,7 +157,7 @@ def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, length
 
     options = {one.name: one.default for one in own}
     record = Loss(loss, link, bool(lengths), options, source, obstacle)
-    default = "" if inspect.Parameter.empty in lengths.values() else ", or 1"
+    default = "" if empty in lengths.values() else ", or 1"
     shared = SHARED.format(lengths=LENGTHS_OF_MARGIN.format(default=default) if lengths else "")
     loss.__doc__ = f"{inspect.getdoc(link)}\n\nSource: {source}.\n{shared}"
     loss.__signature__ = signature  # type: ignore[attr-defined]

@@ -267,7 +267,7 @@ def _run(
     def of_batch(params: Params, rows: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
         found = log_probs(params, context[rows], jnp.stack([winner[rows], loser[rows]], axis=1))
         each = functools.partial(loss, beta=beta)
-        losses = jax.vmap(lambda pair, base, here: each(pair[0], pair[1], base[0], base[1], **here))(
+        losses = jax.vmap(lambda pair, base, mine: each(pair[0], pair[1], base[0], base[1], **mine))(
             found, start[rows], {name: value[rows] for name, value in options.items()}
         )
         margins = beta * ((found[:, 0] - start[rows, 0]) - (found[:, 1] - start[rows, 1]))

@@ -310,16 +310,16 @@ def _null_projector(gram: Array) -> Array:
     return null @ null.T
 
 
-def _raise_unless_solved(linear: LinearLogits, comparisons: Comparisons, found: NewtonDiagnostics) -> None:
+def _raise_unless_solved(linear: LinearLogits, comparisons: Comparisons, diagnostics: NewtonDiagnostics) -> None:
     advice = "compare more, or regularise the step from the reference by ridge, such as 0.1"
-    if not found.finite_optimum:
+    if not diagnostics.finite_optimum:
         raise BadArgument(
             "comparisons",
             expected="wins that lead back from every loser to its winner",
             got=("a context where some responses never lose to those they beat, so that no finite optimum exists"),
             advice=advice,
         )
-    if not found.converged:
+    if not diagnostics.converged:
         if linear.features is not None and separable(linear, comparisons):
             raise BadArgument(
                 "comparisons",
@@ -330,9 +330,9 @@ def _raise_unless_solved(linear: LinearLogits, comparisons: Comparisons, found: 
                 advice=advice,
             )
         raise RuntimeError(
-            f"newton_optimum did not converge in {int(found.steps)} steps (last step {float(found.last_step):.2g} in a "
-            "log-probability); standardise the features, pass ridge, or compute in float64: "
-            "jax.config.update('jax_enable_x64', True)"
+            f"newton_optimum did not converge in {int(diagnostics.steps)} steps (last step "
+            f"{float(diagnostics.last_step):.2g} in a log-probability); standardise the features, pass ridge, "
+            "or compute in float64: jax.config.update('jax_enable_x64', True)"
         )
 
 
