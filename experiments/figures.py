@@ -172,7 +172,7 @@ def commutativity() -> Figure:
     for order, colour, style in (((0, 1), BLUE, "-"), ((1, 0), ORANGE, "--")):
         stops = [reference]
         for stage in order:
-            stops.append(training.fit(policy, stops[-1], sources[stage], beta=1.0)[0])
+            stops.append(training.newton_optimum(policy, stops[-1], sources[stage], beta=1.0)[0])
         path = np.stack([place(stop) for stop in stops])
         axes.plot(*path.T, style, color=colour, linewidth=1.3, marker="o", markersize=4)
         left = order[0] == 0
@@ -182,7 +182,7 @@ def commutativity() -> Figure:
         )  # fmt: skip
     ends = [training.sequential_dpo(policy, reference, sources, order, beta=1.0)[0] for order in ([0, 1], [1, 0])]
     apart = np.abs(place(ends[0]) - place(ends[1])).max()
-    together, start = place(training.fit(policy, reference, union, beta=1.0)[0]), place(reference)
+    together, start = place(training.newton_optimum(policy, reference, union, beta=1.0)[0]), place(reference)
     axes.plot(*np.stack([start, together]).T, ":", color=VERMILLION, linewidth=1.3, marker="v", markersize=5)
     axes.annotate("union", together, (-6, 4), textcoords="offset points", fontsize=SMALL, color=VERMILLION, ha="right")
     axes.annotate("reference", start, (0, -12), textcoords="offset points", fontsize=SMALL, ha="center")

@@ -120,7 +120,7 @@ def log_linear(
     fold = np.random.default_rng(0).permutation(len(train.weight)) % FOLDS
 
     def accuracy(ridge: float, weight: np.ndarray, of: Comparisons) -> np.ndarray:
-        params, _ = training.fit(policy, reference, train._replace(weight=weight), beta=BETA, ridge=ridge)
+        params, _ = training.newton_optimum(policy, reference, train._replace(weight=weight), beta=BETA, ridge=ridge)
         return right(policy, params, reference, of)
 
     scores = {
@@ -154,7 +154,7 @@ def transformer(
         key = jax.random.key(seed)
         reference = policy.init(key)
         steps = options.epochs * -(-len(train.weight) // BATCH)
-        params, curves = training.train(
+        params, curves = training.train_minibatches(
             policy, reference, train, beta=BETA, steps=steps, batch_size=BATCH, key=key, every=10, progress=True,
             optimiser=training.adamw(LEARNING_RATE, steps=steps, weight_decay=0.01),
             checkpoints=options.out / f"checkpoints-{seed}",
@@ -172,7 +172,7 @@ def transformer(
 def right(policy: Policy, params: Params, reference: Params, comparisons: Comparisons) -> np.ndarray:
     """1 for each pair whose chosen response gained more than the rejected one, 1/2 for a tie."""
     gains = [
-        np.diff(np.asarray(training.log_ratios(policy, p, comparisons, batch_size=32), dtype=float))[:, 0]
+        np.diff(np.asarray(training.pair_log_probs(policy, p, comparisons, batch_size=32), dtype=float))[:, 0]
         for p in (reference, params)
     ]
     return np.heaviside(gains[0] - gains[1], 0.5)

@@ -156,7 +156,7 @@ class LinearLogits(NamedTuple):
         >>> zeros = jnp.zeros((2, 2))
         >>> policy = Policy(lambda key: zeros, log_probs, LinearLogits(logits(zeros), jax.jacobian(logits)(zeros)))
         >>> pairs = Comparisons([0, 0], [0, 1], [1, 0], [3.0, 1.0])
-        >>> params, _ = training.fit(policy, zeros, pairs, beta=1.0)
+        >>> params, _ = training.newton_optimum(policy, zeros, pairs, beta=1.0)
         >>> odds = log_probs(params, jnp.array([0]), jnp.array([[0, 1]]))[0]
         >>> round(float(jnp.exp(odds[0] - odds[1])), 4)  # three wins to one
         3.0
@@ -173,8 +173,8 @@ class Policy(NamedTuple):
         init: `init(key)` gives parameters, a plain pytree.
         log_probs: `log_probs(params, contexts (B,), responses (B, R))` gives the policy's own log π(y|x), (B, R), -inf
             if the id is -1; `policies.normalise` conditions on the candidates.
-        linear: the policy's logits as a linear map of the parameters, if they are one: `training.fit` then reaches the
-            optimum by Newton's method. None if they are not, or if Newton's method is not wanted.
+        linear: the policy's logits as a linear map of the parameters, if they are one, which `training.newton_optimum`
+            needs. None if they are not, or if nobody asks for it.
     """
 
     init: Callable[[Any], Params]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxval import alignment
+from jaxval import alignment, preferences
 from jaxval.types import Comparisons
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=25)
@@ -217,7 +217,45 @@ def loss_of_ratios(name, p, m, **options):
 
 def test_every_loss_has_a_definition_here():
     assert {name.split(",")[0] for name in DEFINITIONS} | {"length_normalised_dpo"} == set(alignment.losses)
-    assert all(alignment.losses[name] is getattr(alignment, name) for name in alignment.losses)
+    for name, record in alignment.losses.items():
+        assert record.function is getattr(alignment, name) is alignment.find_loss(name)
+        assert name in alignment.__all__
+        assert record.source
+    assert not hasattr(alignment, "sigmoid")
+
+
+def test_the_record_says_which_losses_are_smooth_and_convex():
+    """Links without an obstacle have a positive second derivative and no jump at 0; every other link fails in one."""
+    margins = jnp.linspace(-6, 6, 49)
+    for name in MARGIN_ONLY:
+        record = alignment.losses[name.split(",")[0]]
+        options = {} if name == "discopop" else DEFINITIONS[name][0]  # convex at the temperature tested above
+        link = functools.partial(record.at, beta=BETA, **options)
+        below, above = link(jnp.array([-1e-6, 1e-6]))
+        convex = (jax.vmap(jax.grad(jax.grad(link)))(margins) > 0).all()
+        assert record.of_margin
+        assert bool(convex and abs(above - below) < 1e-3) == (not record.obstacle), name
+
+
+def test_options_set_by_partial_are_in_the_record():
+    margin = jnp.array(0.7)
+    smoothed = alignment.record_of(functools.partial(alignment.dpo, label_smoothing=0.25))
+    np.testing.assert_allclose(
+        smoothed.at(margin, beta=1.0), alignment.dpo(0.7, 0.0, 0.0, 0.0, beta=1.0, label_smoothing=0.25), rtol=1e-6
+    )
+    for unequal in ({"divergence": "forward_kl"}, {"chosen_length": 3}):
+        assert alignment.record_of(functools.partial(alignment.ipo, **unequal)).obstacle
+    assert not alignment.record_of(functools.partial(alignment.ipo, divergence="reverse_kl")).obstacle
+    assert "margin_loss" in alignment.record_of(lambda *pair, beta: 0.0).obstacle
+
+
+def test_arguments_that_a_loss_lacks_are_named():
+    with pytest.raises(TypeError, match="temprature"):
+        alignment.discopop(*GOOD, beta=1.0, temprature=1.0)
+    with pytest.raises(TypeError, match="beta"):
+        alignment.dpo(*GOOD)
+    with pytest.raises(TypeError, match="dispersion"):
+        alignment.mallows_phi(*GOOD, beta=1.0)
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
@@ -356,6 +394,16 @@ def test_no_gradient_goes_through_a_shift_or_a_weight():
 SPREADS = (0.2, 0.5, 0.8, 0.95)
 
 
+def log_link(name):
+    """log g of a Mallows loss, of which ℓ(m) = -log g(m) is the link."""
+    return lambda gap, *, dispersion: -alignment.losses[name].link(jnp.asarray(gap, dtype=float), dispersion=dispersion)
+
+
+mallows_theta_log_link, mallows_phi_log_link, mallows_phi_limit_log_link = map(
+    log_link, ("mallows_theta", "mallows_phi", "mallows_phi_limit")
+)
+
+
 def kendall_marginals(items, phi):
     """P(i above j) for i before j in the centre, by enumerating all rankings: {(i, j): probability}."""
     total, above = 0.0, dict.fromkeys(itertools.combinations(range(items), 2), 0.0)
@@ -372,7 +420,7 @@ def kendall_marginals(items, phi):
 def test_phi_link_is_the_enumerated_marginal_of_kendalls_distance(items, close):
     for phi in SPREADS:
         for (i, j), share in kendall_marginals(items, phi).items():
-            link = np.exp(alignment.mallows_phi_log_link(np.array([j - i, i - j], dtype=float), dispersion=phi))
+            link = np.exp(mallows_phi_log_link(np.array([j - i, i - j], dtype=float), dispersion=phi))
             close(link, [share, 1 - share])
 
 
@@ -385,21 +433,26 @@ def test_theta_link_is_the_enumerated_marginal_of_spearmans_distance_for_two_ite
                 for order in itertools.permutations(range(items))
             }
             share = sum(w for order, w in weights.items() if order.index(0) < order.index(1)) / sum(weights.values())
-            link = float(np.exp(alignment.mallows_theta_log_link(1.0, dispersion=phi)))
+            link = float(np.exp(mallows_theta_log_link(1.0, dispersion=phi)))
             if items == 2:
                 close(link, share)
             else:
                 assert abs(link - share) > 1e-3
 
 
-def test_theta_is_dpo_exactly(rng):
+def test_theta_is_dpo_of_another_temperature(rng):
     columns = rng.normal(size=(4, 50)).astype(np.float32) * 10
     for phi in (*SPREADS, 1e-3):
         beta = -2 * jnp.log(jnp.asarray(phi, dtype=float)) * 0.3
         theta = alignment.mallows_theta(*columns, beta=0.3, dispersion=phi)
-        assert np.array_equal(theta, alignment.dpo(*columns, beta=beta))
+        # To the bit of one margin; (-2 log φ · β) · gap and -2 log φ · (β · gap) differ by roundings of the margin,
+        # and -log σ by at most as much.
+        margin = 0.3 * (jnp.asarray(columns[0] - columns[2]) - jnp.asarray(columns[1] - columns[3]))
+        margins = beta * (margin / 0.3)
+        limit = 4 * np.finfo(theta.dtype).eps * (1 + np.abs(np.asarray(margins)))
+        assert (np.abs(np.asarray(theta) - np.asarray(alignment.dpo(*columns, beta=beta))) <= limit).all()
     gap = columns[0]
-    theta = alignment.mallows_theta_log_link(gap, dispersion=np.exp(-0.5))
+    theta = mallows_theta_log_link(gap, dispersion=np.exp(-0.5))
     limit = 2 * np.finfo(theta.dtype).eps  # e^{-1/2} itself is rounded
     np.testing.assert_allclose(theta, jax.nn.log_sigmoid(jnp.asarray(gap, dtype=float)), rtol=20 * limit)
     close_to_dpo = alignment.mallows_theta(*columns, beta=0.3, dispersion=np.exp(-0.5))
@@ -412,9 +465,7 @@ def test_theta_is_dpo_exactly(rng):
 @jax.jit
 def phi_slopes(gaps, phi):
     """Values and derivatives of log g by s, compiled once for all φ."""
-    return jax.vmap(jax.value_and_grad(lambda s, phi: alignment.mallows_phi_log_link(s, dispersion=phi)), (0, None))(
-        gaps, phi
-    )
+    return jax.vmap(jax.value_and_grad(lambda s, phi: mallows_phi_log_link(s, dispersion=phi)), (0, None))(gaps, phi)
 
 
 GAPS = (1e-6, 1e-3, 0.1, 0.9, 1.0, 3.0, 30.0, 300.0)
@@ -454,18 +505,18 @@ def test_links_of_the_smallest_dispersions_in_100_digits(kind, x64):
         a = float(-Decimal(phi).ln())
     gaps = np.array([-300.0, -1.0, -0.125, 0.125, 1.0, 300.0])
     for link, miss in (
-        (alignment.mallows_phi_log_link, functools.partial(phi_miss, phi=Decimal(phi))),
-        (alignment.mallows_phi_limit_log_link, lambda t: limit_miss(-Decimal(phi).ln() * t)),
+        (mallows_phi_log_link, functools.partial(phi_miss, phi=Decimal(phi))),
+        (mallows_phi_limit_log_link, lambda t: limit_miss(-Decimal(phi).ln() * t)),
     ):
         found = link(gaps, dispersion=phi)
         expected = np.array([log_link_in_digits(miss, gap)[0] for gap in gaps])
         np.testing.assert_allclose(found, expected, rtol=1e-13 if x64 else 1e-5, atol=4 * float(precision.tiny))
-    theta = alignment.mallows_theta_log_link(gaps, dispersion=phi)
+    theta = mallows_theta_log_link(gaps, dispersion=phi)
     np.testing.assert_allclose(theta, -np.logaddexp(0, -2 * a * gaps), rtol=1e-13 if x64 else 1e-5, atol=1e-37)
 
 
 def test_phi_link_of_certain_consensus_is_its_limit_inside_jit():
-    found = jax.jit(alignment.mallows_phi_log_link)(jnp.array([-2.0, -0.5, 0.0, 0.5, 2.0]), dispersion=0.0)
+    found = jax.jit(mallows_phi_log_link)(jnp.array([-2.0, -0.5, 0.0, 0.5, 2.0]), dispersion=0.0)
     np.testing.assert_allclose(found, [-np.inf, -np.inf, np.log(0.5), 0, 0], rtol=1e-6)
 
 
@@ -474,7 +525,7 @@ def test_limit_link_and_its_derivative_in_100_digits(x64):
     with localcontext() as context:
         context.prec = 110
         a = Decimal(2).ln()
-    link = functools.partial(alignment.mallows_phi_limit_log_link, dispersion=0.5)
+    link = functools.partial(mallows_phi_limit_log_link, dispersion=0.5)
     value, slope = jax.value_and_grad(link)(0.0)
     np.testing.assert_allclose([value, slope], [np.log(0.5), np.log(2) / 3], rtol=1e-6)  # g'(u) = 1/6 at 0
     found = jax.jit(jax.vmap(jax.value_and_grad(link)))(jnp.array(gaps))
@@ -497,8 +548,7 @@ def test_phi_link_tends_to_its_continuous_limit():
     for phi in (0.9, 0.99, 0.999):
         s = -u / np.log(phi)
         exact, limit = (
-            np.exp(function(s, dispersion=phi))
-            for function in (alignment.mallows_phi_log_link, alignment.mallows_phi_limit_log_link)
+            np.exp(function(s, dispersion=phi)) for function in (mallows_phi_log_link, mallows_phi_limit_log_link)
         )
         gaps.append(np.abs(exact - limit).max())
     assert gaps[0] > 5 * gaps[1] > 25 * gaps[2] > 0
@@ -520,7 +570,7 @@ def test_phi_link_at_zero_is_a_half_with_the_derivative_of_both_sides(x64):
 
 def test_uniform_dispersion_is_indifferent_and_its_gradients_are_finite():
     gaps = jnp.array([-300.0, -1.0, 0.0, 1.0, 300.0])
-    for link in (alignment.mallows_phi_log_link, alignment.mallows_phi_limit_log_link):
+    for link in (mallows_phi_log_link, mallows_phi_limit_log_link):
         np.testing.assert_allclose(link(gaps, dispersion=1.0), np.full(5, np.log(0.5)), rtol=1e-6)
         slopes = jax.jit(jax.vmap(jax.grad(lambda s, phi: link(s, dispersion=phi), (0, 1)), (0, None)))  # noqa: B023
         np.testing.assert_allclose(slopes(gaps, 1.0)[0], np.zeros(5), atol=1e-9)
@@ -536,9 +586,9 @@ def test_uniform_dispersion_is_indifferent_and_its_gradients_are_finite():
 )
 def test_links_are_probabilities_that_grow(s, t, phi):
     for link in (
-        alignment.mallows_phi_log_link,
-        alignment.mallows_phi_limit_log_link,
-        alignment.mallows_theta_log_link,
+        mallows_phi_log_link,
+        mallows_phi_limit_log_link,
+        mallows_theta_log_link,
     ):
         low, high, back = np.exp(link(np.array([min(s, t), max(s, t), -max(s, t)]), dispersion=phi))
         np.testing.assert_allclose(high + back, 1, atol=1e-6)
@@ -550,7 +600,7 @@ def test_links_are_probabilities_that_grow(s, t, phi):
             loss = alignment.mallows_theta(
                 min(s, 50.0), min(t, 50.0), 0.0, 0.0, beta=0.5, dispersion=phi, divergence=divergence
             )
-            np.testing.assert_allclose(loss, -alignment.mallows_theta_log_link(gap, dispersion=phi), rtol=1e-5)
+            np.testing.assert_allclose(loss, -mallows_theta_log_link(gap, dispersion=phi), rtol=1e-5)
 
 
 # --- Dispersion -----------------------------------------------------------------------------------------------------
@@ -637,7 +687,7 @@ def wins():
 
 
 def test_bradley_terry_rewards_solve_the_likelihoods_equations(wins, x64):
-    rewards = np.array(alignment.bradley_terry_rewards(wins), dtype=float)
+    rewards = np.array(preferences.bradley_terry(wins), dtype=float)
     np.testing.assert_allclose(rewards.sum(axis=1), 0, atol=1e-5)
     for table, reward in zip(wins * (1 - np.eye(4)), rewards, strict=True):
         expected = (table + table.T) * sigmoid(reward[:, None] - reward[None, :])
@@ -646,7 +696,7 @@ def test_bradley_terry_rewards_solve_the_likelihoods_equations(wins, x64):
 
 def test_the_optimum_of_dpo_is_the_closed_form_of_its_bradley_terry_fit(wins, rng, x64):
     reference = jax.nn.log_softmax(jnp.array(rng.normal(size=(3, 4))))
-    policy = alignment.kl_policy(reference, alignment.bradley_terry_rewards(wins), beta=0.1)
+    policy = alignment.kl_policy(reference, preferences.bradley_terry(wins), beta=0.1)
     i, j = (index.ravel() for index in np.nonzero(1 - np.eye(4)))
 
     def total(log_probs):
@@ -671,19 +721,19 @@ def test_context_wins_counts(rng):
     for row in zip(context, winner, loser, weight, strict=True):
         expected[row[:3]] += row[3]
     comparisons = Comparisons(context, winner, loser, weight)
-    assert np.array_equal(alignment.context_wins(comparisons, contexts=3, responses=4), expected)
+    assert np.array_equal(preferences.count_wins(comparisons, contexts=3, alternatives=4), expected)
 
 
 def test_a_context_without_a_finite_fit_is_nan_and_named(wins):
     apart = wins.copy()
     apart[1, :, 0] = 0  # nobody beats response 0
-    rewards, diagnostics = alignment.bradley_terry_rewards_solve(apart)
+    rewards, diagnostics = preferences.bradley_terry_solve(apart)
     assert diagnostics.converged.tolist() == diagnostics.strongly_connected.tolist() == [True, False, True]
     assert np.isnan(rewards[1]).all()
     assert np.isfinite(rewards[0]).all()
-    assert np.isnan(jax.jit(alignment.bradley_terry_rewards)(apart)[1]).all()
+    assert np.isnan(jax.jit(preferences.bradley_terry)(apart)[1]).all()
     with pytest.raises(ValueError, match=r"contexts \[1\]"):
-        alignment.bradley_terry_rewards(apart)
+        preferences.bradley_terry(apart)
 
 
 # --- Tokens ---------------------------------------------------------------------------------------------------------
@@ -732,7 +782,6 @@ MISTAKES = [
     (lambda: alignment.length_normalised_dpo(*GOOD, 3, 0, beta=1.0), "rejected_length: .*got 0"),
     (lambda: alignment.mallows_theta(*GOOD, beta=1.0, dispersion=0.0), r"dispersion: .*\(0, 1\]; got 0"),
     (lambda: alignment.mallows_phi(*GOOD, beta=1.0, dispersion=1.5), "dispersion: .*got 1.5"),
-    (lambda: alignment.mallows_phi_log_link(np.inf, dispersion=0.5), "gap: .*got inf"),
     (lambda: alignment.mallows_phi_limit(*GOOD, beta=1.0, dispersion=np.nan), "dispersion: .*got nan"),
     (lambda: alignment.aot(*GOOD, beta=1.0), "whole batch: call it without vmap"),
     (lambda: alignment.kl_policy([-1.0, -1.0], [1.0, 2.0], beta=-1.0), r"beta: expected a number in \[0, inf\]"),
@@ -741,14 +790,14 @@ MISTAKES = [
     (lambda: alignment.kl_policy([-np.inf, -np.inf], [1.0, 0.0], beta=1.0), "reference: .*a row without"),
     (lambda: alignment.kl_policy([-1.0, -1.0], [1.0], beta=1.0), r"rewards: .*\(2,\); got \(1,\)"),
     (lambda: alignment.kl_policy(-1.0, 1.0, beta=1.0), r"reference: .*\(\.\.\., responses\)"),
-    (lambda: alignment.bradley_terry_rewards(np.ones((2, 2))), "wins: .*contexts.*shape"),
-    (lambda: alignment.bradley_terry_rewards(-np.ones((1, 2, 2))), "wins: expected non-negative counts"),
+    (lambda: preferences.bradley_terry(np.ones((1, 2, 3))), "wins: .*shape"),
+    (lambda: preferences.bradley_terry(-np.ones((1, 2, 2))), "wins: expected non-negative counts"),
     (
-        lambda: alignment.context_wins(Comparisons([0], [1], [1], [1.0]), contexts=1, responses=2),
+        lambda: preferences.count_wins(Comparisons([0], [1], [1], [1.0]), contexts=1, alternatives=2),
         "two different alternatives; got 1 twice",
     ),
     (
-        lambda: alignment.context_wins(Comparisons([5], [1], [0], [1.0]), contexts=2, responses=2),
+        lambda: preferences.count_wins(Comparisons([5], [1], [0], [1.0]), contexts=2, alternatives=2),
         r"comparisons.context: expected indices in 0\.\.1; got 5",
     ),
     (lambda: alignment.response_log_prob([-1.0, -1.0], [0, 0]), "mask: expected a response of at least one token"),

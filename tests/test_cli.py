@@ -283,13 +283,14 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path, capsys):
 
 OWN = """
 import jax
-from jaxval import policies
+from jaxval import alignment, policies
 
 def policy(pairs):
     return policies.log_linear(policies.text_features(pairs.prompts, pairs.responses, buckets=4))
 
-def loss(chosen, rejected, reference_chosen, reference_rejected, *, beta):
-    return jax.nn.softplus(beta * (rejected - reference_rejected - chosen + reference_chosen))
+@alignment.margin_loss(source="our own")
+def loss(margin):
+    return jax.nn.softplus(-margin)
 """
 
 

@@ -540,12 +540,12 @@ def test_ties_connect_every_context_so_that_fits_have_an_optimum():
     policy = policies.tabular(3, 3)
     drawn = synthetic_preferences(jax.random.key(4), contexts=3, responses=3, sources=sources, repeats=1)
     for comparisons in drawn.comparisons:
-        params, diagnostics = training.fit(policy, policy.init(jax.random.key(0)), comparisons, beta=1.0)
+        params, diagnostics = training.newton_optimum(policy, policy.init(jax.random.key(0)), comparisons, beta=1.0)
         assert bool(diagnostics.finite_optimum)
         assert np.isfinite(np.asarray(params)).all()
     without = synthetic_preferences(jax.random.key(4), contexts=3, responses=3, sources=sources, repeats=1, ties=0.0)
     with pytest.raises(ValueError, match="optimum"):
-        training.fit(policy, policy.init(jax.random.key(0)), without.comparisons[0], beta=1.0)
+        training.newton_optimum(policy, policy.init(jax.random.key(0)), without.comparisons[0], beta=1.0)
 
 
 @pytest.mark.mistakes

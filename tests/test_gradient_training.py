@@ -31,12 +31,12 @@ OPTIMISER = optax.adam(0.05)
 
 def train(source=SOURCE, **options):
     defaults = {"beta": 1.0, "optimiser": OPTIMISER, "steps": 7, "batch_size": 3, "key": jax.random.key(0), "every": 3}
-    return training.train(POLICY, START, source, **(defaults | options))
+    return training.train_minibatches(POLICY, START, source, **(defaults | options))
 
 
 def test_full_batches_reach_newtons_optimum():
     params, curves = train(steps=400, batch_size=8, every=100, optimiser=optax.sgd(1.0))
-    exact, _ = training.fit(POLICY, START, SOURCE, beta=1.0)
+    exact, _ = training.newton_optimum(POLICY, START, SOURCE, beta=1.0)
     ids = (np.arange(2), np.tile(np.arange(3), (2, 1)))
     np.testing.assert_allclose(POLICY.log_probs(params, *ids), POLICY.log_probs(exact, *ids), atol=1e-4)
     assert curves.losses[0] == pytest.approx(np.log(2), abs=1e-6)  # training starts at the reference
@@ -81,8 +81,8 @@ def test_every_pair_is_seen_once_in_an_epoch():
 @pytest.mark.once
 def test_sequential_dpo_with_gradients_is_sequential():
     options = {"optimiser": optax.sgd(1.0), "steps": 300, "batch_size": 8, "key": jax.random.key(0), "every": 300}
-    fit = functools.partial(training.train, **options)
-    params, curves = training.sequential_dpo(POLICY, START, [SOURCE, SOURCE], [0, 1], fit=fit, beta=1.0)
+    train = functools.partial(training.train_minibatches, **options)
+    params, curves = training.sequential_dpo(POLICY, START, [SOURCE, SOURCE], [0, 1], train=train, beta=1.0)
     exact, _ = training.sequential_dpo(POLICY, START, [SOURCE, SOURCE], [0, 1], beta=1.0)
     assert len(curves) == 2
     ids = (np.arange(2), np.tile(np.arange(3), (2, 1)))
@@ -107,7 +107,7 @@ from jaxval.types import Comparisons
 policy = policies.log_linear(np.random.default_rng(0).normal(size=(2, 2, 300)))
 params = policy.init(None)
 pairs = Comparisons([0, 0, 1, 1], [0, 1, 0, 1], [1, 0, 1, 0], [2.0, 1.0, 1.0, 3.0])
-found, curves = training.train(policy, params, pairs, beta=0.5, optimiser=training.adamw(1e-2, steps=60),
+found, curves = training.train_minibatches(policy, params, pairs, beta=0.5, optimiser=training.adamw(1e-2, steps=60),
     steps=60, batch_size=3, key=jax.random.key(1), checkpoints=sys.argv[1], every=4)
 np.savez(sys.argv[2], *jax.tree.leaves(found), curves.losses)
 """

@@ -54,7 +54,7 @@ def log_pi():
 
 
 def fit(kind, reference, source, **options):
-    return training.fit(KINDS[kind][0], reference, source, **({"beta": BETA} | options))
+    return training.newton_optimum(KINDS[kind][0], reference, source, **({"beta": BETA} | options))
 
 
 @functools.cache
@@ -253,11 +253,11 @@ def test_a_penalty_towards_the_first_reference_makes_the_order_matter():
 def test_mallows_theta_with_a_dispersion_for_each_prompt_is_dpo_with_a_beta_for_each(log_pi, exact):
     dispersion = np.array([0.2, np.exp(-0.5), 0.9])
     source = SOURCES[0]
-    params, _ = training.fit(
+    params, _ = training.newton_optimum(
         POLICY, THETA, source, beta=1.0, loss=alignment.mallows_theta, per_context={"dispersion": dispersion}
     )
     for x, phi in enumerate(dispersion):
-        plain, _ = training.fit(POLICY, THETA, source, beta=float(-2 * np.log(phi)))
+        plain, _ = training.newton_optimum(POLICY, THETA, source, beta=float(-2 * np.log(phi)))
         assert gap(log_pi["tabular"](params)[x], log_pi["tabular"](plain)[x]) <= exact
 
 
@@ -299,15 +299,15 @@ def test_a_users_own_bilinear_policy_is_fitted_as_log_linear(exact):
     ours = policies.log_linear(np.einsum("xi,yj->xyij", PROMPTS, ANSWERS).reshape(CONTEXTS, RESPONSES, 6))
     start = RNG.normal(size=(2, 3))
     for options in ({}, {"ridge": 0.3, "decay": 0.1}):
-        params, diagnostics = training.fit(user, start, SOURCES[0], beta=BETA, **options)
-        expected, _ = training.fit(ours, start.reshape(-1), SOURCES[0], beta=BETA, **options)
+        params, diagnostics = training.newton_optimum(user, start, SOURCES[0], beta=BETA, **options)
+        expected, _ = training.newton_optimum(ours, start.reshape(-1), SOURCES[0], beta=BETA, **options)
         assert params.shape == (2, 3)
         assert bool(diagnostics.converged)
         assert gap(user.log_probs(params, *ALL_IDS), ours.log_probs(expected, *ALL_IDS)) <= exact
     # stages, under `jit`, by the arithmetic of responses
     stacked = training.stack_sources(SOURCES[:2])
     run = jax.jit(lambda order: training.sequential_dpo(user, start, stacked, order, beta=BETA)[0])
-    separate = [training.fit(user, start, source, beta=BETA)[0] for source in SOURCES[:2]]
+    separate = [training.newton_optimum(user, start, source, beta=BETA)[0] for source in SOURCES[:2]]
     arithmetic = coalitions.combine(
         user.log_probs(start, *ALL_IDS), jnp.stack([user.log_probs(p, *ALL_IDS) for p in separate]), [1.0, 1.0]
     )
@@ -319,8 +319,8 @@ def test_a_users_own_table_with_shared_biases_is_fitted_as_a_table(exact):
     user = of_logits(lambda params: params["rewards"] + params["bias"][None, :], zeros)
     testing.check_policy(user, contexts=CONTEXTS, responses=RESPONSES, complete=True)
     start = {"bias": RNG.normal(size=RESPONSES), "rewards": RNG.normal(size=(CONTEXTS, RESPONSES))}
-    params, _ = training.fit(user, start, SOURCES[0], beta=BETA)
-    expected, _ = training.fit(POLICY, start["bias"] + start["rewards"], SOURCES[0], beta=BETA)
+    params, _ = training.newton_optimum(user, start, SOURCES[0], beta=BETA)
+    expected, _ = training.newton_optimum(POLICY, start["bias"] + start["rewards"], SOURCES[0], beta=BETA)
     assert set(params) == set(zeros)
     assert gap(user.log_probs(params, *ALL_IDS), POLICY.log_probs(expected, *ALL_IDS)) <= exact
 
@@ -333,9 +333,9 @@ def test_a_table_may_have_fewer_responses_in_a_context(exact):
     pairs = Comparisons([0, 1, 1], [0, 2, 1], [1, 0, 2], np.ones(3))
     table = POLICY._replace(linear=LinearLogits(base))
     for ridge in (0.5, 1e-3):
-        step = np.asarray(training.fit(table, np.zeros_like(THETA), pairs, beta=1.0, ridge=ridge)[0])
+        step = np.asarray(training.newton_optimum(table, np.zeros_like(THETA), pairs, beta=1.0, ridge=ridge)[0])
         ours = policies.log_linear(marks, base=base)
-        params, _ = training.fit(ours, ours.init(None), pairs, beta=1.0, ridge=ridge)
+        params, _ = training.newton_optimum(ours, ours.init(None), pairs, beta=1.0, ridge=ridge)
         expected = np.asarray(params).reshape(CONTEXTS, RESPONSES)
         assert gap(step - step[:, :1], expected - expected[:, :1]) <= exact
         assert step[1, 3] == 0
@@ -356,10 +356,12 @@ def test_the_continuous_limit_of_the_link_phi_is_fitted(exact):
 def test_the_link_phi_is_refused_for_its_jump_and_trained_by_minibatches():
     for phi in (0.1, 0.5, 0.9, 0.99):
         jumping = functools.partial(alignment.mallows_phi, dispersion=phi)
-        with pytest.raises(ValueError, match=r"jumps at margin 0.*training\.train.*mallows_phi_limit"):
+        with pytest.raises(
+            ValueError, match=r"mallows_phi, which jumps at margin 0.*mallows_phi_limit.*train_minibatches"
+        ):
             fit("tabular", THETA, SOURCES[0], loss=jumping)
-    with pytest.raises(ValueError, match=r"jumps at margin 0, by [0-9.]+ in context 1, as"):
-        training.fit(
+    with pytest.raises(ValueError, match="mallows_phi, which jumps at margin 0"):
+        training.newton_optimum(
             POLICY,
             THETA,
             Comparisons([1, 1], [0, 1], [1, 0], [1.0, 1.0]),
@@ -367,7 +369,7 @@ def test_the_link_phi_is_refused_for_its_jump_and_trained_by_minibatches():
             loss=alignment.mallows_phi,
             per_context={"dispersion": [1.0, 0.5, 0.5]},
         )
-    params, curves = training.train(
+    params, curves = training.train_minibatches(
         POLICY,
         jnp.asarray(THETA),
         SOURCES[0],
@@ -389,13 +391,17 @@ def test_the_dispersion_of_a_uniform_reference_makes_a_constant_loss(loss):
     dispersion = alignment.dispersion_from_index(alignment.response_entropy_index(uniform))
     assert (np.asarray(dispersion) == 1).all()
     with pytest.raises(ValueError, match=r"constant one in context 0,.*dispersion 1.*uniform reference"):
-        training.fit(POLICY, THETA, SOURCES[0], beta=1.0, loss=loss, per_context={"dispersion": dispersion})
+        training.newton_optimum(POLICY, THETA, SOURCES[0], beta=1.0, loss=loss, per_context={"dispersion": dispersion})
     if loss is alignment.mallows_theta:  # a context without pairs asks nothing of its dispersion
         pairs = Comparisons([1, 1], [0, 1], [1, 0], [3.0, 1.0])
-        found, _ = training.fit(POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [1.0, 0.5, 1.0]})
+        found, _ = training.newton_optimum(
+            POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [1.0, 0.5, 1.0]}
+        )
         assert gap(found[1, 0] - found[1, 1], THETA[1, 0] - THETA[1, 1] + np.log(3) / np.log(4)) < 1e-4
         with pytest.raises(ValueError, match="constant one in context 1,"):
-            training.fit(POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [0.5, 1.0, 1.0]})
+            training.newton_optimum(
+                POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [0.5, 1.0, 1.0]}
+            )
 
 
 def test_a_sources_key_is_its_content():
@@ -415,6 +421,38 @@ def test_a_sources_key_is_its_content():
     assert same == training.source_key(key, Comparisons(*(field[0] for field in padded)))
     assert same != training.source_key(key, SOURCES[1])
     assert same != training.source_key(jax.random.key(2), source)
+
+
+@alignment.margin_loss(source="a loss without a minimum")
+def concave(margin):
+    return -(margin**2)
+
+
+@alignment.margin_loss(source="the exponential loss of boosting")
+def exponential(margin, *, scale=1.0):
+    return jnp.exp(-scale * margin)
+
+
+def test_a_link_of_the_users_own_is_fitted_and_trained(exact):
+    """Three wins to one under exp(-m): 3 exp(-m) + exp(m) is least at m = log(3) / 2."""
+    pairs = Comparisons([0, 0], [0, 1], [1, 0], [3.0, 1.0])
+    for scale in (1.0, 2.0):
+        loss = functools.partial(exponential, scale=scale)
+        step = np.asarray(fit("tabular", THETA, pairs, beta=1.0, loss=loss)[0]) - THETA
+        assert abs(step[0, 0] - step[0, 1] - np.log(3) / 2 / scale) <= exact
+    params, _ = training.train_minibatches(
+        POLICY,
+        jnp.asarray(THETA),
+        pairs,
+        beta=1.0,
+        loss=exponential,
+        optimiser=optax.sgd(0.5),
+        steps=60,
+        batch_size=2,
+        key=jax.random.key(0),
+    )
+    step = np.asarray(params) - THETA
+    assert abs(step[0, 0] - step[0, 1] - np.log(3) / 2) <= 1e-3
 
 
 ONE = Comparisons([0], [0], [1], [1.0])
@@ -450,32 +488,68 @@ ONE = Comparisons([0], [0], [1], [1.0])
         (lambda: fit("tabular", THETA, SOURCES[0], ridge=-1.0), ValueError, "ridge: expected a number of at least 0"),
         (lambda: fit("tabular", THETA, SOURCES[0], decay=1.0), ValueError, "decay: expected 0 for a tabular policy"),
         (lambda: fit("tabular", THETA, SOURCES[0], loss="dpo"), ValueError, "loss: expected a function"),
-        (lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.hinge), ValueError, "loss: expected a smooth convex"),
-        (lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.sppo), ValueError, "depends on their level"),
+        (
+            lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.hinge),
+            ValueError,
+            "loss: expected a smooth convex.*hinge, which has a kink.*train_minibatches",
+        ),
+        (lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.exo), ValueError, "exo, which is not convex"),
+        (lambda: fit("tabular", THETA, SOURCES[0], loss=concave), ValueError, "concave, which is not convex"),
+        (
+            lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.length_normalised_dpo),
+            ValueError,
+            "divides by the lengths",
+        ),
+        (
+            lambda: fit("tabular", THETA, ONE, loss=functools.partial(alignment.ipo, chosen_length=3)),
+            ValueError,
+            "ipo, which is given lengths",
+        ),
+        (
+            lambda: fit("tabular", THETA, ONE, loss=functools.partial(alignment.dpo, divergence="forward_kl")),
+            ValueError,
+            "dpo, which has another divergence",
+        ),
+        (lambda: fit("tabular", THETA, ONE, loss=lambda *pair, beta: 0.0), ValueError, "alignment.margin_loss"),
+        (
+            lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta),
+            ValueError,
+            "per_context: expected dispersion",
+        ),
+        (
+            lambda: fit("tabular", THETA, ONE, per_context={"dispersion": [0.5] * 3}),
+            ValueError,
+            "per_context: expected one of 'label_smoothing'; got 'dispersion'",
+        ),
+        (
+            lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.sppo),
+            ValueError,
+            "sppo, which depends on the rewards of both responses, so on their level",
+        ),
         (
             lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta, per_context={"dispersion": [0.5]}),
             ValueError,
             r"per_context\['dispersion'\]: expected shape \(3,\)",
         ),
         (
-            lambda: training.fit(POLICY._replace(linear=None), THETA, ONE, beta=1.0),
+            lambda: training.newton_optimum(POLICY._replace(linear=None), THETA, ONE, beta=1.0),
             ValueError,
-            "tabular or log-linear.*training.train",
+            "tabular or log-linear.*training.train_minibatches",
         ),
         (
-            lambda: training.fit(POLICY._replace(linear=LinearLogits(np.zeros(3))), THETA, ONE, beta=1.0),
+            lambda: training.newton_optimum(POLICY._replace(linear=LinearLogits(np.zeros(3))), THETA, ONE, beta=1.0),
             ValueError,
             r"policy.linear.base: expected shape \(contexts, responses\); got \(3,\)",
         ),
         (
-            lambda: training.fit(
+            lambda: training.newton_optimum(
                 LINEAR._replace(linear=LINEAR.linear._replace(features=DESIGN[:2])), OMEGA, ONE, beta=1.0
             ),
             ValueError,
             r"policy.linear.features: .* \(3, 4\) first.* got \(2, 4, 3\)",
         ),
         (
-            lambda: training.fit(
+            lambda: training.newton_optimum(
                 LINEAR._replace(linear=LINEAR.linear._replace(features={"w": DESIGN})), OMEGA, ONE, beta=1.0
             ),
             ValueError,

@@ -14,8 +14,13 @@ from jaxval import alignment, coalitions, data, policies, sources, training, val
 from jaxval.types import Comparisons
 
 
-def dpo_of_margin(chosen, rejected, reference_chosen, reference_rejected, *, beta):
-    """A loss of the user's own."""
+@alignment.margin_loss(source="a loss of the user's own")
+def dpo_of_margin(margin):
+    return -jax.nn.log_sigmoid(margin)
+
+
+def dpo_of_log_probs(chosen, rejected, reference_chosen, reference_rejected, *, beta):
+    """A loss whose link nobody knows, so that minibatches train it."""
     return -jax.nn.log_sigmoid(beta * (chosen - rejected - reference_chosen + reference_rejected))
 
 
@@ -142,7 +147,7 @@ def test_retraining_shares_its_beginnings():
 @pytest.mark.parametrize(
     ("policy", "loss"),
     [("tabular", "ipo"), ("tabular", "hinge"), ("log-linear", "mallows_theta"), ("log-linear", "length_normalised_dpo"),
-     ("transformer", "length_normalised_dpo"), ("mine", dpo_of_margin), ("mine", "bco")],
+     ("transformer", "length_normalised_dpo"), ("mine", dpo_of_margin), ("mine", dpo_of_log_probs), ("mine", "bco")],
 )  # fmt: skip
 def test_every_policy_takes_every_loss_in_one_way(policy, loss, pairs):
     """By Newton's method where it suits policy and loss, by minibatches elsewhere: the foe's value is the lowest."""

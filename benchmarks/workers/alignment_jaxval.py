@@ -27,7 +27,7 @@ def losses(inputs: dict[str, np.ndarray], *, names: Sequence[str], calls: int = 
             pairs = tuple(arrays["log_probs"])
             if name == "length_normalised_dpo":
                 pairs += tuple(arrays["lengths"])
-            options = {"dispersion": arrays["dispersion"]} if name.startswith("mallows") else {}
+            options = {"dispersion": arrays["dispersion"]} if "dispersion" in alignment.losses[name].options else {}
             each = loss(*pairs, beta=0.1, **options)
             return each, jnp.mean(each)
 

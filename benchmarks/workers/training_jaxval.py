@@ -32,7 +32,7 @@ def fit(inputs: dict[str, np.ndarray], *, beta: float) -> Run:
     @jax.jit
     @jax.vmap
     def train(source: Comparisons) -> jax.Array:
-        return policy.log_probs(training.fit(policy, reference, source, beta=beta)[0], *everywhere)
+        return policy.log_probs(training.newton_optimum(policy, reference, source, beta=beta)[0], *everywhere)
 
     return lambda: {"log_probs": np.asarray(train(stacked))}
 

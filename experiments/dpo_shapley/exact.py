@@ -92,7 +92,10 @@ def identities(drawn: Drawn, settings: Settings, *, n: int, beta: float) -> dict
     rewards = jnp.stack([jnp.stack([preferences.bradley_terry(wins) for wins in source]) for source in drawn.wins])
     closed = alignment.kl_policy(reference, rewards.sum(axis=0), beta=beta)
     separate = jnp.stack(
-        [policy.log_probs(training.fit(policy, start, _source(drawn, i), beta=beta)[0], *ids) for i in range(n)]
+        [
+            policy.log_probs(training.newton_optimum(policy, start, _source(drawn, i), beta=beta)[0], *ids)
+            for i in range(n)
+        ]
     )
     product = coalitions.combine(reference, separate, jnp.ones(n))
     generator = np.random.default_rng(0)

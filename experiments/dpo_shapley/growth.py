@@ -75,7 +75,9 @@ def grow(settings: Settings, *, n: int, seed: int) -> dict[str, Any]:
 
     @jax.jit
     def train(stacked: Any) -> Any:
-        return jax.lax.map(lambda source: training.fit(policy, start, source, beta=settings.beta)[0], stacked)
+        return jax.lax.map(
+            lambda source: training.newton_optimum(policy, start, source, beta=settings.beta)[0], stacked
+        )
 
     separate, seconds_of_training = _timed(lambda: train(drawn.stacked))
     log_probs = jax.vmap(lambda params: policy.log_probs(params, *ids))(separate)

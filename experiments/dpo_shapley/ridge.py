@@ -32,13 +32,13 @@ def choose_ridge(pairs: PreferencePairs, policy: Policy, at_beta: float) -> dict
 
     def fitted(ridge: float, weight: np.ndarray, beta: float = at_beta) -> Params:
         rows = train._replace(weight=weight)
-        return training.fit(policy, reference, rows, beta=beta, ridge=ridge)[0]
+        return training.newton_optimum(policy, reference, rows, beta=beta, ridge=ridge)[0]
 
     def accuracy(ridge: float) -> float:
         right = np.full(len(fold), np.nan)
         for k in range(FOLDS):
             params = fitted(ridge, (fold != k).astype(float))
-            margins = np.diff(np.asarray(training.log_ratios(policy, params, train)))[:, 0]
+            margins = np.diff(np.asarray(training.pair_log_probs(policy, params, train)))[:, 0]
             right[fold == k] = np.heaviside(-margins, 0.5)[fold == k]
         return float(right.mean())
 

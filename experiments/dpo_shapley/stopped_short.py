@@ -212,7 +212,9 @@ def limit_table(rewards: Any, wins: Any, kind: Kind, beta: float) -> np.ndarray:
     start = policy.init(None)
     x, y, z = np.nonzero(np.broadcast_to(~np.eye(responses, dtype=bool), wins.shape[1:]))
     separate = [
-        policy.log_probs(training.fit(policy, start, Comparisons(x, y, z, wins[i, x, y, z]), beta=beta)[0], *ids)
+        policy.log_probs(
+            training.newton_optimum(policy, start, Comparisons(x, y, z, wins[i, x, y, z]), beta=beta)[0], *ids
+        )
         for i in range(n)
     ]
     utility = coalitions.reward_utility(policy.log_probs(start, *ids), jnp.stack(separate), rewards)

@@ -1,19 +1,18 @@
 """Pure mathematics of alignment: arrays of log-probabilities in, losses and closed forms out.
 
 A loss is a function of one pair, `loss(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`, of the
-log-probabilities that the policy and its reference give to the preferred response and to the other. Means and weights
-are the caller's: `jnp.mean(weights * dpo(...))`. `losses` holds them all by name.
+log-probabilities that the policy and its reference give to the preferred response and to the other. All arguments are
+scalars, or arrays of one shape for many pairs at once. Means and weights are the caller's:
+`jnp.mean(weights * dpo(...))`. Every loss of `losses` is an attribute here under its own name; a loss of your own
+begins with `margin_loss`.
+
+Values are checked outside `jit`, `vmap` and `grad`. Inside, a log-probability of -inf counts as any number would and
+may give infinity or NaN: replace rows that are padding before the loss, not after.
 """
 
 from jaxval.alignment.batch_losses import aot, aot_unpaired
 from jaxval.alignment.catalogue import find_loss, losses
-from jaxval.alignment.closed_form import (
-    bradley_terry,
-    bradley_terry_rewards,
-    bradley_terry_rewards_solve,
-    context_wins,
-    kl_policy,
-)
+from jaxval.alignment.closed_form import bradley_terry, kl_policy
 from jaxval.alignment.dispersion import (
     dispersion_from_index,
     dispersion_weight,
@@ -27,16 +26,8 @@ from jaxval.alignment.divergences import (
     jensen_shannon,
     reverse_kl,
 )
-from jaxval.alignment.mallows import (
-    mallows_phi,
-    mallows_phi_limit,
-    mallows_phi_limit_log_link,
-    mallows_phi_log_link,
-    mallows_theta,
-    mallows_theta_log_link,
-)
-from jaxval.alignment.margin_losses import discopop, dpo, exo, hinge, ipo, length_normalised_dpo, robust_dpo
-from jaxval.alignment.reward_losses import apo_down, apo_zero, bco, implicit_reward, nca, sppo
+from jaxval.alignment.registry import Loss, PairLoss, margin_loss, record_of, reward_loss
+from jaxval.alignment.reward_losses import implicit_reward
 from jaxval.alignment.tokens import (
     confidence_weight,
     desensitised_log_prob,
@@ -45,45 +36,39 @@ from jaxval.alignment.tokens import (
 )
 
 __all__ = [
+    "Loss",
     "alpha_divergence",
     "aot",
     "aot_unpaired",
-    "apo_down",
-    "apo_zero",
-    "bco",
     "bradley_terry",
-    "bradley_terry_rewards",
-    "bradley_terry_rewards_solve",
     "confidence_weight",
-    "context_wins",
     "desensitised_log_prob",
-    "discopop",
     "dispersion_from_index",
     "dispersion_weight",
     "divergences",
-    "dpo",
     "entropy_index",
-    "exo",
     "find_loss",
     "forward_kl",
-    "hinge",
     "implicit_reward",
-    "ipo",
     "jensen_shannon",
     "kl_policy",
-    "length_normalised_dpo",
     "losses",
-    "mallows_phi",
-    "mallows_phi_limit",
-    "mallows_phi_limit_log_link",
-    "mallows_phi_log_link",
-    "mallows_theta",
-    "mallows_theta_log_link",
-    "nca",
+    "margin_loss",
     "negative_log_likelihood",
+    "record_of",
     "response_entropy_index",
     "response_log_prob",
     "reverse_kl",
-    "robust_dpo",
-    "sppo",
+    "reward_loss",
 ]
+__all__ += list(losses)
+
+
+def __getattr__(name: str) -> PairLoss:
+    if name in losses:  # a new loss is an attribute without being named here
+        return losses[name].function
+    raise AttributeError(f"module 'jaxval.alignment' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *losses})

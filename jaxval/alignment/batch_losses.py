@@ -1,14 +1,20 @@
-"""Alignment by optimal transport: the losses that are of a whole batch and of no pair on its own.
+"""Alignment by optimal transport: losses of a whole batch, which no pair has on its own.
 
-They compare distributions, by matching the k-th smallest number on one side with the k-th smallest on the other. So
-they are neither in `losses` nor to be mapped over pairs; what comes out is one loss a quantile.
+They compare distributions: the k-th smallest number on one side is matched with the k-th smallest on the other, and the
+loss of each quantile is DPO's link of β δ_(k). Such losses are not in `losses` and are not to be mapped over pairs.
+
+Both functions take log π(y+|x), log π(y-|x), log π0(y+|x) and log π0(y-|x) of all pairs, (pairs,) each, then β > 0 and
+the label smoothing of `dpo`; they return (pairs,) losses, and raise a ValueError if an argument is no vector of finite
+numbers, lengths differ, or an option is out of range.
+
+Source: Melnyk et al., "Distributional Preference Alignment" (2024).
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxval.alignment._pairs import PerPair, check_beta, check_log_probs, check_smoothing
+from jaxval.alignment._pairs import PerPair, check_beta, check_log_probs
+from jaxval.alignment.margin_losses import dpo
 from jaxval.types import BadArgument
 
 __all__ = ["aot", "aot_unpaired"]
@@ -23,34 +29,17 @@ def aot(
     beta: PerPair,
     label_smoothing: PerPair = 0.0,
 ) -> Float[Array, "pairs"]:
-    """Alignment by optimal transport of a batch, DPO's loss of the sorted margins' differences.
+    """The policy's differences of a pair are to dominate the reference's.
 
         δ_(k) = [log π(y+|x) - log π(y-|x)]_(k) - [log π0(y+|x) - log π0(y-|x)]_(k)
-
-    where (k) is the k-th smallest in the batch: the policy's margins are to dominate the reference's.
-
-    Source: Melnyk et al., "Distributional Preference Alignment" (2024).
-
-    Args:
-        chosen: (pairs,) log π(y+|x).
-        rejected: (pairs,) log π(y-|x).
-        reference_chosen: (pairs,) log π0(y+|x).
-        reference_rejected: (pairs,) log π0(y-|x).
-        beta: β > 0.
-        label_smoothing: ε in [0, 1/2), as in `dpo`.
-
-    Returns:
-        (pairs,) losses, one a quantile.
-
-    Raises:
-        ValueError: where an argument is no vector of finite numbers, lengths differ, or an option is out of range.
 
     Example:
         >>> [round(float(loss), 3) for loss in aot([-1.0, -2.0], [-1.0, -1.0], [-2.0, -1.0], [-1.0, -1.0], beta=1.0)]
         [0.693, 0.693]
     """
     plus, minus, plus_0, minus_0 = _vectors(chosen, rejected, reference_chosen, reference_rejected)
-    return _logistic(jnp.sort(plus - minus) - jnp.sort(plus_0 - minus_0), beta, label_smoothing)
+    gap = jnp.sort(plus - minus) - jnp.sort(plus_0 - minus_0)
+    return dpo.record.link(check_beta(beta) * gap, label_smoothing=label_smoothing)
 
 
 def aot_unpaired(
@@ -62,25 +51,9 @@ def aot_unpaired(
     beta: PerPair,
     label_smoothing: PerPair = 0.0,
 ) -> Float[Array, "pairs"]:
-    """The same without pairs: the chosen responses' log-ratios are to dominate the rejected ones'.
+    """The chosen responses' log-ratios are to dominate the rejected ones'.
 
         δ_(k) = [log π(y+|x) - log π0(y+|x)]_(k) - [log π(y-|x) - log π0(y-|x)]_(k)
-
-    Source: Melnyk et al., "Distributional Preference Alignment" (2024).
-
-    Args:
-        chosen: (pairs,) log π(y+|x).
-        rejected: (pairs,) log π(y-|x).
-        reference_chosen: (pairs,) log π0(y+|x).
-        reference_rejected: (pairs,) log π0(y-|x).
-        beta: β > 0.
-        label_smoothing: ε in [0, 1/2), as in `dpo`.
-
-    Returns:
-        (pairs,) losses, one a quantile.
-
-    Raises:
-        ValueError: where an argument is no vector of finite numbers, lengths differ, or an option is out of range.
 
     Example:
         >>> losses = aot_unpaired([-1.0, -2.0], [-1.0, -1.0], [-2.0, -1.0], [-1.0, -1.0], beta=1.0)
@@ -88,7 +61,8 @@ def aot_unpaired(
         [1.313, 0.313]
     """
     plus, minus, plus_0, minus_0 = _vectors(chosen, rejected, reference_chosen, reference_rejected)
-    return _logistic(jnp.sort(plus - plus_0) - jnp.sort(minus - minus_0), beta, label_smoothing)
+    gap = jnp.sort(plus - plus_0) - jnp.sort(minus - minus_0)
+    return dpo.record.link(check_beta(beta) * gap, label_smoothing=label_smoothing)
 
 
 def _vectors(
@@ -106,8 +80,3 @@ def _vectors(
             advice="this loss is of a whole batch: call it without vmap",
         )
     return arrays
-
-
-def _logistic(gap: Array, beta: PerPair, label_smoothing: PerPair) -> Array:
-    margin, flipped = check_beta(beta) * gap, check_smoothing(label_smoothing)
-    return -(1 - flipped) * jax.nn.log_sigmoid(margin) - flipped * jax.nn.log_sigmoid(-margin)

@@ -1,4 +1,4 @@
-"""Closed forms: the KL-regularised optimum of a reward, and the Bradley-Terry rewards that go into it."""
+"""Closed forms: the KL-regularised optimum of a reward, and the Bradley-Terry loss of rewards that go into it."""
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,10 @@ from jaxtyping import Array, Float
 
 from jaxval import _checks
 from jaxval.alignment._pairs import PerPair, check_log_probs
-from jaxval.preferences import BradleyTerryDiagnostics, bradley_terry_solve, count_wins
-from jaxval.types import BadArgument, Comparisons, Number
+from jaxval.types import BadArgument, Number
 
-__all__ = ["bradley_terry", "bradley_terry_rewards", "bradley_terry_rewards_solve", "context_wins", "kl_policy"]
+__all__ = ["bradley_terry", "kl_policy"]
 
-Wins = Float[ArrayLike, "contexts responses responses"] | list
 LogProbs = Float[ArrayLike, "*batch responses"] | list
 
 
@@ -36,7 +34,7 @@ def kl_policy(reference: LogProbs, rewards: LogProbs, *, beta: Number) -> Float[
         (..., responses) log-probabilities.
 
     Raises:
-        ValueError: where shapes differ, a reward is not finite, a reference is NaN, +inf or -inf throughout, or β is
+        ValueError: if shapes differ, a reward is not finite, a reference is NaN, +inf or -inf throughout, or β is
             negative.
 
     Example:
@@ -71,7 +69,7 @@ def bradley_terry(chosen_reward: PerPair, rejected_reward: PerPair) -> Float[Arr
         The loss, of the same shape.
 
     Raises:
-        ValueError: where a reward is not finite or shapes differ.
+        ValueError: if a reward is not finite or shapes differ.
 
     Example:
         >>> round(float(bradley_terry(1.0, 1.0)), 4)
@@ -79,117 +77,6 @@ def bradley_terry(chosen_reward: PerPair, rejected_reward: PerPair) -> Float[Arr
     """
     chosen, rejected = check_log_probs(chosen_reward=chosen_reward, rejected_reward=rejected_reward)
     return -jax.nn.log_sigmoid(chosen - rejected)
-
-
-def context_wins(
-    comparisons: Comparisons, *, contexts: int, responses: int
-) -> Float[Array, "contexts responses responses"]:
-    """How often response i was preferred to j in each context: wins[x, i, j] = Σ weight 1{context = x, i beats j}.
-
-    Args:
-        comparisons: `Comparisons`, all fields (comparisons,); winner and loser are the numbers of responses.
-        contexts: how many contexts there are.
-        responses: how many responses each has.
-
-    Returns:
-        (contexts, responses, responses) counts.
-
-    Raises:
-        ValueError: where lengths differ, an index is out of range, chosen and rejected are the same, or a weight is
-            negative.
-
-    Example:
-        >>> comparisons = Comparisons(context=[0, 1], winner=[0, 1], loser=[1, 0], weight=[1.0, 2.0])
-        >>> context_wins(comparisons, contexts=2, responses=2).tolist()
-        [[[0.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [2.0, 0.0]]]
-    """
-    contexts, responses = _checks.check_size("contexts", contexts), _checks.check_size("responses", responses)
-    count_wins(comparisons, alternatives=responses)  # its checks are ours
-    context = _checks.integers("comparisons.context", comparisons.context, ndim=1, expected="(comparisons,) integers")
-    winner, loser = jnp.asarray(comparisons.winner), jnp.asarray(comparisons.loser)
-    if context.shape != winner.shape:
-        raise BadArgument("comparisons.context", expected=f"the length of winner, {winner.shape}", got=context.shape)
-    if _checks.concrete(context) and context.size:
-        low, high = np.asarray(context).min(), np.asarray(context).max()
-        if low < 0 or high >= contexts:
-            raise BadArgument("comparisons.context", expected=f"indices in 0..{contexts - 1}", got=f"{low} to {high}")
-    weight = jnp.asarray(comparisons.weight, dtype=float)
-    return jnp.zeros((contexts, responses, responses)).at[context, winner, loser].add(weight)
-
-
-def bradley_terry_rewards(wins: Wins) -> Float[Array, "contexts responses"]:
-    """Maximum-likelihood rewards of every context, r̂ = argmax Σ wins[x, i, j] log σ(r(x, i) - r(x, j)).
-
-    They sum to zero in each context. With a temperature β the tabular
-    optimum of DPO on the same comparisons is `kl_policy(reference, r̂, beta=beta)`.
-
-    Source: Tamine et al., equation (4).
-
-    Args:
-        wins: (contexts, responses, responses) counts, as `context_wins` gives them.
-
-    Returns:
-        (contexts, responses) rewards; inside `jit`, NaN throughout a context that has no finite maximum.
-
-    Raises:
-        ValueError: where counts are negative or of another shape, or a context has no finite maximum because some of
-            its responses never lose to the others (outside `jit`).
-        RuntimeError: where Newton's method did not converge (outside `jit`).
-
-    Example:
-        >>> rewards = bradley_terry_rewards([[[0.0, 3.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])
-        >>> [[round(float(reward), 4) for reward in row] for row in rewards]  # half of log 3
-        [[0.5493, -0.5493], [0.0, 0.0]]
-    """
-    rewards, diagnostics = bradley_terry_rewards_solve(wins)
-    if not _checks.concrete(rewards):
-        return rewards
-    apart = np.flatnonzero(~np.asarray(diagnostics.strongly_connected))
-    if apart.size:
-        raise BadArgument(
-            "wins",
-            expected="comparisons that connect every response of a context to every other by wins",
-            got=(
-                f"contexts {apart[:10].tolist()}{' and more' if apart.size > 10 else ''} that do not, so no "
-                "finite rewards exist there"
-            ),
-            advice="drop them, compare more, or add a prior count to every pair (wins + 0.1)",
-        )
-    stuck = np.flatnonzero(~np.asarray(diagnostics.converged))
-    if stuck.size:
-        raise RuntimeError(
-            f"bradley_terry_rewards did not converge in contexts {stuck[:10].tolist()}; "
-            "bradley_terry_rewards_solve(wins) returns NaN there, the other contexts' rewards, and the diagnostics"
-        )
-    return rewards
-
-
-def bradley_terry_rewards_solve(
-    wins: Wins,
-) -> tuple[Float[Array, "contexts responses"], BradleyTerryDiagnostics]:
-    """`bradley_terry_rewards` with the diagnostics of every context; NaN where a context did not converge.
-
-    Args:
-        wins: (contexts, responses, responses) counts.
-
-    Returns:
-        (rewards (contexts, responses), `BradleyTerryDiagnostics` with a leading axis (contexts,)).
-
-    Raises:
-        ValueError: where counts are negative or of another shape.
-
-    Example:
-        >>> rewards, diagnostics = bradley_terry_rewards_solve([[[0.0, 3.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])
-        >>> diagnostics.converged.tolist()
-        [True, False]
-    """
-    expected = "counts of wins (contexts, responses, responses)"
-    array = _checks.floating("wins", wins, ndim=3, expected=expected)
-    if array.shape[1] != array.shape[2] or 0 in array.shape:
-        raise BadArgument("wins", expected=expected, got=f"shape {array.shape}")
-    if _checks.concrete(array) and np.asarray(array).min() < 0:
-        raise BadArgument("wins", expected="non-negative counts", got=f"{np.asarray(array).min():g}")
-    return jax.vmap(bradley_terry_solve)(array)
 
 
 def _check_tilt(reference: LogProbs, rewards: LogProbs) -> tuple[Array, Array]:

@@ -1,7 +1,7 @@
 """How dispersed preferences are likely to be at a prompt, read off the reference policy's entropy.
 
 An index Ĥ(x) in (0, 1] is turned into a weight w(x) = -c log Ĥ(x), which stands for -2 log φ(x) in MallowsPO, so into
-a dispersion φ(x) = Ĥ(x)^{c/2}: where the reference is sure, consensus is expected and the pair counts for more.
+a dispersion φ(x) = Ĥ(x)^{c/2}: if the reference is sure, consensus is expected and the pair counts for more.
 No gradient goes through an index.
 
 Source: Chen et al., "MallowsPO" (ICLR 2025), and its authors' code, which has c = 0.29 and clamps nothing.
@@ -50,7 +50,7 @@ def entropy_index(
         Ĥ(x) in [ε, 1].
 
     Raises:
-        ValueError: where lengths differ, a response is empty, an entropy is negative or not finite, or V or ε is out of
+        ValueError: if lengths differ, a response is empty, an entropy is negative or not finite, or V or ε is out of
             range.
 
     Example:
@@ -82,14 +82,14 @@ def response_entropy_index(
     Where there is one response only there is nothing to disagree about: Ĥ = ε.
 
     Args:
-        reference: (..., responses) log π0, normalised here over the responses; -inf where there is none.
+        reference: (..., responses) log π0, normalised here over the responses; -inf for a missing response.
         floor: ε in (0, 1].
 
     Returns:
         (...,) Ĥ(x) in [ε, 1].
 
     Raises:
-        ValueError: where a log-probability is NaN or inf, a row is -inf throughout, or ε is out of range.
+        ValueError: if a log-probability is NaN or inf, a row is -inf throughout, or ε is out of range.
 
     Example:
         >>> import numpy as np
@@ -125,7 +125,7 @@ def dispersion_weight(index: PerPair, *, scale: PerPair = 0.29) -> Float[Array, 
         w, of the same shape, at least 0.
 
     Raises:
-        ValueError: where the index is outside (0, 1] or the scale is not positive.
+        ValueError: if the index is outside (0, 1] or the scale is not positive.
 
     Example:
         >>> round(float(dispersion_weight(0.5, scale=2.0)), 4)
@@ -147,7 +147,7 @@ def dispersion_from_index(index: PerPair, *, scale: PerPair = 0.29) -> Float[Arr
         φ in (0, 1], of the same shape: what `mallows_theta` and `mallows_phi` take.
 
     Raises:
-        ValueError: where the index is outside (0, 1] or the scale is not positive.
+        ValueError: if the index is outside (0, 1] or the scale is not positive.
 
     Example:
         >>> round(float(dispersion_from_index(0.25, scale=1.0)), 4)

@@ -87,7 +87,7 @@ def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Fl
         The score, of the same shape; beyond exp(80) in float32, exp(690) in float64, a straight line.
 
     Raises:
-        ValueError: where α is not finite.
+        ValueError: if α is not finite.
 
     Example:
         >>> round(float(alpha_divergence(1.0, alpha=2.0)), 4)  # e - 1
@@ -110,7 +110,7 @@ divergences: Mapping[str, Callable[[Any], Any]] = {
 def scores(
     chosen: PerPair, rejected: PerPair, reference_chosen: PerPair, reference_rejected: PerPair, divergence: Divergence
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """The scores f'(u) of both responses of a pair, u = π / π0; log-ratios where the divergence is "reverse_kl".
+    """The scores f'(u) of both responses of a pair, u = π / π0; log-ratios if the divergence is "reverse_kl".
 
     Args:
         chosen: log π(y+|x), a scalar or any shape.
@@ -123,7 +123,7 @@ def scores(
         (score of the chosen, score of the rejected).
 
     Raises:
-        ValueError: where a log-probability is not finite, shapes differ, or the divergence is unknown.
+        ValueError: if a log-probability is not finite, shapes differ, or the divergence is unknown.
 
     Example:
         >>> [float(score) for score in scores(-1.0, -2.0, -1.5, -1.5, "reverse_kl")]
@@ -136,7 +136,7 @@ def scores(
         if divergence == "alpha_divergence":
             raise BadArgument(
                 "divergence",
-                expected="a function where there is a parameter",
+                expected="a function, for it has a parameter",
                 got="'alpha_divergence'",
                 advice="pass functools.partial(alpha_divergence, alpha=0.5)",
             )

@@ -1,14 +1,12 @@
 """MallowsPO: losses whose link comes from a Mallows model of rankings, with a dispersion for every prompt.
 
 A Mallows model gives a ranking μ the probability φ^{d(μ, μ0)} / Z, with dispersion φ in (0, 1]: φ → 0 is consensus,
-φ = 1 uniform. The implicit reward gap s = β[score(y+) - score(y-)] takes the place of the gap in rank, and a pair's
-loss is -log g(s), g the probability that the better is ranked above: Spearman's distance gives the link θ, Kendall's
-the link φ.
+φ = 1 uniform. The margin m takes the place of the gap in rank, and a pair's loss is ℓ(m) = -log g(m), g the probability
+that the better is ranked above: Spearman's distance gives the link θ, Kendall's the link φ. The option `dispersion` is
+φ(x), one number or one for each pair; see `dispersion_from_index`. A ValueError is raised if it is outside (0, 1].
 
-The link φ jumps at s = 0, where training from the reference starts. Here g(0) = 1/2, so that g(s) + g(-s) = 1 holds
+The link φ jumps at m = 0, where training from the reference starts. Here g(0) = 1/2, so that g(m) + g(-m) = 1 holds
 everywhere, and the derivative of log g there is g'(0)/g(0), with g' the same from both sides.
-
-Source: Chen et al., "MallowsPO" (ICLR 2025).
 """
 
 from math import factorial
@@ -17,197 +15,59 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from jaxval.alignment._pairs import PerPair, check_beta, check_finite, check_within
-from jaxval.alignment.divergences import Divergence, scores
+from jaxval.alignment._pairs import PerPair, check_within
+from jaxval.alignment.registry import margin_loss
 
-__all__ = [
-    "mallows_phi",
-    "mallows_phi_limit",
-    "mallows_phi_limit_log_link",
-    "mallows_phi_log_link",
-    "mallows_theta",
-    "mallows_theta_log_link",
-]
+__all__ = ["mallows_phi", "mallows_phi_limit", "mallows_theta"]
+
+SOURCE = 'Chen et al., "MallowsPO" (ICLR 2025)'
+JUMP = "jumps at margin 0 (its continuous limit, alignment.mallows_phi_limit, is smooth)"
 
 
-def mallows_theta(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    *,
-    beta: PerPair,
-    dispersion: PerPair,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """MallowsPO-θ for one pair, -log σ(-2 log φ · β[score(y+) - score(y-)]).
+@margin_loss(source=SOURCE)
+def mallows_theta(margin: Array, *, dispersion: PerPair) -> Array:
+    """MallowsPO-θ, ℓ(m) = -log σ(-2 log φ · m).
 
-    It is DPO with β' = -2β log φ: DPO itself at φ = e^{-1/2}, and a constant at φ = 1, where the weight vanishes.
-
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        beta: β > 0, one for all or one a pair.
-        dispersion: φ(x) in (0, 1], one for all or one a pair; see `dispersion_from_index`.
-        divergence: as in `dpo`.
-
-    Returns:
-        The loss, of the same shape.
-
-    Raises:
-        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range.
+    It is DPO with β' = -2β log φ: DPO itself at φ = e^{-1/2}, and a constant at φ = 1, where the weight vanishes. The
+    link is the paired-comparison probability of the Mallows-Bradley-Terry form, which equals the marginal of the
+    enumerated Spearman model only for two items.
 
     Example:
-        >>> round(float(mallows_theta(-1.0, -2.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)
+        >>> round(float(mallows_theta(-1.0, -2.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)  # log(1 + φ²)
         0.2231
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    weight = 2 * _exponent(_check_dispersion(dispersion))
-    return -jax.nn.log_sigmoid(weight * check_beta(beta) * (plus - minus))  # β' first: equal to dpo to the bit
+    return -jax.nn.log_sigmoid(2 * _exponent(_check_dispersion(dispersion)) * margin)
 
 
-def mallows_phi(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    *,
-    beta: PerPair,
-    dispersion: PerPair,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """MallowsPO-φ for one pair, -log g(β[score(y+) - score(y-)]), g as in `mallows_phi_log_link`.
+@margin_loss(source=SOURCE, obstacle=JUMP)
+def mallows_phi(margin: Array, *, dispersion: PerPair) -> Array:
+    """MallowsPO-φ, ℓ(m) = -log g(m), g(m) = (m+1)/(1-φ^{m+1}) - m/(1-φ^m) for m > 0 and g(m) = 1 - g(-m) for m < 0.
 
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        beta: β > 0, one for all or one a pair.
-        dispersion: φ(x) in (0, 1], one for all or one a pair.
-        divergence: as in `dpo`.
-
-    Returns:
-        The loss, of the same shape; log 2 where s = 0.
-
-    Raises:
-        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range.
+    At whole m it is the probability under Kendall's distance that an item is ranked above one m places below it in
+    the centre. g(0) = 1/2 while g(0±) = 1/2 ± j/2 with the jump j = 2/(1-φ) + 2/log φ - 1, about -log φ / 6 if φ
+    is near 1. At φ = 1 the link is 1/2 throughout. Inside `jit`, φ = 0 gives the limit: g is 0, 1/2 or 1 as m is below,
+    at or above 0.
 
     Example:
-        >>> round(float(mallows_phi(-1.0, -2.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)  # log 3/2
+        >>> round(float(mallows_phi(-1.0, -2.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)  # g(1) = 8/3 - 2
         0.4055
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    return -_phi_log_link(check_beta(beta) * (plus - minus), _check_dispersion(dispersion))
+    return -_phi_log_link(jnp.asarray(margin, dtype=float), _check_dispersion(dispersion))
 
 
-def mallows_phi_limit(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    *,
-    beta: PerPair,
-    dispersion: PerPair,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """MallowsPO-φ with the smooth link for one pair, -log g(u) with u = -log φ · β[score(y+) - score(y-)].
+@margin_loss(source=SOURCE)
+def mallows_phi_limit(margin: Array, *, dispersion: PerPair) -> Array:
+    """MallowsPO-φ with a smooth link, ℓ(m) = -log g(u), g(u) = (1 - e^{-u} - u e^{-u}) / (1 - e^{-u})², u = -log φ · m.
 
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        beta: β > 0, one for all or one a pair.
-        dispersion: φ(x) in (0, 1], one for all or one a pair.
-        divergence: as in `dpo`.
-
-    Returns:
-        The loss, of the same shape.
-
-    Raises:
-        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range.
+    The link φ tends to it as φ → 1 with u fixed; g is smooth, g(0) = 1/2, and g(u) + g(-u) = 1.
 
     Example:
         >>> round(float(mallows_phi_limit(-1.0, -1.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)
         0.6931
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    return -_limit_log_link(_exponent(_check_dispersion(dispersion)) * check_beta(beta) * (plus - minus))
-
-
-def mallows_theta_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array, "..."]:
-    """The link θ, log g(s) = log σ(-2 log φ · s).
-
-    It is the paired-comparison probability of the Mallows-Bradley-Terry form; it equals the marginal of the enumerated
-    Spearman model only for two items.
-
-    Args:
-        gap: s, a scalar or any shape.
-        dispersion: φ in (0, 1].
-
-    Returns:
-        log g(s), of the same shape.
-
-    Raises:
-        ValueError: where s is not finite or φ is outside (0, 1].
-
-    Example:
-        >>> round(float(jnp.exp(mallows_theta_log_link(1.0, dispersion=0.5))), 4)  # 1 / (1 + φ²)
-        0.8
-    """
-    return jax.nn.log_sigmoid(2 * _exponent(_check_dispersion(dispersion)) * check_finite("gap", gap))
-
-
-def mallows_phi_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array, "..."]:
-    """The link φ, log g(s), g(s) = (s+1)/(1-φ^{s+1}) - s/(1-φ^s) for s > 0 and g(s) = 1 - g(-s) for s < 0.
-
-    At whole s it is the probability under Kendall's distance that an item is ranked above one s places below it in
-    the centre. g(0) = 1/2 while g(0±) = 1/2 ± j/2 with the jump j = 2/(1-φ) + 2/log φ - 1, about -log φ / 6 where φ
-    is near 1; see the module.
-
-    Args:
-        gap: s, a scalar or any shape.
-        dispersion: φ in (0, 1]; at φ = 1 the link is 1/2 throughout. Inside `jit`, φ = 0 gives the limit: g is 0, 1/2
-            or 1 as s is below, at or above 0.
-
-    Returns:
-        log g(s), of the same shape.
-
-    Raises:
-        ValueError: where s is not finite or φ is outside (0, 1].
-
-    Example:
-        >>> round(float(jnp.exp(mallows_phi_log_link(1.0, dispersion=0.5))), 4)  # 8/3 - 2
-        0.6667
-    """
-    return _phi_log_link(check_finite("gap", gap), _check_dispersion(dispersion))
-
-
-def mallows_phi_limit_log_link(gap: PerPair, *, dispersion: PerPair) -> Float[Array, "..."]:
-    """The continuous limit of the link φ, log g with g(u) = (1 - e^{-u} - u e^{-u}) / (1 - e^{-u})² and u = -log φ · s.
-
-    What the link φ tends to as φ → 1 with u fixed; smooth, g(0) = 1/2, g(u) + g(-u) = 1.
-
-    Args:
-        gap: s, a scalar or any shape.
-        dispersion: φ in (0, 1].
-
-    Returns:
-        log g(u), of the same shape.
-
-    Raises:
-        ValueError: where s is not finite or φ is outside (0, 1].
-
-    Example:
-        >>> round(float(jnp.exp(mallows_phi_limit_log_link(0.0, dispersion=0.5))), 4)
-        0.5
-    """
-    return _limit_log_link(_exponent(_check_dispersion(dispersion)) * check_finite("gap", gap))
+    return -_limit_log_link(_exponent(_check_dispersion(dispersion)) * margin)
 
 
 def _check_dispersion(dispersion: PerPair) -> Array:
@@ -298,3 +158,6 @@ def _remainders(z: Array) -> _Remainders:
     second = (first - 1) / outside
     direct = _Remainders(first, second, (second - 0.5) / outside)
     return _Remainders(*(jnp.where(jnp.abs(z) < 1, s, d) for s, d in zip(series, direct, strict=True)))
+
+
+__test__ = {name: globals()[name].__doc__ for name in __all__}  # doctest does not look into decorated functions

@@ -1,309 +1,116 @@
 """DPO and its siblings: losses of the margin, how much more the policy has raised the chosen than the rejected.
 
-    margin = β [score(y+) - score(y-)],    score = log π(y|x) - log π0(y|x), or f' of the ratio for another divergence.
-
-Losses are for one pair, and means and weights are the caller's: `jnp.mean(weights * dpo(...))`, weights and β being one
-for all pairs or one for each. All arguments are scalars, or arrays of one shape for many pairs at once. Values are
-checked outside `jit`, `vmap` and `grad`; inside, a log-probability of -inf counts as any number would and may give
-infinity or NaN, so that rows which are padding are to be replaced before the loss, not after.
+Each function below is a link ℓ(m). `margin_loss` makes of it the loss of one pair of log-probabilities, with m the
+margin; `registry` says what every loss takes.
 """
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from jaxval.alignment._pairs import PerPair, check_beta, check_lengths, check_smoothing, check_within
-from jaxval.alignment.divergences import Divergence, scores
+from jaxval.alignment._pairs import PerPair, check_smoothing, check_within
+from jaxval.alignment.registry import margin_loss
 
 __all__ = ["discopop", "dpo", "exo", "hinge", "ipo", "length_normalised_dpo", "robust_dpo"]
 
+TULU = 'Lambert et al., "Tülu 3" (2024); Meng et al., "SimPO" (2024) without a reference'
 
-def dpo(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    *,
-    beta: PerPair,
-    label_smoothing: PerPair = 0.0,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """Direct preference optimisation for one pair, -(1-ε) log σ(m) - ε log σ(-m) with m = β[score(y+) - score(y-)].
 
-    ε > 0 is conservative DPO: the share of labels that are thought to be flipped.
+@margin_loss(source="Rafailov et al. (2023), equation (7); conservative DPO: Mitchell (2023)")
+def dpo(margin: Array, *, label_smoothing: PerPair = 0.0) -> Array:
+    """Direct preference optimisation, ℓ(m) = -(1-ε) log σ(m) - ε log σ(-m).
 
-    Source: Rafailov et al. (2023), equation (7); conservative DPO: Mitchell (2023); divergences: Wang et al. (2024).
-
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        beta: β > 0, one for all or one a pair.
-        label_smoothing: ε in [0, 1/2).
-        divergence: "reverse_kl", "forward_kl", "jensen_shannon", or a function from log u to f'(u) such as
-            `functools.partial(alpha_divergence, alpha=0.5)`.
-
-    Returns:
-        The loss, of the same shape.
-
-    Raises:
-        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range or unknown.
+    The label smoothing ε in [0, 1/2) is the share of labels that are thought to be flipped: conservative DPO.
 
     Example:
         >>> round(float(dpo(-1.0, -2.0, -1.5, -1.5, beta=1.0)), 4)  # log(1 + 1/e)
         0.3133
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    margin = check_beta(beta) * (plus - minus)
     flipped = check_smoothing(label_smoothing)
     return -(1 - flipped) * jax.nn.log_sigmoid(margin) - flipped * jax.nn.log_sigmoid(-margin)
 
 
-def robust_dpo(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    *,
-    beta: PerPair,
-    label_smoothing: PerPair = 0.0,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """Robust DPO for one pair, [-(1-ε) log σ(m) + ε log σ(-m)] / (1 - 2ε).
+@margin_loss(source='Chowdhury et al., "Provably Robust DPO" (2024)')
+def robust_dpo(margin: Array, *, label_smoothing: PerPair = 0.0) -> Array:
+    """Robust DPO, ℓ(m) = [-(1-ε) log σ(m) + ε log σ(-m)] / (1 - 2ε).
 
-    Unbiased where a share ε of the labels is flipped.
-
-    Source: Chowdhury et al., "Provably Robust DPO" (2024).
-
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        beta: β > 0, one for all or one a pair.
-        label_smoothing: ε in [0, 1/2).
-        divergence: as in `dpo`.
-
-    Returns:
-        The loss, of the same shape; it has no lower bound where ε > 0.
-
-    Raises:
-        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range or unknown.
+    It is an unbiased estimate of DPO's loss if a share ε in [0, 1/2) of the labels is flipped, and has no lower bound
+    if ε > 0.
 
     Example:
         >>> round(float(robust_dpo(-1.0, -2.0, -1.5, -1.5, beta=1.0, label_smoothing=0.25)), 4)
         -0.1867
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    margin = check_beta(beta) * (plus - minus)
     flipped = check_smoothing(label_smoothing)
     clean = -(1 - flipped) * jax.nn.log_sigmoid(margin) + flipped * jax.nn.log_sigmoid(-margin)
     return clean / (1 - 2 * flipped)
 
 
-def hinge(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    *,
-    beta: PerPair,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """The hinge loss for one pair, max(0, 1 - m); its derivative at m = 1 is 0.
-
-    Source: Zhao et al., "SLiC-HF" (2023); Liu et al., "RSO" (2024).
-
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        beta: β > 0, one for all or one a pair: the reciprocal of the margin wanted.
-        divergence: as in `dpo`.
-
-    Returns:
-        The loss, of the same shape.
-
-    Raises:
-        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range or unknown.
+@margin_loss(source='Zhao et al., "SLiC-HF" (2023); Liu et al., "RSO" (2024)', obstacle="has a kink at margin 1")
+def hinge(margin: Array) -> Array:
+    """The hinge loss, ℓ(m) = max(0, 1 - m); 1/β is the margin wanted, and the derivative at m = 1 is 0.
 
     Example:
         >>> float(hinge(-1.0, -2.0, -1.5, -1.5, beta=0.5))
         0.5
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    margin = check_beta(beta) * (plus - minus)
     return jax.nn.relu(1 - margin)
 
 
-def ipo(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    chosen_length: PerPair = 1,
-    rejected_length: PerPair = 1,
-    *,
-    beta: PerPair,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """Identity preference optimisation for one pair, (score(y+)/|y+| - score(y-)/|y-| - 1/(2β))².
+@margin_loss(source="Azar et al. (2024), equation (17), with τ for β; TRL's with lengths in tokens")
+def ipo(margin: Array, *, beta: Array) -> Array:
+    """Identity preference optimisation, ℓ(m) = ((m - 1/2) / β)²: the gap of scores is to be 1/(2β).
 
-    With lengths of 1 it is the paper's loss. With lengths in tokens it is TRL's, which makes β comparable between long
-    and short responses.
-
-    Source: Azar et al. (2024), equation (17), with τ for β.
-
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        chosen_length: |y+| in tokens, or 1.
-        rejected_length: |y-| in tokens, or 1.
-        beta: β > 0, one for all or one a pair.
-        divergence: as in `dpo`.
-
-    Returns:
-        The loss, of the same shape.
-
-    Raises:
-        ValueError: where a log-probability is not finite, a response is empty, shapes differ, or an option is out of
-            range or unknown.
+    Lengths of 1 give the paper's loss; lengths in tokens make β comparable between long and short responses.
 
     Example:
         >>> float(ipo(-1.0, -2.0, -1.5, -1.5, beta=0.25))
         1.0
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    gap = plus / check_lengths("chosen_length", chosen_length) - minus / check_lengths(
-        "rejected_length", rejected_length
-    )
-    return (gap - 1 / (2 * check_beta(beta))) ** 2
+    return ((margin - 0.5) / beta) ** 2
 
 
-def length_normalised_dpo(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    chosen_length: PerPair,
-    rejected_length: PerPair,
-    *,
-    beta: PerPair,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """DPO with scores per token for one pair, -log σ(β[score(y+)/|y+| - score(y-)/|y-|]).
-
-    Source: Lambert et al., "Tülu 3" (2024); Meng et al., "SimPO" (2024) without a reference.
-
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        chosen_length: |y+| in tokens.
-        rejected_length: |y-| in tokens.
-        beta: β > 0, one for all or one a pair.
-        divergence: as in `dpo`.
-
-    Returns:
-        The loss, of the same shape.
-
-    Raises:
-        ValueError: where a log-probability is not finite, a response is empty, shapes differ, or an option is out of
-            range or unknown.
+@margin_loss(source=TULU, per_token=True, obstacle="divides by the lengths of responses")
+def length_normalised_dpo(margin: Array) -> Array:
+    """DPO with scores per token, ℓ(m) = -log σ(m), m = β[score(y+)/|y+| - score(y-)/|y-|].
 
     Example:
         >>> round(float(length_normalised_dpo(-1.0, -2.0, -1.5, -1.5, 2, 1, beta=4.0)), 4)  # log(1 + e^-3)
         0.0486
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    gap = plus / check_lengths("chosen_length", chosen_length) - minus / check_lengths(
-        "rejected_length", rejected_length
-    )
-    return -jax.nn.log_sigmoid(check_beta(beta) * gap)
+    return -jax.nn.log_sigmoid(margin)
 
 
-def exo(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    *,
-    beta: PerPair,
-    label_smoothing: PerPair = 1e-3,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """Efficient exact optimisation for one pair, KL(q || p) with q = (σ(m), σ(-m)) and p = (1-ε, ε).
+@margin_loss(source='Ji et al., "EXO" (2024), equation (16)', obstacle="is not convex")
+def exo(margin: Array, *, label_smoothing: PerPair = 1e-3) -> Array:
+    """Efficient exact optimisation, ℓ(m) = KL(q || p) with q = (σ(m), σ(-m)) and p = (1-ε, ε), ε in (0, 1/2).
 
-    Source: Ji et al., "EXO" (2024), equation (16).
-
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        beta: β > 0, one for all or one a pair.
-        label_smoothing: ε in (0, 1/2); the divergence is infinite at 0.
-        divergence: as in `dpo`.
-
-    Returns:
-        The loss, of the same shape, at least 0.
-
-    Raises:
-        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range or unknown.
+    The loss is at least 0; it would be infinite at ε = 0.
 
     Example:
         >>> round(float(exo(-1.0, -1.0, -1.0, -1.0, beta=1.0, label_smoothing=0.1)), 4)
         0.5108
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    margin = check_beta(beta) * (plus - minus)
     flipped = check_smoothing(label_smoothing, positive=True)
     right = jax.nn.sigmoid(margin) * (jax.nn.log_sigmoid(margin) - jnp.log1p(-flipped))
     wrong = jax.nn.sigmoid(-margin) * (jax.nn.log_sigmoid(-margin) - jnp.log(flipped))
     return right + wrong
 
 
-def discopop(
-    chosen: PerPair,
-    rejected: PerPair,
-    reference_chosen: PerPair,
-    reference_rejected: PerPair,
-    *,
-    beta: PerPair,
-    temperature: PerPair = 0.05,
-    divergence: Divergence = "reverse_kl",
-) -> Float[Array, "..."]:
-    """DiscoPOP's log-ratio modulated loss for one pair, -σ(-m/τ) log σ(m) + σ(m/τ) e^{-m}.
+@margin_loss(source='Lu et al., "DiscoPOP" (2024), equation (5)', obstacle="is convex at high temperatures only")
+def discopop(margin: Array, *, temperature: PerPair = 0.05) -> Array:
+    """DiscoPOP's log-ratio modulated loss, ℓ(m) = -σ(-m/τ) log σ(m) + σ(m/τ) e^{-m}.
 
-    Source: Lu et al., "DiscoPOP" (2024), equation (5).
-
-    Args:
-        chosen: log π(y+|x), a scalar or any shape.
-        rejected: log π(y-|x).
-        reference_chosen: log π0(y+|x).
-        reference_rejected: log π0(y-|x).
-        beta: β > 0, one for all or one a pair.
-        temperature: τ > 0. Above 1 the loss grows exponentially as m → -∞ and overflows in the end.
-        divergence: as in `dpo`.
-
-    Returns:
-        The loss, of the same shape.
-
-    Raises:
-        ValueError: where a log-probability is not finite, shapes differ, or an option is out of range or unknown.
+    The temperature is τ > 0. Above 1 the loss grows exponentially as m → -∞ and overflows in the end.
 
     Example:
         >>> round(float(discopop(-1.0, -1.0, -1.0, -1.0, beta=1.0)), 4)  # half of 1 + log 2
         0.8466
     """
-    plus, minus = scores(chosen, rejected, reference_chosen, reference_rejected, divergence)
-    margin = check_beta(beta) * (plus - minus)
     sharp = margin / check_within("temperature", temperature, lambda tau: tau > 0, "a positive number")
     logistic = -jax.nn.sigmoid(-sharp) * jax.nn.log_sigmoid(margin)
     exponential = jnp.exp(jax.nn.log_sigmoid(sharp) - margin)  # one exponent: σ(m/τ) · e^{-m} would be 0 · ∞
     return logistic + exponential
+
+
+__test__ = {name: globals()[name].__doc__ for name in __all__}  # doctest does not look into decorated functions

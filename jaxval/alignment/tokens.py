@@ -25,14 +25,14 @@ def response_log_prob(token_log_probs: Tokens, mask: Mask) -> Float[Array, ""]:
     """Log π(y|x) = Σ_t m_t log π(y_t | x, y_<t).
 
     Args:
-        token_log_probs: (tokens,) log-probabilities; what stands where the mask is 0 is not looked at.
+        token_log_probs: (tokens,) log-probabilities; numbers at which the mask is 0 are ignored.
         mask: (tokens,) 1 on the response's tokens.
 
     Returns:
         The log-probability of the response.
 
     Raises:
-        ValueError: where lengths differ or the response is empty.
+        ValueError: if lengths differ or the response is empty.
 
     Example:
         >>> float(response_log_prob([-1.0, -0.5, -9.0], [1, 1, 0]))
@@ -49,14 +49,14 @@ def negative_log_likelihood(token_log_probs: Tokens, mask: Mask) -> Float[Array,
     numbers of tokens is the mean over tokens that TRL adds to a preference loss.
 
     Args:
-        token_log_probs: (tokens,) log-probabilities; what stands where the mask is 0 is not looked at.
+        token_log_probs: (tokens,) log-probabilities; numbers at which the mask is 0 are ignored.
         mask: (tokens,) 1 on the response's tokens.
 
     Returns:
         The loss.
 
     Raises:
-        ValueError: where lengths differ or the response is empty.
+        ValueError: if lengths differ or the response is empty.
 
     Example:
         >>> float(negative_log_likelihood([-1.0, -0.5, -9.0], [1, 1, 0]))
@@ -77,7 +77,7 @@ def desensitised_log_prob(
     Source: Liu et al., "LD-DPO" (2024).
 
     Args:
-        token_log_probs: (tokens,) log-probabilities; what stands where the mask is 0 is not looked at.
+        token_log_probs: (tokens,) log-probabilities; numbers at which the mask is 0 are ignored.
         mask: (tokens,) 1 on the response's tokens.
         shared: the number of tokens of the shorter response of the pair.
         alpha: α in [0, 1]; 1 is `response_log_prob`.
@@ -86,7 +86,7 @@ def desensitised_log_prob(
         The log-probability with its tail at α.
 
     Raises:
-        ValueError: where lengths differ, the response is empty, or α is outside [0, 1].
+        ValueError: if lengths differ, the response is empty, or α is outside [0, 1].
 
     Example:
         >>> float(desensitised_log_prob([-1.0, -0.5, -2.0], [1, 1, 1], 2, alpha=0.5))
@@ -107,7 +107,7 @@ def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Toke
     Source: Zhou et al., "WPO" (2024), equation (2), with the weights aligned as TRL does.
 
     Args:
-        token_log_probs: (tokens,) log-probabilities of the policy; what stands where the mask is 0 is not looked at.
+        token_log_probs: (tokens,) log-probabilities of the policy; numbers at which the mask is 0 are ignored.
         mask: (tokens,) 1 on the response's tokens.
         log_sum_squares: (tokens,) log Σ_v π(v | ...)² over the vocabulary; None leaves it out.
 
@@ -115,7 +115,7 @@ def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Toke
         The weight, at least 0.
 
     Raises:
-        ValueError: where lengths differ or the response is empty.
+        ValueError: if lengths differ or the response is empty.
 
     Example:
         >>> round(float(confidence_weight([-1.0, -0.5], [1, 1])), 4)  # exp(-3/4)

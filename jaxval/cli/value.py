@@ -40,8 +40,9 @@ policies (--policy):
   module:function             a Python function of the pairs to a jaxval.types.Policy
 
 losses (--loss): the names of jaxval.alignment.losses, such as dpo (the default), ipo, hinge, mallows_theta; or
-module:function. Newton's method trains log-linear and tabular policies with a loss that is smooth, convex and of the
-margin alone, to the optimum; AdamW trains everything else, for --epochs of minibatches.
+module:function. Newton's method trains log-linear and tabular policies to the optimum if the loss has a smooth convex
+link of the margin, as dpo has or one of your own by jaxval.alignment.margin_loss; AdamW trains everything else, for
+--epochs of minibatches.
 
 Every source is trained on once; the policies of its coalitions are made by arithmetic. --truth trains every coalition.
 Intervals are 95 %: over held-out prompts, which are redrawn, and over seeds, which draw prompts and trainings anew."""

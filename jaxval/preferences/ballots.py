@@ -75,15 +75,19 @@ def ballot_first_choices(ballots: Ballots) -> Float[Array, "alternatives"]:
     return jnp.sum(first / jnp.sum(first, axis=1, keepdims=True) * shares[:, None], axis=0)
 
 
-def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "alternatives alternatives"]:
-    """How often i was preferred to j, summed over contexts: wins[i, j] = Σ weight 1{winner = i, loser = j}.
+def count_wins(
+    comparisons: Comparisons, *, alternatives: int, contexts: int | None = None
+) -> Float[Array, "*contexts alternatives alternatives"]:
+    """How often i was preferred to j: wins[i, j] = Σ weight 1{winner = i, loser = j}, over contexts or in each.
 
     Args:
         comparisons: `Comparisons`, all fields (comparisons,).
         alternatives: M; indices lie in 0..M-1.
+        contexts: how many contexts to count apart; None sums over contexts.
 
     Returns:
-        (alternatives, alternatives) counts; a tie, two rows of half weight, adds one half each way.
+        (alternatives, alternatives) counts, or (contexts, alternatives, alternatives); a tie, two rows of half weight,
+        adds one half each way.
 
     Raises:
         ValueError: if lengths differ, an index is out of range, a row compares an alternative with itself, or a
@@ -115,8 +119,23 @@ def count_wins(comparisons: Comparisons, *, alternatives: int) -> Float[Array, "
             raise BadArgument(
                 "comparisons", expected="two different alternatives", got=f"{int(winner[row])} twice in row {row}"
             )
+    if contexts is not None:
+        context = _check_contexts(comparisons.context, winner, contexts)
+        return jnp.zeros((contexts, alternatives, alternatives)).at[context, winner, loser].add(weight)
     flat = jnp.zeros(alternatives * alternatives).at[winner * alternatives + loser].add(weight)
     return flat.reshape(alternatives, alternatives)
+
+
+def _check_contexts(context: Any, winner: Array, contexts: int) -> Array:
+    """The context of each comparison, in 0..contexts-1."""
+    array = _checks.integers("comparisons.context", context, ndim=1, expected="(comparisons,) integers")
+    if array.shape != winner.shape:
+        raise BadArgument("comparisons.context", expected=f"the length of winner, {winner.shape}", got=array.shape)
+    if _checks.concrete(array) and array.size:
+        low, high = np.asarray(array).min(), np.asarray(array).max()
+        if low < 0 or high >= contexts:
+            raise BadArgument("comparisons.context", expected=f"indices in 0..{contexts - 1}", got=f"{low} to {high}")
+    return array
 
 
 def empirical_matrix(wins: Wins) -> Float[Array, "alternatives alternatives"]:
@@ -143,11 +162,12 @@ def empirical_matrix(wins: Wins) -> Float[Array, "alternatives alternatives"]:
     return (1 + margin) / 2
 
 
-def check_wins(wins: Any) -> Array:
-    """Counts of wins: a square array of non-negative numbers."""
+def check_wins(wins: Any, *, contexts: bool = False) -> Array:
+    """Counts of wins: a square array of non-negative numbers, or one for each context if `contexts`."""
     expected = "counts of wins (alternatives, alternatives)"
-    array = _checks.floating("wins", wins, ndim=2, expected=expected)
-    if array.shape[0] != array.shape[1] or array.shape[0] == 0:
+    ndim = 3 if contexts and np.ndim(wins) == 3 else 2
+    array = _checks.floating("wins", wins, ndim=ndim, expected=expected)
+    if array.shape[-1] != array.shape[-2] or 0 in array.shape:
         raise BadArgument("wins", expected=expected, got=f"shape {array.shape}")
     if _checks.concrete(array) and np.asarray(array).min() < 0:
         raise BadArgument("wins", expected="non-negative counts", got=f"{np.asarray(array).min():g}")

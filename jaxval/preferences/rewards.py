@@ -7,14 +7,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxval import _checks
 from jaxval.preferences.ballots import check_wins
+from jaxval.preferences.newton import damped_newton
 from jaxval.preferences.profiles import reachable
 from jaxval.types import BadArgument, Wins
 
 __all__ = ["BradleyTerryDiagnostics", "bradley_terry", "bradley_terry_solve"]
+
+ContextWins = Float[ArrayLike, "contexts alternatives alternatives"]
 
 MAX_STEPS = 1000  # a difference of rewards d takes about 1.5 d steps: enough for the largest counts of float64
 
@@ -38,20 +42,26 @@ class BradleyTerryDiagnostics(NamedTuple):
     last_step: Float[Array, ""]
 
 
-def bradley_terry(wins: Wins) -> Float[Array, "alternatives"]:
-    """Maximum-likelihood rewards of P(i ≻ j) = exp(r_i) / (exp(r_i) + exp(r_j)), mean zero.
+def bradley_terry(wins: Wins | ContextWins) -> Float[Array, "*contexts alternatives"]:
+    """Maximum-likelihood rewards of P(i ≻ j) = exp(r_i) / (exp(r_i) + exp(r_j)), mean zero in each context.
 
-    Source: Kim et al., section 2.2; existence is Ford's (1957) condition of strong connectivity.
+    If the alternatives are responses to prompts, the tabular optimum of DPO on the same comparisons is
+    `alignment.kl_policy(reference, rewards, beta=beta)`.
+
+    Source: Kim et al., section 2.2; Tamine et al., equation (4); existence is Ford's (1957) condition of strong
+    connectivity.
 
     Args:
-        wins: (alternatives, alternatives) counts, `wins[i, j]` times that i beat j.
+        wins: (alternatives, alternatives) counts, `wins[i, j]` times that i beat j; or (contexts, alternatives,
+            alternatives), each context by itself.
 
     Returns:
-        (alternatives,) rewards that sum to zero; NaN throughout inside `jit` where there is no finite maximum.
+        (alternatives,) rewards that sum to zero, or (contexts, alternatives). Inside `jit`, rewards without a finite
+        maximum are NaN throughout.
 
     Raises:
-        ValueError: if counts are negative or not square, or no finite maximum exists because some alternatives
-            never lose to the others (outside `jit`).
+        ValueError: if counts are negative or not square, or no finite maximum exists because some alternatives never
+            lose to the others (outside `jit`).
         RuntimeError: if Newton's method did not converge (outside `jit`).
 
     Example:
@@ -61,41 +71,45 @@ def bradley_terry(wins: Wins) -> Float[Array, "alternatives"]:
     rewards, diagnostics = bradley_terry_solve(wins)
     if not _checks.concrete(rewards):
         return rewards
-    if not diagnostics.strongly_connected:
-        closed = np.flatnonzero(_unbeaten(np.asarray(wins)))
+    tables = np.asarray(wins).reshape(-1, *rewards.shape[-1:] * 2)
+    apart = np.flatnonzero(~np.asarray(diagnostics.strongly_connected))
+    if apart.size:
+        closed = np.flatnonzero(_unbeaten(tables[apart[0]]))
         raise BadArgument(
             "wins",
             expected="comparisons that connect every alternative to every other by wins",
             got=(
-                f"alternatives {closed[:10].tolist()}{' and more' if len(closed) > 10 else ''} that never "
-                "lose to the rest, so no finite rewards exist"
+                f"{f'contexts {_first(apart)} with ' if rewards.ndim == 2 else ''}alternatives {_first(closed)} that "
+                "never lose to the rest, so no finite rewards exist"
             ),
             advice="drop them, compare more, or add a prior count to every pair (wins + 0.1)",
         )
-    if not diagnostics.converged:
+    stuck = np.flatnonzero(~np.asarray(diagnostics.converged))
+    if stuck.size:
         raise RuntimeError(
-            f"bradley_terry did not converge in {MAX_STEPS} Newton steps (last step "
-            f"{float(diagnostics.last_step):.2g}): the counts span more orders of magnitude than {rewards.dtype} can "
-            "tell apart; add a prior count to every pair (wins + 0.1), or call jax.config.update('jax_enable_x64', "
-            "True); bradley_terry_solve(wins) returns NaN and the diagnostics of the fit"
+            f"bradley_terry did not converge in {MAX_STEPS} Newton steps "
+            f"{f'in contexts {_first(stuck)} ' if rewards.ndim == 2 else ''}(last step "
+            f"{float(np.ravel(diagnostics.last_step)[stuck[0]]):.2g}): the counts span more orders of magnitude than "
+            f"{rewards.dtype} can tell apart; add a prior count to every pair (wins + 0.1), or call "
+            "jax.config.update('jax_enable_x64', True); bradley_terry_solve(wins) returns NaN and the diagnostics of "
+            "the fit"
         )
     return rewards
 
 
 def bradley_terry_solve(
-    wins: Wins,
-) -> tuple[Float[Array, "alternatives"], BradleyTerryDiagnostics]:
+    wins: Wins | ContextWins,
+) -> tuple[Float[Array, "*contexts alternatives"], BradleyTerryDiagnostics]:
     """`bradley_terry` with its diagnostics; rewards and standard errors are NaN throughout if it did not converge.
 
     Newton's method on the concave log-likelihood Σ wins[i, j] log σ(r_i - r_j): the Hessian is a graph Laplacian, and
-    the step is damped by log(1 + d) / d with d its largest difference between two alternatives that were compared,
-    which keeps it monotone (Sun and Tran-Dinh, 2019).
+    the step is damped with d its largest difference between two alternatives that were compared; see `damped_newton`.
 
     Args:
-        wins: (alternatives, alternatives) counts.
+        wins: (alternatives, alternatives) counts, or (contexts, alternatives, alternatives).
 
     Returns:
-        (rewards (alternatives,), `BradleyTerryDiagnostics`).
+        (rewards, `BradleyTerryDiagnostics`); both have a leading axis (contexts,) if the counts have.
 
     Raises:
         ValueError: if counts are negative or not square.
@@ -105,7 +119,8 @@ def bradley_terry_solve(
         >>> bool(diagnostics.converged), round(float(diagnostics.standard_errors[0]), 3)
         (True, 0.577)
     """
-    return _solve(check_wins(wins))
+    tables = check_wins(wins, contexts=True)
+    return _solve(tables) if tables.ndim == 2 else jax.vmap(_solve)(tables)
 
 
 @jax.jit
@@ -113,42 +128,30 @@ def _solve(wins: Array) -> tuple[Array, BradleyTerryDiagnostics]:
     alternatives = wins.shape[0]
     wins = wins - jnp.diag(jnp.diag(wins))
     played = wins + wins.T
-    limit = 1e-11 if wins.dtype == jnp.float64 else 1e-5
     ones = jnp.ones((alternatives, alternatives)) / alternatives
 
-    def chances(rewards: Array) -> Array:
-        return jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
+    def outcomes(rewards: Array) -> tuple[Array, Array]:
+        """The chance that the other of two alternatives is preferred, and the Fisher information of the comparisons."""
+        chance = jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
+        other = chance.T  # not 1 - chance, which rounds to 0
+        flow = played * chance * other
+        return other, jnp.diag(jnp.sum(flow, axis=1)) - flow
 
-    def information(chance: Array) -> Array:
-        flow = played * chance * chance.T  # not chance (1 - chance), which is 0 where the chance rounds to 1
-        return jnp.diag(jnp.sum(flow, axis=1)) - flow
-
-    def newton(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        rewards, _, steps = state
-        chance = chances(rewards)
+    def step_of(rewards: Array) -> tuple[Array, Array, Array]:
+        other, hessian = outcomes(rewards)
         # Wins times the chance of the other outcome: wins - played * chance would subtract nearly equal numbers.
-        pull = wins * chance.T
-        gradient = jnp.sum(pull - pull.T, axis=1)
-        hessian = information(chance)
+        pull = wins * other
+        gradient = jnp.sum(pull, axis=1) - jnp.sum(pull, axis=0)
         scale = jnp.trace(hessian) / alternatives  # lifts the null direction 1 to the size of the others
         step = jnp.linalg.solve(hessian + scale * ones, gradient)
-        size = jnp.max(jnp.where(played > 0, jnp.abs(step[:, None] - step[None, :]), 0))
-        damping = jnp.where(size > 0, jnp.log1p(size) / jnp.where(size > 0, size, 1), 1)
-        rewards = rewards + damping * step
-        return rewards - jnp.mean(rewards), jnp.max(step) - jnp.min(step), steps + 1
-
-    def allowed(rewards: Array) -> Array:
-        return limit * jnp.maximum(jnp.max(jnp.abs(rewards)), 1)
-
-    def unfinished(state: tuple[Array, Array, Array]) -> Array:
-        rewards, size, steps = state
-        return (size > allowed(rewards)) & (steps < MAX_STEPS)
+        bend = jnp.max(jnp.where(played > 0, step[:, None] - step[None, :], 0))
+        return step - jnp.mean(step), jnp.max(step) - jnp.min(step), bend
 
     connected = jnp.all(reachable(wins > 0))
-    start = (jnp.zeros(alternatives), jnp.where(connected, jnp.inf, 0.0), jnp.asarray(0))
-    rewards, size, steps = jax.lax.while_loop(unfinished, newton, start)
-    converged = connected & (size <= allowed(rewards)) & jnp.all(jnp.isfinite(rewards))
-    hessian = information(chances(rewards))
+    rewards, converged, steps, size = damped_newton(
+        step_of, jnp.zeros(alternatives), feasible=connected, max_steps=MAX_STEPS
+    )
+    hessian = outcomes(rewards)[1]
     scale = jnp.where(connected, jnp.trace(hessian) / alternatives, 1.0)
     scale = jnp.where(scale > 0, scale, 1.0)  # one alternative
     covariance = jnp.linalg.inv(jnp.where(connected, hessian, jnp.eye(alternatives)) + scale * ones) - ones / scale
@@ -161,3 +164,7 @@ def _unbeaten(wins: np.ndarray) -> np.ndarray:
     """A set of alternatives that never loses to the rest: the smallest set closed under being beaten by."""
     reach = np.asarray(reachable(jnp.asarray(wins.T > 0)))  # reach[i, j]: a chain of defeats leads from i to j
     return reach[reach.sum(axis=1).argmin()]
+
+
+def _first(numbers: np.ndarray) -> str:
+    return f"{numbers[:10].tolist()}{' and more' if len(numbers) > 10 else ''}"

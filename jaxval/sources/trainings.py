@@ -7,7 +7,7 @@ r̂ = β log π/π_k:
 Σ_i -log σ(r̂(x_i, y_i⁺) - r̂(x_i, y_i⁻)) + ρ/2 Σ_{x,y} (r̂(x, y) - mean_y r̂(x, y))²
 
 over all responses of the catalogue. It is on the step from the stage's own reference π_k, so that rewards of sources
-add up whatever their order. In the units of `training.fit`, ridge = ρ β².
+add up whatever their order. In the units of `training.newton_optimum`, ridge = ρ β².
 """
 
 import functools
@@ -82,7 +82,7 @@ def trainer(learner: Learner, pairs: PreferencePairs, options: Training = DEFAUL
     """
     beta = float(_checks.check_number("beta", options.beta, low=1e-30, high=1e30, expected="a number above 0"))
     loss, lengths = _loss(learner, pairs, options)
-    newton = learner.policy.linear is not None and not lengths and training.suits_newton(loss, beta=beta)
+    newton = learner.policy.linear is not None and not lengths and training.suits_newton(loss)
     for name in (*GRADIENT, "learning_rate") if newton else ("ridge",):
         if (value := getattr(options, name)) is not None:
             other = "'transformer' or another trained by gradients" if newton else "'log-linear' or another that "
@@ -105,11 +105,14 @@ def _loss(
         raise BadArgument("loss", expected="a name of alignment.losses, or a function of one pair", got=f"{loss!r}")
     numbers = dict(options.loss_options or {})
     takes = dict(list(inspect.signature(loss).parameters.items())[4:])  # after the four log-probabilities
+    lengths_of = {"chosen_length", "rejected_length"}
     for name in numbers:
-        _checks.check_choice("loss_options", name, tuple(other for other in takes if other != "beta"))
+        _checks.check_choice(
+            "loss_options", name, tuple(other for other in takes if other not in {"beta", *lengths_of})
+        )
     needed = {name for name, one in takes.items() if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
     needed -= {"beta", *numbers}
-    if missing := sorted(needed - {"chosen_length", "rejected_length"}):
+    if missing := sorted(needed - lengths_of):
         raise BadArgument("loss_options", expected=f"{missing[0]}, a number that this loss takes", got="none")
     lengths = {name: _lengths(learner, pairs) for name in sorted(needed)}
     return (functools.partial(loss, **numbers) if numbers else loss), lengths
@@ -137,7 +140,7 @@ def _newton(learner: Learner, loss: Callable[..., Array], beta: float, ridge: fl
     def train(reference: Params, comparisons: Comparisons, key: Key[Array, ""] | None, folder: Path | None) -> Params:
         del key, folder
         filled = _filled(_summed(comparisons))
-        return training.fit(
+        return training.newton_optimum(
             learner.policy, reference, filled, beta=beta, loss=loss, ridge=on_rewards, decay=on_weights
         )[0]
 
@@ -159,7 +162,7 @@ def _adamw(
         filled = _filled(comparisons)
         context = np.asarray(filled.context)
         whose = {"chosen_length": np.asarray(filled.winner), "rejected_length": np.asarray(filled.loser)}
-        return training.train(
+        return training.train_minibatches(
             learner.policy,
             reference,
             filled,

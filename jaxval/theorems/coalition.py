@@ -18,7 +18,7 @@ from jaxval.policies import tabular
 from jaxval.preferences import bradley_terry_solve
 from jaxval.preferences.profiles import reachable
 from jaxval.theorems.checks import Claim, Statement, largest
-from jaxval.training import fit
+from jaxval.training import newton_optimum
 from jaxval.types import Comparisons
 
 __all__ = ["CLAIMS"]
@@ -110,7 +110,7 @@ def dpo_objective(log_policy: Array, reference: Array, wins: Array, beta: Array)
 def trained(reference: Array, wins: Array, beta: Array) -> Array:
     """Argmax of `dpo_objective`, by Newton's method."""
     pairs = Comparisons(np.zeros(len(PAIRS), int), PAIRS[:, 0], PAIRS[:, 1], wins[PAIRS[:, 0], PAIRS[:, 1]])
-    params, _ = fit(POLICY, reference[None], pairs, beta=beta)
+    params, _ = newton_optimum(POLICY, reference[None], pairs, beta=beta)
     return jax.nn.log_softmax(params[0])
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxval.alignment import dispersion_weight, dpo, entropy_index, mallows_phi_log_link, mallows_theta
+from jaxval.alignment import dispersion_weight, dpo, entropy_index, mallows_phi, mallows_theta
 from jaxval.theorems.checks import Claim, Statement
 
 __all__ = ["CLAIMS"]
@@ -68,7 +68,7 @@ def marginals(dispersion: Array, items: int, distance: str) -> Array:
 
 
 def phi_link(gap: Array, dispersion: Array) -> Array:
-    """g(s) = (s+1)/(1-φ^{s+1}) - s/(1-φ^s) for s > 0; `mallows_phi_log_link` keeps its digits near φ = 1."""
+    """g(s) = (s+1)/(1-φ^{s+1}) - s/(1-φ^s) for s > 0; the link of `mallows_phi` keeps its digits near φ = 1."""
     return (gap + 1) / (1 - dispersion ** (gap + 1)) - gap / (1 - dispersion**gap)
 
 
@@ -85,7 +85,7 @@ def worst_marginal(instance: Instance, distance: str, link: str, items: tuple[in
         if link == "theta":
             g = jax.nn.sigmoid(-2 * jnp.log(instance.dispersion) * s)
         elif link == "phi":
-            g = jnp.exp(mallows_phi_log_link(s, dispersion=jnp.full(n - 1, instance.dispersion)))
+            g = jnp.exp(-mallows_phi.record.link(s, dispersion=jnp.full(n - 1, instance.dispersion)))
         else:
             g = limit_link(-jnp.log(instance.dispersion) * s)
         gaps.append(jnp.max(jnp.abs(g - marginals(instance.dispersion, n, distance))))
@@ -109,7 +109,7 @@ def theta_is_dpo(instance: Instance, factor: float) -> Array:
 def jump(instance: Instance, end: str) -> Array:
     """g(0+) against its formula, from s = 1e-7."""
     a = -jnp.log(instance.dispersion)
-    found = jnp.exp(mallows_phi_log_link(jnp.asarray(1e-7), dispersion=instance.dispersion))
+    found = jnp.exp(-mallows_phi.record.link(jnp.asarray(1e-7), dispersion=instance.dispersion))
     wanted = 1 / (1 - instance.dispersion) - 1 / a if end == "formula" else 0.5
     return jnp.abs(found - wanted)
 

@@ -1,24 +1,25 @@
 """Training: Newton's method where it applies, optax elsewhere; sequential and union DPO.
 
-A fit takes a policy, its parameters at the reference, and `Comparisons` of ids, and gives parameters and diagnostics.
+`newton_optimum` and `train_minibatches` take a policy, its parameters at the reference, and `Comparisons` of ids, and
+give parameters and diagnostics.
 """
 
 from jaxval.training._losses import suits_newton
 from jaxval.training.comparisons import source_key, stack_sources
-from jaxval.training.gradient import TrainDiagnostics, adamw, log_ratios, train
-from jaxval.training.newton import FitDiagnostics, fit
+from jaxval.training.gradient import MinibatchDiagnostics, adamw, pair_log_probs, train_minibatches
+from jaxval.training.newton import NewtonDiagnostics, newton_optimum
 from jaxval.training.stages import sequential_dpo, union_dpo
 
 __all__ = [
-    "FitDiagnostics",
-    "TrainDiagnostics",
+    "MinibatchDiagnostics",
+    "NewtonDiagnostics",
     "adamw",
-    "fit",
-    "log_ratios",
+    "newton_optimum",
+    "pair_log_probs",
     "sequential_dpo",
     "source_key",
     "stack_sources",
     "suits_newton",
-    "train",
+    "train_minibatches",
     "union_dpo",
 ]

@@ -1,121 +1,108 @@
-"""What Newton's method asks of a loss: a smooth convex function of the margin, which is tried at a few numbers."""
+"""What Newton's method asks of a loss: a smooth convex link of the margin, which the loss's record gives."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.types import BadArgument, Comparisons, Number
+from jaxval.alignment import record_of
+from jaxval.types import BadArgument, Comparisons
 
-__all__ = ["check_loss", "check_options", "margin_loss", "steepness", "suits_newton"]
+__all__ = ["check_loss", "check_options", "link_of", "steepness", "suits_newton"]
+
+EMPTY = inspect.Parameter.empty  # the default of an option that must be given
 
 
-def margin_loss(loss: Callable[..., Array], beta: Array) -> tuple[Callable[..., Array], ...]:
-    """ℓ(m) of one pair and its first two derivatives, with the options of its context."""
-    zero = jnp.zeros_like(beta)
+def link_of(loss: Callable[..., Array], beta: Array) -> tuple[Callable[..., Array], ...]:
+    """ℓ(β d) of a pair's difference d of log-ratios, and its first two derivatives, with the options of its context."""
+    record = record_of(loss)
 
-    def of_margin(margin: Array, options: dict[str, Array]) -> Array:
-        return loss(margin, zero, zero, zero, beta=beta, **options)
+    def value(difference: Array, options: dict[str, Array]) -> Array:
+        return record.at(beta * difference, beta=beta, **options)
 
-    return of_margin, jax.grad(of_margin), jax.grad(jax.grad(of_margin))
+    return value, jax.grad(value), jax.grad(jax.grad(value))
 
 
 def steepness(curvature: Callable[..., Array], options: dict[str, Array], beta: Array) -> Array:
     """The largest |ℓ'''| / ℓ'' on margins around 0, the scale on which the loss bends; β for DPO."""
     margins = jnp.linspace(-8.0, 8.0, 65) / beta
     bend, turn = jax.vmap(jax.value_and_grad(curvature), in_axes=(0, None))(margins, options)
+    # Far from 0 a curvature may round to 0, and its ratio would be noise.
     return jnp.max(jnp.where(bend > 1e-6 * jnp.max(bend), jnp.abs(turn) / jnp.where(bend > 0, bend, 1), 0))
 
 
-def check_options(per_context: Mapping[str, Any], contexts: int) -> dict[str, Array]:
-    """One finite number for each context."""
-    options = {}
+def check_options(loss: Callable[..., Array], per_context: Mapping[str, Any], contexts: int) -> dict[str, Array]:
+    """One finite number for each context and each option of the loss that is given so."""
+    record, options = record_of(loss), {}
     for name, value in per_context.items():
+        if record.of_margin:
+            _checks.check_choice("per_context", name, record.options)
         options[name] = _checks.floating(f"per_context[{name!r}]", value, ndim=1, expected="(contexts,) numbers")
         if options[name].shape != (contexts,):
             raise BadArgument(f"per_context[{name!r}]", expected=f"shape {(contexts,)}", got=options[name].shape)
+    if missing := sorted(name for name, default in record.options.items() if default is EMPTY and name not in options):
+        raise BadArgument("per_context", expected=f"{missing[0]}, which this loss takes", got=sorted(options))
     return options
 
 
-class UnsuitedLossError(ValueError):
-    """A loss that Newton's method cannot minimise."""
-
-
-def suits_newton(loss: Callable[..., Array], *, beta: Number) -> bool:
-    """Whether `fit` takes a loss: a smooth convex function of the difference of a pair's log-ratios.
+def suits_newton(loss: Callable[..., Array]) -> bool:
+    """Whether `newton_optimum` takes a loss: its link is a smooth convex function of the margin.
 
     Args:
         loss: of one pair.
-        beta: β > 0.
 
     Returns:
-        False for a loss that only `train` can minimise.
+        False for a loss that only `train_minibatches` can minimise.
 
     Raises:
-        ValueError: if the loss is no function, or lacks an option.
+        ValueError: if the loss is no function.
 
     Example:
         >>> from jaxval import alignment
-        >>> suits_newton(alignment.dpo, beta=0.1), suits_newton(alignment.hinge, beta=0.1)
+        >>> suits_newton(alignment.dpo), suits_newton(alignment.hinge)
         (True, False)
     """
-    try:
-        check_loss(loss, jnp.asarray(beta, dtype=float), {}, None)
-    except UnsuitedLossError:
-        return False
-    return True
+    return not record_of(loss).obstacle
 
 
-def check_loss(
-    loss: Callable[..., Array], beta: Array, options: dict[str, Array], comparisons: Comparisons | None
-) -> None:
-    """Refuse a loss that is not smooth, convex, and a function of the difference of log-ratios, in any context."""
-    if not callable(loss):
-        raise BadArgument("loss", expected="a function of one pair, such as alignment.dpo", got=type(loss).__name__)
-    if not _checks.concrete(beta, *options.values()):
-        return
-    with jax.ensure_compile_time_eval():
-        probe: Any = _Probe(*(np.asarray(part) for part in _probe(loss, beta, options)))  # type: ignore[arg-type]
-
-    def where(wrong: np.ndarray) -> str:
-        return f" in context {int(wrong.argmax())}" if options else ""
-
-    scale = np.maximum(1, np.abs(probe.values).max(axis=1))
-    levelled = np.abs(probe.shifted - probe.values[:, None]).max(axis=(1, 2)) > 1e-4 * scale
-    if levelled.any():
-        raise UnsuitedLossError(
-            "loss: expected a function of the difference of the pair's log-ratios alone; got one that also depends on "
-            f"their level{where(levelled)}; call training.train"
-        )
-    constant = (probe.slopes == 0).all(axis=1)
-    if _with_pairs(comparisons, constant).any():
-        raise UnsuitedLossError(
-            f"loss: expected one that depends on the margin; got a constant one{where(constant)}, from which nothing "
-            "can be learnt. MallowsPO's losses are constant at dispersion 1, the dispersion of a uniform reference: "
-            "leave the pairs of such contexts out, or pass a dispersion below 1"
-        )
-    smallest = _checks.tolerance(probe.values.dtype) * scale + 10 * STEP * np.abs(probe.slopes).max(axis=1)
-    jumps = np.abs(probe.jump) > smallest
-    if jumps.any():
-        raise UnsuitedLossError(
-            "loss: expected a smooth convex function of the margin; got one that jumps at margin 0, by "
-            f"{abs(probe.jump[jumps.argmax()]):.2g}{where(jumps)}, as MallowsPO's link φ does. Train it by "
-            "minibatches, training.train, or fit its continuous limit, alignment.mallows_phi_limit"
-        )
-    if not (probe.curvatures > 0).all(axis=1)[~constant].all():
-        raise UnsuitedLossError(
-            "loss: expected a smooth convex function of the margin; got one that is not; use training.train"
+def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array], comparisons: Comparisons) -> None:
+    """Refuse a loss whose link is no smooth convex function of the margin, or a constant one with these options."""
+    record = record_of(loss)
+    suited = True  # as far as is known: inside `jit` the numbers are not
+    if record.of_margin and _checks.concrete(beta, *options.values()):
+        with jax.ensure_compile_time_eval():
+            slopes, curvatures = (np.asarray(part) for part in _derivatives(loss, beta, options))
+        flat = (slopes == 0).all(axis=1)
+        suited = bool((flat | (curvatures > 0).all(axis=1)).all())
+        constant = _with_pairs(comparisons, flat)
+        if constant.any():
+            where = f" in context {int(constant.argmax())}" if options else ""
+            raise BadArgument(
+                "loss",
+                expected="one that depends on the margin",
+                got=f"a constant one{where}, from which nothing can be learnt",
+                advice="MallowsPO's losses are constant at dispersion 1, the dispersion of a uniform reference: leave "
+                "the pairs of such contexts out, or pass a dispersion below 1",
+            )
+    obstacle = record.obstacle or ("" if suited else "is not convex")
+    if obstacle:
+        raise BadArgument(
+            "loss",
+            expected="a smooth convex function of the margin, such as alignment.dpo",
+            got=f"{getattr(getattr(loss, 'func', loss), '__name__', repr(loss))}, which {obstacle}",
+            advice="call training.train_minibatches",
         )
 
 
-def _with_pairs(comparisons: Comparisons | None, contexts: np.ndarray) -> np.ndarray:
+def _with_pairs(comparisons: Comparisons, contexts: np.ndarray) -> np.ndarray:
     """Those of the contexts, a mask, that have comparisons; if comparisons are unknown, all of them or none."""
-    if len(contexts) == 1 or comparisons is None:
+    if len(contexts) == 1:
         return contexts
     if not _checks.concrete(*comparisons):
         return contexts & contexts.all()
@@ -124,51 +111,16 @@ def _with_pairs(comparisons: Comparisons | None, contexts: np.ndarray) -> np.nda
     return contexts & seen
 
 
-class _Probe(NamedTuple):
-    """A loss at a few margins, in units of 1 / β.
-
-    Attributes:
-        values: ℓ(m).
-        shifted: the same with both log-probabilities, or both of the reference, moved by one number.
-        slopes: ℓ'(m) / β.
-        curvatures: ℓ''(m).
-        jump: ℓ(0-) - ℓ(0+).
-    """
-
-    values: Float[Array, "contexts margins"]
-    shifted: Float[Array, "contexts 2 margins"]
-    slopes: Float[Array, "contexts margins"]
-    curvatures: Float[Array, "contexts margins"]
-    jump: Float[Array, "contexts"]
-
-
-STEP = 1e-6  # between the two sides of margin 0
-
-
 @functools.partial(jax.jit, static_argnames="loss")
-def _probe(loss: Callable[..., Array], beta: Array, options: dict[str, Array]) -> _Probe:
-    """With the options of each context; one row if there are none."""
+def _derivatives(loss: Callable[..., Array], beta: Array, options: dict[str, Array]) -> tuple[Array, Array]:
+    """ℓ' and ℓ'' at a few margins, (contexts, margins) each; one row if no option differs between contexts."""
     margins = jnp.array([-1.5, -0.5, 0.0, 0.75, 1.25]) / beta
-    zero, shift = jnp.zeros(()), 0.7 / beta
-    of_margin, slope, curvature = margin_loss(loss, beta)
+    _, slope, curvature = link_of(loss, beta)
 
-    def in_context(options: dict[str, Array]) -> _Probe:
-        def over(function: Callable[[Array], Array]) -> Array:
-            return jax.vmap(function)(margins)
-
-        return _Probe(
-            over(lambda m: of_margin(m, options)),
-            jnp.stack(
-                [
-                    over(lambda m: loss(m + shift, shift, zero, zero, beta=beta, **options)),
-                    over(lambda m: loss(m, zero, shift, shift, beta=beta, **options)),
-                ]
-            ),
-            over(lambda m: slope(m, options)) / beta,
-            over(lambda m: curvature(m, options)),
-            of_margin(-STEP / beta, options) - of_margin(STEP / beta, options),
-        )
+    def in_context(options: dict[str, Array]) -> tuple[Array, Array]:
+        return jax.vmap(lambda m: slope(m, options))(margins), jax.vmap(lambda m: curvature(m, options))(margins)
 
     if not options:
-        return jax.tree.map(lambda leaf: leaf[None], in_context(options))
+        slopes, curvatures = in_context(options)
+        return slopes[None], curvatures[None]
     return jax.vmap(in_context)(options)

@@ -1,4 +1,4 @@
-"""The sources' comparisons: checked at the door, stacked to one shape, known by their content."""
+"""The sources' comparisons: checked, stacked to one shape, and told apart by their content."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def stack_sources(sources: Sequence[Comparisons] | Comparisons) -> Comparisons:
         `Comparisons` with fields (sources, most comparisons).
 
     Raises:
-        ValueError: where there is no source, or one without a comparison of positive weight.
+        ValueError: if there is no source, or one is without a comparison of positive weight.
 
     Example:
         >>> one = Comparisons(context=[0], winner=[0], loser=[1], weight=[1.0])
@@ -76,7 +76,7 @@ def source_key(key: Key[Array, ""], comparisons: Comparisons) -> Key[Array, ""]:
         A random key.
 
     Raises:
-        ValueError: where the comparisons are a tracer's.
+        ValueError: if the values of the comparisons are not known, as under `jit`.
 
     Example:
         >>> first = Comparisons(context=[0, 1], winner=[0, 1], loser=[1, 0], weight=[1.0, 1.0])

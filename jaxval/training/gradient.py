@@ -21,18 +21,18 @@ from jaxval.parallel.chunks import each_chunk
 from jaxval.training.comparisons import check_comparisons, source_key
 from jaxval.types import BadArgument, Comparisons, Number, Params, Policy
 
-__all__ = ["TrainDiagnostics", "adamw", "log_ratios", "train"]
+__all__ = ["MinibatchDiagnostics", "adamw", "pair_log_probs", "train_minibatches"]
 
 ANY = 2**31 - 1  # ids are checked by the policy, which knows its catalogue
 
 
-class TrainDiagnostics(NamedTuple):
+class MinibatchDiagnostics(NamedTuple):
     """The curves of a training, one entry for each step, from before its update.
 
     Attributes:
         losses: (steps,) weighted mean loss of the minibatch.
         margins: (steps,) weighted mean of the reward margin β [log π/π_k (chosen) - log π/π_k (rejected)].
-        accuracies: (steps,) weighted share of pairs with a positive margin, one half where it is zero.
+        accuracies: (steps,) weighted share of pairs with a positive margin, one half if it is zero.
     """
 
     losses: Float[Array, "steps"]
@@ -43,7 +43,7 @@ class TrainDiagnostics(NamedTuple):
 class _State(NamedTuple):
     params: Params
     optimiser: Any
-    curves: TrainDiagnostics
+    curves: MinibatchDiagnostics
 
 
 def adamw(
@@ -57,7 +57,7 @@ def adamw(
 ) -> optax.GradientTransformation:
     """AdamW as preference training uses it: linear warm-up, cosine decay, clipping, accumulated gradients.
 
-    A convenience over optax; `train` takes any `optax.GradientTransformation`.
+    A convenience over optax; `train_minibatches` takes any `optax.GradientTransformation`.
 
     Args:
         learning_rate: at its highest.
@@ -71,7 +71,7 @@ def adamw(
         The transformation.
 
     Raises:
-        ValueError: where a number is out of range, or there are fewer steps than one update takes.
+        ValueError: if a number is out of range, or there are fewer steps than one update takes.
 
     Example:
         >>> optimiser = adamw(1e-3, steps=100, accumulation=4)
@@ -95,7 +95,7 @@ def adamw(
     return optax.MultiSteps(one, accumulation).gradient_transformation() if accumulation > 1 else one
 
 
-def train(
+def train_minibatches(
     policy: Policy,
     reference: Params,
     comparisons: Comparisons,
@@ -110,7 +110,7 @@ def train(
     checkpoints: str | Path | None = None,
     every: int = 50,
     progress: bool = False,
-) -> tuple[Params, TrainDiagnostics]:
+) -> tuple[Params, MinibatchDiagnostics]:
     """Minimise the weighted mean loss of the pairs by minibatches, from the reference and against it.
 
     Each epoch goes once through all pairs, in an order that follows from `key` and the comparisons' content: equal
@@ -131,23 +131,23 @@ def train(
         key: a random key.
         loss: of one pair; `alignment.losses` lists them.
         per_pair: options of the loss that differ between pairs, (comparisons,) each: lengths, dispersions.
-        checkpoints: a folder for them; none are kept where None.
+        checkpoints: a folder for them; None keeps none.
         every: steps between checkpoints and between moves of the progress bar.
         progress: whether a bar with the time left goes to standard error.
 
     Returns:
-        (parameters, `TrainDiagnostics`).
+        (parameters, `MinibatchDiagnostics`).
 
     Raises:
-        ValueError: where ids are outside the catalogue, chosen and rejected are the same, no comparison has weight, or
+        ValueError: if ids are outside the catalogue, chosen and rejected are the same, no comparison has weight, or
             `checkpoints` holds another training's or a broken one.
-        FloatingPointError: where the loss is no longer finite; checkpoints from before stay.
+        FloatingPointError: if the loss is no longer finite; checkpoints from before stay.
 
     Example:
         >>> from jaxval import policies
         >>> policy = policies.tabular(1, 2)
         >>> pairs = Comparisons(context=[0, 0], winner=[0, 1], loser=[1, 0], weight=[3.0, 1.0])
-        >>> params, curves = train(policy, policy.init(jax.random.key(0)), pairs, beta=1.0,
+        >>> params, curves = train_minibatches(policy, policy.init(jax.random.key(0)), pairs, beta=1.0,
         ...     optimiser=optax.sgd(2.0), steps=40, batch_size=2, key=jax.random.key(0))
         >>> [round(float(p), 2) for p in jnp.exp(policy.log_probs(params, [0], [[0, 1]]))[0]]
         [0.75, 0.25]
@@ -169,10 +169,10 @@ def train(
             )
     content = source_key(key, comparisons)
     comparisons, options = _sorted(comparisons, options)
-    start = log_ratios(policy, reference, comparisons, batch_size=batch_size)
+    start = pair_log_probs(policy, reference, comparisons, batch_size=batch_size)
     params = jax.tree.map(jnp.asarray, reference)
     empty = jnp.full((steps,), jnp.nan)
-    state = _State(params, optimiser.init(params), TrainDiagnostics(empty, empty, empty))
+    state = _State(params, optimiser.init(params), MinibatchDiagnostics(empty, empty, empty))
     what = {
         "comparisons and options": _digest([*comparisons, *options.values(), start]),
         "loss": _name(loss),
@@ -211,7 +211,7 @@ def train(
     return state.params, state.curves
 
 
-def log_ratios(
+def pair_log_probs(
     policy: Policy, params: Params, comparisons: Comparisons, *, batch_size: int = 256
 ) -> Float[Array, "comparisons 2"]:
     """Log π(y|x) of the chosen and the rejected response of each pair, `batch_size` pairs at a time.
@@ -228,13 +228,13 @@ def log_ratios(
         (comparisons, 2) log-probabilities, chosen first.
 
     Raises:
-        ValueError: where ids are outside the catalogue.
+        ValueError: if ids are outside the catalogue.
 
     Example:
         >>> from jaxval import policies
         >>> policy = policies.tabular(1, 2)
         >>> pairs = Comparisons(context=[0], winner=[0], loser=[1], weight=[1.0])
-        >>> [round(float(log_prob), 3) for log_prob in log_ratios(policy, jnp.array([[0.0, 0.0]]), pairs)[0]]
+        >>> [round(float(log_prob), 3) for log_prob in pair_log_probs(policy, jnp.array([[0.0, 0.0]]), pairs)[0]]
         [-0.693, -0.693]
     """
     context = np.asarray(comparisons.context)
@@ -267,7 +267,7 @@ def _run(
     def of_batch(params: Params, rows: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
         found = log_probs(params, context[rows], jnp.stack([winner[rows], loser[rows]], axis=1))
         each = functools.partial(loss, beta=beta)
-        losses = jax.vmap(lambda pair, base, here: each(pair[0], pair[1], base[0], base[1], **here))(
+        losses = jax.vmap(lambda pair, base, mine: each(pair[0], pair[1], base[0], base[1], **mine))(
             found, start[rows], {name: value[rows] for name, value in options.items()}
         )
         margins = beta * ((found[:, 0] - start[rows, 0]) - (found[:, 1] - start[rows, 1]))
@@ -280,7 +280,7 @@ def _run(
         weights = jnp.where(there, weight[rows], 0)
         (value, (margin, share)), slopes = jax.value_and_grad(of_batch, has_aux=True)(state.params, rows, weights)
         moves, inner = update(slopes, state.optimiser, state.params)
-        curves = TrainDiagnostics(
+        curves = MinibatchDiagnostics(
             *(curve.at[number].set(entry) for curve, entry in zip(state.curves, (value, margin, share), strict=True))
         )
         return _State(optax.apply_updates(state.params, moves), inner, curves)
@@ -318,7 +318,8 @@ def _check_finite_losses(losses: np.ndarray, before: int, checkpoints: str | Pat
         step = before + int((~np.isfinite(losses)).argmax())
         kept = f"; the checkpoint of step {before} stays" if checkpoints and before else ""
         raise FloatingPointError(
-            f"train: the loss is {losses[step - before]} at step {step}{kept}; lower the learning rate, or clip"
+            f"train_minibatches: the loss is {losses[step - before]} at step {step}{kept}; lower the learning rate, or "
+            "clip"
         )
 
 

@@ -18,23 +18,24 @@ from scipy.optimize import linprog
 
 from jaxval import _checks
 from jaxval.alignment import dpo
+from jaxval.preferences.newton import damped_newton
 from jaxval.preferences.profiles import reachable
-from jaxval.training._losses import check_loss, check_options, margin_loss, steepness
+from jaxval.training._losses import check_loss, check_options, link_of, steepness
 from jaxval.training.comparisons import check_comparisons
 from jaxval.types import BadArgument, Comparisons, LinearLogits, Number, Params, Policy
 
-__all__ = ["FitDiagnostics", "fit"]
+__all__ = ["NewtonDiagnostics", "newton_optimum"]
 
-MAX_STEPS = 100  # where there is no optimum a margin grows by less than 1 a step: short of underflow in float32
+MAX_STEPS = 100  # without an optimum a margin grows by less than 1 a step: short of underflow in float32
 
 
-class FitDiagnostics(NamedTuple):
-    """How the fit went.
+class NewtonDiagnostics(NamedTuple):
+    """How Newton's method went.
 
     Attributes:
-        converged: whether the last Newton step moved no log π(y|x) by more than 1e-11 in float64 (in float32 by 1e-5 of
-            the largest).
-        finite_optimum: False where the comparisons of some context can be ranked without a mistake, so that no finite
+        converged: whether the last Newton step moved no log π(y|x) by more than 1e-11 (1e-5 in float32), or that share
+            of the largest change of a parameter if it is above 1.
+        finite_optimum: False if the comparisons of some context can be ranked without a mistake, so that no finite
             optimum exists (known if each parameter is one logit; else True, and such a fit does not converge).
         steps: Newton steps taken, of the slowest context.
         last_step: the largest change of a log π(y|x) in the last step.
@@ -48,7 +49,7 @@ class FitDiagnostics(NamedTuple):
     loss: Float[Array, ""]
 
 
-def fit(
+def newton_optimum(
     policy: Policy,
     reference: Params,
     comparisons: Comparisons,
@@ -58,7 +59,7 @@ def fit(
     per_context: Mapping[str, Any] | None = None,
     ridge: Number = 0.0,
     decay: Number = 0.0,
-) -> tuple[Params, FitDiagnostics]:
+) -> tuple[Params, NewtonDiagnostics]:
     """The policy that minimises Σ_i w_i ℓ(m_i) + λ/2 Σ_{x,y} (centred log π - log π_k)², π_k the reference.
 
     Newton's method on the linear map of parameters that the policy brings, `Policy.linear`: in each context apart, all
@@ -73,28 +74,30 @@ def fit(
         reference: its parameters at the reference π_k.
         comparisons: of one source; `weight` may be any number of at least 0, context, winner and loser are ids.
         beta: β > 0.
-        loss: of one pair, convex and smooth, a function of the difference of its log-ratios: `alignment.dpo`,
-            `alignment.mallows_theta`, `functools.partial(alignment.dpo, label_smoothing=0.1)`. The link φ of
-            `alignment.mallows_phi` jumps at 0: `training.train` takes it, and `alignment.mallows_phi_limit` is smooth.
+        loss: of one pair, with a smooth convex link of the margin: `alignment.dpo`, `alignment.mallows_theta`,
+            `functools.partial(alignment.dpo, label_smoothing=0.1)`, or your own by `alignment.margin_loss`. The link φ
+            of `alignment.mallows_phi` jumps at 0: `train_minibatches` takes it, and `alignment.mallows_phi_limit` is
+            smooth.
         per_context: options of the loss that differ between contexts, (contexts,) each: `{"dispersion": phi}`.
         ridge: λ ≥ 0.
         decay: μ ≥ 0 of a penalty μ/2 |θ - θ_k|² besides, for policies with features: on weights and not on the rewards
             of the catalogue's prompts, so that prompts without pairs are learnt about even if features outnumber them.
 
     Returns:
-        (parameters, `FitDiagnostics`); parameters are NaN throughout inside `jit` where there is no finite optimum or
+        (parameters, `NewtonDiagnostics`); inside `jit`, parameters are NaN throughout if there is no finite optimum or
         it was not reached.
 
     Raises:
         ValueError: if the policy brings no linear map, ids are outside the catalogue, chosen and rejected are the same,
-            no comparison has weight, the loss is not as said, or (outside `jit`) no finite optimum exists.
-        RuntimeError: where Newton's method did not converge (outside `jit`).
+            no comparison has weight, the loss has no such link or is constant, or (outside `jit`) no finite optimum
+            exists.
+        RuntimeError: if Newton's method did not converge (outside `jit`).
 
     Example:
         >>> from jaxval import policies
         >>> policy = policies.tabular(1, 2)
         >>> pairs = Comparisons(context=[0, 0], winner=[0, 1], loser=[1, 0], weight=[3.0, 1.0])
-        >>> params, diagnostics = fit(policy, policy.init(jax.random.key(0)), pairs, beta=1.0)
+        >>> params, diagnostics = newton_optimum(policy, policy.init(jax.random.key(0)), pairs, beta=1.0)
         >>> [round(float(p), 3) for p in jnp.exp(policy.log_probs(params, [0], [[0, 1]]))[0]]
         [0.75, 0.25]
         >>> bool(diagnostics.converged)
@@ -108,7 +111,7 @@ def fit(
         _checks.check_number(name, value, low=0.0, high=1e30, expected="a number of at least 0")
         for name, value in (("ridge", ridge), ("decay", decay))
     )
-    options = check_options(per_context or {}, contexts)
+    options = check_options(loss, per_context or {}, contexts)
     check_loss(loss, beta, options, comparisons)
     reference = _check_reference(reference, linear)
     if linear.features is None:
@@ -140,7 +143,7 @@ def _check_linear(policy: Policy) -> LinearLogits:
                 "that brings the map (types.LinearLogits)"
             ),
             got=type(linear).__name__,
-            advice="for others call training.train",
+            advice="for others call training.train_minibatches",
         )
     base = jnp.asarray(linear.base, dtype=float)
     if base.ndim != 2:
@@ -181,41 +184,6 @@ def _design(linear: LinearLogits) -> Float[Array, "contexts responses parameters
     return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves, axis=2)
 
 
-def _limit(dtype: Any) -> float:
-    return 1e-11 if dtype == jnp.float64 else 1e-5
-
-
-def _newton(
-    step_of: Callable[[Array], tuple[Array, Array]], start: Array, bends_by: Array, feasible: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Damped Newton steps until the largest change of a log-probability is within the limit.
-
-    `step_of(Δ)` gives the step and the largest change of a log-probability that it makes; `bends_by` is the loss's
-    steepness.
-    """
-    limit = _limit(start.dtype)
-
-    def allowed(delta: Array) -> Array:
-        largest = jnp.max(jnp.abs(delta))
-        return jnp.asarray(limit) if start.dtype == jnp.float64 else limit * jnp.maximum(largest, 1.0)
-
-    def body(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        delta, _, steps = state
-        step, size = step_of(delta)
-        bend = bends_by * size
-        damping = jnp.where(bend > 0, jnp.log1p(bend) / jnp.where(bend > 0, bend, 1), 1)
-        return delta + damping * step, size, steps + 1
-
-    def unfinished(state: tuple[Array, Array, Array]) -> Array:
-        delta, size, steps = state
-        return (size > allowed(delta)) & (steps < MAX_STEPS)
-
-    state = (start, jnp.where(feasible, jnp.inf, 0.0).astype(start.dtype), jnp.asarray(0))
-    delta, size, steps = jax.lax.while_loop(unfinished, body, state)
-    sound = jnp.all(jnp.isfinite(delta))  # said apart: a compiled maximum may pass over NaN
-    return delta, feasible & sound & (size <= allowed(delta)), steps, size
-
-
 @functools.partial(jax.jit, static_argnames="loss")
 def _fit_table(
     base: Array,
@@ -226,13 +194,13 @@ def _fit_table(
     options: dict[str, Array],
     *,
     loss: Callable[..., Array],
-) -> tuple[Array, FitDiagnostics]:
+) -> tuple[Array, NewtonDiagnostics]:
     """Each parameter is one logit: the Hessian is block-diagonal, one block a context."""
     contexts, responses = base.shape
     context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
     flat = (context * responses + winner) * responses + loser
     wins = jnp.zeros(contexts * responses**2).at[flat].add(weight).reshape(contexts, responses, responses)
-    of_margin, slope, curvature = margin_loss(loss, beta)
+    value_of, slope, curvature = link_of(loss, beta)
     apart = ~jnp.eye(responses, dtype=bool)
 
     def in_context(base: Array, wins: Array, options: dict[str, Array]) -> tuple[Array, ...]:
@@ -256,7 +224,7 @@ def _fit_table(
             ridge > 0, jnp.eye(responses) - centring, component / jnp.sum(component, axis=1, keepdims=True)
         )
 
-        def step_of(delta: Array) -> tuple[Array, Array]:
+        def step_of(delta: Array) -> tuple[Array, Array, Array]:
             slopes, bends = over_pairs(slope, delta), over_pairs(curvature, delta)
             gradient = (
                 jnp.sum(slopes, axis=1)
@@ -267,15 +235,18 @@ def _fit_table(
             hessian = jnp.diag(jnp.sum(bends, axis=1)) - bends + ridge * centring
             scale = jnp.trace(hessian) / responses
             step = -jnp.linalg.solve(hessian + jnp.where(scale > 0, scale, 1.0) * unseen, gradient)
-            return step, jnp.max(step) - jnp.min(step)
+            size = jnp.max(step) - jnp.min(step)
+            return step, size, bends_by * size
 
-        delta, converged, steps, size = _newton(step_of, jnp.zeros(responses), bends_by, feasible)
-        value = jnp.sum(jnp.where(apart, over_pairs(of_margin, delta), 0))
+        delta, converged, steps, size = damped_newton(
+            step_of, jnp.zeros(responses), feasible=feasible, max_steps=MAX_STEPS
+        )
+        value = jnp.sum(jnp.where(apart, over_pairs(value_of, delta), 0))
         return delta, converged, feasible, steps, size, value
 
     delta, converged, feasible, steps, size, value = jax.vmap(in_context)(base, wins, options)
     solved = jnp.all(converged)
-    diagnostics = FitDiagnostics(solved, jnp.all(feasible), jnp.max(steps), jnp.max(size), jnp.sum(value))
+    diagnostics = NewtonDiagnostics(solved, jnp.all(feasible), jnp.max(steps), jnp.max(size), jnp.sum(value))
     return jnp.where(solved, reference + delta, jnp.nan), diagnostics
 
 
@@ -290,13 +261,13 @@ def _fit_features(
     *,
     decay: Array,
     loss: Callable[..., Array],
-) -> tuple[Params, FitDiagnostics]:
+) -> tuple[Params, NewtonDiagnostics]:
     """All contexts share the parameters: one Hessian."""
     features = _design(linear)
     context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
     differences = features[context, winner] - features[context, loser]
     per_pair = {name: value[context] for name, value in options.items()}
-    of_margin, slope, curvature = margin_loss(loss, beta)
+    value_of, slope, curvature = link_of(loss, beta)
     bends_by = (
         jnp.max(jax.vmap(lambda options: steepness(curvature, options, beta))(options))
         if options
@@ -313,18 +284,21 @@ def _fit_features(
     def each(function: Callable[..., Array], delta: Array) -> Array:
         return jnp.where(weight > 0, weight * jax.vmap(function)(differences @ delta, per_pair), 0)
 
-    def step_of(delta: Array) -> tuple[Array, Array]:
+    def step_of(delta: Array) -> tuple[Array, Array, Array]:
         gradient = each(slope, delta) @ differences + penalty @ delta
         hessian = (differences * each(curvature, delta)[:, None]).T @ differences + penalty
         scale = jnp.trace(hessian) / len(hessian)
         gradient = gradient - unseen @ gradient
         step = -jnp.linalg.solve(hessian + jnp.where(scale > 0, scale, 1.0) * unseen, gradient)
         change = jnp.where(present[..., 0], centred @ step, 0)
-        return step, jnp.max(jnp.max(change, axis=1) - jnp.min(change, axis=1))
+        size = jnp.max(jnp.max(change, axis=1) - jnp.min(change, axis=1))
+        return step, size, bends_by * size
 
     start, unravel = ravel_pytree(reference)
-    delta, converged, steps, size = _newton(step_of, jnp.zeros_like(start), bends_by, jnp.asarray(True))
-    diagnostics = FitDiagnostics(converged, jnp.asarray(True), steps, size, jnp.sum(each(of_margin, delta)))
+    delta, converged, steps, size = damped_newton(
+        step_of, jnp.zeros_like(start), feasible=jnp.asarray(True), max_steps=MAX_STEPS
+    )
+    diagnostics = NewtonDiagnostics(converged, jnp.asarray(True), steps, size, jnp.sum(each(value_of, delta)))
     return unravel(jnp.where(converged, start + delta, jnp.nan)), diagnostics
 
 
@@ -336,16 +310,16 @@ def _null_projector(gram: Array) -> Array:
     return null @ null.T
 
 
-def _raise_unless_solved(linear: LinearLogits, comparisons: Comparisons, found: FitDiagnostics) -> None:
+def _raise_unless_solved(linear: LinearLogits, comparisons: Comparisons, diagnostics: NewtonDiagnostics) -> None:
     advice = "compare more, or regularise the step from the reference by ridge, such as 0.1"
-    if not found.finite_optimum:
+    if not diagnostics.finite_optimum:
         raise BadArgument(
             "comparisons",
             expected="wins that lead back from every loser to its winner",
             got=("a context where some responses never lose to those they beat, so that no finite optimum exists"),
             advice=advice,
         )
-    if not found.converged:
+    if not diagnostics.converged:
         if linear.features is not None and separable(linear, comparisons):
             raise BadArgument(
                 "comparisons",
@@ -356,9 +330,9 @@ def _raise_unless_solved(linear: LinearLogits, comparisons: Comparisons, found: 
                 advice=advice,
             )
         raise RuntimeError(
-            f"fit did not converge in {int(found.steps)} Newton steps (last step {float(found.last_step):.2g} in a "
-            "log-probability); standardise the features, pass ridge, or compute in float64: "
-            "jax.config.update('jax_enable_x64', True)"
+            f"newton_optimum did not converge in {int(diagnostics.steps)} steps (last step "
+            f"{float(diagnostics.last_step):.2g} in a log-probability); standardise the features, pass ridge, "
+            "or compute in float64: jax.config.update('jax_enable_x64', True)"
         )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int, Num
 
 from jaxval import _checks
 from jaxval.training.comparisons import stack_sources
-from jaxval.training.newton import fit
+from jaxval.training.newton import newton_optimum
 from jaxval.types import BadArgument, Comparisons, Params, Policy
 
 __all__ = ["sequential_dpo", "union_dpo"]
@@ -26,7 +26,7 @@ def sequential_dpo(
     order: Int[ArrayLike, "stages"] | Sequence[int],
     *,
     weights: SourceWeights = None,
-    fit: Callable[..., tuple[Params, Any]] = fit,
+    train: Callable[..., tuple[Params, Any]] = newton_optimum,
     **options: Any,
 ) -> tuple[Params, Any]:
     """DPO on one source after another, each stage with the last stage's policy as its reference.
@@ -34,8 +34,8 @@ def sequential_dpo(
     π_{k+1} = argmax_π Σ_{D_ℓ} log σ(β [log π(y⁺|x)/π_k(y⁺|x) - log π(y⁻|x)/π_k(y⁻|x)]), ℓ = order[k], π_0 the
     reference. At convergence π(y|x) ∝ π_0(y|x) exp(Σ_ℓ r̂_ℓ(x, y) / β), whatever the order.
 
-    With `training.fit`, all of it may be called under `jit` and `vmap`, over orders or weights: a source of weight 0 is
-    left out, so that one call trains all coalitions.
+    With `newton_optimum`, all of it may be called under `jit` and `vmap`, over orders or weights: a source of weight 0
+    is left out, so that one call trains all coalitions.
 
     Source: Tamine et al., Algorithm 1 and equation (6).
 
@@ -44,15 +44,15 @@ def sequential_dpo(
         reference: its parameters at π_0.
         sources: one `Comparisons` for each source, or what `stack_sources` made of them.
         order: (stages,) indices of sources; an index that is not in it is left out.
-        weights: (sources,) what the comparisons of each source are multiplied by; 1 where None.
-        fit: trains one stage: `fit(policy, reference, comparisons, **options)` gives (parameters, diagnostics).
-        **options: of `fit`; `beta=...` at least.
+        weights: (sources,) what the comparisons of each source are multiplied by; None means 1.
+        train: trains one stage: `train(policy, reference, comparisons, **options)` gives (parameters, diagnostics).
+        **options: of `train`; `beta=...` at least.
 
     Returns:
         (parameters, diagnostics of each stage that was trained: a list, or stacked under `jit`).
 
     Raises:
-        ValueError: where the order holds an index that is no source, or `fit` refuses its input.
+        ValueError: if the order holds an index that is no source, or `train` refuses its input.
 
     Example:
         >>> from jaxval import policies
@@ -71,16 +71,16 @@ def sequential_dpo(
             raise BadArgument("order", expected=f"indices of {len(fields[3])} sources", got=values.tolist())
 
     def stage(params: Params, source: Any) -> tuple[Params, Any]:
-        return fit(policy, params, Comparisons(*(field[source] for field in fields)), **options)
+        return train(policy, params, Comparisons(*(field[source] for field in fields)), **options)
 
     if not known:
         return jax.lax.scan(stage, reference, order)
     taken = [source for source in np.asarray(order).tolist() if np.asarray(fields[3][source]).any()]
-    params, found = reference, []
+    params, diagnostics_of_stages = reference, []
     for source in taken:
         params, diagnostics = stage(params, source)
-        found.append(diagnostics)
-    return params, found
+        diagnostics_of_stages.append(diagnostics)
+    return params, diagnostics_of_stages
 
 
 def union_dpo(
@@ -89,12 +89,13 @@ def union_dpo(
     sources: Sequence[Comparisons] | Comparisons,
     *,
     weights: SourceWeights = None,
-    fit: Callable[..., tuple[Params, Any]] = fit,
+    train: Callable[..., tuple[Params, Any]] = newton_optimum,
     **options: Any,
 ) -> tuple[Params, Any]:
     """DPO on the comparisons of all sources at once, each source's multiplied by its weight.
 
-    With `training.fit` it may be called under `jit` and `vmap`, over weights: the masks of all coalitions in one call.
+    With `newton_optimum` it may be called under `jit` and `vmap`, over weights: one call takes the masks of all
+    coalitions.
 
     Source: Tamine et al., section 3, "DPO directly to the coalition dataset".
 
@@ -102,15 +103,15 @@ def union_dpo(
         policy: the policy to train.
         reference: its parameters at π_0.
         sources: one `Comparisons` for each source, or what `stack_sources` made of them.
-        weights: (sources,) what the comparisons of each source are multiplied by; 1 where None.
-        fit: `fit(policy, reference, comparisons, **options)` gives (parameters, diagnostics).
-        **options: of `fit`; `beta=...` at least.
+        weights: (sources,) what the comparisons of each source are multiplied by; None means 1.
+        train: `train(policy, reference, comparisons, **options)` gives (parameters, diagnostics).
+        **options: of `train`; `beta=...` at least.
 
     Returns:
-        (parameters, diagnostics of `fit`); the reference and None where known weights are all zero.
+        (parameters, diagnostics of `train`); the reference and None if known weights are all zero.
 
     Raises:
-        ValueError: where there is not one weight for each source, or `fit` refuses its input.
+        ValueError: if there is not one weight for each source, or `train` refuses its input.
 
     Example:
         >>> from jaxval import policies
@@ -123,7 +124,7 @@ def union_dpo(
     fields = _weighted(sources, weights)
     if _checks.concrete(fields[3]) and not np.asarray(fields[3]).any():
         return reference, None
-    return fit(policy, reference, Comparisons(*(field.reshape(-1) for field in fields)), **options)
+    return train(policy, reference, Comparisons(*(field.reshape(-1) for field in fields)), **options)
 
 
 def _weighted(sources: Sequence[Comparisons] | Comparisons, weights: SourceWeights) -> list[Array]:

@@ -1,0 +1,200 @@
+"""What the losses of one pair share: how a link becomes a loss, what all losses take, and the record of each.
+
+A loss is written as its link ℓ, and a decorator makes of it the function of log-probabilities that users call:
+
+    margin_loss: ℓ(m),         m = r(y+)/|y+| - r(y-)/|y-|, lengths of 1 unless they are given
+    reward_loss: ℓ(r+, r-),    r(y) = β score(y), score = log π(y|x) - log π0(y|x), or f' of the ratio π/π0
+
+The record keeps the link, its options and its source: `losses` in `jaxval.alignment` lists the records by name. To add
+a loss, write its link with a decorator in the file where it belongs, and its definition in the tests.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, cast
+
+from jaxtyping import Array, Float
+
+from jaxval.alignment._pairs import PerPair, check_beta, check_lengths
+from jaxval.alignment.divergences import scores
+from jaxval.types import BadArgument
+
+__all__ = ["Loss", "PairLoss", "margin_loss", "record_of", "reward_loss"]
+
+PAIR = ("chosen", "rejected", "reference_chosen", "reference_rejected")
+LENGTHS = ("chosen_length", "rejected_length")
+
+SHARED = """
+Args:
+    chosen: log π(y+|x), a scalar, or an array of any shape for many pairs at once.
+    rejected: log π(y-|x), of the same shape, as all that follow.
+    reference_chosen: log π0(y+|x).
+    reference_rejected: log π0(y-|x).{lengths}
+    beta: β > 0, one number or one for each pair.
+    divergence: "reverse_kl", "forward_kl", "jensen_shannon", or a function from log u to f'(u) such as
+        `functools.partial(alpha_divergence, alpha=0.5)`.
+
+Returns:
+    The loss of each pair, of the same shape.
+
+Raises:
+    ValueError: if a log-probability is not finite, shapes differ, or an option is out of range or unknown.
+"""
+LENGTHS_OF_MARGIN = """
+    chosen_length: |y+| in tokens{default}.
+    rejected_length: |y-| in tokens{default}."""
+
+
+class PairLoss(Protocol):
+    """A loss of one pair, `loss(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`."""
+
+    record: "Loss"
+
+    def __call__(self, *pair: PerPair, **options: Any) -> Float[Array, "..."]:
+        """The loss of each pair."""
+
+
+class Loss(NamedTuple):
+    """What is known of a loss.
+
+    Attributes:
+        function: `function(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`.
+        link: ℓ, a function of the margin or of both rewards; the options are its keywords.
+        of_margin: whether the link takes the margin; otherwise it takes the rewards of both responses.
+        options: the loss's own options and their defaults; `inspect.Parameter.empty` stands for no default.
+        source: the paper and the equation.
+        obstacle: why Newton's method does not find the optimum, or nothing if ℓ is smooth and convex in the margin.
+    """
+
+    function: Callable[..., Array]
+    link: Callable[..., Array]
+    of_margin: bool
+    options: Mapping[str, Any]
+    source: str
+    obstacle: str
+
+    def at(self, *rewards: Array, beta: Array, **options: Any) -> Array:
+        """The link's value at a margin or at two rewards; β is passed on to a link that uses it."""
+        if "beta" in inspect.signature(self.link).parameters:
+            options["beta"] = beta
+        return self.link(*rewards, **options)
+
+
+def margin_loss(
+    *, source: str, obstacle: str = "", per_token: bool = False
+) -> Callable[[Callable[..., Array]], PairLoss]:
+    """Makes a loss of one pair of its link, ℓ(m) with m = β[score(y+)/|y+| - score(y-)/|y-|].
+
+    A link of your own becomes a loss that `training` takes as it takes those of `losses`.
+
+    Args:
+        source: the paper and the equation.
+        obstacle: what keeps ℓ from being smooth and convex, in words that follow "which"; nothing if ℓ is both.
+        per_token: whether the lengths of both responses must be given; otherwise they are 1 unless given.
+
+    Returns:
+        The decorator of the link, whose options are keywords. `beta` among them is β.
+
+    Example:
+        >>> @margin_loss(source="log cosh of the distance from a margin of 1")
+        ... def log_cosh(margin):
+        ...     return jax.numpy.log(jax.numpy.cosh(margin - 1))
+        >>> import jax
+        >>> round(float(log_cosh(-1.0, -2.0, -1.5, -1.5, beta=2.0)), 4)  # log cosh 1
+        0.4338
+    """
+    length = inspect.Parameter.empty if per_token else 1
+    return functools.partial(_pair_loss, source=source, obstacle=obstacle, lengths=dict.fromkeys(LENGTHS, length))
+
+
+def reward_loss(*, source: str) -> Callable[[Callable[..., Array]], PairLoss]:
+    """Makes a loss of one pair of a link of both implicit rewards, ℓ(r+, r-) with r = β score.
+
+    Args:
+        source: the paper and the equation.
+
+    Returns:
+        The decorator of the link, whose options are keywords. `beta` among them is β.
+
+    Example:
+        >>> @reward_loss(source="squares")
+        ... def squares(plus, minus):
+        ...     return (plus - 1) ** 2 + minus**2
+        >>> float(squares(-1.0, -1.0, -1.5, -1.0, beta=1.0))
+        0.25
+    """
+    obstacle = "depends on the rewards of both responses, so on their level, and not on the margin alone"
+    return functools.partial(_pair_loss, source=source, obstacle=obstacle, lengths={})
+
+
+def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, lengths: Mapping[str, Any]) -> PairLoss:
+    positional, keyword, empty = (
+        getattr(inspect.Parameter, name) for name in ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY", "empty")
+    )
+    own = [one for one in inspect.signature(link).parameters.values() if one.kind is keyword and one.name != "beta"]
+    signature = inspect.Signature(
+        [
+            *(inspect.Parameter(name, positional) for name in PAIR),
+            *(inspect.Parameter(name, positional, default=default) for name, default in lengths.items()),
+            inspect.Parameter("beta", keyword),
+            *(one.replace(annotation=empty) for one in own),  # written out, a type takes more lines than all else
+            inspect.Parameter("divergence", keyword, default="reverse_kl"),
+        ]
+    )
+
+    @functools.wraps(link)
+    def loss(*args: Any, **options: Any) -> Array:
+        given = signature.bind(*args, **options)  # refuses a missing or unknown argument by its name
+        given.apply_defaults()
+        named = given.arguments
+        plus, minus = scores(*(named.pop(name) for name in PAIR), named.pop("divergence"))
+        beta = check_beta(named.pop("beta"))
+        if not lengths:
+            return record.at(beta * plus, beta * minus, beta=beta, **named)
+        plus_length, minus_length = (check_lengths(name, named.pop(name)) for name in LENGTHS)
+        return record.at(beta * (plus / plus_length - minus / minus_length), beta=beta, **named)
+
+    options = {one.name: one.default for one in own}
+    record = Loss(loss, link, bool(lengths), options, source, obstacle)
+    default = "" if empty in lengths.values() else ", or 1"
+    shared = SHARED.format(lengths=LENGTHS_OF_MARGIN.format(default=default) if lengths else "")
+    loss.__doc__ = f"{inspect.getdoc(link)}\n\nSource: {source}.\n{shared}"
+    loss.__signature__ = signature  # type: ignore[attr-defined]
+    loss.record = record  # type: ignore[attr-defined]
+    return cast(PairLoss, loss)
+
+
+def record_of(loss: Callable[..., Array]) -> Loss:
+    """What is known of a loss; options that `functools.partial` has set are set in its link.
+
+    Args:
+        loss: of `losses`, or made by `margin_loss` or `reward_loss`, or `functools.partial` of one. Of any other
+            function nothing is known but that it is one.
+
+    Returns:
+        The `Loss`.
+
+    Raises:
+        ValueError: if the loss is no function.
+
+    Example:
+        >>> from jaxval import alignment
+        >>> record_of(functools.partial(alignment.dpo, label_smoothing=0.1)).options
+        {'label_smoothing': 0.1}
+    """
+    if not callable(loss):
+        raise BadArgument("loss", expected="a function of one pair, such as alignment.dpo", got=type(loss).__name__)
+    if isinstance(loss, functools.partial):
+        record, options = record_of(loss.func), dict(loss.keywords)
+        if loss.args or options.keys() & {*PAIR, *LENGTHS}:
+            record = record._replace(obstacle="is given lengths, so that scores count unequally")
+        if options.pop("divergence", "reverse_kl") != "reverse_kl":
+            record = record._replace(obstacle="has another divergence, whose scores are not linear in log π")
+        options = {name: value for name, value in options.items() if name in record.options}
+        link = functools.partial(record.link, **options) if options else record.link
+        return record._replace(function=loss, link=link, options={**record.options, **options})
+    if isinstance(record := getattr(loss, "record", None), Loss):
+        return record
+    obstacle = "is a function of log-probabilities; make it of its link by alignment.margin_loss if it has one"
+    return Loss(loss, loss, False, {}, "", obstacle)
