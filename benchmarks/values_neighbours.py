@@ -10,14 +10,14 @@ import argparse
 import itertools
 import math
 import sys
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.command import add_options, run_cases
+from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
 from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
 
@@ -157,28 +157,14 @@ def show_few(records: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
+CASES: Cases = {
     "shapley": shapley,
     "ads": ads,
     "sampled": sampled,
     "few": few,
 }
 
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.values_neighbours", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    add_options(parser, PEERS)
-    parser.set_defaults(cores=1)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise, targets met or not."""
-    return run_cases("values_neighbours", CASES, parse(arguments), also_show=show_few)
-
+main = partial(run_benchmark, "values_neighbours", __doc__, CASES, PEERS, also_show=show_few, cores=1)
 
 if __name__ == "__main__":
     sys.exit(main())
