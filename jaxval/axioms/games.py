@@ -2,6 +2,9 @@
 
 Few games have such players. Each maker reaches every game that does, so that an axiom holds if it holds on what the
 makers make of all games.
+
+Every maker takes `table`, the (2^n,) utilities of all coalitions of n players, and returns the (2^n,) utilities of the
+new game. It raises `ValueError` if the table is none or has no such players.
 """
 
 from jaxtyping import Array, Float
@@ -23,14 +26,7 @@ def with_null_player(table: Table, player: int) -> Float[Array, "coalitions"]:
     """The game in which a player adds nothing, v(S - z). Every game with that null player is one, namely of itself.
 
     Args:
-        table: (2^n,) utilities of all coalitions.
         player: z.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: if the table is none or there is no such player.
 
     Example:
         >>> with_null_player([0.0, 1.0, 2.0, 4.0], 0).tolist()
@@ -44,15 +40,8 @@ def with_symmetric_players(table: Table, first: int, second: int) -> Float[Array
     """The game in which two players do the same: the mean of the game and of the one with their places changed.
 
     Args:
-        table: (2^n,) utilities of all coalitions.
         first: z.
         second: z', another player.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: if the table is none or these are not two of its players.
 
     Example:
         >>> with_symmetric_players([0.0, 1.0, 2.0, 4.0], 0, 1).tolist()
@@ -66,15 +55,8 @@ def with_dependent_players(table: Table, first: int, second: int) -> Float[Array
     """The game in which neither of two players adds anything without the other: v(S) with both, else v(S - z - z').
 
     Args:
-        table: (2^n,) utilities of all coalitions.
         first: z.
         second: z', another player.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: if the table is none or these are not two of its players.
 
     Example:
         >>> with_dependent_players([0.0, 1.0, 2.0, 4.0], 0, 1).tolist()
@@ -92,11 +74,8 @@ def with_same_marginals(table: Table, other: Table, player: int) -> Float[Array,
         other: (2^n,) the game w.
         player: z.
 
-    Returns:
-        (2^n,) utilities.
-
     Raises:
-        ValueError: if a table is none, if they are not of the same players, or if there is no such player.
+        ValueError: as the others, and if the games are not of the same players.
 
     Example:
         >>> with_same_marginals([0.0, 1.0, 2.0, 4.0], [0.0, 0.0, 5.0, 7.0], 0).tolist()
