@@ -41,14 +41,9 @@ def sample_shapley_along(
     Source: Zheng et al., Algorithm 1; Ghorbani and Zou (2019).
 
     Args:
-        key: a random key.
         path_utility: from a permutation (players,) to the utilities (players + 1, *objectives) of its beginnings, the
             empty one first, written in JAX; such as `knn_path_utility` makes.
-        players: how many, n.
         permutations: how many in all, an even number where antithetic.
-        groups: (n,) the group of each player, 0 first; one group where None.
-        antithetic: whether each permutation is followed by its reverse within each group.
-        spread: the largest minus the smallest possible gain, as in `sample_shapley`.
         per_ask: how many permutations are evaluated at a time.
 
     Returns:
