@@ -7,13 +7,13 @@ What stands between the two marks in the README is replaced: counts, then for ea
 printed, with the reason and the version that holds; conjectures apart.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from experiments.commands import documented_parser
 from jaxval import theorems
 
 __all__ = ["main", "section"]
@@ -98,20 +98,8 @@ def _row(entry: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Replace the README's section.
-
-    Args:
-        arguments: of the command line; `sys.argv` where None.
-
-    Returns:
-        The exit status.
-    """
-    summary, _, description = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.findings",
-        description=f"{summary}\n\n{description}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Replace the README's section, and return the exit status."""
+    parser = documented_parser("experiments.findings", __doc__)
     parser.add_argument("verdicts", type=Path, metavar="FILE", help="from jaxval verify --json")
     readme = Path(__file__).resolve().parent.parent / "README.md"
     parser.add_argument("--readme", type=Path, default=readme, metavar="FILE", help="default: this checkout's")

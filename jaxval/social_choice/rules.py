@@ -109,7 +109,7 @@ def minimax(matrix: Matrix) -> Lottery:
         matrix: (alternatives, alternatives) preference function.
 
     Returns:
-        (alternatives,) lottery, uniform over the winners.
+        (alternatives,) lottery, uniform over the alternatives of the largest u_i.
 
     Raises:
         ValueError: where the matrix is no preference function.
@@ -132,14 +132,16 @@ def maximal_borda(matrix: Matrix) -> Lottery:
         matrix: (alternatives, alternatives) preference function.
 
     Returns:
-        (alternatives,) lottery, uniform over the winners.
+        (alternatives,) lottery, uniform over the alternatives with the most points.
 
     Raises:
-        ValueError: where the matrix is no preference function.
+        ValueError: if the matrix is no preference function.
 
     Example:
-        >>> maximal_borda([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]).tolist()
-        [1.0, 0.0, 0.0]
+        A cycle gives every alternative as many points as the others.
+
+        >>> maximal_borda([[0.5, 0.75, 0.25], [0.25, 0.5, 0.75], [0.75, 0.25, 0.5]]).round(2).tolist()
+        [0.33, 0.33, 0.33]
     """
     return _shared_among_largest(borda_scores(matrix))
 
