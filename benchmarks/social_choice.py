@@ -19,26 +19,16 @@ from rich.table import Table
 
 from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
-from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
+from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, sides_of
 
 NUMPY = Peer("numpy", ("numpy>=2.0", "scipy>=1.14"))
 PREF_VOTING = Peer("pref_voting", ("pref_voting>=1.18",))
 PREFSAMPLING = Peer("prefsampling", ("prefsampling>=0.1.24",))
 PEERS = (NUMPY, PREF_VOTING, PREFSAMPLING)
 
-WORKERS = {
-    OURS: "social_choice_jaxval",
-    NUMPY: "social_choice_numpy",
-    PREF_VOTING: "social_choice_pref_voting",
-    PREFSAMPLING: "social_choice_prefsampling",
-}
-
 LEVEL = 0.95
 
-
-def side(name: str, peer: Peer, task: str, *, items: int = 1, x64: bool = False, **options: Any) -> Side:
-    """A side of this benchmark."""
-    return Side(name, peer, WORKERS[peer], task, options, items, x64)
+side = sides_of("social_choice")
 
 
 def maximal_lotteries(bench: Bench, options: argparse.Namespace) -> None:

@@ -19,22 +19,14 @@ from rich.table import Table
 
 from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
-from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
+from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, sides_of
 
 NUMPY = Peer("numpy", ("numpy>=2.0",))
 PYDVL = Peer("pydvl", ("pydvl>=0.10", "scikit-learn>=1.5"))
 PEERS = (NUMPY, PYDVL)
-WORKERS = {
-    OURS: "values_neighbours_jaxval",
-    NUMPY: "values_neighbours_numpy",
-    PYDVL: "values_neighbours_pydvl",
-}
 K = 5
 
-
-def side(name: str, peer: Peer, task: str, *, items: int = 1, x64: bool = False, **options: Any) -> Side:
-    """A side of this benchmark."""
-    return Side(name, peer, WORKERS[peer], task, options, items, x64)
+side = sides_of("values_neighbours")
 
 
 def shapley(bench: Bench, options: argparse.Namespace) -> None:

@@ -3,11 +3,11 @@
 import functools
 import itertools
 import json
-import math
 
 import jax
 import numpy as np
 import pytest
+import values_by_definition as definition
 
 from experiments.dpo_shapley import exact, growth, providers, real_pairs, ridge, stopped_short
 from experiments.dpo_shapley.__main__ import main, parse
@@ -21,17 +21,6 @@ SMALL = stopped_short.SIZES["quick"]
 
 
 # Against definitions.
-
-
-def shapley_by_definition(table):
-    n = len(table).bit_length() - 1
-    phi = np.zeros((n, table.shape[1]))
-    for order in itertools.permutations(range(n)):
-        inside = 0
-        for player in order:
-            phi[player] += table[inside | 1 << player] - table[inside]
-            inside |= 1 << player
-    return phi / math.factorial(n)
 
 
 def test_values_from_n_trainings_are_those_of_retraining_every_coalition():
@@ -93,10 +82,10 @@ def test_measures_of_commutativity_are_those_of_two_orders():
     product = masks[1] + masks[2] - masks[0]
     both = product - np.log(np.exp(product).sum(axis=1, keepdims=True))
     short, retrained = (
-        shapley_by_definition(np.einsum("axy,xyk->ak", np.exp(np.stack([*masks[:3], last])), rewards) / 2)
+        definition.shapley(np.einsum("axy,xyk->ak", np.exp(np.stack([*masks[:3], last])), rewards) / 2)
         for last in (both, masks[3])
     )
-    final = shapley_by_definition(limit)
+    final = definition.shapley(limit)
     scale = np.abs(final).max()
     assert found["error against equally short retraining"] == pytest.approx(
         np.abs(short - retrained).max() / scale, rel=1e-4

@@ -1,6 +1,7 @@
 """Rankings and comparisons as comma-separated tables (RFC 4180, UTF-8), the first line naming the columns.
 
 Names of columns may be in capitals or not; spaces around names and cells do not count; empty lines are skipped.
+Readers raise `ValueError` for a malformed file, naming the line, and `FileNotFoundError` if there is no such file.
 """
 
 import csv
@@ -50,10 +51,6 @@ def read_rankings_csv(path: FilePath) -> Election:
     Returns:
         `Election`; names sorted where columns are ranks, in the columns' order where they are alternatives; title the
         file's name without its ending.
-
-    Raises:
-        ValueError: where the file is malformed, naming the line.
-        FileNotFoundError: where there is no such file.
 
     Example:
         >>> import pathlib, tempfile
@@ -106,8 +103,7 @@ def read_comparisons_csv(path: FilePath) -> Matches:
         ending.
 
     Raises:
-        ValueError: where the file is malformed or compares an alternative with itself, naming the line.
-        FileNotFoundError: where there is no such file.
+        ValueError: also if an alternative is compared with itself.
 
     Example:
         >>> import pathlib, tempfile
