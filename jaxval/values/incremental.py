@@ -3,6 +3,8 @@
 Where a player who comes in changes little, as with nearest neighbours, counts or sums, one pass over a permutation
 gives the utilities of all its beginnings for about the price of one. Design, state and estimate are those of
 `permutation_estimator`; what changes is how the coalitions of one ask are evaluated.
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 from collections.abc import Callable, Hashable, Sequence

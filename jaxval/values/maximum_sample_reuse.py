@@ -2,6 +2,8 @@
 
 With coalitions drawn uniformly, φ̂_i = mean of v(S) over those that hold i - mean over those that do not (Wang and Jia,
 2023).
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 from typing import NamedTuple

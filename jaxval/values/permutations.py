@@ -4,6 +4,8 @@ A permutation that respects the groups is a random order of each group, one grou
 player z is v(π^{<z} ∪ {z}) - v(π^{<z}), and its mean over permutations is the value (Zheng et al., Algorithm 1). An
 antithetic pair is a permutation and the same one reversed within each group; the standard error is that of the pairs'
 means.
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 import math

@@ -8,6 +8,8 @@ keeps the level (repeated intervals of Jennison and Turnbull, on a doubling grid
 
 With at most 8 looks and 64 draws at the first, the half-width is at most 1.40 times the central-limit one at the same
 count for a level of 0.95, 1.49 for 0.9 and 1.29 for 0.99.
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 import dataclasses

@@ -4,6 +4,8 @@ Where |v(N) - v(beginning)| < tolerance the marginals of all players still to co
 Carlo, Ghorbani and Zou). That saves evaluations and is biased: a permutation's values sum to v(N) - v(∅) up to the
 tolerance only. The first permutations, the burn-in, are walked whole. Where v(∅) itself is that near to v(N), every
 other permutation would end before its first player and say 0 of everybody: those are not counted.
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 import warnings

@@ -16,6 +16,8 @@ independent of the fold's draw: with O the pairs of size s in the other folds, F
     mean of w d  ~  mean of w g + (1/M) Σ_{S∈O} w (d - g) + (1 - |O|/M) mean over F of w (d - g),
 
 which is unbiased whatever g is, and so is the mean over the folds. As Σ_i w_i(S) = 0, the values sum to v(N) - v(∅).
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 import warnings
