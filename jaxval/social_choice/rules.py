@@ -114,7 +114,8 @@ def maximal_borda(matrix: Matrix) -> Lottery:
     Example:
         A cycle gives every alternative as many points as the others.
 
-        >>> maximal_borda([[0.5, 0.75, 0.25], [0.25, 0.5, 0.75], [0.75, 0.25, 0.5]]).round(2).tolist()
+        >>> lottery = maximal_borda([[0.5, 0.75, 0.25], [0.25, 0.5, 0.75], [0.75, 0.25, 0.5]])
+        >>> [round(float(probability), 2) for probability in lottery]
         [0.33, 0.33, 0.33]
     """
     return _shared_among_largest(borda_scores(matrix))
