@@ -8,11 +8,11 @@ a loss must do, each loss costs. Every side runs compiled and on arrays that are
 
 import argparse
 import sys
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from benchmarks.command import add_options, run_cases
+from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
 from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
 
@@ -82,22 +82,9 @@ def same_sums(inputs: Answers, ours: Answers, theirs: Answers) -> Agreement:
     return Agreement(gap.max(), 1e-4, "of a mean loss, relative")
 
 
-CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {"race": race, "passes": passes}
+CASES: Cases = {"race": race, "passes": passes}
 
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.alignment", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    add_options(parser, PEERS)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise."""
-    return run_cases("alignment", CASES, parse(arguments))
-
+main = partial(run_benchmark, "alignment", __doc__, CASES, PEERS)
 
 if __name__ == "__main__":
     sys.exit(main())

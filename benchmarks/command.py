@@ -13,11 +13,51 @@ from benchmarks.environments import Environments, Peer
 from benchmarks.harness import Bench
 from benchmarks.report import disagreements, machine, save, show
 
-__all__ = ["add_options", "run_cases"]
+__all__ = ["Cases", "run_benchmark"]
+
+Cases = Mapping[str, Callable[[Bench, argparse.Namespace], None]]
 
 
-def add_options(parser: argparse.ArgumentParser, peers: Sequence[Peer]) -> None:
-    """The options that all benchmarks share."""
+def run_benchmark(
+    name: str,
+    description: str,
+    cases: Cases,
+    peers: Sequence[Peer],
+    arguments: Sequence[str] | None = None,
+    *,
+    also_show: Callable[[list[dict[str, Any]], Console], None] = lambda records, console: None,
+    data: bool = False,
+    **defaults: Any,
+) -> int:
+    """The main function of a benchmark: read the options, run the cases asked for, write and print.
+
+    Args:
+        name: the module's name in `benchmarks`.
+        description: the module's docstring, whose first line `--help` shows.
+        cases: what `--case` chooses from, in this order.
+        peers: whose environments `--environment` may name.
+        arguments: the command line; that of this process if None.
+        also_show: prints what is no race, given all records.
+        data: whether there is an option `--data` for a folder of data sets.
+        defaults: of the options, where they differ from those of all benchmarks, such as `cores=1`.
+
+    Returns:
+        The exit status: 1 if answers differ or a side of ours failed, 2 if an option is wrong, 130 if interrupted, and
+        0 otherwise, whether targets are met or not.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description.split("\n")[0])
+    parser.add_argument("--case", nargs="+", choices=cases, default=list(cases), metavar="CASE", help=", ".join(cases))
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    if data:
+        parser.add_argument("--data", metavar="FOLDER", help="folder of data sets")
+    _add_options(parser, peers)
+    parser.set_defaults(**defaults)
+    return _run_cases(name, cases, parser.parse_args(arguments), also_show)
+
+
+def _add_options(parser: argparse.ArgumentParser, peers: Sequence[Peer]) -> None:
+    """How the sides run, and where environments and results are."""
     named = ", ".join(peer.name for peer in peers)
     parser.add_argument("--repeats", type=_positive, default=5, metavar="N", help="rounds, of which the median is told")
     parser.add_argument("--cores", type=_positive, default=2, metavar="N", help="for each side (default: 2)")
@@ -43,14 +83,12 @@ def add_options(parser: argparse.ArgumentParser, peers: Sequence[Peer]) -> None:
     parser.set_defaults(peers=tuple(peer.name for peer in peers))
 
 
-def run_cases(
+def _run_cases(
     name: str,
-    cases: Mapping[str, Callable[[Bench, argparse.Namespace], None]],
+    cases: Cases,
     options: argparse.Namespace,
-    *,
-    also_show: Callable[[list[dict[str, Any]], Console], None] = lambda records, console: None,
+    also_show: Callable[[list[dict[str, Any]], Console], None],
 ) -> int:
-    """Run the cases asked for, write and print; 1 where answers differ or ours failed, 130 where interrupted."""
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
     unknown = [peer for peer, _ in options.environment if peer not in options.peers]
     if unknown:

@@ -18,14 +18,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 
-from benchmarks.command import add_options, run_cases
+from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS
 from benchmarks.harness import ROOT, Agreement, Answers, Bench, Pair, Side
 
@@ -271,26 +272,13 @@ def show_measured(records: list[dict], console: Console) -> None:
             )
 
 
-CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
+CASES: Cases = {
     "kills": kills,
     "overhead": overhead,
     "scaling": scaling,
 }
 
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluator", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    add_options(parser, ())
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise, targets met or not."""
-    return run_cases("evaluator", CASES, parse(arguments), also_show=show_measured)
-
+main = partial(run_benchmark, "evaluator", __doc__, CASES, (), also_show=show_measured)
 
 if __name__ == "__main__":
     sys.exit(main())

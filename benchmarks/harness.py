@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.environments import OURS, Environments, MissingPeerError, Peer
 
-__all__ = ["Agreement", "Answers", "Bench", "FailedRunError", "Pair", "Side", "Worker"]
+__all__ = ["Agreement", "Answers", "Bench", "FailedRunError", "Pair", "Side", "Worker", "sides_of"]
 
 ROOT = Path(__file__).resolve().parents[1]
 # NumPy is loaded before the cores are chosen: more threads than cores would wait for each other, busily
@@ -53,6 +53,15 @@ class Side(NamedTuple):
     options: Mapping[str, Any] = {}
     items: int = 1
     x64: bool = False
+
+
+def sides_of(benchmark: str) -> Callable[..., Side]:
+    """The maker of a benchmark's sides; a peer's tasks are in the module `benchmarks.workers.BENCHMARK_PEER`."""
+
+    def side(name: str, peer: Peer, task: str, *, items: int = 1, x64: bool = False, **options: Any) -> Side:
+        return Side(name, peer, f"{benchmark}_{peer.name}", task, options, items, x64)
+
+    return side
 
 
 class Pair(NamedTuple):

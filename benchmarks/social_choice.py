@@ -9,7 +9,7 @@ each in its own process and environment; compile time is told apart; answers are
 
 import argparse
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +17,18 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.command import add_options, run_cases
+from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
-from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
+from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, sides_of
 
 NUMPY = Peer("numpy", ("numpy>=2.0", "scipy>=1.14"))
 PREF_VOTING = Peer("pref_voting", ("pref_voting>=1.18",))
 PREFSAMPLING = Peer("prefsampling", ("prefsampling>=0.1.24",))
 PEERS = (NUMPY, PREF_VOTING, PREFSAMPLING)
 
-WORKERS = {
-    OURS: "social_choice_jaxval",
-    NUMPY: "social_choice_numpy",
-    PREF_VOTING: "social_choice_pref_voting",
-    PREFSAMPLING: "social_choice_prefsampling",
-}
-
 LEVEL = 0.95
 
-
-def side(name: str, peer: Peer, task: str, *, items: int = 1, x64: bool = False, **options: Any) -> Side:
-    """A side of this benchmark."""
-    return Side(name, peer, WORKERS[peer], task, options, items, x64)
+side = sides_of("social_choice")
 
 
 def maximal_lotteries(bench: Bench, options: argparse.Namespace) -> None:
@@ -286,7 +276,7 @@ def show_coverage(records: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
+CASES: Cases = {
     "lotteries": maximal_lotteries,
     "ballots": ballots,
     "mallows": mallows,
@@ -295,21 +285,7 @@ CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
     "coverage": coverage,
 }
 
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.social_choice", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
-    parser.add_argument("--data", metavar="FOLDER", help="folder of data sets, for movielens")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    add_options(parser, PEERS)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise, targets met or not."""
-    return run_cases("social_choice", CASES, parse(arguments), also_show=show_coverage)
-
+main = partial(run_benchmark, "social_choice", __doc__, CASES, PEERS, also_show=show_coverage, data=True)
 
 if __name__ == "__main__":
     sys.exit(main())

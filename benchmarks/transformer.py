@@ -9,11 +9,11 @@ are ours; two cores for each; sides run in turn; compile time is told apart; sam
 
 import argparse
 import sys
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from benchmarks.command import add_options, run_cases
+from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
 
@@ -26,11 +26,7 @@ def training(bench: Bench, options: argparse.Namespace) -> None:
     """Pairs whose prompts and responses fill half of the context each."""
     shape, rows = (QUICK, 2) if options.quick else (SHAPE, 16)
     half = shape["length"] // 2
-    rng = np.random.default_rng(options.seed)
-    inputs = {
-        "prompts": rng.integers(0, 256, size=(rows, half)),
-        "responses": rng.integers(0, 256, size=(rows, 2, half)),
-    }
+    inputs = random_bytes(options.seed, rows, prompt=half, response=half)
     tokens = 2 * rows * shape["length"]
     bench.race(
         "training",
@@ -50,11 +46,7 @@ def sampling(bench: Bench, options: argparse.Namespace) -> None:
     """Prompts of a quarter of the context, continued to three quarters."""
     shape, rows = (QUICK, 2) if options.quick else (SHAPE, 16)
     quarter = shape["length"] // 4
-    rng = np.random.default_rng(options.seed)
-    inputs = {
-        "prompts": rng.integers(0, 256, size=(rows, quarter)),
-        "responses": rng.integers(0, 256, size=(rows, 2, 2 * quarter)),
-    }
+    inputs = random_bytes(options.seed, rows, prompt=quarter, response=2 * quarter)
     drawn = rows * 2 * quarter
     task = {"shape": shape, "num_tokens": 2 * quarter}
     bench.race(
@@ -71,6 +63,15 @@ def sampling(bench: Bench, options: argparse.Namespace) -> None:
     )
 
 
+def random_bytes(seed: int, rows: int, *, prompt: int, response: int) -> Answers:
+    """A prompt and two responses a row."""
+    rng = np.random.default_rng(seed)
+    return {
+        "prompts": rng.integers(0, 256, size=(rows, prompt)),
+        "responses": rng.integers(0, 256, size=(rows, 2, response)),
+    }
+
+
 def same_samples(inputs: Answers, ours: Answers, theirs: Answers) -> Agreement:
     """Every token is the same."""
     return Agreement(float((ours["tokens"] != theirs["tokens"]).sum()), 0.0, "tokens that differ")
@@ -85,22 +86,9 @@ def same_steps(inputs: Answers, ours: Answers, theirs: Answers) -> Agreement:
     return Agreement(float(gap), 1e-3, "of the largest slope")
 
 
-CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {"training": training, "sampling": sampling}
+CASES: Cases = {"training": training, "sampling": sampling}
 
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.transformer", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    add_options(parser, ())
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 where answers differ or a side failed, and 0 otherwise."""
-    return run_cases("transformer", CASES, parse(arguments))
-
+main = partial(run_benchmark, "transformer", __doc__, CASES, ())
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,12 +8,12 @@ for every side; sides run in turn; compile time is told apart; answers are compa
 
 import argparse
 import sys
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from rich.console import Console
 
-from benchmarks.command import add_options, run_cases
+from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
 from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
 
@@ -95,23 +95,9 @@ def same_values(inputs: Answers, ours: Answers, theirs: Answers) -> Agreement:
     return Agreement(np.abs(ours["values"] - theirs["values"]).max(), 1e-5, "in value")
 
 
-CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {"memory": memory, "race": race, "passes": passes}
+CASES: Cases = {"memory": memory, "race": race, "passes": passes}
 
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.values_exact", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    add_options(parser, PEERS)
-    parser.set_defaults(cores=1)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise, targets met or not."""
-    return run_cases("values_exact", CASES, parse(arguments), also_show=show_memory)
-
+main = partial(run_benchmark, "values_exact", __doc__, CASES, PEERS, also_show=show_memory, cores=1)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,31 +10,23 @@ import argparse
 import itertools
 import math
 import sys
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.command import add_options, run_cases
+from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
-from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
+from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, sides_of
 
 NUMPY = Peer("numpy", ("numpy>=2.0",))
 PYDVL = Peer("pydvl", ("pydvl>=0.10", "scikit-learn>=1.5"))
 PEERS = (NUMPY, PYDVL)
-WORKERS = {
-    OURS: "values_neighbours_jaxval",
-    NUMPY: "values_neighbours_numpy",
-    PYDVL: "values_neighbours_pydvl",
-}
 K = 5
 
-
-def side(name: str, peer: Peer, task: str, *, items: int = 1, x64: bool = False, **options: Any) -> Side:
-    """A side of this benchmark."""
-    return Side(name, peer, WORKERS[peer], task, options, items, x64)
+side = sides_of("values_neighbours")
 
 
 def shapley(bench: Bench, options: argparse.Namespace) -> None:
@@ -157,28 +149,14 @@ def show_few(records: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
+CASES: Cases = {
     "shapley": shapley,
     "ads": ads,
     "sampled": sampled,
     "few": few,
 }
 
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.values_neighbours", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    add_options(parser, PEERS)
-    parser.set_defaults(cores=1)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise, targets met or not."""
-    return run_cases("values_neighbours", CASES, parse(arguments), also_show=show_few)
-
+main = partial(run_benchmark, "values_neighbours", __doc__, CASES, PEERS, also_show=show_few, cores=1)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ evaluations. Sides run in turn, on one core each; shapiq 1.8 wants Python 3.12.
 
 import argparse
 import sys
-from collections.abc import Callable
+from functools import partial
 from math import comb
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.command import add_options, run_cases
+from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
 from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
 
@@ -140,25 +140,9 @@ def show_errors(records: list[dict[str, Any]], console: Console) -> None:
     console.print(grid)
 
 
-CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {
-    game: lambda bench, options, game=game: compare(game, bench, options) for game in GAMES
-}
+CASES: Cases = {game: lambda bench, options, game=game: compare(game, bench, options) for game in GAMES}
 
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.values_regressed", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    add_options(parser, PEERS)
-    parser.set_defaults(cores=1, repeats=1)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 where answers are far off or ours failed, and 0 otherwise."""
-    return run_cases("values_regressed", CASES, parse(arguments), also_show=show_errors)
-
+main = partial(run_benchmark, "values_regressed", __doc__, CASES, PEERS, also_show=show_errors, cores=1, repeats=1)
 
 if __name__ == "__main__":
     sys.exit(main())

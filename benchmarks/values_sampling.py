@@ -9,11 +9,11 @@ turn; compile time is told apart; every answer is compared with the known values
 
 import argparse
 import sys
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from benchmarks.command import add_options, run_cases
+from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
 from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
 
@@ -64,23 +64,9 @@ def near_the_known_values(inputs: Answers, ours: Answers, theirs: Answers) -> Ag
     return Agreement(max(gap.max() for gap in gaps), 6, "standard errors")
 
 
-CASES: dict[str, Callable[[Bench, argparse.Namespace], None]] = {"pairwise": pairwise}
+CASES: Cases = {"pairwise": pairwise}
 
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.values_sampling", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=", ".join(CASES))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all works; no targets")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
-    add_options(parser, PEERS)
-    parser.set_defaults(cores=1)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the cases; the exit status is 1 where answers differ or ours failed, and 0 otherwise, targets met or not."""
-    return run_cases("values_sampling", CASES, parse(arguments))
-
+main = partial(run_benchmark, "values_sampling", __doc__, CASES, PEERS, cores=1)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,6 @@ counterexamples  six questions whose answer is no, each at its smallest instance
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.commands import documented_parser
 from jaxval import preferences, social_choice, training, values
 from jaxval.plots import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
 from jaxval.policies import tabular
@@ -373,20 +373,8 @@ def _titles(figure: Figure, *titles: tuple[Axes, str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Draw the figures.
-
-    Args:
-        arguments: of the command line; `sys.argv` where None.
-
-    Returns:
-        The exit status.
-    """
-    summary, _, description = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.figures",
-        description=f"{summary}\n\n{description}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Draw the figures, and return the exit status."""
+    parser = documented_parser("experiments.figures", __doc__)
     parser.add_argument("--figure", nargs="+", choices=FIGURES, metavar="NAME", help="only these; default: all")
     parser.add_argument("--out", type=Path, default=Path("results/figures"), metavar="FOLDER", help="(%(default)s)")
     options = parser.parse_args(arguments)

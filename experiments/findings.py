@@ -7,13 +7,13 @@ The page names the findings that change what one should compute. Then it counts 
 every statement that fails as printed, with the reason and the version that holds. Conjectures stand apart.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from experiments.commands import documented_parser
 from jaxval import theorems
 
 __all__ = ["main", "page"]
@@ -140,12 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    summary, _, description = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.findings",
-        description=f"{summary}\n\n{description}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = documented_parser("experiments.findings", __doc__)
     parser.add_argument("verdicts", type=Path, metavar="FILE", help="from jaxval verify --json")
     parser.add_argument(
         "--out", type=Path, default=PAGE, metavar="FILE", help="default: docs/findings.md of this checkout"

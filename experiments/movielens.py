@@ -18,7 +18,6 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from experiments import comparison
+from experiments.commands import guarded, natural, positive, progress
 from experiments.episodes import episode, measure, population, summary
 from experiments.evaluators import DEFAULT, Completion, RankingRule, rank_evaluators
 from experiments.misreports import FAMILIES
@@ -40,38 +39,14 @@ from jaxval.social_choice import share_bounds
 
 BETAS = (0.0, *(10.0 ** (i / 4) for i in range(-8, 17)))
 RULES = ("14:predictions", "14:low-rank:low-rank", "14:mean:mean", "14:mean:random", "14:last:mean", "14:random:random")
+WITHOUT_DATA = "python -m experiments.movielens --synthetic"
 SYNTHETIC = {"groups": 5, "dispersion": 0.8}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the experiment and return the exit status: 0, 2 for input that is wrong or missing, 130 where interrupted."""
-    return guarded(run, parse(arguments))
-
-
-def guarded(
-    work: Callable[[argparse.Namespace, Console], None],
-    options: argparse.Namespace,
-    *,
-    kept: str = "rules that were finished are kept, and the same command goes on after them",
-) -> int:
-    """Do the work in float64; say what is wrong with the input in a sentence instead of a traceback."""
-    notes = Console(stderr=True, soft_wrap=True, highlight=False)
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", True)
-    try:
-        work(options, notes)
-    except FileNotFoundError as error:
-        notes.print(f"error: {error}. Without the data: python -m experiments.movielens --synthetic", markup=False)
-        return 2
-    except (OSError, ValueError, FloatingPointError) as error:
-        notes.print(f"error: {error}", markup=False)
-        return 2
-    except KeyboardInterrupt:
-        notes.print(f"interrupted; {kept}")
-        return 130
-    finally:
-        jax.config.update("jax_enable_x64", before)
-    return 0
+    kept = "rules that were finished are kept, and the same command goes on after them"
+    return guarded(run, parse(arguments), kept=kept, without_data=WITHOUT_DATA)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -120,15 +95,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the results as JSON, and nothing else, on standard output"
     )
-
-
-def natural(text: str, smallest: int = 0) -> int:
-    if not text.isdecimal() or not smallest <= int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least {smallest}, below 2^31; got {text!r}")
-    return int(text)
-
-
-positive = partial(natural, smallest=1)
 
 
 def penalty(text: str) -> float:
@@ -251,14 +217,6 @@ def one_run(orders: Any, sentence: str, options: argparse.Namespace, advance: An
     entry["orderings"] = comparison.orderings(entry)
     entry["seconds"] = time.perf_counter() - started
     return entry
-
-
-def progress(notes: Console) -> Progress:
-    """A bar with the time left, on standard error."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), console=notes,
-    )  # fmt: skip
 
 
 def draw_figures(folder: Path, runs: dict[str, Any], notes: Console) -> list[str]:

@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import comparison
+from experiments.commands import guarded, positive, progress
 from experiments.episodes import draw, policies, ppa_level
 from experiments.evaluators import DEFAULT, TIES, UNRATED, Completion, RankingRule, rank_evaluators
-from experiments.movielens import add_options, guarded, movie_ratings, positive, progress
+from experiments.movielens import WITHOUT_DATA, add_options, movie_ratings
 from experiments.results import save_results, versions
 from jaxval.preferences import first_choice_shares, preference_matrix
 from jaxval.social_choice import share_bounds, win_rate
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--episodes", type=positive, default=10, metavar="N", help="for each ranking rule (default: %(default)s)"
     )
-    return guarded(search, parser.parse_args(arguments), kept="the search starts anew")
+    return guarded(search, parser.parse_args(arguments), kept="the search starts anew", without_data=WITHOUT_DATA)
 
 
 def search(options: argparse.Namespace, notes: Console) -> None:

@@ -8,7 +8,6 @@ numbers and titles are kept. A test compares the list with the texts where they 
 claim, or an exemption with its sentence (`jaxval.theorems.coverage`).
 """
 
-import argparse
 import json
 import os
 import re
@@ -16,6 +15,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from experiments.commands import documented_parser
 
 __all__ = ["extract", "main"]
 
@@ -70,27 +71,15 @@ def extract(text: str, paper: str) -> list[dict[str, Any]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the list, and print its counts.
-
-    Args:
-        arguments: of the command line; `sys.argv` where None.
-
-    Returns:
-        The exit status.
-    """
-    summary, _, description = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.statements",
-        description=f"{summary}\n\n{description}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Write the list, print its counts, and return the exit status."""
+    parser = documented_parser("experiments.statements", __doc__)
     folder = Path(os.environ.get("JAXVAL_TEXTS", "texts"))
     parser.add_argument(
         "--texts",
         type=Path,
         default=folder,
         metavar="FOLDER",
-        help="of the papers (default: $JAXVAL_TEXTS, then texts)",
+        help="of the papers (default: $JAXVAL_TEXTS or texts)",
     )
     parser.add_argument("--out", type=Path, default=LIST, metavar="FILE", help="the list (default: the ledger's own)")
     options = parser.parse_args(arguments)

@@ -20,16 +20,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from experiments.commands import positive
 from experiments.results import open_results, save_results
+from experiments.ridge import choose_ridge, fitted, right
 from jaxval import policies, training
 from jaxval.data import PreferencePairs, data_folder, read_preferences, source_comparisons
-from jaxval.types import Comparisons, Params, Policy
+from jaxval.types import Comparisons
 
 BETA = 0.1
 LEARNING_RATE = 3e-4
 BATCH = 16
-RIDGES = tuple(10.0**power for power in range(-6, 1))  # for features in standard deviations, at β = 0.1
-FOLDS = 5
 REDRAWS = 10_000
 LENGTH = -3  # the column of text_features that holds log(1 + words)
 SETS = ("ultrafeedback_train_clean", "ultrafeedback_eval_clean")
@@ -116,24 +116,14 @@ def log_linear(
     features = policies.text_features(prompts, responses)[..., columns].astype(float)
     spread = features.reshape(-1, features.shape[-1]).std(axis=0)
     policy = policies.log_linear(features / np.where(spread > 0, spread, 1))
-    reference = policy.init(None)
-    fold = np.random.default_rng(0).permutation(len(train.weight)) % FOLDS
-
-    def accuracy(ridge: float, weight: np.ndarray, of: Comparisons) -> np.ndarray:
-        params, _ = training.newton_optimum(policy, reference, train._replace(weight=weight), beta=BETA, ridge=ridge)
-        return right(policy, params, reference, of)
-
-    scores = {
-        ridge: np.mean([accuracy(ridge, (fold != k).astype(float), train)[fold == k].mean() for k in range(FOLDS)])
-        for ridge in RIDGES
-    }
-    ridge = max(scores, key=scores.get)
+    chosen = choose_ridge(policy, train, beta=BETA)
+    params = fitted(policy, train, beta=BETA, ridge=chosen["ridge"])
     return {
         "features": features.shape[-1],
-        "ridge": ridge,
-        "cross-validated accuracy": scores[ridge],
-        "right": accuracy(ridge, np.ones(len(fold)), held_out).tolist(),
-        "train accuracy": float(accuracy(ridge, np.ones(len(fold)), train).mean()),
+        "ridge": chosen["ridge"],
+        "cross-validated accuracy": chosen["best accuracy"],
+        "right": right(policy, params, policy.init(None), held_out).tolist(),
+        "train accuracy": float(right(policy, params, policy.init(None), train).mean()),
     }
 
 
@@ -167,15 +157,6 @@ def transformer(
         }
 
     return run
-
-
-def right(policy: Policy, params: Params, reference: Params, comparisons: Comparisons) -> np.ndarray:
-    """1 for each pair whose chosen response gained more than the rejected one, 1/2 for a tie."""
-    gains = [
-        np.diff(np.asarray(training.pair_log_probs(policy, p, comparisons, batch_size=32), dtype=float))[:, 0]
-        for p in (reference, params)
-    ]
-    return np.heaviside(gains[0] - gains[1], 0.5)
 
 
 def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -253,10 +234,8 @@ def draw(results: dict[str, Any], shown: Any) -> Any:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.ultrafeedback", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", metavar="FOLDER", help="where data sets are (default: $JAXVAL_DATA, then data)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("results", "ultrafeedback"), metavar="FOLDER", help="(%(default)s)"
-    )
+    parser.add_argument("--data", metavar="FOLDER", help="where data sets are (default: $JAXVAL_DATA, ../shared/data)")
+    parser.add_argument("--out", type=Path, default=Path("results", "ultrafeedback"), metavar="FOLDER")
     parser.add_argument("--json", action="store_true", help="print the results alone, as JSON, on standard output")
     for name, default, help_text in (
         ("seeds", 3, "trainings of the transformer"),
@@ -268,13 +247,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     ):
         parser.add_argument(f"--{name}", type=positive, default=default, metavar="N", help=f"{help_text} ({default})")
     return parser.parse_args(arguments)
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1; got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from benchmarks import evaluator, social_choice
-from benchmarks.command import run_cases
 from benchmarks.environments import Environments, MissingPeerError, Peer
 from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Side
 from benchmarks.report import disagreements
@@ -179,8 +178,7 @@ def test_comparisons_are_drawn_from_a_preference_function():
 
 
 def test_options_that_name_no_peer_are_refused(capsys, tmp_path):
-    options = social_choice.parse(["--environment", "numppy=here", "--out", str(tmp_path)])
-    assert run_cases("social_choice", {}, options) == 2
+    assert social_choice.main(["--environment", "numppy=here", "--out", str(tmp_path)]) == 2
     assert "expected one of numpy, pref_voting, prefsampling; got numppy" in capsys.readouterr().err
 
 

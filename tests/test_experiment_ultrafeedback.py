@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import ultrafeedback
+from experiments import ridge, ultrafeedback
 from jaxval import policies
 from jaxval.data import PreferencePairs
 from jaxval.types import Comparisons
@@ -28,8 +28,8 @@ def test_a_pair_is_right_where_the_chosen_gained_more():
     policy = policies.tabular(1, 2)
     reference = np.array([[0.0, 2.0]])
     three = Comparisons([0, 0, 0], [0, 1, 0], [1, 0, 1], [1.0] * 3)
-    assert ultrafeedback.right(policy, np.array([[0.0, 1.0]]), reference, three).tolist() == [1, 0, 1]
-    assert ultrafeedback.right(policy, reference, reference, three).tolist() == [0.5, 0.5, 0.5]
+    assert ridge.right(policy, np.array([[0.0, 1.0]]), reference, three).tolist() == [1, 0, 1]
+    assert ridge.right(policy, reference, reference, three).tolist() == [0.5, 0.5, 0.5]
 
 
 @pytest.mark.once
@@ -50,4 +50,4 @@ def test_intervals_redraw_pairs_and_seeds():
 def test_sizes_are_whole_numbers(capsys):
     with pytest.raises(SystemExit):
         ultrafeedback.parse(["--seeds", "none"])
-    assert "expected a whole number of at least 1; got 'none'" in capsys.readouterr().err
+    assert "expected a whole number of at least 1, below 2^31; got 'none'" in capsys.readouterr().err

@@ -1,7 +1,6 @@
 """Who contributed what: values of sources against enumerations of the definition, and what they are for."""
 
 import functools
-import itertools
 import json
 import math
 
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import values_by_definition as definition
 
 from jaxval import alignment, coalitions, data, policies, sources, training, values
 from jaxval.types import Comparisons
@@ -38,20 +38,6 @@ def found(drawn):
     return sources.value_sources(drawn, policy="tabular", beta=1.0, truth=True, groups=drawn.groups)
 
 
-def shapley_by_definition(table):
-    """φ_i = Σ_S |S|! (n - |S| - 1)! / n! [u(S ∪ i) - u(S)], one coalition after another."""
-    n = round(math.log2(len(table)))
-    found = np.zeros((n, *table.shape[1:]))
-    for i in range(n):
-        others = [j for j in range(n) if j != i]
-        for size in range(n):
-            weight = math.factorial(size) * math.factorial(n - size - 1) / math.factorial(n)
-            for members in itertools.combinations(others, size):
-                without = sum(1 << j for j in members)
-                found[i] += weight * (table[without | 1 << i] - table[without])
-    return found
-
-
 def fitted_rewards(comparisons, *, contexts, responses, ridge):
     """argmin Σ w log(1 + exp(r⁻ - r⁺)) + ρ/2 Σ (r - mean)², by Newton's method in NumPy, prompt by prompt."""
     rewards = np.zeros((contexts, responses))
@@ -79,7 +65,7 @@ def test_utilities_and_values_are_those_of_the_definition(drawn, found, x64):
         table.append((chances[:, :, None] * truth).sum(axis=1).mean(axis=0))
     tolerance = 1e-8 if x64 else 2e-5
     np.testing.assert_allclose(found.utilities, table, atol=tolerance)
-    np.testing.assert_allclose(found.values, shapley_by_definition(np.array(table)), atol=tolerance)
+    np.testing.assert_allclose(found.values, definition.shapley(np.array(table)), atol=tolerance)
 
 
 def test_efficiency_duplicates_noise_and_the_adversary(found, x64):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import values_by_definition as definition
 
 from jaxval import values
 from jaxval.coalitions import games
@@ -32,18 +33,6 @@ def run(table, evaluations, seed=0, **options):
     coalitions = estimator.ask(state)
     assert len(np.unique(index_of(coalitions))) == len(coalitions) <= evaluations
     return estimator.estimate(estimator.tell(state, coalitions, jnp.asarray(table[index_of(coalitions)], float)))
-
-
-def shapley_by_orders(table):
-    """The mean marginal over all orders."""
-    players = int(np.log2(len(table)))
-    total = np.zeros(players)
-    for order in itertools.permutations(range(players)):
-        inside = 0
-        for player in order:
-            total[player] += table[inside | 1 << player] - table[inside]
-            inside |= 1 << player
-    return total / math.factorial(players)
 
 
 def contributions_by_definition(masks, outputs):
@@ -78,7 +67,7 @@ def test_all_coalitions_give_the_exact_values_and_no_errors(players, method):
     table = np.random.default_rng(players).normal(size=2**players)
     for evaluations in (2**players, 2**players + 7):
         estimate = run(table, evaluations, method=method)
-        np.testing.assert_allclose(estimate.values, shapley_by_orders(table), atol=EXACT)
+        np.testing.assert_allclose(estimate.values, definition.shapley(table), atol=EXACT)
         np.testing.assert_allclose(estimate.standard_errors, 0, atol=EXACT)
         assert int(estimate.evaluations) == 2**players
 

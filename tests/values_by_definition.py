@@ -31,6 +31,10 @@ def shapley_weights(n):
     return [math.factorial(s) * math.factorial(n - s - 1) / math.factorial(n) for s in range(n)]
 
 
+def shapley(table):
+    return semivalue(table, shapley_weights(players_of(table)))
+
+
 def interactions(table, weights):
     """I_ij = Σ_{S⊆N∖{i,j}} w_{|S|} [v(S∪{i,j}) - v(S∪{i}) - v(S∪{j}) + v(S)], 0 on the diagonal."""
     n = players_of(table)

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from experiments.commands import documented_parser, guarded, positive, progress
 from experiments.dpo_shapley import exact, figures, growth, real_pairs, stopped_short
 from experiments.dpo_shapley.claims import claims
-from experiments.dpo_shapley.measures import Run
+from experiments.dpo_shapley.measures import Run, precision
 from experiments.results import open_results, save_results
 
 PARTS = {
@@ -38,28 +38,12 @@ PARTS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the parts asked for; the exit status is 0, 2 for input that is wrong or missing, 130 where interrupted."""
-    options = parse(arguments)
-    notes = Console(stderr=True, soft_wrap=True, highlight=False)
-    try:
-        run(options, notes)
-    except FileNotFoundError as error:
-        notes.print(f"error: {error}. Without the data: --part a b d", markup=False)
-        return 2
-    except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
-        notes.print(f"error: {error}", markup=False)
-        return 2
-    except KeyboardInterrupt:
-        notes.print("interrupted; what was finished is kept, and the same command goes on after it")
-        return 130
-    return 0
+    kept = "what was finished is kept, and the same command goes on after it"
+    return guarded(run, parse(arguments), kept=kept, without_data="--part a b d")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.dpo_shapley",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = documented_parser("experiments.dpo_shapley", __doc__)
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="default: all of them")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--full", dest="size", action="store_const", const="full", help="larger, for hours")
@@ -72,12 +56,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print the results alone, as JSON, on standard output")
     return parser.parse_args(arguments)
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 1000; got {text!r}")
-    return int(text)
 
 
 def run(options: argparse.Namespace, notes: Console) -> None:
@@ -125,16 +103,10 @@ def do_part(title: str, asked: dict[str, Run], kept: dict[str, Any], save: Calla
         task = bar.add_task(title, total=sum(run.units for run in todo.values()))
         for name, one in todo.items():
             bar.update(task, description=f"{title}, {name}")
-            kept[name] = one.work(partial(bar.advance, task))
+            with precision(one.x64):
+                kept[name] = one.work()
+            bar.advance(task, one.units)
             save()
-
-
-def progress(notes: Console) -> Progress:
-    """A bar with the time left, on standard error."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), console=notes,
-    )  # fmt: skip
 
 
 def draw(folder: Path, found: dict[str, Any], notes: Console) -> list[str]:

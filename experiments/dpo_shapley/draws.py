@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxval.data import SyntheticPreferences, synthetic_preferences
-from jaxval.training import stack_sources
-from jaxval.types import Comparisons
+from jaxval.training import newton_optimum, stack_sources
+from jaxval.types import Comparisons, Policy
 
-__all__ = ["Drawn", "as_arrays", "draw_preferences"]
+__all__ = ["Drawn", "as_arrays", "draw_preferences", "log_probs_of_sources"]
 
 LOWEST, HIGHEST = -0.6, 1.0
 
@@ -49,3 +49,13 @@ def as_arrays(drawn: SyntheticPreferences) -> Drawn:
     wins = jnp.zeros((len(drawn.sources), contexts, responses, responses))
     wins = wins.at[who, stacked.context, stacked.winner, stacked.loser].add(stacked.weight)
     return Drawn(jnp.asarray(drawn.rewards), stacked, wins)
+
+
+def log_probs_of_sources(policy: Policy, wins: Array, *, beta: float) -> tuple[Array, Array]:
+    """Log π_0 (contexts, responses), and log π at the optimum of each source's wins, (sources, contexts, responses)."""
+    _, contexts, responses, _ = wins.shape
+    ids = np.arange(contexts), np.tile(np.arange(responses), (contexts, 1))
+    x, y, z = np.nonzero(np.broadcast_to(~np.eye(responses, dtype=bool), wins.shape[1:]))
+    start = policy.init(None)
+    separate = [newton_optimum(policy, start, Comparisons(x, y, z, source[x, y, z]), beta=beta)[0] for source in wins]
+    return policy.log_probs(start, *ids), jnp.stack([policy.log_probs(params, *ids) for params in separate])

@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.dpo_shapley.draws import Drawn, as_arrays, draw_preferences
-from experiments.dpo_shapley.measures import Run, compare, precision, summary
+from experiments.dpo_shapley.draws import Drawn, as_arrays, draw_preferences, log_probs_of_sources
+from experiments.dpo_shapley.measures import Run, compare, summary
 from jaxval import alignment, coalitions, policies, preferences, sources, training
-from jaxval.types import Comparisons
 
 
 class Settings(NamedTuple):
@@ -41,19 +40,12 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
     """One run for each number of sources, β and seed."""
     del data, out
 
-    def one(advance: Any, *, n: int, beta: float, seed: int) -> dict[str, Any]:
-        with precision(True):
-            result = compare_all(settings, n=n, beta=beta, seed=seed)
-        advance(n * 2.0**n)
-        return result
-
     asked = {}
     for n, beta in itertools.product(settings.sources, settings.betas):
         seeds = 1 if n >= 10 else settings.seeds if n == min(settings.sources) else max(1, settings.seeds // 3)
         for seed in range(seeds):
-            asked[f"n={n}, beta={beta:g}, seed {seed}"] = Run(
-                functools.partial(one, n=n, beta=beta, seed=seed), n * 2.0**n
-            )
+            work = functools.partial(compare_all, settings, n=n, beta=beta, seed=seed)
+            asked[f"n={n}, beta={beta:g}, seed {seed}"] = Run(work, n * 2.0**n)
     return asked
 
 
@@ -79,24 +71,12 @@ def compare_all(settings: Settings, *, n: int, beta: float, seed: int) -> dict[s
     }
 
 
-def _source(drawn: Drawn, i: int) -> Comparisons:
-    return Comparisons(*(field[i] for field in drawn.stacked))
-
-
 def identities(drawn: Drawn, settings: Settings, *, n: int, beta: float) -> dict[str, float]:
     """Largest differences in log π of all sources together: over orders, and to the closed form (6)."""
     policy = policies.tabular(settings.contexts, settings.responses)
-    ids = np.arange(settings.contexts), np.tile(np.arange(settings.responses), (settings.contexts, 1))
-    start = policy.init(None)
-    reference = policy.log_probs(start, *ids)
+    reference, separate = log_probs_of_sources(policy, drawn.wins, beta=beta)
     rewards = jnp.stack([jnp.stack([preferences.bradley_terry(wins) for wins in source]) for source in drawn.wins])
     closed = alignment.kl_policy(reference, rewards.sum(axis=0), beta=beta)
-    separate = jnp.stack(
-        [
-            policy.log_probs(training.newton_optimum(policy, start, _source(drawn, i), beta=beta)[0], *ids)
-            for i in range(n)
-        ]
-    )
     product = coalitions.combine(reference, separate, jnp.ones(n))
     generator = np.random.default_rng(0)
     orders = list(itertools.permutations(range(n))) if n <= 4 else [generator.permutation(n) for _ in range(4)]

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.dpo_shapley.draws import as_arrays, draw_preferences
-from experiments.dpo_shapley.measures import Run, precision
-from jaxval import coalitions, policies, training, values
+from experiments.dpo_shapley.draws import as_arrays, draw_preferences, log_probs_of_sources
+from experiments.dpo_shapley.measures import Run
+from jaxval import coalitions, policies, values
 
 BATCH = 256
 TARGET = 0.01
@@ -53,14 +53,8 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
     """One run for each number of sources and seed."""
     del data, out
 
-    def one(advance: Any, *, n: int, seed: int) -> dict[str, Any]:
-        with precision(True):
-            result = grow(settings, n=n, seed=seed)
-        advance(10.0 + n)
-        return result
-
     return {
-        f"n={n}, seed {seed}": Run(functools.partial(one, n=n, seed=seed), 10.0 + n)
+        f"n={n}, seed {seed}": Run(functools.partial(grow, settings, n=n, seed=seed), 10.0 + n)
         for n, seed in itertools.product(settings.sources, range(settings.seeds))
     }
 
@@ -70,18 +64,8 @@ def grow(settings: Settings, *, n: int, seed: int) -> dict[str, Any]:
     sizes = {"contexts": settings.contexts, "responses": settings.responses, "lowest": settings.lowest}
     drawn = as_arrays(draw_preferences(seed, sources=n, **sizes))
     policy = policies.tabular(settings.contexts, settings.responses)
-    ids = np.arange(settings.contexts), np.tile(np.arange(settings.responses), (settings.contexts, 1))
-    start = policy.init(None)
-
-    @jax.jit
-    def train(stacked: Any) -> Any:
-        return jax.lax.map(
-            lambda source: training.newton_optimum(policy, start, source, beta=settings.beta)[0], stacked
-        )
-
-    separate, seconds_of_training = _timed(lambda: train(drawn.stacked))
-    log_probs = jax.vmap(lambda params: policy.log_probs(params, *ids))(separate)
-    utility = coalitions.reward_utility(policy.log_probs(start, *ids), log_probs, drawn.rewards)
+    trained, seconds_of_training = _timed(lambda: log_probs_of_sources(policy, drawn.wins, beta=settings.beta))
+    utility = coalitions.reward_utility(*trained, drawn.rewards)
     truth, uncertain, seconds_of_truth = find_truth(settings, utility, n, jax.random.key(1000 + seed))
     ends = utility(jnp.ones(n, dtype=bool)) - utility(jnp.zeros(n, dtype=bool))
     scale = float(np.abs(np.asarray(ends)).max())

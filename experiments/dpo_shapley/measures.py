@@ -1,4 +1,4 @@
-"""What the parts share: values of a table, how two of them compare, precision."""
+"""What the parts share: a run, how two lists of values compare, precision."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -8,26 +8,21 @@ import jax
 import numpy as np
 from scipy import stats
 
-from jaxval import values
-
-__all__ = ["Run", "compare", "pearson", "precision", "shapley", "spearman", "summary"]
+__all__ = ["Run", "compare", "pearson", "precision", "spearman", "summary"]
 
 
 class Run(NamedTuple):
     """A piece of work that is kept once it is finished.
 
     Attributes:
-        work: `work(advance)` gives numbers in JSON's types, and calls `advance(units)` as it goes.
+        work: gives numbers in JSON's types.
         units: how much of the part it is, for the bar.
+        x64: whether it computes in float64.
     """
 
-    work: Callable[[Callable[[float], None]], dict[str, Any]]
+    work: Callable[[], dict[str, Any]]
     units: float
-
-
-def shapley(table: Any) -> np.ndarray:
-    """(sources, objectives) Shapley values of a (2^sources, objectives) table, as a NumPy array."""
-    return np.asarray(values.shapley(table), dtype=float)
+    x64: bool = True
 
 
 def pearson(left: Any, right: Any) -> float | None:

@@ -12,14 +12,13 @@ A second objective is the probability of the response with the higher score. Eve
 """
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.dpo_shapley.measures import Run, compare, pearson, precision, spearman, summary
+from experiments.dpo_shapley.measures import Run, compare, pearson, spearman, summary
 from experiments.dpo_shapley.providers import (
     OBJECTIVES,
     PROVIDERS,
@@ -30,11 +29,10 @@ from experiments.dpo_shapley.providers import (
     provider_pairs,
     read,
 )
-from experiments.dpo_shapley.ridge import choose_ridge, linear_policy
+from experiments.ridge import choose_ridge, fitted
 from jaxval import sources
-
-Advance = Callable[[float], None]
-
+from jaxval.data import PreferencePairs
+from jaxval.types import Policy
 
 SIZES = {
     "default": Settings(),
@@ -54,51 +52,60 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
     @functools.cache
     def choice() -> dict[str, Any]:
         train = provider_pairs(pairs(), 0)
-        each = [choose_ridge(train, linear_policy(train, buckets=buckets), settings.beta) | {"buckets": buckets}
-                for buckets in settings.buckets]  # fmt: skip
+        each = [chosen_ridge(train, buckets, settings.beta) for buckets in settings.buckets]
         return {"chosen": max(each, key=lambda entry: entry["best accuracy"]), "tried": each}
 
-    def choose(advance: Advance) -> dict[str, Any]:
-        with precision(True):
-            chosen = choice()
-        advance(4)
-        return chosen
+    def log_linear(seed: int) -> dict[str, Any]:
+        chosen = choice()["chosen"]
+        return value_all(
+            pairs(), seed, ("response", "parameter"), beta=settings.beta, ridge=chosen["ridge"] / settings.beta**2,
+            policy=functools.partial(linear_policy, buckets=chosen["buckets"]),
+        )  # fmt: skip
 
-    def log_linear(advance: Advance, *, seed: int) -> dict[str, Any]:
-        with precision(True):
-            chosen = choice()["chosen"]
-            policy = functools.partial(linear_policy, buckets=chosen["buckets"])
-            result = value_all(
-                pairs(), seed, ("response", "parameter"), policy=policy, beta=settings.beta,
-                ridge=chosen["ridge"] / settings.beta**2,
-            )  # fmt: skip
-        advance(1)
-        return result
-
-    def transformer(advance: Advance, *, seed: int) -> dict[str, Any]:
+    def transformer(seed: int) -> dict[str, Any]:
         policy = functools.partial(
             sources.transformer_learner, prompt_bytes=settings.prompt_tokens - 1,
             response_bytes=settings.response_tokens, width=settings.width, layers=settings.layers, key_value_heads=2,
         )  # fmt: skip
-        with precision(False):
-            result = value_all(
-                pairs(), seed, ("response", "token", "parameter"), policy=policy, reference="uniform",
-                folder=out / "trainings" / f"seed-{seed}", beta=settings.beta, epochs=settings.epochs,
-                batch_size=settings.batch, learning_rate=settings.learning_rate,
-            )  # fmt: skip
-        advance(46 * settings.epochs)
-        return result
+        return value_all(
+            pairs(), seed, ("response", "token", "parameter"), policy=policy, reference="uniform",
+            folder=out / "trainings" / f"seed-{seed}", beta=settings.beta, epochs=settings.epochs,
+            batch_size=settings.batch, learning_rate=settings.learning_rate,
+        )  # fmt: skip
 
-    return {
-        "features and ridge": Run(choose, 4.0),
-        **{
-            f"log-linear, seed {seed}": Run(functools.partial(log_linear, seed=seed), 1.0)
-            for seed in range(settings.log_linear_seeds)
-        },
-        **{
-            f"transformer, seed {seed}": Run(functools.partial(transformer, seed=seed), 46.0 * settings.epochs)
-            for seed in range(settings.transformer_seeds)
-        },
+    asked = {"features and ridge": Run(choice, 4.0)}
+    for seed in range(settings.log_linear_seeds):
+        asked[f"log-linear, seed {seed}"] = Run(functools.partial(log_linear, seed), 1.0)
+    for seed in range(settings.transformer_seeds):
+        asked[f"transformer, seed {seed}"] = Run(
+            functools.partial(transformer, seed), 46.0 * settings.epochs, x64=False
+        )
+    return asked
+
+
+def linear_policy(pairs: PreferencePairs, *, buckets: int) -> Policy:
+    """The library's log-linear policy, with the ridge on rewards and not on weights."""
+    return sources.log_linear_learner(pairs, buckets=buckets).policy
+
+
+def chosen_ridge(pairs: PreferencePairs, buckets: int, beta: float) -> dict[str, Any]:
+    """The best ridge of the providers' own pairs, and what it does at another β.
+
+    In units of the reward, z = β (log π - log π_0), the objective is Σ log σ(z) less λ/(2 β²) Σ z²: with λ in
+    proportion to β² the rewards do not depend on β.
+    """
+    policy = linear_policy(pairs, buckets=buckets)
+    chosen = choose_ridge(policy, pairs.comparisons, beta=beta)
+    ones = pairs.comparisons._replace(weight=np.ones(len(pairs.comparisons.weight)))
+    rewards = [
+        at * np.asarray(fitted(policy, ones, beta=at, ridge=chosen["ridge"] * (at / beta) ** 2))
+        for at in (beta, beta / 5)
+    ]
+    return chosen | {
+        "beta": beta,
+        "largest change of a reward's weight at a fifth of beta": float(np.abs(rewards[0] - rewards[1]).max()),
+        "features": len(rewards[0]),
+        "buckets": buckets,
     }
 
 

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.dpo_shapley.draws import as_arrays, draw_preferences
-from experiments.dpo_shapley.measures import Run, precision, shapley
-from jaxval import coalitions, policies, training
-from jaxval.types import Comparisons
+from experiments.dpo_shapley.draws import as_arrays, draw_preferences, log_probs_of_sources
+from experiments.dpo_shapley.measures import Run
+from jaxval import coalitions, policies
+from jaxval.values import shapley
 
 DESCENT, ADAM = 36.0, 0.05  # rates at β = 1; the largest stable one of gradient descent is 72 here
 DECAY = 0.05
@@ -92,13 +92,9 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
     """One run for each kind and seed: all β, all numbers of steps."""
     del data, out
 
-    def one(advance: Any, *, kind: str, seed: int) -> dict[str, Any]:
-        with precision(True):
-            return along_steps(settings, kind, seed, advance)
-
     units = float(sum(settings.steps))
     return {
-        f"{kind}, seed {seed}": Run(functools.partial(one, kind=kind, seed=seed), units)
+        f"{kind}, seed {seed}": Run(functools.partial(along_steps, settings, kind, seed), units)
         for kind, seed in itertools.product(settings.kinds, range(settings.seeds))
     }
 
@@ -175,7 +171,7 @@ def _compiled(kind: Kind, sources: int, contexts: int, responses: int) -> Callab
     return jax.jit(jax.vmap(at, in_axes=(None, None, 0)))
 
 
-def along_steps(settings: Settings, name: str, seed: int, advance: Any) -> dict[str, Any]:
+def along_steps(settings: Settings, name: str, seed: int) -> dict[str, Any]:
     """The measures at every β (rows) and number of steps (columns)."""
     n = settings.sources
     drawn = as_arrays(draw_preferences(seed, sources=n, contexts=settings.contexts, responses=settings.responses))
@@ -195,7 +191,6 @@ def along_steps(settings: Settings, name: str, seed: int, advance: Any) -> dict[
                 for orders, masks, limit in zip(every_order, every_mask, limits, strict=True)
             ]
         )
-        advance(float(steps))
     return {
         measure: [[column[row][measure] for column in columns] for row in range(len(settings.betas))]
         for measure in columns[0][0]
@@ -208,16 +203,7 @@ def limit_table(rewards: Any, wins: Any, kind: Kind, beta: float) -> np.ndarray:
     policy = policies.tabular(contexts, responses)
     if kind.parameters == "features":
         policy = policies.log_linear(features(contexts, responses))
-    ids = np.arange(contexts), np.tile(np.arange(responses), (contexts, 1))
-    start = policy.init(None)
-    x, y, z = np.nonzero(np.broadcast_to(~np.eye(responses, dtype=bool), wins.shape[1:]))
-    separate = [
-        policy.log_probs(
-            training.newton_optimum(policy, start, Comparisons(x, y, z, wins[i, x, y, z]), beta=beta)[0], *ids
-        )
-        for i in range(n)
-    ]
-    utility = coalitions.reward_utility(policy.log_probs(start, *ids), jnp.stack(separate), rewards)
+    utility = coalitions.reward_utility(*log_probs_of_sources(policy, wins, beta=beta), rewards)
     return np.asarray(coalitions.tabulate(utility, n))
 
 
@@ -239,7 +225,8 @@ def measures(rewards: Any, orders: np.ndarray, masks: np.ndarray, limit: np.ndar
 
     separate = masks[2 ** np.arange(n)]
     utility = coalitions.reward_utility(masks[0], separate, rewards)
-    short, retrained, final = shapley(coalitions.tabulate(utility, n)), shapley(values_of(masks)), shapley(limit)
+    tables = coalitions.tabulate(utility, n), values_of(masks), limit
+    short, retrained, final = (np.asarray(shapley(table)) for table in tables)
     spread = np.ptp(values_of(orders), axis=0) / np.ptp(limit, axis=0)
     scale = np.abs(final).max()
     return {

@@ -1,15 +1,33 @@
 """Axioms of rules and of values: for each a gap and a witness, and a search for counterexamples.
 
 `axiom(rule, orders, weights, **options) -> (gap, witness)`. The gap is signed, larger is worse: the axiom is violated
-where it is above the tolerance (`violated`), and -inf where its premise does not apply. The witness says what was
-done, with arrays of fixed shapes, so that it replays by hand and passes through `jit` and `vmap`. A rule is a function
-of P (one positional parameter) or of the profile (two: orders, weights); a profile's rows of weight 0 are nobody's.
+if it is above the tolerance (`violated`), and the gap is -inf if the axiom's premise does not apply. The witness says
+what was done, with arrays of fixed shapes, so that it replays by hand and passes through `jit` and `vmap`.
 
-`axiom(value, table, ...) -> (gap, witness)` likewise for values, on a game given as a table, with groups if the axiom
-speaks of them. `find_counterexample` searches profiles or games as the axiom is of rules or of values.
+Every axiom of rules takes
+
+- rule: a function of P (one positional parameter) or of the profile (two: orders, weights) to a lottery;
+- orders: (rankings, alternatives) rankings, best first;
+- weights: (rankings,) shares that sum to one, equal shares if None; rows of weight 0 are nobody's.
+
+It raises `ValueError` if the profile is none, an option is unknown, or the rule returns NaN or another shape.
+
+`axiom(value, table, ...) -> (gap, witness)` likewise for values. Every axiom of values takes
+
+- value: a function of a table (one positional parameter), or of a table and groups (two), to (n,) values;
+- table: (2^n,) utilities of all coalitions, bit i of the index being player i;
+- groups: (n,) the group of each player, 0 first; one group if None. Only axioms that speak of groups require them.
+
+It raises `ValueError` if the table is none, the groups leave a gap, or the value says NaN or has another shape.
+
+`find_counterexample` searches profiles or games as the axiom is of rules or of values.
 """
 
 from jaxval.axioms._profiles import violated
+from jaxval.axioms.bounded_strategyproofness import (
+    BoundedStrategyproofnessWitness,
+    population_bounded_strategyproofness,
+)
 from jaxval.axioms.consistency import (
     CondorcetWitness,
     MajorityWitness,
@@ -34,12 +52,10 @@ from jaxval.axioms.invariance import (
 )
 from jaxval.axioms.kinds import of_values
 from jaxval.axioms.manipulation import (
-    BoundedStrategyproofnessWitness,
     Manipulations,
     ManipulationWitness,
     manipulation_gains,
     population_bounded_manipulability,
-    population_bounded_strategyproofness,
     strategyproofness,
 )
 from jaxval.axioms.monotonicity import MonotonicityWitness, monotonicity

@@ -1,4 +1,7 @@
-"""Agreement with what voters say together: Pareto efficiency, Condorcet winners, majority rankings."""
+"""Agreement with what voters say together: Pareto efficiency, Condorcet winners, majority rankings.
+
+Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+"""
 
 from __future__ import annotations
 
@@ -66,16 +69,8 @@ def pareto(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[
 
     Source: Kim et al., Definition D.2 (the weak inequality: equal probabilities are allowed).
 
-    Args:
-        rule: a function of P, or of (orders, weights), to a lottery.
-        orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
-
     Returns:
         (gap, `ParetoWitness`); the axiom is violated where gap > 0. -inf where no pair is unanimous.
-
-    Raises:
-        ValueError: where the profile is none, or the rule returns NaN or another shape.
 
     Example:
         >>> constant = lambda matrix: jnp.array([0.25, 0.75])
@@ -94,16 +89,8 @@ def condorcet(rule: Rule, orders: Orders, weights: Weights | None = None) -> tup
 
     Source: Kim et al., Definition 4.12. A majority within the tolerance of 1/2 is none.
 
-    Args:
-        rule: a function of P, or of (orders, weights), to a lottery.
-        orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
-
     Returns:
         (gap, `CondorcetWitness`); the axiom is violated where gap > 0. -inf where there is no Condorcet winner.
-
-    Raises:
-        ValueError: where the profile is none, or the rule returns NaN or another shape.
 
     Example:
         >>> from jaxval import social_choice
@@ -125,17 +112,9 @@ def pairwise_majority(
     Source: Kim et al., Definitions R.1 and R.2 (the weak inequality). A majority within the tolerance of 1/2 is a tie,
     and with a tie there is no PMC ranking.
 
-    Args:
-        rule: a function of P, or of (orders, weights), to a lottery.
-        orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
-
     Returns:
         (gap, `MajorityWitness`); the axiom is violated where gap > 0. -inf where there is no PMC ranking, or one
         alternative.
-
-    Raises:
-        ValueError: where the profile is none, or the rule returns NaN or another shape.
 
     Example:
         Kim et al., profile (47): the majorities say 2, 0, 1, the lottery has 0.3 / 1.3 < 0.4 / 1.3 for 0 and 1.

@@ -2,6 +2,10 @@
 
 Few games have such players. Each maker reaches every game that does, so that an axiom holds if it holds on what the
 makers make of all games.
+
+Every maker takes `table`, the (2^n,) utilities of all coalitions of n players, and the numbers of the players z, or z
+and z', that it is about. It returns the (2^n,) utilities of the new game, and raises `ValueError` if the table is none
+or has no such players.
 """
 
 from __future__ import annotations
@@ -24,16 +28,6 @@ __all__ = ["with_dependent_players", "with_null_player", "with_same_marginals", 
 def with_null_player(table: Table, player: int) -> Float[Array, "coalitions"]:
     """The game in which a player adds nothing, v(S - z). Every game with that null player is one, namely of itself.
 
-    Args:
-        table: (2^n,) utilities of all coalitions.
-        player: z.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: if the table is none or there is no such player.
-
     Example:
         >>> with_null_player([0.0, 1.0, 2.0, 4.0], 0).tolist()
         [0.0, 0.0, 2.0, 2.0]
@@ -45,17 +39,6 @@ def with_null_player(table: Table, player: int) -> Float[Array, "coalitions"]:
 def with_symmetric_players(table: Table, first: int, second: int) -> Float[Array, "coalitions"]:
     """The game in which two players do the same: the mean of the game and of the one with their places changed.
 
-    Args:
-        table: (2^n,) utilities of all coalitions.
-        first: z.
-        second: z', another player.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: if the table is none or these are not two of its players.
-
     Example:
         >>> with_symmetric_players([0.0, 1.0, 2.0, 4.0], 0, 1).tolist()
         [0.0, 1.5, 1.5, 4.0]
@@ -66,17 +49,6 @@ def with_symmetric_players(table: Table, first: int, second: int) -> Float[Array
 
 def with_dependent_players(table: Table, first: int, second: int) -> Float[Array, "coalitions"]:
     """The game in which neither of two players adds anything without the other: v(S) with both, else v(S - z - z').
-
-    Args:
-        table: (2^n,) utilities of all coalitions.
-        first: z.
-        second: z', another player.
-
-    Returns:
-        (2^n,) utilities.
-
-    Raises:
-        ValueError: if the table is none or these are not two of its players.
 
     Example:
         >>> with_dependent_players([0.0, 1.0, 2.0, 4.0], 0, 1).tolist()
@@ -92,13 +64,9 @@ def with_same_marginals(table: Table, other: Table, player: int) -> Float[Array,
     Args:
         table: (2^n,) the game u.
         other: (2^n,) the game w.
-        player: z.
-
-    Returns:
-        (2^n,) utilities.
 
     Raises:
-        ValueError: if a table is none, if they are not of the same players, or if there is no such player.
+        ValueError: as the others, and if the games are not of the same players.
 
     Example:
         >>> with_same_marginals([0.0, 1.0, 2.0, 4.0], [0.0, 0.0, 5.0, 7.0], 0).tolist()

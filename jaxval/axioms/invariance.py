@@ -1,4 +1,7 @@
-"""What a rule must not look at: the names of voters and of alternatives, and anything beyond P."""
+"""What a rule must not look at: the names of voters and of alternatives, and anything beyond P.
+
+Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+"""
 
 from __future__ import annotations
 
@@ -112,18 +115,12 @@ def anonymity(rule: Rule, orders: Orders, weights: Weights | None = None) -> tup
     by one, the reversal and 32 orders from a fixed seed); each ballot split in two, one third and two thirds; equal
     ballots merged. To each of these, and to σ as it is, a ballot is added that nobody holds (weight 0).
 
-    Source: Kim et al., section 2.1, where a rule is a function of the distribution σ.
+    A rule of P keeps the axiom by construction.
 
-    Args:
-        rule: a function of P, or of (orders, weights), to a lottery. A rule of P cannot but keep the axiom.
-        orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
+    Source: Kim et al., section 2.1, where a rule is a function of the distribution σ.
 
     Returns:
         (gap, `AnonymityWitness`); the axiom is violated where gap > 0.
-
-    Raises:
-        ValueError: where the profile is none, or the rule returns NaN or another shape.
 
     Example:
         >>> first_voter = lambda orders, weights: jnp.eye(2)[orders[0, 0]]
@@ -145,16 +142,8 @@ def neutrality(
 
     Source: Fishburn (1973), *The Theory of Social Choice*; probabilities follow their alternatives.
 
-    Args:
-        rule: a function of P, or of (orders, weights), to a lottery.
-        orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
-
     Returns:
         (gap, `NeutralityWitness`); the axiom is violated where gap > 0.
-
-    Raises:
-        ValueError: where the profile is none, or the rule returns NaN or another shape.
 
     Example:
         >>> ties_by_index = lambda matrix: jnp.eye(2)[jnp.argmax(jnp.sum(matrix, axis=1))]
@@ -178,22 +167,19 @@ def pairwise_only(
     - mixed: σ' = (1 - m) σ + m {r, r reversed}/2 and σ'' likewise with s, r the identity, m the `mixture`.
 
     s runs over all rankings for M <= 4, over generators and 32 from a fixed seed beyond. These do not reach every
-    profile with the same P: a gap of 0 is no proof, though all profiles together decide most rules.
+    profile with the same P: a gap of 0 is no proof, though all profiles together decide most rules. A rule of P
+    keeps the axiom by construction.
 
     Source: Kim et al., section 3.3 (footnote 1) and Appendix F; Fishburn (1977).
 
     Args:
-        rule: a function of P, or of (orders, weights), to a lottery. A rule of P cannot but keep the axiom.
-        orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
         mixture: m, in [0, 1); 0 leaves out the mixed profiles.
 
     Returns:
         (gap, `PairwiseWitness`); the axiom is violated where gap > 0. -inf where no other profile was found.
 
     Raises:
-        ValueError: where the profile is none, the mixture lies outside [0, 1), or the rule returns NaN or another
-            shape.
+        ValueError: as every axiom does, and if the mixture lies outside [0, 1).
 
     Example:
         Kim et al., Appendix F: the same P, the shares of first choices (1/3, 1/3, 1/3) and (2/3, 0, 1/3).

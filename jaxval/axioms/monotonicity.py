@@ -1,4 +1,7 @@
-"""Monotonicity: to lift an alternative in some ballots, nothing else changed, never lowers its probability."""
+"""Monotonicity: to lift an alternative in some ballots, nothing else changed, never lowers its probability.
+
+Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+"""
 
 from __future__ import annotations
 
@@ -52,18 +55,13 @@ def monotonicity(
     Source: Kim et al., Definition D.1.
 
     Args:
-        rule: a function of P, or of (orders, weights), to a lottery.
-        orders: (rankings, alternatives) rankings, best first. A row is one ballot; rows of weight 0 do not move.
-        weights: (rankings,) shares that sum to one; equal shares where None.
+        orders: as in every axiom; a row is one ballot, and rows of weight 0 do not move.
         moving: "ballot": one row alone; "bloc": all rows with the same ranking together.
         share: which share of each moving row moves, in (0, 1].
 
     Returns:
         (gap, `MonotonicityWitness`); the axiom is violated where gap > 0. -inf where nothing can be lifted (one
         alternative).
-
-    Raises:
-        ValueError: where the profile is none, an option is unknown, or the rule returns NaN or another shape.
 
     Example:
         >>> from jaxval import social_choice

@@ -1,4 +1,7 @@
-"""Population-proportional alignment: no group's probability falls far below its share of the population."""
+"""Population-proportional alignment: no group's probability falls far below its share of the population.
+
+Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+"""
 
 from __future__ import annotations
 
@@ -74,9 +77,6 @@ def population_proportional_alignment(
     Source: Kim et al., Definition 3.1; for F* Theorem 4.10 promises α as in (7), and Lemma 4.7 promises 1/Σu.
 
     Args:
-        rule: a function of P, or of (orders, weights), to a lottery.
-        orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
         level: α: a number in [0, 1], or a function of P or of (orders, weights) such as `social_choice.certificate` or
             `lemma_4_9_level`.
 
@@ -84,7 +84,7 @@ def population_proportional_alignment(
         (gap, `ProportionalityWitness`); the axiom is violated where gap > 0.
 
     Raises:
-        ValueError: where the profile is none, the level lies outside [0, 1], or the rule returns NaN or another shape.
+        ValueError: as every axiom does, and if the level lies outside [0, 1].
 
     Example:
         >>> from jaxval import social_choice
@@ -116,8 +116,6 @@ def lemma_4_9_level(orders: Orders, weights: Weights | None = None, *, delta: Nu
     Source: Kim et al., Definition 4.8, equation (7), Lemma 4.9.
 
     Args:
-        orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
         delta: δ in [0, 1]; a P within the tolerance of δ dominates.
 
     Returns:

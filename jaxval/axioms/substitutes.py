@@ -1,4 +1,8 @@
-"""Axioms of values that speak of two players: symmetric ones, and ones who depend on each other."""
+"""Axioms of values that speak of two players: symmetric ones, and ones who depend on each other.
+
+Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes. Games with such
+players come from `with_symmetric_players` and `with_dependent_players`.
+"""
 
 from __future__ import annotations
 
@@ -39,16 +43,8 @@ def symmetry(value: Value, table: Table, groups: Groups | None = None) -> tuple[
 
     Source: Zheng et al., Axiom 3.4.
 
-    Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions; see `with_symmetric_players`.
-        groups: (n,) groups for a value that takes them; one group if None.
-
     Returns:
         (gap, `PairWitness`); -inf if no two players are symmetric.
-
-    Raises:
-        ValueError: as `efficiency` does.
 
     Example:
         >>> from jaxval import values
@@ -67,16 +63,8 @@ def within_group_symmetry(value: Value, table: Table, groups: Groups) -> tuple[G
 
     Source: Zheng et al., Axiom 4.1, first case, as printed; ADS has it, for it is Shapley's value within each group.
 
-    Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions; see `with_symmetric_players`.
-        groups: (n,) the group of each player, 0 first.
-
     Returns:
         (gap, `PairWitness`); -inf if no two players of a group are symmetric.
-
-    Raises:
-        ValueError: as `efficiency` does.
 
     Example:
         >>> from jaxval import values
@@ -107,16 +95,13 @@ def mutual_dependence(value: Value, table: Table, groups: Groups, *, version: st
     Source: Zheng et al., Axiom 4.1; Nowak and Radzik (1995), ω-mutual dependence with equal weights.
 
     Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions; see `with_dependent_players` and `with_symmetric_players`.
-        groups: (n,) the group of each player, 0 first.
         version: "cited" or "printed".
 
     Returns:
         (gap, `PairWitness`); -inf if no pair is dependent.
 
     Raises:
-        ValueError: as `efficiency` does, or if the version is another word.
+        ValueError: as every axiom does, and if the version is another word.
 
     Example:
         >>> from jaxval import values

@@ -1,8 +1,8 @@
 """Axioms of values that speak of sums, of games or of single players: for each a gap and a witness, on games as tables.
 
 `axiom(value, table, ...) -> (gap, witness)`, as for rules: larger is worse, the axiom is violated if the gap is above
-the tolerance, and the gap is -inf if nobody meets the premise. Gaps are in the units of the utilities. A value is a
-function of a table (one positional parameter) or of a table and groups (two), to one number for each player.
+the tolerance, and the gap is -inf if nobody meets the premise. Gaps are in the units of the utilities. Arguments that a
+function does not list are those of every axiom, which `jaxval.axioms` describes.
 
 Utilities are equal, and gaps are 0, within the tolerance times the spread of the game, its largest utility less its
 smallest. `with_null_player` and its siblings make games that meet the premises.
@@ -127,16 +127,8 @@ def efficiency(value: Value, table: Table, groups: Groups | None = None) -> tupl
 
     Source: Zheng et al., Axiom 3.1.
 
-    Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions, bit i of the index being player i.
-        groups: (n,) groups for a value that takes them; one group if None.
-
     Returns:
         (gap, `TotalWitness`).
-
-    Raises:
-        ValueError: if the table is none, the groups leave a gap, or the value says NaN or has another shape.
 
     Example:
         >>> from jaxval import values
@@ -157,16 +149,8 @@ def group_efficiency(value: Value, table: Table, groups: Groups) -> tuple[Gap, G
 
     Source: Zheng et al., Proposition 4.2.
 
-    Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions.
-        groups: (n,) the group of each player, 0 first.
-
     Returns:
         (gap, `GroupWitness`).
-
-    Raises:
-        ValueError: as `efficiency` does.
 
     Example:
         >>> from jaxval import values
@@ -200,17 +184,15 @@ def linearity(
     Source: Zheng et al., Axiom 3.2.
 
     Args:
-        value: a function of a table, or of a table and groups.
         table: (2^n,) the game u.
         other: (2^n,) the game v.
-        groups: (n,) groups for a value that takes them; one group if None.
         scalars: α and β.
 
     Returns:
         (gap, `PlayerWitness`), its values those of the combination.
 
     Raises:
-        ValueError: as `efficiency` does, or if the games are not of the same players.
+        ValueError: as every axiom does, and if the games are not of the same players.
 
     Example:
         >>> shares = lambda table: jnp.array([table[1], table[2]]) / (table[1] + table[2])
@@ -234,18 +216,12 @@ def linearity(
 def nullity(value: Value, table: Table, groups: Groups | None = None) -> tuple[Gap, PlayerWitness]:
     """The largest |φ(z)| of a player who adds nothing to any coalition, v(S ∪ {z}) = v(S) for all S.
 
-    Source: Zheng et al., Axiom 3.3.
+    `with_null_player` makes games with such a player.
 
-    Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions; see `with_null_player`.
-        groups: (n,) groups for a value that takes them; one group if None.
+    Source: Zheng et al., Axiom 3.3.
 
     Returns:
         (gap, `PlayerWitness`); -inf if there is no null player.
-
-    Raises:
-        ValueError: as `efficiency` does.
 
     Example:
         >>> equal = lambda table: jnp.full(2, (table[-1] - table[0]) / 2)
@@ -269,16 +245,14 @@ def marginality(value: Value, table: Table, other: Table, groups: Groups | None 
     Source: Young (1985). With efficiency and symmetry it characterises the Shapley value.
 
     Args:
-        value: a function of a table, or of a table and groups.
         table: (2^n,) the game u.
         other: (2^n,) the game v; see `with_same_marginals`.
-        groups: (n,) groups for a value that takes them; one group if None.
 
     Returns:
         (gap, `PlayerWitness`), its expected values those in v; -inf if nobody's marginals are the same.
 
     Raises:
-        ValueError: as `efficiency` does, or if the games are not of the same players.
+        ValueError: as every axiom does, and if the games are not of the same players.
 
     Example:
         >>> equal = lambda table: jnp.full(2, (table[-1] - table[0]) / 2)
@@ -304,16 +278,8 @@ def precedence(value: Value, table: Table, groups: Groups) -> tuple[Gap, PlayerW
 
     Source: Zheng et al., Definition 4.2 and equation (9), where only coalitions of U_t enter.
 
-    Args:
-        value: a function of a table, or of a table and groups.
-        table: (2^n,) utilities of all coalitions.
-        groups: (n,) the group of each player, 0 first.
-
     Returns:
         (gap, `PlayerWitness`), its expected values those without the later groups.
-
-    Raises:
-        ValueError: as `efficiency` does.
 
     Example:
         >>> from jaxval import values

@@ -14,7 +14,7 @@ from jaxval.cli._folders import own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
 from jaxval.cli.value_report import describe, print_result, write_result
 
-__all__ = ["add_command", "describe"]
+__all__ = ["describe"]
 
 FILES = """\
 FILE is a JSON-lines file (.jsonl, .jsonl.gz) as TRL writes them: prompt, chosen, rejected, as strings or as chat
@@ -60,17 +60,7 @@ DEMONSTRATION: dict[str, Any] = {
 
 
 def add_command(commands: Any) -> None:
-    """`value`, among the commands of `jaxval`.
-
-    Args:
-        commands: what `add_subparsers` gave.
-
-    Example:
-        >>> parser = argparse.ArgumentParser()
-        >>> add_command(parser.add_subparsers())
-        >>> parser.parse_args(["value", "pairs.jsonl", "--seeds", "5"]).seeds
-        5
-    """
+    """The command `jaxval value` and its options."""
     command = commands.add_parser(
         "value",
         usage="jaxval value [FILE ...] [options]",

@@ -11,21 +11,11 @@ from typing import Any
 
 from jaxval.cli._words import count
 
-__all__ = ["add_command"]
+__all__: list[str] = []
 
 
 def add_command(commands: Any) -> None:
-    """`verify`, among the commands of `jaxval`.
-
-    Args:
-        commands: what `add_subparsers` gave.
-
-    Example:
-        >>> parser = argparse.ArgumentParser()
-        >>> add_command(parser.add_subparsers())
-        >>> parser.parse_args(["verify", "--instances", "10"]).instances
-        10
-    """
+    """The command `jaxval verify` and its options."""
     command = commands.add_parser(
         "verify",
         help="check the papers' statements on random instances",

@@ -11,7 +11,7 @@ from jaxval._errors import BadArgument
 if TYPE_CHECKING:
     from jaxval.data import Election, Matches
 
-__all__ = ["add_command", "aggregate"]
+__all__ = ["aggregate"]
 
 RULES = {
     "proportional": "F^β, in proportion to the share bounds u (β by --beta)",
@@ -141,17 +141,7 @@ def aggregate(
 
 
 def add_command(commands: Any) -> None:
-    """`aggregate`, among the commands of `jaxval`.
-
-    Args:
-        commands: what `add_subparsers` gave.
-
-    Example:
-        >>> parser = argparse.ArgumentParser()
-        >>> add_command(parser.add_subparsers())
-        >>> parser.parse_args(["aggregate", "--beta", "inf"]).beta
-        inf
-    """
+    """The command `jaxval aggregate` and its options."""
     command = commands.add_parser(
         "aggregate",
         help="from ballots or comparisons to a population-proportional policy with its guarantee",

@@ -56,7 +56,7 @@ def combine(
 
 
 def expected_reward(
-    log_probs: LogProbs, rewards: Rewards, *, weights: ContextWeights = None
+    log_probs: LogProbs, rewards: Rewards, *, weights: ContextWeights = None, by_context: bool = False
 ) -> Float[Array, "*objectives"]:
     """The value of a policy over candidates, v(π) = E_x Σ_y π(y|x) r(x, y), under one reward or several at once.
 
@@ -68,9 +68,11 @@ def expected_reward(
         log_probs: (contexts, candidates) log-probabilities.
         rewards: (contexts, candidates) numbers r, or (contexts, candidates, objectives).
         weights: (contexts,) the distribution of contexts; None means the mean.
+        by_context: whether contexts are objectives instead of being averaged; `weights` is then None.
 
     Returns:
-        A number, or (objectives,).
+        A number, or (objectives,); by context, (contexts,) or (contexts · objectives,), the objectives of a context
+        side by side.
 
     Raises:
         ValueError: if shapes do not fit, a row has no candidate, or a reward of a candidate is not finite.
@@ -79,8 +81,8 @@ def expected_reward(
         >>> round(float(expected_reward(jnp.log(jnp.array([[0.75, 0.25]])), [[1.0, 0.0]])), 4)
         0.75
     """
-    chances, weighted = _reward_parts(log_probs, rewards, weights)
-    return jnp.tensordot(chances, weighted, 2)
+    chances, weighted = _reward_parts(log_probs, rewards, weights, by_context=by_context)
+    return _expectation(chances, weighted, by_context=by_context)
 
 
 def reward_utility(
@@ -106,11 +108,10 @@ def reward_utility(
         sources: (sources, contexts, candidates) of the policy of each source.
         rewards: (contexts, candidates) or (contexts, candidates, objectives).
         weights: (contexts,) the distribution of contexts; None means the mean.
-        by_context: whether contexts are objectives instead of being averaged; `weights` is then None.
+        by_context: whether contexts are objectives, as in `expected_reward`.
 
     Returns:
-        A function of a mask (sources,), or of weights, to a number or to (objectives,); by context, to
-        (contexts,) or to (contexts · objectives,), the objectives of a context side by side.
+        A function of a mask (sources,), or of weights, to what `expected_reward` gives.
 
     Raises:
         ValueError: if shapes do not fit, a log-probability is NaN, or a reward of a candidate is not finite.
@@ -122,16 +123,12 @@ def reward_utility(
         >>> [round(float(u), 4) for u in coalitions.tabulate(utility, 2)]
         [0.5, 0.75, 0.5, 0.75]
     """
-    if by_context and weights is not None:
-        raise BadArgument("weights", expected="none with by_context=True, for contexts are not averaged", got="weights")
     reference, steps = _steps(reference, sources)
     _, weighted = _reward_parts(reference, rewards, weights, by_context=by_context)
 
     def utility(coalition: Array) -> Array:
-        chances = jnp.exp(_apply(reference, steps, _members(coalition, len(steps))))
-        if by_context:
-            return jnp.einsum("xy,xy...->x...", chances, weighted).ravel()
-        return jnp.tensordot(chances, weighted, 2)
+        log_probs = _apply(reference, steps, _members(coalition, len(steps)))
+        return _expectation(jnp.exp(log_probs), weighted, by_context=by_context)
 
     return utility
 
@@ -184,8 +181,17 @@ def _apply(reference: Array, steps: Array, members: Array) -> Array:
     return jnp.where(none, jnp.nan, normalise(total))
 
 
-def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: bool = False) -> tuple[Array, Array]:
+def _expectation(chances: Array, weighted: Array, *, by_context: bool) -> Array:
+    """Σ_y π(y|x) r(x, y), summed over contexts or one after another."""
+    if by_context:
+        return jnp.einsum("xy,xy...->x...", chances, weighted).ravel()
+    return jnp.tensordot(chances, weighted, 2)
+
+
+def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: bool) -> tuple[Array, Array]:
     """π(y|x), and each reward times the share of its context, or 0 if the policy never gives the response."""
+    if by_context and weights is not None:
+        raise BadArgument("weights", expected="none with by_context=True, for contexts are not averaged", got="weights")
     log_probs, rewards = jnp.asarray(log_probs, dtype=float), jnp.asarray(rewards, dtype=float)
     if log_probs.ndim != 2 or rewards.shape[:2] != log_probs.shape or rewards.ndim > 3:
         raise BadArgument(

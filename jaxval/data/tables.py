@@ -1,6 +1,7 @@
 """Rankings and comparisons as comma-separated tables (RFC 4180, UTF-8), the first line naming the columns.
 
 Names of columns may be in capitals or not. Spaces around names and cells do not count. Empty lines are skipped.
+Readers raise `ValueError` for a malformed file, naming the line, and `FileNotFoundError` if there is no such file.
 """
 
 import csv
@@ -51,10 +52,6 @@ def read_rankings_csv(path: FilePath) -> Election:
     Returns:
         `Election`. If columns are ranks, names are sorted; if they are alternatives, names keep the columns' order. The
         title is the file's name without its ending.
-
-    Raises:
-        ValueError: if the file is malformed. The message names the line.
-        FileNotFoundError: if there is no such file.
 
     Example:
         >>> import pathlib, tempfile
@@ -107,8 +104,7 @@ def read_comparisons_csv(path: FilePath) -> Matches:
         without its ending.
 
     Raises:
-        ValueError: if the file is malformed or compares an alternative with itself. The message names the line.
-        FileNotFoundError: if there is no such file.
+        ValueError: also if an alternative is compared with itself.
 
     Example:
         >>> import pathlib, tempfile

@@ -5,8 +5,9 @@ Any other function runs on a `concurrent.futures.Executor`: a `ProcessPool`, who
 standard library, or the executor of a cluster.
 """
 
-from jaxval.parallel.executors import Outcome, ProcessPool, run_all
+from jaxval.parallel.executors import Outcome, run_all
 from jaxval.parallel.meshes import connect, mesh, over_mesh
+from jaxval.parallel.processes import ProcessPool
 from jaxval.parallel.progress import progress
 
 __all__ = ["Outcome", "ProcessPool", "connect", "mesh", "over_mesh", "progress", "run_all"]

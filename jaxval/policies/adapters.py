@@ -134,16 +134,10 @@ def merge(params: Params, adapters: Params, *, alpha: float) -> Params:
 def attach(params: Params, adapters: Params, *, alpha: float) -> Params:
     """The parameters with the adapters beside their matrices, scaled, as the transformer applies them unmerged.
 
-    Args:
-        params: as `low_rank` took them.
-        adapters: A and B of each target; r is read from their shapes.
-        alpha: α.
+    Arguments and errors are those of `merge`.
 
     Returns:
         Parameters in which each target holds its kernel, (α/r) A and B.
-
-    Raises:
-        ValueError: if an adapter has no matrix, or does not fit it.
 
     Example:
         >>> adapters = {"query": {"A": jnp.ones((2, 1)), "B": jnp.array([[1.0, 0.0]])}}

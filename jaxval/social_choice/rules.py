@@ -1,7 +1,9 @@
 """Rules from a preference function, or a profile, to a lottery.
 
 Every rule is symmetric under renaming of the alternatives, in ties too: a tie is shared evenly and counts as one within
-the tolerance, 1e-9 in float64 and 1e-5 in float32. A rule takes one P; batch with `jax.vmap`.
+the tolerance, 1e-9 in float64 and 1e-5 in float32. A rule takes one `matrix`, the (alternatives, alternatives)
+preference function P, and returns an (alternatives,) lottery; batch with `jax.vmap`. It raises `ValueError` if P is not
+square or P + Pᵀ ≠ 1.
 """
 
 from __future__ import annotations
@@ -30,14 +32,8 @@ def share_bounds(matrix: Matrix) -> Float[Array, "alternatives"]:
 
     Source: Kim et al., Definition 4.3 and Theorem 4.4. With one alternative u = 1.
 
-    Args:
-        matrix: (alternatives, alternatives) preference function.
-
     Returns:
         (alternatives,) bounds in [0, 1].
-
-    Raises:
-        ValueError: where the matrix is not square or P + Pᵀ ≠ 1.
 
     Example:
         >>> share_bounds([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]).tolist()
@@ -55,14 +51,10 @@ def proportional(matrix: Matrix, *, beta: Number = 0.0) -> Lottery:
     Source: Kim et al., Definition 4.5 and equation (9).
 
     Args:
-        matrix: (alternatives, alternatives) preference function.
         beta: how sharply the policy concentrates on large u; in [0, inf].
 
-    Returns:
-        (alternatives,) lottery.
-
     Raises:
-        ValueError: where the matrix is no preference function, or beta is negative or NaN.
+        ValueError: also if beta is negative or NaN.
 
     Example:
         >>> matrix = [[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]
@@ -84,14 +76,8 @@ def certificate(matrix: Matrix) -> Float[Array, ""]:
     Source: Kim et al., Lemma 4.7 and Theorem 4.10. Σu < 1 proves that P comes from no profile of complete rankings (the
     shares of first choices sum to one and lie below u): then there is no certificate.
 
-    Args:
-        matrix: (alternatives, alternatives) preference function.
-
     Returns:
         1 / Σu in (0, 1], or NaN where Σu < 1.
-
-    Raises:
-        ValueError: where the matrix is no preference function.
 
     Example:
         >>> float(certificate([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]))
@@ -107,14 +93,8 @@ def minimax(matrix: Matrix) -> Lottery:
 
     Source: Kim et al., section 4.3; Simpson (1969), Kramer (1977).
 
-    Args:
-        matrix: (alternatives, alternatives) preference function.
-
     Returns:
-        (alternatives,) lottery, uniform over the winners.
-
-    Raises:
-        ValueError: where the matrix is no preference function.
+        (alternatives,) lottery, uniform over the alternatives of the largest u_i.
 
     Example:
         >>> minimax([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]).tolist()
@@ -130,18 +110,15 @@ def maximal_borda(matrix: Matrix) -> Lottery:
 
     Source: Kim et al., section 2.2 and Proposition C.1.
 
-    Args:
-        matrix: (alternatives, alternatives) preference function.
-
     Returns:
-        (alternatives,) lottery, uniform over the winners.
-
-    Raises:
-        ValueError: where the matrix is no preference function.
+        (alternatives,) lottery, uniform over the alternatives with the most points.
 
     Example:
-        >>> maximal_borda([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]).tolist()
-        [1.0, 0.0, 0.0]
+        A cycle gives every alternative as many points as the others.
+
+        >>> lottery = maximal_borda([[0.5, 0.75, 0.25], [0.25, 0.5, 0.75], [0.75, 0.25, 0.5]])
+        >>> [round(float(probability), 2) for probability in lottery]
+        [0.33, 0.33, 0.33]
     """
     return _shared_among_largest(borda_scores(matrix))
 
@@ -150,15 +127,6 @@ def proportional_borda(matrix: Matrix) -> Lottery:
     """Each alternative with probability proportional to its Borda score; one alternative has it all.
 
     Source: Barberà (1979), "Majority and positional voting in a probabilistic framework".
-
-    Args:
-        matrix: (alternatives, alternatives) preference function.
-
-    Returns:
-        (alternatives,) lottery.
-
-    Raises:
-        ValueError: where the matrix is no preference function.
 
     Example:
         >>> proportional_borda([[0.5, 0.75], [0.25, 0.5]]).tolist()
@@ -178,9 +146,6 @@ def random_dictatorship(orders: Orders, weights: Weights | None = None) -> Lotte
         orders: (rankings, alternatives) rankings, best first.
         weights: (rankings,) shares that sum to one; equal shares where None.
 
-    Returns:
-        (alternatives,) lottery.
-
     Raises:
         ValueError: where a row is no permutation, or the weights are negative or do not sum to one.
 
@@ -197,14 +162,13 @@ def win_rate(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
     Source: Kim et al., section 5.1. A draw against itself counts one half.
 
     Args:
-        matrix: (alternatives, alternatives) preference function.
         lottery: (alternatives,) probabilities.
 
     Returns:
         A number in [0, 1]; the uniform lottery has 1/2.
 
     Raises:
-        ValueError: where the matrix is no preference function, or the lottery has another length.
+        ValueError: also if the lottery has another length.
 
     Example:
         >>> float(win_rate([[0.5, 0.75], [0.25, 0.5]], [1.0, 0.0]))

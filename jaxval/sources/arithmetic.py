@@ -5,6 +5,7 @@ Every way of making the policy of a coalition gives a utility whose objectives a
 a store, so that no coalition is evaluated twice.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ TOGETHER = 16  # coalitions between two writes of the arithmetic of tokens
 ROWS = 8  # sequences that go through all models at a time, at most
 LOGITS = 2**27  # of all models' next-token log-probabilities at a time: half a gigabyte
 
+_by_prompt = functools.partial(coalitions.expected_reward, by_context=True)
 Train = Callable[[Params, Comparisons, Any, Path | None], Params]
 Tables = Iterator[np.ndarray]
 """Utilities (coalitions, prompts, rewards) of one block of prompts after another."""
@@ -75,7 +77,7 @@ def from_reference(here: Setting, *, uniform: bool) -> tuple[Setting, np.ndarray
             raise BadArgument("reference", expected="'policy' for a policy that starts uniform", got="'uniform'")
         here = here._replace(start=own)
         own = np.asarray(from_start(own, own))
-    level = np.einsum("xy,xyk->xk", np.exp(own), here.rewards.astype(own.dtype))
+    level = np.asarray(_by_prompt(own, here.rewards)).reshape(len(own), -1)
     return here._replace(own=own, rewards=here.rewards - level[:, None, :]), level
 
 
@@ -142,14 +144,9 @@ def _reward_table(reference: Array, sources: Array, rewards: Array, masks: Array
     return coalitions.evaluate(utility, masks)
 
 
-def _expected(log_probs: Any, rewards: Any) -> Array:
-    """(prompts · rewards,) Σ_y π(y|x) r(x, y)."""
-    return jnp.einsum("xy,xyk->xk", jnp.exp(log_probs), jnp.asarray(rewards, log_probs.dtype)).ravel()
-
-
 def _on_host(here: Setting, params_of: Callable[[np.ndarray], Params]) -> Utility:
     """The utility of a mask by the parameters of its coalition."""
-    return lambda mask: np.asarray(_expected(candidate_log_probs(here, params_of(mask)), here.rewards))
+    return lambda mask: np.asarray(_by_prompt(candidate_log_probs(here, params_of(mask)), here.rewards))
 
 
 def _added(here: Setting) -> Callable[[np.ndarray], Params]:
@@ -172,7 +169,7 @@ def _by_tokens(here: Setting) -> Utility:
     def utility(mask: Array) -> Array:
         sums = sum_tokens(model, catalogue, here.reference, stacked, mask, rows)
         found = jnp.full(there.shape, -jnp.inf, sums.dtype).at[np.nonzero(there)].set(sums)
-        return _expected(from_start(normalise(found), here.start), here.rewards)
+        return _by_prompt(from_start(normalise(found), here.start), here.rewards)
 
     return utility
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxval import _checks, policies
 from jaxval.data import PreferencePairs
+from jaxval.sources.pairs import candidates
 from jaxval.types import BadArgument, Comparisons, Policy, SequenceModel
 
 __all__ = ["Learner", "checkpoint_learner", "log_linear_learner", "tabular_learner", "transformer_learner"]
@@ -91,7 +92,7 @@ def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner
         [-0.69, -0.69]
     """
     features = policies.text_features(pairs.prompts, pairs.responses, buckets=buckets)
-    there = np.arange(features.shape[1])[None, :] < np.array([len(row) for row in pairs.responses])[:, None]
+    there = candidates(pairs, np.arange(len(pairs.prompts))) >= 0
     deviation = features.std(axis=(0, 1), where=there[..., None])
     features /= np.where(deviation > 0, deviation, 1)[None, None]
     policy = policies.log_linear(features, base=np.where(there, 0.0, -np.inf))

@@ -14,6 +14,17 @@ Values are (players, *objectives) arrays. Groups are integers (players,), the fi
   `reuse_estimator`, `truncated_estimator`; `evaluate_along` evaluates whole permutations.
 - What to do with them: `owner_totals`, `estimate_table`, `estimate_frame`, `save_estimate`, `load_estimate`.
 - Records: `Estimator`, `RegressionState`, `SequentialValues`, `LeastCoreDiagnostics`, `StoppingDiagnostics`.
+
+Functions that sample describe only the arguments that not all of them have. They share
+
+- key: a random key;
+- utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX, or an `evaluator`;
+- players: how many, n;
+- groups: (n,) the group of each player, 0 first; one group if None;
+- antithetic: whether each permutation is followed by its reverse within each group;
+- spread: the largest minus the smallest possible gain, or one for each objective, for the intervals of players with few
+  nonzero gains; None means the range of the utilities seen;
+- batch_size: about how many coalitions are evaluated at a time.
 """
 
 from jaxval.values.asymmetric import asymmetric_shapley, weighted_shapley

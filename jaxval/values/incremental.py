@@ -3,6 +3,8 @@
 Where a player who comes in changes little, as with nearest neighbours, counts or sums, one pass over a permutation
 gives the utilities of all its beginnings for about the price of one. Design, state and estimate are those of
 `permutation_estimator`; what changes is how the coalitions of one ask are evaluated.
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 from __future__ import annotations
@@ -43,14 +45,9 @@ def sample_shapley_along(
     Source: Zheng et al., Algorithm 1; Ghorbani and Zou (2019).
 
     Args:
-        key: a random key.
         path_utility: from a permutation (players,) to the utilities (players + 1, *objectives) of its beginnings, the
             empty one first, written in JAX; such as `knn_path_utility` makes.
-        players: how many, n.
         permutations: how many in all, an even number where antithetic.
-        groups: (n,) the group of each player, 0 first; one group where None.
-        antithetic: whether each permutation is followed by its reverse within each group.
-        spread: the largest minus the smallest possible gain, as in `sample_shapley`.
         per_ask: how many permutations are evaluated at a time.
 
     Returns:

@@ -47,14 +47,7 @@ def banzhaf_interactions(table: Table) -> Interactions:
 
     Source: Grabisch and Roubens (1999). The diagonal is 0.
 
-    Args:
-        table: (2^n, *objectives) utilities of all coalitions.
-
-    Returns:
-        (n, n, *objectives) symmetric interactions.
-
-    Raises:
-        ValueError: where the table's length is no power of two of at least 2, or a utility is not finite.
+    Argument, result and errors are those of `shapley_interactions`.
 
     Example:
         >>> banzhaf_interactions([0.0, 1.0, 2.0, 4.0]).tolist()

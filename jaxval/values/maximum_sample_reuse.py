@@ -2,6 +2,8 @@
 
 With coalitions drawn uniformly, φ̂_i = mean of v(S) over those that hold i - mean over those that do not (Wang and Jia,
 2023).
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 from __future__ import annotations
@@ -58,11 +60,7 @@ def sample_banzhaf(
     Source: Wang and Jia (2023), section 4.2.
 
     Args:
-        key: a random key.
-        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX.
-        players: how many, n.
         coalitions: how many are drawn.
-        batch_size: how many are evaluated at a time.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions. The empty and the full coalition are evaluated only
@@ -94,7 +92,6 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
     """Maximum sample reuse as `init, ask, tell, estimate`.
 
     Args:
-        players: how many, n.
         coalitions: how many are drawn in all.
         per_ask: how many in one ask; all of them where None. Those that only fill up the last ask repeat the last one
             and are not counted.

@@ -118,16 +118,6 @@ def knn_path_utility(
 
     Source: Zheng et al., Algorithm 1 (lines 9 to 14).
 
-    Args:
-        train_x: (instances, features) finite features of the players.
-        train_y: (instances,) their integer labels.
-        test_x: (tests, features) features of the test points.
-        test_y: (tests,) their labels.
-        neighbours: K, at least 1.
-        score: "soft" or "accuracy".
-        normalise: for "soft", "neighbours" divides by K and "size" by min(K, |S|).
-        ties: for "accuracy", "shared" or "smallest".
-
     Returns:
         A function of a permutation (instances,) to (instances + 1,) utilities; it may be jitted and vmapped.
 

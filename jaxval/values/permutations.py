@@ -4,6 +4,8 @@ A permutation that respects the groups is a random order of each group, one grou
 player z is v(π^{<z} ∪ {z}) - v(π^{<z}), and its mean over permutations is the value (Zheng et al., Algorithm 1). An
 antithetic pair is a permutation and the same one reversed within each group; the standard error is that of the pairs'
 means.
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 from __future__ import annotations
@@ -46,20 +48,30 @@ from jaxval.values.estimators import (
 __all__ = ["PermutationState", "permutation_estimator", "required_permutations", "sample_shapley"]
 
 
-class PermutationState(NamedTuple):
-    """What a permutation estimator knows.
+class Drawn(NamedTuple):
+    """What permutations have told so far.
 
     Attributes:
-        key: the random key; permutation k depends on it and on k alone.
         moments: of the draws (single permutations, or means of antithetic pairs), (players, *objectives).
         tally: of the same draws, for intervals.
         seen: (asks, rows, 2) codes of the coalitions evaluated.
     """
 
-    key: Key[Array, ""]
     moments: Moments
     tally: Tally
     seen: UInt32[Array, "asks rows 2"]
+
+
+class PermutationState(NamedTuple):
+    """What a permutation estimator knows.
+
+    Attributes:
+        key: the random key; permutation k depends on it and on k alone.
+        drawn: what the permutations have told so far.
+    """
+
+    key: Key[Array, ""]
+    drawn: Drawn
 
 
 def required_permutations(players: int, *, epsilon: float, delta: float, spread: float) -> int:
@@ -123,15 +135,7 @@ def sample_shapley(
     Source: Castro, Gómez and Tejada (2009); Zheng et al., Algorithm 1; Mitchell et al. (2022) for antithetic pairs.
 
     Args:
-        key: a random key.
-        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX.
-        players: how many, n.
         permutations: how many in all, an even number where antithetic.
-        groups: (n,) the group of each player, 0 first; one group where None.
-        antithetic: whether each permutation is followed by its reverse within each group.
-        spread: the largest minus the smallest possible gain, or one for each objective, for the intervals of players
-            with few nonzero gains; None means the range of the utilities seen.
-        batch_size: about how many coalitions are evaluated at a time.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions.
@@ -176,12 +180,8 @@ def permutation_estimator(
     `permutations`, which only fill up the last ask, repeat the last one and are not counted.
 
     Args:
-        players: how many, n.
         permutations: how many in all, an even number where antithetic.
-        groups: (n,) the group of each player, 0 first; one group where None.
-        antithetic: whether each permutation is followed by its reverse within each group.
         per_ask: permutations in one ask; all of them where None.
-        spread: the largest minus the smallest possible gain, as in `sample_shapley`.
 
     Returns:
         An `Estimator`.
@@ -212,57 +212,72 @@ def permutation_estimator(
     reverse = _reverse_within(group_of)
 
     def init(key: Array, objectives: tuple[int, ...] = ()) -> PermutationState:
-        return PermutationState(
-            key,
-            no_draws((players, *objectives)),
-            no_tally(players, objectives),
-            jnp.zeros((asks, rows, 2), jnp.uint32),
-        )
+        return PermutationState(key, nothing_drawn(players, objectives, asks, rows))
 
     def ask(state: PermutationState) -> Array:
-        draw = jnp.minimum(state.moments.draws + jnp.arange(draws_per_ask), draws - 1)
+        draw = jnp.minimum(state.drawn.moments.draws + jnp.arange(draws_per_ask), draws - 1)
         orders = jax.vmap(lambda k: draw_order(jax.random.fold_in(state.key, k), group_of))(draw)
         orders = jnp.stack([orders, orders[:, reverse]], axis=1) if antithetic else orders[:, None]
         ends = jnp.array([[False], [True]]).repeat(players, axis=1)
         return jnp.concatenate([ends, beginnings(orders.reshape(-1, players)).reshape(-1, players)])
 
     def tell(state: PermutationState, coalitions: Array, utilities: Array) -> PermutationState:
-        draw = state.moments.draws + jnp.arange(draws_per_ask)
-        told = state.moments.draws // draws_per_ask
-        utilities = utilities.astype(state.moments.mean.dtype)
+        before = state.drawn.moments.draws
+        utilities = utilities.astype(state.drawn.moments.mean.dtype)
         marginals = _marginals(coalitions, utilities, draws_per_ask * together)
         marginals = marginals.reshape(draws_per_ask, together, *marginals.shape[1:])
-        return PermutationState(
-            state.key,
-            add_draws(state.moments, marginals.mean(axis=1), draw < draws),
-            add_to_tally(state.tally, marginals, draw < draws, utilities, state.moments.draws),
-            jax.lax.dynamic_update_index_in_dim(state.seen, coalition_codes(coalitions), told, 0),
-        )
+        counts = before + jnp.arange(draws_per_ask) < draws
+        asked = before // draws_per_ask
+        return PermutationState(state.key, add(state.drawn, marginals, counts, coalitions, utilities, asked))
 
     def estimate(state: PermutationState) -> Estimate:
-        none = state.moments.draws == 0
-        values = jnp.where(none, jnp.nan, state.moments.mean)
-        told = -(-state.moments.draws // draws_per_ask)
-        evaluations = count_distinct(state.seen, told)
-        check_spread(possible, state.tally)
-        return Estimate(
-            values,
-            standard_errors(state.moments),
-            evaluations,
-            interval_ends(values, permutation_reaches(state, evaluations, group_of, together, possible)),
-            gains=seen_gains(state.tally, possible),
-        )
+        drawn = state.drawn
+        evaluations = count_distinct(drawn.seen, -(-drawn.moments.draws // draws_per_ask))
+        check_spread(possible, drawn.tally)
+        reaches = permutation_reaches(drawn, evaluations, group_of, together, possible)
+        return estimate_of(drawn, evaluations, reaches, possible)
 
     def finished(state: PermutationState) -> Array:
-        return state.moments.draws >= draws
+        return state.drawn.moments.draws >= draws
 
     spreads = None if possible is None else tuple(np.atleast_1d(possible).tolist())
     identity = ("permutations", permutations, antithetic, draws_per_ask, tuple(group_of.tolist()), spreads)
     return Estimator(init, ask, tell, estimate, finished, asks, identity)
 
 
+def nothing_drawn(players: int, objectives: tuple[int, ...], asks: int, rows: int) -> Drawn:
+    """What is known before the first permutation."""
+    seen = jnp.zeros((asks, rows, 2), jnp.uint32)
+    return Drawn(no_draws((players, *objectives)), no_tally(players, objectives), seen)
+
+
+def add(drawn: Drawn, gains: Array, counts: Array, coalitions: Array, utilities: Array, asked: Array) -> Drawn:
+    """What is known after one more ask.
+
+    Args:
+        drawn: what was known before.
+        gains: (draws, together, players, *objectives) marginals of the permutations of each draw.
+        counts: (draws,) whether each draw counts.
+        coalitions: (rows, players) the coalitions asked for.
+        utilities: (rows, *objectives) their utilities.
+        asked: how many asks there were before.
+    """
+    return Drawn(
+        add_draws(drawn.moments, gains.mean(axis=1), counts),
+        add_to_tally(drawn.tally, gains, counts, utilities, drawn.moments.draws),
+        jax.lax.dynamic_update_index_in_dim(drawn.seen, coalition_codes(coalitions), asked, 0),
+    )
+
+
+def estimate_of(drawn: Drawn, evaluations: Array, reaches: Array, spread: np.ndarray | None) -> Estimate:
+    """The mean gains, NaN before the first draw, with intervals that reach so far to either side."""
+    values = jnp.where(drawn.moments.draws == 0, jnp.nan, drawn.moments.mean)
+    intervals, gains = interval_ends(values, reaches), seen_gains(drawn.tally, spread)
+    return Estimate(values, standard_errors(drawn.moments), evaluations, intervals, gains=gains)
+
+
 def permutation_reaches(
-    state: PermutationState,
+    drawn: Drawn,
     evaluations: Array,
     groups: np.ndarray,
     together: int,
@@ -275,10 +290,10 @@ def permutation_reaches(
     all coalitions were seen, draws that were all equal are the value.
     """
     by_design = jnp.asarray(np.bincount(groups)[groups] <= together)
-    by_design = by_design.reshape(-1, *(1,) * (state.moments.mean.ndim - 1))
+    by_design = by_design.reshape(-1, *(1,) * (drawn.moments.mean.ndim - 1))
     whole = evaluations >= min(reachable(groups), 2**31 - 1)
-    known = by_design | (whole & constant_draws(state.tally))
-    return gain_reaches(state.moments, state.tally, known=known, spread=spread, tail=tail)
+    known = by_design | (whole & constant_draws(drawn.tally))
+    return gain_reaches(drawn.moments, drawn.tally, known=known, spread=spread, tail=tail)
 
 
 def draw_order(key: Array, groups: np.ndarray) -> Array:

@@ -53,14 +53,7 @@ def banzhaf(table: Table) -> Values:
 
     Source: Banzhaf (1965); Wang and Jia (2023) for data.
 
-    Args:
-        table: (2^n, *objectives) utilities of all coalitions.
-
-    Returns:
-        (n, *objectives) values; they need not sum to v(N) - v(∅).
-
-    Raises:
-        ValueError: where the table's length is no power of two of at least 2, or a utility is not finite.
+    Argument and errors are those of `shapley`. The values need not sum to v(N) - v(∅).
 
     Example:
         >>> banzhaf([0.0, 1.0, 2.0, 4.0]).tolist()
@@ -149,14 +142,7 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
 def leave_one_out(table: Table) -> Values:
     """What is lost without a player, φ_i = v(N) - v(N∖{i}).
 
-    Args:
-        table: (2^n, *objectives) utilities of all coalitions.
-
-    Returns:
-        (n, *objectives) values.
-
-    Raises:
-        ValueError: where the table's length is no power of two of at least 2, or a utility is not finite.
+    Argument and errors are those of `shapley`.
 
     Example:
         >>> leave_one_out([0.0, 1.0, 2.0, 4.0]).tolist()

@@ -107,20 +107,7 @@ def sequential_leave_one_out(
 
     Source: Zheng et al., Appendix C.2; the federated leave-one-out of Wang et al.
 
-    Args:
-        update: from a state and a mask (players,) of who takes part to the next state; a pure function.
-        evaluate: from a state to its utility, a scalar or a vector of objectives.
-        state: the state before the first round.
-        rounds: for each round the contributors in it, as numbers 0, 1, ....
-        players: how many contributors there are; the largest number and one more where None.
-        prepare: what all subsets of a round share; as in `sequential_shapley`.
-        batch_size: how many subsets are traced and updated together; one after another, untraced, where None.
-
-    Returns:
-        `SequentialValues`.
-
-    Raises:
-        ValueError: as `sequential_shapley` does.
+    Arguments, result and errors are those of `sequential_shapley`.
 
     Example:
         >>> gifts = jnp.array([1.0, 2.0, 1.0])

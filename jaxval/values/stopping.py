@@ -8,6 +8,8 @@ keeps the level (repeated intervals of Jennison and Turnbull, on a doubling grid
 
 With at most 8 looks and 64 draws at the first, the half-width is at most 1.40 times the central-limit one at the same
 count for a level of 0.95, 1.49 for 0.9 and 1.29 for 0.99.
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 from __future__ import annotations
@@ -130,16 +132,9 @@ def sample_until(
     """Shapley values, or asymmetric ones, sampled until each is known to ± `half_width`; see `sample_until_solve`.
 
     Args:
-        key: a random key.
-        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX.
-        players: how many, n.
         half_width: of every value's interval, above 0.
         most: permutations at most.
         level: the probability with which the interval of a value holds it.
-        groups: (n,) the group of each player, 0 first; one group where None.
-        antithetic: whether each permutation is followed by its reverse within each group.
-        spread: the largest minus the smallest possible gain, as in `sample_shapley`.
-        batch_size: about how many coalitions are evaluated at a time.
 
     Returns:
         An `Estimate`.
@@ -191,7 +186,7 @@ def sample_until_solve(
     spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> tuple[Estimate, StoppingDiagnostics]:
-    """`sample_until` with diagnostics; the estimate is what there is, also where `most` permutations were not enough.
+    """`sample_until` with diagnostics; it returns the estimate also if `most` permutations were not enough.
 
     The interval of each value holds it with probability `level`, at the look where sampling stopped and at all before.
     For all players at once (Definition 5.1 of Zheng et al.) pass `level=1 - delta / players`.
@@ -203,18 +198,6 @@ def sample_until_solve(
     Against that choose a smaller `half_width`, or `required_permutations`, which hold for any game.
 
     The intervals of the estimate hold with probability 95 %, whatever the level, at all looks together.
-
-    Args:
-        key: a random key.
-        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX.
-        players: how many, n.
-        half_width: of every value's interval, above 0.
-        most: permutations at most.
-        level: the probability with which the interval of a value holds it.
-        groups: (n,) the group of each player, 0 first; one group where None.
-        antithetic: whether each permutation is followed by its reverse within each group.
-        spread: the largest minus the smallest possible gain, as in `sample_shapley`.
-        batch_size: about how many coalitions are evaluated at a time.
 
     Returns:
         An `Estimate`, and `StoppingDiagnostics`.
@@ -250,19 +233,20 @@ def sample_until_solve(
 
     def reaches(state: PermutationState, tail: float) -> Array:
         evaluations = jnp.asarray(0)
-        if whole <= np.prod(state.seen.shape[:2]):  # else there are more coalitions than can be seen
+        drawn = state.drawn
+        if whole <= np.prod(drawn.seen.shape[:2]):  # else there are more coalitions than can be seen
             evaluations = jax.lax.cond(
-                jnp.any(constant_draws(state.tally)),
-                lambda: count_distinct(state.seen, -(-state.moments.draws // per_ask)),
+                jnp.any(constant_draws(drawn.tally)),
+                lambda: count_distinct(drawn.seen, -(-drawn.moments.draws // per_ask)),
                 lambda: evaluations,
             )
-        return permutation_reaches(state, evaluations, group_of, together, possible, tail)
+        return permutation_reaches(drawn, evaluations, group_of, together, possible, tail)
 
     def widths(state: PermutationState) -> Array:
         return reaches(state, tail).max(axis=0)
 
     def finished(state: PermutationState) -> Array:
-        draws = state.moments.draws
+        draws = state.drawn.moments.draws
         narrow = jax.lax.cond(
             jnp.any(draws == ends), lambda: jnp.all(widths(state) <= half_width), lambda: jnp.asarray(False)
         )
@@ -271,7 +255,8 @@ def sample_until_solve(
     identity = (estimator.identity, "until", half_width, level, tuple(looks))
     estimator = estimator._replace(finished=finished, identity=identity)
     state = run(key, estimator, evaluation(utility, players, batch_size=batch_size))
-    looked = jnp.sum(ends <= state.moments.draws)
+    draws = state.drawn.moments.draws
+    looked = jnp.sum(ends <= draws)
     estimate = estimator.estimate(state)
 
     def summary(state: PermutationState) -> tuple[Array, Array]:
@@ -280,7 +265,7 @@ def sample_until_solve(
     half_widths, anytime = compiled(summary, (estimator.identity, "summary"))(state)
     estimate = dataclasses.replace(estimate, intervals=interval_ends(estimate.values, anytime))
     return check_finite(estimate), StoppingDiagnostics(
-        jnp.all(half_widths <= half_width), half_widths, together * state.moments.draws, looked
+        jnp.all(half_widths <= half_width), half_widths, together * draws, looked
     )
 
 

@@ -4,6 +4,8 @@ Where |v(N) - v(beginning)| < tolerance the marginals of all players still to co
 Carlo, Ghorbani and Zou). That saves evaluations and is biased: a permutation's values sum to v(N) - v(∅) up to the
 tolerance only. The first permutations, the burn-in, are walked whole. Where v(∅) itself is that near to v(N), every
 other permutation would end before its first player and say 0 of everybody: those are not counted.
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 from __future__ import annotations
@@ -14,32 +16,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Int, Key
 
 from jaxval import _checks
 from jaxval.types import BadArgument, Estimate, Groups, Utility
-from jaxval.values._intervals import (
-    TAIL,
-    Tally,
-    add_to_tally,
-    gain_reaches,
-    interval_ends,
-    no_tally,
-    reachable,
-    seen_gains,
-)
+from jaxval.values._intervals import TAIL, gain_reaches, reachable
 from jaxval.values._neighbours import check_groups
-from jaxval.values.estimators import (
-    Estimator,
-    Moments,
-    add_draws,
-    coalition_codes,
-    count_distinct,
-    no_draws,
-    run_estimator,
-    standard_errors,
-)
-from jaxval.values.permutations import check_permutations, draw_order
+from jaxval.values.estimators import Estimator, count_distinct, run_estimator
+from jaxval.values.permutations import Drawn, add, check_permutations, draw_order, estimate_of, nothing_drawn
 
 __all__ = ["TruncatedState", "sample_truncated", "truncated_estimator"]
 
@@ -56,10 +40,8 @@ class TruncatedState(NamedTuple):
         step: (walks,) how many of its players are in.
         reached: (walks, *objectives) the utility of those.
         marginals: (walks, players, *objectives) of those; 0 for the others.
-        moments: of the permutations that are finished.
-        tally: of the same, for intervals.
+        drawn: what the permutations that are finished have told.
         asked: how often `ask` was answered.
-        seen: (asks, rows, 2) codes of the coalitions evaluated.
     """
 
     key: Key[Array, ""]
@@ -68,10 +50,8 @@ class TruncatedState(NamedTuple):
     step: Int[Array, "walks"]
     reached: Float[Array, "walks *objectives"]
     marginals: Float[Array, "walks players *objectives"]
-    moments: Moments
-    tally: Tally
+    drawn: Drawn
     asked: Int[Array, ""]
-    seen: UInt32[Array, "asks rows 2"]
 
 
 def sample_truncated(
@@ -93,13 +73,10 @@ def sample_truncated(
     Source: Ghorbani and Zou (2019), Algorithm 1.
 
     Args:
-        key: a random key.
         utility: from a mask (players,) to a scalar or a vector of objectives (all within the tolerance, to stop).
-        players: how many, n.
         permutations: how many in all.
         tolerance: in units of the utility; at 0 nothing is truncated.
         burn_in: how many permutations are walked whole first, 2 at least; those beyond `permutations` do not count.
-        groups: (n,) the group of each player, 0 first; one group where None.
         walks: how many permutations are walked along at a time.
 
     Returns:
@@ -139,11 +116,9 @@ def truncated_estimator(
     the full coalition, and so do all in the first ask, before which nobody can say whether to set out.
 
     Args:
-        players: how many, n.
         permutations: how many in all.
         tolerance: in units of the utility.
         burn_in: how many permutations are walked whole first.
-        groups: (n,) the group of each player, 0 first; one group where None.
         walks: how many permutations are walked along at a time.
 
     Returns:
@@ -186,10 +161,8 @@ def truncated_estimator(
             jnp.zeros(walks, int),
             jnp.zeros((walks, *objectives)),
             jnp.zeros((walks, players, *objectives)),
-            no_draws((players, *objectives)),
-            no_tally(players, objectives),
+            nothing_drawn(players, objectives, asks, walks + 2),
             jnp.asarray(0),
-            jnp.zeros((asks, walks + 2, 2), jnp.uint32),
         )
 
     def ask(state: TruncatedState) -> Array:
@@ -220,28 +193,19 @@ def truncated_estimator(
             jnp.where(ended, 0, step),
             reached,
             jnp.where(_like(ended, marginals), 0, marginals),
-            add_draws(state.moments, marginals, ended),
-            add_to_tally(state.tally, marginals[:, None], ended, utilities, state.moments.draws),
+            add(state.drawn, marginals[:, None], ended, coalitions, utilities, state.asked),
             state.asked + 1,
-            jax.lax.dynamic_update_index_in_dim(state.seen, coalition_codes(coalitions), state.asked, 0),
         )
 
     def estimate(state: TruncatedState) -> Estimate:
-        none = state.moments.draws == 0
-        values = jnp.where(none, jnp.nan, state.moments.mean)
-        evaluations = count_distinct(state.seen, state.asked)
-        if _checks.concrete(state.number, state.moments.draws):
+        drawn = state.drawn
+        evaluations = count_distinct(drawn.seen, state.asked)
+        if _checks.concrete(state.number, drawn.moments.draws):
             _warn_of_vain_walks(state, permutations, tolerance)
-        null = (state.tally.departures[0] == 0) & (tolerance == 0)  # what was truncated is not known to be zero
+        null = (drawn.tally.departures[0] == 0) & (tolerance == 0)  # what was truncated is not known to be zero
         known = null & (evaluations >= min(reachable(group_of), 2**31 - 1))
-        reaches = gain_reaches(state.moments, state.tally, known=known, spread=None, tail=TAIL)
-        return Estimate(
-            values,
-            standard_errors(state.moments),
-            evaluations,
-            interval_ends(values, reaches),
-            gains=seen_gains(state.tally, None),
-        )
+        reaches = gain_reaches(drawn.moments, drawn.tally, known=known, spread=None, tail=TAIL)
+        return estimate_of(drawn, evaluations, reaches, None)
 
     def finished(state: TruncatedState) -> Array:
         return ~jnp.any(state.number < permutations)
@@ -252,7 +216,7 @@ def truncated_estimator(
 
 def _warn_of_vain_walks(state: TruncatedState, permutations: int, tolerance: float) -> None:
     """Warn where only the burn-in was walked along."""
-    walked = int(state.moments.draws)
+    walked = int(state.drawn.moments.draws)
     if walked < permutations and int(state.number.min()) >= permutations:
         warnings.warn(
             f"tolerance: the utilities of the empty and of the full coalition differ by less than {tolerance:g}, so "

@@ -16,6 +16,8 @@ independent of the fold's draw: with O the pairs of size s in the other folds, F
     mean of w d  ~  mean of w g + (1/M) Σ_{S∈O} w (d - g) + (1 - |O|/M) mean over F of w (d - g),
 
 which is unbiased whatever g is, and so is the mean over the folds. As Σ_i w_i(S) = 0, the values sum to v(N) - v(∅).
+
+Arguments that a function does not list are described in `jaxval.values`.
 """
 
 from __future__ import annotations
@@ -88,14 +90,10 @@ def regress_shapley(
     sampling"; Lundberg and Lee (2017); Covert and Lee (2021) for the pairs.
 
     Args:
-        key: a random key.
-        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX.
-        players: how many, n.
         evaluations: how many distinct coalitions at most, the empty and the full one included; n + 1 at least.
             Coalitions come in pairs, so that one evaluation may be left over in each group.
-        groups: (n,) the group of each player, 0 first; one group where None. Evaluations are shared by size.
+        groups: as in `jaxval.values`; the evaluations are shared among groups by size.
         method: "adjusted" or "least_squares".
-        batch_size: how many coalitions are evaluated at a time.
 
     Returns:
         An `Estimate`.
@@ -130,9 +128,7 @@ def regression_estimator(
     """Regression as `init, ask, tell, estimate`; one ask holds all coalitions, each of them once.
 
     Args:
-        players: how many, n.
         evaluations: how many distinct coalitions at most.
-        groups: (n,) the group of each player, 0 first; one group where None.
         method: "adjusted" or "least_squares", as in `regress_shapley`.
 
     Returns:

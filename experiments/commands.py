@@ -1,0 +1,77 @@
+"""What the experiments' commands share: parsers, whole numbers, errors said in a sentence, a bar with the time left."""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+__all__ = ["documented_parser", "guarded", "natural", "positive", "progress"]
+
+
+def documented_parser(module: str, text: str | None) -> argparse.ArgumentParser:
+    """A parser for `python -m MODULE` that shows the module's docstring as it is written.
+
+    Args:
+        module: its name, such as "experiments.figures".
+        text: its docstring.
+
+    Returns:
+        The parser, to which options are added.
+    """
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def natural(text: str, smallest: int = 0) -> int:
+    """A whole number from the smallest on, below 2^31."""
+    if not text.isdecimal() or not smallest <= int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least {smallest}, below 2^31; got {text!r}")
+    return int(text)
+
+
+positive = partial(natural, smallest=1)
+
+
+def guarded(
+    work: Callable[[argparse.Namespace, Console], None], options: argparse.Namespace, *, kept: str, without_data: str
+) -> int:
+    """Do the work in float64, and say what is wrong with the input in a sentence instead of a traceback.
+
+    Args:
+        work: a function of the options and of a console for notes.
+        options: of the command line.
+        kept: what becomes of the work when it is interrupted.
+        without_data: the command that needs no data.
+
+    Returns:
+        The exit status: 0, 2 if input is wrong or missing, 130 if interrupted.
+    """
+    notes = Console(stderr=True, soft_wrap=True, highlight=False)
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", True)
+    try:
+        work(options, notes)
+    except FileNotFoundError as error:
+        notes.print(f"error: {error}. Without the data: {without_data}", markup=False)
+        return 2
+    except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
+        notes.print(f"error: {error}", markup=False)
+        return 2
+    except KeyboardInterrupt:
+        notes.print(f"interrupted; {kept}")
+        return 130
+    finally:
+        jax.config.update("jax_enable_x64", before)
+    return 0
+
+
+def progress(notes: Console) -> Progress:
+    """A bar with the time left, on standard error."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(), console=notes,
+    )  # fmt: skip
