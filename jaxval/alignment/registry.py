@@ -12,7 +12,7 @@ a loss, write its link with a decorator in the file where it belongs, and its de
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from jaxtyping import Array, Float
 
@@ -46,6 +46,7 @@ LENGTHS_OF_MARGIN = """
     rejected_length: |y-| in tokens{default}."""
 
 
+@runtime_checkable  # the run-time checks of types ask whether a function is one
 class PairLoss(Protocol):
     """A loss of one pair, `loss(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`."""
 
