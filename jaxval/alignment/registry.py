@@ -75,7 +75,7 @@ class Loss(NamedTuple):
     source: str
     obstacle: str
 
-    def at(self, *rewards: Array, beta: Array, **options: Any) -> Array:
+    def at(self, *rewards: Array, beta: PerPair, **options: Any) -> Array:
         """The link's value at a margin or at two rewards; β is passed on to a link that uses it."""
         if "beta" in inspect.signature(self.link).parameters:
             options["beta"] = beta
