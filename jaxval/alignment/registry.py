@@ -12,7 +12,7 @@ a loss, write its link with a decorator in the file where it belongs, and its de
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from jaxtyping import Array, Float
 
@@ -46,6 +46,7 @@ LENGTHS_OF_MARGIN = """
     rejected_length: |y-| in tokens{default}."""
 
 
+@runtime_checkable  # the run-time checks of types ask whether a function is one
 class PairLoss(Protocol):
     """A loss of one pair, `loss(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`."""
 
@@ -74,7 +75,7 @@ class Loss(NamedTuple):
     source: str
     obstacle: str
 
-    def at(self, *rewards: Array, beta: Array, **options: Any) -> Array:
+    def at(self, *rewards: Array, beta: PerPair, **options: Any) -> Array:
         """The link's value at a margin or at two rewards; β is passed on to a link that uses it."""
         if "beta" in inspect.signature(self.link).parameters:
             options["beta"] = beta

@@ -68,7 +68,7 @@ def bco(plus: Array, minus: Array, *, shift: PerPair = 0.0) -> Array:
 
 
 @reward_loss(source='Wu et al., "SPPO" (2024), equation (4.7), with 1/η for β')
-def sppo(plus: Array, minus: Array, *, beta: Array, probability: PerPair = 1.0) -> Array:
+def sppo(plus: Array, minus: Array, *, beta: PerPair, probability: PerPair = 1.0) -> Array:
     """Self-play preference optimisation, ℓ(r+, r-) = ((r+ - (p - ½)) / β)² + ((r- + (p - ½)) / β)².
 
     The probability p in [0, 1] is that y+ is preferred to y-; 1 is the hard form.
