@@ -39,7 +39,7 @@ def plain(inputs: dict[str, np.ndarray]) -> Run:
     return lambda: {"utilities": np.array([size(mask) for mask in masks])}
 
 
-def traceable(
+def hosted(
     inputs: dict[str, np.ndarray], *, stored: bool = False, workers: int = 0, library: bool = False, seconds: float = 0
 ) -> Run:
     """A host function: nothing is known at the start of each run; workers stay from one run to the next."""
