@@ -10,6 +10,8 @@ numbers, lengths differ, or an option is out of range.
 Source: Melnyk et al., "Distributional Preference Alignment" (2024).
 """
 
+from __future__ import annotations
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 

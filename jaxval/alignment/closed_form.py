@@ -1,5 +1,7 @@
 """Closed forms: the KL-regularised optimum of a reward, and the Bradley-Terry loss of rewards that go into it."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -7,6 +7,8 @@ No gradient goes through an index.
 Source: Chen et al., "MallowsPO" (ICLR 2025), and its authors' code, which has c = 0.29 and clamps nothing.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

@@ -7,6 +7,8 @@ constant: here f'(1) = 0, and a policy at its reference has the score 0. Losses 
 losses that look at a response on its own or divide by lengths do.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 

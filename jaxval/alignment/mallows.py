@@ -9,6 +9,8 @@ The link φ jumps at m = 0, where training from the reference starts. Here g(0) 
 everywhere, and the derivative of log g there is g'(0)/g(0), with g' the same from both sides.
 """
 
+from __future__ import annotations
+
 from math import factorial
 from typing import NamedTuple
 

@@ -4,6 +4,8 @@ Each function below is a link ℓ(m). `margin_loss` makes of it the loss of one 
 margin; `registry` says what every loss takes.
 """
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -58,7 +60,7 @@ def hinge(margin: Array) -> Array:
 
 
 @margin_loss(source="Azar et al. (2024), equation (17), with τ for β; TRL's with lengths in tokens")
-def ipo(margin: Array, *, beta: PerPair) -> Array:
+def ipo(margin: Array, *, beta: Array | float) -> Array:
     """Identity preference optimisation, ℓ(m) = ((m - 1/2) / β)²: the gap of scores is to be 1/(2β).
 
     Lengths of 1 give the paper's loss; lengths in tokens make β comparable between long and short responses.

@@ -9,6 +9,8 @@ The record keeps the link, its options and its source: `losses` in `jaxval.align
 a loss, write its link with a decorator in the file where it belongs, and its definition in the tests.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -68,7 +70,7 @@ class Loss(NamedTuple):
         obstacle: why Newton's method does not find the optimum, or nothing if ℓ is smooth and convex in the margin.
     """
 
-    function: Callable[..., Array]
+    function: Any
     link: Callable[..., Array]
     of_margin: bool
     options: Mapping[str, Any]
@@ -149,7 +151,7 @@ def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, length
         given = signature.bind(*args, **options)  # refuses a missing or unknown argument by its name
         given.apply_defaults()
         named = given.arguments
-        plus, minus = scores(*(named.pop(name) for name in PAIR), named.pop("divergence"))
+        plus, minus = scores(**{name: named.pop(name) for name in (*PAIR, "divergence")})
         beta = check_beta(named.pop("beta"))
         if not lengths:
             return record.at(beta * plus, beta * minus, beta=beta, **named)
@@ -195,7 +197,7 @@ def record_of(loss: Callable[..., Array]) -> Loss:
         options = {name: value for name, value in options.items() if name in record.options}
         link = functools.partial(record.link, **options) if options else record.link
         return record._replace(function=loss, link=link, options={**record.options, **options})
-    if isinstance(record := getattr(loss, "record", None), Loss):
-        return record
+    if isinstance(known := getattr(loss, "record", None), Loss):
+        return known
     obstacle = "is a function of log-probabilities; make it of its link by alignment.margin_loss if it has one"
     return Loss(loss, loss, False, {}, "", obstacle)

@@ -5,6 +5,8 @@ another divergence, whose constant matters here. Each loss below is a link ℓ(r
 loss of one pair of log-probabilities; `registry` says what every loss takes.
 """
 
+from __future__ import annotations
+
 import jax
 from jaxtyping import Array, Float
 
@@ -68,7 +70,7 @@ def bco(plus: Array, minus: Array, *, shift: PerPair = 0.0) -> Array:
 
 
 @reward_loss(source='Wu et al., "SPPO" (2024), equation (4.7), with 1/η for β')
-def sppo(plus: Array, minus: Array, *, beta: PerPair, probability: PerPair = 1.0) -> Array:
+def sppo(plus: Array, minus: Array, *, beta: Array | float, probability: PerPair = 1.0) -> Array:
     """Self-play preference optimisation, ℓ(r+, r-) = ((r+ - (p - ½)) / β)² + ((r- + (p - ½)) / β)².
 
     The probability p in [0, 1] is that y+ is preferred to y-; 1 is the hard form.

@@ -3,6 +3,8 @@
 A mask is 1 on the response's tokens and 0 on the prompt's and on padding.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

@@ -3,6 +3,8 @@
 Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import jax.numpy as jnp

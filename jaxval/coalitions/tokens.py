@@ -137,7 +137,8 @@ def _check_sources(params: TokenArithmetic, n: int) -> None:
     """Parameters of the sources: those of the reference, with an axis of `n` in front of every leaf."""
     advice = "stack them: jax.tree.map(lambda *leaves: jnp.stack(leaves), *list_of_parameters)"
     expected = f"one pytree like params.reference, with an axis of {n} sources in front of every leaf"
-    if jax.tree.structure(params.sources) != jax.tree.structure(params.reference):
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (params.sources, params.reference)]
+    if structures[0] != structures[1]:
         kind = type(params.sources).__name__
         got = f"a {kind} of {len(params.sources)}" if isinstance(params.sources, list | tuple) else f"another {kind}"
         raise BadArgument("params.sources", expected=expected, got=got, advice=advice)

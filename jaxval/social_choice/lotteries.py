@@ -219,7 +219,7 @@ def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Ar
     inside = jnp.append(support, True)
     inverse = jnp.linalg.inv(jnp.where(jnp.outer(inside, inside), system, jnp.eye(len(system))))
     inverse = jnp.where(jnp.outer(inside, inside), inverse, 0)
-    point, change = -inverse[:, -1], jnp.inf
+    point, change = -inverse[:, -1], jnp.asarray(jnp.inf)
     target = jnp.zeros(len(system)).at[-1].set(-1)
     for _ in range(2):  # iterative refinement
         step = inverse @ (target - _exact_product(system, point[:, None])[:, 0])

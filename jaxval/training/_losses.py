@@ -1,5 +1,7 @@
 """What Newton's method asks of a loss: a smooth convex link of the margin, which the loss's record gives."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 from collections.abc import Callable, Mapping

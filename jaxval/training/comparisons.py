@@ -1,5 +1,7 @@
 """The sources' comparisons: checked, stacked to one shape, and told apart by their content."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Sequence
 

@@ -1,5 +1,7 @@
 """DPO by stochastic gradients, for policies that Newton's method does not apply to: minibatches, optax, checkpoints."""
 
+from __future__ import annotations
+
 import functools
 import hashlib
 from collections.abc import Callable, Mapping

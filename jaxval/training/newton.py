@@ -5,6 +5,8 @@ linear in Δ, and Σ_i w_i ℓ(m_i) + λ/2 Σ_{x,y} (centred log π - log π_k)�
 sees stay where the reference has them.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Training on several sources: one after another, or all at once."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
