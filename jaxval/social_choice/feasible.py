@@ -118,8 +118,8 @@ def feasible_shares(matrix: Matrix) -> FeasibleShares:
         `FeasibleShares(smallest, largest)`.
 
     Raises:
-        ValueError: where the matrix is no preference function, is larger, is traced, or comes from no profile.
-        RuntimeError: where HiGHS fails.
+        ValueError: if the matrix is no preference function, is larger, is traced, or comes from no profile.
+        RuntimeError: if HiGHS fails.
 
     Example:
         Appendix F: (1/3, 1/3, 1/3) and (2/3, 0, 1/3) are the shares of two profiles with this P.
@@ -141,7 +141,7 @@ def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagn
         (`FeasibleShares`, `FeasibleDiagnostics`); the shares are NaN where W(P) is empty or HiGHS fails.
 
     Raises:
-        ValueError: where the matrix is no preference function, is larger, or is traced.
+        ValueError: if the matrix is no preference function, is larger, or is traced.
 
     Example:
         A strict cycle comes from no profile: a ranking can agree with two of its three majorities.
@@ -183,9 +183,9 @@ def feasible_membership(matrix: Matrix, shares: Vector) -> tuple[float, Profile]
         (gap, `Profile`); the weights of the profile are all positive.
 
     Raises:
-        ValueError: where the matrix is no preference function, is larger, is traced, or comes from no profile; where
+        ValueError: if the matrix is no preference function, is larger, is traced, or comes from no profile; or if
             the shares are negative or do not sum to one.
-        RuntimeError: where HiGHS fails.
+        RuntimeError: if HiGHS fails.
 
     Example:
         >>> matrix = [[1 / 2, 2 / 3, 2 / 3], [1 / 3, 1 / 2, 2 / 3], [1 / 3, 1 / 3, 1 / 2]]
@@ -212,9 +212,9 @@ def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
         `SupportPoint(value, shares, profile)`.
 
     Raises:
-        ValueError: where the matrix is no preference function, is larger, is traced, or comes from no profile; where
+        ValueError: if the matrix is no preference function, is larger, is traced, or comes from no profile; or if
             the direction has another length.
-        RuntimeError: where HiGHS fails.
+        RuntimeError: if HiGHS fails.
 
     Example:
         >>> matrix = [[1 / 2, 2 / 3, 2 / 3], [1 / 3, 1 / 2, 2 / 3], [1 / 3, 1 / 3, 1 / 2]]
@@ -254,8 +254,8 @@ def box_distance(matrix: Matrix) -> BoxDistance:
         `BoxDistance(distance, shares, nearest, above, below)`.
 
     Raises:
-        ValueError: where the matrix is no preference function, is larger, is traced, or comes from no profile.
-        RuntimeError: where HiGHS fails.
+        ValueError: if the matrix is no preference function, is larger, is traced, or comes from no profile.
+        RuntimeError: if HiGHS fails.
 
     Example:
         Of two voters, 1 0 3 2 4 and 2 0 4 1 3 (best first), u_0 = 1/2; but nobody can have 0 as first choice.

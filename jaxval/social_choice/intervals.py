@@ -49,7 +49,7 @@ def share_bound_intervals(wins: Wins, *, level: float = 0.95) -> Intervals:
         `Intervals` of shape (alternatives,).
 
     Raises:
-        ValueError: where counts are negative or not square, or the level lies outside (0, 1).
+        ValueError: if counts are negative or not square, or the level lies outside (0, 1).
 
     Example:
         >>> intervals = share_bound_intervals([[0.0, 60.0], [40.0, 0.0]])
@@ -109,7 +109,7 @@ def bootstrap_intervals(
         `Intervals` of the statistic's shape.
 
     Raises:
-        ValueError: where counts are negative or not square, or the level lies outside (0, 1).
+        ValueError: if counts are negative or not square, or the level lies outside (0, 1).
 
     Example:
         >>> from jaxval.social_choice import share_bounds

@@ -71,7 +71,7 @@ def exploitability(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
         A number in [0, 1/2].
 
     Raises:
-        ValueError: where the matrix is no preference function, or the lottery has another length.
+        ValueError: if the matrix is no preference function, or the lottery has another length.
 
     Example:
         >>> float(exploitability([[0.5, 0.75], [0.25, 0.5]], [0.0, 1.0]))
@@ -98,8 +98,8 @@ def maximal_lottery(matrix: Matrix) -> Lottery:
         (alternatives,) lottery; NaN throughout inside `jit` and `vmap` where the method did not converge.
 
     Raises:
-        ValueError: where the matrix is no preference function.
-        RuntimeError: where the method did not converge (outside `jit` and `vmap`).
+        ValueError: if the matrix is no preference function.
+        RuntimeError: if the method did not converge (outside `jit` and `vmap`).
 
     Example:
         >>> cycle = [[0.5, 0.6, 0.2], [0.4, 0.5, 0.8], [0.8, 0.2, 0.5]]
@@ -125,7 +125,7 @@ def maximal_lottery_solve(matrix: Matrix) -> tuple[Lottery, LotteryDiagnostics]:
         (lottery (alternatives,), `LotteryDiagnostics`).
 
     Raises:
-        ValueError: where the matrix is no preference function.
+        ValueError: if the matrix is no preference function.
 
     Example:
         >>> lottery, diagnostics = maximal_lottery_solve([[0.5, 0.75], [0.25, 0.5]])
@@ -147,8 +147,8 @@ def c1_maximal_lottery(matrix: Matrix) -> Lottery:
         (alternatives,) lottery; NaN throughout inside `jit` and `vmap` where the method did not converge.
 
     Raises:
-        ValueError: where the matrix is no preference function.
-        RuntimeError: where the method did not converge (outside `jit` and `vmap`).
+        ValueError: if the matrix is no preference function.
+        RuntimeError: if the method did not converge (outside `jit` and `vmap`).
 
     Example:
         >>> cycle = [[0.5, 0.6, 0.2], [0.4, 0.5, 0.8], [0.8, 0.2, 0.5]]

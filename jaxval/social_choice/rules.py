@@ -147,7 +147,7 @@ def random_dictatorship(orders: Orders, weights: Weights | None = None) -> Lotte
         weights: (rankings,) shares that sum to one; equal shares where None.
 
     Raises:
-        ValueError: where a row is no permutation, or the weights are negative or do not sum to one.
+        ValueError: if a row is no permutation, or the weights are negative or do not sum to one.
 
     Example:
         >>> random_dictatorship([[0, 1], [1, 0]], [0.75, 0.25]).tolist()

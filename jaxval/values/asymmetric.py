@@ -41,7 +41,7 @@ def asymmetric_shapley(table: Table, groups: Groups) -> Values:
         (n, *objectives) values; those of a group sum to v(U_t) - v(U_{t-1}).
 
     Raises:
-        ValueError: where the table is wrong, there is not one group for each player, or a group between is empty.
+        ValueError: if the table is wrong, there is not one group for each player, or a group between is empty.
 
     Example:
         >>> asymmetric_shapley([0.0, 1.0, 2.0, 4.0], [0, 1]).tolist()
@@ -82,7 +82,7 @@ def weighted_shapley(table: Table, groups: Groups, weights: Num[ArrayLike, "play
         (n, *objectives) values.
 
     Raises:
-        ValueError: where the table or the groups are wrong, or a weight is not above 0, for (14) then divides 0 by 0.
+        ValueError: if the table or the groups are wrong, or a weight is not above 0, for (14) then divides 0 by 0.
 
     Example:
         >>> weighted_shapley([0.0, 1.0, 2.0, 4.0], [0, 0], [1.0, 3.0]).tolist()

@@ -158,7 +158,7 @@ def run_estimator(
         An `Estimate`.
 
     Raises:
-        ValueError: where the file holds the state of another kind of estimate, or a utility fails.
+        ValueError: if the file holds the state of another kind of estimate, or a utility fails.
 
     Example:
         >>> import tempfile

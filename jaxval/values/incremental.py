@@ -54,7 +54,7 @@ def sample_shapley_along(
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: where the permutations are too few for a standard error or odd in number though antithetic, the
+        ValueError: if the permutations are too few for a standard error or odd in number though antithetic, the
             groups are wrong, or the utilities are of another length or not finite.
 
     Example:
@@ -101,7 +101,7 @@ def evaluate_along(path_utility: Path, players: int) -> Callable[[Array], Array]
         A function of the (rows, players) coalitions of one ask to (rows, *objectives) utilities, for `tell`.
 
     Raises:
-        ValueError: where the utilities are of another length.
+        ValueError: if the utilities are of another length.
 
     Example:
         >>> estimator = permutation_estimator(3, permutations=2, antithetic=False)

@@ -49,8 +49,8 @@ def least_core(table: Table) -> Values:
         (n, *objectives) values; one player has v(N) - v(∅).
 
     Raises:
-        ValueError: where the table's length is no power of two of at least 2, or a utility is not finite.
-        RuntimeError: where the program was not solved.
+        ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
+        RuntimeError: if the program was not solved.
 
     Example:
         >>> [round(float(value), 4) for value in least_core([0.0, 1.0, 2.0, 4.0])]
@@ -79,7 +79,7 @@ def least_core_solve(table: Table) -> tuple[Values, LeastCoreDiagnostics]:
         anything: the deficit is 0.
 
     Raises:
-        ValueError: where the table's length is no power of two of at least 2, or a utility is not finite.
+        ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
 
     Example:
         >>> _, diagnostics = least_core_solve([0.0, 1.0, 2.0, 4.0])

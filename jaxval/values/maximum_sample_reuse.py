@@ -67,7 +67,7 @@ def sample_banzhaf(
         where they are drawn.
 
     Raises:
-        ValueError: where a player was in fewer than two of the coalitions, or out of fewer than two, or the utility
+        ValueError: if a player was in fewer than two of the coalitions, or out of fewer than two, or the utility
             returns anything but finite numbers.
 
     Example:
@@ -100,7 +100,7 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
         An `Estimator`.
 
     Raises:
-        ValueError: where a number is below 1.
+        ValueError: if a number is below 1.
 
     Example:
         >>> estimator = reuse_estimator(2, coalitions=64)

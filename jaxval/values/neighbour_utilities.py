@@ -81,7 +81,7 @@ def knn_utility(
         A function of a mask (instances,) of booleans to a scalar; it may be jitted and vmapped.
 
     Raises:
-        ValueError: where shapes or lengths disagree, a set is empty, features are not finite, labels are no integers, K
+        ValueError: if shapes or lengths disagree, a set is empty, features are not finite, labels are no integers, K
             is no whole number of at least 1, or an option is not one of its words.
 
     Example:

@@ -114,7 +114,7 @@ def knn_shapley(
         (instances,) values; over a group they sum to what it adds to the utility of the groups before it.
 
     Raises:
-        ValueError: where shapes or lengths disagree, a set is empty, features are not finite, labels are no integers, K
+        ValueError: if shapes or lengths disagree, a set is empty, features are not finite, labels are no integers, K
             is no whole number of at least 1, or the groups leave a gap.
 
     Example:

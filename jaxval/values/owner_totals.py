@@ -37,7 +37,7 @@ def owner_totals(
         (num, *objectives) totals; they sum to what the values sum to.
 
     Raises:
-        ValueError: where there is not one owner for each value, or an owner is not in [0, num).
+        ValueError: if there is not one owner for each value, or an owner is not in [0, num).
 
     Example:
         >>> owner_totals([0.5, 0.25, -0.25], [0, 1, 0]).tolist()

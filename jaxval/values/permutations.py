@@ -93,7 +93,7 @@ def required_permutations(players: int, *, epsilon: float, delta: float, spread:
         m*, at least 1.
 
     Raises:
-        ValueError: where a number is outside its range.
+        ValueError: if a number is outside its range.
 
     Example:
         >>> required_permutations(100, epsilon=0.05, delta=0.05, spread=1.0)
@@ -141,7 +141,7 @@ def sample_shapley(
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: where the permutations are too few for a standard error or odd in number though antithetic, the
+        ValueError: if the permutations are too few for a standard error or odd in number though antithetic, the
             groups are wrong, the spread is less than the gains seen differ by, or the utility returns anything but
             finite numbers.
 
@@ -187,7 +187,7 @@ def permutation_estimator(
         An `Estimator`.
 
     Raises:
-        ValueError: where the permutations are too few for a standard error or odd in number though antithetic, or the
+        ValueError: if the permutations are too few for a standard error or odd in number though antithetic, or the
             groups are wrong.
 
     Example:

@@ -39,7 +39,7 @@ def shapley(table: Table) -> Values:
         (n, *objectives) values; they sum to v(N) - v(∅).
 
     Raises:
-        ValueError: where the table's length is no power of two of at least 2, or a utility is not finite.
+        ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
 
     Example:
         >>> shapley([0.0, 1.0, 2.0, 4.0]).tolist()
@@ -79,7 +79,7 @@ def beta_shapley(table: Table, *, alpha: Number, beta: Number) -> Values:
         (n, *objectives) values.
 
     Raises:
-        ValueError: where the table is wrong, or α or β is not above 0 and finite.
+        ValueError: if the table is wrong, or α or β is not above 0 and finite.
 
     Example:
         >>> beta_shapley([0.0, 1.0, 2.0, 4.0], alpha=1.0, beta=1.0).tolist()
@@ -110,7 +110,7 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
         (n, *objectives) values.
 
     Raises:
-        ValueError: where the table is wrong, there is not one weight for each size 0..n-1, one is negative, or they do
+        ValueError: if the table is wrong, there is not one weight for each size 0..n-1, one is negative, or they do
             not sum to one over the coalitions.
 
     Example:

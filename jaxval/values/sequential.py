@@ -77,7 +77,7 @@ def sequential_shapley(
         `SequentialValues`.
 
     Raises:
-        ValueError: where a round is empty, too large, holds somebody twice or somebody who is not a contributor, or a
+        ValueError: if a round is empty, too large, holds somebody twice or somebody who is not a contributor, or a
             utility is not finite or changes its shape.
 
     Example:

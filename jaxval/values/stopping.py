@@ -75,7 +75,7 @@ def anytime_factors(draws: list[int] | tuple[int, ...], *, level: float) -> list
         One factor for each look.
 
     Raises:
-        ValueError: where the draws do not increase from at least 2, or the level lies outside (0, 1).
+        ValueError: if the draws do not increase from at least 2, or the level lies outside (0, 1).
 
     Example:
         >>> [round(factor, 2) for factor in anytime_factors([1000], level=0.95)]
@@ -140,8 +140,8 @@ def sample_until(
         An `Estimate`.
 
     Raises:
-        ValueError: as `sample_shapley`, and where the half-width is not above 0 or the level outside (0, 1).
-        RuntimeError: where `most` permutations were not enough.
+        ValueError: as `sample_shapley`, and if the half-width is not above 0 or the level outside (0, 1).
+        RuntimeError: if `most` permutations were not enough.
 
     Example:
         >>> from jaxval.coalitions import games
@@ -203,7 +203,7 @@ def sample_until_solve(
         An `Estimate`, and `StoppingDiagnostics`.
 
     Raises:
-        ValueError: as `sample_shapley`, and where the half-width is not above 0 or the level outside (0, 1).
+        ValueError: as `sample_shapley`, and if the half-width is not above 0 or the level outside (0, 1).
 
     Example:
         >>> from jaxval.coalitions import games

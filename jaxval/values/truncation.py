@@ -84,7 +84,7 @@ def sample_truncated(
         bias.
 
     Raises:
-        ValueError: where the permutations are too few for a standard error, the tolerance is negative, the burn-in
+        ValueError: if the permutations are too few for a standard error, the tolerance is negative, the burn-in
             is below 2, the groups are wrong, or the utility returns anything but finite numbers.
 
     Example:
@@ -125,7 +125,7 @@ def truncated_estimator(
         An `Estimator`; `asks` is how often it may be asked at most.
 
     Raises:
-        ValueError: where the permutations are too few for a standard error, the tolerance is negative or NaN, the
+        ValueError: if the permutations are too few for a standard error, the tolerance is negative or NaN, the
             burn-in is below 2, or the groups are wrong.
 
     Example:

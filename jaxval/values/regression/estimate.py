@@ -99,7 +99,7 @@ def regress_shapley(
         An `Estimate`.
 
     Raises:
-        ValueError: where the evaluations are fewer than n + 1, the groups are wrong, the utility returns anything but
+        ValueError: if the evaluations are fewer than n + 1, the groups are wrong, the utility returns anything but
             finite numbers, or the call is inside `jit`.
 
     Example:
@@ -135,7 +135,7 @@ def regression_estimator(
         An `Estimator`. `ask` and `estimate` run on the host.
 
     Raises:
-        ValueError: where the evaluations are fewer than n + 1, the groups are wrong, or the method is another.
+        ValueError: if the evaluations are fewer than n + 1, the groups are wrong, or the method is another.
 
     Example:
         >>> estimator = regression_estimator(3, evaluations=8)
