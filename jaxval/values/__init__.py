@@ -6,24 +6,25 @@ Values are (players, *objectives) arrays. Groups are integers (players,), the fi
   `leave_one_out`; with groups `asymmetric_shapley` and `weighted_shapley`; `shapley_interactions`,
   `banzhaf_interactions`, `least_core`, `least_core_solve`.
 - Estimated, from a utility: `sample_shapley`, `sample_shapley_along`, `sample_truncated`, `sample_banzhaf`,
-  `regress_shapley`; until intervals are narrow `sample_until`, `sample_until_solve`; how many draws are enough
-  `required_permutations`, `anytime_factors`.
-- Of nearest neighbours: `knn_shapley`, and the utilities `knn_utility` and `knn_path_utility`.
-- Of rounds that happened one after another: `sequential_shapley`, `sequential_leave_one_out`.
+  `regress_shapley`. `sample_until` and `sample_until_solve` sample until the intervals are narrow.
+  `required_permutations` and `anytime_factors` say how many draws are enough.
+- Values for nearest neighbours: `knn_shapley`, and the utilities `knn_utility` and `knn_path_utility`.
+- Values of rounds that happened one after another: `sequential_shapley`, `sequential_leave_one_out`.
 - Estimators that can be interrupted: `run_estimator` drives `permutation_estimator`, `regression_estimator`,
   `reuse_estimator`, `truncated_estimator`; `evaluate_along` evaluates whole permutations.
-- What to do with them: `owner_totals`, `estimate_table`, `estimate_frame`, `save_estimate`, `load_estimate`.
+- Totals, tables and files of values: `owner_totals`, `estimate_table`, `estimate_frame`, `save_estimate`,
+  `load_estimate`.
 - Records: `Estimator`, `RegressionState`, `SequentialValues`, `LeastCoreDiagnostics`, `StoppingDiagnostics`.
 
-Functions that sample describe only the arguments that not all of them have. They share
+The functions that sample describe only the arguments in which they differ. They share these:
 
 - key: a random key;
-- utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX, or an `evaluator`;
-- players: how many, n;
-- groups: (n,) the group of each player, 0 first; one group if None;
+- utility: a JAX function from a mask (players,) to a scalar or a vector of objectives, or an `evaluator`;
+- players: the number n of players;
+- groups: (n,) the group of each player, 0 first; None means one group;
 - antithetic: whether each permutation is followed by its reverse within each group;
-- spread: the largest minus the smallest possible gain, or one for each objective, for the intervals of players with few
-  nonzero gains; None means the range of the utilities seen;
+- spread: the largest minus the smallest possible gain, one number or one for each objective. The intervals of players
+  with few nonzero gains use it. None means the range of the utilities seen;
 - batch_size: about how many coalitions are evaluated at a time.
 """
 
@@ -90,5 +91,5 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    # `help` prints every method of a tuple for every record, before the first function: it need not know of records.
+    # `help` would print every method of `tuple` for each record before the first function, so records are left out.
     return [name for name in __all__ if not isinstance(globals()[name], type)]

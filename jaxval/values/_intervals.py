@@ -1,13 +1,13 @@
-"""Ends of 95 % intervals: Student's t, and ends of the score type where a player's gain takes few values.
+"""Ends of 95 % intervals: Student's t, and score intervals for a player whose gain takes few values.
 
-A mean of d draws of which nearly all are equal says little through its standard error: a gain that was never seen has
-none. There the draws x are taken apart at their usual value c, which is 0 or the first draw,
+If nearly all of d draws are equal, the standard error of their mean says little: a gain that was never seen adds
+nothing to it. The draws x are then split at their usual value c, which is 0 or the first draw,
 
     mean of x = c + h p⁺ - l p⁻,   p⁺ = mean of max(x - c, 0) / h,   p⁻ = mean of max(c - x, 0) / l,
 
 where gains lie in [c - l, c + h]. Both p are means of numbers in [0, 1], whose variance is at most p (1 - p). Wilson's
-upper end U(p) solves (u - p)² = z² u (1 - u) / d. The lower end L(p) is Clopper and Pearson's, as Wilson's is too high
-where less than one event is expected. The interval is c + h L(p⁺) - l U(p⁻) to c + h U(p⁺) - l L(p⁻).
+upper end U(p) solves (u - p)² = z² u (1 - u) / d. The lower end L(p) is Clopper and Pearson's, because Wilson's is too
+high if less than one event is expected. The interval is c + h L(p⁺) - l U(p⁻) to c + h U(p⁺) - l L(p⁻).
 """
 
 import functools
@@ -36,24 +36,25 @@ __all__ = [
     "seen_gains",
 ]
 
-FEW_GAINS = 10  # below, a player's standard error cannot be trusted
-TAIL = 0.025  # on either side of a 95 % interval
-FEW = FEW_GAINS  # also: draws that differ from the usual value
+FEW_GAINS = 10  # with fewer nonzero gains, a player's standard error cannot be trusted
+TAIL = 0.025  # the probability on either side of a 95 % interval
+FEW = FEW_GAINS  # the same limit for draws that differ from the usual value
 ROUNDING = 16  # a gain of fewer units in the last place of the largest utility counts as zero
 TABLE = 200  # degrees of freedom up to which Student's quantiles come from a table
-HALVINGS = 60
+HALVINGS = 60  # bisection steps
 
 
 class Tally(NamedTuple):
-    """What intervals ask of the draws beside their moments.
+    """What intervals need to know of the draws besides their moments.
 
     Attributes:
         first: (players, *objectives) the first draw.
-        single: (players, *objectives) the first gain; a draw may be the mean of two.
-        departures: (3, players, *objectives) how many draws held a gain that is not zero; how many differ from the
-            first; how many held a gain that differs from the first gain.
-        above: (2, players, *objectives) Σ max(x - c, 0) over the draws x, for c zero and for c the first draw.
-        below: (2, players, *objectives) Σ max(c - x, 0) likewise.
+        single: (players, *objectives) the first gain. It may differ from the first draw, which may be the mean of two
+            gains.
+        departures: (3, players, *objectives) the number of draws that held a gain other than zero, of draws that differ
+            from the first draw, and of draws that held a gain other than the first gain.
+        above: (2, players, *objectives) Σ max(x - c, 0) over the draws x, for c = 0 and for c the first draw.
+        below: (2, players, *objectives) Σ max(c - x, 0) for the same two c.
         gains: (2, *objectives) the least and the greatest gain of any player.
         utilities: (2, *objectives) the least and the greatest utility.
     """
@@ -68,7 +69,7 @@ class Tally(NamedTuple):
 
 
 def no_tally(players: int, objectives: tuple[int, ...]) -> Tally:
-    """The tally of nothing."""
+    """The tally before the first draw."""
     each = jnp.zeros((players, *objectives))
     extremes = jnp.stack([jnp.full(objectives, jnp.inf), jnp.full(objectives, -jnp.inf)])
     twice = jnp.stack([each, each])
@@ -76,23 +77,23 @@ def no_tally(players: int, objectives: tuple[int, ...]) -> Tally:
 
 
 def add_to_tally(tally: Tally, gains: Array, valid: Array, utilities: Array, drawn: Array) -> Tally:
-    """The tally after more draws, of which the valid count.
+    """The tally after more draws, of which only the valid ones count.
 
     Args:
-        tally: of the draws before.
+        tally: the tally of the earlier draws.
         gains: (draws, together, players, *objectives) the gains whose means are the draws.
-        valid: (draws,) whether each counts.
-        utilities: (rows, *objectives) of the coalitions evaluated.
-        drawn: how many draws there were before.
+        valid: (draws,) whether each draw counts.
+        utilities: (rows, *objectives) utilities of the coalitions evaluated.
+        drawn: the number of earlier draws.
 
     Returns:
-        The `Tally` of all.
+        The `Tally` of all draws.
     """
     draws = gains.mean(axis=1)
     counts = valid.reshape(-1, *(1,) * (draws.ndim - 1))
-    begins = jnp.argmax(valid)
-    first = jnp.where(drawn > 0, tally.first, draws[begins])
-    single = jnp.where(drawn > 0, tally.single, gains[begins, 0])
+    earliest = jnp.argmax(valid)
+    first = jnp.where(drawn > 0, tally.first, draws[earliest])
+    single = jnp.where(drawn > 0, tally.single, gains[earliest, 0])
     apart = jnp.stack([draws, draws - first[None]])
     apart = jnp.where(counts[None], apart, 0)
     zero = _like(_rounding(jnp.abs(utilities).max(axis=0)), draws)
@@ -118,22 +119,23 @@ def add_to_tally(tally: Tally, gains: Array, valid: Array, utilities: Array, dra
 def gain_reaches(
     moments: Moments, tally: Tally, *, known: Array, spread: ArrayLike | None, tail: float
 ) -> Float[Array, "2 players *objectives"]:
-    """How far the low and the high ends of the intervals lie from the values.
+    """The distances from the values to the low and the high ends of their intervals.
 
     Args:
-        moments: of the draws.
-        tally: of the same draws.
-        known: (players, *objectives) whose value is known without error.
+        moments: the moments of the draws.
+        tally: the tally of the same draws.
+        known: (players, *objectives) whether a value is known without error.
         spread: the largest minus the smallest possible gain, or None; see `gain_range`.
         tail: the probability beyond either end.
 
     Returns:
-        The distances; NaN below two draws, and where gains are too few and their range is unknown.
+        The distances. They are NaN if there are fewer than two draws, or if few draws hold a nonzero gain and the range
+        of gains is unknown.
     """
     count, mean = moments.draws, moments.mean
     reach = student_factor(count - 1, tail) * standard_errors(moments)
     near_zero = (tally.departures[0] < FEW) & (tally.departures[0] < count)
-    # a mean of two gains may be constant though they are not; only a gain that is constant itself has no interval
+    # The mean of two gains may be constant although the gains are not. Only a constant gain has an interval of width 0.
     near_first = (tally.departures[1] < FEW) & (2 * tally.departures[1] < count) & (tally.departures[2] > 0)
     usual = jnp.where(near_zero, 0, tally.first)
     least, greatest = (_like(end, mean) for end in gain_range(tally, spread))
@@ -158,15 +160,16 @@ def constant_draws(tally: Tally) -> Array:
 
 @jax.jit
 def seen_gains(tally: Tally, spread: ArrayLike | None) -> SeenGains:
-    """What an estimate says of the gains behind it."""
+    """What an estimate reports about the gains that it was computed from."""
     return SeenGains(tally.departures[0], gain_range(tally, spread), jnp.asarray(spread is not None))
 
 
 def gain_range(tally: Tally, spread: ArrayLike | None) -> Float[Array, "2 *objectives"]:
-    """The least and the greatest gain that is thought possible.
+    """The least and the greatest gain that are taken to be possible.
 
-    A side of zero on which no gain of any player was seen is thought impossible. With a spread r, gains lie within
-    [greatest seen - r, least seen + r]; without one, they are at most the largest minus the smallest utility seen.
+    If no player had a gain above zero, gains above zero are taken to be impossible; the same holds below zero. With a
+    spread r, gains lie within [greatest seen - r, least seen + r]. Without a spread, no gain is larger than the
+    difference between the largest and the smallest utility seen.
     """
     zero = _rounding(jnp.abs(tally.utilities).max(axis=0))
     least, greatest = tally.gains
@@ -181,7 +184,10 @@ def gain_range(tally: Tally, spread: ArrayLike | None) -> Float[Array, "2 *objec
 
 
 def check_spread(spread: object, tally: Tally | None = None) -> np.ndarray | None:
-    """A finite number above 0, or one for each objective; no less than the gains seen differ by, where known."""
+    """The spread: None, or a finite number above 0, or one such number for each objective.
+
+    With a tally of known numbers, the spread must also be at least the largest minus the smallest gain seen.
+    """
     if spread is None:
         return None
     array = np.asarray(spread)
@@ -208,24 +214,25 @@ def check_spread(spread: object, tally: Tally | None = None) -> np.ndarray | Non
 
 
 def interval_ends(values: Array, reaches: Array) -> Array:
-    """Low and high ends at these distances from the values."""
+    """The low and the high ends of intervals that lie `reaches` away from the values."""
     return jnp.stack([values - reaches[0], values + reaches[1]])
 
 
 def error_intervals(values: Array, errors: Array, freedom: Array | None = None) -> Array:
-    """Values ± Student's quantile times their standard errors; the normal one where no degrees of freedom are given."""
+    """Values ± Student's quantile times their standard errors; without degrees of freedom, the normal quantile."""
     factor = _normal_factor(TAIL) if freedom is None else student_factor(freedom, TAIL)
     return interval_ends(values, jnp.stack([factor * errors] * 2))
 
 
 def reachable(groups: np.ndarray) -> int:
-    """How many coalitions the orders that respect the groups pass through."""
+    """The number of coalitions that the orders that respect the groups pass through."""
     sizes = np.bincount(groups).tolist()
     return sum(2**size for size in sizes) - len(sizes) + 1
 
 
 def student_factor(freedom: Array, tail: float) -> Array:
-    """The quantile that Student's t exceeds with probability `tail`; by Cornish and Fisher's series beyond a table."""
+    """The quantile that Student's t exceeds with probability `tail`."""
+    # The table holds small degrees of freedom; for larger ones Cornish and Fisher's series is accurate.
     z = _normal_factor(tail)
     terms = (
         (z**3 + z) / 4,
@@ -240,10 +247,9 @@ def student_factor(freedom: Array, tail: float) -> Array:
 
 def binomial_lower_ends(draws: Array, tail: float) -> Float[Array, "events"]:
     """Clopper and Pearson's lower ends for 0, ..., 10 events: p with P(Binomial(draws, p) ≥ events) = tail.
-
-    By bisection of the sum of at most ten terms, each from the one before: plain arithmetic, as exact in float32 as
-    the sum of probabilities allows, which the incomplete beta function is not for many draws.
     """
+    # Bisection on P(Binomial(draws, p) < events), a sum of at most ten terms, each computed from the term before. In
+    # float32 this is more exact for many draws than the incomplete beta function.
     events = jnp.arange(FEW + 1)
     draws = jnp.maximum(draws, 1).astype(float)
 
@@ -280,12 +286,12 @@ def _extremes(before: Array, more: Array) -> Array:
 
 
 def _rounding(largest: Array) -> Array:
-    """What differences of utilities of this size are rounded by."""
+    """The rounding error of differences of utilities of this size."""
     return ROUNDING * jnp.finfo(largest.dtype).eps * largest
 
 
 def _like(numbers: Array, array: Array) -> Array:
-    """One number for each objective, with as many axes as the array has."""
+    """Numbers, one for each objective, reshaped to as many axes as the array has."""
     return numbers.reshape(*(1,) * (array.ndim - numbers.ndim), *numbers.shape)
 
 

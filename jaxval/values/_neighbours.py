@@ -1,4 +1,4 @@
-"""What the nearest-neighbour values share: the checks at the door, distances, and neighbours in order."""
+"""The common parts of nearest-neighbour values: checks of arguments, distances, and neighbours in order."""
 
 import operator
 from collections.abc import Callable
@@ -26,15 +26,16 @@ __all__ = [
 ]
 
 NORMALISE = ("neighbours", "size")
-RESOLVED = 1 / 16  # of the largest feature: distances from there on are right to 2^-20 without the low parts
+# As a share of the largest feature: distances of at least this are right to 2^-20 without the low parts of features.
+RESOLVED = 1 / 16
 
 
 class Features(NamedTuple):
-    """Features x = high + low in JAX's default precision: float64 features keep their digits in float32 too.
+    """Features x = high + low in JAX's default precision, so that float64 features keep their digits in float32.
 
     Attributes:
         high: (instances, features) x, rounded.
-        low: (instances, features) x - high, rounded; None if nothing was lost.
+        low: (instances, features) x - high, rounded; None if x = high.
     """
 
     high: Array
@@ -42,7 +43,7 @@ class Features(NamedTuple):
 
 
 def check_instances(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> tuple[Features, Array, Features, Array]:
-    """Training instances and test points with their labels, checked: features in floating point, labels as integers."""
+    """Check training instances, test points and their labels; features become floating point, labels integers."""
     train, test = _features("train_x", train_x), _features("test_x", test_x)
     instances, features = train.high.shape
     if features != test.high.shape[1]:
@@ -57,16 +58,12 @@ def check_instances(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> tup
 
 
 def distances(points: Features, instances: Features) -> Array:
-    """Squared Euclidean distances, (points, instances).
-
-    Written as a sum of squared differences and not by a product of matrices: equal instances are then at equal
-    distances, to the bit, so that their ties are seen.
-    """
+    """Squared Euclidean distances, (points, instances); equal instances are at equal distances, to the bit."""
     rounded = _distances(Features(points.high, None), Features(instances.high, None))
     if points.low is None:
         return rounded
-    # Rounding moves a feature by 2^-24 of the largest one at most. The low parts take more than half as long again, so
-    # known distances leave them out unless some instance is so near that they matter.
+    # Rounding moves a feature by at most 2^-24 of the largest one. With the low parts, distances take more than half as
+    # long again. Known distances leave the low parts out unless some instance is so near that they matter.
     if _checks.concrete(rounded):
         largest = max(float(_largest(points.high)), float(_largest(instances.high)))
         if float(np.min(np.asarray(rounded))) >= (RESOLVED * largest) ** 2:
@@ -84,14 +81,13 @@ def _distances(points: Features, instances: Features) -> Array:
     difference = points.high[:, None, :] - instances.high[None, :, :]
     if points.low is not None and instances.low is not None:
         difference += points.low[:, None, :] - instances.low[None, :, :]
+    # A sum of squared differences, because the rounding of a matrix product would break the ties of equal instances.
     return jnp.sum(difference**2, axis=-1)
 
 
 def nearest_first(distance: Array) -> np.ndarray | Array:
-    """The instances of each row in the order of (distance, index).
-
-    XLA's sort is some 20 times slower than NumPy's on a CPU, so known distances are sorted on the host there.
-    """
+    """The instances of each row in the order of (distance, index)."""
+    # XLA's sort is some 20 times slower than NumPy's on a CPU, so known distances are sorted by NumPy on a CPU.
     if not _sorts_on_host(distance):
         return jnp.argsort(distance, axis=-1, stable=True)
     values = np.asarray(distance)
@@ -116,7 +112,7 @@ def nearest_first(distance: Array) -> np.ndarray | Array:
 
 
 def by_group(order: np.ndarray | Array, groups: np.ndarray) -> np.ndarray | Array:
-    """The same neighbours group by group: places in `order`, those of group 0 nearest first, then group 1, ..."""
+    """The same neighbours group by group, as columns of `order`: group 0, nearest first, then group 1, ..."""
     if groups.max() == 0:
         return np.broadcast_to(np.arange(order.shape[-1], dtype=np.int32), order.shape)
     if isinstance(order, jax.Array):
@@ -126,9 +122,9 @@ def by_group(order: np.ndarray | Array, groups: np.ndarray) -> np.ndarray | Arra
 
 
 def sum_over_blocks(block_sum: Callable[..., Array], test_x: Features, test_y: Array, *, at_once: int) -> Array:
-    """Σ block_sum(x, y, counted) over blocks of at most `at_once` test points, all of one shape.
+    """Σ block_sum(x, y, counted) over blocks of at most `at_once` test points.
 
-    The last block is filled up with points that do not count.
+    All blocks have one shape; the last block is filled up with points that do not count.
     """
     tests = len(test_y)
     blocks = -(-tests // max(1, at_once))
@@ -152,7 +148,7 @@ def sum_over_blocks(block_sum: Callable[..., Array], test_x: Features, test_y: A
 
 
 def _sorts_on_host(distance: Array) -> bool:
-    """Whether NumPy sorts: the distances have values, and those lie in the host's memory."""
+    """Whether NumPy sorts the distances: they are known numbers in the host's memory."""
     return _checks.concrete(distance) and jax.default_backend() == "cpu"
 
 

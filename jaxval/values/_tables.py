@@ -1,9 +1,10 @@
-"""What the exact values share: the check of a table at the door, and weighted sums over coalitions in O(2^n) work.
+"""The common parts of exact values: the check of a table, and weighted sums over coalitions in O(2^n) work.
 
-The bits of a row's index are read as digits. Summing over one digit by the number of its members leaves
-(size, 2^(n - digit), ...), small enough to be weighted by |S|. Every player is left by the sum over the top digit or by
-that over the bottom one, every pair of players by one of three: so a table is read two or three times. Nothing of its
-size is written but, where its level would cost digits, v(S) - v(∅).
+The n bits of a row's index are divided into digits, each of several bits. A sum over one digit, by the number of its
+bits that are set, leaves an array (size, 2^(n - width), ...), which is small enough to be weighted by |S|. The players
+outside that digit remain in it. Two such sums cover every player and three cover every pair of players, so a table is
+read two or three times. The only array of the table's size that is written is v(S) - v(∅), and only if the level of
+the utilities would cost digits.
 """
 
 from typing import Any
@@ -18,28 +19,30 @@ from jaxval._checks import check_table, players_of
 
 __all__ = ["check_table", "gains_over_empty", "pair_sums", "player_sums", "players_of", "weighted_sum"]
 
-FEW = 1024  # rows that are looked at to tell whether a table's level costs digits
-LARGE, BLOCKS = 2**18, 16  # rows of a table that is subtracted from in blocks, and how many blocks
+FEW = 1024  # rows that tell whether the level of a table costs digits
+LARGE, BLOCKS = 2**18, 16  # v(∅) is subtracted in so many blocks from a table of at least so many rows
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def gains_over_empty(table: Array) -> Array:
-    """v(S) - v(∅), whose values are those of v, but rounded relative to the spread of v and not to its level.
+    """The game v(S) - v(∅), which has the values of v.
 
-    The difference of two floating-point numbers that are near each other is exact; sums of such numbers are not.
-    A known table whose level costs no digits is returned as it is.
+    Sums over it are rounded relative to the range of v, not to its level. A known table whose level costs no digits is
+    returned as it is.
     """
     if _checks.concrete(table):
-        # If |v(∅)| is at most twice the spread, then no |v| exceeds three times the spread, and nothing is gained.
-        # A few rows usually show that, as all rows are spread at least as far.
+        # If |v(∅)| is at most twice the range of v, then no |v| exceeds three times the range, and nothing is gained.
+        # A few rows usually suffice to show this, because the range of all rows is at least theirs.
         few = np.asarray(table)[:FEW].astype(np.float64)
         if bool((np.abs(few[0]) <= 2 * np.ptp(few, axis=0)).all()):
             return table
-    # The weights of all utilities sum to zero in every value: a gradient through v(∅) would add nothing but rounding.
+    # The difference of two floating-point numbers near each other is exact; sums of such numbers are not. The weights
+    # of the utilities in a value sum to zero, so a gradient through v(∅) would add nothing but rounding.
     empty = jax.lax.stop_gradient(table[0])
     if len(table) < LARGE:
         return table - jnp.broadcast_to(empty, table.shape)
-    # XLA would subtract once for each product that reads the result, and keep all the copies. A loop's result is one.
+    # XLA would subtract once for each product that reads the result, and keep all the copies. The result of a loop is
+    # computed once.
     blocks = table.reshape(BLOCKS, -1, *table.shape[1:])
     return jax.lax.map(lambda block: block - jnp.broadcast_to(empty, block.shape), blocks).reshape(table.shape)
 
@@ -76,25 +79,25 @@ def pair_sums(table: Array, weights: Array) -> Array:
 
 
 def _digit(players: int) -> int:
-    """Half of the players, but no more than 8, so that the work for a coalition does not grow with their number."""
+    """The width of a digit: half of the players, but at most 8, so that the work for a coalition stays bounded."""
     return min(players // 2, 8)
 
 
 def _sum_digit(table: Array, weights: Array, start: int, width: int) -> Array:
-    """Σ over the subsets of players start..start+width-1, weights[|S|] table[S]; 2^(n-width) rows are left."""
+    """Σ weights[|S|] table[S] over the subsets of players start..start+width-1; 2^(n-width) rows are left."""
     n = players_of(table)
     above, below = n - start - width, start
     by_size = _of_size(width, table.dtype)
     digits = table.reshape(2**above, 2**width, -1)
-    # products in their plainest form, which need no copy of the table, and in full precision, as accelerators would
-    # otherwise round the utilities to 10 bits
+    # Matrix products in these plain forms need no copy of the table. Accelerators would round the utilities to 10 bits
+    # if full precision were not asked for.
     if digits.shape[2] == 1:
         sums = jnp.matmul(digits[:, :, 0], by_size, precision=HIGHEST)
     elif above == 0:
         sums = jnp.matmul(by_size.T, digits[0], precision=HIGHEST)
     else:
         sums = jnp.matmul(jnp.broadcast_to(by_size.T, (2**above, *by_size.T.shape)), digits, precision=HIGHEST)
-    # weights[|above| + size + |below|], again by a product, as a gather of that many numbers is slow on CPUs
+    # weights[|above| + size + |below|], again by products, because a gather of that many numbers is slow on CPUs.
     size = np.arange(above + 1)[:, None] + np.arange(width + 1)[None, :]
     size = size.reshape(above + 1, width + 1, 1) + np.arange(below + 1).reshape(1, 1, below + 1)
     expanded = weights[size].reshape(above + 1, -1)
@@ -111,7 +114,7 @@ def _sum_digit(table: Array, weights: Array, start: int, width: int) -> Array:
 
 
 def _member_sums(table: Array) -> Array:
-    """Σ_{S∋i} table[S] for every player i, (n, ...), by halves."""
+    """Σ_{S∋i} table[S] for every player i, (n, ...), from two sums over half of the bits each."""
     n = players_of(table)
     digits = table.reshape(2 ** (n - n // 2), 2 ** (n // 2), -1)
     parts = [(digits.sum(axis=0), n // 2), (digits.sum(axis=1), n - n // 2)]
@@ -120,7 +123,7 @@ def _member_sums(table: Array) -> Array:
 
 
 def _of_size(players: int, dtype: Any) -> np.ndarray:
-    """Which coalitions have s members, (2^players, players + 1) ones and zeros."""
+    """1 if a coalition has s members and 0 otherwise, (2^players, players + 1)."""
     return (_bits(players, int).sum(axis=1)[:, None] == np.arange(players + 1)[None, :]).astype(dtype)
 
 

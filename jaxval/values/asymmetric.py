@@ -1,4 +1,4 @@
-"""Values that respect an order of groups: asymmetric Shapley, and its general form with weights, from a table.
+"""Values that respect an order of groups, from a table: asymmetric Shapley and weighted random-order values.
 
 Groups come one after the other, D_1 before D_2 and so on; the order within a group is random. U_t is the union of the
 first t groups.
@@ -29,7 +29,8 @@ def asymmetric_shapley(table: Table, groups: Groups) -> Values:
     """Asymmetric Data Shapley: the mean marginal over the permutations whose groups are in order.
 
     φ(z) = 1/|D_t| Σ_{S⊆D_t∖{z}} C(|D_t|-1, |S|)^{-1} [v(U_{t-1}∪S∪{z}) - v(U_{t-1}∪S)] for z in D_t, the Shapley value
-    of the group on top of those before it. One group gives `shapley`; groups of one give the marginals in their order.
+    within the group, given all earlier groups. With one group it is `shapley`; with groups of one player it is the
+    marginals in the order of the groups.
 
     Source: Zheng et al., Theorem 4.1 and Proposition 4.1, equation (9).
 
@@ -41,7 +42,7 @@ def asymmetric_shapley(table: Table, groups: Groups) -> Values:
         (n, *objectives) values; those of a group sum to v(U_t) - v(U_{t-1}).
 
     Raises:
-        ValueError: if the table is wrong, there is not one group for each player, or a group between is empty.
+        ValueError: if the table is wrong, there is not one group for each player, or a group number is left out.
 
     Example:
         >>> asymmetric_shapley([0.0, 1.0, 2.0, 4.0], [0, 1]).tolist()
@@ -62,21 +63,22 @@ def weighted_shapley(table: Table, groups: Groups, weights: Num[ArrayLike, "play
 
     φ(z) = Σ_π p_π [v(π^{<z}∪{z}) - v(π^{<z})],  p_π = Π_j λ_{o_j} / Σ_{z∈Max({z_{o_1}, ..., z_{o_j}})} λ_z,
 
-    Max being the members of the latest group present: from the back, each group loses one of those left in proportion
-    to the weights, so that a heavy player tends to come late. With q(R) the probability that just R is left of a group,
+    where Max is the set of members of the latest group present. The permutation is drawn from its end: one of the
+    players left in the group is drawn in proportion to the weights. A player with a large weight therefore tends to
+    come late. If q(R) is the probability that exactly R is left of a group at some step,
 
     q(D_t) = 1,  q(R) = Σ_{j∉R} q(R∪{j}) λ_j / λ(R∪{j}),  φ(z) = Σ_{R∋z} q(R) λ_z / λ(R) [v(U_{t-1}∪R) -
     v(U_{t-1}∪R∖{z})],
 
-    one addition for each coalition of a group and each of its members, and no cancellation. Equal weights within groups
-    give `asymmetric_shapley`.
+    which takes one addition for each coalition of a group and each of its members, without cancellation. Equal weights
+    within each group give `asymmetric_shapley`.
 
     Source: Zheng et al., equations (13) and (14), after Nowak and Radzik (1995).
 
     Args:
         table: (2^n, *objectives) utilities of all coalitions.
         groups: (n,) the group of each player, 0 first; known numbers, no tracer.
-        weights: (n,) λ, all above 0; only their ratios within a group matter, however large or small the weights are.
+        weights: (n,) λ, all above 0. Only the ratios of the weights within a group matter, not their size.
 
     Returns:
         (n, *objectives) values.
@@ -101,7 +103,8 @@ def weighted_shapley(table: Table, groups: Groups, weights: Num[ArrayLike, "play
 
 
 def _check_weights(weights: Any, players: int) -> np.ndarray | Array:
-    """Weights above 0, one for each player, in the precision in which they came: 1e300 and 1e-300 have a ratio."""
+    """Check that there is one weight above 0 for each player. The weights keep the precision they are given in."""
+    # Weights such as 1e300 and 1e-300 do not fit into float32, but their ratios can matter.
     weights = _checks.known_floats("weights", weights, ndim=1, expected=f"({players},) weights above 0")
     if weights.shape != (players,):
         raise BadArgument("weights", expected=f"one for each of {players} players", got=f"shape {weights.shape}")
@@ -116,23 +119,23 @@ def _check_weights(weights: Any, players: int) -> np.ndarray | Array:
 
 
 def _rows(groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each group its members, and the rows of U_{t-1}∪S for all S of them in the order of their indices."""
-    found = []
+    """For each group its members, and the rows of U_{t-1}∪S for all subsets S of it in the order of a table."""
+    groups_rows = []
     before = 0
     for group in range(groups.max() + 1):
         members = np.flatnonzero(groups == group)
         rows = np.array([before])
         for member in members:
             rows = np.concatenate([rows, rows + 2**member])
-        found.append((members, rows))
+        groups_rows.append((members, rows))
         before = rows[-1]
-    return found
+    return groups_rows
 
 
 def _light_first(members: np.ndarray, weights: np.ndarray | Array) -> tuple[np.ndarray | Array, np.ndarray | Array]:
-    """The members of a group in the order of their weights, and λ_j / max(λ_k, λ_j) at [k, j] for them.
+    """The members of a group in ascending order of their weights, and the ratios λ_j / max(λ_k, λ_j) at [k, j].
 
-    No ratio exceeds 1, so that none overflows, whatever the weights.
+    No ratio exceeds 1, so that no ratio overflows.
     """
     known = _checks.concrete(weights)
     numpy: Any = np if known else jnp
@@ -140,22 +143,21 @@ def _light_first(members: np.ndarray, weights: np.ndarray | Array) -> tuple[np.n
     order = numpy.argsort(weights)
     weights = weights[order]
     heavier = numpy.maximum(weights[:, None], weights[None, :])
-    # The scale of a coalition's weights cancels, so it has no gradient; with one, tied weights would have a wrong one.
+    # The scale of the weights cancels, so its gradient is zero. A gradient through `maximum` would be wrong for tied
+    # weights.
     scale = heavier if known else jax.lax.stop_gradient(heavier)
     return numpy.asarray(members)[order], weights[None, :] / scale
 
 
 @jax.jit
 def _weighted(table: Array, before: int | Array, members: np.ndarray | Array, ratios: Array) -> Array:
-    """φ of one group on top of the row `before`, coalition size by coalition size from the full one down.
-
-    Weights are taken relative to the heaviest member of each coalition, for sums of the weights themselves may overflow
-    or underflow. As members are given by weight, the heaviest of a coalition is the highest bit of its index.
-    """
+    """φ of the members of one group, where `before` is the row of U_{t-1}; q(R) is computed from the largest R down."""
+    # Weights are divided by the largest weight in the coalition, because sums of the weights themselves may overflow or
+    # underflow. Members are in ascending order of weight, so the highest bit of an index marks the largest weight.
     n = len(members)
     rows = jnp.asarray(before)[None]
-    for place in range(n):
-        rows = jnp.concatenate([rows, rows + (1 << members[place])])
+    for member in range(n):
+        rows = jnp.concatenate([rows, rows + (1 << members[member])])
     table = table[rows]
     sizes = np.bitwise_count(np.arange(2**n, dtype=np.uint32))
     bits = (1 << np.arange(n, dtype=np.int32))[None, :]
@@ -173,7 +175,7 @@ def _weighted(table: Array, before: int | Array, members: np.ndarray | Array, ra
         halves = table.reshape(-1, 2, 2**player, *table.shape[1:])
         chances = share.reshape(-1, 2, 2**player, *share.shape[1:])[:, 1]
         marginals = jnp.sum(chances * (halves[:, 1] - halves[:, 0]), axis=1)
-        # the players above this one decide who is the heaviest
+        # The member of largest weight is the highest of the later members in the coalition, or else this player.
         heaviest = _highest_bit(2 * np.arange(len(marginals)) + 1) + player
         relative = ratios[heaviest, player].reshape(-1, *(1,) * (table.ndim - 1))
         values.append(jnp.sum(relative * marginals, axis=0))
@@ -181,5 +183,5 @@ def _weighted(table: Array, before: int | Array, members: np.ndarray | Array, ra
 
 
 def _highest_bit(index: np.ndarray) -> np.ndarray:
-    """The place of the highest bit that is set in each number above 0."""
+    """The position of the highest bit that is set in each number above 0."""
     return np.frexp(index.astype(np.float64))[1] - 1

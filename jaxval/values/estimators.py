@@ -1,7 +1,7 @@
-"""What sampled values share: the four functions of an estimator, running moments, and the count of distinct coalitions.
+"""The common parts of sampled values: estimators, running moments, and the count of distinct coalitions.
 
-An estimator is four pure functions. Its state is a pytree, so that to interrupt is to save the state and to resume is
-to load it; `ask` draws from the key in the state and changes nothing, so that it may be asked twice:
+An estimator is four pure functions. Its state is a pytree: a run that was interrupted resumes from a saved state. `ask`
+draws from the key in the state and does not change the state, so that a second call returns the same coalitions:
 
     state = estimator.init(key)
     coalitions = estimator.ask(state)                    # (rows, players) masks, the same shape every time
@@ -36,13 +36,13 @@ class Estimator(NamedTuple):
     Attributes:
         init: `init(key, objectives=())` gives the state, for utilities of shape `objectives`.
         ask: `ask(state)` gives the (rows, players) coalitions to evaluate next.
-        tell: `tell(state, coalitions, utilities)` gives the state that has taken them in.
-        estimate: `estimate(state)` gives the `Estimate` so far; NaN where there is nothing yet to tell it from.
-        finished: `finished(state)` tells whether nothing is left to ask.
-        asks: how often a fixed design is asked; an adaptive one at most.
-        identity: equal for two estimators that do the same; None if nobody can tell. A program that was compiled for
-            one serves the other.
-        traceable: whether the functions may stand inside a compiled program; else they are called with known states.
+        tell: `tell(state, coalitions, utilities)` gives the state after these utilities.
+        estimate: `estimate(state)` gives the `Estimate` so far. A value is NaN while no utility says anything about it.
+        finished: `finished(state)` tells whether no coalitions are left to evaluate.
+        asks: the number of asks of a fixed design; the largest number of asks of an adaptive one.
+        identity: equal for two estimators that do the same, so that a program compiled for one serves the other. None
+            means that this is unknown.
+        traceable: whether JAX may trace the functions. If not, they are called with known states.
     """
 
     init: Callable[..., Any]
@@ -59,9 +59,9 @@ class Moments(NamedTuple):
     """Running mean and variance of independent draws.
 
     Attributes:
-        draws: how many; one number, or one for each entry of the mean.
-        mean: of the draws so far.
-        squares: Σ (x - mean)².
+        draws: the number of draws; one number, or one for each entry of the mean.
+        mean: the mean of the draws so far.
+        squares: Σ (x - mean)² over the draws so far.
     """
 
     draws: Int[Array, "..."]
@@ -70,12 +70,15 @@ class Moments(NamedTuple):
 
 
 def no_draws(shape: tuple[int, ...], count_shape: tuple[int, ...] = ()) -> Moments:
-    """The moments of nothing."""
+    """The moments before the first draw."""
     return Moments(jnp.zeros(count_shape, int), jnp.zeros(shape), jnp.zeros(shape))
 
 
 def add_draws(moments: Moments, draws: Array, valid: Array) -> Moments:
-    """The moments after (draws, ...) more, of which the valid count, by Chan, Golub and LeVeque's (1983) update."""
+    """The moments after more draws (draws, ...), of which only the valid ones count.
+
+    Source: Chan, Golub and LeVeque (1983).
+    """
     draws = jnp.where(valid.reshape(-1, *(1,) * (draws.ndim - 1)), draws, 0).astype(moments.mean.dtype)
     count = jnp.sum(valid)
     mean = jnp.sum(draws, axis=0) / jnp.maximum(count, 1)
@@ -84,26 +87,26 @@ def add_draws(moments: Moments, draws: Array, valid: Array) -> Moments:
 
 
 def merge(left: Moments, right: Moments) -> Moments:
-    """The moments of two sets of draws together; counts broadcast from the left."""
-    spread = (..., *(None,) * (left.mean.ndim - left.draws.ndim))
+    """The moments of two sets of draws together. The axes of the counts are the first axes of the means."""
+    expand = (..., *(None,) * (left.mean.ndim - left.draws.ndim))
     count = left.draws + right.draws
-    share = (right.draws / jnp.maximum(count, 1))[spread]
+    share = (right.draws / jnp.maximum(count, 1))[expand]
     step = right.mean - left.mean
-    squares = left.squares + right.squares + step**2 * (left.draws[spread] * share)
+    squares = left.squares + right.squares + step**2 * (left.draws[expand] * share)
     return Moments(count, left.mean + share * step, squares)
 
 
 def standard_errors(moments: Moments) -> Array:
-    """√(s² / count) of the mean; NaN below two draws."""
+    """The standard error √(s² / count) of the mean; NaN if there are fewer than two draws."""
     count = moments.draws[(..., *(None,) * (moments.mean.ndim - moments.draws.ndim))]
     variance = moments.squares / (jnp.maximum(count - 1, 1) * jnp.maximum(count, 1))
     return jnp.where(count > 1, jnp.sqrt(variance), jnp.nan)
 
 
 def coalition_codes(coalitions: Bool[Array, "rows players"]) -> UInt32[Array, "rows 2"]:
-    """64 bits that tell coalitions apart: the mask itself up to 64 players, a sum of random codes beyond.
+    """64 bits that tell coalitions apart: the mask itself for up to 64 players, a sum of random codes for more players.
 
-    Beyond 64 players two given coalitions have the same code with probability 2^-64.
+    With more than 64 players, two given coalitions have the same code with probability 2^-64.
     """
     players = coalitions.shape[1]
     if players <= 64:
@@ -119,7 +122,7 @@ def coalition_codes(coalitions: Bool[Array, "rows players"]) -> UInt32[Array, "r
 
 
 def count_distinct(seen: UInt32[Array, "asks rows 2"], asked: Int[Array, ""]) -> Int[Array, ""]:
-    """How many different codes there are in the first asks."""
+    """The number of different codes in the first `asked` asks."""
     if _checks.concrete(seen, asked):
         words = np.sort(np.asarray(seen)[: int(asked)].reshape(-1, 2).view(np.uint64)[:, 0])
         return jnp.asarray(np.count_nonzero(words[1:] != words[:-1]) + (len(words) > 0))
@@ -139,20 +142,20 @@ def run_estimator(
     batch_size: int = 1024,
     progress: bool = False,
 ) -> Estimate:
-    """Ask, evaluate and tell until the estimator is finished, the state on the disk after every step.
+    """Ask, evaluate and tell until the estimator is finished; with `save`, write the state to a file after every step.
 
-    Called again with the same arguments after an interruption, it goes on from the saved state; with an `evaluator`
-    that has a store, even what the interrupted step had finished is not evaluated again. The estimate is the same to
-    the bit.
+    A second call with the same arguments after an interruption resumes from the saved state. If the utility is an
+    `evaluator` with a store, utilities that the interrupted step had finished are not evaluated again. The estimate is
+    the same to the bit.
 
     Args:
         key: a random key.
-        estimator: such as `permutation_estimator(players, permutations=..., per_ask=...)`.
-        utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
-        players: how many, n.
-        save: a file for the state; nothing is saved where None.
-        batch_size: about how many coalitions are evaluated at a time; an evaluator has its own.
-        progress: whether a bar with the time left goes to standard error.
+        estimator: an estimator such as `permutation_estimator(players, permutations=..., per_ask=...)`.
+        utility: a JAX function from a mask (players,) to a scalar or a vector of objectives, or an `evaluator`.
+        players: the number n of players.
+        save: a file for the state; None means that no state is saved.
+        batch_size: about how many coalitions are evaluated at a time; an evaluator uses its own batch size instead.
+        progress: whether a progress bar with the time left is written to standard error.
 
     Returns:
         An `Estimate`.
@@ -178,10 +181,10 @@ def run_estimator(
 def run(
     key: Array, estimator: Estimator, of_many: Evaluation, *, save: str | Path | None = None, progress: bool = False
 ) -> Any:
-    """The state of an estimator that is finished: ask, evaluate, tell, again and again.
+    """Ask, evaluate and tell until the estimator is finished, and return its last state.
 
-    One compiled program does it all if the estimator and the evaluation are traceable and nothing is to be saved or
-    shown; else the host calls one compiled piece after another.
+    One compiled program does this if the estimator and the evaluation are traceable and neither a file nor a progress
+    bar is wanted. Otherwise the host calls one compiled function after another.
     """
     _checks.check_key(key)
     objectives = of_many.objectives()
@@ -221,7 +224,7 @@ def run(
 
 
 def _resumed(save: str | Path, like: tuple[Array, Any], key: Array) -> tuple[Array, Any]:
-    """How often the saved state was asked, and the state; an error if it is that of another key."""
+    """The saved state and the number of asks it has answered; an error if the state belongs to another key."""
     asked, state = load_state(save, like=like)
     if not bool(jnp.all(jax.random.key_data(state.key) == jax.random.key_data(key))):
         raise BadArgument(
@@ -231,7 +234,7 @@ def _resumed(save: str | Path, like: tuple[Array, Any], key: Array) -> tuple[Arr
 
 
 def check_finite(estimate: Estimate) -> Estimate:
-    """An estimate from finite utilities; inside `jit` NaN throughout where one was not."""
+    """The estimate, if its values are finite; otherwise an error, or NaN throughout inside `jit`."""
     values = jnp.asarray(estimate.values)
     if not _checks.concrete(values):
         return unknown_unless(jnp.all(jnp.isfinite(values)), estimate)
@@ -246,7 +249,7 @@ def check_finite(estimate: Estimate) -> Estimate:
 
 
 def unknown_unless(sound: Array, estimate: Estimate) -> Estimate:
-    """The estimate, with NaN for its values, errors and intervals where it is not sound; for inside `jit`."""
+    """The estimate, with NaN for its values, errors and intervals unless `sound`; it can be used inside `jit`."""
     parts = {name: getattr(estimate, name) for name in ("values", "standard_errors", "intervals")}
     known: dict[str, Any] = {name: jnp.where(sound, part, jnp.nan) for name, part in parts.items() if part is not None}
     return dataclasses.replace(estimate, **known)
