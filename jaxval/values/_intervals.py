@@ -246,8 +246,7 @@ def student_factor(freedom: Array, tail: float) -> Array:
 
 
 def binomial_lower_ends(draws: Array, tail: float) -> Float[Array, "events"]:
-    """Clopper and Pearson's lower ends for 0, ..., 10 events: p with P(Binomial(draws, p) ≥ events) = tail.
-    """
+    """Clopper and Pearson's lower ends for 0, ..., 10 events: p with P(Binomial(draws, p) ≥ events) = tail."""
     # Bisection on P(Binomial(draws, p) < events), a sum of at most ten terms, each computed from the term before. In
     # float32 this is more exact for many draws than the incomplete beta function.
     events = jnp.arange(FEW + 1)

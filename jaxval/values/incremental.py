@@ -1,8 +1,8 @@
 """Sampled Shapley values of utilities that are cheap along a permutation.
 
-Where a player who comes in changes little, as with nearest neighbours, counts or sums, one pass over a permutation
-gives the utilities of all its beginnings for about the price of one. Design, state and estimate are those of
-`permutation_estimator`; what changes is how the coalitions of one ask are evaluated.
+For some utilities one more player changes little, as with nearest neighbours, counts or sums. One pass along a
+permutation then gives the utilities of all its prefixes for about the price of one. Design, state and estimate are
+those of `permutation_estimator`; only the evaluation of the coalitions of an ask differs.
 
 Arguments that a function does not list are described in `jaxval.values`.
 """
@@ -38,24 +38,24 @@ def sample_shapley_along(
     spread: float | Sequence[float] | None = None,
     per_ask: int = 32,
 ) -> Estimate:
-    """Shapley values, or asymmetric ones where there are groups, from utilities along sampled permutations.
+    """Shapley values, or with groups asymmetric ones, from utilities along sampled permutations.
 
     With the same key the permutations are those of `sample_shapley`, and the values are the same up to rounding.
 
     Source: Zheng et al., Algorithm 1; Ghorbani and Zou (2019).
 
     Args:
-        path_utility: from a permutation (players,) to the utilities (players + 1, *objectives) of its beginnings, the
-            empty one first, written in JAX; such as `knn_path_utility` makes.
-        permutations: how many in all, an even number where antithetic.
-        per_ask: how many permutations are evaluated at a time.
+        path_utility: a JAX function from a permutation (players,) to the utilities (players + 1, *objectives) of its
+            prefixes, the empty prefix first. `knn_path_utility` makes such functions.
+        permutations: the number of permutations, an even number if `antithetic`.
+        per_ask: the number of permutations evaluated at a time.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error or odd in number though antithetic, the
-            groups are wrong, or the utilities are of another length or not finite.
+        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`, the
+            groups are wrong, or the utilities have another length or are not finite.
 
     Example:
         >>> gifts = jnp.array([1.0, 2.0, 3.0])
@@ -73,7 +73,7 @@ def sample_shapley_along(
 
 
 class _Along:
-    """The evaluation of what `permutation_estimator` asks for, permutation by permutation."""
+    """The evaluation of the coalitions of `permutation_estimator`, permutation by permutation."""
 
     traceable = True
 
@@ -91,17 +91,17 @@ class _Along:
 
 
 def evaluate_along(path_utility: Path, players: int) -> Callable[[Array], Array]:
-    """The function that evaluates what `permutation_estimator` asks for, permutation by permutation.
+    """A function that evaluates the coalitions of `permutation_estimator`, permutation by permutation.
 
     Args:
-        path_utility: from a permutation (players,) to the utilities (players + 1, *objectives) of its beginnings.
-        players: how many, n.
+        path_utility: from a permutation (players,) to the utilities (players + 1, *objectives) of its prefixes.
+        players: the number n of players.
 
     Returns:
-        A function of the (rows, players) coalitions of one ask to (rows, *objectives) utilities, for `tell`.
+        A function from the (rows, players) coalitions of one ask to their (rows, *objectives) utilities, for `tell`.
 
     Raises:
-        ValueError: if the utilities are of another length.
+        ValueError: if the utilities have another length.
 
     Example:
         >>> estimator = permutation_estimator(3, permutations=2, antithetic=False)

@@ -1,6 +1,6 @@
-"""Interactions of two players: how much more, or less, they add together than each alone.
+"""Interactions of two players: how much more, or less, they add together than each of them alone.
 
-I_ij = Σ_{S⊆N∖{i,j}} w_{|S|} [v(S∪{i,j}) - v(S∪{i}) - v(S∪{j}) + v(S)]; two indices differ in the weights w alone.
+I_ij = Σ_{S⊆N∖{i,j}} w_{|S|} [v(S∪{i,j}) - v(S∪{i}) - v(S∪{j}) + v(S)]. The two indices differ only in the weights w.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ Interactions = Float[Array, "players players *objectives"]
 def shapley_interactions(table: Table) -> Interactions:
     """The Shapley interaction index of pairs, w_s = s! (n - s - 2)! / (n - 1)!.
 
-    Source: Grabisch and Roubens (1999). The diagonal is 0; with one player there is nothing else.
+    Source: Grabisch and Roubens (1999). The diagonal is 0.
 
     Args:
         table: (2^n, *objectives) utilities of all coalitions, bit i of the index being player i.
 
     Returns:
-        (n, n, *objectives) symmetric interactions; above 0 where two players are worth more together.
+        (n, n, *objectives) symmetric interactions. An interaction is above 0 if the two players add more together than
+        each of them alone.
 
     Raises:
         ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
@@ -47,7 +48,7 @@ def banzhaf_interactions(table: Table) -> Interactions:
 
     Source: Grabisch and Roubens (1999). The diagonal is 0.
 
-    Argument, result and errors are those of `shapley_interactions`.
+    The argument, the result and the errors are those of `shapley_interactions`.
 
     Example:
         >>> banzhaf_interactions([0.0, 1.0, 2.0, 4.0]).tolist()
@@ -69,7 +70,7 @@ def _banzhaf_interactions(table: Array) -> Array:
 
 
 def _interactions(table: Array, weights: Any) -> Array:
-    """The definition sorted by v(S): w_{s-2} where both are in S, -w_{s-1} where one is, w_s where none is."""
+    """The definition sorted by v(S), of weight w_{s-2} if both players are in S, -w_{s-1} if one is, w_s if none is."""
     n = players_of(table)
     none = jnp.pad(jnp.asarray(weights, dtype=table.dtype), (0, 2))
     one, both = jnp.roll(none, 1), jnp.roll(none, 2)

@@ -1,4 +1,4 @@
-"""The least core: an allocation with which no coalition could do much better alone."""
+"""The least core: the allocations that minimise what any coalition could gain by acting alone."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from jaxval.values._tables import check_table
 __all__ = ["LeastCoreDiagnostics", "least_core", "least_core_solve"]
 
 Values = Float[Array, "players *objectives"]
-SLACK = 1e-10  # of the largest utility, by which the deficit is loosened to choose among solutions
+SLACK = 1e-10  # tolerance of the constraints, as a share of the largest utility, when one solution is chosen
 MOST_ROUNDS = 100
 
 
 class LeastCoreDiagnostics(NamedTuple):
-    """How the linear program ended.
+    """Whether the linear program was solved, and how well.
 
     Attributes:
-        deficit: (*objectives) the least e: what the worst-served coalition lacks; at most 0 where there is a core.
-        violation: (*objectives) by how much the values returned miss a constraint.
+        deficit: (*objectives) the least e, the largest amount that a coalition lacks. It is at most 0 if the core is
+            not empty.
+        violation: (*objectives) the largest amount by which the values returned violate a constraint.
         converged: (*objectives) whether the program was solved and the violation is within 1e-8 of the largest utility.
     """
 
@@ -36,21 +37,20 @@ class LeastCoreDiagnostics(NamedTuple):
 def least_core(table: Table) -> Values:
     """The least core: x with the least e such that x(N) = v(N) - v(∅) and x(S) + e ≥ v(S) - v(∅) for all S but ∅ and N.
 
-    Of several such x, the one nearest to equal shares, so that renaming the players renames their values.
+    If several x satisfy this, the one nearest to equal shares is returned, so that renaming the players renames their
+    values.
 
-    Source: Maschler, Peleg and Shapley (1979); Yan and Procaccia (2021) for data, whose choice among several is the
-    same.
+    Source: Maschler, Peleg and Shapley (1979); Yan and Procaccia (2021) for data, who make the same choice.
 
     Args:
-        table: (2^n, *objectives) utilities of all coalitions; known numbers, no tracer, for HiGHS solves it on the
-            host.
+        table: (2^n, *objectives) utilities of all coalitions; known numbers, no tracer, because HiGHS runs on the host.
 
     Returns:
-        (n, *objectives) values; one player has v(N) - v(∅).
+        (n, *objectives) values. A single player gets v(N) - v(∅).
 
     Raises:
         ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
-        RuntimeError: if the program was not solved.
+        RuntimeError: if the linear program was not solved.
 
     Example:
         >>> [round(float(value), 4) for value in least_core([0.0, 1.0, 2.0, 4.0])]
@@ -67,16 +67,15 @@ def least_core(table: Table) -> Values:
 def least_core_solve(table: Table) -> tuple[Values, LeastCoreDiagnostics]:
     """`least_core` with diagnostics.
 
-    The deficit by a linear program over (x, e); then the least Σ_i (x_i - x(N)/n)² among its solutions, a
-    least-distance problem (Lawson and Hanson, 1974, chapter 23), whose constraints are added as they are violated.
+    A linear program over (x, e) gives the deficit. Among its solutions, the least Σ_i (x_i - x(N)/n)² is a
+    least-distance problem (Lawson and Hanson, 1974, chapter 23), to which violated constraints are added in rounds.
 
     Args:
         table: (2^n, *objectives) utilities of all coalitions; known numbers, no tracer.
 
     Returns:
-        Values (n, *objectives), NaN where not converged, and `LeastCoreDiagnostics`. With one player no coalition can
-        lack
-        anything: the deficit is 0.
+        Values (n, *objectives), NaN for an objective that has not converged, and `LeastCoreDiagnostics`. With one
+        player the deficit is 0, because only ∅ and N are coalitions.
 
     Raises:
         ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
@@ -105,7 +104,7 @@ def least_core_solve(table: Table) -> tuple[Values, LeastCoreDiagnostics]:
 
 
 def _least_core(game: np.ndarray) -> tuple[np.ndarray, float, float, bool]:
-    """Values, deficit, violation and whether solved, of one game with v(∅) = 0."""
+    """Values, deficit, violation and whether the program was solved, for one game with v(∅) = 0."""
     from scipy.optimize import linprog
 
     players = len(game).bit_length() - 1
@@ -134,7 +133,7 @@ def _least_core(game: np.ndarray) -> tuple[np.ndarray, float, float, bool]:
 
 
 def _nearest_to_equal(members: np.ndarray, least: np.ndarray, total: float, *, first: np.ndarray) -> np.ndarray:
-    """The x with x(N) = total and x(S) ≥ least(S) that is nearest to equal shares; `first` is any such x."""
+    """The x nearest to equal shares with x(N) = total and x(S) ≥ least(S); `first` is any x with these properties."""
     equal = total / members.shape[1]
     needed = least - SLACK - members.sum(axis=1) * equal
     active = members @ first - least < 1e-9

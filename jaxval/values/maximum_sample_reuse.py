@@ -1,6 +1,6 @@
 """Banzhaf values by maximum sample reuse: every coalition that is evaluated serves every player.
 
-With coalitions drawn uniformly, φ̂_i = mean of v(S) over those that hold i - mean over those that do not (Wang and Jia,
+Coalitions S are drawn uniformly, and φ̂_i = mean of v(S) over S with i - mean of v(S) over S without i (Wang and Jia,
 2023).
 
 Arguments that a function does not list are described in `jaxval.values`.
@@ -34,12 +34,12 @@ __all__ = ["ReuseState", "reuse_estimator", "sample_banzhaf"]
 
 
 class ReuseState(NamedTuple):
-    """What the estimator knows.
+    """The state of the estimator.
 
     Attributes:
-        key: the random key; coalition k depends on it and on k alone.
-        drawn: how many coalitions were told.
-        moments: of the utilities without and with each player, (2, players, *objectives); counts (2, players).
+        key: the random key; coalition k depends only on the key and on k.
+        drawn: the number of coalitions whose utilities are known.
+        moments: moments (2, players, *objectives) of the utilities without and with each player; counts (2, players).
         seen: (asks, rows, 2) codes of the coalitions evaluated.
     """
 
@@ -54,21 +54,21 @@ def sample_banzhaf(
 ) -> Estimate:
     """Banzhaf values from uniformly drawn coalitions, each of which serves every player.
 
-    The intervals are Student's t with the degrees of freedom of the smaller of a player's two samples; NaN where all
-    utilities seen are equal, for then nothing can be told, unless all coalitions were seen.
+    The intervals are Student's t with the degrees of freedom of the smaller of a player's two samples. They are NaN if
+    all utilities seen are equal but not all coalitions were seen: the sample then says nothing about the error.
 
     Source: Wang and Jia (2023), section 4.2.
 
     Args:
-        coalitions: how many are drawn.
+        coalitions: the number of coalitions drawn.
 
     Returns:
-        An `Estimate`; `evaluations` counts distinct coalitions. The empty and the full coalition are evaluated only
-        where they are drawn.
+        An `Estimate`; `evaluations` counts distinct coalitions. The empty and the full coalition are evaluated only if
+        they are drawn.
 
     Raises:
-        ValueError: if a player was in fewer than two of the coalitions, or out of fewer than two, or the utility
-            returns anything but finite numbers.
+        ValueError: if a player belongs to fewer than two of the coalitions, or to all but fewer than two, or if the
+            utility returns anything but finite numbers.
 
     Example:
         >>> estimate = sample_banzhaf(jax.random.key(0), lambda coalition: coalition.any(), 3, coalitions=1000)
@@ -92,15 +92,15 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
     """Maximum sample reuse as `init, ask, tell, estimate`.
 
     Args:
-        coalitions: how many are drawn in all.
-        per_ask: how many in one ask; all of them where None. Those that only fill up the last ask repeat the last one
-            and are not counted.
+        coalitions: the number of coalitions drawn in all.
+        per_ask: the number of coalitions in one ask; None means all of them. The last ask is filled up with copies of
+            the last coalition, which do not count.
 
     Returns:
         An `Estimator`.
 
     Raises:
-        ValueError: if a number is below 1.
+        ValueError: if `players`, `coalitions` or `per_ask` is below 1.
 
     Example:
         >>> estimator = reuse_estimator(2, coalitions=64)
@@ -140,7 +140,8 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
         values, error = means[1] - means[0], jnp.sqrt(errors[0] ** 2 + errors[1] ** 2)
         fewest = state.moments.draws.min(axis=0).reshape(players, *(1,) * (values.ndim - 1))
         intervals = error_intervals(values, error, fewest - 1)
-        silent = (values == 0) & (error == 0) & (evaluations < min(2**players, 2**31 - 1))  # v was seen to be constant
+        constant = (values == 0) & (error == 0)  # all utilities seen are equal
+        silent = constant & (evaluations < min(2**players, 2**31 - 1))
         return Estimate(values, error, evaluations, jnp.where(silent[None], jnp.nan, intervals))
 
     def finished(state: ReuseState) -> Array:
@@ -150,9 +151,10 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
 
 
 def _by_membership(coalitions: Array, utilities: Array, valid: Array) -> Moments:
-    """Moments of the utilities of the coalitions without and with each player, centred first to keep their digits."""
+    """Moments of the utilities of the coalitions without and with each player."""
     members = jnp.stack([~coalitions, coalitions]) & valid[None, :, None]
     count = jnp.sum(members, axis=1)
+    # Utilities are centred first: a sum of squares minus a squared sum would lose the digits of large utilities.
     centre = jnp.mean(utilities, axis=0)
     flat = (utilities - centre[None]).reshape(len(utilities), -1)
     weights = members.astype(flat.dtype)

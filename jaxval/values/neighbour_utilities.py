@@ -3,9 +3,9 @@
 Distances are sorted once, when the utility is made. Along a permutation the K nearest neighbours of every test point
 are kept up to date as players come in one by one; no classifier is fitted again.
 
-Two scores: "soft", the default, is the fraction of right labels, the utility for which `knn_shapley` is exact;
-"accuracy" is the classifier's, 1 if the majority of the neighbours has the right label. The empty coalition is worth 0
-in both.
+There are two scores. "soft", the default, is the fraction of right labels, the utility for which `knn_shapley` is
+exact. "accuracy" is that of the classifier, 1 if the majority of the neighbours has the right label. The empty
+coalition is worth 0 under both scores.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ __all__ = ["knn_path_utility", "knn_utility"]
 
 SCORES = ("accuracy", "soft")
 TIES = ("shared", "smallest")
-AT_ONCE = 1 << 23  # distances alive at a time
+AT_ONCE = 1 << 23  # distances held in memory at a time
 
 
 class _Neighbours(NamedTuple):
-    """Every training instance as the test points see it.
+    """The rank and the class of every training instance for every test point, as one integer code.
 
-    A code is 2^bits times the place in the order of (distance, index), plus the class; it is ordered as distances are.
+    A code is 2^bits times the rank of the instance in the order of (distance, index), plus its class. Codes are
+    therefore in the order of the distances.
 
     Attributes:
         codes: (instances, tests) codes.
-        right: (tests,) the class of each test point, -1 where no training instance has it.
-        bits: how many bits a class takes.
-        classes: how many classes there are.
+        right: (tests,) the class of each test point, -1 if no training instance has this class.
+        bits: the number of bits of a class.
+        classes: the number of classes.
     """
 
     codes: Array
@@ -74,15 +75,15 @@ def knn_utility(
         neighbours: K, at least 1.
         score: "soft" or "accuracy".
         normalise: for "soft", "neighbours" divides by K and "size" by min(K, |S|).
-        ties: for "accuracy", between labels with as many votes: "shared" counts 1 / (labels that tie) where the right
-            one is among them, "smallest" takes the smallest label.
+        ties: for "accuracy", the rule for labels with equally many votes. "shared" counts 1 / (labels that tie) if the
+            right label is one of them; "smallest" takes the smallest label.
 
     Returns:
         A function of a mask (instances,) of booleans to a scalar; it may be jitted and vmapped.
 
     Raises:
-        ValueError: if shapes or lengths disagree, a set is empty, features are not finite, labels are no integers, K
-            is no whole number of at least 1, or an option is not one of its words.
+        ValueError: if shapes or lengths disagree, a set is empty, features are not finite, labels are not integers, K
+            is not a whole number of at least 1, or `score`, `normalise` or `ties` is not one of its words.
 
     Example:
         >>> utility = knn_utility([[1.0], [2.0], [3.0]], [1, 1, 0], [[0.0]], [1], neighbours=2)
@@ -111,10 +112,11 @@ def knn_path_utility(
     normalise: str = "neighbours",
     ties: str = "shared",
 ) -> Callable[[Int[ArrayLike, "instances"]], Float[Array, "prefixes"]]:
-    """The utilities of all prefixes of a permutation, v(∅), v({π_1}), ..., v(D), for `knn_utility` and its arguments.
+    """The utilities of all prefixes of a permutation, v(∅), v({π_1}), ..., v(D), where v is `knn_utility`.
 
-    When a player comes in, the K nearest neighbours of every test point are updated by one insertion into a sorted
-    list, t'_j = min(t_j, max(t_{j-1}, r)). The marginals of a permutation are the differences of what is returned.
+    The arguments are those of `knn_utility`. When a player comes in, the K nearest neighbours of every test point are
+    updated by one insertion into a sorted list, t'_j = min(t_j, max(t_{j-1}, r)). The marginals of a permutation are
+    the differences of successive utilities.
 
     Source: Zheng et al., Algorithm 1 (lines 9 to 14).
 
@@ -147,7 +149,7 @@ def knn_path_utility(
 
 
 def _neighbours(train_x: Any, train_y: Any, test_x: Any, test_y: Any, neighbours: int) -> _Neighbours:
-    """Check what came in, and sort the instances of every test point once."""
+    """Check the arguments of `knn_utility`, and sort the instances by their distance from every test point."""
     train_x, train_y, test_x, test_y = check_instances(train_x, train_y, test_x, test_y)
     _checks.check_size("neighbours", neighbours)
     if not _checks.concrete(train_x.high, train_y, test_x.high, test_y):
@@ -158,8 +160,8 @@ def _neighbours(train_x: Any, train_y: Any, test_x: Any, test_y: Any, neighbours
             advice="make the utility outside jit",
         )
     labels, classes = np.unique(np.asarray(train_y), return_inverse=True)
-    found = np.minimum(np.searchsorted(labels, np.asarray(test_y)), len(labels) - 1)
-    right = np.where(labels[found] == np.asarray(test_y), found, -1)
+    candidate = np.minimum(np.searchsorted(labels, np.asarray(test_y)), len(labels) - 1)
+    right = np.where(labels[candidate] == np.asarray(test_y), candidate, -1)
     instances, tests, bits = len(train_y), len(test_y), max(1, (len(labels) - 1).bit_length())
     if (instances + 1) << bits >= 1 << 31:
         raise BadArgument("train_x", expected="instances x classes below 2^31", got=f"{instances} x {len(labels)}")
@@ -168,14 +170,14 @@ def _neighbours(train_x: Any, train_y: Any, test_x: Any, test_y: Any, neighbours
     for start in range(0, tests, block):
         some = jax.tree.map(lambda part, start=start: part[start : start + block], test_x)
         order = np.asarray(nearest_first(distances(some, train_x)))
-        place = np.empty_like(order)
-        np.put_along_axis(place, order, np.arange(instances, dtype=np.int32)[None, :], axis=1)
-        codes[start : start + block] = (place << bits) + classes[None, :]
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(instances, dtype=np.int32)[None, :], axis=1)
+        codes[start : start + block] = (rank << bits) + classes[None, :]
     return _Neighbours(jnp.asarray(codes.T), jnp.asarray(right, dtype=jnp.int32), bits, len(labels))
 
 
 def _absent(known: _Neighbours) -> int:
-    """The code of a neighbour that is not there: farther than all."""
+    """The code of a neighbour that is missing: it is farther than every instance."""
     return known.codes.shape[0] << known.bits
 
 
@@ -187,21 +189,21 @@ def _score(
     _checks.check_choice("normalise", normalise, NORMALISE)
     _checks.check_choice("ties", ties, TIES)
     right, absent = known.right, _absent(known)
-    # Votes are counted class by class, or neighbour by neighbour where that is less: each then stands for its class.
+    # Votes are counted for each class, or for the class of each neighbour if there are fewer neighbours than classes.
     by_class = known.classes <= neighbours
 
     def soft(nearest: Array) -> Array:
-        label, there = nearest & ((1 << known.bits) - 1), nearest < absent
-        rights = jnp.sum(there & (label == right[None, :]), axis=0)
-        size = jnp.maximum(jnp.sum(there, axis=0), 1) if normalise == "size" else neighbours
+        label, present = nearest & ((1 << known.bits) - 1), nearest < absent
+        rights = jnp.sum(present & (label == right[None, :]), axis=0)
+        size = jnp.maximum(jnp.sum(present, axis=0), 1) if normalise == "size" else neighbours
         return jnp.mean(rights / jnp.asarray(size, dtype=float))
 
     def accuracy(nearest: Array) -> Array:
-        label, there = nearest & ((1 << known.bits) - 1), nearest < absent
+        label, present = nearest & ((1 << known.bits) - 1), nearest < absent
         candidate = jnp.broadcast_to(jnp.arange(known.classes)[:, None], (known.classes, label.shape[1]))
         candidate = candidate if by_class else label
-        votes = jnp.sum((candidate[:, None, :] == label[None, :, :]) & there[None, :, :], axis=1)
-        votes = votes if by_class else jnp.where(there, votes, 0)
+        votes = jnp.sum((candidate[:, None, :] == label[None, :, :]) & present[None, :, :], axis=1)
+        votes = votes if by_class else jnp.where(present, votes, 0)
         most = jnp.max(votes, axis=0)
         wins = (votes == most[None, :]) & (votes > 0)
         won = jnp.any(wins & (candidate == right[None, :]), axis=0)

@@ -3,29 +3,31 @@
 The utility of a set S of instances at one test point is the number of right labels among its K nearest, divided by
 
 - K (`normalise="neighbours"`): v(S) = 1/K Σ_{l=1}^{min(K, |S|)} 1[y_l = y], the utility of the proof of Theorem 5.1;
-- min(K, |S|) (`normalise="size"`): the same sum divided by the neighbours there are, v(∅) = 0, Definition 5.2 (12).
+- min(K, |S|) (`normalise="size"`): the same sum divided by the number of neighbours, v(∅) = 0, Definition 5.2 (12).
 
-The two are one where K instances or more come before the group. Values are exact for these and for no other utility:
-not for the accuracy of the majority vote, which sampling estimates with `knn_utility` and `knn_path_utility` and
-`score="accuracy"`; the soft score is the default of all three.
+The two utilities give a group the same values if at least K instances belong to earlier groups. The values are exact
+for these two utilities only. The values for the accuracy of the majority vote are estimated by sampling, with
+`score="accuracy"` in `knn_utility` or `knn_path_utility`, whose default is the soft score.
 
-Fix a test point and a group of m instances, nearest first, with p instances in earlier groups. Let a_i say whether the
-i-th of the group has the right label, c_i how many of the earlier groups are nearer than it, and B_j how many of the
-j nearest of the earlier groups have the right label. By Lemma B.1, and as the number of the i - 1 nearer members that
-are present is uniform on 0..i-1 (19), all four cases of Theorem 5.1 and its base case are one line,
+Fix a test point and a group of m instances, nearest first, with p instances in earlier groups. Let a_i be 1 if the i-th
+instance of the group has the right label and 0 otherwise, c_i the number of earlier instances that are nearer than it,
+and B_j the number of right labels among the j nearest earlier instances. By Lemma B.1, and because the number of the
+i - 1 nearer members that are present is uniform on 0..i-1 (19), all four cases of Theorem 5.1 and its base case are one
+equation,
 
     φ_i - φ_{i+1} = [lo (a_i - a_{i+1}) + (hi - lo) a_i - (B_{K-lo} - B_{K-hi})] / (K i),
     lo = clip(K - c_{i+1}, 0, i),  hi = clip(K - c_i, 0, i),  with φ_{m+1} = 0 and c_{m+1} = ∞,
 
 in which the double sums of cases 3 and 4 are differences of the cumulative sum B. The base case as printed has K - c_m
-where here is min(K - c_m, m): it counts coalitions of m members or more beside the farthest, and there are only m - 1.
-So it fails where a group is smaller than K - c_m. With one group the farthest is worth min(K, n) / (K n), not 1 / n.
+in place of min(K - c_m, m). It counts coalitions of m or more members besides the farthest, but only m - 1 other
+members exist, so it fails if a group is smaller than K - c_m. With one group, the farthest instance is worth
+min(K, n) / (K n), not 1 / n.
 
-The other normalisation differs only for coalitions of fewer than K instances, all of which are then neighbours:
+The two normalisations differ only for coalitions of fewer than K instances, all of whose members are neighbours:
 
     φ^size_i = φ_i + R (a_i - mean a) + (ΔV^size - ΔV) / m,  R = 1/(m-1) Σ_{s=0}^{min(m-2, K-p-2)} (1/(p+s+1) - 1/K),
 
-where ΔV = v(U_t) - v(U_{t-1}) is what the group adds under each.
+where ΔV = v(U_t) - v(U_{t-1}) is what the group adds under the respective normalisation.
 """
 
 from __future__ import annotations
@@ -54,21 +56,21 @@ from jaxval.values._neighbours import (
 
 __all__ = ["knn_shapley"]
 
-AT_ONCE = 1 << 23  # numbers alive at a time when test points are taken in blocks
+AT_ONCE = 1 << 23  # numbers held in memory at a time, which sets the size of a block of test points
 
 
 class _Groups(NamedTuple):
-    """Instances group by group: the first places hold group 0, nearest first, the next group 1, and so on.
+    """Instances group by group: the first positions hold group 0, nearest first, the next positions group 1, ...
 
     Attributes:
-        group: (n,) the group at each place.
-        member: (n,) i = 1, 2, ... within the group.
-        last: (n,) whether it is the farthest of its group.
-        starts: (groups,) the first place of each group, which is the number p of instances in earlier groups.
-        sizes: (groups,) the number m of instances in each.
-        spread: (groups,) R, what `normalise="size"` adds for each right label; 0 otherwise.
-        before: (groups,) by how much U_{t-1} weighs a right label above 1/K; 0 for `normalise="neighbours"`.
-        after: (groups,) the same for U_t.
+        group: (n,) the group at each position.
+        member: (n,) the number i = 1, 2, ... of the instance within its group.
+        last: (n,) whether the instance is the farthest of its group.
+        starts: (groups,) the first position of each group, which is the number p of instances in earlier groups.
+        sizes: (groups,) the number m of instances in each group.
+        spread: (groups,) R, what `normalise="size"` adds for each right label; 0 for `normalise="neighbours"`.
+        before: (groups,) the weight of a right label in U_{t-1} minus 1/K; 0 for `normalise="neighbours"`.
+        after: (groups,) the weight of a right label in U_t minus 1/K; 0 for `normalise="neighbours"`.
     """
 
     group: Array
@@ -91,15 +93,15 @@ def knn_shapley(
     groups: Groups | None = None,
     normalise: str = "neighbours",
 ) -> Float[Array, "instances"]:
-    """The exact Shapley value of every training instance for K nearest neighbours, or with groups its ADS value.
+    """The exact Shapley value of every training instance for K nearest neighbours, or with groups the ADS value.
 
     φ(q) = 1/|D_t| Σ_{S ⊆ D_t - q} C(|D_t| - 1, |S|)^{-1} [v(U_{t-1} ∪ S ∪ {q}) - v(U_{t-1} ∪ S)], averaged over the
     test points, where v is the fraction of right labels among the K nearest (Euclidean) instances of a set, ordered by
     (distance, index). It takes O(n log n + T K) steps a test point for n instances in T groups. Test points are taken
-    in blocks, so that memory does not grow with their number. It may be jitted, the groups being known.
+    in blocks, so that memory does not grow with their number. The function may be jitted if the groups are known.
 
     Source: Zheng et al., Theorem 5.1, Appendix B.6 and Algorithm 2; with one group Jia et al. (2019), Theorem 1. The
-    base case is corrected where a group is smaller than K.
+    base case is corrected for groups smaller than K.
 
     Args:
         train_x: (instances, features) finite features.
@@ -107,18 +109,18 @@ def knn_shapley(
         test_x: (tests, features) features of the test points.
         test_y: (tests,) their labels.
         neighbours: K, at least 1; it may exceed the number of instances.
-        groups: (instances,) the group 0, 1, ... of each instance, earlier groups first; one group where None.
+        groups: (instances,) the group 0, 1, ... of each instance, earlier groups first; None means one group.
         normalise: "neighbours" divides by K; "size" by min(K, |S|), with v(∅) = 0.
 
     Returns:
-        (instances,) values; over a group they sum to what it adds to the utility of the groups before it.
+        (instances,) values. The values of a group sum to what the group adds to the utility of the earlier groups.
 
     Raises:
-        ValueError: if shapes or lengths disagree, a set is empty, features are not finite, labels are no integers, K
-            is no whole number of at least 1, or the groups leave a gap.
+        ValueError: if shapes or lengths disagree, a set is empty, features are not finite, labels are not integers, K
+            is not a whole number of at least 1, or a group number is left out.
 
     Example:
-        The second instance has the wrong label and takes the third's place. In a later group it only does harm.
+        The second instance has the wrong label and is nearer than the third. In a later group it only does harm.
 
         >>> instances = [[1.0], [2.0], [3.0]], [1, 0, 1], [[0.0]], [1]
         >>> [round(float(value), 3) for value in knn_shapley(*instances, neighbours=2)]
@@ -143,7 +145,7 @@ def knn_shapley(
 
 
 def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
-    """Where each group lies, and how `normalise` weighs its coalitions."""
+    """The positions of each group, and how `normalise` weighs its coalitions."""
     instances = len(group_of)
     sizes = np.bincount(group_of)
     starts = np.cumsum(sizes) - sizes
@@ -151,7 +153,8 @@ def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
     member = np.arange(instances) - starts[group] + 1
     spread, before, after = np.zeros((3, len(sizes)))
     if normalise == "size":
-        # With h = clip(K - p - 1, 0, m - 1) coalitions that stay below K: R (m - 1) = H_{p+h} - H_p - h / K.
+        # Coalitions with fewer than K instances have h = clip(K - p - 1, 0, m - 1) sizes. With the harmonic numbers H,
+        # R (m - 1) = H_{p+h} - H_p - h / K.
         harmonic = np.cumsum(np.append(0.0, 1 / np.arange(1, instances + 1)))
         below = np.clip(neighbours - starts - 1, 0, sizes - 1)
         spread = (harmonic[starts + below] - harmonic[starts] - below / neighbours) / np.maximum(sizes - 1, 1)
@@ -172,7 +175,7 @@ def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
 def _block_sum(
     order: Array, rank: Array, train_y: Array, test_y: Array, counted: Array, layout: _Groups, *, neighbours: int
 ) -> Array:
-    """The sum over a block of test points of the values of every instance, (n,), in the instances' own order."""
+    """The sum over a block of test points of the values of every instance, (n,), in the order of the training data."""
     right = (train_y[order] == test_y[:, None]) & counted[:, None]
     right = jnp.take_along_axis(right, rank, axis=-1).astype(jnp.int32)
     values = jax.vmap(lambda rank, right: _point_values(rank, right, layout, neighbours=neighbours))(rank, right)
@@ -181,9 +184,9 @@ def _block_sum(
 
 
 def _point_values(rank: Array, right: Array, layout: _Groups, *, neighbours: int) -> Array:
-    """The values at one test point, group by group, from the places of the instances among all and the right labels."""
+    """The values at one test point, group by group, from the ranks of the instances among all and the right labels."""
     group, member, last, starts, sizes, spread, before, after = layout
-    K = min(neighbours, 2 * len(rank))  # c_i and i are n at most, so that a larger K clips alike
+    K = min(neighbours, 2 * len(rank))  # a larger K clips to the same numbers, as c_i and i are at most n
     nearest, B = _earlier_groups(rank, right, starts, sizes, neighbours=K)
     c = _count_nearer(nearest, group, rank)
     lo = jnp.where(last, 0, jnp.clip(K - jnp.roll(c, -1), 0, member))  # after the last member c = ∞, a = 0 and φ = 0
@@ -204,7 +207,8 @@ def _point_values(rank: Array, right: Array, layout: _Groups, *, neighbours: int
 def _earlier_groups(rank: Array, right: Array, starts: Array, sizes: Array, *, neighbours: int) -> tuple[Array, Array]:
     """The K nearest of U_0, ..., U_T, (T + 1, K), and how many of the j nearest have the right label, (T + 1, K + 1).
 
-    Each neighbour is 2 rank + right; where there are fewer than K the row is filled up with 2n, farther than all.
+    Each neighbour is the number 2 rank + right. A row with fewer than K neighbours is filled up with 2n, which is
+    farther than every instance.
     """
     instances = rank.shape[0]
     length = min(neighbours, instances)
@@ -222,7 +226,7 @@ def _earlier_groups(rank: Array, right: Array, starts: Array, sizes: Array, *, n
 
 
 def _count_nearer(nearest: Array, group: Array, rank: Array) -> Array:
-    """c_i clipped at K: how many of the K nearest of the earlier groups are nearer than i, by bisection."""
+    """c_i clipped at K: how many of the K nearest instances of earlier groups are nearer than i, by bisection."""
     length = nearest.shape[1]
     count = jnp.zeros_like(rank)
     for bit in reversed(range(length.bit_length())):
@@ -233,5 +237,5 @@ def _count_nearer(nearest: Array, group: Array, rank: Array) -> Array:
 
 
 def _at(rights: Array, group: Array, neighbours: Array) -> Array:
-    """B_j of the groups before each instance; there are no more right labels than instances."""
+    """B_j of the groups before each instance; a j beyond the number of instances gives the last entry."""
     return rights[group, jnp.minimum(neighbours, rights.shape[1] - 1)]

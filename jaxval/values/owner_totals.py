@@ -1,4 +1,4 @@
-"""Totals of values: of the instances of a source, of the sources of a contributor."""
+"""Totals of values: for each source over its instances, or for each contributor over its sources."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def owner_totals(
 ) -> Float[Array, "owners *objectives"]:
     """The total of every owner, Φ_i = Σ φ(z) over the z that i owns.
 
-    A source owns its instances and a contributor its sources, in whichever groups or rounds they are.
+    A source owns its instances and a contributor owns its sources, whichever groups or rounds they belong to.
 
     Source: Zheng et al., Algorithm 1 (line 16), Algorithm 2 (lines 14 and 15) and Remark 3.1.
 
     Args:
         values: (players, *objectives) values.
         owners: (players,) the owner 0, 1, ... of each player.
-        num: how many owners there are, some of whom may own nothing; the largest owner and one more where None.
+        num: the number of owners, some of whom may own nothing. None means one more than the largest owner.
 
     Returns:
-        (num, *objectives) totals; they sum to what the values sum to.
+        (num, *objectives) totals. Their sum is the sum of the values.
 
     Raises:
         ValueError: if there is not one owner for each value, or an owner is not in [0, num).

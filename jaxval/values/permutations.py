@@ -1,9 +1,9 @@
 """Shapley values, plain and asymmetric, from sampled permutations.
 
-A permutation that respects the groups is a random order of each group, one group after the other; the marginal of
+A permutation that respects the groups is a random order of each group, one group after the other. The marginal of
 player z is v(π^{<z} ∪ {z}) - v(π^{<z}), and its mean over permutations is the value (Zheng et al., Algorithm 1). An
-antithetic pair is a permutation and the same one reversed within each group; the standard error is that of the pairs'
-means.
+antithetic pair is a permutation and the same permutation reversed within each group. The standard error is then
+computed from the means of the pairs.
 
 Arguments that a function does not list are described in `jaxval.values`.
 """
@@ -49,11 +49,11 @@ __all__ = ["PermutationState", "permutation_estimator", "required_permutations",
 
 
 class Drawn(NamedTuple):
-    """What permutations have told so far.
+    """The statistics of the permutations so far.
 
     Attributes:
-        moments: of the draws (single permutations, or means of antithetic pairs), (players, *objectives).
-        tally: of the same draws, for intervals.
+        moments: (players, *objectives) moments of the draws: single permutations or means of antithetic pairs.
+        tally: the tally of the same draws, for intervals.
         seen: (asks, rows, 2) codes of the coalitions evaluated.
     """
 
@@ -63,11 +63,11 @@ class Drawn(NamedTuple):
 
 
 class PermutationState(NamedTuple):
-    """What a permutation estimator knows.
+    """The state of a permutation estimator.
 
     Attributes:
-        key: the random key; permutation k depends on it and on k alone.
-        drawn: what the permutations have told so far.
+        key: the random key; permutation k depends only on the key and on k.
+        drawn: the statistics of the permutations so far.
     """
 
     key: Key[Array, ""]
@@ -75,25 +75,25 @@ class PermutationState(NamedTuple):
 
 
 def required_permutations(players: int, *, epsilon: float, delta: float, spread: float) -> int:
-    """How many independent permutations make P(max_z |φ̂_z - φ_z| ≤ ε) ≥ 1 - δ: m* = ⌈r² / (2ε²) log(2n / δ)⌉.
+    """The number of independent permutations with P(max_z |φ̂_z - φ_z| ≤ ε) ≥ 1 - δ: m* = ⌈r² / (2ε²) log(2n / δ)⌉.
 
-    Independent draws are counted: with antithetic sampling, pairs. The bound is Hoeffding's and holds for any game; a
-    stopping rule (`sample_until`) needs far fewer where the marginals vary less than they could.
+    The number counts independent draws, which are pairs with antithetic sampling. The bound is Hoeffding's and holds
+    for any game. A stopping rule (`sample_until`) needs far fewer draws if the marginals vary less than they could.
 
     Source: Zheng et al., Definition 5.1 and below.
 
     Args:
-        players: how many, n.
+        players: the number n of players.
         epsilon: the largest error ε allowed, above 0.
-        delta: how likely a larger one may be, in (0, 1).
-        spread: r, the largest minus the smallest possible marginal, above 0. A monotone accuracy has 1; an accuracy
-            that a player can also lower has marginals from -1 to 1, so 2.
+        delta: the probability δ of a larger error, in (0, 1).
+        spread: r, the largest minus the smallest possible marginal, above 0. It is 1 for an accuracy that no player
+            lowers. It is 2 for an accuracy that a player can also lower, whose marginals lie between -1 and 1.
 
     Returns:
         m*, at least 1.
 
     Raises:
-        ValueError: if a number is outside its range.
+        ValueError: if an argument is outside its range.
 
     Example:
         >>> required_permutations(100, epsilon=0.05, delta=0.05, spread=1.0)
@@ -119,31 +119,31 @@ def sample_shapley(
     spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> Estimate:
-    """Shapley values, or asymmetric ones where there are groups, from sampled permutations.
+    """Shapley values, or with groups asymmetric ones, from sampled permutations.
 
-    The estimates of the players sum to v(N) - v(∅) whatever the sample. `jax.jit(lambda key: sample_shapley(key, ...))`
-    may be called again without being compiled again.
+    The estimates of the players sum to v(N) - v(∅), whatever the sample is. The function
+    `jax.jit(lambda key: sample_shapley(key, ...))` is compiled only once, however often it is called.
 
-    The intervals are Student's t of the draws, a draw being a pair of permutations where antithetic. Where fewer than
-    ten draws held a gain of the player that is not zero, or where fewer than ten differ from a usual gain, the ends are
-    Wilson's and Clopper and Pearson's on the scale of the range of gains: `spread` where it is given, else the range of
-    the utilities seen. A gain that was never seen cannot be larger than that, and the interval holds it. A side of
-    zero on which no gain of any player was seen is taken to be impossible. Draws that were all equal have a standard
-    error of 0; the interval has a width even so, unless every gain was one constant other than zero, or all coalitions
-    were seen.
+    The intervals are Student's t of the draws; a draw is a pair of permutations if `antithetic`. Other intervals are
+    used for a player with fewer than ten draws that held a nonzero gain, or with fewer than ten draws that differ from
+    the usual gain. Their ends are Wilson's and Clopper and Pearson's, scaled by the range of gains: `spread` if it is
+    given, and otherwise the range of the utilities seen. Such an interval allows for gains in this range that were
+    never seen. If no player had a gain above zero, gains above zero are taken to be impossible; the same holds below
+    zero. Draws that were all equal have a standard error of 0. Their interval still has a width above 0, unless every
+    gain was the same nonzero number, or all coalitions were seen.
 
     Source: Castro, Gómez and Tejada (2009); Zheng et al., Algorithm 1; Mitchell et al. (2022) for antithetic pairs.
 
     Args:
-        permutations: how many in all, an even number where antithetic.
+        permutations: the number of permutations, an even number if `antithetic`.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error or odd in number though antithetic, the
-            groups are wrong, the spread is less than the gains seen differ by, or the utility returns anything but
-            finite numbers.
+        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`, the
+            groups are wrong, the spread is less than the largest minus the smallest gain seen, or the utility returns
+            anything but finite numbers.
 
     Example:
         >>> from jaxval.coalitions import games
@@ -176,19 +176,19 @@ def permutation_estimator(
 ) -> Estimator:
     """Permutations as `init, ask, tell, estimate`.
 
-    One ask holds the empty and the full coalition, then for each permutation its n - 1 other beginnings. Draws beyond
-    `permutations`, which only fill up the last ask, repeat the last one and are not counted.
+    One ask holds the empty and the full coalition, and then the n - 1 other prefixes of each permutation. The last ask
+    is filled up with copies of the last draw, which do not count.
 
     Args:
-        permutations: how many in all, an even number where antithetic.
-        per_ask: permutations in one ask; all of them where None.
+        permutations: the number of permutations, an even number if `antithetic`.
+        per_ask: the number of permutations in one ask; None means all of them.
 
     Returns:
         An `Estimator`.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error or odd in number though antithetic, or the
-            groups are wrong.
+        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`, or
+            the groups are wrong.
 
     Example:
         >>> estimator = permutation_estimator(3, permutations=4, per_ask=2)
@@ -246,21 +246,21 @@ def permutation_estimator(
 
 
 def nothing_drawn(players: int, objectives: tuple[int, ...], asks: int, rows: int) -> Drawn:
-    """What is known before the first permutation."""
+    """The statistics before the first permutation."""
     seen = jnp.zeros((asks, rows, 2), jnp.uint32)
     return Drawn(no_draws((players, *objectives)), no_tally(players, objectives), seen)
 
 
 def add(drawn: Drawn, gains: Array, counts: Array, coalitions: Array, utilities: Array, asked: Array) -> Drawn:
-    """What is known after one more ask.
+    """The statistics after one more ask.
 
     Args:
-        drawn: what was known before.
+        drawn: the statistics before this ask.
         gains: (draws, together, players, *objectives) marginals of the permutations of each draw.
         counts: (draws,) whether each draw counts.
         coalitions: (rows, players) the coalitions asked for.
         utilities: (rows, *objectives) their utilities.
-        asked: how many asks there were before.
+        asked: the number of earlier asks.
     """
     return Drawn(
         add_draws(drawn.moments, gains.mean(axis=1), counts),
@@ -270,7 +270,7 @@ def add(drawn: Drawn, gains: Array, counts: Array, coalitions: Array, utilities:
 
 
 def estimate_of(drawn: Drawn, evaluations: Array, reaches: Array, spread: np.ndarray | None) -> Estimate:
-    """The mean gains, NaN before the first draw, with intervals that reach so far to either side."""
+    """The mean gains, NaN before the first draw, with intervals whose ends lie `reaches` away from them."""
     values = jnp.where(drawn.moments.draws == 0, jnp.nan, drawn.moments.mean)
     intervals, gains = interval_ends(values, reaches), seen_gains(drawn.tally, spread)
     return Estimate(values, standard_errors(drawn.moments), evaluations, intervals, gains=gains)
@@ -284,10 +284,10 @@ def permutation_reaches(
     spread: np.ndarray | None,
     tail: float = TAIL,
 ) -> Array:
-    """How far the low and the high ends lie from the values, (2, players, *objectives).
+    """The distances from the values to the low and the high ends of their intervals, (2, players, *objectives).
 
-    A draw leaves no error to players who are alone in their group, nor with antithetic pairs to groups of two. Where
-    all coalitions were seen, draws that were all equal are the value.
+    One draw gives the exact value of a player who is alone in a group; an antithetic pair gives those of a group of
+    two. If all coalitions were seen and all draws of a player were equal, they are the exact value.
     """
     by_design = jnp.asarray(np.bincount(groups)[groups] <= together)
     by_design = by_design.reshape(-1, *(1,) * (drawn.moments.mean.ndim - 1))
@@ -297,7 +297,7 @@ def permutation_reaches(
 
 
 def draw_order(key: Array, groups: np.ndarray) -> Array:
-    """A uniform permutation among those whose groups are in order: sorted by group, then by random bits."""
+    """A uniform permutation among those whose groups are in order: players sorted by group, then by random bits."""
     bits = jax.random.bits(key, groups.shape)
     if groups.max() == 0:
         return jnp.argsort(bits)
@@ -305,14 +305,14 @@ def draw_order(key: Array, groups: np.ndarray) -> Array:
 
 
 def beginnings(orders: Array) -> Array:
-    """The first 1, ..., n - 1 of each order as masks, (orders, n - 1, n)."""
+    """The prefixes of 1, ..., n - 1 players of each order as masks, (orders, n - 1, n)."""
     count, players = orders.shape
-    places = jnp.zeros_like(orders).at[jnp.arange(count)[:, None], orders].set(jnp.arange(players)[None, :])
-    return places[:, None, :] < jnp.arange(1, players)[None, :, None]
+    ranks = jnp.zeros_like(orders).at[jnp.arange(count)[:, None], orders].set(jnp.arange(players)[None, :])
+    return ranks[:, None, :] < jnp.arange(1, players)[None, :, None]
 
 
 def check_permutations(permutations: int, together: int) -> int:
-    """Enough permutations for a standard error, in pairs where antithetic."""
+    """Check that there are enough permutations for a standard error, and an even number if they come in pairs."""
     permutations = _checks.check_size("permutations", permutations)
     if permutations % together:
         raise BadArgument("permutations", expected="an even number, as they come in antithetic pairs", got=permutations)
@@ -325,16 +325,16 @@ def _marginals(coalitions: Array, utilities: Array, permutations: int) -> Array:
     """Each player's marginal in each permutation, (permutations, n, *objectives), from one ask and its utilities."""
     players, objectives = coalitions.shape[1], utilities.shape[1:]
     inside = coalitions[2:].reshape(permutations, players - 1, players)
-    place = players - 1 - jnp.sum(inside, axis=1)
+    rank = players - 1 - jnp.sum(inside, axis=1)
     ends = jnp.broadcast_to(utilities[:2][:, None], (2, permutations, *objectives))
     between = utilities[2:].reshape(permutations, players - 1, *objectives)
     path = jnp.concatenate([ends[0][:, None], between, ends[1][:, None]], axis=1)
     steps = path[:, 1:] - path[:, :-1]
-    return jnp.take_along_axis(steps, place.reshape(*place.shape, *(1,) * len(objectives)), axis=1)
+    return jnp.take_along_axis(steps, rank.reshape(*rank.shape, *(1,) * len(objectives)), axis=1)
 
 
 def _reverse_within(groups: np.ndarray) -> np.ndarray:
-    """The places of an order read backwards within each group."""
+    """The positions of an order that is reversed within each group."""
     sizes = np.bincount(groups)
     starts = np.cumsum(sizes) - sizes
     return np.concatenate([start + np.arange(size)[::-1] for start, size in zip(starts, sizes, strict=True)])

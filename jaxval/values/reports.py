@@ -1,4 +1,4 @@
-"""Estimates as people read and keep them: a table in text, a pandas frame, an archive of NumPy arrays."""
+"""Estimates as a table in text, as a pandas frame, and as an archive of NumPy arrays."""
 
 import importlib
 import io
@@ -15,22 +15,22 @@ from jaxval.values._intervals import FEW_GAINS
 
 __all__ = ["estimate_frame", "estimate_table", "load_estimate", "save_estimate"]
 
-SHOWN = 20  # rows at either end of a long table
+SHOWN = 20  # rows shown at either end of a long table
 
 
 def estimate_table(estimate: Estimate) -> str:
     """The players with their values and intervals as text, the largest value (of the first objective) first.
 
-    Below the rows stand the number of evaluations and how many players rest on fewer than ten nonzero gains. The
-    intervals of these have the range of gains as their scale: the caller's `spread`, or else the range of the utilities
-    seen. Without intervals the table shows the standard errors. Of more than 40 players it shows the first and the last
-    20.
+    Two notes follow the rows: the number of evaluations, and the number of players whose values rest on fewer than ten
+    nonzero gains. The intervals of these players are scaled by the range of gains, which is the caller's `spread` or,
+    without one, the range of the utilities seen. If the estimate has no intervals, the table shows the standard errors.
+    If there are more than 40 players, the table shows the first and the last 20.
 
     Args:
-        estimate: with known numbers, not inside `jit`.
+        estimate: an estimate of known numbers; the function cannot be called inside `jit`.
 
     Returns:
-        Lines of text.
+        The table as lines of text.
 
     Example:
         >>> values, errors = np.array([0.25, 0.5]), np.array([0.01, 0.02])
@@ -61,13 +61,13 @@ def estimate_table(estimate: Estimate) -> str:
 
 
 def estimate_frame(estimate: Estimate) -> Any:
-    """A pandas frame: the players as its index; `value`, `low`, `high` and `standard error` as columns.
+    """A pandas frame with the players as its index and the columns `value`, `low`, `high` and `standard error`.
 
-    `low` and `high` are the ends of the intervals, if there are any. The columns of a vector of objectives are
-    numbered. The frame's `attrs` hold `evaluations`.
+    `low` and `high` are the ends of the intervals; an estimate without intervals has no such columns. With several
+    objectives, the columns are numbered. The frame's `attrs` hold `evaluations`.
 
     Args:
-        estimate: with known numbers.
+        estimate: an estimate of known numbers.
 
     Returns:
         A `pandas.DataFrame`.
@@ -95,10 +95,10 @@ def estimate_frame(estimate: Estimate) -> Any:
 
 
 def save_estimate(estimate: Estimate, path: str | Path) -> None:
-    """Write everything to a NumPy archive (.npz), to the bit and with the names.
+    """Write an estimate to a NumPy archive (.npz), with the names and all digits.
 
     Args:
-        estimate: with known numbers.
+        estimate: an estimate of known numbers.
         path: the file.
 
     Example:
@@ -128,7 +128,7 @@ def save_estimate(estimate: Estimate, path: str | Path) -> None:
 
 
 def load_estimate(path: str | Path) -> Estimate:
-    """Read what `save_estimate` wrote, as NumPy arrays of the same precision.
+    """Read an estimate that `save_estimate` wrote, as NumPy arrays of the same precision.
 
     Args:
         path: the file. An archive without intervals gives an estimate whose intervals are None.
@@ -137,7 +137,7 @@ def load_estimate(path: str | Path) -> Estimate:
         An `Estimate`.
 
     Raises:
-        ValueError: if the file is something else.
+        ValueError: if the file is not such an archive.
 
     Example:
         >>> import tempfile
@@ -187,7 +187,7 @@ def _rows(estimate: Estimate) -> list[list[str]]:
 
 
 def _rare_gains(estimate: Estimate) -> list[str]:
-    """How many players rest on few nonzero gains, and what their intervals take for granted."""
+    """Lines that say how many players rest on few nonzero gains, and which range of gains their intervals assume."""
     if estimate.gains is None:
         return []
     rare, lines = _flat(estimate, estimate.gains.nonzero) < FEW_GAINS, []

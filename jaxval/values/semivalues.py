@@ -1,11 +1,11 @@
 """Semivalues from the table of a game: weighted means of a player's marginals over the coalitions of the others.
 
-φ_i = Σ_{S⊆N∖{i}} w_{|S|} [v(S∪{i}) - v(S)]; they differ in the weights w alone. All of them are
+φ_i = Σ_{S⊆N∖{i}} w_{|S|} [v(S∪{i}) - v(S)]. Semivalues differ only in the weights w. All of them are
 
 φ_i = Σ_{S∋i} (w_{|S|-1} + w_{|S|}) v(S) - Σ_S w_{|S|} v(S),  w_{-1} = w_n = 0,
 
-which takes a fixed number of passes over the table. Where utilities differ by little from v(∅), it is subtracted from
-them first, so that a constant in them costs no digits.
+which takes a fixed number of passes over the table. If the utilities differ little from v(∅), then v(∅) is subtracted
+first, so that a constant in the utilities costs no digits.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def banzhaf(table: Table) -> Values:
 
     Source: Banzhaf (1965); Wang and Jia (2023) for data.
 
-    Argument and errors are those of `shapley`. The values need not sum to v(N) - v(∅).
+    The argument and the errors are those of `shapley`. The values need not sum to v(N) - v(∅).
 
     Example:
         >>> banzhaf([0.0, 1.0, 2.0, 4.0]).tolist()
@@ -65,8 +65,7 @@ def banzhaf(table: Table) -> Values:
 def beta_shapley(table: Table, *, alpha: Number, beta: Number) -> Values:
     """Beta Shapley, the semivalue with w_s = B(s + β, n - s - 1 + α) / B(α, β).
 
-    (1, 1) is the Shapley value; a larger α puts weight on small coalitions, a larger β on large ones. In the product
-    form w_s = Π_{k<s} (β + k) Π_{k<n-1-s} (α + k) / Π_{k<n-1} (α + β + k) no gamma function is left.
+    α = β = 1 gives the Shapley value. A larger α puts weight on small coalitions, a larger β on large coalitions.
 
     Source: Kwon and Zou (2022), equation (5).
 
@@ -92,26 +91,28 @@ def beta_shapley(table: Table, *, alpha: Number, beta: Number) -> Values:
     alpha = _checks.check_number("alpha", alpha, low=tiny, high=largest, expected="a finite number above 0")
     beta = _checks.check_number("beta", beta, low=tiny, high=largest, expected="a finite number above 0")
     n = players_of(table)
+    # As a product, w_s = Π_{k<s} (β + k) Π_{k<n-1-s} (α + k) / Π_{k<n-1} (α + β + k), which needs no gamma function.
     s, k = jnp.arange(n)[:, None], jnp.arange(n - 1)[None, :]
     weights = jnp.prod(jnp.where(k < s, beta + k, alpha + k - s) / (alpha + beta + k), axis=1)
     return jax.jit(_semivalue)(gains_over_empty(table), weights)
 
 
 def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Values:
-    """Any semivalue by its weights, φ_i = Σ_{S⊆N∖{i}} w_{|S|} [v(S∪{i}) - v(S)].
+    """The semivalue with given weights, φ_i = Σ_{S⊆N∖{i}} w_{|S|} [v(S∪{i}) - v(S)].
 
     Source: Dubey, Neyman and Weber (1981).
 
     Args:
         table: (2^n, *objectives) utilities of all coalitions.
-        weights: (n,) w_s, the weight of one coalition of s others, none negative, with Σ_s C(n-1, s) w_s = 1.
+        weights: (n,) weights w_s of one coalition of s other players. No weight is negative, and
+            Σ_s C(n-1, s) w_s = 1.
 
     Returns:
         (n, *objectives) values.
 
     Raises:
-        ValueError: if the table is wrong, there is not one weight for each size 0..n-1, one is negative, or they do
-            not sum to one over the coalitions.
+        ValueError: if the table is wrong, there is not one weight for each size 0..n-1, a weight is negative, or the
+            weights do not sum to one over the coalitions.
 
     Example:
         >>> semivalue([0.0, 1.0, 2.0, 4.0], weights=[1.0, 0.0]).tolist()
@@ -140,9 +141,9 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
 
 
 def leave_one_out(table: Table) -> Values:
-    """What is lost without a player, φ_i = v(N) - v(N∖{i}).
+    """The utility lost without a player, φ_i = v(N) - v(N∖{i}).
 
-    Argument and errors are those of `shapley`.
+    The argument and the errors are those of `shapley`.
 
     Example:
         >>> leave_one_out([0.0, 1.0, 2.0, 4.0]).tolist()

@@ -1,8 +1,8 @@
 """Values of rounds at the realised state: sequential training, federated learning, procurement round by round.
 
-A state A_{t-1} is updated in each round with what the contributors D_t of that round bring, and evaluated. A subset S
-of the round is worth v(S; A_{t-1}) = evaluate(update(A_{t-1}, S)); the realised next state is update(A_{t-1}, D_t).
-Earlier rounds are never changed: what did not happen is tried out within one round only.
+In round t the contributors D_t update the state A_{t-1}, and the new state is evaluated. A subset S of the round is
+worth v(S; A_{t-1}) = evaluate(update(A_{t-1}, S)); the realised next state is update(A_{t-1}, D_t). Counterfactual
+coalitions are evaluated within one round only, and earlier rounds stay as they happened.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from jaxval.values.semivalues import shapley
 __all__ = ["SequentialValues", "sequential_leave_one_out", "sequential_shapley"]
 
 Rounds = Iterable[Sequence[int] | np.ndarray | Array]
-MOST_AT_ONCE = 20  # contributors of a round, whose subsets are all tried
+MOST_AT_ONCE = 20  # contributors of a round, all of whose subsets are evaluated
 
 
 class SequentialValues(NamedTuple):
-    """What each contributor was worth in each round, and where the rounds led.
+    """The value of each contributor in each round, and the realised states.
 
     Attributes:
         values: (rounds, players, *objectives) values; 0 in rounds in which a contributor is not active.
-        active: (rounds, players) who was active in which round.
+        active: (rounds, players) whether a contributor was active in a round.
         totals: (players, *objectives) the sums over the rounds (Remark 3.1).
         utilities: (rounds, *objectives) v(D_t; A_{t-1}), the utility of the realised state after each round.
         state: the realised state after the last round.
@@ -63,25 +63,26 @@ def sequential_shapley(
     Source: Zheng et al., Definition 3.2, equations (6) and (10), Remark 3.1; the Federated Shapley value of Wang et al.
 
     Args:
-        update: from a state and a mask (players,) of who takes part to the next state; a pure function.
-        evaluate: from a state to its utility, a scalar or a vector of objectives.
+        update: a pure function from a state and the mask (players,) of those who take part to the next state.
+        evaluate: a function from a state to its utility, a scalar or a vector of objectives.
         state: the state before the first round.
-        rounds: for each round the contributors in it, as numbers 0, 1, ...; 20 of them at most.
-        players: how many contributors there are; the largest number and one more where None.
-        prepare: what all subsets of a round share, such as the contributors' local models: where given,
-            prepare(state, mask of the round) is called once a round, and update takes its result for the state.
-        batch_size: how many subsets are traced by JAX and updated together; where None, update and evaluate are called
-            for one subset after another and may be any Python.
+        rounds: for each round its contributors, as numbers 0, 1, ...; at most 20 of them.
+        players: the number of contributors; None means one more than the largest number in `rounds`.
+        prepare: a function that computes what all subsets of a round share, such as the contributors' local models. If
+            it is given, prepare(state, mask of the round) is called once a round, and `update` receives its result in
+            place of the state.
+        batch_size: the number of subsets that are updated together in code compiled by JAX. None means that `update`
+            and `evaluate` are called for one subset after another; they may then be any Python functions.
 
     Returns:
         `SequentialValues`.
 
     Raises:
-        ValueError: if a round is empty, too large, holds somebody twice or somebody who is not a contributor, or a
-            utility is not finite or changes its shape.
+        ValueError: if a round is empty or too large, names a contributor twice or a number that is no contributor, or
+            if a utility is not finite or changes its shape.
 
     Example:
-        The state is a sum, and only what exceeds 2 counts: the first round makes the second worth more.
+        The state is a sum, and its utility is what exceeds 2: the first round makes the second worth more.
 
         >>> gifts = jnp.array([1.0, 2.0, 1.0])
         >>> def update(state, coalition): return state + jnp.where(coalition, gifts, 0).sum()
@@ -103,11 +104,11 @@ def sequential_leave_one_out(
     prepare: Callable[[Any, Array], Any] | None = None,
     batch_size: int | None = None,
 ) -> SequentialValues:
-    """What a round loses without one contributor, φ(z) = v(D_t; A_{t-1}) - v(D_t - z; A_{t-1}), at the realised state.
+    """The utility that a round loses without one contributor, φ(z) = v(D_t; A_{t-1}) - v(D_t - z; A_{t-1}).
 
     Source: Zheng et al., Appendix C.2; the federated leave-one-out of Wang et al.
 
-    Arguments, result and errors are those of `sequential_shapley`.
+    The arguments, the result and the errors are those of `sequential_shapley`.
 
     Example:
         >>> gifts = jnp.array([1.0, 2.0, 1.0])
@@ -130,7 +131,7 @@ def _over_rounds(
     prepare: Callable[[Any, Array], Any] | None,
     batch_size: int | None,
 ) -> SequentialValues:
-    """Round by round: prepare, try out the coalitions (the last is the whole round), value them, and move on."""
+    """In each round: prepare, evaluate the coalitions (the last one is the whole round), value them, and move on."""
     members_of, players = _check_rounds(rounds, players)
     if batch_size is not None:
         _checks.check_size("batch_size", batch_size)
@@ -166,7 +167,7 @@ def _evaluate_traced(
     evaluate: Callable[[Any], Any],
     batch_size: int,
 ) -> Array:
-    """v(S; A) of each coalition; compiled once for rounds of one size."""
+    """v(S; A) of each coalition; rounds of the same size share one compilation."""
     return jax.lax.map(
         lambda one: jnp.asarray(evaluate(update(context, one)), float), coalitions, batch_size=batch_size
     )
@@ -195,7 +196,7 @@ def _losses(utilities: Array) -> Array:
 
 
 def _stack(utilities: list[Any]) -> Array:
-    """Utilities one below another; their shapes must agree."""
+    """Utilities stacked into one array; their shapes must agree."""
     shapes = {np.shape(utility) for utility in utilities}
     if len(shapes) > 1:
         raise BadArgument(
@@ -205,7 +206,7 @@ def _stack(utilities: list[Any]) -> Array:
 
 
 def _check_utilities(utilities: Array, number: int, coalitions: np.ndarray, earlier: list[Array]) -> Array:
-    """Finite scalars or vectors, of the same shape in all rounds."""
+    """Check that utilities are finite scalars or vectors of the same shape in all rounds."""
     if utilities.ndim > 2 or 0 in utilities.shape:
         raise BadArgument("evaluate", expected="a scalar or a vector of objectives", got=f"shape {utilities.shape[1:]}")
     if earlier and earlier[0].shape != utilities.shape[1:]:
@@ -224,7 +225,7 @@ def _check_utilities(utilities: Array, number: int, coalitions: np.ndarray, earl
 
 
 def _check_rounds(rounds: Rounds, players: int | None) -> tuple[list[list[int]], int]:
-    """Lists of different contributors 0, 1, ..., at least one round and one contributor in each."""
+    """Check the rounds: at least one, each a list of one or more different contributors 0, 1, ..."""
     members_of = []
     for number, members in enumerate(rounds):
         array = np.asarray(_checks.integers(f"rounds[{number}]", members, ndim=1, expected="contributors 0, 1, ..."))
