@@ -1,13 +1,14 @@
-"""Sample until the values are known as well as asked: intervals that stay valid however often one looks.
+"""Sample until the values are as precise as asked: intervals that stay valid although they are checked repeatedly.
 
-Looks are at m, 2m, 4m, ... draws. Standardised, the estimates at these looks are an autoregressive process, corr(Z_k,
-Z_{k+1}) = √(1/2), so that the one factor c with P(max_k |Z_k| ≤ c) = level is a small numerical integral, exact in the
-limit of the central limit theorem; Student's t at each look's count stands in for the normal there, and where a player
-has shown few nonzero gains the score ends of `sample_shapley`, with c in them. Stopping at any look by any rule then
-keeps the level (repeated intervals of Jennison and Turnbull, on a doubling grid as few looks cost little width).
+The stopping rule is evaluated at looks, after m, 2m, 4m, ... draws. The standardised estimates at the looks are an
+autoregressive process with corr(Z_k, Z_{k+1}) = √(1/2). The factor c with P(max_k |Z_k| ≤ c) = level is therefore a
+small numerical integral, exact in the limit of the central limit theorem. At each look, Student's t with the number of
+draws replaces the normal distribution. For players with few nonzero gains the score intervals of `sample_shapley` are
+used, with c as their quantile. The level then holds for any rule that stops at a look (repeated intervals of Jennison
+and Turnbull). The number of draws doubles from look to look, because few looks widen the intervals little.
 
-With at most 8 looks and 64 draws at the first, the half-width is at most 1.40 times the central-limit one at the same
-count for a level of 0.95, 1.49 for 0.9 and 1.29 for 0.99.
+With at most 8 looks and 64 draws at the first look, the half-width is at most 1.40 times that of a central-limit
+interval with the same number of draws for a level of 0.95, 1.49 times for 0.9 and 1.29 times for 0.99.
 
 Arguments that a function does not list are described in `jaxval.values`.
 """
@@ -38,19 +39,20 @@ from jaxval.values.permutations import PermutationState, permutation_estimator, 
 
 __all__ = ["StoppingDiagnostics", "anytime_factors", "sample_until", "sample_until_solve"]
 
-FIRST_LOOK = 64
+FIRST_LOOK = 64  # draws at the first look, at least, unless `most` allows fewer
 MOST_LOOKS = 8
-NODES = 64
+NODES = 64  # of the quadrature
 
 
 class StoppingDiagnostics(NamedTuple):
-    """How sampling ended.
+    """Whether sampling reached the half-width asked for, and after how many permutations.
 
     Attributes:
         converged: whether every half-width is as small as asked.
-        half_widths: (players, *objectives) the value is within `values` ± this, at the level asked for each of them.
-        permutations: how many were drawn.
-        looks: how often was looked.
+        half_widths: (players, *objectives) half-widths: each true value lies within `values` ± this at the level asked
+            for.
+        permutations: the number of permutations drawn.
+        looks: how many times the stopping rule was evaluated.
     """
 
     converged: Bool[Array, ""]
@@ -60,15 +62,15 @@ class StoppingDiagnostics(NamedTuple):
 
 
 def anytime_factors(draws: list[int] | tuple[int, ...], *, level: float) -> list[float]:
-    """By how many standard errors to widen at each look, so that all looks hold together with probability `level`.
+    """The factor on the standard error at each look with which the intervals of all looks hold at once with `level`.
 
-    c solves P(|Z_1| ≤ c, ..., |Z_K| ≤ c) = level for standard normal Z with corr(Z_j, Z_k) = √(m_j / m_k), and the
-    factor at a look of m draws is the t_{m-1} quantile of the same tail as c.
+    c solves P(|Z_1| ≤ c, ..., |Z_K| ≤ c) = level for standard normal Z with corr(Z_j, Z_k) = √(m_j / m_k). The factor
+    at a look of m draws is the quantile of Student's t_{m-1} with the tail probability of c.
 
     Source: Jennison and Turnbull (1989); the recursion is Armitage, McPherson and Rowe's (1969).
 
     Args:
-        draws: independent draws at the looks, m_1 < m_2 < ...
+        draws: the numbers of independent draws at the looks, m_1 < m_2 < ...
         level: the probability that all intervals hold, in (0, 1).
 
     Returns:
@@ -129,11 +131,13 @@ def sample_until(
     spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> Estimate:
-    """Shapley values, or asymmetric ones, sampled until each is known to ± `half_width`; see `sample_until_solve`.
+    """Shapley values, or with groups asymmetric ones, sampled until each is known to ± `half_width`.
+
+    `sample_until_solve` describes the intervals and also returns diagnostics.
 
     Args:
-        half_width: of every value's interval, above 0.
-        most: permutations at most.
+        half_width: the half-width of the interval of every value, above 0.
+        most: the largest number of permutations.
         level: the probability with which the interval of a value holds it.
 
     Returns:
@@ -186,18 +190,19 @@ def sample_until_solve(
     spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> tuple[Estimate, StoppingDiagnostics]:
-    """`sample_until` with diagnostics; it returns the estimate also if `most` permutations were not enough.
+    """`sample_until` with diagnostics; it returns the estimate even if `most` permutations were not enough.
 
-    The interval of each value holds it with probability `level`, at the look where sampling stopped and at all before.
-    For all players at once (Definition 5.1 of Zheng et al.) pass `level=1 - delta / players`.
+    With probability `level`, the intervals of one value contain it at every look up to the last. For all players at
+    once (Definition 5.1 of Zheng et al.) pass `level=1 - delta / players`.
 
-    A player whose gains were zero in all but a few draws stops nothing early: its half-width is the longer side of the
-    interval of `sample_shapley`, on the scale of the range of gains. For all other players the central limit must be
-    near at the first look, of 64 to 128 draws unless `most` is less: a gain that is a constant other than zero, but
-    for less than about once in 100 permutations, may not have been seen by then, and its interval is too narrow.
-    Against that choose a smaller `half_width`, or `required_permutations`, which hold for any game.
+    A player whose gains were zero in all but a few draws does not make sampling stop early: its half-width is the
+    longer side of the interval of `sample_shapley`, scaled by the range of gains. For all other players, the mean of
+    the draws at the first look must be nearly normal. The first look is after 64 to 128 draws, unless `most` allows
+    fewer. A gain may be the same nonzero number in all but fewer than about one in 100 permutations. The first look may
+    then have seen only this number, and the interval is too narrow. To avoid this, choose a smaller `half_width`, or
+    draw `required_permutations`, whose bound holds for any game.
 
-    The intervals of the estimate hold with probability 95 %, whatever the level, at all looks together.
+    The intervals in the estimate hold with probability 95 % at all looks together, whatever `level` is.
 
     Returns:
         An `Estimate`, and `StoppingDiagnostics`.
@@ -234,7 +239,7 @@ def sample_until_solve(
     def reaches(state: PermutationState, tail: float) -> Array:
         evaluations = jnp.asarray(0)
         drawn = state.drawn
-        if whole <= np.prod(drawn.seen.shape[:2]):  # else there are more coalitions than can be seen
+        if whole <= np.prod(drawn.seen.shape[:2]):  # otherwise not all coalitions can be seen, and none are counted
             evaluations = jax.lax.cond(
                 jnp.any(constant_draws(drawn.tally)),
                 lambda: count_distinct(drawn.seen, -(-drawn.moments.draws // per_ask)),
@@ -270,7 +275,7 @@ def sample_until_solve(
 
 
 def look_schedule(draws: int, per_ask: int) -> tuple[list[int], int]:
-    """Draws at each look, doubling, the last at most `draws`; and how many to ask for at a time, their divisor."""
+    """The draws at each look, doubling up to at most `draws`, and the draws in one ask, which divide them."""
     if draws < 2:
         raise BadArgument("most", expected="permutations for at least 2 independent draws", got=draws)
     doublings = min(MOST_LOOKS - 1, max(int(np.log2(draws / FIRST_LOOK)), 0)) if draws >= FIRST_LOOK else 0

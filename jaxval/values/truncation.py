@@ -1,9 +1,9 @@
-"""Truncated permutations: stop walking along a permutation once the full coalition's utility is nearly reached.
+"""Truncated permutations: stop walking along a permutation once the utility of the full coalition is nearly reached.
 
-Where |v(N) - v(beginning)| < tolerance the marginals of all players still to come are taken to be 0 (truncated Monte
-Carlo, Ghorbani and Zou). That saves evaluations and is biased: a permutation's values sum to v(N) - v(∅) up to the
-tolerance only. The first permutations, the burn-in, are walked whole. Where v(∅) itself is that near to v(N), every
-other permutation would end before its first player and say 0 of everybody: those are not counted.
+If |v(N) - v(prefix)| < tolerance, the marginals of all later players are taken to be 0 (truncated Monte Carlo, Ghorbani
+and Zou). This saves evaluations and is biased: the marginals of a permutation sum to v(N) - v(∅) only up to the
+tolerance. The first permutations, the burn-in, are not truncated. If v(∅) itself is within the tolerance of v(N), every
+later permutation would end before its first player, with marginals of 0 for all: such permutations are not counted.
 
 Arguments that a function does not list are described in `jaxval.values`.
 """
@@ -27,21 +27,21 @@ from jaxval.values.permutations import Drawn, add, check_permutations, draw_orde
 
 __all__ = ["TruncatedState", "sample_truncated", "truncated_estimator"]
 
-BURN_IN = 10
+BURN_IN = 10  # permutations
 
 
 class TruncatedState(NamedTuple):
-    """Several walks at once; walk c takes permutations c, c + walks, c + 2 walks, ...
+    """The state of several walks along permutations. Walk c takes permutations c, c + walks, c + 2 walks, ...
 
     Attributes:
         key: the random key.
-        number: (walks,) the permutation each walks along; from `permutations` on it is done.
-        order: (walks, players) that permutation.
-        step: (walks,) how many of its players are in.
-        reached: (walks, *objectives) the utility of those.
-        marginals: (walks, players, *objectives) of those; 0 for the others.
-        drawn: what the permutations that are finished have told.
-        asked: how often `ask` was answered.
+        number: (walks,) the number of the permutation of each walk. A walk is done if this is `permutations` or more.
+        order: (walks, players) the permutation of each walk.
+        step: (walks,) the number of players that each walk has passed.
+        reached: (walks, *objectives) the utility of these players.
+        marginals: (walks, players, *objectives) the marginals of these players; 0 for the others.
+        drawn: the statistics of the finished permutations.
+        asked: the number of asks that were answered.
     """
 
     key: Key[Array, ""]
@@ -65,23 +65,25 @@ def sample_truncated(
     groups: Groups | None = None,
     walks: int = 64,
 ) -> Estimate:
-    """Shapley values, or asymmetric ones, from permutations that stop where |v(N) - v(beginning)| < tolerance.
+    """Shapley values, or with groups asymmetric ones, from permutations that stop once |v(N) - v(prefix)| < tolerance.
 
-    Where |v(N) - v(∅)| < tolerance no permutation after the burn-in would set out. The values then rest on the burn-in
-    alone, and a `UserWarning` says so; inside `jit` there is none.
+    If |v(N) - v(∅)| < tolerance, every permutation after the burn-in would stop before its first player. The values
+    then rest on the burn-in alone, and a `UserWarning` says so. There is no warning inside `jit`.
 
     Source: Ghorbani and Zou (2019), Algorithm 1.
 
     Args:
-        utility: from a mask (players,) to a scalar or a vector of objectives (all within the tolerance, to stop).
-        permutations: how many in all.
-        tolerance: in units of the utility; at 0 nothing is truncated.
-        burn_in: how many permutations are walked whole first, 2 at least; those beyond `permutations` do not count.
-        walks: how many permutations are walked along at a time.
+        utility: a function from a mask (players,) to a scalar or a vector of objectives. A permutation stops only if
+            all objectives are within the tolerance.
+        permutations: the number of permutations.
+        tolerance: the tolerance in units of the utility; with 0 no permutation is truncated.
+        burn_in: the number of first permutations that are not truncated, at least 2. If it exceeds `permutations`, no
+            permutation is truncated.
+        walks: the number of permutations that are walked along at a time.
 
     Returns:
-        An `Estimate`; neither its standard errors nor its intervals, made as in `sample_shapley`, hold the truncation's
-        bias.
+        An `Estimate`. Its standard errors and its intervals, which are computed as in `sample_shapley`, do not include
+        the bias of the truncation.
 
     Raises:
         ValueError: if the permutations are too few for a standard error, the tolerance is negative, the burn-in
@@ -110,19 +112,20 @@ def truncated_estimator(
     groups: Groups | None = None,
     walks: int = 64,
 ) -> Estimator:
-    """Truncated permutations as `init, ask, tell, estimate`; adaptive.
+    """Truncated permutations as `init, ask, tell, estimate`, an adaptive estimator.
 
-    One ask holds the empty and the full coalition, then the next beginning of each walk; a walk that is done repeats
-    the full coalition, and so do all in the first ask, before which nobody can say whether to set out.
+    One ask holds the empty and the full coalition, and then the next prefix of each walk. A walk that is done repeats
+    the full coalition. In the first ask all walks repeat the full coalition, because it is not yet known whether v(∅)
+    is within the tolerance of v(N).
 
     Args:
-        permutations: how many in all.
-        tolerance: in units of the utility.
-        burn_in: how many permutations are walked whole first.
-        walks: how many permutations are walked along at a time.
+        permutations: the number of permutations.
+        tolerance: the tolerance in units of the utility.
+        burn_in: the number of first permutations that are not truncated.
+        walks: the number of permutations that are walked along at a time.
 
     Returns:
-        An `Estimator`; `asks` is how often it may be asked at most.
+        An `Estimator`; its `asks` is the largest number of asks.
 
     Raises:
         ValueError: if the permutations are too few for a standard error, the tolerance is negative or NaN, the
@@ -166,22 +169,22 @@ def truncated_estimator(
         )
 
     def ask(state: TruncatedState) -> Array:
-        places = jnp.argsort(state.order, axis=1)
+        ranks = jnp.argsort(state.order, axis=1)
         resting = (state.number >= permutations) | (state.asked == 0)
         ends = jnp.array([[False], [True]]).repeat(players, axis=1)
-        return jnp.concatenate([ends, (places <= state.step[:, None]) | resting[:, None]])
+        return jnp.concatenate([ends, (ranks <= state.step[:, None]) | resting[:, None]])
 
     def tell(state: TruncatedState, coalitions: Array, utilities: Array) -> TruncatedState:
         utilities = utilities.astype(state.reached.dtype)
         empty, full, reached = utilities[0][None], utilities[1][None], utilities[2:]
-        in_vain = _all_within(full - empty, tolerance)[0]  # walks after the burn-in end before their first step
+        in_vain = _all_within(full - empty, tolerance)[0]  # walks after the burn-in would end before their first step
         walking = (state.number < permutations) & (state.asked > 0)
         before = jnp.where(_like(state.step == 0, reached), empty, state.reached)
         player = state.order[rows, state.step]
         marginals = state.marginals.at[rows, player].add(jnp.where(_like(walking, reached), reached - before, 0))
         step = jnp.where(walking, state.step + 1, state.step)
         near = _all_within(full - reached, tolerance) & (state.number >= burn_in)
-        last = walking & ~near & (step == players - 1)  # only the full coalition is left, and known
+        last = walking & ~near & (step == players - 1)  # the next prefix is the full coalition, whose utility is known
         marginals = marginals.at[rows, state.order[:, -1]].add(jnp.where(_like(last, reached), full - reached, 0))
         ended = walking & (near | (step >= players - 1))
         number = jnp.where(ended, state.number + walks, state.number)
@@ -202,7 +205,7 @@ def truncated_estimator(
         evaluations = count_distinct(drawn.seen, state.asked)
         if _checks.concrete(state.number, drawn.moments.draws):
             _warn_of_vain_walks(state, permutations, tolerance)
-        null = (drawn.tally.departures[0] == 0) & (tolerance == 0)  # what was truncated is not known to be zero
+        null = (drawn.tally.departures[0] == 0) & (tolerance == 0)  # a truncated gain is not known to be zero
         known = null & (evaluations >= min(reachable(group_of), 2**31 - 1))
         reaches = gain_reaches(drawn.moments, drawn.tally, known=known, spread=None, tail=TAIL)
         return estimate_of(drawn, evaluations, reaches, None)
@@ -215,7 +218,7 @@ def truncated_estimator(
 
 
 def _warn_of_vain_walks(state: TruncatedState, permutations: int, tolerance: float) -> None:
-    """Warn where only the burn-in was walked along."""
+    """Warn if only the permutations of the burn-in were walked along."""
     walked = int(state.drawn.moments.draws)
     if walked < permutations and int(state.number.min()) >= permutations:
         warnings.warn(
@@ -228,10 +231,10 @@ def _warn_of_vain_walks(state: TruncatedState, permutations: int, tolerance: flo
 
 
 def _like(flags: Array, array: Array) -> Array:
-    """One flag a walk, with as many axes as the array has."""
+    """Flags, one for each walk, reshaped to as many axes as the array has."""
     return flags.reshape(-1, *(1,) * (array.ndim - 1))
 
 
 def _all_within(differences: Array, tolerance: float) -> Array:
-    """Whether all objectives of a walk are nearer than the tolerance."""
+    """Whether the differences of all objectives of a walk are below the tolerance."""
     return jnp.all(jnp.abs(differences).reshape(len(differences), -1) < tolerance, axis=1)
