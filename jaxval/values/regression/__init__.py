@@ -1,7 +1,8 @@
-"""Shapley values by regression: which coalitions, which surrogates, and the estimate from both.
+"""Shapley values by regression: the design of coalitions, the surrogates, and the estimate from both.
 
-A `Design` says which pairs of complementary coalitions are evaluated, `choose` fits surrogates to the differences of
-their utilities, and the estimate adds to the surrogates' values what the evaluated pairs say about their errors.
+A `Design` holds the pairs of complementary coalitions that are evaluated, and `choose` fits surrogates to the
+differences of their utilities. The estimate is the sum of two parts: the values of the surrogates, and the errors of
+the surrogates as estimated from the evaluated pairs.
 """
 
 from jaxval.values.regression.estimate import RegressionState, regress_shapley, regression_estimator

@@ -1,9 +1,9 @@
-"""What a surrogate contributes to the values: the mean of w_i g over all coalitions of a size, in closed form.
+"""The contribution of a surrogate to the values: the mean of w_i g over all coalitions of a size, in closed form.
 
-g = Σ_T b_T f_T, with f_T = z_T or f_T = h_T (module `surrogates`). As f_T depends on S through |S ∩ T| and |S| only,
-the mean of w_i f_T over the coalitions of size s is the same c_t(s) for all members of T, and -t / (n - t) c_t(s) for
-the others, because the n means sum to zero. It is enough to know the sum of b_T over the carriers of each size t that
-hold each player i, here B_ti.
+g = Σ_T b_T f_T, with f_T = z_T or f_T = h_T (module `surrogates`). f_T depends on S only through |S ∩ T| and |S|. The
+mean of w_i f_T over the coalitions of size s is therefore the same c_t(s) for all members of T. It is
+-t / (n - t) c_t(s) for the other players, because the n means sum to zero. Hence the contributions need only B_ti, the
+sum of b_T over the carriers T of size t that contain player i.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import numpy as np
 
 __all__: list[str] = []
 
-DECAY = 8.0  # ρ: the prior variance of all products of t signs together falls as ρ^-(t - 1)
+DECAY = 8.0  # ρ: the total prior variance of all products of t signs falls as ρ^-(t - 1)
 
 
 def contributions_of(
@@ -26,16 +26,16 @@ def contributions_of(
 ) -> np.ndarray:
     """The mean of w_i g at each size: Σ_t n / (n - t) (B_ti - mean_i B_ti) c_t(s).
 
-    For Σ_{T∋i} b_T - t / (n - t) Σ_{T∌i} b_T = B_ti - t / (n - t) (Σ_i B_ti / t - B_ti).
+    This follows from Σ_{T∋i} b_T - t / (n - t) Σ_{T∌i} b_T = B_ti - t / (n - t) (Σ_i B_ti / t - B_ti).
 
     Args:
         basis: `basis(players)` gives the sizes t and (t, s) c_t(s), s = 1, ..., n // 2.
         members: `members(masks, model)` gives (t, players) B_ti.
         masks: (rows, players) the coalitions that the surrogate was fitted to.
-        model: the surrogate fitted.
+        model: the fitted surrogate.
 
     Returns:
-        (players, n // 2), halved at size n / 2, where a pair stands for both of its coalitions.
+        (players, n // 2) contributions, halved at size n / 2, because both coalitions of a pair have this size.
     """
     players = masks.shape[1]
     sizes, means = basis(players)
@@ -59,7 +59,7 @@ def polynomial_members(degree: int, masks: np.ndarray, weights: np.ndarray) -> n
 
 
 def monomial_members(degree: int, masks: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """B_ti from the b_T."""
+    """B_ti from the coefficients b_T."""
     carriers = monomials(masks.shape[1], degree)
     parts = np.split(coefficients, np.cumsum([len(of) for of in carriers])[:-1])
     repeated = [(of.ravel(), np.repeat(part, of.shape[1])) for of, part in zip(carriers, parts, strict=True)]
@@ -69,7 +69,7 @@ def monomial_members(degree: int, masks: np.ndarray, coefficients: np.ndarray) -
 def unanimity_members(masks: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """B_ti from a kernel's weights: b_T = Σ_R α_R h_T(R) / (n C(n, t)).
 
-    Of the carriers of size t inside R, C(r - 1, t - 1) = C(r, t) t / r hold a given member of R.
+    A given member of R belongs to C(r - 1, t - 1) = C(r, t) t / r of the carriers of size t inside R.
     """
     players = masks.shape[1]
     count = masks.sum(axis=1)
@@ -78,7 +78,7 @@ def unanimity_members(masks: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def sparse_members(masks: np.ndarray, model: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """B_ti from the terms."""
+    """B_ti from the carriers and coefficients of the terms."""
     carriers, coefficients = model
     members = np.zeros((masks.shape[1], masks.shape[1]))
     np.add.at(members, carriers.sum(axis=1) - 1, coefficients[:, None] * carriers)
@@ -88,7 +88,8 @@ def sparse_members(masks: np.ndarray, model: tuple[np.ndarray, np.ndarray]) -> n
 def sign_basis(degree: int, players: int) -> tuple[np.ndarray, np.ndarray]:
     """The odd sizes t up to the degree, and c_t(s) of z_T, (t, s), for s = 1, ..., n // 2.
 
-    c_t(s) = (k(s - 1) + k(s)) / n, k(s) the mean of a product of t - 1 signs over the coalitions of s of n - 1 players.
+    c_t(s) = (k(s - 1) + k(s)) / n, where k(s) is the mean of a product of t - 1 signs over the coalitions of s players
+    out of n - 1.
     """
     sizes = odd_sizes(players, degree)
     size = np.arange(1, players // 2 + 1)
@@ -114,12 +115,13 @@ def containment(players: int) -> np.ndarray:
 
 
 def monomials(players: int, degree: int) -> list[np.ndarray]:
-    """(count, t) the players of all T of each odd size t up to the degree."""
+    """For each odd size t up to the degree, the players of all T of size t, (count, t)."""
     return [np.array(list(combinations(range(players), size))) for size in odd_sizes(players, degree)]
 
 
 def odd_sizes(players: int, degree: int) -> list[int]:
-    """The odd t up to the degree and below n, for z_N says nothing between the empty and the full coalition."""
+    """The odd t up to the degree and below n."""
+    # z_N depends only on |S|, and the weights w_i of the coalitions of one size sum to zero.
     return [size for size in range(1, degree + 1, 2) if size < players]
 
 

@@ -1,8 +1,8 @@
-"""Which coalitions a regression evaluates: pairs of a coalition and its complement, by size and without replacement.
+"""The coalitions that a regression evaluates: pairs of a coalition and its complement, drawn without replacement.
 
-Every size has its share of the pairs, and within a size all pairs are equally likely, so that the mean over the pairs
-drawn estimates the mean over all pairs without bias. Leverage scores give every size the same number of pairs (Musco
-and Witter, 2025). The shares used are larger for sizes s and n - s far from n / 2: they are in proportion to
+Every size has a share of the pairs. Within a size all pairs are equally likely, so that the mean over the pairs drawn
+is an unbiased estimate of the mean over all pairs. Leverage scores give every size the same number of pairs (Musco and
+Witter, 2025). The shares used here are larger for sizes s and n - s far from n / 2: they are in proportion to
 1 / √(s (n - s)), the standard deviation of one coalition's part in a value if the utilities deviate from a fit equally
 at all sizes (Neyman allocation).
 """
@@ -19,10 +19,10 @@ FOLDS = 5
 
 
 class Plan(NamedTuple):
-    """How many pairs of each size are drawn.
+    """The number of pairs drawn of each size.
 
     Attributes:
-        counts: (n // 2,) pairs of sizes (s, n - s), s = 1, ..., n // 2.
+        counts: (n // 2,) the number of pairs of sizes (s, n - s), s = 1, ..., n // 2.
         single: whether one more coalition of size n / 2 is drawn, without its complement.
     """
 
@@ -31,12 +31,13 @@ class Plan(NamedTuple):
 
 
 class Design(NamedTuple):
-    """The pairs drawn between the empty and the full coalition.
+    """The pairs drawn of coalitions other than the empty and the full one.
 
     Attributes:
         masks: (pairs, players) one coalition of each pair, by ascending size and in random order within a size.
         sizes: (pairs,) |S|, at most n / 2.
-        available: (n // 2,) how many pairs there are of each size; of single coalitions, all of size n / 2.
+        available: (n // 2,) the number of all pairs of each size. If a single coalition is drawn, the entry of size
+            n / 2 is the number of all coalitions of that size.
         folds: (pairs,) the fold of each pair.
         single: whether the complement of the last coalition is not evaluated.
         complete: whether all coalitions are drawn.
@@ -51,10 +52,10 @@ class Design(NamedTuple):
 
 
 def make_plan(players: int, evaluations: int) -> Plan:
-    """How `evaluations` between the empty and the full coalition are used.
+    """The plan for `evaluations` coalitions other than the empty and the full one.
 
-    While there are too few for a pair of every size, an odd one is used for a single coalition of size n / 2: without
-    it the estimate would say nothing about that size.
+    If there are too few evaluations for a pair of every size, an odd evaluation is used for a single coalition of size
+    n / 2. Without it, no coalition of that size would be evaluated.
     """
     pairs = min(evaluations // 2, most_pairs(players))
     single = players % 2 == 0 and pairs < players // 2 and evaluations > 2 * pairs
@@ -66,7 +67,7 @@ def make_plan(players: int, evaluations: int) -> Plan:
 def draw(bits: np.random.Philox, players: int, plan: Plan) -> Design:
     """The pairs of a plan."""
     masks, sizes = draw_pairs(bits, players, plan.counts)
-    available = np.array([float(min(count, 10**300)) for count in pairs_of_size(players)])  # beyond, no float
+    available = np.array([float(min(count, 10**300)) for count in pairs_of_size(players)])  # within float64
     if plan.single:
         alone = np.zeros((1, players), bool)
         alone[0, np.argsort(bits.random_raw(players), kind="stable")[: players // 2]] = True
@@ -84,10 +85,11 @@ def coalitions_of(design: Design) -> np.ndarray:
 
 
 def pair_utilities(design: Design, utilities: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Those of each pair's coalition and of its complement, (2, pairs, objectives), from those of `coalitions_of`.
+    """The utilities of each pair's coalition and of its complement, (2, pairs, objectives).
 
-    The complement of a single coalition has v(N) + v(∅) - v(S), `ends` being v(N) and v(∅). At size n / 2 the weights
-    of the coalitions sum to zero for every player, so that what is put there does not bias the estimate.
+    `utilities` are those of the rows of `coalitions_of`, and `ends` are v(N) and v(∅). The complement of a single
+    coalition gets v(N) + v(∅) - v(S). This does not bias the estimate, because at size n / 2 the weights of the
+    coalitions sum to zero for every player.
     """
     paired = len(design.masks) - design.single
     alone = utilities[2 * paired :]
@@ -100,24 +102,24 @@ def pair_utilities(design: Design, utilities: np.ndarray, ends: np.ndarray) -> n
 
 
 def pairs_of_size(players: int) -> list[int]:
-    """How many pairs there are of sizes (s, n - s), s = 1, ..., n // 2."""
+    """The number of all pairs of sizes (s, n - s), s = 1, ..., n // 2."""
     return [comb(players, size) // (2 if 2 * size == players else 1) for size in range(1, players // 2 + 1)]
 
 
 def most_pairs(players: int) -> int:
-    """How many pairs there are in all, without that of the empty and the full coalition."""
+    """The number of all pairs, without the pair of the empty and the full coalition."""
     return 2 ** (players - 1) - 1
 
 
 def share_pairs(players: int, pairs: int) -> np.ndarray:
-    """How many pairs each size gets: by its share, no more than there are, and at least one if that is possible."""
+    """The number of pairs of each size: in proportion to its share, at most all pairs, and at least one if possible."""
     sizes = np.arange(1, players // 2 + 1)
     available = np.array([float(min(count, pairs)) for count in pairs_of_size(players)])
     wanted = np.where(2 * sizes == players, 0.5, 1.0) / np.sqrt(sizes * (players - sizes))
     counts = np.minimum(available, 1.0) if pairs >= len(sizes) else np.zeros(len(sizes))
     least, full = counts.copy(), np.zeros(len(sizes), bool)
     if pairs >= len(sizes):
-        while True:  # sizes whose share is more than there are get all of their pairs; the others share the rest
+        while True:  # a size whose share exceeds its pairs gets all of them; the other sizes share the rest
             left = pairs - counts[full].sum()
             shares = wanted * left / max(wanted[~full].sum(), 1e-300)
             over = ~full & (shares >= available)
@@ -136,7 +138,7 @@ def share_pairs(players: int, pairs: int) -> np.ndarray:
 
 
 def share_evaluations(evaluations: int, sizes: list[int]) -> list[int]:
-    """How many evaluations each group gets between its ends: n_g - 1, and the rest in proportion, up to all of them."""
+    """The evaluations of each group, without its two ends: n_g - 1, and the rest in proportion, up to 2^n_g - 2."""
     shares = np.array([size - 1 for size in sizes])
     most = np.array([min(2**size - 2, evaluations) for size in sizes])
     left = evaluations - 1 - len(sizes) - int(shares.sum())
@@ -152,10 +154,8 @@ def share_evaluations(evaluations: int, sizes: list[int]) -> list[int]:
 
 
 def draw_pairs(bits: np.random.Philox, players: int, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One coalition of each pair, (pairs, players), in random order within each size; and its size.
-
-    Only the generator's raw bits are used, because they are the same on every machine.
-    """
+    """One coalition of each pair, (pairs, players), in random order within each size; and its size."""
+    # Only the raw bits of the generator are used, because they are the same on every machine.
     drawn = [_draw_size(bits, players, size, int(count)) for size, count in enumerate(counts, start=1)]
     return np.concatenate([np.zeros((0, players), bool), *drawn]), np.repeat(np.arange(1, len(counts) + 1), counts)
 
@@ -163,7 +163,7 @@ def draw_pairs(bits: np.random.Philox, players: int, counts: np.ndarray) -> tupl
 def _draw_size(bits: np.random.Philox, players: int, size: int, count: int) -> np.ndarray:
     available = comb(players, size) // (2 if 2 * size == players else 1)
     if 2 * count >= available:  # list all pairs and take the first of a random order
-        # In lexicographic order the first half of the coalitions of size n / 2 holds player 0: one of each pair.
+        # In lexicographic order, the first half of the coalitions of size n / 2 contains player 0: one of each pair.
         every = np.array(list(combinations(range(players), size)))[:available]
         chosen = every[np.argsort(bits.random_raw(available), kind="stable")[:count]]
         masks = np.zeros((count, players), bool)
@@ -174,7 +174,7 @@ def _draw_size(bits: np.random.Philox, players: int, size: int, count: int) -> n
         order = np.argsort(bits.random_raw(2 * count * players).reshape(-1, players), axis=1, kind="stable")
         more = order < size  # each row of `order` is a random permutation, so these are `size` random players
         if 2 * size == players:
-            more = more ^ ~more[:, :1]  # of a coalition and its complement the one with player 0
+            more = more ^ ~more[:, :1]  # replace a coalition without player 0 by its complement
         masks = np.concatenate([masks, more])
         first = np.unique(np.packbits(masks, axis=1), axis=0, return_index=True)[1]
         masks = masks[np.sort(first)]

@@ -1,21 +1,23 @@
-"""Shapley values by regression: as few evaluations as possible, with standard errors.
+"""Shapley values by regression: few evaluations, with standard errors.
 
-With w_i(S) = 1/s for members of S and -1/(n - s) for the others, the values are means over the coalitions of each size:
+With w_i(S) = 1/s for members of S and -1/(n - s) for the other players, the values are means over the coalitions of
+each size:
 
     φ_i = (v(N) - v(∅)) / n + Σ_{s=1}^{n-1} mean over |S| = s of w_i(S) v(S).
 
-As w_i(N - S) = -w_i(S), they depend on the differences d(S) = v(S) - v(N - S) alone:
+As w_i(N - S) = -w_i(S), the values depend only on the differences d(S) = v(S) - v(N - S):
 
     φ_i = (v(N) - v(∅)) / n + Σ_{1≤s≤n/2} mean over |S| = s of w_i(S) d(S), half of it at s = n/2.
 
-A surrogate g is fitted to the differences evaluated. The mean of w_i g is known for all coalitions of a size, and the
-mean of w_i (d - g) is estimated from those evaluated (Witter, Liu and Musco, 2025). Pairs of complementary coalitions
-are drawn without replacement and divided into folds. The g of a fold is fitted to the other folds, so that it is
-independent of the fold's draw: with O the pairs of size s in the other folds, F those in the fold, of M in all,
+A surrogate g is fitted to the differences evaluated. The mean of w_i g over all coalitions of a size is known, and the
+mean of w_i (d - g) is estimated from the coalitions evaluated (Witter, Liu and Musco, 2025). Pairs of complementary
+coalitions are drawn without replacement and divided into folds. The g of a fold is fitted to the other folds, so that
+it is independent of the pairs drawn in the fold. Let O be the pairs of size s in the other folds, F the pairs of that
+size in the fold, and M the number of all pairs of that size. The estimate
 
-    mean of w d  ~  mean of w g + (1/M) Σ_{S∈O} w (d - g) + (1 - |O|/M) mean over F of w (d - g),
+    mean of w d  ~  mean of w g + (1/M) Σ_{S∈O} w (d - g) + (1 - |O|/M) mean over F of w (d - g)
 
-which is unbiased whatever g is, and so is the mean over the folds. As Σ_i w_i(S) = 0, the values sum to v(N) - v(∅).
+is unbiased whatever g is, and so is its mean over the folds. As Σ_i w_i(S) = 0, the values sum to v(N) - v(∅).
 
 Arguments that a function does not list are described in `jaxval.values`.
 """
@@ -40,17 +42,17 @@ from jaxval.values.regression.surrogates import Surrogate, choose
 
 __all__ = ["RegressionState", "regress_shapley", "regression_estimator"]
 
-FEW = 12  # evaluations a player, below which standard errors can be far too small
-PRIOR_PAIRS = 4  # how many pairs the variance at all sizes counts for at one of them
+FEW = 12  # with fewer evaluations for each player, standard errors can be far too small
+PRIOR_PAIRS = 4  # the weight, in pairs, of the variance over all sizes in the variance at one size
 
 
 class RegressionState(NamedTuple):
-    """What a regression estimator knows.
+    """The state of a regression estimator.
 
     Attributes:
-        key: the random key; the coalitions depend on it alone.
-        utilities: (rows, *objectives) of the coalitions asked for.
-        told: whether they have come.
+        key: the random key; the coalitions depend only on the key.
+        utilities: (rows, *objectives) utilities of the coalitions asked for.
+        told: whether the utilities are known.
     """
 
     key: Key[Array, ""]
@@ -68,31 +70,33 @@ def regress_shapley(
     method: str = "adjusted",
     batch_size: int = 1024,
 ) -> Estimate:
-    """Shapley values, or asymmetric ones where there are groups, by regression on few coalitions.
+    """Shapley values, or with groups asymmetric ones, by regression on few coalitions.
 
-    "adjusted" fits, fold by fold, the surrogate that has the least cross-validated error on the other folds, of these:
-    shrunk polynomials of degree 1 and 3, whose terms of even degree cancel in v(S) - v(N - S); kernel regression whose
-    kernel is the covariance of a sum of unanimity games (up to 1,500 coalitions); and a sparse sum of unanimity games
-    and their duals (from 24 coalitions a player on). The choice does not see the fold either, so that the estimate is
-    unbiased. "least_squares" is KernelSHAP's weighted least squares on the same coalitions: faster, consistent, but
-    biased by the ratio of two random sums; its standard errors are NaN below n pairs, where it interpolates.
+    "adjusted" uses for each fold the surrogate with the least cross-validated error on the other folds. The surrogates
+    are shrunk polynomials of degree 1 and 3, whose terms of even degree cancel in v(S) - v(N - S); kernel regression
+    whose kernel is the covariance of a sum of unanimity games (up to 1,500 coalitions); and a sparse sum of unanimity
+    games and their duals (from 24 coalitions a player on). Neither the choice nor the fit uses the fold itself, so that
+    the estimate is unbiased. "least_squares" is KernelSHAP's weighted least squares on the same coalitions. It is
+    faster and consistent, but biased, as it is a ratio of two random sums. Its standard errors are NaN for fewer than n
+    pairs, which it interpolates.
 
-    The intervals are the normal distribution's, from the standard errors. Below 12 evaluations a player those can be
-    far too small where few coalitions matter, and a `UserWarning` says so: of 30 voters, of whom one has 28 votes and
-    the others one, with quota 29, the 95 % intervals hold a quarter of the values at 4 n evaluations, half at 8 n, 94 %
-    at 12 n and 99 % at 20 n (`python -m benchmarks.coverage --method regress` measures it).
+    The intervals are normal intervals from the standard errors. With fewer than 12 evaluations a player, the standard
+    errors can be far too small if few coalitions matter, and a `UserWarning` says so. An example has 30 voters, one
+    with 28 votes and the others with one vote each, and quota 29. Its 95 % intervals hold a quarter of the values at
+    4 n evaluations, half at 8 n, 94 % at 12 n and 99 % at 20 n (`python -m benchmarks.coverage --method regress`
+    measures this).
 
-    The values sum to v(N) - v(∅); where all coalitions are evaluated they are exact and the standard errors 0. The fit
-    runs on the host in NumPy, in float64, and therefore not inside `jit`.
+    The values sum to v(N) - v(∅). If all coalitions are evaluated, the values are exact and the standard errors are 0.
+    The fit runs in NumPy on the host, in float64, so the function cannot be called inside `jit`.
 
     Source: Witter, Liu and Musco (2025), "Regression-adjusted Monte Carlo estimators for Shapley values and
     probabilistic values"; Musco and Witter (2025), "Provably accurate Shapley value estimation via leverage score
     sampling"; Lundberg and Lee (2017); Covert and Lee (2021) for the pairs.
 
     Args:
-        evaluations: how many distinct coalitions at most, the empty and the full one included; n + 1 at least.
+        evaluations: the largest number of distinct coalitions, with the empty and the full one; at least n + 1.
             Coalitions come in pairs, so that one evaluation may be left over in each group.
-        groups: as in `jaxval.values`; the evaluations are shared among groups by size.
+        groups: as in `jaxval.values`; the evaluations are divided among groups by size.
         method: "adjusted" or "least_squares".
 
     Returns:
@@ -125,17 +129,17 @@ def regress_shapley(
 def regression_estimator(
     players: int, *, evaluations: int, groups: Groups | None = None, method: str = "adjusted"
 ) -> Estimator:
-    """Regression as `init, ask, tell, estimate`; one ask holds all coalitions, each of them once.
+    """Regression as `init, ask, tell, estimate`. A single ask holds all coalitions, each of them once.
 
     Args:
-        evaluations: how many distinct coalitions at most.
+        evaluations: the largest number of distinct coalitions.
         method: "adjusted" or "least_squares", as in `regress_shapley`.
 
     Returns:
         An `Estimator`. `ask` and `estimate` run on the host.
 
     Raises:
-        ValueError: if the evaluations are fewer than n + 1, the groups are wrong, or the method is another.
+        ValueError: if the evaluations are fewer than n + 1, the groups are wrong, or the method is unknown.
 
     Example:
         >>> estimator = regression_estimator(3, evaluations=8)
@@ -149,28 +153,28 @@ def regression_estimator(
     values_of = METHODS[_checks.check_choice("method", method, METHODS)]
     group_of = check_groups(groups, players)
     evaluations = _check_evaluations(evaluations, players)
-    members = [np.flatnonzero(group_of == group) for group in range(group_of.max() + 1)]
-    shares = share_evaluations(evaluations, [len(own) for own in members])
-    plans = [make_plan(len(own), share) for own, share in zip(members, shares, strict=True)]
-    rows = 1 + len(members) + sum(2 * int(plan.counts.sum()) + plan.single for plan in plans)
+    members_of = [np.flatnonzero(group_of == group) for group in range(group_of.max() + 1)]
+    shares = share_evaluations(evaluations, [len(members) for members in members_of])
+    plans = [make_plan(len(members), share) for members, share in zip(members_of, shares, strict=True)]
+    rows = 1 + len(members_of) + sum(2 * int(plan.counts.sum()) + plan.single for plan in plans)
 
     def designs(key: Array) -> list[Design]:
         words = np.asarray(jax.random.key_data(_known(key))).ravel().astype(np.uint64).tolist()
         return [
-            draw(np.random.Philox(np.random.SeedSequence([*words, group])), len(own), plan)
-            for group, (own, plan) in enumerate(zip(members, plans, strict=True))
+            draw(np.random.Philox(np.random.SeedSequence([*words, group])), len(members), plan)
+            for group, (members, plan) in enumerate(zip(members_of, plans, strict=True))
         ]
 
     def init(key: Array, objectives: tuple[int, ...] = ()) -> RegressionState:
         return RegressionState(key, jnp.full((rows, *objectives), jnp.nan), jnp.asarray(False))
 
     def ask(state: RegressionState) -> Array:
-        earlier = group_of[None, :] < np.arange(len(members) + 1)[:, None]
+        earlier = group_of[None, :] < np.arange(len(members_of) + 1)[:, None]
         parts = [earlier]
-        for group, (own, design) in enumerate(zip(members, designs(state.key), strict=True)):
+        for group, (members, design) in enumerate(zip(members_of, designs(state.key), strict=True)):
             between = coalitions_of(design)
             masks = np.repeat(earlier[group][None], len(between), axis=0)
-            masks[:, own] = between
+            masks[:, members] = between
             parts.append(masks)
         return jnp.asarray(np.concatenate(parts))
 
@@ -185,12 +189,12 @@ def regression_estimator(
         utilities = np.asarray(_known(state.utilities), np.float64).reshape(rows, -1)
         check_finite(Estimate(utilities, utilities, rows))
         values, errors = np.empty((2, players, utilities.shape[1]))
-        first = len(members) + 1
-        for group, (own, design) in enumerate(zip(members, designs(state.key), strict=True)):
+        first = len(members_of) + 1
+        for group, (members, design) in enumerate(zip(members_of, designs(state.key), strict=True)):
             ends = utilities[[group + 1, group]]
             between = utilities[first : first + 2 * len(design.masks) - design.single]
             first += len(between)
-            values[own], errors[own] = values_of(design, ends, pair_utilities(design, between, ends))
+            values[members], errors[members] = values_of(design, ends, pair_utilities(design, between, ends))
         shape = (players, *objectives)
         return _estimate(values.reshape(shape), errors.reshape(shape), rows)
 
@@ -220,10 +224,9 @@ def adjusted_values(design: Design, ends: np.ndarray, utilities: np.ndarray) -> 
 def least_squares_values(design: Design, ends: np.ndarray, utilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values and standard errors (players, objectives) by weighted least squares under the sum's constraint.
 
-    With z = x - s / n, β = (Zᵀ Q Z)⁺ Zᵀ Q (d - (v(N) - v(∅)) (2s / n - 1)) / 2 and φ = (v(N) - v(∅)) / n + β; Q shares
-    1 / (s (n - s)) among the pairs of a size. The standard errors are those of the linearised estimate, its residuals
-    divided by 1 - h, h the leverage of the pair, which the fit has taken from them; NaN below n pairs, where nothing is
-    left.
+    With z = x - s / n, β = (Zᵀ Q Z)⁺ Zᵀ Q (d - (v(N) - v(∅)) (2s / n - 1)) / 2 and φ = (v(N) - v(∅)) / n + β. Q divides
+    1 / (s (n - s)) equally among the pairs of a size. The standard errors are those of the linearised estimate. They
+    are NaN for fewer than n pairs, which the fit interpolates.
     """
     players, gain, differences = design.masks.shape[1], ends[0] - ends[1], utilities[0] - utilities[1]
     values = np.repeat((gain / players)[None], players, axis=0)
@@ -231,7 +234,7 @@ def least_squares_values(design: Design, ends: np.ndarray, utilities: np.ndarray
         return values, np.zeros_like(values)
     size = design.sizes
     drawn = np.bincount(size)[size]
-    middle = np.where(2 * size == players, 0.5, 1.0)  # both halves of a pair share the weight of one size
+    middle = np.where(2 * size == players, 0.5, 1.0)  # both coalitions of such a pair have size n / 2
     share = middle / (size * (players - size) * drawn)
     centred = design.masks - size[:, None] / players
     wanted = (differences - gain[None] * (2 * size / players - 1)[:, None]) / 2
@@ -241,6 +244,7 @@ def least_squares_values(design: Design, ends: np.ndarray, utilities: np.ndarray
     shift = parts.T @ wanted
     errors = np.full_like(values, np.nan)
     if design.complete or len(size) - design.single >= players:
+        # The fit shrinks the residual of a pair by 1 minus its leverage; the division undoes this.
         leverages = np.sum(parts * centred, axis=1)
         left = 2 * (wanted - centred @ shift) / np.maximum(1 - leverages, 0.1)[:, None]
         weights = parts * drawn[:, None] / 2
@@ -250,32 +254,33 @@ def least_squares_values(design: Design, ends: np.ndarray, utilities: np.ndarray
 
 
 def size_weights(design: Design) -> np.ndarray:
-    """w_i(S), (pairs, players), halved at size n / 2, where a pair stands for both of its coalitions."""
+    """w_i(S), (pairs, players), halved at size n / 2, because both coalitions of a pair have this size."""
     players, size = design.masks.shape[1], design.sizes[:, None]
     return np.where(design.masks, 1 / size, -1 / (players - size)) * np.where(2 * size == players, 0.5, 1.0)
 
 
 def corrected(design: Design, weights: np.ndarray, surrogates: list[Surrogate]) -> np.ndarray:
-    """Σ_s of the mean of w d at each size: the folds' estimates, in proportion to their pairs of that size."""
-    place = design.sizes - 1
-    drawn = np.bincount(place, minlength=len(design.available))
+    """Σ_s of the mean of w d at size s: the mean of the folds' estimates, weighted by their pairs of that size."""
+    row = design.sizes - 1
+    drawn = np.bincount(row, minlength=len(design.available))
     total = np.zeros(weights.shape[1])
     for fold, (contributions, residuals) in enumerate(surrogates):
         inside = design.folds == fold
-        mine = np.bincount(place[inside], minlength=len(drawn))
-        part = mine / np.maximum(drawn, 1)
-        unknown = 1 - (drawn - mine) / design.available
-        scaling = np.where(inside, (unknown / np.maximum(mine, 1))[place], (1 / design.available)[place])
-        total += contributions @ part + (scaling * part[place] * residuals) @ weights
-    missing = drawn == 0  # no pair of this size is drawn: the surrogates' mean
+        in_fold = np.bincount(row[inside], minlength=len(drawn))
+        part = in_fold / np.maximum(drawn, 1)
+        unknown = 1 - (drawn - in_fold) / design.available
+        scaling = np.where(inside, (unknown / np.maximum(in_fold, 1))[row], (1 / design.available)[row])
+        total += contributions @ part + (scaling * part[row] * residuals) @ weights
+    missing = drawn == 0  # sizes without a pair get the mean of the surrogates' contributions
     return total + np.mean([surrogate.contributions[:, missing].sum(axis=1) for surrogate in surrogates], axis=0)
 
 
 def standard_errors(design: Design, weights: np.ndarray, residuals: np.ndarray) -> np.ndarray:
-    """√Σ_s (1 - m/M) s²/m over the sizes, m of M pairs drawn.
+    """√Σ (1 - m/M) s²/m over the sizes, where m of M pairs are drawn.
 
-    s² is the mean square of a pair's part in the estimate. It is pulled towards what the players have in common at that
-    size, the mean square of the residuals times that of the weights; and that towards the mean over all sizes.
+    s² is the mean square of a pair's part in the estimate. It is shrunk towards an estimate that all players share: the
+    mean square of the residuals at that size times the mean square of the weights. That mean square of the residuals is
+    in turn shrunk towards its mean over all sizes.
     """
     overall = np.mean(residuals**2)
     variance = np.zeros(weights.shape[1])
@@ -291,8 +296,8 @@ def standard_errors(design: Design, weights: np.ndarray, residuals: np.ndarray) 
 
 
 def _estimate(values: np.ndarray, errors: np.ndarray, evaluations: int) -> Estimate:
-    found, its_errors = jnp.asarray(values, float), jnp.asarray(errors, float)
-    return Estimate(found, its_errors, jnp.asarray(evaluations), error_intervals(found, its_errors))
+    means, deviations = jnp.asarray(values, float), jnp.asarray(errors, float)
+    return Estimate(means, deviations, jnp.asarray(evaluations), error_intervals(means, deviations))
 
 
 def _check_evaluations(evaluations: int, players: int) -> int:

@@ -1,8 +1,8 @@
-"""A sum of few products over members and over those who are missing, found greedily.
+"""A sparse sum of unanimity games and their duals, fitted greedily.
 
-v(S) ~ c + Σ_j a_j [T_j ⊆ S] + Σ_k b_k [T_k ⊆ N - S]: unanimity games and their duals. Every game is a sum of either
-kind, and many are a sum of few. Orthogonal matching pursuit adds, again and again, the term that explains most of the
-residuals, and refits all coefficients.
+v(S) ~ c + Σ_j a_j [T_j ⊆ S] + Σ_k b_k [T_k ⊆ N - S]. Every game is a sum of unanimity games and also a sum of their
+duals; many games are a sum of few of them. Orthogonal matching pursuit adds the term that explains most of the
+residuals, refits all coefficients, and repeats this.
 """
 
 from collections.abc import Callable
@@ -11,40 +11,40 @@ import numpy as np
 
 __all__: list[str] = []
 
-EXHAUSTIVE = 16  # players up to which all 2^n carriers are tried for each term
-BEAM = 24  # carriers kept at each size if there are more players
-DEEPEST = 8  # players in the carriers that a beam reaches
+EXHAUSTIVE = 16  # with at most so many players, all 2^n carriers are tried for each term
+BEAM = 24  # with more players, the carriers kept at each size
+DEEPEST = 8  # players in the largest carriers of a beam search
 MOST_TERMS = 150
-ROWS_PER_TERM = 18  # with fewer, the right term among 2^(n+1) is found by chance only
-PATIENCE = 12  # terms in a row that do not improve on the rows held out end the search
+ROWS_PER_TERM = 18  # with fewer rows for each term, only chance selects the right term among 2^(n+1)
+PATIENCE = 12  # the search ends after so many terms in a row that do not improve the error on the rows held out
 
 Search = Callable[[np.ndarray], tuple[np.ndarray, bool]]
 
 
 def indicators(masks: np.ndarray, carriers: np.ndarray, absent: np.ndarray) -> np.ndarray:
-    """[T ⊆ S], or [T ⊆ N - S] of the terms that are absent, (rows, terms) of 0 and 1."""
+    """The values 0 or 1 of the terms, (rows, terms): [T ⊆ S], or [T ⊆ N - S] for terms with `absent`."""
     common = masks.astype(float) @ carriers.T.astype(float)
     return (common == np.where(absent, 0, carriers.sum(axis=1))[None]).astype(float)
 
 
 def greedy_terms(masks: np.ndarray, utilities: np.ndarray, train: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The best terms in order, and the error after each of them.
+    """The terms in the order in which they are chosen, and the error after each of them.
 
     Args:
-        masks: (rows, players) the rows to fit to first, then those held out: some coalitions, then their complements in
-            the same order.
-        utilities: (rows,).
-        train: how many rows to fit to.
+        masks: (rows, players) coalitions: first the rows to fit to, then the rows held out. The rows held out are some
+            coalitions, then their complements in the same order.
+        utilities: (rows,) utilities of the coalitions.
+        train: the number of rows to fit to.
 
     Returns:
-        The (terms, players) carriers; (terms,) whether each carrier's players must be missing rather than present; and
-        the (1 + terms,) mean squared errors of the differences v(S) - v(N - S) held out, before the first term and
-        after each.
+        The (terms, players) carriers; (terms,) whether the players of each carrier must be absent rather than present;
+        and the (1 + terms,) mean squared errors of the differences v(S) - v(N - S) held out, before the first term and
+        after each term.
     """
     rows, players = masks.shape
     search = (search_all if players <= EXHAUSTIVE else search_beam)(masks[:train])
     most = max(min(MOST_TERMS, train // ROWS_PER_TERM), 1)
-    basis = np.empty((most + 1, rows))  # orthonormal on the rows fitted to
+    basis = np.empty((most + 1, rows))  # orthonormal on the rows to fit to
     basis[0] = 1 / np.sqrt(train)
     carriers, absent = np.empty((most, players), bool), np.empty(most, bool)
     left = utilities - utilities[:train].mean()
@@ -60,7 +60,7 @@ def greedy_terms(masks: np.ndarray, utilities: np.ndarray, train: int) -> tuple[
         for _ in range(2):  # Gram-Schmidt, repeated because rounding spoils the first pass
             row -= (inside[:, :train] @ row[:train]) @ inside
         size = np.linalg.norm(row[:train])
-        if size <= least:  # a sum of the terms before
+        if size <= least:  # the term is a linear combination of the earlier terms
             return carriers[:count], absent[:count], np.array(errors)
         basis[count + 1] = row / size
         left -= (basis[count + 1, :train] @ left[:train]) * basis[count + 1]
@@ -69,15 +69,14 @@ def greedy_terms(masks: np.ndarray, utilities: np.ndarray, train: int) -> tuple[
 
 
 def search_all(masks: np.ndarray) -> Search:
-    """Over all carriers: |Σ_{S: T ⊆ S} r(S)| / √#{S: T ⊆ S} by sums over supersets, and the same of the complements.
-
-    The sums are taken over the upper bits of a coalition's index, then over the lower ones in the transposed table, so
-    that all additions run along long contiguous rows. They are only compared, so float32 does.
-    """
+    """A search over all carriers T for the largest |Σ_{S: T ⊆ S} r(S)| / √#{S: T ⊆ S}, or that with T ⊆ N - S."""
+    # The sums over supersets run first over the upper bits of a coalition's index, and then over the lower bits in the
+    # transposed table, so that all additions run along long contiguous rows. float32 suffices, because the sums are
+    # only compared with one another.
     players = masks.shape[1]
     low = players // 2
     index = masks @ (1 << np.arange(players))
-    both = np.concatenate([index, (2 << players) - 1 - index])  # the second table is of the complements
+    both = np.concatenate([index, (2 << players) - 1 - index])  # the second table holds the complements
 
     def superset_sums(values: np.ndarray) -> np.ndarray:
         table = np.zeros(2 << players, np.float32)
@@ -106,7 +105,7 @@ def search_all(masks: np.ndarray) -> Search:
 
 
 def search_beam(masks: np.ndarray) -> Search:
-    """Carriers grown by one player at a time from the best of the last size."""
+    """A beam search: the best carriers of each size are extended by one player at a time."""
     rows, players = masks.shape
     sides = [masks.astype(float), (~masks).astype(float)]
 

@@ -1,11 +1,12 @@
-"""Surrogates of the differences d(S) = v(S) - v(N - S), each family a record of how it is fitted and what it is worth.
+"""Surrogates of the differences d(S) = v(S) - v(N - S): families, their fits, and the best fit for each fold.
 
-The Shapley value depends on d alone, for w_i(N - S) = -w_i(S) (module `estimate`). So do surrogates: all are sums
+The Shapley value depends only on d, because w_i(N - S) = -w_i(S) (module `estimate`). Surrogates are therefore fitted
+to d. All of them are sums
 
     g(S) = Σ_T b_T f_T(S) with f_T(N - S) = -f_T(S), where f_T is one of
     signs:  z_T(S) = Π_{i∈T} z_i, |T| odd, z_i = 1 in S and -1 outside (Fumagalli et al.'s OddSHAP; an interaction of
             an even number of players cancels in d);
-    games:  h_T(S) = [T ⊆ S] - [T ⊆ N - S], the difference of the unanimity game of T. Its dual has the same.
+    games:  h_T(S) = [T ⊆ S] - [T ⊆ N - S], the difference of the unanimity game of T and also of its dual.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,18 +34,18 @@ from jaxval.values.regression.sparse import greedy_terms, indicators
 
 __all__ = ["Family", "Fit", "Surrogate"]
 
-KERNEL_PAIRS = 750  # beyond, the inverse of a kernel costs too much, and monomials are fitted instead
+KERNEL_PAIRS = 750  # with more pairs, the inverse of a kernel costs too much, and monomials are fitted instead
 MOST_MONOMIALS = 1000
-PAIRS_PER_PLAYER = 12  # below, sparse terms cannot be told apart
-PENALTIES = (1e-8, 1e-3, 1e-2, 1e-1, 1.0)  # λ, times the mean of the kernel's diagonal
+PAIRS_PER_PLAYER = 12  # with fewer, sparse terms cannot be told apart
+PENALTIES = (1e-8, 1e-3, 1e-2, 1e-1, 1.0)  # λ, in units of the mean of the kernel's diagonal
 
 
 class Fit(NamedTuple):
     """A surrogate fitted to one objective without the pairs of one fold.
 
     Attributes:
-        error: its cross-validated mean squared error on the pairs it was fitted to.
-        model: what the family's contributions are computed from.
+        error: the cross-validated mean squared error on the pairs that the surrogate was fitted to.
+        model: the parameters from which the family's contributions are computed.
         residuals: (rows,) d - g, also in the fold left out.
     """
 
@@ -57,9 +58,9 @@ class Family(NamedTuple):
     """A kind of surrogate.
 
     Attributes:
-        fit: `fit(masks, utilities, folds)` yields (fold, objective, `Fit`), for each fold and objective as often as
-            there are penalties to choose from, from the (2, rows, objectives) utilities of the coalitions and of their
-            complements. Fold -1 is in every fit.
+        fit: `fit(masks, utilities, folds)` yields (fold, objective, `Fit`), for each fold and objective once for each
+            penalty. The utilities (2, rows, objectives) are those of the coalitions and of their complements. Rows of
+            fold -1 belong to every fit.
         contributions: `contributions(masks, model)` gives the mean of w_i g over the coalitions of each size
             s = 1, ..., n // 2, (players, sizes).
     """
@@ -81,13 +82,13 @@ class Surrogate(NamedTuple):
 
 
 def choose(masks: np.ndarray, folds: np.ndarray, ends: np.ndarray, utilities: np.ndarray) -> list[list[Surrogate]]:
-    """For each objective and fold the surrogate with the least cross-validated error on the other folds.
+    """For each objective and fold, the surrogate with the least cross-validated error on the other folds.
 
     Args:
         masks: (pairs, players) one coalition of each pair.
-        folds: (pairs,).
-        ends: (2, objectives) v(N) and v(∅), in every fit.
-        utilities: (2, pairs, objectives) of the coalitions and of their complements.
+        folds: (pairs,) the fold of each pair.
+        ends: (2, objectives) v(N) and v(∅), which belong to every fit.
+        utilities: (2, pairs, objectives) utilities of the coalitions and of their complements.
     """
     masks = np.concatenate([masks, np.ones((1, masks.shape[1]), bool)])
     targets = np.concatenate([utilities, ends[:, None]], axis=1) - ends[1]
@@ -108,7 +109,7 @@ def choose(masks: np.ndarray, folds: np.ndarray, ends: np.ndarray, utilities: np
 
 
 def families(rows: int, players: int) -> list[Family]:
-    """The families worth fitting to so many differences."""
+    """The families of surrogates that are fitted to so many differences of so many players."""
     few = rows <= KERNEL_PAIRS
     cubic = few or players + comb(players, 3) <= MOST_MONOMIALS
     smooth = [polynomial(rows, players, degree) for degree in (1, 3)[: 1 + cubic]]
@@ -116,11 +117,9 @@ def families(rows: int, players: int) -> list[Family]:
 
 
 def polynomial(rows: int, players: int, degree: int) -> Family:
-    """A shrunk polynomial, fitted by its monomials if they are far fewer than the rows, and otherwise by its kernel.
-
-    With nearly as many monomials as rows, generalised cross-validation, which their fit uses, takes interpolation for
-    a good fit; the kernel's leave-one-out errors do not.
-    """
+    """A shrunk polynomial, fitted by its monomials if they are far fewer than the rows, and otherwise by its kernel."""
+    # The fit by monomials uses generalised cross-validation. With nearly as many monomials as rows, its error is small
+    # for interpolation, which is no good fit. The leave-one-out errors of the kernel do not have this flaw.
     if 2 * sum(comb(players, size) for size in odd_sizes(players, degree)) < rows:
         fit, members = partial(fit_monomials, degree), partial(monomial_members, degree)
     else:
@@ -134,11 +133,11 @@ def fit_kernel(
 ) -> Iterator[tuple[int, int, Fit]]:
     """Kernel ridge regression: g(S) = Σ_R α_R κ(S, R), α = (K + λ I)⁻¹ d, the mean of a Gaussian process.
 
-    With Q = (K + λ I)⁻¹ on all rows, the fit without the rows k has α_{-k} = α - Q_{:,k} Q_kk⁻¹ α_k and leaves the
-    residuals Q_kk⁻¹ α_k on them: one inverse serves all folds. The leave-one-out residual of a row is α / diag(Q), with
-    α and Q of the fit without the fold. The model is α, 0 in the fold.
+    Let Q = (K + λ I)⁻¹ on all rows. The fit without the rows k has α_{-k} = α - Q_{:,k} Q_kk⁻¹ α_k, and its residuals
+    on the rows k are Q_kk⁻¹ α_k, so that one inverse serves all folds. The leave-one-out residual of a row is
+    α / diag(Q), with α and Q of the fit without the fold. The model is α, which is 0 in the fold.
     """
-    import scipy.linalg  # takes a quarter as long to load as JAX
+    import scipy.linalg  # it takes a quarter as long to load as JAX, so only a regression loads it
     from scipy.linalg.blas import dtrsm
 
     differences = utilities[0] - utilities[1]
@@ -153,8 +152,8 @@ def fit_kernel(
         for fold, left_out in enumerate(parts):
             columns = inverse[left_out]
             half = scipy.linalg.cholesky(columns[:, left_out], lower=True, check_finite=False)
-            # dtrsm and not solve_triangular, which wakes BLAS's threads for the smallest systems: on busy cores a fit
-            # of ten rows then takes 15 times as long.
+            # dtrsm replaces solve_triangular, which starts BLAS's threads even for the smallest systems: on busy cores
+            # a fit of ten rows then takes 15 times as long.
             solved = dtrsm(1.0, half, np.concatenate([weights[left_out], columns], axis=1), lower=1)
             outside, reduced = solved[:, : weights.shape[1]], solved[:, weights.shape[1] :]
             shifted = weights - reduced.T @ outside
@@ -186,15 +185,16 @@ def fit_monomials(
     gram, loads = features.T @ features, features.T @ differences
     for fold in range(folds.max() + 1):
         rest = folds != fold
-        own, rows = features[~rest], int(rest.sum())
-        spectrum, vectors = scipy.linalg.eigh(gram - own.T @ own, driver="evd", check_finite=False)
+        left_out, rows = features[~rest], int(rest.sum())
+        spectrum, vectors = scipy.linalg.eigh(gram - left_out.T @ left_out, driver="evd", check_finite=False)
         spectrum = np.maximum(spectrum, 0)
-        rotated = vectors.T @ (loads - own.T @ differences[~rest])
+        rotated = vectors.T @ (loads - left_out.T @ differences[~rest])
         for penalty in PENALTIES:
             ridge = penalty * scale
             weights = vectors @ (rotated / (spectrum + ridge)[:, None])
             residuals = differences - features @ weights
-            # Of more monomials than rows in the fit, those beyond have eigenvalue zero and no residual of their own.
+            # With more monomials than rows in the fit, the surplus eigenvalues are zero and add no residual. With fewer
+            # monomials, the surplus rows are unexplained whatever the penalty is.
             unexplained = (np.sum(ridge / (spectrum[-rows:] + ridge)) + max(rows - len(spectrum), 0)) / rows
             errors = np.mean(residuals[rest] ** 2, axis=0) / unexplained**2
             for objective, error in enumerate(errors):
@@ -202,10 +202,11 @@ def fit_monomials(
 
 
 def fit_sparse(masks: np.ndarray, utilities: np.ndarray, folds: np.ndarray) -> Iterator[tuple[int, int, Fit]]:
-    """The terms of `greedy_terms`, as many as have the least error on a fifth of the pairs held out.
+    """The first terms of `greedy_terms`, whose number has the least error on a fifth of the pairs, which is held out.
 
-    Terms and coefficients are found from the utilities, which say more than their differences; the coefficients are
-    refitted to all pairs. The model is the carriers and b_T: [T ⊆ S] has the difference h_T, its dual -h_T.
+    Terms and coefficients are fitted to the utilities, which say more than their differences. The coefficients are
+    refitted to all pairs. The model is the carriers and b_T: the term [T ⊆ S] has the difference h_T, and the term
+    [T ⊆ N - S] has -h_T.
     """
     for fold in range(folds.max() + 1):
         train = np.flatnonzero(folds != fold)
@@ -222,13 +223,13 @@ def fit_sparse(masks: np.ndarray, utilities: np.ndarray, folds: np.ndarray) -> I
             system = np.concatenate([columns[0, train], columns[1, train]])
             wanted = np.concatenate([first[train], second[train]])
             constant = np.ones((len(system), 1))
-            found = np.linalg.lstsq(np.concatenate([constant, system], axis=1), wanted, rcond=None)[0][1:]
-            residuals = first - second - (columns[0] - columns[1]) @ found
-            yield fold, objective, Fit(errors.min(), (carriers, signs * found), residuals)
+            coefficients = np.linalg.lstsq(np.concatenate([constant, system], axis=1), wanted, rcond=None)[0][1:]
+            residuals = first - second - (columns[0] - columns[1]) @ coefficients
+            yield fold, objective, Fit(errors.min(), (carriers, signs * coefficients), residuals)
 
 
 def polynomial_kernel(degree: int, masks: np.ndarray) -> np.ndarray:
-    """Σ_t e_t(z z') / (ρ^(t-1) C(n, t)) over odd t up to the degree, e_t the elementary symmetric polynomial."""
+    """Σ_t e_t(z z') / (ρ^(t-1) C(n, t)) over odd t up to the degree; e_t is the elementary symmetric polynomial."""
     signs = np.where(masks, 1.0, -1.0)
     players = signs.shape[1]
     common = signs @ signs.T
@@ -239,16 +240,16 @@ def polynomial_kernel(degree: int, masks: np.ndarray) -> np.ndarray:
 def unanimity_kernel(masks: np.ndarray) -> np.ndarray:
     """Σ_T h_T(S) h_T(R) / (n C(n, |T|)): the covariance of a sum of unanimity games whose carriers' sizes are uniform.
 
-    As (1/n) Σ_{T ⊆ S∩R} 1 / C(n, |T|) = m / (n (n + 1 - m)) with m = |S ∩ R|, it is the sum of that over the
-    intersections of S and R and of their complements, less that of S and N - R and of N - S and R.
+    With m = |S ∩ R|, (1/n) Σ_{T ⊆ S∩R} 1 / C(n, |T|) = m / (n (n + 1 - m)). The kernel is this term for S and R, plus
+    the term for N - S and N - R, minus the terms for S and N - R and for N - S and R.
     """
     players = masks.shape[1]
     worth = np.arange(players + 1) / (players * (players + 1 - np.arange(players + 1)))
     inside = masks.astype(float)
     common = (inside @ inside.T).astype(int)
     count = np.diag(common)
-    mine, other = count[:, None] - common, count[None, :] - common
-    return worth[common] + worth[players - common - mine - other] - worth[mine] - worth[other]
+    left, right = count[:, None] - common, count[None, :] - common
+    return worth[common] + worth[players - common - left - right] - worth[left] - worth[right]
 
 
 UNANIMITY = Family(partial(fit_kernel, unanimity_kernel), partial(contributions_of, game_basis, unanimity_members))
