@@ -1,8 +1,8 @@
-"""Checks at the door: a `ValueError` that names the argument, what was expected and what came.
+"""Checks of arguments: they raise a `ValueError` that names the argument, what was expected and what was given.
 
-Shapes are checked always. Values are checked only where they are known: under `jit`, `vmap` or `grad` an argument is
-a tracer without values, so checks on values are off by nature; call the function once outside, or wrap it with
-`jax.experimental.checkify`, to have them.
+Shapes are always checked. Values are checked only if they are known: under `jit`, `vmap` or `grad` an argument is a
+tracer without values, so its values cannot be checked. To check them, call the function once outside, or wrap it with
+`jax.experimental.checkify`.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def floating(name: str, value: Any, *, ndim: int, expected: str) -> Array:
         raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if not concrete(array):
         return jnp.asarray(array, dtype=float)
-    with np.errstate(over="ignore"):  # what overflows float32 is refused below
+    with np.errstate(over="ignore"):  # numbers that overflow float32 are refused below
         values = np.asarray(array).astype(jnp.zeros(0).dtype, copy=not isinstance(array, jax.Array))
     if not np.isfinite(values).all():
         raise BadArgument(name, expected="finite numbers", got=np.asarray(array)[~np.isfinite(values)][0])
@@ -55,7 +55,7 @@ def floating(name: str, value: Any, *, ndim: int, expected: str) -> Array:
 
 
 def known_floats(name: str, value: Any, *, ndim: int, expected: str) -> np.ndarray | Array:
-    """`value` as finite numbers in the precision in which it came, on the host; a tracer in JAX's default precision."""
+    """`value` as finite numbers in its given precision, on the host; a tracer in JAX's default precision."""
     array = _array(name, value, expected)
     if array.ndim != ndim:
         raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
@@ -81,7 +81,7 @@ def integers(name: str, value: Any, *, ndim: int, expected: str) -> Array:
 
 
 def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
-    """A preference function: square, in [0, 1], P + Pᵀ = 1, diagonal 1/2."""
+    """Check a preference function: square, in [0, 1], P + Pᵀ = 1, diagonal 1/2."""
     array = floating(name, matrix, ndim=2, expected="a square array (alternatives, alternatives)")
     if array.shape[0] != array.shape[1] or array.shape[0] == 0:
         raise BadArgument(name, expected="a square array (alternatives, alternatives)", got=f"shape {array.shape}")
@@ -103,14 +103,14 @@ def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
 
 
 def check_orders(orders: Any, *, name: str = "orders") -> Array:
-    """Rankings: (rankings, alternatives) integers, every row a permutation, best first."""
+    """Check rankings: (rankings, alternatives) integers, every row a permutation, best first."""
     array = integers(name, orders, ndim=2, expected="integer rankings (rankings, alternatives), best first")
     if 0 in array.shape:
         raise BadArgument(name, expected="at least one ranking of at least one alternative", got=f"shape {array.shape}")
     if concrete(array):
         values = np.asarray(array)
         alternatives = values.shape[1]
-        with jax.ensure_compile_time_eval():  # known values stay known where somebody else's trace is around
+        with jax.ensure_compile_time_eval():  # known values stay known inside a caller's `jit`
             wrong = ~np.asarray(_permutations(array))
         if wrong.any():
             row = int(wrong.argmax())
@@ -125,7 +125,8 @@ def check_orders(orders: Any, *, name: str = "orders") -> Array:
 
 @jax.jit
 def _permutations(orders: Array) -> Array:
-    """Whether each row holds every alternative, and so each of them once: marked off in words of 32 bits."""
+    """Whether each row contains every alternative, and therefore each of them once."""
+    # Each alternative sets one bit in a word of 32 bits; the row is complete if all bits are set.
     alternatives = orders.shape[1]
     complete = jnp.ones(orders.shape[0], dtype=bool)
     for first in range(0, alternatives, 32):
@@ -137,7 +138,7 @@ def _permutations(orders: Array) -> Array:
 
 
 def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Array:
-    """Shares of the rankings: non-negative, summing to one; equal shares where None."""
+    """Check the shares of the rankings: non-negative numbers that sum to one. None means equal shares."""
     if weights is None:
         return jnp.full((rankings,), 1 / rankings)
     array = floating(name, weights, ndim=1, expected=f"({rankings},) shares that sum to one")
@@ -158,7 +159,7 @@ def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Arra
 
 
 def check_number(name: str, value: Any, *, low: float | int, high: float | int, expected: str) -> Array:
-    """A scalar in [low, high]; NaN is refused."""
+    """Check a scalar in [low, high]; NaN is refused."""
     array = jnp.asarray(_array(name, value, expected), dtype=float)
     if array.ndim != 0:
         raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
@@ -168,14 +169,14 @@ def check_number(name: str, value: Any, *, low: float | int, high: float | int, 
 
 
 def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """One of the words that an option takes."""
+    """Check that an option has one of its words."""
     if value not in choices:
         raise BadArgument(name, expected=f"one of {', '.join(map(repr, choices))}", got=f"{value!r}")
     return value
 
 
 def check_key(key: Any) -> Any:
-    """One random key: of `jax.random.key`, or two raw words of `jax.random.PRNGKey`."""
+    """Check that there is one random key, from `jax.random.key` or as the raw words of `jax.random.PRNGKey`."""
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0
     raw = isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.ndim == 1
     if typed or raw:
@@ -187,14 +188,14 @@ def check_key(key: Any) -> Any:
 
 
 def check_size(name: str, value: int) -> int:
-    """A whole number of at least 1."""
+    """Check a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise BadArgument(name, expected="a whole number of at least 1", got=f"{value!r}")
     return int(value)
 
 
 def check_lottery(lottery: Any, alternatives: int, *, name: str = "lottery") -> Array:
-    """Probabilities of the alternatives: non-negative, summing to one."""
+    """Check the probabilities of the alternatives: non-negative numbers that sum to one."""
     array = floating(name, lottery, ndim=1, expected=f"({alternatives},) probabilities")
     if array.shape != (alternatives,):
         raise BadArgument(name, expected=f"one probability for each of {alternatives}", got=f"shape {array.shape}")
@@ -208,7 +209,7 @@ def check_lottery(lottery: Any, alternatives: int, *, name: str = "lottery") -> 
 
 
 def check_table(table: Any, *, name: str = "table", players: int = 1) -> Array:
-    """Utilities of all 2^n coalitions of at least `players`: finite numbers."""
+    """Check a table: finite utilities of all 2^n coalitions of at least `players` players."""
     array = floating(name, table, ndim=max(np.ndim(table), 1), expected=TABLE)
     rows = array.shape[0]
     if rows < 2**players or rows & (rows - 1) or array.size == 0:
@@ -222,12 +223,12 @@ def check_table(table: Any, *, name: str = "table", players: int = 1) -> Array:
 
 
 def players_of(table: Array) -> int:
-    """n, where the table has 2^n rows."""
+    """The number n of players of a table with 2^n rows."""
     return table.shape[0].bit_length() - 1
 
 
 def check_groups(groups: Any, players: int) -> np.ndarray:
-    """Groups 0, 1, ..., one for each player and none empty; one group where None. Their values must be known."""
+    """Check groups: known numbers 0, 1, ..., one for each player, without a gap. None means one group."""
     if groups is None:
         return np.zeros(players, dtype=np.int32)
     expected = f"({players},) groups 0, 1, ..., one for each"

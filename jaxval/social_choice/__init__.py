@@ -1,6 +1,6 @@
-"""Social choice: rules from a preference function, or a profile, to a lottery; what shares of voters P allows.
+"""Social choice: rules from a preference function, or a profile, to a lottery, and the shares of voters that P allows.
 
-P goes in as an (alternatives, alternatives) array, a lottery (alternatives,) comes out.
+A rule takes P as an (alternatives, alternatives) array and returns a lottery (alternatives,).
 """
 
 from jaxval.social_choice.extended import FeasibleShares, GroupMatrices, extended_membership, extended_shares

@@ -1,9 +1,10 @@
-"""The box {w ∈ Δ : w_i ≤ u_i}: the shares of first choices that P allows where groups may report any preferences.
+"""The box {w ∈ Δ : w_i ≤ u_i}: the shares of first choices that P allows if groups may report any preferences.
 
 This is the extended set of Kim et al., Appendix I: each group k reports some skew-symmetric P_k with P_k(k ≻ ·) = 1,
-which need not come from rankings. It contains W(P), in `feasible`, and has closed forms.
+which need not come from rankings. The box contains W(P), the set of `feasible`, and has closed forms.
 
-These functions run on the host: concrete arrays in, NumPy arrays in float64 out; not for `jit`, `vmap` or `grad`.
+These functions run on the host. They take arrays of known numbers and return NumPy arrays in float64, so they cannot
+be called inside `jit`, `vmap` or `grad`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from jaxval.types import BadArgument, Matrix, Vector
 
 __all__ = ["FeasibleShares", "GroupMatrices", "extended_membership", "extended_shares"]
 
-SMALLEST_WEIGHT = 1e-12  # what is below is rounding, no voter
+SMALLEST_WEIGHT = 1e-12  # a smaller weight is rounding and no voter
 
 
 class FeasibleShares(NamedTuple):
-    """The range of each alternative's share of first choices; the two ends need not be reached together.
+    """The range of each alternative's share of first choices. No single profile need attain all of these ends.
 
     Attributes:
         smallest: (alternatives,) smallest share.
@@ -35,7 +36,7 @@ class FeasibleShares(NamedTuple):
 
 
 class GroupMatrices(NamedTuple):
-    """A point of the extended set: Σ_k shares_k matrices_k = P, where group k puts k above everything.
+    """A point of the extended set: Σ_k shares_k matrices_k = P, where group k prefers k to every other alternative.
 
     Attributes:
         shares: (alternatives,) shares of the groups.
@@ -47,10 +48,10 @@ class GroupMatrices(NamedTuple):
 
 
 def extended_shares(matrix: Matrix) -> FeasibleShares:
-    """The range of each share where every group may report any skew-symmetric P_k with P_k(k ≻ ·) = 1.
+    """The range of each share if every group may report any skew-symmetric P_k with P_k(k ≻ ·) = 1.
 
     The set is then the box {w ∈ Δ : w_i ≤ u_i}, whose coordinates run from max(0, 1 - Σ_{j≠i} u_j) to u_i. It is empty
-    where Σu < 1. Any number of alternatives; with one, u = 1.
+    if Σu < 1. The number of alternatives is not limited; with one alternative, u = 1.
 
     Source: Kim et al., Theorem 4.4 and Appendix I.
 
@@ -73,15 +74,16 @@ def extended_shares(matrix: Matrix) -> FeasibleShares:
 
 
 def extended_membership(matrix: Matrix, shares: Vector) -> tuple[float, GroupMatrices]:
-    """Whether w is in the extended set: the distance to it, and at the nearest point v preference functions P_k.
+    """Whether w is in the extended set: the distance to the set, and preference functions P_k at the nearest point v.
 
-    gap = Σ_i max(w_i - u_i, 0) in total variation: what lies above u has to go, and there is room below u for it, as
-    Σu ≥ 1. Where the gap is zero v = w. Σ_k v_k P_k = P holds for P_k(k ≻ ·) = 1 and, for i, j ≠ k,
+    gap = Σ_i max(w_i - u_i, 0) is the distance in total variation: the excess over u moves to alternatives below u,
+    which have room for it, as Σu ≥ 1. If the gap is zero, v = w. Σ_k v_k P_k = P holds for P_k(k ≻ ·) = 1 and, for
+    i, j ≠ k,
 
         P_k(i ≻ j) = (P(i ≻ j) - v_i) / (1 - v_i - v_j),    (32)
 
-    which is 1/2 where v_i + v_j = 1: then nobody else votes, and P(i ≻ j) = v_i whatever P_k is. Where v_k = 0, P_k
-    counts for nothing and (32) is kept.
+    which is set to 1/2 if v_i + v_j = 1: no other group has voters, and P(i ≻ j) = v_i whatever P_k is. If v_k = 0, P_k
+    has no weight and (32) is used all the same.
 
     Source: Kim et al., Appendix I, equations (31) and (32). There, "for all y" means y ≠ y_k.
 
@@ -90,7 +92,7 @@ def extended_membership(matrix: Matrix, shares: Vector) -> tuple[float, GroupMat
         shares: (alternatives,) shares w of the groups, which sum to one.
 
     Returns:
-        (gap, `GroupMatrices(shares, matrices)`), the shares being v.
+        (gap, `GroupMatrices(shares, matrices)`), where the shares are v.
 
     Raises:
         ValueError: if the matrix is no preference function, is traced, or has Σu < 1; or if the shares are negative
@@ -121,7 +123,7 @@ def refuse_tracers(name: str, value: Any) -> None:
 
 
 def host_matrix(matrix: Matrix, *, most: int | None = None) -> tuple[np.ndarray, float]:
-    """P in float64, made exactly skew-symmetric, and the tolerance."""
+    """P in float64, made exactly skew-symmetric, and the tolerance of its precision."""
     refuse_tracers("matrix", matrix)
     limit = _checks.tolerance(_checks.check_matrix(matrix).dtype)
     values = np.asarray(matrix, dtype=np.float64)
@@ -148,7 +150,7 @@ def total_variation(shares: np.ndarray, others: np.ndarray) -> float:
 
 
 def box_bounds(values: np.ndarray, limit: float) -> np.ndarray:
-    """u_i = min_{j≠i} P(i ≻ j); an error where Σu < 1, and scaled to Σu = 1 where only rounding took it below."""
+    """u_i = min_{j≠i} P(i ≻ j). Σu < 1 is an error, unless rounding explains it; u is then scaled to Σu = 1."""
     bounds = np.where(np.eye(len(values), dtype=bool), 1, values).min(axis=1)
     total = bounds.sum()
     if total < 1 - limit:
@@ -166,7 +168,7 @@ def box_range(bounds: np.ndarray) -> FeasibleShares:
 
 
 def box_vertices(bounds: np.ndarray) -> np.ndarray:
-    """(vertices, M) points with Σw = 1 where every share but one, w_free in [0, u_free], is 0 or u_i."""
+    """(vertices, M) points with Σw = 1 whose shares are 0 or u_i, except for one share w_free in [0, u_free]."""
     alternatives = len(bounds)
     full = np.arange(2**alternatives)[:, None] >> np.arange(alternatives) & 1
     vertices = []
@@ -176,16 +178,19 @@ def box_vertices(bounds: np.ndarray) -> np.ndarray:
         inside = (rest >= -SMALLEST_WEIGHT) & (rest <= bounds[free] + SMALLEST_WEIGHT)
         corners[:, free] = np.clip(rest, 0, bounds[free])
         vertices.append(corners[inside])
-    found = np.concatenate(vertices)
-    return found[np.unique(found.round(12), axis=0, return_index=True)[1]]
+    candidates = np.concatenate(vertices)
+    return candidates[np.unique(candidates.round(12), axis=0, return_index=True)[1]]
 
 
 def _nearest_in_box(bounds: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """What lies above u is spread over the room below it, in proportion; there is room enough, as Σu ≥ 1."""
+    """The nearest point of the box: the excess over u is divided in proportion to the room below u.
+
+    There is enough room, as Σu ≥ 1.
+    """
     room = np.clip(bounds - target, 0, None)
     excess = np.clip(target - bounds, 0, None).sum()
-    spread = excess / room.sum() if room.sum() > 0 else 0  # no room at all: the excess is rounding
-    return np.minimum(target, bounds) + room * spread
+    filled = excess / room.sum() if room.sum() > 0 else 0  # without any room, the excess is rounding
+    return np.minimum(target, bounds) + room * filled
 
 
 def _group_matrices(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -194,7 +199,7 @@ def _group_matrices(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
     others = 1 - shares[:, None] - shares[None, :]
     voting = others > SMALLEST_WEIGHT
     reported = np.where(voting, np.clip((values - shares[:, None]) / np.where(voting, others, 1), 0, 1), 0.5)
-    reported = np.triu(reported, 1) + np.tril(1 - reported.T, -1)  # exactly skew, also near 0/0
+    reported = np.triu(reported, 1) + np.tril(1 - reported.T, -1)  # exactly skew-symmetric, also near 0/0
     groups = np.tile(reported, (alternatives, 1, 1))
     k = np.arange(alternatives)
     groups[k, k, :] = 1

@@ -1,16 +1,16 @@
-"""Feasible shares: what P alone tells about the shares of voters whose first choice is each alternative.
+"""Feasible shares: the shares of voters with each alternative as first choice that are compatible with P.
 
-Many profiles have the same P, so P fixes the shares w of first choices only up to a set,
+Many profiles have the same P, so P determines the shares w of first choices only up to a set,
 
-    W(P) = {w^σ : σ a profile with P^σ = P}  ⊆  {w ∈ Δ : w_i ≤ u_i},  u_i = min_{j≠i} P(i ≻ j),
+    W(P) = {w^σ : σ a profile with P^σ = P}  ⊆  {w ∈ Δ : w_i ≤ u_i},  u_i = min_{j≠i} P(i ≻ j).
 
-here the feasible set and the box. The feasible set is exact, from linear programs (HiGHS) over all M! rankings, M <= 7.
-The box is what the rules use; it is exactly what P allows where groups may report any skew-symmetric P_k (the extended
-set). `box_distance` says what the difference amounts to.
+W(P) is called the feasible set, and the larger set is called the box. The feasible set is exact: it comes from linear
+programs (HiGHS) over all M! rankings, M <= 7. The rules use the box. The box is exactly the set that P allows if groups
+may report any skew-symmetric P_k (the extended set). `box_distance` measures how much larger the box is.
 
-These functions run on the host: concrete arrays in, NumPy arrays in float64 out; not for `jit`, `vmap` or `grad`. A P
-that differs from the matrix of a profile by no more than the tolerance (1e-9, or 1e-5 in float32) in any entry stands
-for the nearest such matrix: rounding alone does not empty W(P).
+These functions run on the host. They take arrays of known numbers and return NumPy arrays in float64, so they cannot
+be called inside `jit`, `vmap` or `grad`. If no entry of P differs from the matrix of some profile by more than the
+tolerance (1e-9, or 1e-5 in float32), P is replaced by the nearest such matrix: rounding alone does not empty W(P).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 MOST_ALTERNATIVES = 7
-HIGHS = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # the tightest it takes
+HIGHS = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # the tightest that HiGHS accepts
 
 
 class FeasibleDiagnostics(NamedTuple):
@@ -57,8 +57,8 @@ class FeasibleDiagnostics(NamedTuple):
 
     Attributes:
         empty: whether W(P) is empty: no profile's matrix lies within the tolerance of P.
-        error: smallest over all profiles σ of the largest entry of |P - P^σ|; NaN where not converged.
-        nearest: a profile that attains it; None where not converged.
+        error: the smallest value, over all profiles σ, of the largest entry of |P - P^σ|; NaN if not converged.
+        nearest: a profile that attains the error; None if not converged.
         converged: whether every linear program was solved.
     """
 
@@ -69,7 +69,7 @@ class FeasibleDiagnostics(NamedTuple):
 
 
 class SupportPoint(NamedTuple):
-    """The largest value of a direction over W(P), and where it is attained.
+    """The largest value of a direction over W(P), and a point at which it is attained.
 
     Attributes:
         value: max_{w ∈ W(P)} Σ_i direction_i w_i.
@@ -103,11 +103,11 @@ class BoxDistance(NamedTuple):
 def feasible_shares(matrix: Matrix) -> FeasibleShares:
     """The smallest and the largest share of first choices that each alternative has in some profile with this P.
 
-    The ends of every coordinate of W(P): over x ≥ 0 on the M! rankings r with Σ_r x_r = 1 and
-    Σ_r x_r 1{i above j in r} = P(i ≻ j), the extremes of w_i = Σ_r x_r 1{i first in r}. With up to four alternatives
-    the largest share is u_i; with five it can be 0 where u_i = 1/2.
+    These are the extremes of w_i = Σ_r x_r 1{i first in r} over the weights x ≥ 0 of the M! rankings r with Σ_r x_r = 1
+    and Σ_r x_r 1{i above j in r} = P(i ≻ j). With up to four alternatives the largest share is u_i; with five it can be
+    0 although u_i = 1/2.
 
-    Takes about 0.01 s with 3 alternatives, 0.02 s with 4, 0.04 s with 5, 0.1 s with 6 and 0.6 s with 7 (CPU).
+    It takes about 0.01 s with 3 alternatives, 0.02 s with 4, 0.04 s with 5, 0.1 s with 6 and 0.6 s with 7 (CPU).
 
     Source: Kim et al., Definition 4.1.
 
@@ -132,19 +132,19 @@ def feasible_shares(matrix: Matrix) -> FeasibleShares:
 
 
 def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagnostics]:
-    """`feasible_shares` with its diagnostics: whether W(P) is empty, and how far P is from any profile's matrix.
+    """`feasible_shares` with diagnostics: whether W(P) is empty, and how far P is from the matrix of any profile.
 
     Args:
         matrix: (alternatives, alternatives) preference function of at most 7 alternatives.
 
     Returns:
-        (`FeasibleShares`, `FeasibleDiagnostics`); the shares are NaN where W(P) is empty or HiGHS fails.
+        (`FeasibleShares`, `FeasibleDiagnostics`); the shares are NaN if W(P) is empty or HiGHS fails.
 
     Raises:
         ValueError: if the matrix is no preference function, is larger, or is traced.
 
     Example:
-        A strict cycle comes from no profile: a ranking can agree with two of its three majorities.
+        A strict cycle comes from no profile: a ranking can agree with at most two of its three majorities.
 
         >>> shares, diagnostics = feasible_shares_solve([[0.5, 1, 0], [0, 0.5, 1], [1, 0, 0.5]])
         >>> diagnostics.empty, round(diagnostics.error, 4), shares.largest.tolist()
@@ -167,13 +167,14 @@ def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagn
 
 
 def feasible_membership(matrix: Matrix, shares: Vector) -> tuple[float, Profile]:
-    """Whether w ∈ W(P): the gap is the distance from w to W(P), the witness a profile with this P that attains it.
+    """Whether w ∈ W(P): the gap is the distance from w to W(P), and the witness is a profile that attains it.
 
-    gap = min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|, in total variation. Where it is zero within the tolerance, the witness has
-    the shares w. It is one of many, a basic solution: at most M(M-1)/2 + M rankings.
+    gap = min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|, in total variation. The witness has the preference function P. If the gap
+    is zero within the tolerance, the witness has the shares w. It is one of many such profiles, a basic solution with
+    at most M(M-1)/2 + M rankings.
 
-    Source: Kim et al., Definition 4.1 and Proposition 4.2: split by first choice and normalised, the profile gives the
-    P_k with P_k(k ≻ ·) = 1 and Σ_k w_k P_k = P.
+    Source: Kim et al., Definition 4.1 and Proposition 4.2. If the profile is split by first choice and each part is
+    normalised, the parts give the P_k with P_k(k ≻ ·) = 1 and Σ_k w_k P_k = P.
 
     Args:
         matrix: (alternatives, alternatives) preference function of at most 7 alternatives.
@@ -237,13 +238,12 @@ def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
 
 
 def box_distance(matrix: Matrix) -> BoxDistance:
-    """How far the box {w ∈ Δ : w_i ≤ u_i} is from W(P): jointly, and for each alternative alone.
+    """How far the box {w ∈ Δ : w_i ≤ u_i} is from W(P), for all shares jointly and for each alternative alone.
 
-    Jointly it is the Hausdorff distance max_{w in box} min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|. The distance to a convex set
-    is convex, so its maximum lies at a vertex of the box, where all shares but one are 0 or u_i. With up to three
-    alternatives it is zero: every skew-symmetric P_k with P_k(k ≻ ·) = 1 comes from a profile then.
+    The joint distance is the Hausdorff distance max_{w in box} min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|. With up to three
+    alternatives it is zero, because every skew-symmetric P_k with P_k(k ≻ ·) = 1 then comes from a profile.
 
-    Takes about 0.02 s with 3 alternatives, 0.04 s with 4, 0.2 s with 5, 0.8 s with 6 and 5 s with 7 (CPU).
+    It takes about 0.02 s with 3 alternatives, 0.04 s with 4, 0.2 s with 5, 0.8 s with 6 and 5 s with 7 (CPU).
 
     Source: Kim et al., Theorem 4.4 (the box contains W(P)) and Appendix I (why they differ).
 
@@ -258,7 +258,7 @@ def box_distance(matrix: Matrix) -> BoxDistance:
         RuntimeError: if HiGHS fails.
 
     Example:
-        Of two voters, 1 0 3 2 4 and 2 0 4 1 3 (best first), u_0 = 1/2; but nobody can have 0 as first choice.
+        For two voters, 1 0 3 2 4 and 2 0 4 1 3 (best first), u_0 = 1/2, but no voter can have 0 as first choice.
 
         >>> from jaxval.preferences import preference_matrix
         >>> gap = box_distance(preference_matrix([[1, 0, 3, 2, 4], [2, 0, 4, 1, 3]]))
@@ -268,6 +268,7 @@ def box_distance(matrix: Matrix) -> BoxDistance:
     values = _feasible_matrix(matrix)
     bounds = box_bounds(values, limit=SMALLEST_WEIGHT)
     box, feasible = box_range(bounds), _ends(_extreme_points(values))
+    # The distance to a convex set is convex, so its maximum over the box is attained at a vertex.
     vertices = box_vertices(bounds)
     nearest = np.array([_first_choices(_nearest_feasible(values, vertex), len(values)) for vertex in vertices])
     distances = [total_variation(*pair) for pair in zip(vertices, nearest, strict=True)]
@@ -300,7 +301,7 @@ def _rankings(alternatives: int) -> _Rankings:
 
 
 def _feasible_matrix(matrix: Matrix) -> np.ndarray:
-    """The matrix of a profile nearest to P; an error where it is not P within the tolerance."""
+    """The matrix of the profile nearest to P; an error if it differs from P by more than the tolerance."""
     values, limit = host_matrix(matrix, most=MOST_ALTERNATIVES)
     voters, error = _nearest_voters(values)
     if error > limit:
@@ -319,8 +320,8 @@ def _feasible_matrix(matrix: Matrix) -> np.ndarray:
 
 
 def _solve(cost: np.ndarray, **constraints: Any) -> np.ndarray:
-    """The x ≥ 0 with the least cost·x under the constraints, by HiGHS; without presolve where that fails."""
-    from scipy.optimize import linprog  # takes as long to load as JAX: only who solves a program waits for it
+    """The x ≥ 0 with the least cost·x under the constraints, by HiGHS, first with and then without presolve."""
+    from scipy.optimize import linprog  # it takes as long to load as JAX, so only these functions load it
 
     for presolve in (True, False):
         result = linprog(cost, method="highs", options={**HIGHS, "presolve": presolve}, **constraints)
@@ -330,14 +331,14 @@ def _solve(cost: np.ndarray, **constraints: Any) -> np.ndarray:
 
 
 def _voters(solution: np.ndarray, alternatives: int) -> np.ndarray:
-    """Shares of all M! rankings from a solution whose first M! entries they are."""
+    """The shares of all M! rankings, which are the first M! entries of a solution."""
     weights = solution[: factorial(alternatives)]
     weights = np.where(weights > SMALLEST_WEIGHT, weights, 0)
     return weights / weights.sum()
 
 
 def _nearest_voters(values: np.ndarray) -> tuple[np.ndarray, float]:
-    """min_x max_ij |P(i ≻ j) - Σ_r x_r 1{i above j in r}|: shares of all rankings, and the minimum."""
+    """The minimiser and the minimum of max_ij |P(i ≻ j) - Σ_r x_r 1{i above j in r}| over shares x of rankings."""
     alternatives = len(values)
     above = _rankings(alternatives).above
     pairs, slack = _pairs(values), np.ones((len(above), 1))
@@ -378,7 +379,7 @@ def _nearest_feasible(values: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _extreme_points(values: np.ndarray) -> np.ndarray:
-    """(2M, M) points of W(P) with the largest share of 0, .., M-1, then with the smallest."""
+    """(2M, M) points of W(P): first those with the largest share of 0, ..., M-1, then those with the smallest."""
     directions = np.vstack([np.eye(len(values)), -np.eye(len(values))])
     return np.array([_first_choices(_farthest_feasible(values, direction), len(values)) for direction in directions])
 

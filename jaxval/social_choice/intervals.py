@@ -1,4 +1,4 @@
-"""How far share bounds and lotteries can be trusted when P comes from finitely many comparisons."""
+"""Intervals for share bounds and for other statistics of P when P is estimated from finitely many comparisons."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Intervals", "bootstrap_intervals", "share_bound_intervals"]
 
 
 class Intervals(NamedTuple):
-    """An estimate between the two ends of its interval.
+    """An estimate and the two ends of its interval.
 
     Attributes:
-        estimate: the statistic of the counts as they are.
-        low: its lower end at the level asked for.
-        high: its upper end.
+        estimate: the statistic of the observed counts.
+        low: the lower end of the interval at the level asked for.
+        high: the upper end of the interval.
     """
 
     estimate: Float[Array, "*values"]
@@ -33,17 +33,19 @@ class Intervals(NamedTuple):
 
 
 def share_bound_intervals(wins: Wins, *, level: float = 0.95) -> Intervals:
-    """Intervals for u that cover whatever the preferences are, from score intervals of the pairs.
+    """Intervals for u that cover it whatever the preferences are, from score intervals of the pairs.
 
-    With [l_ij, h_ij] Wilson's interval of P(i ≻ j), from min_j l_ij to min_j h_ij. The lower end errs only if the one
-    pair where the minimum lies does; the upper end if any of the M - 1 does, so its share of the error is divided among
-    them. A pair never compared may be anything: then u may be as low as zero. A tie counts as one comparison, half won.
+    If [l_ij, h_ij] is Wilson's interval of P(i ≻ j), the interval of u_i runs from min_j l_ij to min_j h_ij. The lower
+    end exceeds u_i only if l_ij is too high for the pair at which the minimum u_i is attained. The upper end is below
+    u_i if h_ij is too low for any of the M - 1 pairs, so the probability of error is divided among them. The P(i ≻ j)
+    of a pair that was never compared may be any number, and u may then be as low as zero. A tie counts as one
+    comparison, half won.
 
     Source: Wilson (1927); the division is Bonferroni's.
 
     Args:
         wins: (alternatives, alternatives) counts.
-        level: how often each alternative's interval is to hold its u, in (0, 1).
+        level: the probability with which each alternative's interval contains its u, in (0, 1).
 
     Returns:
         `Intervals` of shape (alternatives,).
@@ -63,10 +65,10 @@ def share_bound_intervals(wins: Wins, *, level: float = 0.95) -> Intervals:
     compared = wins + wins.T
 
     def score(deviations: Array) -> Array:
-        """Wilson's end: the share p with |P̂ - p| = z √(p (1 - p) / n), above P̂ for z > 0."""
+        """One end of Wilson's interval: the share p with |P̂ - p| = z √(p (1 - p) / n), above P̂ for z > 0."""
         middle = compared * matrix + deviations**2 / 2
-        spread = deviations * jnp.sqrt(compared * matrix * (1 - matrix) + deviations**2 / 4)
-        return jnp.clip((middle + spread) / (compared + deviations**2), 0, 1)
+        shift = deviations * jnp.sqrt(compared * matrix * (1 - matrix) + deviations**2 / 4)
+        return jnp.clip((middle + shift) / (compared + deviations**2), 0, 1)
 
     def smallest(ends: Array) -> Array:
         return jnp.min(jnp.where(jnp.eye(alternatives, dtype=bool), 1, ends), axis=1)
@@ -84,25 +86,26 @@ def bootstrap_intervals(
     samples: int = 1000,
     level: float = 0.95,
 ) -> Intervals:
-    """Intervals for any statistic of P, resampling the comparisons of each pair.
+    """Bootstrap intervals for any statistic of P: the comparisons of each pair are resampled.
 
-    wins*[i, j] ~ Binomial(n_ij, (wins[i, j] + 1/2) / (n_ij + 1)) with n_ij = wins[i, j] + wins[j, i]. The half counts
-    (Jeffreys) keep a pair that was always won from passing for certain. The interval spans the percentile and the
-    bias-corrected percentile interval: u is a minimum over noisy entries, so its estimate lies low, its resamples lie
-    lower still, and either interval alone covers too seldom where pairs were compared few times.
-    `python -m benchmarks.social_choice --case coverage` measures the coverage: good for lotteries of F*; for u it fails
-    where many alternatives are nearly level, even at 500 comparisons a pair. `share_bound_intervals` hold there.
+    wins*[i, j] ~ Binomial(n_ij, (wins[i, j] + 1/2) / (n_ij + 1)) with n_ij = wins[i, j] + wins[j, i]. Because of the
+    half counts (Jeffreys), a pair that was always won is not treated as certain. The interval is the smallest one that
+    contains both the percentile and the bias-corrected percentile interval. u is a minimum over noisy entries, so its
+    estimate is too low on average, and its resamples are lower still. Either interval alone therefore covers u too
+    seldom if pairs were compared few times. `python -m benchmarks.social_choice --case coverage` measures the coverage.
+    It is good for the lotteries of F*. For u it is too low if many alternatives are nearly level, even with 500
+    comparisons a pair; use `share_bound_intervals` in that case.
 
-    A tie counts as one comparison, half won, which is wider than it need be. A pair never compared stays at 1/2 in
-    every sample: no interval speaks of it.
+    A tie counts as one comparison, half won, which makes intervals wider than necessary. A pair that was never compared
+    stays at 1/2 in every sample, so the intervals do not include the uncertainty about it.
 
     Source: Efron (1979), (1981); the smoothing is Brown, Cai and DasGupta's (2001).
 
     Args:
         key: a random key.
         wins: (alternatives, alternatives) counts.
-        statistic: from P (alternatives, alternatives) to an array, such as `share_bounds` or a rule of P.
-        samples: how many resamples.
+        statistic: a function from P (alternatives, alternatives) to an array, such as `share_bounds` or a rule of P.
+        samples: the number of resamples.
         level: the share of resamples inside the interval, in (0, 1).
 
     Returns:
@@ -130,7 +133,7 @@ def bootstrap_intervals(
     return Intervals(statistic(matrix), low, high)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))  # at the top of the module: compiled once for each statistic
+@functools.partial(jax.jit, static_argnums=(3, 4))  # at module level, so that each statistic is compiled once
 def _resampled(keys: Array, compared: Array, chance: Array, statistic: Callable[[Array], Array], size: int) -> Array:
     """The statistic of every resample."""
     i, j = jnp.triu_indices(size, k=1)
@@ -149,7 +152,7 @@ def _check_level(level: float) -> None:
 
 
 def _ends(drawn: Array, center: Array, level: float) -> tuple[Array, Array]:
-    """From the least to the largest end of the percentile and the bias-corrected percentile interval."""
+    """The smallest interval that contains the percentile and the bias-corrected percentile interval."""
     drawn, samples = jnp.sort(drawn, axis=0), len(drawn)
     below = jnp.mean((drawn < center[None]) + (drawn == center[None]) / 2, axis=0)
     bias = ndtri(jnp.clip(below, 0.5 / samples, 1 - 0.5 / samples))

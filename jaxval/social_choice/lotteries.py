@@ -4,10 +4,11 @@ With K = P - Pᵀ the equilibria are {p ∈ Δ : Kᵀp ≥ 0}. An interior-point
 
     s = Kᵀp + τ1,  1ᵀp = 1,  p_i s_i = μ,  μ → 0.
 
-The path ends in the analytic centre of the equilibria: a choice among them that knows no names, so that ties are
-shared and renaming the alternatives renames the lottery. Just above rounding, p > s tells the support. If the support
-proves that it has the only equilibrium, that equilibrium is solved for. Otherwise p and s change places in the support,
-and the path is followed on in coordinates that resolve its end.
+The path ends in the analytic centre of the equilibria. This choice among them is symmetric: tied alternatives get equal
+probabilities, and renaming the alternatives renames the lottery. When μ is just above rounding, the support is the set
+of alternatives with p > s. If the support proves that it has the only equilibrium, a linear system gives that
+equilibrium. Otherwise p and s are exchanged in the support, and the path is followed further in the new coordinates,
+which resolve its end.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from jaxval.types import Lottery, Matrix, Vector
 __all__ = ["LotteryDiagnostics", "c1_maximal_lottery", "exploitability", "maximal_lottery", "maximal_lottery_solve"]
 
 MAX_STEPS = 60
-TURNS = 2  # of the exchange: the second starts from the support that the first has told
+TURNS = 2  # exchanges: the second starts from the support that the first has identified
 
 
 class Levels(NamedTuple):
-    """Where the two stretches of the path end, in the game scaled so that its largest margin is between 1/2 and 1."""
+    """Levels at which the two parts of the path end, for a game scaled to a largest margin between 1/2 and 1."""
 
-    rough: float  # μ of the first, just above rounding: p > s tells the support
-    near: float  # μ at which one clear equilibrium is told
-    end: float  # μ of the second
-    off_centre: float  # largest |p_i s_i / μ - 1| at its end
+    rough: float  # μ at the end of the first part, just above rounding: the support is where p > s
+    near: float  # μ at which a single clear equilibrium is recognised
+    end: float  # μ at the end of the second part
+    off_centre: float  # largest |p_i s_i / μ - 1| at the end of the second part
     pivot: float  # smallest margin that is exchanged
-    rounding: float  # margins between those that stay count as a tie below it
+    rounding: float  # smaller margins between alternatives that are not exchanged count as ties
     change: float  # largest last step of an iterative refinement
 
 
@@ -51,8 +52,8 @@ class LotteryDiagnostics(NamedTuple):
 
     Attributes:
         converged: whether the exploitability is at most 1e-9 (1e-5 in float32) and the support is certain.
-        exploitability: how much the best reply wins above one half.
-        steps: Newton steps taken.
+        exploitability: how much more than one half the best reply wins.
+        steps: the number of Newton steps.
     """
 
     converged: Bool[Array, ""]
@@ -61,7 +62,7 @@ class LotteryDiagnostics(NamedTuple):
 
 
 def exploitability(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
-    """How much the best reply to a lottery wins above one half, max_j Σ_i P(j ≻ i) p_i - 1/2; zero at equilibrium.
+    """How much more than one half the best reply to a lottery wins, max_j Σ_i P(j ≻ i) p_i - 1/2; 0 at equilibrium.
 
     Args:
         matrix: (alternatives, alternatives) preference function.
@@ -71,7 +72,7 @@ def exploitability(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
         A number in [0, 1/2].
 
     Raises:
-        ValueError: if the matrix is no preference function, or the lottery has another length.
+        ValueError: if the matrix is not a preference function, or the lottery has another length.
 
     Example:
         >>> float(exploitability([[0.5, 0.75], [0.25, 0.5]], [0.0, 1.0]))
@@ -84,10 +85,10 @@ def exploitability(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
 def maximal_lottery(matrix: Matrix) -> Lottery:
     """NLHF: the lottery that no other beats, max_p min_q Σ_ij p_i P(i ≻ j) q_j.
 
-    If there are several, it is the analytic centre of their set, which is symmetric under renaming. A share within the
-    tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie. Some margins can cancel almost completely once the
-    rest of the support is taken into account; what is left of them counts as a tie if it lies below the rounding of
-    P's entries (3e-7 of the largest margin in float32, 1e-13 in float64), because it cannot be told from one.
+    If several lotteries have this property, the result is the analytic centre of their set, which is symmetric under
+    renaming. A share within the tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie. Given the rest of the
+    support, some margins can cancel almost completely. The remainder counts as a tie if it is below the rounding of P's
+    entries (3e-7 of the largest margin in float32, 1e-13 in float64), because it cannot be distinguished from a tie.
 
     Source: Kim et al., section 2.2; Kreweras (1965), Fishburn (1984).
 
@@ -116,7 +117,7 @@ def maximal_lottery(matrix: Matrix) -> Lottery:
 
 
 def maximal_lottery_solve(matrix: Matrix) -> tuple[Lottery, LotteryDiagnostics]:
-    """`maximal_lottery` with its diagnostics; NaN throughout where it did not converge.
+    """`maximal_lottery` with diagnostics; the lottery is NaN throughout if the method did not converge.
 
     Args:
         matrix: (alternatives, alternatives) preference function.
@@ -136,9 +137,11 @@ def maximal_lottery_solve(matrix: Matrix) -> tuple[Lottery, LotteryDiagnostics]:
 
 
 def c1_maximal_lottery(matrix: Matrix) -> Lottery:
-    """Maximal lottery of the majority relation alone: P is replaced by 1, 1/2 or 0 as i beats, ties or loses to j.
+    """Maximal lottery of the majority relation alone: P is replaced by 1, 1/2 or 0 if i beats, ties or loses to j.
 
-    Source: Fisher and Ryan (1992), Laffond, Laslier and Le Breton (1993), the bipartisan set.
+    Its support is the bipartisan set.
+
+    Source: Fisher and Ryan (1992), Laffond, Laslier and Le Breton (1993).
 
     Args:
         matrix: (alternatives, alternatives) preference function; shares within the tolerance of 1/2 are ties.
@@ -160,15 +163,16 @@ def c1_maximal_lottery(matrix: Matrix) -> Lottery:
 
 
 def _exploitability(game: Array, lottery: Array) -> Array:
-    """The largest gain; infinite where it is no number, for a compiled maximum may pass over NaN."""
+    """The largest gain of a reply to the lottery; infinite if a gain is not finite."""
     gains = game @ lottery
+    # A compiled maximum may ignore NaN, so NaN is handled here.
     return jnp.where(jnp.all(jnp.isfinite(gains)), jnp.max(gains) / 2, jnp.inf)
 
 
 @jax.jit
 def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
     game = _without_ties(matrix)
-    game = jnp.ldexp(game, -jnp.frexp(jnp.max(jnp.abs(game)))[1])  # by a power of two, which rounds nothing
+    game = jnp.ldexp(game, -jnp.frexp(jnp.max(jnp.abs(game)))[1])  # a power of two scales without rounding
     levels = LEVELS[jnp.finfo(game.dtype).bits]
     border = jnp.ones((len(game), 1))
     system = jnp.block([[game.T, border], [-border.T, jnp.zeros((1, 1))]])
@@ -178,7 +182,7 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
         (p, s, tau, steps), _, _, turns = state
         exchanged, solved, several = _exchange(system, p > s, levels)
         start = (jnp.where(solved, s, p), jnp.where(solved, p, s), tau, steps)
-        off_centre = jnp.where(several, levels.off_centre, jnp.inf)  # one equilibrium needs no centring
+        off_centre = jnp.where(several, levels.off_centre, jnp.inf)  # a single equilibrium needs no centring
         z, w, tau, steps = _follow_central_path(exchanged, start, levels.end, off_centre)
         # The exchanged system gives the p that it determines more exactly than the sum of their steps.
         p, s = jnp.where(solved, (exchanged @ jnp.append(z, tau))[:-1], z), jnp.where(solved, z, w)
@@ -194,7 +198,7 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
     with jax.default_matmul_precision("highest"):
         start = (p, game.T @ p + tau, tau, jnp.asarray(0))
         p, s, tau, steps = _follow_central_path(system, start, levels.rough, jnp.inf)
-        # Nearer to the end the path is lost in rounding where equilibria are flat, but not where there is only one.
+        # Nearer to the end, rounding hides the path if there are several equilibria, but not if there is only one.
         near_p, near_s, _, steps = _follow_central_path(system, (p, s, tau, steps), levels.near, jnp.inf)
         lottery, unique = _only_equilibrium(system, near_p > near_s, levels)
         # A batch skips the loop, unlike `cond`, if each of its games has one clear equilibrium.
@@ -211,10 +215,11 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
 
 
 def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Array, Array]:
-    """The equilibrium of a support, and whether it is the only one.
+    """The equilibrium of a support, and whether it is the only equilibrium of the game.
 
-    If Ap + aτ = 0 on the support, 1ᵀp = 1 has one solution, p > 0 on the support and s > 0 off it, no other equilibrium
-    exists. This counts as shown if, to first order, no rounding of the game's entries changes a sign.
+    There is no other equilibrium if the system Ap + aτ = 0 on the support, 1ᵀp = 1 has one solution, p > 0 on the
+    support, and s > 0 off it. This counts as proved if, to first order, no rounding of the game's entries changes a
+    sign.
     """
     inside = jnp.append(support, True)
     inverse = jnp.linalg.inv(jnp.where(jnp.outer(inside, inside), system, jnp.eye(len(system))))
@@ -233,7 +238,7 @@ def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Ar
 def _without_ties(matrix: Array) -> Array:
     """The game P - Pᵀ, zero where P is within the tolerance of 1/2."""
     margin = matrix - matrix.T
-    tie = 2 * _checks.tolerance(matrix.dtype) + 4 * jnp.finfo(matrix.dtype).eps  # the margin of 1/2 + 1e-9 is rounded
+    tie = 2 * _checks.tolerance(matrix.dtype) + 4 * jnp.finfo(matrix.dtype).eps  # the margin of a share of 1/2 + 1e-9 is itself rounded
     return jnp.where(jnp.abs(margin) > tie, margin, 0)
 
 
@@ -241,9 +246,9 @@ State = tuple[Array, Array, Array, Array]
 
 
 def _follow_central_path(system: Array, start: State, end: float, off_centre: Array | float) -> State:
-    """Mehrotra's predictor and corrector on one factorisation a step, until μ falls to `end`; then steps to the centre.
+    """Mehrotra's predictor-corrector method until μ falls to `end`, and then steps to the centre of the path.
 
-    The path is w = Az + aτ, cᵀz = -1, z_i w_i = μ, with the system [[A, a], [cᵀ, 0]].
+    Each step factors one matrix. The path is w = Az + aτ, cᵀz = -1, z_i w_i = μ, with the system [[A, a], [cᵀ, 0]].
     """
     size = len(start[0])
     diagonal = jnp.diag(jnp.append(jnp.ones(size), 0))
@@ -252,10 +257,11 @@ def _follow_central_path(system: Array, start: State, end: float, off_centre: Ar
     def newton(state: State) -> State:
         z, w, tau, steps = state
         mu = z @ w / size
-        # Scaled so that z = w: the identity, which keeps what is flat in place, is then not lost beside the game.
+        # The variables are scaled so that z = w. The diagonal is then the identity, which is not lost in rounding beside
+        # the game, and which determines the step in directions that the game leaves free.
         scale = jnp.append(jnp.sqrt(z / w), jnp.sqrt(mu))
         factors = lu_factor(diagonal + scale[:, None] * system * scale[None, :])
-        off_path = system @ jnp.append(z, tau) - jnp.append(w, -1)  # zero but for rounding
+        off_path = system @ jnp.append(z, tau) - jnp.append(w, -1)  # zero except for rounding
 
         def direction(complementarity: Array) -> tuple[Array, Array, Array]:
             step = scale * lu_solve(factors, scale * (jnp.append(complementarity / z, 0) - off_path))
@@ -266,7 +272,7 @@ def _follow_central_path(system: Array, start: State, end: float, off_centre: Ar
         reach = jnp.minimum(1, _longest(jnp.append(z, w), jnp.append(dz, dw)))
         after = (z + reach * dz) @ (w + reach * dw) / size
         dz, dw, dtau = direction(jnp.where(mu > end, mu * (after / mu) ** 3, mu) - z * w - dz * dw)
-        # Ever nearer to the boundary, the last steps converge quadratically.
+        # The steps stop ever nearer to the boundary, so that the last steps converge quadratically.
         near = jnp.maximum(0.995, 1 - jnp.maximum(mu, 8 * epsilon))
         reach = jnp.minimum(1, near * _longest(jnp.append(z, w), jnp.append(dz, dw)))
         return z + reach * dz, w + reach * dw, tau + reach * dtau, steps + 1
@@ -280,11 +286,10 @@ def _follow_central_path(system: Array, start: State, end: float, off_centre: Ar
 
 
 def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Array, Array]:
-    """Exchange p and s of as many alternatives of the support as the game determines by the others.
+    """Exchange p and s for as many alternatives of the support as the game determines by the others.
 
-    s = Ap becomes, for a block R whose A_RR has an inverse, p_R = A_RR⁻¹ s_R - A_RR⁻¹ A_RF p_F, s_F = ...: a skew
-    matrix again. Pairs are exchanged by elimination with complete pivoting. The margins left between those that stay
-    are zero where the equilibria differ: as exact zeros they no longer mask the small diagonal of the Newton system.
+    For a block R with invertible A_RR, s = Ap becomes p_R = A_RR⁻¹ s_R - A_RR⁻¹ A_RF p_F, s_F = ..., again with a
+    skew-symmetric matrix. Pairs are exchanged by elimination with complete pivoting.
     """
     size = len(system)
     index = jnp.arange(size)
@@ -320,6 +325,8 @@ def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Arr
     for _ in range(2):  # iterative refinement
         basis -= inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
     rest = _exact_product(system, basis)
+    # The margins between alternatives that are not exchanged are zero if the equilibria differ in them. They are set to
+    # exact zeros, so that they do not mask the small diagonal of the Newton system.
     rest = jnp.where(jnp.outer(free, free) & (jnp.abs(rest) <= levels.rounding), 0, rest)
     tableau = jnp.where(
         solved[:, None], inverse + jnp.where(both, 0, basis), jnp.where(solved[None, :], -basis.T, rest)
@@ -330,9 +337,10 @@ def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Arr
 def _exact_product(left: Array, right: Array) -> Array:
     """The product to almost twice the precision, for a residual in which the large terms cancel.
 
-    The entries of `left` are at most 1. Both factors are cut into chunks so short that the product of the two highest
-    is a sum of integers, which is added without rounding up to 256 terms.
+    The entries of `left` are at most 1.
     """
+    # Both factors are cut into chunks of few bits. The product of the two highest chunks is a sum of scaled integers,
+    # which is exact for up to 256 terms.
     bits = (jnp.finfo(left.dtype).nmant + 1) // 2 - 4
     exponent = jnp.frexp(jnp.max(jnp.abs(right), axis=0))[1][None, :]
 

@@ -1,9 +1,9 @@
 """Rules from a preference function, or a profile, to a lottery.
 
-Every rule is symmetric under renaming of the alternatives, in ties too: a tie is shared evenly and counts as one within
-the tolerance, 1e-9 in float64 and 1e-5 in float32. A rule takes one `matrix`, the (alternatives, alternatives)
-preference function P, and returns an (alternatives,) lottery; batch with `jax.vmap`. It raises `ValueError` if P is not
-square or P + Pᵀ ≠ 1.
+Every rule is symmetric under renaming of the alternatives, and tied alternatives get equal probabilities. Numbers tie
+if they differ by no more than the tolerance, 1e-9 in float64 and 1e-5 in float32. A rule takes one `matrix`, the
+(alternatives, alternatives) preference function P, and returns an (alternatives,) lottery. Use `jax.vmap` for a batch
+of matrices. A rule raises `ValueError` if P is not square or P + Pᵀ ≠ 1.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ __all__ = [
 
 
 def share_bounds(matrix: Matrix) -> Float[Array, "alternatives"]:
-    """The largest share of voters whose first choice i can be, u_i = min_{j≠i} P(i ≻ j).
+    """Upper bounds on the share of voters whose first choice is i, u_i = min_{j≠i} P(i ≻ j).
 
-    Source: Kim et al., Definition 4.3 and Theorem 4.4. With one alternative u = 1.
+    With one alternative, u = 1.
+
+    Source: Kim et al., Definition 4.3 and Theorem 4.4.
 
     Returns:
         (alternatives,) bounds in [0, 1].
@@ -46,7 +48,8 @@ def share_bounds(matrix: Matrix) -> Float[Array, "alternatives"]:
 def proportional(matrix: Matrix, *, beta: Number = 0.0) -> Lottery:
     """The population-proportional policy F^β, π_i ∝ u_i exp(β u_i).
 
-    β = 0 is F*, proportional to the bounds u; β = inf is `minimax`. Where u is zero throughout it is uniform.
+    β = 0 gives F*, which is proportional to the bounds u, and β = inf gives `minimax`. If u is zero throughout, the
+    policy is uniform.
 
     Source: Kim et al., Definition 4.5 and equation (9).
 
@@ -54,7 +57,7 @@ def proportional(matrix: Matrix, *, beta: Number = 0.0) -> Lottery:
         beta: how sharply the policy concentrates on large u; in [0, inf].
 
     Raises:
-        ValueError: also if beta is negative or NaN.
+        ValueError: if `beta` is negative or NaN, or the matrix is not a preference function.
 
     Example:
         >>> matrix = [[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]
@@ -64,6 +67,7 @@ def proportional(matrix: Matrix, *, beta: Number = 0.0) -> Lottery:
     bounds = share_bounds(matrix)
     beta = _checks.check_number("beta", beta, low=0, high=float("inf"), expected="a number in [0, inf]")
     finite = jnp.where(jnp.isinf(beta), 0, beta)
+    # The shift by the largest bound keeps the exponential from overflowing, and cancels in the ratio.
     scores = bounds * jnp.exp(finite * (bounds - jnp.max(bounds)))
     total = jnp.sum(scores)
     lottery = jnp.where(total > 0, scores / jnp.where(total > 0, total, 1), 1 / len(bounds))
@@ -71,13 +75,15 @@ def proportional(matrix: Matrix, *, beta: Number = 0.0) -> Lottery:
 
 
 def certificate(matrix: Matrix) -> Float[Array, ""]:
-    """What F* guarantees each group: π_i / w_i ≥ 1 / Σ_j u_j, whatever the profile behind P.
+    """The guarantee of F* to each group: π_i / w_i ≥ 1 / Σ_j u_j, whatever profile P comes from.
 
-    Source: Kim et al., Lemma 4.7 and Theorem 4.10. Σu < 1 proves that P comes from no profile of complete rankings (the
-    shares of first choices sum to one and lie below u): then there is no certificate.
+    Σu < 1 proves that P comes from no profile of complete rankings, because the shares of first choices sum to one and
+    are at most u. The guarantee then does not exist.
+
+    Source: Kim et al., Lemma 4.7 and Theorem 4.10.
 
     Returns:
-        1 / Σu in (0, 1], or NaN where Σu < 1.
+        1 / Σu in (0, 1], or NaN if Σu < 1.
 
     Example:
         >>> float(certificate([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]))
@@ -89,12 +95,12 @@ def certificate(matrix: Matrix) -> Float[Array, ""]:
 
 
 def minimax(matrix: Matrix) -> Lottery:
-    """The minimax (Simpson-Kramer) rule: the largest u_i wins, ties shared. F^β as β → ∞.
+    """The minimax (Simpson-Kramer) rule: the alternative with the largest u_i wins. It is the limit of F^β as β → ∞.
 
     Source: Kim et al., section 4.3; Simpson (1969), Kramer (1977).
 
     Returns:
-        (alternatives,) lottery, uniform over the alternatives of the largest u_i.
+        (alternatives,) lottery, uniform over the alternatives with the largest u_i.
 
     Example:
         >>> minimax([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]).tolist()
@@ -104,17 +110,17 @@ def minimax(matrix: Matrix) -> Lottery:
 
 
 def maximal_borda(matrix: Matrix) -> Lottery:
-    """RLHF without regularisation: the largest Borda score wins, ties shared.
+    """RLHF without regularisation: the alternative with the largest Borda score wins.
 
-    The ranking by Bradley-Terry rewards fitted to P is the ranking by Borda scores.
+    Bradley-Terry rewards fitted to P rank the alternatives as the Borda scores do.
 
     Source: Kim et al., section 2.2 and Proposition C.1.
 
     Returns:
-        (alternatives,) lottery, uniform over the alternatives with the most points.
+        (alternatives,) lottery, uniform over the alternatives with the largest score.
 
     Example:
-        A cycle gives every alternative as many points as the others.
+        In a symmetric cycle all alternatives have the same score.
 
         >>> lottery = maximal_borda([[0.5, 0.75, 0.25], [0.25, 0.5, 0.75], [0.75, 0.25, 0.5]])
         >>> [round(float(probability), 2) for probability in lottery]
@@ -124,7 +130,7 @@ def maximal_borda(matrix: Matrix) -> Lottery:
 
 
 def proportional_borda(matrix: Matrix) -> Lottery:
-    """Each alternative with probability proportional to its Borda score; one alternative has it all.
+    """Each alternative gets a probability proportional to its Borda score; a single alternative gets 1.
 
     Source: Barberà (1979), "Majority and positional voting in a probabilistic framework".
 
@@ -138,16 +144,18 @@ def proportional_borda(matrix: Matrix) -> Lottery:
 
 
 def random_dictatorship(orders: Orders, weights: Weights | None = None) -> Lottery:
-    """A voter drawn at random decides: the lottery is the shares of first choices, π = w.
+    """The first choice of a voter drawn at random: the lottery consists of the shares of first choices, π = w.
 
-    Source: Kim et al., Definition 3.4; it is no function of P (Appendix F).
+    Random dictatorship is not a function of P (Kim et al., Appendix F).
+
+    Source: Kim et al., Definition 3.4.
 
     Args:
         orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares that sum to one; equal shares where None.
+        weights: (rankings,) shares that sum to one; None means equal shares.
 
     Raises:
-        ValueError: if a row is no permutation, or the weights are negative or do not sum to one.
+        ValueError: if a row is not a permutation, or the weights are negative or do not sum to one.
 
     Example:
         >>> random_dictatorship([[0, 1], [1, 0]], [0.75, 0.25]).tolist()
@@ -157,18 +165,20 @@ def random_dictatorship(orders: Orders, weights: Weights | None = None) -> Lotte
 
 
 def win_rate(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
-    """How often a draw from the lottery is preferred to a uniform one, Σ_ij π_i P(i ≻ j) / M.
+    """How often a draw from the lottery is preferred to a uniform draw, Σ_ij π_i P(i ≻ j) / M.
 
-    Source: Kim et al., section 5.1. A draw against itself counts one half.
+    An alternative against itself counts one half.
+
+    Source: Kim et al., section 5.1.
 
     Args:
         lottery: (alternatives,) probabilities.
 
     Returns:
-        A number in [0, 1]; the uniform lottery has 1/2.
+        A number in [0, 1], which is 1/2 for the uniform lottery.
 
     Raises:
-        ValueError: also if the lottery has another length.
+        ValueError: if the matrix is not a preference function, or the lottery has another length.
 
     Example:
         >>> float(win_rate([[0.5, 0.75], [0.25, 0.5]], [1.0, 0.0]))
