@@ -62,7 +62,7 @@ def extended_shares(matrix: Matrix) -> FeasibleShares:
         `FeasibleShares(smallest, largest)`.
 
     Raises:
-        ValueError: if the matrix is no preference function, is traced, or has Σu < 1.
+        ValueError: if the matrix is not a preference function, is traced, or has Σu < 1.
 
     Example:
         >>> shares = extended_shares([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]])
@@ -95,7 +95,7 @@ def extended_membership(matrix: Matrix, shares: Vector) -> tuple[float, GroupMat
         (gap, `GroupMatrices(shares, matrices)`), where the shares are v.
 
     Raises:
-        ValueError: if the matrix is no preference function, is traced, or has Σu < 1; or if the shares are negative
+        ValueError: if the matrix is not a preference function, is traced, or has Σu < 1; or if the shares are negative
             or do not sum to one.
 
     Example:

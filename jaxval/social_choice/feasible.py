@@ -118,7 +118,8 @@ def feasible_shares(matrix: Matrix) -> FeasibleShares:
         `FeasibleShares(smallest, largest)`.
 
     Raises:
-        ValueError: if the matrix is no preference function, is larger, is traced, or comes from no profile.
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is traced, or comes from
+            no profile.
         RuntimeError: if HiGHS fails.
 
     Example:
@@ -141,7 +142,7 @@ def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagn
         (`FeasibleShares`, `FeasibleDiagnostics`); the shares are NaN if W(P) is empty or HiGHS fails.
 
     Raises:
-        ValueError: if the matrix is no preference function, is larger, or is traced.
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, or is traced.
 
     Example:
         A strict cycle comes from no profile: a ranking can agree with at most two of its three majorities.
@@ -184,8 +185,8 @@ def feasible_membership(matrix: Matrix, shares: Vector) -> tuple[float, Profile]
         (gap, `Profile`); the weights of the profile are all positive.
 
     Raises:
-        ValueError: if the matrix is no preference function, is larger, is traced, or comes from no profile; or if
-            the shares are negative or do not sum to one.
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is traced, or comes from
+            no profile; or if the shares are negative or do not sum to one.
         RuntimeError: if HiGHS fails.
 
     Example:
@@ -213,8 +214,8 @@ def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
         `SupportPoint(value, shares, profile)`.
 
     Raises:
-        ValueError: if the matrix is no preference function, is larger, is traced, or comes from no profile; or if
-            the direction has another length.
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is traced, or comes from
+            no profile; or if the direction has another length.
         RuntimeError: if HiGHS fails.
 
     Example:
@@ -254,7 +255,8 @@ def box_distance(matrix: Matrix) -> BoxDistance:
         `BoxDistance(distance, shares, nearest, above, below)`.
 
     Raises:
-        ValueError: if the matrix is no preference function, is larger, is traced, or comes from no profile.
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is traced, or comes from
+            no profile.
         RuntimeError: if HiGHS fails.
 
     Example:

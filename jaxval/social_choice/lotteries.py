@@ -99,7 +99,7 @@ def maximal_lottery(matrix: Matrix) -> Lottery:
         (alternatives,) lottery; NaN throughout inside `jit` and `vmap` where the method did not converge.
 
     Raises:
-        ValueError: if the matrix is no preference function.
+        ValueError: if the matrix is not a preference function.
         RuntimeError: if the method did not converge (outside `jit` and `vmap`).
 
     Example:
@@ -126,7 +126,7 @@ def maximal_lottery_solve(matrix: Matrix) -> tuple[Lottery, LotteryDiagnostics]:
         (lottery (alternatives,), `LotteryDiagnostics`).
 
     Raises:
-        ValueError: if the matrix is no preference function.
+        ValueError: if the matrix is not a preference function.
 
     Example:
         >>> lottery, diagnostics = maximal_lottery_solve([[0.5, 0.75], [0.25, 0.5]])
@@ -150,7 +150,7 @@ def c1_maximal_lottery(matrix: Matrix) -> Lottery:
         (alternatives,) lottery; NaN throughout inside `jit` and `vmap` where the method did not converge.
 
     Raises:
-        ValueError: if the matrix is no preference function.
+        ValueError: if the matrix is not a preference function.
         RuntimeError: if the method did not converge (outside `jit` and `vmap`).
 
     Example:
@@ -236,9 +236,9 @@ def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Ar
 
 
 def _without_ties(matrix: Array) -> Array:
-    """The game P - Pᵀ, zero where P is within the tolerance of 1/2."""
+    """The game P - Pᵀ, with margin 0 for a share within the tolerance of 1/2."""
     margin = matrix - matrix.T
-    tie = 2 * _checks.tolerance(matrix.dtype) + 4 * jnp.finfo(matrix.dtype).eps  # the margin of a share of 1/2 + 1e-9 is itself rounded
+    tie = 2 * _checks.tolerance(matrix.dtype) + 4 * jnp.finfo(matrix.dtype).eps  # the margin of 1/2 + 1e-9 is rounded
     return jnp.where(jnp.abs(margin) > tie, margin, 0)
 
 
@@ -257,8 +257,8 @@ def _follow_central_path(system: Array, start: State, end: float, off_centre: Ar
     def newton(state: State) -> State:
         z, w, tau, steps = state
         mu = z @ w / size
-        # The variables are scaled so that z = w. The diagonal is then the identity, which is not lost in rounding beside
-        # the game, and which determines the step in directions that the game leaves free.
+        # The variables are scaled so that z = w. The diagonal is then the identity. It determines the step in the
+        # directions that the game leaves free, and is not lost in rounding beside the game.
         scale = jnp.append(jnp.sqrt(z / w), jnp.sqrt(mu))
         factors = lu_factor(diagonal + scale[:, None] * system * scale[None, :])
         off_path = system @ jnp.append(z, tau) - jnp.append(w, -1)  # zero except for rounding

@@ -34,7 +34,7 @@ def shapley_interactions(table: Table) -> Interactions:
         each of them alone.
 
     Raises:
-        ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
+        ValueError: if the table's length is not a power of two of at least 2, or a utility is not finite.
 
     Example:
         >>> shapley_interactions([0.0, 1.0, 2.0, 4.0]).tolist()

@@ -1,4 +1,4 @@
-"""The least core: the allocations that minimise what any coalition could gain by acting alone."""
+"""The least core: the allocations that minimise the most that a coalition could gain by acting alone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def least_core(table: Table) -> Values:
         (n, *objectives) values. A single player gets v(N) - v(∅).
 
     Raises:
-        ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
+        ValueError: if the table's length is not a power of two of at least 2, or a utility is not finite.
         RuntimeError: if the linear program was not solved.
 
     Example:
@@ -78,7 +78,7 @@ def least_core_solve(table: Table) -> tuple[Values, LeastCoreDiagnostics]:
         player the deficit is 0, because only ∅ and N are coalitions.
 
     Raises:
-        ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
+        ValueError: if the table's length is not a power of two of at least 2, or a utility is not finite.
 
     Example:
         >>> _, diagnostics = least_core_solve([0.0, 1.0, 2.0, 4.0])

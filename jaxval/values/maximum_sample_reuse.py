@@ -162,6 +162,6 @@ def _by_membership(coalitions: Array, utilities: Array, valid: Array) -> Moments
     totals = jnp.einsum("mrp,ro->mpo", weights, flat, precision=exact)
     squares = jnp.einsum("mrp,ro->mpo", weights, flat**2, precision=exact)
     means = totals / jnp.maximum(count, 1)[..., None]
-    spread = jnp.maximum(squares - totals * means, 0)
+    deviations = jnp.maximum(squares - totals * means, 0)
     shape = (*count.shape, *utilities.shape[1:])
-    return Moments(count, means.reshape(shape) + centre[None, None], spread.reshape(shape))
+    return Moments(count, means.reshape(shape) + centre[None, None], deviations.reshape(shape))

@@ -39,7 +39,7 @@ def shapley(table: Table) -> Values:
         (n, *objectives) values; they sum to v(N) - v(∅).
 
     Raises:
-        ValueError: if the table's length is no power of two of at least 2, or a utility is not finite.
+        ValueError: if the table's length is not a power of two of at least 2, or a utility is not finite.
 
     Example:
         >>> shapley([0.0, 1.0, 2.0, 4.0]).tolist()

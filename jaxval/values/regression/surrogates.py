@@ -118,8 +118,8 @@ def families(rows: int, players: int) -> list[Family]:
 
 def polynomial(rows: int, players: int, degree: int) -> Family:
     """A shrunk polynomial, fitted by its monomials if they are far fewer than the rows, and otherwise by its kernel."""
-    # The fit by monomials uses generalised cross-validation. With nearly as many monomials as rows, its error is small
-    # for interpolation, which is no good fit. The leave-one-out errors of the kernel do not have this flaw.
+    # The fit by monomials uses generalised cross-validation. With nearly as many monomials as rows, that error is small
+    # although the fit only interpolates. The leave-one-out errors of the kernel are large in that case.
     if 2 * sum(comb(players, size) for size in odd_sizes(players, degree)) < rows:
         fit, members = partial(fit_monomials, degree), partial(monomial_members, degree)
     else:
