@@ -194,7 +194,7 @@ def _nearest_in_box(bounds: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _group_matrices(values: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """(32) for every group, with P_k(k ≻ ·) = 1 and the diagonal 1/2."""
+    """The P_k of every group by (32), with P_k(k ≻ ·) = 1 and the diagonal 1/2."""
     alternatives = len(values)
     others = 1 - shares[:, None] - shares[None, :]
     voting = others > SMALLEST_WEIGHT

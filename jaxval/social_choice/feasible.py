@@ -287,7 +287,7 @@ def box_distance(matrix: Matrix) -> BoxDistance:
 class _Rankings(NamedTuple):
     orders: np.ndarray  # (M!, M), best first
     above: np.ndarray  # (M(M-1)/2, M!), whether i is above j, for i < j
-    first: np.ndarray  # (M, M!), whether i is first
+    first: np.ndarray  # (M, M!), whether i is the first choice
 
 
 @lru_cache(maxsize=MOST_ALTERNATIVES)

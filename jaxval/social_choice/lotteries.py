@@ -48,7 +48,7 @@ LEVELS = {
 
 
 class LotteryDiagnostics(NamedTuple):
-    """How far the lottery is from an equilibrium.
+    """Whether the method converged, and how far the lottery is from an equilibrium.
 
     Attributes:
         converged: whether the exploitability is at most 1e-9 (1e-5 in float32) and the support is certain.
@@ -96,7 +96,7 @@ def maximal_lottery(matrix: Matrix) -> Lottery:
         matrix: (alternatives, alternatives) preference function.
 
     Returns:
-        (alternatives,) lottery; NaN throughout inside `jit` and `vmap` where the method did not converge.
+        (alternatives,) lottery. Inside `jit` and `vmap` it is NaN throughout if the method did not converge.
 
     Raises:
         ValueError: if the matrix is not a preference function.
@@ -147,7 +147,7 @@ def c1_maximal_lottery(matrix: Matrix) -> Lottery:
         matrix: (alternatives, alternatives) preference function; shares within the tolerance of 1/2 are ties.
 
     Returns:
-        (alternatives,) lottery; NaN throughout inside `jit` and `vmap` where the method did not converge.
+        (alternatives,) lottery. Inside `jit` and `vmap` it is NaN throughout if the method did not converge.
 
     Raises:
         ValueError: if the matrix is not a preference function.
@@ -184,7 +184,7 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
         start = (jnp.where(solved, s, p), jnp.where(solved, p, s), tau, steps)
         off_centre = jnp.where(several, levels.off_centre, jnp.inf)  # a single equilibrium needs no centring
         z, w, tau, steps = _follow_central_path(exchanged, start, levels.end, off_centre)
-        # The exchanged system gives the p that it determines more exactly than the sum of their steps.
+        # For the exchanged alternatives, the system gives p more exactly than the sum of the Newton steps does.
         p, s = jnp.where(solved, (exchanged @ jnp.append(z, tau))[:-1], z), jnp.where(solved, z, w)
         lottery, unique = _only_equilibrium(system, p > s, levels)
         apart = jnp.all(jnp.minimum(p, s) <= 1e-3 * jnp.maximum(p, s)) & ~jnp.any(solved & (p <= s))
@@ -201,7 +201,8 @@ def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
         # Nearer to the end, rounding hides the path if there are several equilibria, but not if there is only one.
         near_p, near_s, _, steps = _follow_central_path(system, (p, s, tau, steps), levels.near, jnp.inf)
         lottery, unique = _only_equilibrium(system, near_p > near_s, levels)
-        # A batch skips the loop, unlike `cond`, if each of its games has one clear equilibrium.
+        # Under `vmap`, a `cond` would run both branches. The loop is skipped if every game of the batch has one clear
+        # equilibrium.
         (_, _, _, steps), lottery, certain, _ = jax.lax.while_loop(
             lambda state: ~state[2] & (state[3] < TURNS),
             follow_to_the_end,
@@ -238,7 +239,7 @@ def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Ar
 def _without_ties(matrix: Array) -> Array:
     """The game P - Pᵀ, with margin 0 for a share within the tolerance of 1/2."""
     margin = matrix - matrix.T
-    tie = 2 * _checks.tolerance(matrix.dtype) + 4 * jnp.finfo(matrix.dtype).eps  # the margin of 1/2 + 1e-9 is rounded
+    tie = 2 * _checks.tolerance(matrix.dtype) + 4 * jnp.finfo(matrix.dtype).eps  # a margin has rounding errors
     return jnp.where(jnp.abs(margin) > tie, margin, 0)
 
 

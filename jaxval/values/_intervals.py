@@ -40,7 +40,7 @@ FEW_GAINS = 10  # with fewer nonzero gains, a player's standard error cannot be 
 TAIL = 0.025  # the probability on either side of a 95 % interval
 FEW = FEW_GAINS  # the same limit for draws that differ from the usual value
 ROUNDING = 16  # a gain of fewer units in the last place of the largest utility counts as zero
-TABLE = 200  # degrees of freedom up to which Student's quantiles come from a table
+TABLE = 200  # Student's quantiles come from a table up to so many degrees of freedom
 HALVINGS = 60  # bisection steps
 
 
@@ -270,7 +270,7 @@ def binomial_lower_ends(draws: Array, tail: float) -> Float[Array, "events"]:
 
 
 def _score_ends(share: Array, count: Array, tail: float) -> tuple[Array, Array]:
-    """Clopper and Pearson's lower end, linear between whole numbers of events, and Wilson's upper end."""
+    """Clopper and Pearson's lower end, interpolated between whole numbers of events, and Wilson's upper end."""
     z = _normal_factor(tail)
     draws = jnp.maximum(count, 1).astype(float)
     share = jnp.clip(share, 0, 1)

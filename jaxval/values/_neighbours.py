@@ -99,7 +99,8 @@ def nearest_first(distance: Array) -> np.ndarray | Array:
             advice="scale the features down",
         )
     if values.dtype == np.float32:
-        # Bits of non-negative floats are ordered as the floats are: one sort of (distance, index) packed into 64 bits.
+        # The bits of non-negative floats are in the order of the floats. (distance, index) is therefore packed into 64
+        # bits and sorted once.
         packed = (values + 0.0).view(np.uint32).astype(np.uint64) << np.uint64(32)
         packed |= np.arange(values.shape[-1], dtype=np.uint64)
         packed.sort(axis=-1)

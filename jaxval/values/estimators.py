@@ -31,7 +31,7 @@ __all__ = ["Estimator", "Moments", "run_estimator"]
 
 
 class Estimator(NamedTuple):
-    """Four pure functions.
+    """An estimator as pure functions: `init`, `ask`, `tell` and `estimate`; `finished` says when to stop.
 
     Attributes:
         init: `init(key, objectives=())` gives the state, for utilities of shape `objectives`.

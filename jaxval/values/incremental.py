@@ -1,4 +1,4 @@
-"""Sampled Shapley values of utilities that are cheap along a permutation.
+"""Sampled Shapley values of utilities that are cheap to evaluate along a permutation.
 
 For some utilities one more player changes little, as with nearest neighbours, counts or sums. One pass along a
 permutation then gives the utilities of all its prefixes for about the price of one. Design, state and estimate are

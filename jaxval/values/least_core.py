@@ -35,7 +35,7 @@ class LeastCoreDiagnostics(NamedTuple):
 
 
 def least_core(table: Table) -> Values:
-    """The least core: x with the least e such that x(N) = v(N) - v(∅) and x(S) + e ≥ v(S) - v(∅) for all S but ∅ and N.
+    """The least core: x with the least e with x(N) = v(N) - v(∅), x(S) + e ≥ v(S) - v(∅) for all S except ∅ and N.
 
     If several x satisfy this, the one nearest to equal shares is returned, so that renaming the players renames their
     values.

@@ -1,4 +1,4 @@
-"""Banzhaf values by maximum sample reuse: every coalition that is evaluated serves every player.
+"""Banzhaf values by maximum sample reuse: every coalition evaluated is used for every player.
 
 Coalitions S are drawn uniformly, and φ̂_i = mean of v(S) over S with i - mean of v(S) over S without i (Wang and Jia,
 2023).
@@ -52,7 +52,7 @@ class ReuseState(NamedTuple):
 def sample_banzhaf(
     key: Key[Array, ""], utility: Utility, players: int, *, coalitions: int, batch_size: int = 1024
 ) -> Estimate:
-    """Banzhaf values from uniformly drawn coalitions, each of which serves every player.
+    """Banzhaf values from uniformly drawn coalitions, each of which is used for every player.
 
     The intervals are Student's t with the degrees of freedom of the smaller of a player's two samples. They are NaN if
     all utilities seen are equal but not all coalitions were seen: the sample then says nothing about the error.
@@ -89,7 +89,7 @@ def sample_banzhaf(
 
 
 def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None) -> Estimator:
-    """Maximum sample reuse as `init, ask, tell, estimate`.
+    """The estimator `init, ask, tell, estimate` of Banzhaf values by maximum sample reuse.
 
     Args:
         coalitions: the number of coalitions drawn in all.

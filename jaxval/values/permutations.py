@@ -174,7 +174,7 @@ def permutation_estimator(
     per_ask: int | None = None,
     spread: float | Sequence[float] | None = None,
 ) -> Estimator:
-    """Permutations as `init, ask, tell, estimate`.
+    """The estimator `init, ask, tell, estimate` of Shapley values from permutations.
 
     One ask holds the empty and the full coalition, and then the n - 1 other prefixes of each permutation. The last ask
     is filled up with copies of the last draw, which do not count.

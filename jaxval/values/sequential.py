@@ -1,4 +1,4 @@
-"""Values of rounds at the realised state: sequential training, federated learning, procurement round by round.
+"""Values of contributors round by round, at the realised state: sequential training, federated learning, procurement.
 
 In round t the contributors D_t update the state A_{t-1}, and the new state is evaluated. A subset S of the round is
 worth v(S; A_{t-1}) = evaluate(update(A_{t-1}, S)); the realised next state is update(A_{t-1}, D_t). Counterfactual
@@ -186,7 +186,7 @@ def _subsets(members: int) -> np.ndarray:
 
 
 def _all_but_one(members: int) -> np.ndarray:
-    """The round without each of its members, then the whole round."""
+    """The round without each of its members in turn, and last the whole round."""
     return np.concatenate([~np.eye(members, dtype=bool), np.ones((1, members), dtype=bool)])
 
 

@@ -112,7 +112,7 @@ def truncated_estimator(
     groups: Groups | None = None,
     walks: int = 64,
 ) -> Estimator:
-    """Truncated permutations as `init, ask, tell, estimate`, an adaptive estimator.
+    """The adaptive estimator `init, ask, tell, estimate` of Shapley values from truncated permutations.
 
     One ask holds the empty and the full coalition, and then the next prefix of each walk. A walk that is done repeats
     the full coalition. In the first ask all walks repeat the full coalition, because it is not yet known whether v(∅)

@@ -82,7 +82,7 @@ def sparse_members(masks: np.ndarray, model: tuple[np.ndarray, np.ndarray]) -> n
     carriers, coefficients = model
     members = np.zeros((masks.shape[1], masks.shape[1]))
     np.add.at(members, carriers.sum(axis=1) - 1, coefficients[:, None] * carriers)
-    return members[:-1]  # h_N = 0 between the empty and the full coalition
+    return members[:-1]  # h_N = 0 for all coalitions other than the empty and the full one
 
 
 def sign_basis(degree: int, players: int) -> tuple[np.ndarray, np.ndarray]:

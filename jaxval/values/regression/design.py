@@ -65,7 +65,7 @@ def make_plan(players: int, evaluations: int) -> Plan:
 
 
 def draw(bits: np.random.Philox, players: int, plan: Plan) -> Design:
-    """The pairs of a plan."""
+    """Draw the pairs of a plan."""
     masks, sizes = draw_pairs(bits, players, plan.counts)
     available = np.array([float(min(count, 10**300)) for count in pairs_of_size(players)])  # within float64
     if plan.single:
@@ -73,7 +73,7 @@ def draw(bits: np.random.Philox, players: int, plan: Plan) -> Design:
         alone[0, np.argsort(bits.random_raw(players), kind="stable")[: players // 2]] = True
         masks, sizes = np.concatenate([masks, alone]), np.append(sizes, players // 2)
         available[-1] *= 2
-    # Neighbours go to different folds; as the order within a size is random, so is each fold.
+    # Successive pairs go to different folds. As the order within a size is random, each fold is a random sample.
     folds = np.arange(len(masks)) % max(min(FOLDS, len(masks)), 1)
     return Design(masks, sizes, available, folds, plan.single, int(plan.counts.sum()) == most_pairs(players))
 
@@ -132,7 +132,7 @@ def share_pairs(players: int, pairs: int) -> np.ndarray:
             counts[np.argmax(np.where(counts > least, counts, 0))] -= 1
     else:
         shares = wanted * pairs / wanted.sum()
-    while counts.sum() < pairs:  # the largest remainder first
+    while counts.sum() < pairs:  # the size with the largest remainder gets one pair more
         counts[np.argmax(np.where(counts < available, shares - counts, -np.inf))] += 1
     return counts.astype(int)
 
@@ -162,7 +162,7 @@ def draw_pairs(bits: np.random.Philox, players: int, counts: np.ndarray) -> tupl
 
 def _draw_size(bits: np.random.Philox, players: int, size: int, count: int) -> np.ndarray:
     available = comb(players, size) // (2 if 2 * size == players else 1)
-    if 2 * count >= available:  # list all pairs and take the first of a random order
+    if 2 * count >= available:  # list all pairs, and take the first ones of a random order
         # In lexicographic order, the first half of the coalitions of size n / 2 contains player 0: one of each pair.
         every = np.array(list(combinations(range(players), size)))[:available]
         chosen = every[np.argsort(bits.random_raw(available), kind="stable")[:count]]

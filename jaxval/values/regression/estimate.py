@@ -129,7 +129,9 @@ def regress_shapley(
 def regression_estimator(
     players: int, *, evaluations: int, groups: Groups | None = None, method: str = "adjusted"
 ) -> Estimator:
-    """Regression as `init, ask, tell, estimate`. A single ask holds all coalitions, each of them once.
+    """The estimator `init, ask, tell, estimate` of Shapley values by regression.
+
+    A single ask holds all coalitions, each of them once.
 
     Args:
         evaluations: the largest number of distinct coalitions.
@@ -222,7 +224,7 @@ def adjusted_values(design: Design, ends: np.ndarray, utilities: np.ndarray) -> 
 
 
 def least_squares_values(design: Design, ends: np.ndarray, utilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values and standard errors (players, objectives) by weighted least squares under the sum's constraint.
+    """Values and standard errors (players, objectives) by weighted least squares with a fixed sum of the values.
 
     With z = x - s / n, β = (Zᵀ Q Z)⁺ Zᵀ Q (d - (v(N) - v(∅)) (2s / n - 1)) / 2 and φ = (v(N) - v(∅)) / n + β. Q divides
     1 / (s (n - s)) equally among the pairs of a size. The standard errors are those of the linearised estimate. They

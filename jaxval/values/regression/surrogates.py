@@ -55,7 +55,7 @@ class Fit(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A kind of surrogate.
+    """A family of surrogates: how a member is fitted, and how its contributions to the values are computed.
 
     Attributes:
         fit: `fit(masks, utilities, folds)` yields (fold, objective, `Fit`), for each fold and objective once for each
@@ -170,12 +170,12 @@ def fit_kernel(
 def fit_monomials(
     degree: int, masks: np.ndarray, utilities: np.ndarray, folds: np.ndarray
 ) -> Iterator[tuple[int, int, Fit]]:
-    """The fit of the polynomial kernel by ridge regression on the z_T, for more rows than monomials.
+    """The fit of the polynomial kernel, computed as a ridge regression on the z_T; for more rows than monomials.
 
     One eigendecomposition for each fold serves all penalties. The error is that of generalised cross-validation,
     mean (d - g)² / (1 - df / rows)². The model is b.
     """
-    import scipy.linalg  # see `fit_kernel`
+    import scipy.linalg  # loaded only here and in `fit_kernel`, because it takes long to load
 
     differences = utilities[0] - utilities[1]
     signs, carriers = np.where(masks, 1.0, -1.0), monomials(masks.shape[1], degree)
