@@ -84,7 +84,7 @@ def weighted_shapley(table: Table, groups: Groups, weights: Num[ArrayLike, "play
         (n, *objectives) values.
 
     Raises:
-        ValueError: if the table or the groups are wrong, or a weight is not above 0, for (14) then divides 0 by 0.
+        ValueError: if the table or the groups are wrong, or a weight is not above 0: (14) would then divide 0 by 0.
 
     Example:
         >>> weighted_shapley([0.0, 1.0, 2.0, 4.0], [0, 0], [1.0, 3.0]).tolist()

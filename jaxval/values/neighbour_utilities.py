@@ -124,7 +124,7 @@ def knn_path_utility(
         A function of a permutation (instances,) to (instances + 1,) utilities; it may be jitted and vmapped.
 
     Raises:
-        ValueError: as `knn_utility` does.
+        ValueError: in the cases of `knn_utility`.
 
     Example:
         >>> utilities = knn_path_utility([[1.0], [2.0], [3.0]], [1, 0, 0], [[0.0]], [1], neighbours=1)

@@ -62,7 +62,7 @@ class StoppingDiagnostics(NamedTuple):
 
 
 def anytime_factors(draws: list[int] | tuple[int, ...], *, level: float) -> list[float]:
-    """The factor on the standard error at each look with which the intervals of all looks hold at once with `level`.
+    """Factors on the standard errors with which the intervals of all looks hold together with probability `level`.
 
     c solves P(|Z_1| ≤ c, ..., |Z_K| ≤ c) = level for standard normal Z with corr(Z_j, Z_k) = √(m_j / m_k). The factor
     at a look of m draws is the quantile of Student's t_{m-1} with the tail probability of c.
@@ -144,7 +144,7 @@ def sample_until(
         An `Estimate`.
 
     Raises:
-        ValueError: as `sample_shapley`, and if the half-width is not above 0 or the level outside (0, 1).
+        ValueError: in the cases of `sample_shapley`, or if the half-width is not above 0 or the level not in (0, 1).
         RuntimeError: if `most` permutations were not enough.
 
     Example:
@@ -208,7 +208,7 @@ def sample_until_solve(
         An `Estimate`, and `StoppingDiagnostics`.
 
     Raises:
-        ValueError: as `sample_shapley`, and if the half-width is not above 0 or the level outside (0, 1).
+        ValueError: in the cases of `sample_shapley`, or if the half-width is not above 0 or the level not in (0, 1).
 
     Example:
         >>> from jaxval.coalitions import games
