@@ -1,4 +1,4 @@
-"""Axioms of values that speak of two players: symmetric ones, and ones who depend on each other.
+"""Axioms of values about two players: symmetric players, and players who depend on each other.
 
 Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes. Games with such
 players come from `with_symmetric_players` and `with_dependent_players`.
@@ -29,7 +29,7 @@ class PairWitness(NamedTuple):
     Attributes:
         first: the one, of the earlier group where they are in two; -1 if no pair meets the premise.
         second: the other.
-        values: (players,) what the value says.
+        values: (players,) the values that the value returns.
     """
 
     first: Int[Array, ""]
@@ -44,7 +44,7 @@ def symmetry(value: Value, table: Table, groups: Groups | None = None) -> tuple[
     Source: Zheng et al., Axiom 3.4.
 
     Returns:
-        (gap, `PairWitness`); -inf if no two players are symmetric.
+        (gap, `PairWitness`). The gap is -inf if no two players are symmetric.
 
     Example:
         >>> from jaxval import values
@@ -64,7 +64,7 @@ def within_group_symmetry(value: Value, table: Table, groups: Groups) -> tuple[G
     Source: Zheng et al., Axiom 4.1, first case, as printed; ADS has it, for it is Shapley's value within each group.
 
     Returns:
-        (gap, `PairWitness`); -inf if no two players of a group are symmetric.
+        (gap, `PairWitness`). The gap is -inf if no two players of a group are symmetric.
 
     Example:
         >>> from jaxval import values
@@ -98,7 +98,7 @@ def mutual_dependence(value: Value, table: Table, groups: Groups, *, version: st
         version: "cited" or "printed".
 
     Returns:
-        (gap, `PairWitness`); -inf if no pair is dependent.
+        (gap, `PairWitness`). The gap is -inf if no pair is dependent.
 
     Raises:
         ValueError: as every axiom does, and if the version is another word.

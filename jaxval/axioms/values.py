@@ -47,7 +47,7 @@ class TotalWitness(NamedTuple):
     Attributes:
         total: Σ φ.
         expected: v(N) - v(∅).
-        values: (players,) what the value says.
+        values: (players,) the values that the value returns.
     """
 
     total: Float[Array, ""]
@@ -62,7 +62,7 @@ class GroupWitness(NamedTuple):
         group: its number.
         total: Σ φ over the group.
         expected: v(U_t) - v(U_{t-1}).
-        values: (players,) what the value says.
+        values: (players,) the values that the value returns.
     """
 
     group: Int[Array, ""]
@@ -76,7 +76,7 @@ class PlayerWitness(NamedTuple):
 
     Attributes:
         player: its number; -1 if nobody meets the premise.
-        values: (players,) what the value says.
+        values: (players,) the values that the value returns.
         expected: (players,) what it should say of those who meet the premise.
     """
 
@@ -221,7 +221,7 @@ def nullity(value: Value, table: Table, groups: Groups | None = None) -> tuple[G
     Source: Zheng et al., Axiom 3.3.
 
     Returns:
-        (gap, `PlayerWitness`); -inf if there is no null player.
+        (gap, `PlayerWitness`). The gap is -inf if there is no null player.
 
     Example:
         >>> equal = lambda table: jnp.full(2, (table[-1] - table[0]) / 2)
