@@ -106,28 +106,30 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
     sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
     method = _checked(method, learner, len(sources))
     reference = learner.policy.init(start)
-    here = Setting(learner, reference, contexts, candidates(pairs, contexts), rewards.of(contexts), folder, bool(label))
-    here, level = from_reference(here, uniform=method.reference == "uniform")
+    setting = Setting(
+        learner, reference, contexts, candidates(pairs, contexts), rewards.of(contexts), folder, bool(label)
+    )
+    setting, level = from_reference(setting, uniform=method.reference == "uniform")
     clock = time.perf_counter()
     with progress_bar(bool(label), len(sources), f"{label}: a training for each source") as advance:
         trained = train_each(trainer.train, reference, sources, train, folder, advance)
     seconds = {"training": time.perf_counter() - clock}
     clock = time.perf_counter()
-    here = here._replace(trained=trained)
+    setting = setting._replace(trained=trained)
     designs, evaluations, exact = _designs(method, sample, len(sources))
     masks = np.concatenate([design.masks for design in designs.values()])[: 2 ** len(sources) if exact else None]
-    games = _play(designs, tables(method.arithmetic, here, masks), level, shared=exact)
+    games = _play(designs, tables(method.arithmetic, setting, masks), level, shared=exact)
     if not exact and method.evaluations is None and (method.permutations or PERMUTATIONS) < TRUSTED_PERMUTATIONS:
         games = {name: g._replace(standard_errors=np.full_like(g.standard_errors, np.nan)) for name, g in games.items()}
     seconds["arithmetic"] = time.perf_counter() - clock
     for name in RETRAININGS if method.truth else ():
         clock = time.perf_counter()
         of_mask = retrainer(trainer.train, reference, sources, train, sequential=name == "sequential")
-        games |= _play({name: designs["values"]}, tables(name, here, masks, train=of_mask), level, shared=True)
+        games |= _play({name: designs["values"]}, tables(name, setting, masks, train=of_mask), level, shared=True)
         seconds[name] = time.perf_counter() - clock
     return Repetition(
         problem, contexts, np.array([np.size(source.weight) for source in sources]), games, exact,
-        method.name == "shapley", evaluations, float((here.own.max(axis=1) > np.log(DECIDED)).mean()), seconds,
+        method.name == "shapley", evaluations, float((setting.own.max(axis=1) > np.log(DECIDED)).mean()), seconds,
     )  # fmt: skip
 
 
