@@ -1,4 +1,4 @@
-"""One seed of valuing sources: hold out, train once per source, combine, value; and, for the truth, retrain."""
+"""One seed of the valuation of sources: hold out prompts, train on each source, combine policies, compute values."""
 
 import functools
 import time
@@ -36,12 +36,12 @@ from jaxval.values._neighbours import check_groups
 EXACT_SOURCES = 12
 PERMUTATIONS = 64
 TRUSTED_PERMUTATIONS = 20
-"""Of fewer, antithetic pairs are often equal by chance, and standard errors far too small."""
+"""With fewer permutations, antithetic pairs are often equal by chance, and standard errors are far too small."""
 DECIDED = 0.99
 
 
 class Method(NamedTuple):
-    """What is valued, and by how many coalitions; see `value_sources`."""
+    """The options of `value_sources` that say which values are computed, and from which coalitions."""
 
     name: Any
     value_of: Callable[[Any], Array]
@@ -54,7 +54,7 @@ class Method(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What all seeds share, unless each draws its own pairs."""
+    """The pairs, the policy and the rewards; all seeds share one problem unless each seed draws its own pairs."""
 
     pairs: PreferencePairs
     learner: Learner
@@ -68,8 +68,10 @@ class Game(NamedTuple):
 
     Attributes:
         by_context: (contexts, sources, rewards) the values of each prompt; their mean is the value.
-        utilities: (coalitions, rewards) the means over prompts; of a sample, the empty and the full one come first.
-        standard_errors: (sources, rewards) of sampling; 0 if nothing was sampled, NaN if that was too little.
+        utilities: (coalitions, rewards) the means over prompts. In a sample of coalitions, the empty and the full
+            coalition come first.
+        standard_errors: (sources, rewards) the standard errors of sampling coalitions; 0 if all were evaluated, NaN if
+            the sample was too small to estimate them.
     """
 
     by_context: np.ndarray
@@ -78,14 +80,14 @@ class Game(NamedTuple):
 
 
 class Design(NamedTuple):
-    """Which coalitions are evaluated, and what follows from their utilities (coalitions, objectives)."""
+    """The coalitions that are evaluated, and the estimate from their utilities (coalitions, objectives)."""
 
     masks: np.ndarray
     estimate: Callable[[Array], Estimate]
 
 
 class Repetition(NamedTuple):
-    """What one seed gives; games by "values", "in_order", "sequential" and "union"."""
+    """The results of one seed; the keys of `games` are "values", "in_order", "sequential" and "union"."""
 
     problem: Problem
     contexts: np.ndarray
@@ -99,10 +101,13 @@ class Repetition(NamedTuple):
 
 
 def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, label: str) -> Repetition:
-    """One seed: hold out, train once per source, combine, value; and, for the truth, retrain."""
-    pairs, learner, trainer, rewards, place = problem
+    """One seed: hold out prompts, train on each source, combine the policies and compute values.
+
+    If `method.truth`, every coalition is retrained too.
+    """
+    pairs, learner, trainer, rewards, held_out = problem
     split, start, train, sample = jax.random.split(key, 4)
-    contexts = draw_held_out(split, len(pairs.prompts), place) if isinstance(place, float) else place
+    contexts = draw_held_out(split, len(pairs.prompts), held_out) if isinstance(held_out, float) else held_out
     sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
     method = _checked(method, learner, len(sources))
     reference = learner.policy.init(start)
@@ -134,7 +139,7 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
 
 
 def _checked(method: Method, learner: Learner, players: int) -> Method:
-    """Check the groups and the arithmetic, and that nothing exact is asked of a sample, before anything is trained."""
+    """Check, before any training, the groups, the arithmetic, and the options that exclude a sample of coalitions."""
     if method.arithmetic == "token" and (learner.model is None or learner.catalogue is None):
         raise BadArgument(
             "arithmetic",
@@ -163,7 +168,7 @@ def _checked(method: Method, learner: Learner, players: int) -> Method:
 
 
 def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design], int, bool]:
-    """For the values and those in order: the coalitions; how many there are in all, and whether these are all."""
+    """The designs of the values and of the values in order, the number of coalitions, and whether these are all."""
     in_order = {} if method.groups is None else {"in_order": method.groups}
     if method.permutations is not None or method.evaluations is not None or players > EXACT_SOURCES:
         sampled = {
@@ -185,7 +190,10 @@ def _exactly(value_of: Callable[[Any], Array], table: Array) -> Estimate:
 
 
 def _sampled(method: Method, key: Array, players: int, groups: Any) -> Design:
-    """Shapley values, asymmetric if there are groups, by regression if there is a number of evaluations."""
+    """The design of sampled Shapley values, which are asymmetric if groups are given.
+
+    They are estimated by regression if a number of evaluations is given, and else from permutations.
+    """
     if method.evaluations is not None:
         estimator = regression_estimator(players, evaluations=method.evaluations, groups=groups)
     else:
@@ -200,9 +208,9 @@ def _sampled(method: Method, key: Array, players: int, groups: Any) -> Design:
 
 
 def _play(designs: dict[str, Design], blocks: Tables, level: np.ndarray, *, shared: bool) -> dict[str, Game]:
-    """Values of every prompt from the tables of one block of prompts after another.
+    """The values of every prompt, from the tables of one block of prompts after another.
 
-    The designs share the rows of a table, or have theirs one after another.
+    If `shared`, all designs use all rows of a table. If not, the rows of the designs follow one another.
     """
     ends = np.cumsum([0, *(0 if shared else len(design.masks) for design in designs.values())]).tolist()
     rows = {name: slice(ends[i], None if shared else ends[i + 1]) for i, name in enumerate(designs)}
@@ -211,9 +219,9 @@ def _play(designs: dict[str, Design], blocks: Tables, level: np.ndarray, *, shar
     for table in blocks:
         total = total + table.astype(np.float64).sum(axis=1)
         for name, design in designs.items():
-            own = table[rows[name]]
-            values = np.asarray(design.estimate(jnp.asarray(own.reshape(len(own), -1))).values)
-            by_context[name].append(np.moveaxis(values.reshape(-1, *own.shape[1:]), 1, 0))
+            part = table[rows[name]]
+            values = np.asarray(design.estimate(jnp.asarray(part.reshape(len(part), -1))).values)
+            by_context[name].append(np.moveaxis(values.reshape(-1, *part.shape[1:]), 1, 0))
     utilities = total / len(level)
     return {
         name: Game(
@@ -226,7 +234,7 @@ def _play(designs: dict[str, Design], blocks: Tables, level: np.ndarray, *, shar
 
 
 def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
-    """The folder of one seed, which belongs to its pairs, its training and its key."""
+    """Claim the folder of one seed for its pairs, its training and its key; raises if it holds another run."""
     pairs = problem.pairs
     content = fingerprint(
         jaxval.__version__, str(jnp.zeros(0).dtype), pairs.prompts, pairs.responses, tuple(pairs.comparisons),
