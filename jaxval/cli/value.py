@@ -219,7 +219,7 @@ def _loss_option(name: str, text: str) -> float:
 
 
 def _groups(named: list[str] | None, names: tuple[str, ...]) -> list[int] | None:
-    """The group of each source: group 0 has the sources that no --group names, and each --group is one further group."""
+    """The group of each source: group 0 for sources that no --group names, then one group for each --group."""
     if not named:
         return None
     groups = dict.fromkeys(names, 0)
