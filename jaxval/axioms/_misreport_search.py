@@ -140,7 +140,8 @@ def _climb(
     """
     alternatives = start.shape[1]
     tolerance = _checks.tolerance(weights.dtype)
-    most = size * SWEEPS * (1 if alternatives <= ALL_RANKINGS else alternatives)  # moves are small where M > 6
+    # With M > 6 a step moves only one alternative, so that more steps are allowed.
+    most = size * SWEEPS * (1 if alternatives <= ALL_RANKINGS else alternatives)
 
     def options_of(report: Array) -> Array:
         """(options, 2, alternatives): the first option is the present report, (2, alternatives)."""

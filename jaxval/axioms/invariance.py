@@ -74,19 +74,19 @@ class NeutralityWitness(NamedTuple):
 
 
 class PairwiseWitness(NamedTuple):
-    """Two profiles with the same P, on which the rule says different things.
+    """Two profiles with the same P, for which the rule returns different lotteries.
 
     Attributes:
-        change: 0: the ends of two ballots with the same first places are crossed; 1: shares of a ballot and its reverse
-            are exchanged for another ranking and its reverse; 2: the given profile is mixed with the one or the other
-            pair.
-        alternative: where the two lotteries differ most.
-        orders: (rankings + 2, alternatives) the one profile; rows of weight 0 are nobody's.
-        weights: (rankings + 2,) its shares.
-        lottery: (alternatives,) its lottery.
-        changed_orders: (rankings + 2, alternatives) the other profile.
-        changed_weights: (rankings + 2,) its shares.
-        changed_lottery: (alternatives,) its lottery.
+        change: 0 if two ballots with the same set of first alternatives exchange the rest of their rankings; 1 if
+            shares of a ballot and its reverse move to another ranking and its reverse; 2 if the given profile is mixed
+            with one of two pairs of a ranking and its reverse.
+        alternative: the alternative whose probabilities differ most.
+        orders: (rankings + 2, alternatives) the first profile; rows of weight 0 belong to no voter.
+        weights: (rankings + 2,) the shares of the first profile.
+        lottery: (alternatives,) the lottery of the first profile.
+        changed_orders: (rankings + 2, alternatives) the second profile.
+        changed_weights: (rankings + 2,) the shares of the second profile.
+        changed_lottery: (alternatives,) the lottery of the second profile.
     """
 
     change: Int[Array, ""]

@@ -120,8 +120,8 @@ def mutual_dependence(value: Value, table: Table, groups: Groups, *, version: st
     values, pairs = as_value(value)(table, groups), _pairs(groups)
     premise = _symmetric(table, pairs)
     if version == "cited":
-        nobody, first, _ = _without_both(table, pairs)
-        premise = premise & _equal(table, first, nobody)
+        neither, first, _ = _without_both(table, pairs)
+        premise = premise & _equal(table, first, neither)
     together = jnp.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
     gaps = jnp.where(together, _difference(values, pairs), jnp.abs(values[pairs[:, 0]]))
     return _worst_pair(table, values, pairs, gaps, premise)

@@ -161,7 +161,7 @@ def find_counterexample(
 
 
 def _check_options(axiom: Callable[..., Any], options: dict[str, Any]) -> None:
-    """Every option that the axiom needs, and no other: it would only fail later, inside the search."""
+    """Check that all options are the axiom's, and that none it needs is missing, before the search starts."""
     parameters = inspect.signature(axiom).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
