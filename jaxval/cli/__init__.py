@@ -19,8 +19,8 @@ def main(argv: list[str] | None = None) -> int:
         argv: the words after `jaxval`; None means those of the process.
 
     Returns:
-        The exit status: 0 for success, 2 if the input is wrong, 130 if the command is interrupted. 1 means that a claim
-        was not confirmed, or that the reader of the output closed the pipe.
+        The exit status: 0 for success, 2 if the input is wrong, 130 if the command is interrupted. 1 means that a
+        verdict differs from the recorded one, or that the reader of the output closed the pipe.
 
     Example:
         >>> main(["aggregate", "no-such-file.csv", "--json"])
