@@ -1,1 +1,1 @@
-"""The papers' experiments, one module per figure or table; each runs by `python -m experiments.NAME`."""
+"""The papers' experiments, one module for each figure or table; run one by `python -m experiments.NAME`."""

@@ -1,4 +1,4 @@
-"""What the experiments' commands share: parsers, whole numbers, errors said in a sentence, a bar with the time left."""
+"""What the experiments' commands share: parsers, whole numbers, errors of one sentence, and a progress bar."""
 
 import argparse
 from collections.abc import Callable
@@ -15,8 +15,8 @@ def documented_parser(module: str, text: str | None) -> argparse.ArgumentParser:
     """A parser for `python -m MODULE` that shows the module's docstring as it is written.
 
     Args:
-        module: its name, such as "experiments.figures".
-        text: its docstring.
+        module: the name of the module, such as "experiments.figures".
+        text: the docstring of the module.
 
     Returns:
         The parser, to which options are added.
@@ -27,7 +27,7 @@ def documented_parser(module: str, text: str | None) -> argparse.ArgumentParser:
 
 
 def natural(text: str, smallest: int = 0) -> int:
-    """A whole number from the smallest on, below 2^31."""
+    """A whole number of at least `smallest` and below 2^31."""
     if not text.isdecimal() or not smallest <= int(text) < 2**31:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least {smallest}, below 2^31; got {text!r}")
     return int(text)
@@ -39,13 +39,13 @@ positive = partial(natural, smallest=1)
 def guarded(
     work: Callable[[argparse.Namespace, Console], None], options: argparse.Namespace, *, kept: str, without_data: str
 ) -> int:
-    """Do the work in float64, and say what is wrong with the input in a sentence instead of a traceback.
+    """Do the work in float64; an error of the input is printed as one sentence instead of a traceback.
 
     Args:
         work: a function of the options and of a console for notes.
-        options: of the command line.
-        kept: what becomes of the work when it is interrupted.
-        without_data: the command that needs no data.
+        options: the options of the command line.
+        kept: a sentence on what is kept of interrupted work.
+        without_data: the command that runs without data.
 
     Returns:
         The exit status: 0, 2 if input is wrong or missing, 130 if interrupted.
@@ -70,7 +70,7 @@ def guarded(
 
 
 def progress(notes: Console) -> Progress:
-    """A bar with the time left, on standard error."""
+    """A progress bar with the remaining time, on standard error."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"),
         TimeRemainingColumn(), console=notes,

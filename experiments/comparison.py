@@ -1,4 +1,4 @@
-"""What the paper reports of its movies, beside what was measured: distances, and which of its orderings hold.
+"""The paper's figures for its movies beside the measured ones: distances, and which of the paper's orderings hold.
 
 Source: Kim et al., section 5.1 and Figure 2.
 """
@@ -39,7 +39,7 @@ ZERO = 1e-9  # of a probability in float64
 
 
 def figures(run: dict[str, Any]) -> dict[str, float]:
-    """The figures of a run that the paper reports too, but for the gains."""
+    """The figures of a run that the paper also reports, without the gains."""
     proportional = run["proportional"]
     return {
         "evaluators": run["evaluators"],
@@ -53,26 +53,26 @@ def figures(run: dict[str, Any]) -> dict[str, float]:
 
 
 def gain_figures(run: dict[str, Any], family: str) -> dict[str, float]:
-    """The mean gains of a family that the paper reports too."""
+    """The mean gains under a family of misreports, for the policies whose gains the paper reports."""
     proportional = run["proportional"]["gain"][family]["mean"]
     baselines = {name: run[name]["gain"][family]["mean"] for name in ("RLHF", "NLHF")}
     return {**baselines, "F^1": proportional[run["betas"].index(1.0)]}
 
 
 def distance(measured: dict[str, float]) -> float:
-    """The mean relative distance of the figures from the paper's; the number of evaluators does not count."""
+    """The mean relative distance of the figures from the paper's, without the number of evaluators."""
     return float(np.mean([abs(measured[name] / PAPER[name] - 1) for name in PAPER if name != "evaluators"]))
 
 
 def gain_distance(measured: dict[str, float]) -> float:
-    """The mean relative distance of the gains from the paper's."""
+    """The mean relative distance of the gains from those of the paper."""
     return float(np.mean([abs(measured[name] / GAINS[name] - 1) for name in GAINS]))
 
 
 def orderings(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """The paper's orderings, each with whether it holds of the means and by how much it is missed.
+    """The paper's orderings, each with whether it holds for the means, and with its gap.
 
-    `gap` is the largest amount by which a statement is missed; it holds where the gap is not positive.
+    The gap is the largest amount by which the ordering is violated. The ordering holds if the gap is at most 0.
     """
     betas, proportional = np.array(run["betas"]), run["proportional"]
     win_rate, level = (np.array(proportional[name]["mean"]) for name in ("win_rate", "ppa_level"))
@@ -108,7 +108,7 @@ def orderings(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def show(runs: dict[str, Any], console: Console, *, paper: bool) -> None:
-    """Three tables, of the reported figures, the gains and the orderings; beside the paper's where asked."""
+    """Print three tables, of the reported figures, the gains and the orderings, with the paper's numbers if asked."""
     _show_figures(runs, console, paper=paper)
     _show_gains(runs, console, paper=paper)
     table = Table(
@@ -132,7 +132,7 @@ def show(runs: dict[str, Any], console: Console, *, paper: bool) -> None:
 
 
 def beside(value: float, reported: float | None) -> str:
-    """A figure and, below it in brackets, by how much it differs from the paper's."""
+    """A figure, and below it in brackets its difference from the paper's figure."""
     form, sign = ("d", "+d") if isinstance(value, int) else (".4f", "+.4f")
     return f"{value:{form}}" + (f"\n({value - reported:{sign}})" if reported is not None else "")
 

@@ -37,7 +37,7 @@ BASELINES = ("minimax", "RLHF", "NLHF")
 
 
 class Population(NamedTuple):
-    """What is true of a profile.
+    """The quantities of a profile that an episode's policies are measured against.
 
     Attributes:
         matrix: (alternatives, alternatives) P.
@@ -51,14 +51,14 @@ class Population(NamedTuple):
 
 
 class Measures(NamedTuple):
-    """One episode; policies are F^β for every β, then `BASELINES`.
+    """The measures of one episode; the policies are F^β for every β, then `BASELINES`.
 
     Attributes:
-        win_rate: (policies,).
-        ppa_level: (policies,).
-        gain: (families, policies), mean over groups.
-        bounds: (alternatives,) u of P̂.
-        agree: whether RLHF and minimax choose the same.
+        win_rate: (policies,) the win rates against a uniform draw.
+        ppa_level: (policies,) the levels α of population-proportional alignment.
+        gain: (families, policies) the gains by manipulation, means over groups.
+        bounds: (alternatives,) the share bounds u of P̂.
+        agree: whether RLHF and minimax choose the same alternative.
     """
 
     win_rate: Float[Array, "policies"]
@@ -69,14 +69,14 @@ class Measures(NamedTuple):
 
 
 def population(orders: Int[Array, "rankings alternatives"]) -> Population:
-    """P, w and the groups' P_k of rankings of equal weight."""
+    """P, w and the preference functions P_k of the groups, from rankings of equal weight."""
     orders = jnp.asarray(orders)
     return Population(preference_matrix(orders), first_choice_shares(orders), group_matrices(orders))
 
 
 @partial(jax.jit, static_argnames="comparisons")
 def draw(key: Key[Array, ""], matrix: Float[Array, "M M"], *, comparisons: int) -> Float[Array, "M M"]:
-    """P̂ of comparisons drawn from P, by counts."""
+    """P̂, counted from comparisons that are drawn from P."""
     drawn = sample_comparisons(key, matrix, num=comparisons)
     return empirical_matrix(count_wins(drawn, alternatives=len(matrix)))
 
@@ -99,7 +99,7 @@ def ppa_level(lottery: Float[Array, "M"], shares: Float[Array, "M"]) -> Float[Ar
 
 @jax.jit
 def measure(estimate: Float[Array, "M M"], truth: Population, betas: Float[Array, "betas"]) -> Measures:
-    """All measures of all policies made from P̂; NaN where a maximal lottery did not converge."""
+    """All measures of all policies made from P̂; NaN for a maximal lottery that did not converge."""
     lotteries, gained = gains(partial(policies, betas=betas), estimate, truth.shares, truth.groups)
     return Measures(
         win_rate=jax.vmap(partial(win_rate, truth.matrix))(lotteries),
@@ -111,12 +111,12 @@ def measure(estimate: Float[Array, "M M"], truth: Population, betas: Float[Array
 
 
 def episode(key: Key[Array, ""], truth: Population, betas: Float[Array, "betas"], *, comparisons: int) -> Measures:
-    """One episode: comparisons drawn from P, counted into P̂, all policies made and measured."""
+    """One episode: draw comparisons from P, count them into P̂, and make and measure all policies."""
     return measure(draw(key, truth.matrix, comparisons=comparisons), truth, betas)
 
 
 def maximal_lotteries(matrices: Float[Array, "matrices M M"], *, block: int = 128) -> Float[Array, "matrices M"]:
-    """The maximal lottery of each matrix; only where there is no Condorcet winner it needs solving, block by block."""
+    """The maximal lottery of each matrix; only matrices without a Condorcet winner are solved, block by block."""
     winners = jax.vmap(condorcet_winner)(matrices)
     order = jnp.argsort(winners >= 0, stable=True)  # those without a winner first
     order = jnp.pad(order, (0, -len(order) % block), mode="edge")
@@ -131,7 +131,7 @@ def maximal_lotteries(matrices: Float[Array, "matrices M M"], *, block: int = 12
 
 
 def summary(measures: list[Measures]) -> dict:
-    """Means and standard deviations over episodes (n - 1 in the denominator; None of a single one), for a JSON file."""
+    """Means and standard deviations over episodes, for a JSON file; n - 1 is the denominator, None for one episode."""
     win_rates, levels, gained, bounds, agree = (np.stack(part) for part in zip(*measures, strict=True))
 
     def policy(index: int | slice) -> dict:

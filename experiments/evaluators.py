@@ -1,15 +1,15 @@
 """From ratings with gaps and ties to evaluators with complete strict rankings.
 
-The paper has 1,297 evaluators' rankings of 20 movies and does not say how they came about. A ranking rule answers three
-questions; it is written `K:UNRATED:TIES`, or `K:predictions`.
+The paper uses the rankings of 20 movies by 1,297 evaluators, and does not say how these rankings were made. A ranking
+rule answers three questions; it is written `K:UNRATED:TIES`, or `K:predictions`.
 
-- Who is in: whoever rated at least K of the movies.
-- Where unrated movies go: `random`, every way to insert them equally likely; `mean`, by the movie's mean rating among
-  those who are in; `low-rank`, as a low-rank completion of their ratings predicts; `last`, below all rated ones.
-- Who comes first of equally rated movies: `random`, `mean` or `low-rank`, likewise.
-- `predictions`: the completion ranks all movies, rated ones too.
+- Who is an evaluator? Every user who rated at least K of the movies.
+- Where do unrated movies go? With `random`, all ways to insert them are equally likely; with `mean`, they go by the
+  movie's mean rating among the evaluators; with `low-rank`, by the prediction of a low-rank completion of the
+  evaluators' ratings; with `last`, below all rated movies.
+- Which of equally rated movies comes first? `random`, `mean` and `low-rank` have the same meaning.
 
-What is still tied is ordered at random.
+With `predictions`, the completion ranks all movies, rated movies too. Remaining ties are broken at random.
 """
 
 from typing import NamedTuple
@@ -23,12 +23,12 @@ TIES = ("random", "mean", "low-rank")
 
 
 class RankingRule(NamedTuple):
-    """Who is in, where unrated movies go, and who comes first of equally rated ones.
+    """Who is an evaluator, where unrated movies go, and which of equally rated movies comes first.
 
     Attributes:
-        at_least: how many of the movies an evaluator rated at least.
-        unrated: a word of `UNRATED`, or "predictions".
-        ties: a word of `TIES`; without meaning for predictions.
+        at_least: K, the smallest number of movies that an evaluator has rated.
+        unrated: a word in `UNRATED`, or "predictions".
+        ties: a word in `TIES`; it has no effect with "predictions".
     """
 
     at_least: int
@@ -59,7 +59,7 @@ class RankingRule(NamedTuple):
         return ":".join([str(self.at_least), *words])
 
     def describe(self, movies: int) -> str:
-        """The rule in a sentence."""
+        """The rule as a sentence."""
         who = f"rated at least {self.at_least} of the {movies}"
         if self.unrated == "predictions":
             return f"{who}; all ranked by the low-rank completion"
@@ -71,9 +71,9 @@ class Completion(NamedTuple):
     """The settings of `low_rank_completion`.
 
     Attributes:
-        rank: how many factors.
+        rank: the number of factors.
         penalty: λ.
-        sweeps: how often both sides are solved for.
+        sweeps: how many times the factors of both sides are solved for.
     """
 
     rank: int = 4
@@ -87,19 +87,19 @@ DEFAULT = Completion()
 def rank_evaluators(
     table: np.ndarray, rule: RankingRule, *, completion: Completion = DEFAULT, seed: int = 0
 ) -> np.ndarray:
-    """The rankings of those whom a rule lets in.
+    """The rankings of the evaluators under a ranking rule.
 
     Args:
         table: (users, movies) ratings, NaN where unrated.
         rule: a `RankingRule`.
-        completion: settings of the low-rank completion, where the rule uses it; it sees only those who are in.
-        seed: for ties, random places and the completion's start.
+        completion: the settings of the low-rank completion of the evaluators' ratings, if the rule uses it.
+        seed: the seed of random ties, random insertions and the initial factors of the completion.
 
     Returns:
         (evaluators, movies) rankings, best first.
 
     Raises:
-        ValueError: where nobody rated so many movies.
+        ValueError: if no user rated so many movies.
 
     Example:
         >>> table = np.array([[5.0, 3.0, np.nan], [4.0, 4.0, 1.0], [np.nan, np.nan, 2.0]])
@@ -137,18 +137,19 @@ def low_rank_completion(table: np.ndarray, completion: Completion = DEFAULT, *, 
 
         Σ_{(v, i) rated} (r_vi - m - a_v - b_i - x_v · y_i)² + λ (Σ_v n_v |x_v|² + Σ_i n_i |y_i|²),
 
-    n the number of ratings of a voter or movie, one side at a time from small random factors.
+    where n is the number of ratings of a voter or movie. The factors of one side are solved for at a time, from small
+    random initial factors.
 
     Source: Zhou, Wilkinson, Schreiber and Pan (2008), "Large-scale parallel collaborative filtering for the Netflix
     prize".
 
     Args:
-        table: (voters, movies) ratings, NaN where unrated; every voter rated something.
-        completion: rank, λ and the number of sweeps.
-        seed: for the start.
+        table: (voters, movies) ratings, NaN if unrated; every voter rated at least one movie.
+        completion: the rank, λ and the number of sweeps.
+        seed: the seed of the initial factors.
 
     Returns:
-        (voters, movies) predictions, of rated movies too.
+        (voters, movies) predictions, also for rated movies.
     """
     rated = (~np.isnan(table)).astype(float)
     ratings = np.where(rated > 0, table, 0).astype(float)
@@ -175,7 +176,7 @@ def _offsets(ratings: np.ndarray, rated: np.ndarray, *, shrink: float = 5, sweep
 
 
 def _ridge(rest: np.ndarray, rated: np.ndarray, factors: np.ndarray, penalty: float) -> np.ndarray:
-    """The best factors of the rows, given those of the columns; a row without ratings gets zeros."""
+    """The best factors of the rows, given the factors of the columns; a row without ratings gets zeros."""
     rank = factors.shape[1]
     products = (factors[:, :, None] * factors[:, None, :]).reshape(len(factors), rank**2)
     count = np.maximum(rated.sum(axis=1), 1)[:, None, None]
@@ -188,7 +189,7 @@ def _insert_at_random(
 ) -> np.ndarray:
     """Scores under which every way to insert the unrated movies among the rated ones is equally likely.
 
-    All movies draw a place; the rated ones swap theirs among themselves until they stand in their order.
+    All movies draw a random position. The rated movies then exchange their positions so that they stand in their order.
     """
     draws = generator.random(table.shape)
     order = np.lexsort((-generator.random(table.shape), -ties, -table))  # the rated ones come first
@@ -201,5 +202,5 @@ def _insert_at_random(
 
 
 def _best_first(*keys: np.ndarray) -> np.ndarray:
-    """Rankings by the first key, largest first; of equal ones by the next."""
+    """Rankings by the first key, largest first; equal entries are ranked by the next key."""
     return np.lexsort([-key for key in reversed(keys)], axis=1)

@@ -45,7 +45,7 @@ SMALL = 6.5  # points
 
 
 def profiles(key: Any, alternatives: int, num: int) -> jax.Array:
-    """(num, voters, alternatives): a third impartial, a third around one ranking, a third around two opposed."""
+    """(num, voters, alternatives) profiles: impartial, around one ranking, and around two opposed, a third each."""
     impartial, mallows, camps = jax.random.split(key, 3)
     center = jnp.arange(alternatives)
     each = num // 3
@@ -64,7 +64,7 @@ def profiles(key: Any, alternatives: int, num: int) -> jax.Array:
 
 
 def level(lottery: Any, orders: Any) -> jax.Array:
-    """min_k π(y_k)/w_k over the groups that there are, at most 1 (Definition 3.1)."""
+    """min_k π(y_k)/w_k over the groups with w_k > 0, at most 1 (Definition 3.1)."""
     shares = preferences.first_choice_shares(orders)
     return jnp.minimum(1.0, jnp.min(jnp.where(shares > 0, lottery / jnp.where(shares > 0, shares, 1), jnp.inf)))
 
@@ -109,7 +109,7 @@ def alignment() -> Figure:
 
 
 def best_report(rule: Rule, orders: Any, weights: Any) -> tuple[jax.Array, jax.Array]:
-    """(alternatives,) shares w_k, and the largest π'(y_k) where all of group k report one ranking."""
+    """(alternatives,) shares w_k, and the largest π'(y_k) if all voters of group k report the same ranking."""
     alternatives = orders.shape[1]
     reports = jnp.asarray(list(permutations(range(alternatives))))
 
@@ -122,7 +122,7 @@ def best_report(rule: Rule, orders: Any, weights: Any) -> tuple[jax.Array, jax.A
 
 
 def manipulation() -> Figure:
-    """A panel for each rule: every group's share, and the most that a common misreport gets it."""
+    """A panel for each rule: the share of each group, and the most probability that a common misreport gets it."""
     figure, panels = _panels(4, 2.9)
     keys = jax.random.split(jax.random.key(0), 2)
     orders = profiles(keys[0], 4, 300)[:, :6]
@@ -147,7 +147,7 @@ def manipulation() -> Figure:
 
 
 def commutativity() -> Figure:
-    """Policies over three responses as points of a triangle: two orders end at one place, the union elsewhere."""
+    """Policies over three responses as points of a triangle: both orders end at one point, the union at another."""
     figure, (axes,) = _panels(1, 3.4, width=3.5)
     policy = tabular(contexts=1, responses=3)
     reference = policy.init(jax.random.key(0))
@@ -196,7 +196,7 @@ def commutativity() -> Figure:
 
 
 def counterexamples() -> Figure:
-    """Six questions whose answer is no, at instances that can be replayed by hand."""
+    """Six questions whose answer is no, at instances that can be checked by hand."""
     figure, panels = _panels(6, 5.4, rows=2)
     drawings = (_box, _cycle, _broken_bound, _slack, _cancelling, _halving)
     for axes, draw in zip(panels, drawings, strict=True):
@@ -209,7 +209,7 @@ def _matrix(*rankings: str) -> np.ndarray:
 
 
 def _box(axes: Axes) -> None:
-    """Voters 0123 and 2130: bounds attained one by one, not together."""
+    """Voters 0123 and 2130: each bound can be attained, but not both together."""
     matrix = _matrix("0123", "2130")
     gap, ends = social_choice.box_distance(matrix), social_choice.feasible_shares(matrix)
     at = np.arange(4)
@@ -234,7 +234,7 @@ def _box(axes: Axes) -> None:
 
 
 def _cycle(axes: Axes) -> None:
-    """Voters 10324 and 20413: whoever has 0 first would have a cycle among the others."""
+    """Voters 10324 and 20413: a voter with 0 first would have a cycle among the other alternatives."""
     matrix = _matrix("10324", "20413")
     u = float(social_choice.share_bounds(matrix)[0])
     largest = float(social_choice.feasible_shares(matrix).largest[0])
@@ -274,7 +274,7 @@ def _cycle(axes: Axes) -> None:
 
 
 def _broken_bound(axes: Axes) -> None:
-    """Two abcd, bacd, cabd, dabc: Theorem 4.11's bound is for β = 0."""
+    """Two voters abcd, and one each bacd, cabd and dabc: the bound of Theorem 4.11 is for β = 0."""
     orders = jnp.asarray([[int(i) for i in r] for r in ("0123", "0123", "1023", "2013", "3012")])
     betas, weights, share = jnp.linspace(0, 4, 41), jnp.ones(5) / 5, 0.4
 
@@ -291,7 +291,7 @@ def _broken_bound(axes: Axes) -> None:
 
 
 def _slack(axes: Axes) -> None:
-    """Half want 0, a quarter each 1203 and 2103."""
+    """Half of the voters rank 0 first, and a quarter each rank 1203 and 2103."""
     orders = jnp.asarray([[0, 1, 2, 3], [1, 2, 0, 3], [2, 1, 0, 3]])
     shares = jnp.linspace(0.02, 0.98, 49)
 
@@ -310,7 +310,7 @@ def _slack(axes: Axes) -> None:
 
 
 def _cancelling(axes: Axes) -> None:
-    """One source's 1 to 3 and another's 30 to 10."""
+    """Two sources with opposed counts, 1 to 3 and 30 to 10."""
     wins = np.array([[1.0, 3.0], [30.0, 10.0]])
     each = np.log(wins[:, 0] / wins[:, 1])
     bars = {"A\n1 : 3": each[0], "B\n30 : 10": each[1], "A, then B": each.sum(),
@@ -324,7 +324,7 @@ def _cancelling(axes: Axes) -> None:
 
 
 def _halving(axes: Axes) -> None:
-    """Two sources that are both needed, duplicated."""
+    """Two sources that are both needed, and their duplicates."""
     table = np.array([0, 0, 0, 1.0])
     doubled = table[[(mask | mask >> 2) & 3 for mask in range(16)]]
     chances = np.linspace(0.02, 0.98, 49)

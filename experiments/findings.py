@@ -116,7 +116,7 @@ def _fails(entry: dict[str, Any]) -> bool:
 
 
 def _kind(entry: dict[str, Any], numbered: tuple[str, ...]) -> str:
-    """Whether the claim computes a numbered statement, or is a part of one by its name."""
+    """Whether the claim computes a numbered statement, or is by its name a part of one."""
     return "numbered" if entry["id"].startswith(numbered) or set(numbered) & {*entry["covers"]} else "text"
 
 

@@ -1,24 +1,26 @@
-"""What a group of voters may report instead of its rankings: three families of misreports, and what each gains.
+"""Three families of misreports of a group of voters, and the gain of each.
 
-Group k is all voters whose first choice is y_k. It holds the share w_k and the preference function P_k, so that
-P = Σ_k w_k P_k. It sees everybody's comparisons, P̂, and replaces its own part of them:
+Group k is all voters whose first choice is y_k. The group has the share w_k and the preference function P_k, so that
+P = Σ_k w_k P_k. The group knows the comparisons of all voters, P̂, and replaces its own part of them:
 
     P̂' = P̂ + w_k (P'_k - P_k),    clipped to [0, 1].
 
-The comparisons drawn stay the same, so a gain comes from the misreport and not from the noise of a second sample.
-The families, which all contain the truth:
+The comparisons drawn stay the same, so that a gain comes from the misreport and not from the noise of a second sample.
+There are three families, and all contain the truth:
 
-- `common`: the whole group reports one ranking, y_k first. The others follow from strongest to weakest in the eyes of
-  everybody else, by the bounds u of P̂ - w_k P_k, with any one rival moved to the bottom or up to the second place;
-  or from weakest to strongest, by the Borda scores of P̂ - w_k P_k, with one rival moved to the second place or none.
-- `bury`: all members report their own ranking with one and the same rival, any, moved to the bottom.
-- `free`: `common`, or any other alternative first, y_k second, and the rest in one of the two orders.
+- `common`: the whole group reports one ranking with y_k first. The rivals follow in one of two orders. In the first,
+  they go from strongest to weakest by the bounds u of P̂ - w_k P_k, the preferences of all other voters, and any one
+  rival may move to the bottom or to the second rank. In the second, they go from weakest to strongest by the Borda
+  scores of P̂ - w_k P_k, and one rival may move to the second rank.
+- `bury`: all members report their true ranking with one rival, the same for all members, moved to the bottom.
+- `free`: the reports of `common`, and those with any other alternative first, y_k second, and the rest in one of the
+  two orders.
 
-For maximal Borda no common ranking does better than y_k first and the others from weakest to strongest: by exchange,
+For maximal Borda, no common ranking does better than y_k first and the rivals from weakest to strongest: by exchange,
 the strongest rival should get the fewest points. For the other rules nothing is proven, and a gain is a lower bound on
-what the group could reach if it reported whatever it likes. With four alternatives `common` reaches the best of all
-rankings with y_k first (tested); with twenty movies `free` reached 92 to 100 % of what hill climbing over all rankings
-found, for every rule and population tried.
+the gain by any report. With four alternatives, `common` reaches the best of all rankings with y_k first (tested). With
+twenty movies, `free` reached 92 to 100 % of the gain of hill climbing over all rankings, for every rule and population
+tried.
 
 Source: Kim et al., Definition 3.2 and section 5.1, which does not name its family.
 """
@@ -43,7 +45,7 @@ def group_matrices(orders: Int[Array, "rankings alternatives"]) -> Float[Array, 
         orders: (rankings, alternatives) rankings of equal weight, best first.
 
     Returns:
-        (groups, alternatives, alternatives) preference functions; there is a group for every alternative.
+        (groups, alternatives, alternatives) preference functions, with one group for every alternative.
     """
     members = (orders[None, :, 0] == jnp.arange(orders.shape[1])[:, None]).astype(float)
     members = jnp.where(jnp.any(members, axis=1, keepdims=True), members, 1)
@@ -56,7 +58,7 @@ def common(k: Int[Array, ""], others: Float[Array, "M M"]) -> Float[Array, "repo
 
     Args:
         k: the group.
-        others: (alternatives, alternatives) what everybody else contributes, P̂ - w_k P_k.
+        others: (alternatives, alternatives) P̂ - w_k P_k, the part of all other voters.
 
     Returns:
         (3M, M, M) preference functions of one ranking each.
@@ -74,7 +76,7 @@ def common(k: Int[Array, ""], others: Float[Array, "M M"]) -> Float[Array, "repo
 
 
 def another_first(k: Int[Array, ""], others: Float[Array, "M M"]) -> Float[Array, "reports M M"]:
-    """What `free` adds to `common`: any alternative first and y_k second, the rest in either order.
+    """The reports that `free` adds to `common`: any alternative first, y_k second, the rest in either order.
 
     Args:
         k: the group.
@@ -92,11 +94,11 @@ def another_first(k: Int[Array, ""], others: Float[Array, "M M"]) -> Float[Array
 
 
 def bury(k: Int[Array, ""], own: Float[Array, "M M"]) -> Float[Array, "reports M M"]:
-    """The reports of the family `bury`: P_k with one rival below all others; for y_k itself, P_k.
+    """The reports of the family `bury`: P_k with one rival below all others; entry k is P_k itself.
 
     Args:
         k: the group.
-        own: (alternatives, alternatives) the group's truth, P_k.
+        own: (alternatives, alternatives) P_k, the true preference function of the group.
 
     Returns:
         (M, M, M) preference functions.
@@ -116,15 +118,15 @@ def gains(
     shares: Float[Array, "M"],
     groups: Float[Array, "M M M"],
 ) -> tuple[Float[Array, "policies M"], Float[Array, "families groups policies"]]:
-    """What each group gains for its favourite, max over the reports of a family of Φ(P̂')(y_k) - Φ(P̂)(y_k).
+    """The gain of each group, max over the reports of a family of Φ(P̂')(y_k) - Φ(P̂)(y_k).
 
-    A group without members gains nothing. All reports of all groups go through the rules in one batch.
+    A group without members gains 0. The rules are applied to all reports of all groups in one batch.
 
     Args:
-        policies: several rules of many matrices at once, (matrices, M, M) to their lotteries.
+        policies: a function that applies several rules to many matrices, (matrices, M, M) to their lotteries.
         estimate: (alternatives, alternatives) P̂.
         shares: (alternatives,) w.
-        groups: as `group_matrices` gives them.
+        groups: (groups, alternatives, alternatives) P_k, as `group_matrices` returns them.
 
     Returns:
         The lotteries of P̂ itself, and the gains, families in the order of `FAMILIES`.
@@ -150,7 +152,7 @@ _FIRST, _SECOND, _LAST = -2_000_000, -1_000_000, 1_000_000
 
 
 def _orders(others: Array) -> tuple[Array, Array]:
-    """Places by strength in the eyes of the others: by share bounds, strongest first; by Borda, weakest first."""
+    """The ranks of the rivals by strength among other voters: by share bounds, strongest first; by Borda, weakest."""
     alone = jnp.eye(len(others), dtype=bool)
     bounds = jnp.min(jnp.where(alone, jnp.inf, others), axis=1)
     scores = jnp.sum(jnp.where(alone, 0, others), axis=1)
@@ -162,5 +164,5 @@ def _places(keys: Array) -> Array:
 
 
 def _ranking(places: Array) -> Array:
-    """The preference function of one ranking, given by distinct places."""
+    """The preference function of one ranking, which is given by distinct ranks."""
     return jnp.where(jnp.eye(len(places), dtype=bool), 0.5, (places[:, None] < places[None]).astype(float))

@@ -83,7 +83,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What every experiment on the movies takes."""
+    """Add the options that every experiment on the movies takes."""
     parser.add_argument("--data", metavar="FOLDER", help="folder of data sets (default: $JAXVAL_DATA, then data)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where results go (default: results/NAME)")
     parser.add_argument(
@@ -115,7 +115,7 @@ def ranking_rule(text: str) -> RankingRule:
 
 
 def run(options: argparse.Namespace, notes: Console) -> None:
-    """Read or make the voters, run what is not finished yet, write and print."""
+    """Read or make the voters, do the runs that are not finished yet, and write and print the results."""
     if options.alternatives < 2:
         raise ValueError("--alternatives: expected at least 2; got 1")
     if not options.synthetic and (most := max(rule.at_least for rule in options.rules)) > options.alternatives:
@@ -168,7 +168,7 @@ def movie_ratings(options: argparse.Namespace) -> tuple[np.ndarray, tuple[str, .
 
 
 def movielens(options: argparse.Namespace, completion: Completion) -> tuple[tuple[str, ...], dict, str]:
-    """Titles, for each rule a sentence and a function that makes its rankings, and a digest of the ratings."""
+    """The titles, for each rule a sentence and a function that makes its rankings, and a digest of the ratings."""
     table, names, digest = movie_ratings(options)
 
     def maker(rule: RankingRule) -> tuple:
@@ -189,7 +189,7 @@ def synthetic(options: argparse.Namespace) -> tuple[tuple[str, ...], dict]:
 
 
 def one_run(orders: Any, sentence: str, options: argparse.Namespace, advance: Any) -> dict[str, Any]:
-    """All episodes on one profile, and the same measures of P itself, as if compared without end."""
+    """All episodes on one profile, and the same measures with P in place of P̂, the limit of many comparisons."""
     started = time.perf_counter()
     truth, betas = population(orders), jnp.array(BETAS)
     bounds = share_bounds(truth.matrix)

@@ -37,7 +37,7 @@ NEAREST = 20  # in the printed table
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Search and return the exit status, as `experiments.movielens` does."""
+    """Run the search and return the exit status, as `experiments.movielens` does."""
     parser = argparse.ArgumentParser(prog="python -m experiments.movielens_search", description=__doc__.split("\n")[0])
     add_options(parser)
     parser.add_argument(
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def search(options: argparse.Namespace, notes: Console) -> None:
-    """Try all rules, write all and print the nearest."""
+    """Try all rules, write all results and print those of the nearest rules."""
     table, names, digest = movie_ratings(options)
     choices = [
         (RankingRule(at_least, *words), completion)
@@ -102,7 +102,7 @@ def search(options: argparse.Namespace, notes: Console) -> None:
 
 @jax.jit
 def rates(keys: jax.Array, matrix: jax.Array, shares: jax.Array) -> dict[str, jax.Array]:
-    """The reported figures but for the gains, means over one episode a key."""
+    """The reported figures without the gains, means over one episode for each key."""
     estimates = jax.lax.map(partial(draw, matrix=matrix, comparisons=COMPARISONS), keys)
     each = policies(estimates, jnp.array([0.0, 1e4]))
     lotteries = jnp.mean(each, axis=0)  # win rates are linear in them
@@ -118,7 +118,7 @@ def rates(keys: jax.Array, matrix: jax.Array, shares: jax.Array) -> dict[str, ja
 
 
 def show(found: list[dict], console: Console) -> None:
-    """The nearest rules, beside the paper's figures."""
+    """Print the nearest rules beside the paper's figures."""
     labels = comparison.LABELS
     table = Table(
         "rule",

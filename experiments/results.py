@@ -1,4 +1,4 @@
-"""`results.json`: written whole or not at all, and taken up again where configuration and versions agree."""
+"""`results.json`, which is never written in part, and from which a run resumes if configuration and versions agree."""
 
 import json
 import platform
@@ -27,18 +27,19 @@ def versions() -> dict[str, str]:
 
 
 def open_results(folder: Path, experiment: str, configuration: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The results in a folder to go on with, or empty ones; results of another run are set aside, not overwritten.
+    """The results from which a run resumes, or empty ones; results of another run are set aside, not overwritten.
 
     Args:
-        folder: where `results.json` is or will be.
+        folder: the folder of `results.json`.
         experiment: the experiment's name.
-        configuration: what the numbers depend on, in JSON's types.
+        configuration: the options on which the numbers depend, in JSON's types.
 
     Returns:
-        The results, `runs` among them, and a sentence on what was found ("" where nothing was).
+        The results, which have an entry `runs`, and a sentence about earlier results in the folder, or "" if it had
+        none.
 
     Raises:
-        ValueError: where the folder holds a `results.json` that is none of this experiment's.
+        ValueError: if the folder holds a `results.json` that does not belong to this experiment.
     """
     fresh = {"experiment": experiment, "configuration": configuration, "versions": versions(), "runs": {}}
     path = folder / NAME
@@ -63,7 +64,7 @@ def open_results(folder: Path, experiment: str, configuration: dict[str, Any]) -
 
 
 def save_results(folder: Path, results: dict[str, Any]) -> Path:
-    """Write `results.json` beside the old one and put it in its place in one step."""
+    """Write `results.json` to a new file, and replace the old file by it in one step."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
     write_whole(path, json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""The ridge of a linear policy by cross-validation on its own pairs, for the experiments with UltraFeedback."""
+"""The ridge of a linear policy by cross-validation on its training pairs, for the experiments with UltraFeedback."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def fitted(policy: Policy, pairs: Comparisons, *, beta: float, ridge: float) -> 
 
 
 def right(policy: Policy, params: Params, reference: Params, comparisons: Comparisons) -> np.ndarray:
-    """1 for each pair whose chosen response gained more than the rejected one, 1/2 for a tie."""
+    """1 for each pair whose chosen response gained more log-probability than the rejected one, 1/2 for a tie."""
     gains = [
         np.diff(np.asarray(training.pair_log_probs(policy, p, comparisons, batch_size=32), dtype=float))[:, 0]
         for p in (reference, params)

@@ -41,10 +41,10 @@ def extract(text: str, paper: str) -> list[dict[str, Any]]:
 
     Args:
         text: the paper.
-        paper: its name in the ledger, "ads".
+        paper: the name of the paper in the ledger, such as "ads".
 
     Returns:
-        For each statement its `id`, "ads/lemma-3.1", its `title` and the `line` where it stands, in the text's order.
+        For each statement its `id`, such as "ads/lemma-3.1", its `title` and its `line`, in the order of the text.
 
     Example:
         >>> extract("Lemma 3.1 (Halving).", "ads")

@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def truncation(pairs: PreferencePairs, options: argparse.Namespace) -> dict[str, Any]:
-    """What the transformer does not see."""
+    """How much of the texts is cut off before the transformer reads them."""
     prompts = [len(prompt.encode()) for prompt in pairs.prompts]
     responses = [len(response.encode()) for row in pairs.responses for response in row]
     return {
@@ -100,7 +100,7 @@ def truncation(pairs: PreferencePairs, options: argparse.Namespace) -> dict[str,
 
 
 def cut_texts(pairs: PreferencePairs, options: argparse.Namespace) -> tuple[list[str], list[list[str]]]:
-    """The texts as the transformer sees them; half a character at a cut is dropped."""
+    """The texts as the transformer reads them; a part of a character at a cut is dropped."""
     prompts = [prompt.encode()[-options.prompt_bytes :].decode(errors="ignore") for prompt in pairs.prompts]
     responses = [
         [response.encode()[: options.response_bytes].decode(errors="ignore") for response in row]
@@ -112,7 +112,7 @@ def cut_texts(pairs: PreferencePairs, options: argparse.Namespace) -> tuple[list
 def log_linear(
     prompts: Any, responses: Any, train: Comparisons, held_out: Comparisons, *, columns: slice = slice(None)
 ) -> dict[str, Any]:
-    """Newton's optimum on hashed n-grams and lengths; the ridge is chosen by cross-validation on the training pairs."""
+    """The optimum on hashed n-grams and lengths; its ridge is chosen by cross-validation on the training pairs."""
     features = policies.text_features(prompts, responses)[..., columns].astype(float)
     spread = features.reshape(-1, features.shape[-1]).std(axis=0)
     policy = policies.log_linear(features / np.where(spread > 0, spread, 1))
@@ -130,7 +130,7 @@ def log_linear(
 def transformer(
     pairs: PreferencePairs, train: Comparisons, held_out: Comparisons, seed: int, options: argparse.Namespace
 ) -> Any:
-    """A function that trains one transformer from a random start."""
+    """A function that trains one transformer from random initial parameters."""
 
     def run() -> dict[str, Any]:
         length = 1 + options.prompt_bytes + options.response_bytes
@@ -160,7 +160,7 @@ def transformer(
 
 
 def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Mean held-out accuracy with a 95 % interval: pairs are redrawn, and for the transformer seeds too."""
+    """Mean held-out accuracy with a 95 % interval, which resamples pairs and, for the transformer, seeds."""
     groups: dict[str, list[list[float]]] = {}
     for name, run in runs.items():
         groups.setdefault(name.split(", seed")[0], []).append(run["right"])
@@ -181,7 +181,7 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def show(results: dict[str, Any], console: Console) -> None:
-    """The table of accuracies, and the sentences that belong to it."""
+    """Print the table of accuracies and the sentences about it."""
     table = Table(title=f"accuracy on {results['pairs']['held out']} held-out pairs, 95 % interval")
     for column in ("policy", "accuracy", "interval", "by seed"):
         table.add_column(column)

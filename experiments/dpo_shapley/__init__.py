@@ -1,1 +1,1 @@
-"""The first paper's claims in numbers: coalition policies by arithmetic against policies that were trained anew."""
+"""The claims of Tamine et al. in numbers: coalition policies by arithmetic against policies that were retrained."""

@@ -37,7 +37,7 @@ PARTS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the parts asked for; the exit status is 0, 2 for input that is wrong or missing, 130 where interrupted."""
+    """Run the requested parts; the exit status is 0, 2 if input is wrong or missing, 130 if interrupted."""
     kept = "what was finished is kept, and the same command goes on after it"
     return guarded(run, parse(arguments), kept=kept, without_data="--part a b d")
 
@@ -59,7 +59,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, notes: Console) -> None:
-    """Run what is not finished yet, write and print."""
+    """Do the runs that are not finished yet, and write and print the results."""
     results, said = open_results(options.out, "dpo_shapley", {"size": options.size})
     if said:
         notes.print(f"{options.out / 'results.json'}: finished parts of the same settings are kept", markup=False)
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
 
 
 def kept_runs(results: dict[str, Any], part: str, settings: Any, notes: Console) -> dict[str, Any]:
-    """The finished runs of a part, none where its settings were others; how many seeds does not matter."""
+    """The finished runs of a part; none if its settings other than the number of seeds have changed."""
     wanted = {name: value for name, value in settings._asdict().items() if not name.endswith("seeds")}
     wanted = json.loads(json.dumps(wanted))
     before = results["runs"].get(part)
@@ -97,7 +97,7 @@ def kept_runs(results: dict[str, Any], part: str, settings: Any, notes: Console)
 
 
 def do_part(title: str, asked: dict[str, Run], kept: dict[str, Any], save: Callable[[], Any], notes: Console) -> None:
-    """The runs that are not kept yet, each saved once it is finished."""
+    """Do the runs that are not kept yet, and save each once it is finished."""
     todo = {name: run for name, run in asked.items() if name not in kept}
     with progress(notes) as bar:
         task = bar.add_task(title, total=sum(run.units for run in todo.values()))
@@ -110,7 +110,7 @@ def do_part(title: str, asked: dict[str, Run], kept: dict[str, Any], save: Calla
 
 
 def draw(folder: Path, found: dict[str, Any], notes: Console) -> list[str]:
-    """A figure for each part that has results."""
+    """Draw a figure for each part that has results."""
     names = []
     try:
         for part, (title, _) in PARTS.items():
@@ -123,7 +123,7 @@ def draw(folder: Path, found: dict[str, Any], notes: Console) -> list[str]:
 
 
 def show(rows: list[dict[str, str]], console: Console) -> None:
-    """The table of claims."""
+    """Print the table of claims."""
     table = Table(title="What the paper says and what was found", show_lines=True)
     for column, width in (("the paper", 34), ("found", None), ("verdict", 12)):
         table.add_column(column, max_width=width)

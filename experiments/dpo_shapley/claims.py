@@ -1,4 +1,4 @@
-"""What the paper says beside what was found: sentences with the numbers in them."""
+"""The paper's claims beside the measured results, in sentences with numbers."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ EXACT = 1e-8
 
 
 def claims(found: dict[str, Any]) -> list[dict[str, str]]:
-    """A row for each claim of the paper that the parts that were run speak to.
+    """One row for each claim of the paper that one of the finished parts tests.
 
     Args:
-        found: what each part found, by its letter.
+        found: the results of each part, by its letter.
 
     Returns:
-        Rows of `claim`, `found` and `verdict`.
+        Rows with the fields `claim`, `found` and `verdict`.
     """
     rows: list[dict[str, str]] = []
     for part, speak in (("a", _exact), ("b", _stopped_short), ("c", _real_pairs), ("d", _growth)):
@@ -169,7 +169,7 @@ def _growth(found: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _power(found: dict[str, Any], method: str) -> float | None:
-    """The slope of log evaluations over log n; None with fewer than three sizes from 8 sources on."""
+    """The slope of log evaluations over log n; None if fewer than three sizes have at least 8 sources."""
     points = [(int(n), entry["evaluations for 1 %"][method]) for n, entry in found.items() if int(n) >= 8]
     known = [(n, evaluations) for n, evaluations in points if evaluations is not None]
     if len(known) < 3:
@@ -178,7 +178,7 @@ def _power(found: dict[str, Any], method: str) -> float | None:
 
 
 def _how_near(entry: dict[str, Any]) -> str:
-    """Whether arithmetic over responses gives sequential retraining's values, in every seed."""
+    """Whether the arithmetic of responses gives the values of sequential retraining, in every seed."""
     numbers = entry["against"]["response against sequential"][0]
     gap = numbers[SHARE]
     return "exact" if gap["high"] < EXACT else f"gap {gap['mean']:.0%} of the largest value"

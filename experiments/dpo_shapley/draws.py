@@ -1,4 +1,4 @@
-"""Sources whose judgements are drawn from two true rewards, each with a quality of its own."""
+"""Sources whose judgements are drawn from two true rewards, with a different quality for each source."""
 
 from typing import NamedTuple
 
@@ -17,12 +17,12 @@ LOWEST, HIGHEST = -0.6, 1.0
 
 
 class Drawn(NamedTuple):
-    """A table of prompts and responses, its rewards, and what the sources say of it.
+    """The true rewards of prompts and responses, and the comparisons of the sources.
 
     Attributes:
         rewards: (contexts, responses, 2) the two true rewards.
         stacked: `Comparisons` of all sources, fields (sources, comparisons).
-        wins: (sources, contexts, responses, responses) the same as counts.
+        wins: (sources, contexts, responses, responses) the comparisons as counts.
     """
 
     rewards: Float[Array, "contexts responses objectives"]
@@ -33,7 +33,7 @@ class Drawn(NamedTuple):
 def draw_preferences(
     seed: int, *, sources: int, contexts: int, responses: int, lowest: float = LOWEST, highest: float = HIGHEST
 ) -> SyntheticPreferences:
-    """Sources with qualities uniform in [lowest, highest] under either reward: most are useful, some do harm."""
+    """Sources with qualities uniform in [lowest, highest] under either reward: most are useful, some are harmful."""
     qualities = np.random.default_rng(seed).uniform(lowest, highest, (sources, 2))
     return synthetic_preferences(
         jax.random.key(seed), contexts=contexts, responses=responses,
@@ -42,7 +42,7 @@ def draw_preferences(
 
 
 def as_arrays(drawn: SyntheticPreferences) -> Drawn:
-    """Drawn preferences without their names, as a pytree of arrays."""
+    """The drawn preferences without names, as a pytree of arrays."""
     contexts, responses = drawn.responses.shape
     stacked = stack_sources(drawn.comparisons)
     who = jnp.broadcast_to(jnp.arange(len(drawn.sources))[:, None], stacked.weight.shape)

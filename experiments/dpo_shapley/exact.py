@@ -1,8 +1,8 @@
 """Part a: tabular policies at their optimum, where the paper's identities are exact.
 
-φ̂ needs n trainings and arithmetic; φ retrains all 2^n coalitions, one source after another (Algorithm 1) or on the
-union of their pairs. Both are `sources.value_sources`, and seconds include compiling. The closed form (6) is made of
-rewards that `preferences.bradley_terry` fits, not of the policies.
+φ̂ needs n trainings and arithmetic. φ retrains all 2^n coalitions, either on one source after another (Algorithm 1) or
+on the union of their pairs. `sources.value_sources` computes both, and seconds include compiling. The closed form (6)
+is computed from rewards that `preferences.bradley_terry` fits, and not from the policies.
 """
 
 import functools
@@ -20,7 +20,7 @@ from jaxval import alignment, coalitions, policies, preferences, sources, traini
 
 
 class Settings(NamedTuple):
-    """Sizes of the part."""
+    """The sizes of the part."""
 
     sources: tuple[int, ...] = (4, 8, 12)
     betas: tuple[float, ...] = (0.1, 1.0, 10.0)
@@ -72,7 +72,7 @@ def compare_all(settings: Settings, *, n: int, beta: float, seed: int) -> dict[s
 
 
 def identities(drawn: Drawn, settings: Settings, *, n: int, beta: float) -> dict[str, float]:
-    """Largest differences in log π of all sources together: over orders, and to the closed form (6)."""
+    """The largest differences in log π after training on all sources: between orders, and from the closed form (6)."""
     policy = policies.tabular(settings.contexts, settings.responses)
     reference, separate = log_probs_of_sources(policy, drawn.wins, beta=beta)
     rewards = jnp.stack([jnp.stack([preferences.bradley_terry(wins) for wins in source]) for source in drawn.wins])
@@ -92,7 +92,7 @@ def identities(drawn: Drawn, settings: Settings, *, n: int, beta: float) -> dict
 
 @jax.jit
 def _in_orders(drawn: Drawn, beta: Any, orders: Any) -> Any:
-    """(orders, contexts, responses) log π of all sources, trained in each order."""
+    """(orders, contexts, responses) log π after training on all sources in each order."""
     contexts, responses, _ = drawn.rewards.shape
     policy = policies.tabular(contexts, responses)
     ids = jnp.arange(contexts), jnp.broadcast_to(jnp.arange(responses), (contexts, responses))
@@ -105,7 +105,7 @@ def _in_orders(drawn: Drawn, beta: Any, orders: Any) -> Any:
 
 
 def found(kept: dict[str, Any]) -> dict[str, Any]:
-    """For each number of sources and β, over seeds and both rewards."""
+    """The results for each number of sources and β, over seeds and both rewards."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for run in kept.values():
         groups.setdefault(f"n={run['n']}, beta={run['beta']:g}", []).append(run)

@@ -1,4 +1,4 @@
-"""A figure for each part, 7 inches wide, from what the part found; colours are Okabe and Ito's."""
+"""A figure for each part, 7 inches wide, drawn from the part's results; the colours are those of Okabe and Ito."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def exact(found: dict[str, Any]) -> Figure:
 
 
 def stopped_short(found: dict[str, Any]) -> Figure:
-    """Order and error along the steps: kinds of training at one β, then β by β for gradient descent."""
+    """Commutativity and error over the steps: for kinds of training at one β, then for each β by gradient descent."""
     figure, panels = _panels(3, 3.6)
     some = next(iter(found.values()))
     row = some["betas"].index(0.1) if 0.1 in some["betas"] else 0
@@ -107,7 +107,7 @@ def stopped_short(found: dict[str, Any]) -> Figure:
 
 
 def real_pairs(found: dict[str, Any]) -> Figure:
-    """Values of the four providers, mean and range over seeds, and the seconds of each way."""
+    """Values of the four providers, mean and range over seeds, and the seconds of each arithmetic and retraining."""
     kinds = [kind for kind in ("log-linear", "transformer") if kind in found]
     figure, panels = _panels(len(kinds) + 1, 3.1)
     for axes, kind in zip(panels, kinds, strict=False):
@@ -147,7 +147,7 @@ def real_pairs(found: dict[str, Any]) -> Figure:
 
 
 def growth(found: dict[str, Any]) -> Figure:
-    """Error along the evaluations for one number of sources; evaluations and seconds for 1 % along the sources."""
+    """Error over the evaluations for one number of sources; evaluations and seconds for 1 % over the sources."""
     figure, panels = _panels(3, 2.8)
     sizes = sorted(map(int, found))
     shown = found[str(sizes[-1])]

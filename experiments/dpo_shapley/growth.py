@@ -1,9 +1,10 @@
 """Part d: from 4 to 64 sources, evaluations and seconds that permutations and regression need for a given error.
 
-The game is the arithmetic's: n tabular policies, trained once each, and u(S) = v(π_S) for any S by a product. The truth
-is enumerated up to 16 sources; beyond, it is a long run of sampled permutations, whose standard error is stated. The
-error is the largest over sources and rewards, as a share of the largest difference between the utilities of two
-coalitions on the way from none to all (the total u(N) - u(∅) may be near 0).
+The game is that of the arithmetic: n tabular policies are trained once each, and u(S) = v(π_S) for any S, where π_S is
+a product of policies. The true values are enumerated up to 16 sources. With more sources, they are estimated by a long
+run of sampled permutations, whose standard error is stated. The error is the largest over sources and rewards, relative
+to the largest difference between the utilities of two coalitions on the way from none to all. The total u(N) - u(∅) may
+be near 0, and would not serve as the scale.
 """
 
 import functools
@@ -27,7 +28,7 @@ METHODS = ("permutations", "least squares", "adjusted regression")
 
 
 class Settings(NamedTuple):
-    """Sizes of the part."""
+    """The sizes of the part."""
 
     sources: tuple[int, ...] = (4, 8, 16, 32, 64)
     contexts: int = 6
@@ -60,7 +61,7 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
 
 
 def grow(settings: Settings, *, n: int, seed: int) -> dict[str, Any]:
-    """The truth, and the errors of both methods at every budget."""
+    """The true values, and the errors of both methods at every budget."""
     sizes = {"contexts": settings.contexts, "responses": settings.responses, "lowest": settings.lowest}
     drawn = as_arrays(draw_preferences(seed, sources=n, **sizes))
     policy = policies.tabular(settings.contexts, settings.responses)
@@ -107,7 +108,7 @@ def grow(settings: Settings, *, n: int, seed: int) -> dict[str, Any]:
 
 
 def find_truth(settings: Settings, utility: Any, n: int, key: Any) -> tuple[np.ndarray, float, float]:
-    """(n, 2) values, the largest of their standard errors, seconds."""
+    """The true values (n, 2), the largest of their standard errors, and the seconds."""
     if n <= settings.enumerated:
         enumerate_all = jax.jit(lambda: values.shapley(coalitions.tabulate(utility, n, batch_size=min(2**n, 1024))))
         enumerate_all()  # compiled before the clock starts
@@ -118,7 +119,7 @@ def find_truth(settings: Settings, utility: Any, n: int, key: Any) -> tuple[np.n
 
 
 def estimator(method: str, utility: Any, n: int, budget: int) -> Callable[[Any], Any]:
-    """From a key to an `Estimate` of about `budget` evaluations."""
+    """A function from a key to an `Estimate` from about `budget` evaluations."""
     if method != "permutations":
         way = "least_squares" if method == "least squares" else "adjusted"
         return lambda key: values.regress_shapley(
@@ -135,11 +136,11 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def needed(rows: list[dict[str, float]], measure: str, target: float) -> float | None:
-    """What a measure is where the error falls to the target, between budgets by a power law; None where it never does.
+    """The measure at which the error reaches the target, interpolated by a power law; None if it never does.
 
-    The last budget above the target counts, not the first below it.
+    The interpolation starts from the last budget whose error is above the target.
     """
-    above = [place for place, row in enumerate(rows) if row["error"] > target]
+    above = [index for index, row in enumerate(rows) if row["error"] > target]
     if not above:
         return float(rows[0][measure])
     if above[-1] == len(rows) - 1:
@@ -150,7 +151,7 @@ def needed(rows: list[dict[str, float]], measure: str, target: float) -> float |
 
 
 def found(kept: dict[str, Any]) -> dict[str, Any]:
-    """For each number of sources the curves of the first seed, and what an error of 1 % needs, seeds' mean."""
+    """For each number of sources, the curves of the first seed, and the mean cost of an error of 1 % over seeds."""
     entries: dict[str, Any] = {}
     for run in kept.values():
         entries.setdefault(str(run["n"]), []).append(run)
@@ -166,7 +167,7 @@ def found(kept: dict[str, Any]) -> dict[str, Any]:
 
 
 def _or_enumerated(run: dict[str, Any], method: str, measure: str) -> float | None:
-    """What 1 % needs; where a method has seen all coalitions before, what their table needs."""
+    """The cost of an error of 1 %, or the cost of the whole table if a method reaches all coalitions first."""
     rows = run[method]
     if rows[-1]["error"] > TARGET and rows[-1]["evaluations"] >= 2 ** run["n"]:
         return float(2 ** run["n"]) if measure == "evaluations" else run["seconds of the truth"]

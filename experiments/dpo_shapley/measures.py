@@ -1,4 +1,4 @@
-"""What the parts share: a run, how two lists of values compare, precision."""
+"""What the parts share: runs that are kept, the comparison of two lists of values, and the precision."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +15,9 @@ class Run(NamedTuple):
     """A piece of work that is kept once it is finished.
 
     Attributes:
-        work: gives numbers in JSON's types.
-        units: how much of the part it is, for the bar.
-        x64: whether it computes in float64.
+        work: a function that returns the numbers of the run in JSON's types.
+        units: how much of the part the run is, for the progress bar.
+        x64: whether the run computes in float64.
     """
 
     work: Callable[[], dict[str, Any]]
@@ -41,7 +41,7 @@ def _correlation(measure: Callable[..., Any], left: Any, right: Any) -> float | 
 
 
 def compare(estimate: Any, truth: Any) -> dict[str, Any]:
-    """How far (sources,) values are from others: size, rank correlation, whose sign changes."""
+    """How far (sources,) values are from others: largest difference, rank correlation, and changes of sign."""
     estimate, truth = np.asarray(estimate, dtype=float), np.asarray(truth, dtype=float)
     gap = np.abs(estimate - truth).max()
     return {
@@ -56,7 +56,7 @@ def compare(estimate: Any, truth: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def precision(x64: bool) -> Iterator[None]:
-    """float64 inside, or float32; what it was before afterwards."""
+    """A context that computes in float64 or float32; afterwards the precision is what it was before."""
     before = jax.config.read("jax_enable_x64")
     jax.config.update("jax_enable_x64", x64)
     try:
@@ -66,7 +66,7 @@ def precision(x64: bool) -> Iterator[None]:
 
 
 def summary(numbers: Sequence[float | None]) -> dict[str, Any] | None:
-    """Mean, smallest and largest, and the standard deviation where there are two or more; None entries are left out."""
+    """Mean, smallest and largest, and the standard deviation of two or more numbers; None entries are left out."""
     known = np.array([number for number in numbers if number is not None], dtype=float)
     if not len(known):
         return None

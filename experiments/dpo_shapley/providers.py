@@ -16,7 +16,7 @@ N = len(PROVIDERS)
 
 
 class Settings(NamedTuple):
-    """Sizes of the part."""
+    """The sizes of the part."""
 
     beta: float = 0.1
     buckets: tuple[int, ...] = (8, 16, 32, 64, 256)
@@ -32,7 +32,7 @@ class Settings(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The pairs of every provider's file, and those held out."""
+    """The pairs of every provider's file, and the held-out pairs."""
 
     texts: PreferencePairs
     held_out: PreferencePairs
@@ -47,7 +47,7 @@ def read(data: str | None) -> Pairs:
 
 
 def provider_pairs(pairs: Pairs, seed: int) -> PreferencePairs:
-    """What each provider has under a seed: the pairs of its file on its own quarter of the prompts."""
+    """The pairs of each provider under a seed: those of its file on the provider's quarter of the prompts."""
     owner, context = np.asarray(pairs.texts.source), np.asarray(pairs.texts.comparisons.context)
     place = np.arange(len(pairs.texts.prompts))
     if seed >= N:  # beyond the first round the prompts are shuffled
@@ -58,7 +58,7 @@ def provider_pairs(pairs: Pairs, seed: int) -> PreferencePairs:
 
 
 def held_out_rewards(held_out: PreferencePairs) -> Callable[[str, str], list[float]]:
-    """The two objectives of a held-out response: its score, and whether it is the better of the two."""
+    """The two objectives of a held-out response: its score, and whether it has the higher score of the pair."""
     known = {}
     scores = next(iter(held_out.scores.values()))
     context, winner, loser, _ = (np.asarray(field).tolist() for field in held_out.comparisons)

@@ -1,14 +1,14 @@
 """Part c: four providers of real UltraFeedback pairs; three arithmetics against retraining all 16 coalitions.
 
-Provider s has the pairs of file s whose prompt's index, turned by the seed, is s modulo 4: prompts are disjoint, and
-over four seeds every quarter of the prompts is once with every provider. The utility of a policy is its expected score
-over the two responses of each held-out prompt,
+Provider s has the pairs of file s whose prompt's index, shifted by the seed, is s modulo 4. Hence the providers'
+prompts are disjoint, and over four seeds every provider has every quarter of the prompts once. The utility of a policy
+is its expected score over the two responses of each held-out prompt,
 
     v(π) = E_x Σ_y p(y|x) r(x, y),    p(y|x) ∝ π(y|x) / π_0(y|x):
 
-the two responses count as equally likely at the start, as if they had been drawn from a uniform reference. Under
-π_0 itself, a transformer with random weights, nearly all the probability lies on the shorter one, whatever is learned.
-A second objective is the probability of the response with the higher score. Everything is `sources.value_sources`.
+so that the two responses are equally likely at the start, as under a uniform reference. Under π_0 itself, a
+transformer with random weights, nearly all probability is on the shorter response, whatever is learned. The second
+objective is the probability of the response with the higher score. `sources.value_sources` computes all values.
 """
 
 import functools
@@ -46,7 +46,7 @@ SIZES = {
 
 
 def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
-    """The ridge, then each seed of the log-linear policy and of the transformer."""
+    """The run that chooses the ridge, then one run for each seed of the log-linear policy and of the transformer."""
     pairs = functools.cache(lambda: read(data))
 
     @functools.cache
@@ -84,15 +84,15 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
 
 
 def linear_policy(pairs: PreferencePairs, *, buckets: int) -> Policy:
-    """The library's log-linear policy, with the ridge on rewards and not on weights."""
+    """The log-linear policy of the library, with the penalty on rewards and not on weights."""
     return sources.log_linear_learner(pairs, buckets=buckets).policy
 
 
 def chosen_ridge(pairs: PreferencePairs, buckets: int, beta: float) -> dict[str, Any]:
-    """The best ridge of the providers' own pairs, and what it does at another β.
+    """The best ridge by cross-validation on the providers' pairs, and its accuracy at another β.
 
-    In units of the reward, z = β (log π - log π_0), the objective is Σ log σ(z) less λ/(2 β²) Σ z²: with λ in
-    proportion to β² the rewards do not depend on β.
+    In units of the reward, z = β (log π - log π_0), the objective is Σ log σ(z) - λ/(2 β²) Σ z². Hence the rewards do
+    not depend on β if λ is proportional to β².
     """
     policy = linear_policy(pairs, buckets=buckets)
     chosen = choose_ridge(policy, pairs.comparisons, beta=beta)
@@ -110,7 +110,7 @@ def chosen_ridge(pairs: PreferencePairs, buckets: int, beta: float) -> dict[str,
 
 
 def value_all(pairs: Pairs, seed: int, ways: tuple[str, ...], **options: Any) -> dict[str, Any]:
-    """Values by each arithmetic and by retraining, how they compare, and what they took, compiling included."""
+    """Values by each arithmetic and by retraining, their comparison, and the seconds, compiling included."""
     by_way = {
         way: sources.value_sources(
             provider_pairs(pairs, seed), reward=held_out_rewards(pairs.held_out), held_out=pairs.held_out,
@@ -145,7 +145,7 @@ def value_all(pairs: Pairs, seed: int, ways: tuple[str, ...], **options: Any) ->
 
 
 def found(kept: dict[str, Any]) -> dict[str, Any]:
-    """Over the seeds: values, their order, correlations with retraining, seconds."""
+    """The results over the seeds: values, their order, correlations with retraining, and seconds."""
     summaries = {}
     for kind in ("log-linear", "transformer"):
         seeds = [run for name, run in kept.items() if name.startswith(f"{kind}, seed")]

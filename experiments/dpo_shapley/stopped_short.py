@@ -1,14 +1,16 @@
-"""Part b: T steps for each source instead of convergence: does the order still not matter, and what becomes of φ̂?
+"""Part b: T steps on each source instead of convergence. Does the order still not matter, and how wrong is φ̂?
 
-A stage minimises the mean of -log σ(β m) over a source's pairs, m the difference of log π - log π_k, from θ_k on. Where
-differences of log π are linear in θ (tabular, log-linear), the loss of a stage depends on θ - θ_k alone, and so does
-every gradient: T steps of any optimiser that starts afresh make the same step θ_{k+1} - θ_k wherever the stage begins.
-Steps add up in any order, at every T. Three things break this, and are measured: an optimiser whose state goes on from
-stage to stage, weight decay, which pulls on θ and not on the stage's own step, and parameters in which log π is not
-linear, here θ = θ_0 + A B as adapters have it.
+A stage minimises the mean of -log σ(β m) over a source's pairs, where m is the difference of log π - log π_k. It starts
+from θ_k. If differences of log π are linear in θ, as for tabular and log-linear policies, the loss of a stage and its
+gradients depend on θ - θ_k alone. Hence T steps of any optimiser with a new state give the same step θ_{k+1} - θ_k,
+wherever the stage starts, and steps add up in any order, at every T. Three things break this, and are measured:
 
-In units of the reward, z = β θ, gradient descent at rate c/β² makes the same steps whatever β; at a fixed rate a small
-β learns slowly, T having to grow as 1/β².
+- an optimiser whose state is carried from stage to stage;
+- weight decay, which acts on θ and not on the step of the stage;
+- parameters in which log π is not linear, as θ = θ_0 + A B for adapters.
+
+In units of the reward, z = β θ, gradient descent at rate c/β² makes the same steps for every β. At a fixed rate,
+learning is slow if β is small: T has to grow as 1/β².
 """
 
 import functools
@@ -34,15 +36,16 @@ UNEVEN = 0.1
 
 
 class Kind(NamedTuple):
-    """A way to train, and what is trained.
+    """A kind of training, and the parameters that are trained.
 
     Attributes:
         parameters: "table", "features", "adapters" (of full rank), "thin adapters" (of rank 1).
         optimiser: "descent" or "Adam".
         scaled: whether the rate is c/β² (descent) or c/β (Adam) instead of c.
-        carried: whether the optimiser's state goes on from one source to the next.
+        carried: whether the optimiser's state is carried from one source to the next.
         decay: weight decay in each step, as a share of rate · β.
-        ties: False multiplies every count of wins by a number of its own, 1 to 1.1: nothing is in balance.
+        ties: whether equal counts of wins stay equal; if not, every count is multiplied by a different number from 1 to
+            1.1.
     """
 
     parameters: str = "table"
@@ -67,7 +70,7 @@ KINDS = {
 
 
 class Settings(NamedTuple):
-    """Sizes of the part."""
+    """The sizes of the part."""
 
     sources: int = 4
     contexts: int = 6
@@ -89,7 +92,7 @@ SIZES = {
 
 
 def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
-    """One run for each kind and seed: all β, all numbers of steps."""
+    """One run for each kind and seed, with all β and all numbers of steps."""
     del data, out
 
     units = float(sum(settings.steps))
@@ -100,7 +103,7 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
 
 
 class Trainable(NamedTuple):
-    """Parameters at the start, and log π of all responses."""
+    """The initial parameters, and log π of all responses as a function of parameters."""
 
     start: Any
     log_probs: Callable[[Any], Any]
@@ -133,7 +136,7 @@ def stage_loss(model: Trainable, params: Any, reference: Any, wins: Any, beta: A
 
 
 def in_stages(kind: Kind, model: Trainable, wins: Any, order: Any, members: Any, steps: Any, beta: Any) -> Any:
-    """Log π after `steps` steps on each member's pairs, in an order; the others are left out."""
+    """Log π after `steps` steps on the pairs of each member of a coalition, in the given order."""
     rate = (DESCENT if kind.optimiser == "descent" else ADAM) * jnp.ones(())
     if kind.scaled:
         rate = rate / (beta**2 if kind.optimiser == "descent" else beta)
@@ -157,7 +160,7 @@ def in_stages(kind: Kind, model: Trainable, wins: Any, order: Any, members: Any,
 
 @functools.cache
 def _compiled(kind: Kind, sources: int, contexts: int, responses: int) -> Callable[..., Any]:
-    """(orders, ...) of all sources and (2^n, ...) of all coalitions; the number of steps is no constant."""
+    """A compiled function to log π of all sources in every order, and of all coalitions; `steps` is traced."""
     model = trainable(kind.parameters, contexts, responses)
     orders = jnp.asarray(list(itertools.permutations(range(sources))))
     masks = coalitions.all_coalitions(sources)
@@ -198,7 +201,7 @@ def along_steps(settings: Settings, name: str, seed: int) -> dict[str, Any]:
 
 
 def limit_table(rewards: Any, wins: Any, kind: Kind, beta: float) -> np.ndarray:
-    """(2^n, 2) utilities at the optimum: the product of policies that Newton's method fitted, equation (6)."""
+    """(2^n, 2) utilities at the optimum, from products of policies that Newton's method fits, equation (6)."""
     n, contexts, responses, _ = wins.shape
     policy = policies.tabular(contexts, responses)
     if kind.parameters == "features":
@@ -212,8 +215,8 @@ def measures(rewards: Any, orders: np.ndarray, masks: np.ndarray, limit: np.ndar
 
     Args:
         rewards: (contexts, responses, objectives).
-        orders: (orders, contexts, responses) log π of all sources, one for each order.
-        masks: (2^n, contexts, responses) log π of all coalitions, trained in one order.
+        orders: (orders, contexts, responses) log π after training on all sources in each order.
+        masks: (2^n, contexts, responses) log π of all coalitions, whose sources are trained on in one order.
         limit: (2^n, objectives) utilities at the optimum.
     """
     if not (np.isfinite(orders).all() and np.isfinite(masks).all()):
@@ -239,7 +242,7 @@ def measures(rewards: Any, orders: np.ndarray, masks: np.ndarray, limit: np.ndar
 
 
 def found(kept: dict[str, Any]) -> dict[str, Any]:
-    """For each kind the mean over seeds at every β and T, the largest of each measure and where it is."""
+    """For each kind, the means over seeds at every β and T, and the largest mean of each measure with its β and T."""
     kinds: dict[str, list[dict[str, Any]]] = {}
     for name, run in kept.items():
         kinds.setdefault(name.rsplit(", seed", 1)[0], []).append(run)

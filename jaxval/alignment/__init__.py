@@ -1,13 +1,13 @@
-"""Pure mathematics of alignment: arrays of log-probabilities in, losses and closed forms out.
+"""The mathematics of alignment: losses and closed forms as functions of arrays of log-probabilities.
 
-A loss is a function of one pair, `loss(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`, of the
-log-probabilities that the policy and its reference give to the preferred response and to the other. All arguments are
-scalars, or arrays of one shape for many pairs at once. Means and weights are the caller's:
-`jnp.mean(weights * dpo(...))`. Every loss of `losses` is an attribute here under its own name; a loss of your own
-begins with `margin_loss`.
+A loss is a function of one pair, `loss(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`. Its
+first four arguments are the log-probabilities that the policy and its reference give to the preferred response and to
+the other. All arguments are scalars, or arrays of one shape for many pairs at once. The caller takes means and applies
+weights: `jnp.mean(weights * dpo(...))`. Every loss in `losses` is an attribute of this module under its name.
+`margin_loss` makes a new loss.
 
-Values are checked outside `jit`, `vmap` and `grad`. Inside, a log-probability of -inf counts as any number would and
-may give infinity or NaN: replace rows that are padding before the loss, not after.
+Values are checked outside `jit`, `vmap` and `grad` only. Inside, a log-probability of -inf is not refused, and may
+give infinity or NaN. Replace the log-probabilities of padding rows before the loss is computed, not after.
 """
 
 from jaxval.alignment.batch_losses import aot, aot_unpaired
@@ -65,7 +65,7 @@ __all__ += list(losses)
 
 
 def __getattr__(name: str) -> PairLoss:
-    if name in losses:  # a new loss is an attribute without being named here
+    if name in losses:  # so that a new loss becomes an attribute without an import in this file
         return losses[name].function
     raise AttributeError(f"module 'jaxval.alignment' has no attribute {name!r}")
 

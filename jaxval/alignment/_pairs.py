@@ -1,4 +1,4 @@
-"""What every loss of a pair checks at its door.
+"""The checks of arguments that every loss of a pair makes.
 
 A pair is four log-probabilities of whole responses: the policy's of the chosen and of the rejected one, and the
 reference's of both. They are scalars, or arrays of one shape for many pairs at once.
@@ -28,11 +28,11 @@ __all__ = [
 
 
 PerPair = Num[ArrayLike, "..."] | float | int | list[Any]
-"""One number, or one for each pair in an array of any shape."""
+"""One number for all pairs, or an array of any shape with one number for each pair."""
 
 
 def check_log_probs(**arguments: Any) -> tuple[Array, ...]:
-    """Finite numbers, all of one shape; scalars go with every shape."""
+    """The arguments as arrays, checked to be finite and of one shape; a scalar goes with every shape."""
     arrays = tuple(check_finite(name, value) for name, value in arguments.items())
     first = next((array.shape for array in arrays if array.ndim), ())
     for name, array in zip(arguments, arrays, strict=True):
@@ -42,19 +42,19 @@ def check_log_probs(**arguments: Any) -> tuple[Array, ...]:
 
 
 def check_finite(name: str, value: Any) -> Array:
-    """Finite floating-point numbers of any shape."""
+    """The argument as an array of any shape, checked to be finite."""
     return check_within(
         name, value, np.isfinite, "finite log-probabilities, one a pair; leave pairs with an impossible response out"
     )
 
 
 def check_beta(beta: Any) -> Array:
-    """β, positive and finite: one for all pairs, or one for each."""
+    """β as an array, checked to be positive and finite: one number for all pairs, or one for each."""
     return check_within("beta", beta, lambda values: (values > 0) & np.isfinite(values), "a positive finite number")
 
 
 def check_smoothing(label_smoothing: Any, *, positive: bool = False) -> Array:
-    """A share of flipped labels in [0, 1/2), or in (0, 1/2)."""
+    """The share of flipped labels, checked to be in [0, 1/2), or in (0, 1/2) if `positive`."""
     if positive:
         return check_within(
             "label_smoothing", label_smoothing, lambda values: (values > 0) & (values < 0.5), "a number in (0, 1/2)"
@@ -65,14 +65,14 @@ def check_smoothing(label_smoothing: Any, *, positive: bool = False) -> Array:
 
 
 def check_lengths(name: str, value: Any) -> Array:
-    """How many tokens a response has: at least one."""
+    """The number of tokens of a response, checked to be at least one."""
     return check_within(
         name, value, lambda values: (values >= 1) & np.isfinite(values), "lengths of at least one token"
     )
 
 
 def check_within(name: str, value: Any, holds: Callable[[np.ndarray], Any], expected: str) -> Array:
-    """Numbers of any shape for which `holds`, where they are known; checked in the precision that is computed in."""
+    """The argument as an array of any shape; raises if `holds` is false for a number and the numbers are concrete."""
     if not _checks.concrete(value):
         return jnp.asarray(value, dtype=float)
     try:
@@ -81,9 +81,10 @@ def check_within(name: str, value: Any, holds: Callable[[np.ndarray], Any], expe
         values = np.empty(0, dtype=object)
     if values.dtype.kind not in "biufV":  # V: the short floating-point types
         raise BadArgument(name, expected=expected, got=f"{type(value).__name__} that is no number")
-    with np.errstate(over="ignore"):  # what overflows float32 is infinite there
+    # The check is made in JAX's precision: a number that overflows float32 counts as infinite.
+    with np.errstate(over="ignore"):
         values = values.astype(jax.dtypes.canonicalize_dtype(float))
-    fine = np.asarray(holds(values))
-    if not fine.all():
-        raise BadArgument(name, expected=expected, got=f"{values[~fine].flat[0]:g}")
+    valid = np.asarray(holds(values))
+    if not valid.all():
+        raise BadArgument(name, expected=expected, got=f"{values[~valid].flat[0]:g}")
     return jnp.asarray(value, dtype=float)

@@ -1,11 +1,12 @@
-"""Alignment by optimal transport: losses of a whole batch, which no pair has on its own.
+"""Alignment by optimal transport: losses of a whole batch, which are not defined for a single pair.
 
-They compare distributions: the k-th smallest number on one side is matched with the k-th smallest on the other, and the
-loss of each quantile is DPO's link of β δ_(k). Such losses are not in `losses` and are not to be mapped over pairs.
+The losses compare two distributions over the batch. The k-th smallest number of one is matched with the k-th smallest
+of the other, and the loss of each quantile is DPO's link of β δ_(k). These losses are not in `losses`, and must not be
+mapped over pairs.
 
 Both functions take log π(y+|x), log π(y-|x), log π0(y+|x) and log π0(y-|x) of all pairs, (pairs,) each, then β > 0 and
-the label smoothing of `dpo`; they return (pairs,) losses, and raise a ValueError if an argument is no vector of finite
-numbers, lengths differ, or an option is out of range.
+the label smoothing of `dpo`. They return (pairs,) losses. They raise a ValueError if an argument is not a vector of
+finite numbers, lengths differ, or an option is out of range.
 
 Source: Melnyk et al., "Distributional Preference Alignment" (2024).
 """
@@ -31,7 +32,7 @@ def aot(
     beta: PerPair,
     label_smoothing: PerPair = 0.0,
 ) -> Float[Array, "pairs"]:
-    """The policy's differences of a pair are to dominate the reference's.
+    """AOT for pairs: the policy's differences of log-probabilities should dominate those of the reference.
 
         δ_(k) = [log π(y+|x) - log π(y-|x)]_(k) - [log π0(y+|x) - log π0(y-|x)]_(k)
 
@@ -53,7 +54,7 @@ def aot_unpaired(
     beta: PerPair,
     label_smoothing: PerPair = 0.0,
 ) -> Float[Array, "pairs"]:
-    """The chosen responses' log-ratios are to dominate the rejected ones'.
+    """AOT without pairs: the log-ratios of the chosen responses should dominate those of the rejected responses.
 
         δ_(k) = [log π(y+|x) - log π0(y+|x)]_(k) - [log π(y-|x) - log π0(y-|x)]_(k)
 

@@ -18,7 +18,7 @@ losses: Mapping[str, Loss] = {
 
 
 def find_loss(name: str) -> PairLoss:
-    """The loss of a name.
+    """The loss with a given name.
 
     Args:
         name: a key of `losses`.
@@ -27,7 +27,7 @@ def find_loss(name: str) -> PairLoss:
         The function of one pair, which is also `getattr(jaxval.alignment, name)`.
 
     Raises:
-        ValueError: if no loss has the name; the message lists those that do.
+        ValueError: if no loss has the name; the message lists all names.
 
     Example:
         >>> find_loss("dpo") is margin_losses.dpo

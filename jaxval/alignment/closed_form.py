@@ -1,4 +1,4 @@
-"""Closed forms: the KL-regularised optimum of a reward, and the Bradley-Terry loss of rewards that go into it."""
+"""Closed forms: the KL-regularised optimum of a reward, and the Bradley-Terry loss to which rewards are fitted."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ LogProbs = Float[ArrayLike, "*batch responses"] | list
 def kl_policy(reference: LogProbs, rewards: LogProbs, *, beta: Number) -> Float[Array, "*batch responses"]:
     """The optimum of a reward near a reference policy, log π(y|x) = log π0(y|x) + r(x, y)/β - log Z(x).
 
-    It maximises E_π r(x, y) - β KL(π(.|x) || π0(.|x)). β = ∞ gives the reference, normalised; β = 0 the limit: the best
-    responses among those that the reference can give, where rewards closer than the tolerance (1e-9 in float64, 1e-5
-    in float32) are equal and share in proportion to the reference. A response at -inf in the reference stays at -inf,
-    and its reward is not looked at.
+    This policy maximises E_π r(x, y) - β KL(π(.|x) || π0(.|x)). β = ∞ gives the reference, normalised. β = 0 gives the
+    limit, in which only the best responses that the reference can give have positive probability, in proportion to the
+    reference. Rewards that differ by at most the tolerance (1e-9 in float64, 1e-5 in float32) count as equally good. A
+    response at -inf in the reference stays at -inf, and its reward is ignored.
 
     Source: Tamine et al., equation (5).
 
     Args:
         reference: (..., responses) log π0, normalised or not.
-        rewards: the same shape, r.
+        rewards: (..., responses) r.
         beta: β in [0, ∞].
 
     Returns:
@@ -52,19 +52,20 @@ def kl_policy(reference: LogProbs, rewards: LogProbs, *, beta: Number) -> Float[
     possible = base > -jnp.inf
     rewards = jnp.where(possible, rewards, 0)
     best = jnp.max(jnp.where(possible, rewards, -jnp.inf), axis=-1, keepdims=True)
-    gain = rewards - jax.lax.stop_gradient(best)  # at most 0, so that a small β overflows to -inf and not to +inf
+    # The best reward is subtracted, so that the gain is at most 0 and a small β overflows to -inf and not to +inf.
+    gain = rewards - jax.lax.stop_gradient(best)
     greedy = jnp.where(gain >= -_checks.tolerance(base.dtype), 0, -jnp.inf)
     tilt = jnp.where(beta == 0, greedy, gain / jnp.where(beta == 0, 1, beta))
     return jax.nn.log_softmax(base + tilt, axis=-1)
 
 
 def bradley_terry(chosen_reward: PerPair, rejected_reward: PerPair) -> Float[Array, "..."]:
-    """The Bradley-Terry loss of one pair, -log σ(r(x, y+) - r(x, y-)); DPO is this loss of its implicit rewards.
+    """The Bradley-Terry loss of one pair, -log σ(r(x, y+) - r(x, y-)); DPO is this loss of the implicit rewards.
 
     Source: Tamine et al., equation (4).
 
     Args:
-        chosen_reward: r(x, y+), a scalar or any shape.
+        chosen_reward: r(x, y+), a scalar or an array of any shape.
         rejected_reward: r(x, y-).
 
     Returns:

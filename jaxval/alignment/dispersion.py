@@ -1,10 +1,10 @@
-"""How dispersed preferences are likely to be at a prompt, read off the reference policy's entropy.
+"""The dispersion of preferences at a prompt, estimated from the entropy of the reference policy.
 
-An index Ĥ(x) in (0, 1] is turned into a weight w(x) = -c log Ĥ(x), which stands for -2 log φ(x) in MallowsPO, so into
-a dispersion φ(x) = Ĥ(x)^{c/2}: if the reference is sure, consensus is expected and the pair counts for more.
-No gradient goes through an index.
+An index Ĥ(x) in (0, 1] gives a weight w(x) = -c log Ĥ(x), which takes the place of -2 log φ(x) in MallowsPO. The
+dispersion is therefore φ(x) = Ĥ(x)^{c/2}. If the reference has low entropy, consensus is expected, and the pair counts
+for more. No gradient goes through an index.
 
-Source: Chen et al., "MallowsPO" (ICLR 2025), and its authors' code, which has c = 0.29 and clamps nothing.
+Source: Chen et al., "MallowsPO" (ICLR 2025), and the authors' code, which uses c = 0.29 and does not clamp the index.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def entropy_index(
         Ĥ(x) = 1/2 Σ_{y in (y+, y-)} ( Σ_t m_t H_t ) / ( (Σ_t m_t) log V ),   clamped to [ε, 1].
 
     Args:
-        chosen_entropies: (tokens,) entropies H_t in nats of the distribution that each token of y+ was drawn from.
-        chosen_mask: (tokens,) 1 on the response's tokens.
-        rejected_entropies: the same of y-; its length may be another.
-        rejected_mask: the same of y-.
+        chosen_entropies: (tokens,) entropies H_t, in nats, of the next-token distribution at each token of y+.
+        chosen_mask: (tokens,) 1 on the tokens of y+, else 0.
+        rejected_entropies: (tokens,) the same for y-, whose length may differ.
+        rejected_mask: (tokens,) 1 on the tokens of y-, else 0.
         vocabulary: V, at least 2.
         floor: ε in (0, 1].
 
@@ -77,14 +77,14 @@ def entropy_index(
 def response_entropy_index(
     reference: Float[ArrayLike, "*batch responses"] | list, *, floor: float = FLOOR
 ) -> Float[Array, "*batch"]:
-    """The dispersion index of a tabular policy: the entropy of the reference over responses, over its maximum.
+    """The dispersion index of a tabular policy: the entropy of the reference divided by the largest possible entropy.
 
         Ĥ(x) = -Σ_y π0(y|x) log π0(y|x) / log R,   clamped to [ε, 1], R the number of responses above -inf.
 
-    Where there is one response only there is nothing to disagree about: Ĥ = ε.
+    With a single response, preferences cannot be dispersed, and Ĥ = ε.
 
     Args:
-        reference: (..., responses) log π0, normalised here over the responses; -inf for a missing response.
+        reference: (..., responses) log π0, which the function normalises; -inf means a missing response.
         floor: ε in (0, 1].
 
     Returns:
@@ -117,14 +117,14 @@ def response_entropy_index(
 
 
 def dispersion_weight(index: PerPair, *, scale: PerPair = 0.29) -> Float[Array, "..."]:
-    """The weight of a prompt, w(x) = -c log Ĥ(x), which stands for -2 log φ(x).
+    """The weight of a prompt, w(x) = -c log Ĥ(x), which takes the place of -2 log φ(x).
 
     Args:
-        index: Ĥ(x) in (0, 1], a scalar or any shape.
-        scale: c > 0; the authors' code has 0.29.
+        index: Ĥ(x) in (0, 1], a scalar or an array of any shape.
+        scale: c > 0; the authors' code uses 0.29.
 
     Returns:
-        w, of the same shape, at least 0.
+        w ≥ 0, of the same shape.
 
     Raises:
         ValueError: if the index is outside (0, 1] or the scale is not positive.
@@ -137,16 +137,16 @@ def dispersion_weight(index: PerPair, *, scale: PerPair = 0.29) -> Float[Array, 
 
 
 def dispersion_from_index(index: PerPair, *, scale: PerPair = 0.29) -> Float[Array, "..."]:
-    """The dispersion that an index stands for: -2 log φ(x) = -c log Ĥ(x), so φ(x) = Ĥ(x)^{c/2}.
+    """The dispersion of an index: -2 log φ(x) = -c log Ĥ(x), so φ(x) = Ĥ(x)^{c/2}.
 
-    With c = 2 the index is the dispersion.
+    With c = 2 the dispersion equals the index.
 
     Args:
-        index: Ĥ(x) in (0, 1], a scalar or any shape.
-        scale: c > 0; the authors' code has 0.29.
+        index: Ĥ(x) in (0, 1], a scalar or an array of any shape.
+        scale: c > 0; the authors' code uses 0.29.
 
     Returns:
-        φ in (0, 1], of the same shape: what `mallows_theta` and `mallows_phi` take.
+        φ in (0, 1], of the same shape: the option `dispersion` of `mallows_theta` and `mallows_phi`.
 
     Raises:
         ValueError: if the index is outside (0, 1] or the scale is not positive.

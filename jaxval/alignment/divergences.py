@@ -1,10 +1,12 @@
 """Divergences that keep a policy near its reference, each as the score f'(u) of a ratio u = π(y|x) / π0(y|x).
 
-Where the policy pays β times the f-divergence of π from π0 in place of the Kullback-Leibler divergence, the implicit
-reward of a response is β f'(u) up to a constant in y, and f' takes the place of the log-ratio in every loss (Wang et
-al., "Beyond Reverse KL", 2024). Scores take log u. f is defined up to a multiple of u - 1, so f' up to a
-constant: here f'(1) = 0, and a policy at its reference has the score 0. Losses of a difference do not see the constant;
-losses that look at a response on its own or divide by lengths do.
+If the policy is regularised by β times the f-divergence of π from π0, in place of the Kullback-Leibler divergence, the
+implicit reward of a response is β f'(u) up to a constant in y. Hence f' takes the place of the log-ratio in every loss
+(Wang et al., "Beyond Reverse KL", 2024). The functions of this module take log u and return f'(u).
+
+A divergence determines f up to a multiple of u - 1, and so f' up to a constant. This module sets f'(1) = 0, so that a
+policy at its reference has the score 0. Losses of a difference of scores do not depend on the constant. Losses of
+single responses, and losses that divide by lengths, do.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ Divergence = str | Callable[[Any], Any]
 
 
 def reverse_kl(log_ratio: PerPair) -> Float[Array, "..."]:
-    """The score of KL(π || π0), f(u) = u log u: log u itself, which makes DPO of a loss.
+    """The score of KL(π || π0), f(u) = u log u: log u itself, which is the score of DPO.
 
     Args:
-        log_ratio: log π(y|x) - log π0(y|x), any shape.
+        log_ratio: log u = log π(y|x) - log π0(y|x), of any shape.
 
     Returns:
         log u, of the same shape.
@@ -47,11 +49,11 @@ def forward_kl(log_ratio: PerPair) -> Float[Array, "..."]:
     """The score of KL(π0 || π), f(u) = -log u + u - 1: f'(u) = 1 - 1/u.
 
     Args:
-        log_ratio: log u, any shape.
+        log_ratio: log u, of any shape.
 
     Returns:
-        1 - exp(-log u). Beyond exp(80) in float32, exp(690) in float64, it goes on as a straight line, so that values
-        and gradients stay finite.
+        1 - exp(-log u). If 1/u is above exp(80) in float32, or exp(690) in float64, the score continues as a straight
+        line, so that values and gradients stay finite.
 
     Example:
         >>> float(forward_kl(jnp.log(0.5)))
@@ -64,7 +66,7 @@ def jensen_shannon(log_ratio: PerPair) -> Float[Array, "..."]:
     """The score of the Jensen-Shannon divergence: f'(u) = log(2u / (1 + u)).
 
     Args:
-        log_ratio: log u, any shape.
+        log_ratio: log u, of any shape.
 
     Returns:
         log 2 + log σ(log u).
@@ -82,11 +84,12 @@ def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Fl
     Pass it to a loss as `divergence=functools.partial(alpha_divergence, alpha=0.5)`.
 
     Args:
-        log_ratio: log u, any shape.
-        alpha: α, a finite number; 1 is the reverse and 0 the forward Kullback-Leibler divergence.
+        log_ratio: log u, of any shape.
+        alpha: α, a finite number; 1 gives the reverse and 0 the forward Kullback-Leibler divergence.
 
     Returns:
-        The score, of the same shape; beyond exp(80) in float32, exp(690) in float64, a straight line.
+        The score, of the same shape. If u^{α-1} is above exp(80) in float32, or exp(690) in float64, the score
+        continues as a straight line.
 
     Raises:
         ValueError: if α is not finite.
@@ -112,17 +115,17 @@ divergences: Mapping[str, Callable[[Any], Any]] = {
 def scores(
     chosen: PerPair, rejected: PerPair, reference_chosen: PerPair, reference_rejected: PerPair, divergence: Divergence
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """The scores f'(u) of both responses of a pair, u = π / π0; log-ratios if the divergence is "reverse_kl".
+    """The scores f'(u) of both responses of a pair, u = π / π0; with "reverse_kl" these are log-ratios.
 
     Args:
-        chosen: log π(y+|x), a scalar or any shape.
+        chosen: log π(y+|x), a scalar or an array of any shape.
         rejected: log π(y-|x).
         reference_chosen: log π0(y+|x).
         reference_rejected: log π0(y-|x).
         divergence: a name in `divergences`, or a function from log u to f'(u).
 
     Returns:
-        (score of the chosen, score of the rejected).
+        (score of the chosen response, score of the rejected response).
 
     Raises:
         ValueError: if a log-probability is not finite, shapes differ, or the divergence is unknown.
@@ -147,6 +150,6 @@ def scores(
 
 
 def _bounded_expm1(exponent: Array) -> Array:
-    """The exponential less 1, and its tangent beyond the point where sums of a few would overflow."""
+    """exp(x) - 1, continued by its tangent from a point beyond which sums of a few exponentials would overflow."""
     top = jnp.asarray(690.0 if exponent.dtype == jnp.float64 else 80.0, dtype=exponent.dtype)
     return jnp.expm1(jnp.minimum(exponent, top)) + jnp.exp(top) * jnp.maximum(exponent - top, 0)

@@ -1,12 +1,14 @@
 """MallowsPO: losses whose link comes from a Mallows model of rankings, with a dispersion for every prompt.
 
-A Mallows model gives a ranking μ the probability φ^{d(μ, μ0)} / Z, with dispersion φ in (0, 1]: φ → 0 is consensus,
-φ = 1 uniform. The margin m takes the place of the gap in rank, and a pair's loss is ℓ(m) = -log g(m), g the probability
-that the better is ranked above: Spearman's distance gives the link θ, Kendall's the link φ. The option `dispersion` is
-φ(x), one number or one for each pair; see `dispersion_from_index`. A ValueError is raised if it is outside (0, 1].
+A Mallows model gives a ranking μ the probability φ^{d(μ, μ0)} / Z, with dispersion φ in (0, 1]: φ → 0 is consensus, and
+φ = 1 is the uniform distribution. The margin m takes the place of the difference in rank. The loss of a pair is
+ℓ(m) = -log g(m), where g is the probability that the better response is ranked above the other. Spearman's distance
+gives the link θ, and Kendall's distance gives the link φ. The option `dispersion` is φ(x), one number for all pairs or
+one for each; see `dispersion_from_index`. A ValueError is raised if it is outside (0, 1].
 
-The link φ jumps at m = 0, where training from the reference starts. Here g(0) = 1/2, so that g(m) + g(-m) = 1 holds
-everywhere, and the derivative of log g there is g'(0)/g(0), with g' the same from both sides.
+The link φ jumps at m = 0, where training from the reference starts. At the jump, g(0) is defined as 1/2, so that
+g(m) + g(-m) = 1 holds everywhere. The derivative of log g at 0 is defined as g'(0)/g(0); g' is the same from both
+sides.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ JUMP = "jumps at margin 0 (its continuous limit, alignment.mallows_phi_limit, is
 def mallows_theta(margin: Array, *, dispersion: PerPair) -> Array:
     """MallowsPO-θ, ℓ(m) = -log σ(-2 log φ · m).
 
-    It is DPO with β' = -2β log φ: DPO itself at φ = e^{-1/2}, and a constant at φ = 1, where the weight vanishes. The
-    link is the paired-comparison probability of the Mallows-Bradley-Terry form, which equals the marginal of the
-    enumerated Spearman model only for two items.
+    This loss is DPO with β' = -2β log φ. It equals DPO at φ = e^{-1/2}, and is constant at φ = 1, where β' = 0. The
+    link is the paired-comparison probability of the Mallows-Bradley-Terry form. It equals the marginal probability of
+    the Mallows model with Spearman's distance only for two items.
 
     Example:
         >>> round(float(mallows_theta(-1.0, -2.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)  # log(1 + φ²)
@@ -47,10 +49,10 @@ def mallows_theta(margin: Array, *, dispersion: PerPair) -> Array:
 def mallows_phi(margin: Array, *, dispersion: PerPair) -> Array:
     """MallowsPO-φ, ℓ(m) = -log g(m), g(m) = (m+1)/(1-φ^{m+1}) - m/(1-φ^m) for m > 0 and g(m) = 1 - g(-m) for m < 0.
 
-    At whole m it is the probability under Kendall's distance that an item is ranked above one m places below it in
-    the centre. g(0) = 1/2 while g(0±) = 1/2 ± j/2 with the jump j = 2/(1-φ) + 2/log φ - 1, about -log φ / 6 if φ
-    is near 1. At φ = 1 the link is 1/2 throughout. Inside `jit`, φ = 0 gives the limit: g is 0, 1/2 or 1 as m is below,
-    at or above 0.
+    For a whole number m, g(m) is the probability under Kendall's distance that an item is ranked above the item m
+    ranks below it in the centre. g(0) = 1/2, while g(0±) = 1/2 ± j/2 with the jump j = 2/(1-φ) + 2/log φ - 1, which is
+    about -log φ / 6 if φ is near 1. At φ = 1 the link is 1/2 throughout. Inside `jit`, φ = 0 gives the limit, in which
+    g is 0, 1/2 or 1 if m is below, at or above 0.
 
     Example:
         >>> round(float(mallows_phi(-1.0, -2.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)  # g(1) = 8/3 - 2
@@ -63,7 +65,7 @@ def mallows_phi(margin: Array, *, dispersion: PerPair) -> Array:
 def mallows_phi_limit(margin: Array, *, dispersion: PerPair) -> Array:
     """MallowsPO-φ with a smooth link, ℓ(m) = -log g(u), g(u) = (1 - e^{-u} - u e^{-u}) / (1 - e^{-u})², u = -log φ · m.
 
-    The link φ tends to it as φ → 1 with u fixed; g is smooth, g(0) = 1/2, and g(u) + g(-u) = 1.
+    This g is the limit of the link φ as φ → 1 with u fixed. It is smooth, g(0) = 1/2, and g(u) + g(-u) = 1.
 
     Example:
         >>> round(float(mallows_phi_limit(-1.0, -1.0, -1.5, -1.5, beta=1.0, dispersion=0.5)), 4)
@@ -77,11 +79,11 @@ def _check_dispersion(dispersion: PerPair) -> Array:
 
 
 def _exponent(phi: Array) -> Array:
-    """The exponent -log φ, also of numbers below the smallest normal one, which compiled code takes for 0."""
+    """The exponent -log φ, also for subnormal φ, which compiled code would treat as 0."""
     precision = jnp.finfo(phi.dtype)
     whole = jnp.int64 if precision.bits == 64 else jnp.int32
     small = phi < precision.tiny
-    # The bits of such a number, read as a whole number, count its smallest steps above 0: φ = steps * unit.
+    # The bits of a subnormal number, read as a whole number, count its smallest steps above 0: φ = steps * unit.
     steps = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(phi), whole).astype(phi.dtype)
     unit = (precision.minexp - precision.nmant) * np.log(2)
     return -jnp.where(small, jnp.log(jnp.where(small, steps, 1)) + unit, jnp.log(jnp.where(small, 1, phi)))
@@ -90,7 +92,7 @@ def _exponent(phi: Array) -> Array:
 def _phi_log_link(s: Array, phi: Array) -> Array:
     """Log g(s) of the link φ, from log q(|s|) with q(t) = 1 - g(t)."""
     a = _exponent(phi)
-    consensus = a == jnp.inf  # φ = 0, which only compiled code lets in: g is 0, 1/2 or 1
+    consensus = a == jnp.inf  # φ = 0, which is not refused inside `jit`: g is 0, 1/2 or 1
     a = jnp.where(consensus, 1, a)
     log_q = _log_miss(jnp.where(s < 0, -s, s) * a, a)  # |s| with derivative 1 at 0, where abs has none
     log_q = jnp.where(consensus & (s != 0), -jnp.inf, log_q)
@@ -106,15 +108,15 @@ def _limit_log_link(u: Array) -> Array:
 
 
 def _log_miss(u: Array, a: Array) -> Array:
-    """Log q, q = 1 - g, at u = a|s| >= 0, so that nothing is divided by 0 or subtracted from nearly itself.
+    """Log q, q = 1 - g, at u = a|s| >= 0, computed without division by 0 and without cancellation.
 
-    With k(u) = u / (e^u - 1) it is q = [k(u) - k(u + a)] / a. Put over one denominator, with φ1, φ2, φ3 the remainders
-    of the exponential series, φ1(z) = (e^z - 1)/z, φ2(z) = (φ1(z) - 1)/z, φ3(z) = (φ2(z) - 1/2)/z,
+    With k(u) = u / (e^u - 1), q = [k(u) - k(u + a)] / a. Let φ1, φ2, φ3 be the remainders of the exponential series,
+    φ1(z) = (e^z - 1)/z, φ2(z) = (φ1(z) - 1)/z, φ3(z) = (φ2(z) - 1/2)/z. Over one denominator,
 
         q = e^{-u} T / [φ1(-u) φ1(-u-a)],    T = e^{-a} [a φ2(a) + u φ2(-u)] / (a + u)
                                                = e^{-a} [1/2 + p a φ3(a) - (1-p) u φ3(-u)],   p = a / (a + u).
 
-    The second form of T has no 0/0 at u = a = 0 and bounded derivatives; the first is exact where u is large.
+    The second form of T has no 0/0 at u = a = 0, and its derivatives are bounded. The first form is exact for large u.
     """
     least = 1e-20 if u.dtype == jnp.float64 else 1e-10
     small = jnp.minimum(u, 1)
@@ -128,7 +130,7 @@ def _log_miss(u: Array, a: Array) -> Array:
 
 
 def _shrunk_remainders(a: Array) -> tuple[Array, Array]:
-    """e^{-a} a φ2(a) and e^{-a} a φ3(a) at a >= 0: finite also where e^a is not."""
+    """e^{-a} a φ2(a) and e^{-a} a φ3(a) for a >= 0, finite also if e^a overflows."""
     near, far, shrink = _remainders(jnp.minimum(a, 1)), jnp.maximum(a, 1), jnp.exp(-a)
     second = -jnp.expm1(-far) / far - shrink
     third = second / far - shrink / 2
@@ -148,7 +150,7 @@ SERIES = np.array([1 / factorial(k + 3) for k in range(18)])  # enough for float
 
 
 def _remainders(z: Array) -> _Remainders:
-    """φ1, φ2, φ3 at z: the series for |z| < 1, from which the lower ones follow; else the definition, from below."""
+    """φ1, φ2, φ3 at z: for |z| < 1 from the series of φ3, which gives φ2 and φ1; else from the definition of φ1."""
     inside = jnp.clip(z, -1, 1)
     third = jnp.zeros_like(z)
     for coefficient in SERIES[: 18 if z.dtype == jnp.float64 else 10][::-1]:

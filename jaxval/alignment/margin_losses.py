@@ -1,7 +1,7 @@
-"""DPO and its siblings: losses of the margin, how much more the policy has raised the chosen than the rejected.
+"""DPO and other losses of the margin, which is how much more the policy has raised the chosen than the rejected.
 
-Each function below is a link ℓ(m). `margin_loss` makes of it the loss of one pair of log-probabilities, with m the
-margin; `registry` says what every loss takes.
+Each function below is a link ℓ(m). `margin_loss` turns a link into the loss of one pair of log-probabilities with
+margin m. `registry` documents the arguments that all losses take.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TULU = 'Lambert et al., "Tülu 3" (2024); Meng et al., "SimPO" (2024) without a 
 def dpo(margin: Array, *, label_smoothing: PerPair = 0.0) -> Array:
     """Direct preference optimisation, ℓ(m) = -(1-ε) log σ(m) - ε log σ(-m).
 
-    The label smoothing ε in [0, 1/2) is the share of labels that are thought to be flipped: conservative DPO.
+    The label smoothing ε in [0, 1/2) is the assumed share of flipped labels; ε > 0 is conservative DPO.
 
     Example:
         >>> round(float(dpo(-1.0, -2.0, -1.5, -1.5, beta=1.0)), 4)  # log(1 + 1/e)
@@ -36,8 +36,8 @@ def dpo(margin: Array, *, label_smoothing: PerPair = 0.0) -> Array:
 def robust_dpo(margin: Array, *, label_smoothing: PerPair = 0.0) -> Array:
     """Robust DPO, ℓ(m) = [-(1-ε) log σ(m) + ε log σ(-m)] / (1 - 2ε).
 
-    It is an unbiased estimate of DPO's loss if a share ε in [0, 1/2) of the labels is flipped, and has no lower bound
-    if ε > 0.
+    This loss is an unbiased estimate of DPO's loss if a share ε in [0, 1/2) of the labels is flipped. It has no lower
+    bound if ε > 0.
 
     Example:
         >>> round(float(robust_dpo(-1.0, -2.0, -1.5, -1.5, beta=1.0, label_smoothing=0.25)), 4)
@@ -50,7 +50,7 @@ def robust_dpo(margin: Array, *, label_smoothing: PerPair = 0.0) -> Array:
 
 @margin_loss(source='Zhao et al., "SLiC-HF" (2023); Liu et al., "RSO" (2024)', obstacle="has a kink at margin 1")
 def hinge(margin: Array) -> Array:
-    """The hinge loss, ℓ(m) = max(0, 1 - m); 1/β is the margin wanted, and the derivative at m = 1 is 0.
+    """The hinge loss, ℓ(m) = max(0, 1 - m), which is 0 from a gap of scores of 1/β on; its derivative at m = 1 is 0.
 
     Example:
         >>> float(hinge(-1.0, -2.0, -1.5, -1.5, beta=0.5))
@@ -61,9 +61,9 @@ def hinge(margin: Array) -> Array:
 
 @margin_loss(source="Azar et al. (2024), equation (17), with τ for β; TRL's with lengths in tokens")
 def ipo(margin: Array, *, beta: Array | float) -> Array:
-    """Identity preference optimisation, ℓ(m) = ((m - 1/2) / β)²: the gap of scores is to be 1/(2β).
+    """Identity preference optimisation, ℓ(m) = ((m - 1/2) / β)²: the target of the gap of scores is 1/(2β).
 
-    Lengths of 1 give the paper's loss; lengths in tokens make β comparable between long and short responses.
+    Lengths of 1 give the paper's loss. With lengths in tokens, β is comparable between long and short responses.
 
     Example:
         >>> float(ipo(-1.0, -2.0, -1.5, -1.5, beta=0.25))
@@ -103,7 +103,7 @@ def exo(margin: Array, *, label_smoothing: PerPair = 1e-3) -> Array:
 def discopop(margin: Array, *, temperature: PerPair = 0.05) -> Array:
     """DiscoPOP's log-ratio modulated loss, ℓ(m) = -σ(-m/τ) log σ(m) + σ(m/τ) e^{-m}.
 
-    The temperature is τ > 0. Above 1 the loss grows exponentially as m → -∞ and overflows in the end.
+    The temperature is τ > 0. If τ > 1, the loss grows exponentially as m → -∞, and overflows for very negative m.
 
     Example:
         >>> round(float(discopop(-1.0, -1.0, -1.0, -1.0, beta=1.0)), 4)  # half of 1 + log 2

@@ -1,12 +1,12 @@
-"""What the losses of one pair share: how a link becomes a loss, what all losses take, and the record of each.
+"""What the losses of one pair share: how a link becomes a loss, the arguments of all losses, and the record of each.
 
-A loss is written as its link ℓ, and a decorator makes of it the function of log-probabilities that users call:
+A loss is written as its link ℓ, and a decorator turns the link into the function of log-probabilities that users call:
 
     margin_loss: ℓ(m),         m = r(y+)/|y+| - r(y-)/|y-|, lengths of 1 unless they are given
     reward_loss: ℓ(r+, r-),    r(y) = β score(y), score = log π(y|x) - log π0(y|x), or f' of the ratio π/π0
 
-The record keeps the link, its options and its source: `losses` in `jaxval.alignment` lists the records by name. To add
-a loss, write its link with a decorator in the file where it belongs, and its definition in the tests.
+The record of a loss keeps its link, its options and its source; `losses` in `jaxval.alignment` lists the records by
+name. To add a loss, write its link with a decorator in one of the files of losses, and its definition in the tests.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LENGTHS_OF_MARGIN = """
     rejected_length: |y-| in tokens{default}."""
 
 
-@runtime_checkable  # the run-time checks of types ask whether a function is one
+@runtime_checkable  # so that run-time type checks can test whether a function is a `PairLoss`
 class PairLoss(Protocol):
     """A loss of one pair, `loss(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`."""
 
@@ -59,15 +59,16 @@ class PairLoss(Protocol):
 
 
 class Loss(NamedTuple):
-    """What is known of a loss.
+    """The record of a loss.
 
     Attributes:
-        function: `function(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`.
-        link: ℓ, a function of the margin or of both rewards; the options are its keywords.
-        of_margin: whether the link takes the margin; otherwise it takes the rewards of both responses.
-        options: the loss's own options and their defaults; `inspect.Parameter.empty` stands for no default.
+        function: the loss, `function(chosen, rejected, reference_chosen, reference_rejected, *, beta, ...)`.
+        link: ℓ, a function of the margin or of both rewards; its keywords are the options.
+        of_margin: whether the link takes the margin; if not, it takes the rewards of both responses.
+        options: the options that only this loss takes, with their defaults; `inspect.Parameter.empty` means that an
+            option has no default.
         source: the paper and the equation.
-        obstacle: why Newton's method does not find the optimum, or nothing if ℓ is smooth and convex in the margin.
+        obstacle: why Newton's method does not find the optimum; empty if ℓ is smooth and convex in the margin.
     """
 
     function: Any
@@ -78,7 +79,7 @@ class Loss(NamedTuple):
     obstacle: str
 
     def at(self, *rewards: Array, beta: PerPair, **options: Any) -> Array:
-        """The link's value at a margin or at two rewards; β is passed on to a link that uses it."""
+        """The link's value at a margin or at two rewards; a link with a keyword `beta` gets β too."""
         if "beta" in inspect.signature(self.link).parameters:
             options["beta"] = beta
         return self.link(*rewards, **options)
@@ -87,17 +88,17 @@ class Loss(NamedTuple):
 def margin_loss(
     *, source: str, obstacle: str = "", per_token: bool = False
 ) -> Callable[[Callable[..., Array]], PairLoss]:
-    """Makes a loss of one pair of its link, ℓ(m) with m = β[score(y+)/|y+| - score(y-)/|y-|].
+    """Turn a link into a loss of one pair, ℓ(m) with m = β[score(y+)/|y+| - score(y-)/|y-|].
 
-    A link of your own becomes a loss that `training` takes as it takes those of `losses`.
+    The functions of `training` take such a loss as they take those in `losses`.
 
     Args:
         source: the paper and the equation.
-        obstacle: what keeps ℓ from being smooth and convex, in words that follow "which"; nothing if ℓ is both.
-        per_token: whether the lengths of both responses must be given; otherwise they are 1 unless given.
+        obstacle: why ℓ is not smooth and convex, in words that can follow "which"; empty if ℓ is both.
+        per_token: whether the lengths of both responses must be given; if not, lengths that are not given are 1.
 
     Returns:
-        The decorator of the link, whose options are keywords. `beta` among them is β.
+        The decorator of the link. The keywords of the link become options of the loss, and a keyword `beta` gets β.
 
     Example:
         >>> @margin_loss(source="log cosh of the distance from a margin of 1")
@@ -112,13 +113,13 @@ def margin_loss(
 
 
 def reward_loss(*, source: str) -> Callable[[Callable[..., Array]], PairLoss]:
-    """Makes a loss of one pair of a link of both implicit rewards, ℓ(r+, r-) with r = β score.
+    """Turn a link of both implicit rewards into a loss of one pair, ℓ(r+, r-) with r = β score.
 
     Args:
         source: the paper and the equation.
 
     Returns:
-        The decorator of the link, whose options are keywords. `beta` among them is β.
+        The decorator of the link. The keywords of the link become options of the loss, and a keyword `beta` gets β.
 
     Example:
         >>> @reward_loss(source="squares")
@@ -135,13 +136,13 @@ def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, length
     positional, keyword, empty = (
         getattr(inspect.Parameter, name) for name in ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY", "empty")
     )
-    own = [one for one in inspect.signature(link).parameters.values() if one.kind is keyword and one.name != "beta"]
+    extra = [one for one in inspect.signature(link).parameters.values() if one.kind is keyword and one.name != "beta"]
     signature = inspect.Signature(
         [
             *(inspect.Parameter(name, positional) for name in PAIR),
             *(inspect.Parameter(name, positional, default=default) for name, default in lengths.items()),
             inspect.Parameter("beta", keyword),
-            *(one.replace(annotation=empty) for one in own),  # written out, a type takes more lines than all else
+            *(one.replace(annotation=empty) for one in extra),  # types would make the signature in `help` very long
             inspect.Parameter("divergence", keyword, default="reverse_kl"),
         ]
     )
@@ -158,7 +159,7 @@ def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, length
         plus_length, minus_length = (check_lengths(name, named.pop(name)) for name in LENGTHS)
         return record.at(beta * (plus / plus_length - minus / minus_length), beta=beta, **named)
 
-    options = {one.name: one.default for one in own}
+    options = {one.name: one.default for one in extra}
     record = Loss(loss, link, bool(lengths), options, source, obstacle)
     default = "" if empty in lengths.values() else ", or 1"
     shared = SHARED.format(lengths=LENGTHS_OF_MARGIN.format(default=default) if lengths else "")
@@ -169,17 +170,17 @@ def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, length
 
 
 def record_of(loss: Callable[..., Array]) -> Loss:
-    """What is known of a loss; options that `functools.partial` has set are set in its link.
+    """The record of a loss; options that `functools.partial` has set are set in its link.
 
     Args:
-        loss: of `losses`, or made by `margin_loss` or `reward_loss`, or `functools.partial` of one. Of any other
-            function nothing is known but that it is one.
+        loss: a loss in `losses`, one that `margin_loss` or `reward_loss` made, or `functools.partial` of one. Any other
+            function gets a record with an obstacle.
 
     Returns:
         The `Loss`.
 
     Raises:
-        ValueError: if the loss is no function.
+        ValueError: if the loss is not a function.
 
     Example:
         >>> from jaxval import alignment

@@ -1,8 +1,9 @@
-"""Losses of both implicit rewards, which look at each response on its own and not at the margin alone.
+"""Losses of both implicit rewards, which depend on the reward of each response and not on the margin alone.
 
-The implicit reward of a response is r(x, y) = β score(y), score = log π(y|x) - log π0(y|x), or f' of the ratio for
-another divergence, whose constant matters here. Each loss below is a link ℓ(r+, r-), of which `reward_loss` makes the
-loss of one pair of log-probabilities; `registry` says what every loss takes.
+The implicit reward of a response is r(x, y) = β score(y) with score = log π(y|x) - log π0(y|x). For another divergence
+the score is f' of the ratio π/π0, and the constant in f' changes these losses. Each function below is a link
+ℓ(r+, r-). `reward_loss` turns a link into the loss of one pair of log-probabilities. `registry` documents the arguments
+that all losses take.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ __all__ = ["apo_down", "apo_zero", "bco", "implicit_reward", "nca", "sppo"]
 
 
 def implicit_reward(log_prob: PerPair, reference: PerPair, *, beta: PerPair) -> Float[Array, "..."]:
-    """The reward that a policy stands for, up to a constant in y: r(x, y) = β [log π(y|x) - log π0(y|x)].
+    """The reward of which a policy is the optimum, up to a constant in y: r(x, y) = β [log π(y|x) - log π0(y|x)].
 
-    It inverts `kl_policy`. What trainers report are its means over pairs: of the chosen, of the rejected, of their
-    difference (the margin), and of whether the chosen's is larger (the accuracy).
+    The function inverts `kl_policy`. Trainers report means over pairs: of the rewards of the chosen and of the rejected
+    responses, of their difference (the margin), and of whether the chosen response has the larger reward (the
+    accuracy).
 
     Source: Rafailov et al. (2023), equation (5).
 
     Args:
-        log_prob: log π(y|x), a scalar or any shape.
-        reference: log π0(y|x).
-        beta: β > 0, one for all or one a pair.
+        log_prob: log π(y|x), a scalar or an array of any shape.
+        reference: log π0(y|x), of the same shape.
+        beta: β > 0, one number for all pairs or one for each.
 
     Returns:
         The reward, of the same shape.
@@ -58,8 +60,8 @@ def nca(plus: Array, minus: Array) -> Array:
 def bco(plus: Array, minus: Array, *, shift: PerPair = 0.0) -> Array:
     """Binary classifier optimisation, ℓ(r+, r-) = -log σ(r+ - δ) - log σ(-(r- - δ)).
 
-    The shift δ is in the paper the running mean of (mean r+ + mean r-) / 2 over batches, which the caller keeps; no
-    gradient goes through it.
+    In the paper, the shift δ is the running mean of (mean r+ + mean r-) / 2 over batches. The caller computes this
+    running mean. No gradient goes through the shift.
 
     Example:
         >>> round(float(bco(-1.0, -1.0, -1.0, -1.0, beta=1.0)), 4)  # 2 log 2
@@ -73,7 +75,7 @@ def bco(plus: Array, minus: Array, *, shift: PerPair = 0.0) -> Array:
 def sppo(plus: Array, minus: Array, *, beta: Array | float, probability: PerPair = 1.0) -> Array:
     """Self-play preference optimisation, ℓ(r+, r-) = ((r+ - (p - ½)) / β)² + ((r- + (p - ½)) / β)².
 
-    The probability p in [0, 1] is that y+ is preferred to y-; 1 is the hard form.
+    p in [0, 1] is the probability that y+ is preferred to y-; p = 1 is the hard form.
 
     Example:
         >>> float(sppo(-1.0, -1.0, -1.0, -1.0, beta=0.5))
@@ -87,7 +89,7 @@ def sppo(plus: Array, minus: Array, *, beta: Array | float, probability: PerPair
 def apo_zero(plus: Array, minus: Array) -> Array:
     """Anchored preference optimisation, ℓ(r+, r-) = σ(-r+) + σ(r-): raise the chosen and lower the rejected.
 
-    It is for data whose chosen responses are better than the policy's own.
+    This loss is for data whose chosen responses are better than those of the policy.
 
     Example:
         >>> float(apo_zero(-1.0, -1.0, -1.0, -1.0, beta=1.0))
@@ -100,7 +102,7 @@ def apo_zero(plus: Array, minus: Array) -> Array:
 def apo_down(plus: Array, minus: Array) -> Array:
     """Anchored preference optimisation, ℓ(r+, r-) = σ(r+) + σ(r- - r+): lower both, the rejected more.
 
-    It is for data whose chosen responses are worse than the policy's own.
+    This loss is for data whose chosen responses are worse than those of the policy.
 
     Example:
         >>> float(apo_down(-1.0, -1.0, -1.0, -1.0, beta=1.0))

@@ -1,6 +1,6 @@
-"""From the log-probabilities of tokens to what losses take of a response, each a function of one response.
+"""From the log-probabilities of tokens to numbers of one response, which losses take.
 
-A mask is 1 on the response's tokens and 0 on the prompt's and on padding.
+A mask is 1 on the response's tokens, and 0 on the prompt's tokens and on padding.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def response_log_prob(token_log_probs: Tokens, mask: Mask) -> Float[Array, ""]:
 def negative_log_likelihood(token_log_probs: Tokens, mask: Mask) -> Float[Array, ""]:
     """The loss of supervised training on one response, -Σ_t m_t log π(y_t | x, y_<t).
 
-    Divide by the number of tokens for the mean over a response; over a batch, the sum of these by the sum of the
-    numbers of tokens is the mean over tokens that TRL adds to a preference loss.
+    Divided by the number of tokens, it is the mean over the tokens of a response. The sum over a batch, divided by the
+    number of tokens of the batch, is the mean over tokens that TRL adds to a preference loss.
 
     Args:
         token_log_probs: (tokens,) log-probabilities; numbers at which the mask is 0 are ignored.
@@ -70,11 +70,11 @@ def negative_log_likelihood(token_log_probs: Tokens, mask: Mask) -> Float[Array,
 def desensitised_log_prob(
     token_log_probs: Tokens, mask: Mask, shared: Any, *, alpha: float | Float[Any, ""]
 ) -> Float[Array, ""]:
-    """A log-probability in which tokens beyond the length that both responses of a pair have count α only.
+    """A log-probability in which tokens beyond the length of the shorter response of the pair have weight α.
 
         Σ_{k < shared} log π(y_k | ...) + α Σ_{k >= shared} log π(y_k | ...),   k counting the response's tokens.
 
-    In the place of log π(y|x) in a loss, for the policy and the reference, it makes length-desensitised DPO.
+    In place of log π(y|x), for the policy and for the reference, it turns DPO into length-desensitised DPO.
 
     Source: Liu et al., "LD-DPO" (2024).
 
@@ -85,7 +85,7 @@ def desensitised_log_prob(
         alpha: α in [0, 1]; 1 is `response_log_prob`.
 
     Returns:
-        The log-probability with its tail at α.
+        The log-probability whose tail has weight α.
 
     Raises:
         ValueError: if lengths differ, the response is empty, or α is outside [0, 1].
@@ -101,9 +101,9 @@ def desensitised_log_prob(
 
 
 def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Tokens | None = None) -> Float[Array, ""]:
-    """How likely the policy is to say a response, w = exp mean_t [log π(y_t | ...) - log Σ_v π(v | ...)²].
+    """The weight of a response by its likelihood, w = exp mean_t [log π(y_t | ...) - log Σ_v π(v | ...)²].
 
-    Weighted preference optimisation multiplies a pair's loss by the weights of both its responses:
+    Weighted preference optimisation multiplies the loss of a pair by the weights of its two responses:
     `confidence_weight(chosen, ...) * confidence_weight(rejected, ...) * dpo(...)`. No gradient goes through a weight.
 
     Source: Zhou et al., "WPO" (2024), equation (2), with the weights aligned as TRL does.
@@ -111,7 +111,7 @@ def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Toke
     Args:
         token_log_probs: (tokens,) log-probabilities of the policy; numbers at which the mask is 0 are ignored.
         mask: (tokens,) 1 on the response's tokens.
-        log_sum_squares: (tokens,) log Σ_v π(v | ...)² over the vocabulary; None leaves it out.
+        log_sum_squares: (tokens,) log Σ_v π(v | ...)² over the vocabulary; None leaves this term out.
 
     Returns:
         The weight, at least 0.
@@ -131,7 +131,7 @@ def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Toke
 
 
 def check_tokens(values: Tokens, mask: Mask, *, name: str = "token_log_probs") -> tuple[Array, Array]:
-    """One number a token, finite on the response, and where the response is; it has at least one token."""
+    """The numbers of the tokens, checked to be finite on the response, and a mask of the response's tokens."""
     array, inside = jnp.asarray(values, dtype=float), jnp.asarray(mask) != 0
     if array.ndim != 1 or inside.shape != array.shape:
         raise BadArgument(

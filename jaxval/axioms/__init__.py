@@ -1,26 +1,29 @@
 """Axioms of rules and of values: for each a gap and a witness, and a search for counterexamples.
 
-`axiom(rule, orders, weights, **options) -> (gap, witness)`. The gap is signed, larger is worse: the axiom is violated
-if it is above the tolerance (`violated`), and the gap is -inf if the axiom's premise does not apply. The witness says
-what was done, with arrays of fixed shapes, so that it replays by hand and passes through `jit` and `vmap`.
+`axiom(rule, orders, weights, **options) -> (gap, witness)`. The gap is signed, and a larger gap is worse: the axiom is
+violated if the gap is above the tolerance (`violated`). The gap is -inf if the axiom's premise does not apply. The
+witness records the case with the largest gap, so that the case can be computed again by hand. Its arrays have fixed
+shapes, so that it passes through `jit` and `vmap`.
 
 Every axiom of rules takes
 
 - rule: a function of P (one positional parameter) or of the profile (two: orders, weights) to a lottery;
 - orders: (rankings, alternatives) rankings, best first;
-- weights: (rankings,) shares that sum to one, equal shares if None; rows of weight 0 are nobody's.
+- weights: (rankings,) shares that sum to one; None means equal shares. A row of weight 0 belongs to no voter.
 
-It raises `ValueError` if the profile is none, an option is unknown, or the rule returns NaN or another shape.
+Every axiom of rules raises `ValueError` if `orders` and `weights` are not a profile, if an option is unknown, or if the
+rule returns NaN or an array of another shape.
 
-`axiom(value, table, ...) -> (gap, witness)` likewise for values. Every axiom of values takes
+Axioms of values have the form `axiom(value, table, ...) -> (gap, witness)`. Every axiom of values takes
 
 - value: a function of a table (one positional parameter), or of a table and groups (two), to (n,) values;
 - table: (2^n,) utilities of all coalitions, bit i of the index being player i;
-- groups: (n,) the group of each player, 0 first; one group if None. Only axioms that speak of groups require them.
+- groups: (n,) the group of each player, 0 first; None means one group. Only axioms about groups require them.
 
-It raises `ValueError` if the table is none, the groups leave a gap, or the value says NaN or has another shape.
+Every axiom of values raises `ValueError` if `table` is not a game, if a group below the largest has no player, or if
+the value returns NaN or an array of another shape.
 
-`find_counterexample` searches profiles or games as the axiom is of rules or of values.
+`find_counterexample` searches profiles for axioms of rules, and games for axioms of values.
 """
 
 from jaxval.axioms._profiles import violated

@@ -22,10 +22,11 @@ NOT_JAX = (
 
 
 def takes_one(function: Callable[..., Any], *, name: str, one: str, two: tuple[str, str], option: str) -> bool:
-    """Whether a function has one positional parameter, `one`, rather than the two of `two`; an error if neither.
+    """Whether a function has one positional parameter, `one`, rather than the two of `two`.
 
-    Parameters that are keyword-only do not count, nor those that `functools.partial` has set. `name` is the argument
-    that an error names, and `option` an example of an option to fix.
+    Neither keyword-only parameters nor those that `functools.partial` has set are counted. A function with any other
+    number of positional parameters is an error. The error names the argument `name`, and its advice shows `option` as
+    an example of an option to fix.
     """
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -39,7 +40,7 @@ def takes_one(function: Callable[..., Any], *, name: str, one: str, two: tuple[s
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(positional) == 1:
         return True
-    # A second parameter with a default of its own, such as `beta=0.0`, is an option and neither weights nor groups.
+    # A second parameter whose default is a value, such as `beta=0.0`, is an option: weights and groups default to None.
     if len(positional) == 2 and positional[1].default in (inspect.Parameter.empty, None):
         return False
     raise BadArgument(
@@ -51,7 +52,7 @@ def takes_one(function: Callable[..., Any], *, name: str, one: str, two: tuple[s
 
 
 def numbers_of(function: Callable[..., Any], *arguments: Any, name: str) -> Array:
-    """What a function returns, as an array of floats, with an error of ours where JAX cannot trace the function."""
+    """The function's result as an array of floats; raises `BadArgument` if JAX cannot trace the function."""
     try:
         return jnp.asarray(function(*arguments), dtype=float)
     except NOT_JAX as error:
@@ -64,9 +65,10 @@ def numbers_of(function: Callable[..., Any], *arguments: Any, name: str) -> Arra
 
 
 def refused(name: str, expected: str, error: Exception, advice: str) -> BadArgument:
-    """The error of a function that could not be called, or gave what it should not: what it said, and advice."""
+    """The error for a function that raised `error`, either when it was called or when its result was checked."""
     if isinstance(error, BadArgument) and error.name == name:
         return error.with_advice(advice)
-    # An error about an argument of the function itself is no help to who passed the function: it becomes what was got.
+    # `error` may name an argument of the function itself. The caller passed the function and not that argument, so the
+    # new error names the function, and quotes the message of `error`.
     said = str(error) if isinstance(error, BadArgument) else f"{type(error).__name__}: {error}"
     return BadArgument(name, expected=expected, got=f"a function that fails with ({said})", advice=advice)

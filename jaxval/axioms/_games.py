@@ -1,8 +1,8 @@
 """What the axioms of values share: checked games, the rows that a change of a game reads, and what counts as equal.
 
-Two utilities of a game are equal if they differ by at most the tolerance times the spread of the game, its largest
-utility less its smallest: to add a constant to all utilities changes no premise. A gap of at most as much is 0, so that
-what the premise lets pass, and what rounding leaves, is no violation.
+The spread of a game is its largest utility minus its smallest. Two utilities are equal if they differ by at most the
+tolerance times the spread, so that adding a constant to all utilities changes no premise. A gap of at most the same
+limit is 0: neither the slack of a premise nor rounding counts as a violation.
 """
 
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def check_game(table: Table, *, name: str = "table") -> Array:
-    """A table of one number for each coalition."""
+    """The table, checked to hold one number for each coalition."""
     array = _checks.check_table(table, name=name)
     if array.ndim != 1:
         raise BadArgument(
@@ -56,7 +56,7 @@ def same_players(other: Table, table: Array) -> Array:
 
 
 def check_players(table: Array, *players: int) -> int:
-    """Different players of the game, checked; returns how many players the game has."""
+    """Check that the players are different players of the game; return how many players the game has."""
     known = range(_checks.players_of(table))
     if any(player not in known for player in players) or len(set(players)) < len(players):
         raise BadArgument(
@@ -66,19 +66,19 @@ def check_players(table: Array, *players: int) -> int:
 
 
 def null_rows(players: int, player: int) -> np.ndarray:
-    """S - z for every coalition S, as indices of rows, (2^n,)."""
+    """The row index of S - z for every coalition S, (2^n,)."""
     return np.arange(2**players) & ~(1 << player)
 
 
 def exchanged_rows(players: int, first: int, second: int) -> np.ndarray:
-    """Every coalition S with z and z' exchanged, as indices of rows, (2^n,)."""
+    """The row index of S with z and z' exchanged, for every coalition S, (2^n,)."""
     index, both = np.arange(2**players), 1 << first | 1 << second
     one_of_them = ((index >> first) ^ (index >> second)) & 1 == 1
     return np.where(one_of_them, index ^ both, index)
 
 
 def dependent_rows(players: int, first: int, second: int) -> np.ndarray:
-    """S if it has both z and z', S - z - z' otherwise, for every coalition S, as indices of rows, (2^n,)."""
+    """For every coalition S, the row index of S if S contains both z and z', else of S - z - z', (2^n,)."""
     index, both = np.arange(2**players), 1 << first | 1 << second
     return np.where(index & both == both, index, index & ~both)
 
@@ -90,11 +90,11 @@ def marginals(table: Array, player: int) -> Array:
 
 
 def equal_within(*tables: Array) -> Array:
-    """How far utilities that count as equal may be apart: the tolerance times the largest spread of the games."""
+    """The largest difference of utilities that count as equal: the tolerance times the largest spread of the games."""
     spreads = jnp.stack([jnp.max(table) - jnp.min(table) for table in tables])
     return _checks.tolerance(spreads.dtype) * jnp.max(spreads)
 
 
 def some_or_none(gap: Array, limit: Array) -> Array:
-    """The gap, 0 where it is at most the limit; NaN and -inf stay."""
+    """The gap, set to 0 if it is positive and at most the limit; NaN and -inf are returned unchanged."""
     return jnp.where((gap <= limit) & (gap > 0), 0, gap)

@@ -1,10 +1,16 @@
-"""A search for the best misreport of a group, where enumerating all of them would be too much.
+"""A search for the best misreport of a group that has too many misreports to enumerate.
 
-It looks at many joint reports, then climbs from the best of them ballot by ballot, each over all rankings (over all
-moves of one alternative where M > 6), and at last, where M <= 4, by two ballots at a time. Rules that choose one
-winner are flat almost everywhere, so among reports that do equally well it takes the one with the least
-Σ_{j≠k} B_j^12: the rivals' Borda scores are levelled until none stands in the way. It has one compiled shape and works
-under `jit` and `vmap`; what it finds is a lower bound of the best.
+The search has three steps:
+
+1. It evaluates many joint reports and keeps the best of them.
+2. It climbs from each of these by changing one ballot at a time. A ballot tries all rankings if M <= 6, and all moves
+   of one alternative if M > 6.
+3. If M <= 4, it climbs from the best profile by changing two ballots at a time.
+
+The outcome of a rule that chooses one winner is constant almost everywhere, so that many reports do equally well. Among
+these the search takes the report with the least Σ_{j≠k} B_j^12, which levels the Borda scores B_j of the rivals until
+none of them beats alternative k. The search compiles to one shape and works under `jit` and `vmap`. The report that it
+returns is a lower bound of the best.
 """
 
 import itertools
@@ -35,7 +41,7 @@ State = tuple[Array, Array, Array, Array, Array]  # step, unchanged, current, be
 def search_misreports(
     rule: Rule, orders: Array, weights: Array, *, common: bool, starts: int, ascents: int
 ) -> Misreports:
-    """The best report found for every group."""
+    """The best report of every group that the search meets."""
     return _searcher(rule, common, starts, ascents)(orders, weights)
 
 
@@ -47,9 +53,9 @@ def _searcher(rule: Rule, common: bool, starts: int, ascents: int) -> Callable[[
         best_of = partial(_best_of, evaluate, orders, weights, common=common, starts=starts, ascents=ascents)
         numbers = orders.shape[1] ** 2 * (1 if is_matrix_rule(rule) else orders.shape[0])
         profiles = jax.lax.map(partial(best_of, numbers=numbers), jnp.arange(orders.shape[1]))
-        # The truth and the reports found go through the rule in one batch.
-        found = jnp.concatenate([profiles, orders[None]])
-        lotteries = jax.vmap(lambda o: evaluate(profile_matrix(o, weights), o, weights))(found)
+        # The rule is applied to the misreported profiles and to the true profile in one batch.
+        candidates = jnp.concatenate([profiles, orders[None]])
+        lotteries = jax.vmap(lambda o: evaluate(profile_matrix(o, weights), o, weights))(candidates)
         values = jnp.where(jnp.isnan(lotteries[-1]), jnp.nan, jnp.diag(lotteries))
         return settle(values, profiles, lotteries[:-1], orders, lotteries[-1])
 
@@ -67,52 +73,53 @@ def _best_of(
     ascents: int,
     numbers: int,
 ) -> Array:
-    """The profile with the best report found for one group."""
+    """The profile with the best report of one group that the search meets."""
     num, alternatives = orders.shape
     members = (orders[:, 0] == group) & (weights > 0)
     slot = jnp.where(members, (jnp.cumsum(members) - 1) % SLOTS, 0)
     slot_weights = jnp.zeros(SLOTS).at[slot].add(jnp.where(members, weights, 0))
     others = profile_matrix(orders, jnp.where(members, 0, weights))
 
-    def spread(report: Array) -> Array:
+    def with_report(report: Array) -> Array:
         return jnp.where(members[:, None], report[slot], orders)
 
     def outcome(report: Array) -> tuple[Array, Array]:
         matrix = others + profile_matrix(report, slot_weights)
-        return _worth(evaluate(matrix, spread(report), weights)[group]), _levelled(matrix, group)
+        return _worth(evaluate(matrix, with_report(report), weights)[group]), _levelled(matrix, group)
 
-    names = jnp.arange(alternatives).at[0].set(group).at[group].set(0)  # the table is made for alternative 0
+    # The table of reports is written for alternative 0; `names` exchanges alternative 0 and the group's.
+    names = jnp.arange(alternatives).at[0].set(group).at[group].set(0)
     borda = jnp.sum(profile_matrix(orders, weights), axis=1)
     buried = jnp.argsort(jnp.where(jnp.arange(alternatives) == group, -1, borda))
     table = jnp.concatenate([names[_start_table(alternatives, starts, common)], jnp.stack([buried] * SLOTS)[None]])
     values, levels = each(outcome, table, numbers=numbers << 8)
     rounded = jnp.round(values / _checks.tolerance(values.dtype))
-    leaders = jnp.lexsort((-levels, -rounded))[:ascents]  # the best first, among equals the most level
-    profiles = jax.vmap(spread)(table[leaders])
+    leaders = jnp.lexsort((-levels, -rounded))[:ascents]  # best outcome first; equal outcomes, most level first
+    profiles = jax.vmap(with_report)(table[leaders])
     if common and alternatives <= ALL_RANKINGS:
-        return profiles[0]  # the table had every common ranking
+        return profiles[0]  # the table contains every common ranking, so no climb can improve on it
 
     climb = partial(_climb, evaluate, weights=weights, group=group)
     if common:
-        whole = jnp.stack([members, jnp.zeros_like(members)])[None]  # the group moves as one
+        whole = jnp.stack([members, jnp.zeros_like(members)])[None]  # one unit: all ballots of the group
         reached, profiles = jax.vmap(partial(climb, units=whole, size=jnp.asarray(1)))(profiles)
         return profiles[jnp.argmax(reached)]
 
-    rows, size = jnp.argsort(~members), jnp.sum(members)  # its ballots come first
+    rows, size = jnp.argsort(~members), jnp.sum(members)  # the rows of the group's ballots come first
     singles = jnp.stack([rows, jnp.full_like(rows, num)], axis=1)
     profiles = jnp.concatenate([profiles, orders[None]])
     reached, profiles = jax.vmap(partial(climb, units=_masks(singles, num), size=size))(profiles)
     best = profiles[jnp.argmax(reached)]
     if alternatives > ALL_PAIRS or num == 1:
         return best
-    # By second ballot, so that the pairs of the group's own come first.
+    # Pairs are sorted by their second ballot, so that the pairs of two ballots of the group come first.
     pairs = rows[np.array([(i, j) for j in range(num) for i in range(j)])]
     _, best = climb(best, units=_masks(pairs, num), size=size * (size - 1) // 2, in_pairs=True)
     return best
 
 
 def _masks(rows: Array, num: int) -> Array:
-    """(units, 2, rankings): which ballot is the unit's first and which its second; `num` is none."""
+    """(units, 2, rankings): masks of each unit's first and second ballot; the index `num` stands for no ballot."""
     return rows[:, :, None] == jnp.arange(num)[None, None]
 
 
@@ -126,22 +133,23 @@ def _climb(
     size: Array,
     in_pairs: bool = False,
 ) -> tuple[Array, Array]:
-    """Coordinate ascent: unit after unit takes its best report, until a whole sweep changes nothing.
+    """Coordinate ascent: each unit in turn takes its best report, until a whole sweep changes nothing.
 
-    A unit is one or two sets of ballots, (2, rankings); only the first `size` units move. An option is a ranking for
-    each of the two sets, (2, alternatives).
+    A unit is one or two sets of ballots, given as masks (2, rankings). Only the first `size` units change their
+    reports. An option is one ranking for each of the two sets, (2, alternatives).
     """
     alternatives = start.shape[1]
     tolerance = _checks.tolerance(weights.dtype)
-    most = size * SWEEPS * (1 if alternatives <= ALL_RANKINGS else alternatives)  # moves are small where M > 6
+    # With M > 6 a step moves only one alternative, so that more steps are allowed.
+    most = size * SWEEPS * (1 if alternatives <= ALL_RANKINGS else alternatives)
 
-    def options_of(own: Array) -> Array:
-        """(options, 2, alternatives), the first to stay; `own` is (2, alternatives)."""
+    def options_of(report: Array) -> Array:
+        """(options, 2, alternatives): the first option is the present report, (2, alternatives)."""
         if alternatives > ALL_RANKINGS:
-            return jnp.stack([own[0][_move_table(alternatives)]] * 2, axis=1)
+            return jnp.stack([report[0][_move_table(alternatives)]] * 2, axis=1)
         every = jnp.asarray(rankings(alternatives))
         first, second = np.divmod(np.arange(len(every) ** 2), len(every)) if in_pairs else [np.arange(len(every))] * 2
-        return jnp.concatenate([own[None], jnp.stack([every[first], every[second]], axis=1)])
+        return jnp.concatenate([report[None], jnp.stack([every[first], every[second]], axis=1)])
 
     def unfinished(state: State) -> Array:
         step, unchanged, *_ = state
@@ -181,12 +189,12 @@ def _climb(
 
 
 def _worth(value: Array) -> Array:
-    """-inf where the rule has no answer: the search passes by."""
+    """The probability, or -inf if the rule returns NaN, so that the search never takes such a report."""
     return jnp.where(jnp.isnan(value), -jnp.inf, value)
 
 
 def _levelled(matrix: Array, group: Array) -> Array:
-    """-Σ_{j≠k} (B_j / (M - 1))^12: large where no rival's Borda score stands out."""
+    """-Σ_{j≠k} (B_j / (M - 1))^12, which is large if no rival has a much higher Borda score than the others."""
     alternatives = len(matrix)
     borda = (jnp.sum(matrix, axis=1) - 0.5) / max(alternatives - 1, 1)
     return -jnp.sum(jnp.where(jnp.arange(alternatives) == group, 0, borda) ** 12)
@@ -196,14 +204,15 @@ def _levelled(matrix: Array, group: Array) -> Array:
 def _start_table(alternatives: int, starts: int, common: bool) -> np.ndarray:
     """Joint reports of the group of alternative 0, (starts, SLOTS, alternatives).
 
-    First the common rankings, all of them for M <= 6. Then, unless only those are asked for, splits in four with the
-    own alternative first and splits in two: all of them for M <= 4, else half and half at random from a fixed seed.
+    The common rankings come first: all of them if M <= 6, else random ones. Unless `common`, joint reports follow, in
+    which the group's ballots are split among four rankings that begin with alternative 0, or among any two rankings.
+    These are all such splits if M <= 4, and random ones from a fixed seed, half of each kind, if M > 4.
     """
     random = np.random.default_rng(0)
 
     def draw(shape: tuple[int, ...], *, own_first: bool) -> np.ndarray:
         drawn = random.permuted(np.broadcast_to(np.arange(alternatives), (*shape, alternatives)), axis=-1)
-        if own_first:  # alternative 0 to the top, the others in the order drawn
+        if own_first:  # move alternative 0 to the top; the others keep the order drawn
             drawn = np.take_along_axis(drawn, np.argsort(drawn != 0, axis=-1, kind="stable"), axis=-1)
         return drawn
 
@@ -232,11 +241,11 @@ def _start_table(alternatives: int, starts: int, common: bool) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _move_table(alternatives: int) -> np.ndarray:
-    """`ranking[table]`: the ranking as it is, then with one alternative moved to another place."""
+    """Indices such that `ranking[table]` is the ranking itself, then each move of one alternative to a new position."""
     tables = [list(range(alternatives))]
     for old, new in itertools.permutations(range(alternatives), 2):
-        places = list(range(alternatives))
-        places.insert(new, places.pop(old))
-        if places not in tables:
-            tables.append(places)
+        positions = list(range(alternatives))
+        positions.insert(new, positions.pop(old))
+        if positions not in tables:
+            tables.append(positions)
     return np.array(tables, dtype=np.int32)

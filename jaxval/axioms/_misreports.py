@@ -1,4 +1,4 @@
-"""What a group can report: shared by the enumeration of all its reports and the search among them."""
+"""The reports of a group, as the enumeration of all of them and the search among them use them."""
 
 import itertools
 import math
@@ -29,13 +29,13 @@ CHUNK = 4096  # profiles that the enumeration evaluates at a time
 
 
 class Misreports(NamedTuple):
-    """The best report found for each group.
+    """The best known report of each group.
 
     Attributes:
         values: (alternatives,) Φ(σ'_k)(k).
-        orders: (alternatives, rankings, alternatives) the whole profile with it, σ'_k.
-        lotteries: (alternatives, alternatives) Φ(σ'_k), one row a group.
-        lottery: (alternatives,) Φ(σ), the truth.
+        orders: (alternatives, rankings, alternatives) σ'_k, the whole profile with the best report of group k.
+        lotteries: (alternatives, alternatives) Φ(σ'_k), one row for each group.
+        lottery: (alternatives,) Φ(σ), the lottery of the true profile.
     """
 
     values: Array
@@ -46,18 +46,18 @@ class Misreports(NamedTuple):
 
 def indicators(orders: Array) -> Array:
     """1{r(i) < r(j)} of each ranking, 1/2 on the diagonal; (..., alternatives, alternatives)."""
-    place = jnp.argsort(orders, axis=-1)
-    mine, other = place[..., :, None], place[..., None, :]
-    return ((mine < other).astype(float) + (mine <= other)) / 2
+    rank = jnp.argsort(orders, axis=-1)
+    first, second = rank[..., :, None], rank[..., None, :]
+    return ((first < second).astype(float) + (first <= second)) / 2
 
 
 def profile_matrix(orders: Array, weights: Array) -> Array:
-    """Σ_r weights[r] indicators(r); P where the weights sum to one."""
+    """Σ_r weights[r] indicators(r), which is P if the weights sum to one."""
     return jnp.tensordot(weights, indicators(orders), axes=1)
 
 
 def evaluator(rule: Rule, alternatives: int) -> Callable[[Array, Array, Array], Array]:
-    """The rule as a function of (matrix, orders, weights), of which it takes what it needs."""
+    """The rule as a function of (matrix, orders, weights); it uses either the matrix or the other two."""
     if is_matrix_rule(rule):
         return lambda matrix, orders, weights: call(rule, matrix, alternatives=alternatives)
     profile_rule = as_profile_rule(rule)
@@ -65,7 +65,7 @@ def evaluator(rule: Rule, alternatives: int) -> Callable[[Array, Array, Array], 
 
 
 def settle(values: Array, orders: Array, lotteries: Array, truth: Array, lottery: Array) -> Misreports:
-    """The misreports that pay more than the tolerance; the truth for the other groups."""
+    """The misreports of groups that gain more than the tolerance; the other groups report the truth."""
     honest = lottery
     pays = (values > honest + _checks.tolerance(values.dtype)) | jnp.isnan(values)
     return Misreports(
@@ -77,7 +77,10 @@ def settle(values: Array, orders: Array, lotteries: Array, truth: Array, lottery
 
 
 def count_misreports(orders: np.ndarray, weights: np.ndarray, *, common: bool) -> list[int]:
-    """How many reports each group has: M! in common, else (M!)^rows, fewer where they weigh the same (multisets)."""
+    """How many reports each group has: M! common ones, or else one ranking for each row.
+
+    That is (M!)^rows, or, if all rows have the same weight, the number of multisets of rankings.
+    """
     every = math.factorial(orders.shape[1])
     counts = []
     for group in range(orders.shape[1]):
@@ -94,7 +97,7 @@ def count_misreports(orders: np.ndarray, weights: np.ndarray, *, common: bool) -
 
 
 def enumerate_misreports(rule: Rule, orders: Array, weights: Array, *, common: bool) -> Misreports:
-    """The best of all reports of every group, in chunks of one compiled shape; the values must be known."""
+    """The best of all reports of every group, in chunks of one compiled shape; `orders` and `weights` are concrete."""
     known, shares = np.asarray(orders), np.asarray(weights)
     num, alternatives = known.shape
     every = rankings(alternatives)
@@ -112,12 +115,12 @@ def enumerate_misreports(rule: Rule, orders: Array, weights: Array, *, common: b
             profiles = np.repeat(known[None], len(reports), axis=0)
             profiles[:, rows] = every[reports]
             values = lotteries(profiles)[:, group]
-            if not values.max() <= best_value:  # NaN is not, and stays
+            if not values.max() <= best_value:  # also true of NaN, which is kept to be refused later
                 best_value, best_profile = values.max(), profiles[values.argmax()]
         best_profiles.append(best_profile)
-    found = np.stack([*best_profiles, known])
-    last = jnp.asarray(lotteries(found))
-    return settle(jnp.diag(last), jnp.asarray(found[:-1]), last[:-1], orders, last[-1])
+    profiles = np.stack([*best_profiles, known])
+    last = jnp.asarray(lotteries(profiles))
+    return settle(jnp.diag(last), jnp.asarray(profiles[:-1]), last[:-1], orders, last[-1])
 
 
 def _members(orders: np.ndarray, weights: np.ndarray, group: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the axioms share: the check at the door, tables of permutations, and mapping over many changed profiles."""
+"""What the axioms share: the check of a profile, tables of permutations, and mapping over many changed profiles."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ AT_ONCE = 1 << 22  # numbers alive at a time when changed profiles are mapped in
 
 
 def door(orders: Orders, weights: Weights | None) -> tuple[Array, Array]:
-    """The profile, checked."""
+    """Check the profile; return its rankings and its weights, which are equal if `weights` is None."""
     orders = _checks.check_orders(orders)
     return orders, _checks.check_weights(weights, orders.shape[0])
 
 
 def cached(build: Callable[..., Any]) -> Callable[..., Any]:
-    """`build(...)`, kept for arguments that come again; built each time for a rule that cannot be hashed."""
+    """`build` with a cache of its results; arguments that cannot be hashed, such as some rules, bypass the cache."""
     kept = lru_cache(maxsize=128)(build)
 
     @wraps(build)
@@ -43,10 +43,9 @@ def cached(build: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compiled(core: Callable[..., Any], rule: Rule, **options: Any) -> Callable[..., Any]:
-    """`core(rule, ..., **options)`, compiled once for each rule, its options and the shapes that come.
+    """`core(rule, ..., **options)`, compiled once for each rule, each choice of options and each shape.
 
-    As everywhere in JAX, a function is known by its identity: one whose closure is changed afterwards is not traced
-    anew.
+    As everywhere in JAX, a function is known by its identity: a rule whose closure changes later is not traced again.
     """
     return _compiled(core, rule, tuple(options.items()))
 
@@ -57,14 +56,14 @@ def _compiled(core: Callable[..., Any], rule: Rule, options: tuple[tuple[str, An
 
 
 def finish(gap: Array, *, of: str = "rule") -> Array:
-    """The gap, refused where it is NaN and known: a rule without an answer has neither kept nor broken an axiom."""
+    """The gap; raises if it is a concrete NaN, for then the axiom neither holds nor fails."""
     if _checks.concrete(gap) and np.isnan(gap):
         raise BadArgument(of, expected="finite numbers", got="NaN on this profile, so the axiom says nothing of it")
     return gap
 
 
 def violated(gap: ArrayLike, *, tolerance: float | None = None) -> Array:
-    """Whether a gap says that the axiom is violated: gap > tolerance, 1e-9 in float64 and 1e-5 in float32 where None.
+    """Whether the axiom is violated: gap > tolerance. None means a tolerance of 1e-9 in float64 and 1e-5 in float32.
 
     Example:
         >>> bool(violated(0.1)), bool(violated(0.0)), bool(violated(-jnp.inf))
@@ -75,7 +74,10 @@ def violated(gap: ArrayLike, *, tolerance: float | None = None) -> Array:
 
 
 def each(function: Callable[..., Any], *candidates: Array | np.ndarray, numbers: int) -> Any:
-    """`function` of each candidate: all at once where few, in chunks where `numbers` a candidate would fill memory."""
+    """`function` of each candidate, in chunks if all at once would hold too many numbers.
+
+    `numbers` is how many numbers one candidate holds.
+    """
     num = len(candidates[0])
     chunk = max(1, AT_ONCE // max(numbers, 1))
     if num <= chunk:
@@ -91,10 +93,10 @@ def rankings(alternatives: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def permutation_table(size: int) -> np.ndarray:
-    """Permutations to try: all up to size 4 (24); beyond, generators of the group and 32 more from a fixed seed.
+    """The permutations that axioms try: all of them up to size 4, and generators and 32 random ones beyond.
 
-    The generators are the adjacent exchanges, the rotation by one either way and the reversal; the identity comes
-    first.
+    The generators are the exchanges of neighbours, the rotations by one in either direction and the reversal. The
+    random permutations come from a fixed seed. The identity is the first entry.
     """
     if size <= 4:
         return rankings(size)

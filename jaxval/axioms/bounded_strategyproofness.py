@@ -1,6 +1,6 @@
-"""The population-bounded guarantee: top-ranking one's own alternative is best, and no group then exceeds its bound.
+"""The population-bounded guarantee: a group does best to top-rank its alternative, and then stays within its bound.
 
-Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+`jaxval.axioms` describes the arguments that every axiom takes; functions list only their further ones.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from jaxval.types import Orders, Rule, Weights
 
 __all__ = ["BoundedStrategyproofnessWitness", "population_bounded_strategyproofness"]
 
-ALL_GROUPS = 6  # ballots up to which every set of them counts as a group: 63
+ALL_GROUPS = 6  # with at most six ballots, every set of them is tried as a group: 63 sets
 
 
 class BoundedStrategyproofnessWitness(NamedTuple):
     """Where Appendix N fails: a group that loses by top-ranking its alternative, or one above the bound (41).
 
     Attributes:
-        claim: 0: the first claim fails, top-ranking costs; 1: the second, the bound.
+        claim: 0 if the first claim fails (top-ranking costs probability), 1 if the second fails (the bound is broken).
         alternative: k.
-        group: (rankings,) which ballots are the group's.
-        bound: the right side of the claim: Φ after the lift (0) or the bound (1).
-        orders: (rankings, alternatives) the profile after the lift (0) or as given (1).
-        lottery: (alternatives,) of the profile as given.
-        lifted_lottery: (alternatives,) of `orders`.
+        group: (rankings,) a mask of the group's ballots.
+        bound: the right side of the claim: Φ after the lift for claim 0, the bound for claim 1.
+        orders: (rankings, alternatives) the profile after the lift for claim 0, the profile as given for claim 1.
+        lottery: (alternatives,) the lottery of the profile as given.
+        lifted_lottery: (alternatives,) the lottery of `orders`.
     """
 
     claim: Int[Array, ""]
@@ -44,7 +44,7 @@ class BoundedStrategyproofnessWitness(NamedTuple):
     lifted_lottery: Float[Array, "alternatives"]
 
     def words(self) -> dict[str, str]:
-        """What the number stands for."""
+        """The meaning of the number in a field, by the name of the field."""
         claims = "top-ranking one's own alternative costs", "the probability is above the bound"
         return {"claim": claims[int(self.claim)]}
 
@@ -61,18 +61,19 @@ def population_bounded_strategyproofness(
 
     The guarantee has two claims:
 
-    1. To top-rank one's own alternative is a dominant strategy: whatever the ballots of σ' are and whoever belongs to
-       group k, lifting y_k to the top of all of the group's ballots does not lower Φ(σ')(y_k).
-    2. When all do so, Φ(σ')(y_k) ≤ u'_k / (u'_k + 1 - w_k), u' of the reports: then the first choices in σ' are the
-       groups.
+    1. Top-ranking one's own alternative is a dominant strategy: for all ballots σ' and every group k, lifting y_k to
+       the top of all of the group's ballots does not lower Φ(σ')(y_k).
+    2. If every group top-ranks its alternative, then Φ(σ')(y_k) ≤ u'_k / (u'_k + 1 - w_k), where u' are the share
+       bounds of the reports. The first choices in σ' then tell the groups.
 
     This is not `strategyproofness`, and neither implies the other. Majority rule between two alternatives is
     strategyproof and breaks the bound, as it gives a majority of w_k < 1 the probability 1. The proportional policy
     keeps the bound and is not strategyproof.
 
-    The profile given is σ', so that the axiom holds if the gap is at most 0 on all profiles. For the first claim, the
-    group is any set of up to 6 ballots; beyond, any ballot alone, all ballots with the same first choice, all with the
-    same ranking, all but those with one first choice, all of them, and sets from a fixed seed.
+    The profile given is σ', so that the axiom holds if the gap is at most 0 on all profiles. With up to 6 ballots, the
+    first claim is checked for every set of ballots as the group. With more ballots, these groups are checked: each
+    ballot alone, all ballots with the same first choice, all with the same ranking, all but those with one first
+    choice, all ballots, and 32 sets from a fixed seed.
 
     Source: Kim et al., Appendix N, equation (41).
 
@@ -82,7 +83,7 @@ def population_bounded_strategyproofness(
         gamma: γ in (0, 1] of the affine bound.
 
     Returns:
-        (gap, `BoundedStrategyproofnessWitness`), the larger of the two; the axiom is violated where gap > 0.
+        (gap, `BoundedStrategyproofnessWitness`), for the claim that fails by more; the axiom is violated if gap > 0.
 
     Example:
         >>> from jaxval import social_choice
@@ -107,7 +108,7 @@ def _bounded_strategyproofness(
     num, alternatives = orders.shape
     groups = _groups(orders)
     profile_rule = as_profile_rule(rule)
-    # Candidate 0 lifts nothing: the profile as given goes through the rule in the same batch.
+    # Candidate 0 lifts nothing, so that the same batch gives the lottery of the profile as given.
     which = np.concatenate([[0], np.repeat(np.arange(1, len(groups)), alternatives)])
     lifted_to_top = np.concatenate([[0], np.tile(np.arange(alternatives), len(groups) - 1)])
 
@@ -123,7 +124,7 @@ def _bounded_strategyproofness(
     losses = jnp.where(some, losses, jnp.where(jnp.isnan(lottery[0]), jnp.nan, -jnp.inf))
     above = jnp.where(first_choice_shares(orders, weights) > 0, lottery - bounds, -jnp.inf)
     loss, excess = jnp.argmax(losses), jnp.argmax(above)
-    # Where neither fails, the bound is what the witness shows.
+    # If neither claim fails, the witness shows the second.
     claim = jnp.where(losses[loss] > jnp.maximum(above[excess], 0), 0, 1)
     first = claim == 0
     alternative = jnp.where(first, jnp.asarray(lifted_to_top)[loss], excess)
@@ -142,7 +143,7 @@ def _bounded_strategyproofness(
 
 
 def _groups(orders: Array) -> Array:
-    """Sets of ballots, (groups, rankings); the first is a place holder."""
+    """Sets of ballots, (groups, rankings); the caller does not use the first."""
     num, alternatives = orders.shape
     if num <= ALL_GROUPS:
         return (jnp.arange(2**num)[:, None] >> jnp.arange(num)[None]) & 1 == 1
@@ -153,5 +154,5 @@ def _groups(orders: Array) -> Array:
 
 
 def _topped(orders: Array, alternative: Array) -> Array:
-    """Every ranking with the alternative lifted to the top, the others keeping their order."""
+    """Every ranking with the alternative lifted to the top; the others keep their order."""
     return jnp.take_along_axis(orders, jnp.argsort(orders != alternative, axis=1, stable=True), axis=1)

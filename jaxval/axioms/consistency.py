@@ -1,6 +1,6 @@
-"""Agreement with what voters say together: Pareto efficiency, Condorcet winners, majority rankings.
+"""Agreement with unanimous and majority preferences: Pareto efficiency, Condorcet winners, majority rankings.
 
-Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+`jaxval.axioms` describes the arguments that every axiom takes; functions list only their further ones.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class ParetoWitness(NamedTuple):
     """The pair on which the rule departs most from unanimity.
 
     Attributes:
-        better: the alternative that every ballot ranks above the other; -1 where no pair is unanimous.
-        worse: the other; -1 where there is none.
-        lottery: (alternatives,) what the rule says.
+        better: the alternative that every ballot ranks above the other; -1 if no pair is unanimous.
+        worse: the other alternative of the pair; -1 if no pair is unanimous.
+        lottery: (alternatives,) the lottery that the rule returns.
     """
 
     better: Int[Array, ""]
@@ -38,8 +38,8 @@ class CondorcetWitness(NamedTuple):
     """The Condorcet winner and what the rule gives it.
 
     Attributes:
-        winner: the Condorcet winner, -1 where there is none.
-        lottery: (alternatives,) what the rule says.
+        winner: the Condorcet winner; -1 if the profile has none.
+        lottery: (alternatives,) the lottery that the rule returns.
     """
 
     winner: Int[Array, ""]
@@ -50,10 +50,10 @@ class MajorityWitness(NamedTuple):
     """The pair on which the lottery's order departs most from the majority ranking.
 
     Attributes:
-        ranking: (alternatives,) the PMC ranking, best first; -1 throughout where there is none.
-        better: the alternative of the pair that the ranking puts above; -1 where there is none.
-        worse: the other.
-        lottery: (alternatives,) what the rule says.
+        ranking: (alternatives,) the PMC ranking, best first; -1 throughout if the profile has none.
+        better: the alternative of the pair that the ranking puts above; -1 if the profile has no PMC ranking.
+        worse: the other alternative of the pair; -1 likewise.
+        lottery: (alternatives,) the lottery that the rule returns.
     """
 
     ranking: Int[Array, "alternatives"]
@@ -63,14 +63,14 @@ class MajorityWitness(NamedTuple):
 
 
 def pareto(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[Float[Array, ""], ParetoWitness]:
-    """How far an alternative stands above one that every ballot ranks above it, max Φ(σ)(y') - Φ(σ)(y).
+    """How much more probability an alternative has than one that every ballot prefers, max Φ(σ)(y') - Φ(σ)(y).
 
     The maximum is over pairs with r(y) < r(y') in every ranking r with σ_r > 0.
 
     Source: Kim et al., Definition D.2 (the weak inequality: equal probabilities are allowed).
 
     Returns:
-        (gap, `ParetoWitness`); the axiom is violated where gap > 0. -inf where no pair is unanimous.
+        (gap, `ParetoWitness`); the axiom is violated if gap > 0. The gap is -inf if no pair is unanimous.
 
     Example:
         >>> constant = lambda matrix: jnp.array([0.25, 0.75])
@@ -85,12 +85,12 @@ def pareto(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[
 
 
 def condorcet(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[Float[Array, ""], CondorcetWitness]:
-    """What a Condorcet winner y* lacks of certainty, 1 - Φ(σ)(y*).
+    """How much probability a Condorcet winner y* does not get, 1 - Φ(σ)(y*).
 
-    Source: Kim et al., Definition 4.12. A majority within the tolerance of 1/2 is none.
+    Source: Kim et al., Definition 4.12. A share within the tolerance of 1/2 is not a majority.
 
     Returns:
-        (gap, `CondorcetWitness`); the axiom is violated where gap > 0. -inf where there is no Condorcet winner.
+        (gap, `CondorcetWitness`); the axiom is violated if gap > 0. The gap is -inf if there is no Condorcet winner.
 
     Example:
         >>> from jaxval import social_choice
@@ -105,19 +105,19 @@ def condorcet(rule: Rule, orders: Orders, weights: Weights | None = None) -> tup
 def pairwise_majority(
     rule: Rule, orders: Orders, weights: Weights | None = None
 ) -> tuple[Float[Array, ""], MajorityWitness]:
-    """How far an alternative stands above one that the PMC ranking puts above it, max Φ(σ)(y_j) - Φ(σ)(y_i).
+    """How much more probability an alternative has than one that the PMC ranking prefers, max Φ(σ)(y_j) - Φ(σ)(y_i).
 
     The maximum is over pairs with r^σ(y_i) < r^σ(y_j), where r^σ agrees with every majority.
 
-    Source: Kim et al., Definitions R.1 and R.2 (the weak inequality). A majority within the tolerance of 1/2 is a tie,
-    and with a tie there is no PMC ranking.
+    Source: Kim et al., Definitions R.1 and R.2 (the weak inequality). A share within the tolerance of 1/2 is a tie, and
+    a profile with a tie has no PMC ranking.
 
     Returns:
-        (gap, `MajorityWitness`); the axiom is violated where gap > 0. -inf where there is no PMC ranking, or one
-        alternative.
+        (gap, `MajorityWitness`); the axiom is violated if gap > 0. The gap is -inf if there is no PMC ranking or only
+        one alternative.
 
     Example:
-        Kim et al., profile (47): the majorities say 2, 0, 1, the lottery has 0.3 / 1.3 < 0.4 / 1.3 for 0 and 1.
+        Kim et al., profile (47): the majorities rank 2, 0, 1, but the lottery gives 0 and 1 0.3 / 1.3 < 0.4 / 1.3.
 
         >>> from jaxval import social_choice
         >>> orders, weights = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]], [0.3, 0.1, 0.3, 0.3]
@@ -131,8 +131,8 @@ def pairwise_majority(
 
 def _pareto(rule: Rule, orders: Array, weights: Array) -> tuple[Array, ParetoWitness]:
     lottery = as_profile_rule(rule)(orders, weights)
-    place = jnp.argsort(orders, axis=1)
-    above = place[:, :, None] < place[:, None, :]
+    rank = jnp.argsort(orders, axis=1)
+    above = rank[:, :, None] < rank[:, None, :]
     unanimous = jnp.all(above | (weights == 0)[:, None, None], axis=0)
     gap, better, worse = _worst_pair(lottery, unanimous)
     return gap, ParetoWitness(better, worse, lottery)
@@ -148,14 +148,17 @@ def _condorcet(rule: Rule, orders: Array, weights: Array) -> tuple[Array, Condor
 def _pairwise_majority(rule: Rule, orders: Array, weights: Array) -> tuple[Array, MajorityWitness]:
     lottery = as_profile_rule(rule)(orders, weights)
     ranking = pmc_ranking(preference_matrix(orders, weights))
-    place = jnp.argsort(ranking)
-    above = (place[:, None] < place[None, :]) & (ranking[0] >= 0)
+    rank = jnp.argsort(ranking)
+    above = (rank[:, None] < rank[None, :]) & (ranking[0] >= 0)
     gap, better, worse = _worst_pair(lottery, above)
     return gap, MajorityWitness(ranking, better, worse, lottery)
 
 
 def _worst_pair(lottery: Array, above: Array) -> tuple[Array, Array, Array]:
-    """The largest lottery[j] - lottery[i] over the pairs with above[i, j], and the pair; -inf and -1 without pairs."""
+    """The largest lottery[j] - lottery[i] over the pairs with above[i, j], and that pair.
+
+    If above[i, j] holds for no pair, the difference is -inf and both indices are -1.
+    """
     differences = jnp.where(above, lottery[None, :] - lottery[:, None], -jnp.inf)
     differences = jnp.where(jnp.isnan(lottery), jnp.nan, differences)
     worst = jnp.argmax(differences)

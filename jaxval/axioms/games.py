@@ -1,11 +1,11 @@
-"""Makers of premises: a game changed so that it has null, symmetric or dependent players, or given marginals.
+"""Functions that change a game so that it meets a premise: null, symmetric or dependent players, or given marginals.
 
-Few games have such players. Each maker reaches every game that does, so that an axiom holds if it holds on what the
-makers make of all games.
+Few games have such players. Each function can return every game that meets its premise. Hence an axiom holds if it
+holds on what the function makes of every game.
 
-Every maker takes `table`, the (2^n,) utilities of all coalitions of n players, and the numbers of the players z, or z
-and z', that it is about. It returns the (2^n,) utilities of the new game, and raises `ValueError` if the table is none
-or has no such players.
+Every function takes `table`, the (2^n,) utilities of all coalitions of n players, and the numbers of the players z, or
+z and z'. It returns the (2^n,) utilities of the new game. It raises `ValueError` if the table is not a game or does not
+have these players.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["with_dependent_players", "with_null_player", "with_same_marginals", 
 
 
 def with_null_player(table: Table, player: int) -> Float[Array, "coalitions"]:
-    """The game in which a player adds nothing, v(S - z). Every game with that null player is one, namely of itself.
+    """The game in which a player adds nothing, v(S - z). A game in which z is a null player is returned unchanged.
 
     Example:
         >>> with_null_player([0.0, 1.0, 2.0, 4.0], 0).tolist()
@@ -37,7 +37,7 @@ def with_null_player(table: Table, player: int) -> Float[Array, "coalitions"]:
 
 
 def with_symmetric_players(table: Table, first: int, second: int) -> Float[Array, "coalitions"]:
-    """The game in which two players do the same: the mean of the game and of the one with their places changed.
+    """The game in which two players are symmetric: the mean of the game and of the game with the two exchanged.
 
     Example:
         >>> with_symmetric_players([0.0, 1.0, 2.0, 4.0], 0, 1).tolist()
@@ -48,7 +48,9 @@ def with_symmetric_players(table: Table, first: int, second: int) -> Float[Array
 
 
 def with_dependent_players(table: Table, first: int, second: int) -> Float[Array, "coalitions"]:
-    """The game in which neither of two players adds anything without the other: v(S) with both, else v(S - z - z').
+    """The game in which neither of two players adds anything without the other.
+
+    A coalition S with both players has v(S), and any other coalition has v(S - z - z').
 
     Example:
         >>> with_dependent_players([0.0, 1.0, 2.0, 4.0], 0, 1).tolist()
@@ -59,14 +61,16 @@ def with_dependent_players(table: Table, first: int, second: int) -> Float[Array
 
 
 def with_same_marginals(table: Table, other: Table, player: int) -> Float[Array, "coalitions"]:
-    """A game in which a player's marginals are those of `table`, u(S) + w(S - z). Each such game is one, for some w.
+    """A game in which a player's marginals are those of `table`: u(S) + w(S - z).
+
+    Every game in which the player has these marginals is of this form, for some w.
 
     Args:
         table: (2^n,) the game u.
         other: (2^n,) the game w.
 
     Raises:
-        ValueError: as the others, and if the games are not of the same players.
+        ValueError: as the other functions do, and if the games do not have the same number of players.
 
     Example:
         >>> with_same_marginals([0.0, 1.0, 2.0, 4.0], [0.0, 0.0, 5.0, 7.0], 0).tolist()

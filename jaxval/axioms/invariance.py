@@ -1,6 +1,6 @@
-"""What a rule must not look at: the names of voters and of alternatives, and anything beyond P.
+"""What a rule must not depend on: the names of voters, the names of alternatives, and anything beyond P.
 
-Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+`jaxval.axioms` describes the arguments that every axiom takes; functions list only their further ones.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ CROSSED, EXCHANGED, MIXED = 0, 1, 2
 
 
 class AnonymityWitness(NamedTuple):
-    """Another way to write the same distribution of rankings, on which the rule says something else.
+    """Another way to write the same distribution of rankings, for which the rule returns another lottery.
 
     Attributes:
-        change: 0: a ballot that nobody holds is added, as it is in the others too; 1: the ballots are in another order;
-            2: one ballot is split in two; 3: equal ballots are merged.
-        alternative: where the two lotteries differ most.
-        lottery: (alternatives,) of the profile as given.
-        changed_lottery: (alternatives,) of the profile as changed.
-        orders: (rankings + 1, alternatives) the changed profile; rows of weight 0 are nobody's.
-        weights: (rankings + 1,) its shares.
+        change: 0 if only a ballot of weight 0 is added, which all changes add; 1 if the ballots are in another order; 2
+            if one ballot is split in two; 3 if equal ballots are merged.
+        alternative: the alternative whose probabilities differ most.
+        lottery: (alternatives,) the lottery of the profile as given.
+        changed_lottery: (alternatives,) the lottery of the changed profile.
+        orders: (rankings + 1, alternatives) the changed profile; rows of weight 0 belong to no voter.
+        weights: (rankings + 1,) the shares of its rows.
     """
 
     change: Int[Array, ""]
@@ -45,7 +45,7 @@ class AnonymityWitness(NamedTuple):
     weights: Float[Array, "more_rankings"]
 
     def words(self) -> dict[str, str]:
-        """What the number stands for."""
+        """The meaning of the number in a field, by the name of the field."""
         changes = (
             "a ballot of nobody added",
             "ballots in another order",
@@ -60,9 +60,9 @@ class NeutralityWitness(NamedTuple):
 
     Attributes:
         names: (alternatives,) the renaming τ: alternative i is called names[i].
-        alternative: i, where the renamed lottery differs most.
-        lottery: (alternatives,) of the profile as given, π.
-        renamed_lottery: (alternatives,) of the renamed profile, π'; π'[names[i]] should be π[i].
+        alternative: i, the alternative whose probabilities differ most.
+        lottery: (alternatives,) π, the lottery of the profile as given.
+        renamed_lottery: (alternatives,) π', the lottery of the renamed profile; π'[names[i]] should be π[i].
         orders: (rankings, alternatives) the renamed profile.
     """
 
@@ -74,19 +74,19 @@ class NeutralityWitness(NamedTuple):
 
 
 class PairwiseWitness(NamedTuple):
-    """Two profiles with the same P, on which the rule says different things.
+    """Two profiles with the same P, for which the rule returns different lotteries.
 
     Attributes:
-        change: 0: the ends of two ballots with the same first places are crossed; 1: shares of a ballot and its reverse
-            are exchanged for another ranking and its reverse; 2: the given profile is mixed with the one or the other
-            pair.
-        alternative: where the two lotteries differ most.
-        orders: (rankings + 2, alternatives) the one profile; rows of weight 0 are nobody's.
-        weights: (rankings + 2,) its shares.
-        lottery: (alternatives,) its lottery.
-        changed_orders: (rankings + 2, alternatives) the other profile.
-        changed_weights: (rankings + 2,) its shares.
-        changed_lottery: (alternatives,) its lottery.
+        change: 0 if two ballots with the same set of first alternatives exchange the rest of their rankings; 1 if
+            shares of a ballot and its reverse move to another ranking and its reverse; 2 if the given profile is mixed
+            with one of two pairs of a ranking and its reverse.
+        alternative: the alternative whose probabilities differ most.
+        orders: (rankings + 2, alternatives) the first profile; rows of weight 0 belong to no voter.
+        weights: (rankings + 2,) the shares of the first profile.
+        lottery: (alternatives,) the lottery of the first profile.
+        changed_orders: (rankings + 2, alternatives) the second profile.
+        changed_weights: (rankings + 2,) the shares of the second profile.
+        changed_lottery: (alternatives,) the lottery of the second profile.
     """
 
     change: Int[Array, ""]
@@ -99,7 +99,7 @@ class PairwiseWitness(NamedTuple):
     changed_lottery: Float[Array, "alternatives"]
 
     def words(self) -> dict[str, str]:
-        """What the number stands for."""
+        """The meaning of the number in a field, by the name of the field."""
         changes = (
             "ends of two ballots crossed",
             "a ballot and its reverse exchanged",
@@ -111,16 +111,19 @@ class PairwiseWitness(NamedTuple):
 def anonymity(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[Float[Array, ""], AnonymityWitness]:
     """How much the lottery depends on how σ is written down, max |Φ(σ') - Φ(σ)| over rewritings σ' of σ.
 
-    The rewritings: the ballots in another order (all orders of up to 4 ballots; beyond, adjacent exchanges, rotations
-    by one, the reversal and 32 orders from a fixed seed); each ballot split in two, one third and two thirds; equal
-    ballots merged. To each of these, and to σ as it is, a ballot is added that nobody holds (weight 0).
+    There are three kinds of rewriting, and each adds a ballot of weight 0, as one more rewriting of σ does alone:
 
-    A rule of P keeps the axiom by construction.
+    - the ballots in another order: all orders of up to 4 ballots; of more ballots the exchanges of neighbours, the
+      rotations by one, the reversal and 32 orders from a fixed seed;
+    - each ballot split in two, one third and two thirds of its weight;
+    - equal ballots merged.
+
+    A rule of P satisfies the axiom by construction.
 
     Source: Kim et al., section 2.1, where a rule is a function of the distribution σ.
 
     Returns:
-        (gap, `AnonymityWitness`); the axiom is violated where gap > 0.
+        (gap, `AnonymityWitness`); the axiom is violated if gap > 0.
 
     Example:
         >>> first_voter = lambda orders, weights: jnp.eye(2)[orders[0, 0]]
@@ -137,13 +140,13 @@ def neutrality(
 ) -> tuple[Float[Array, ""], NeutralityWitness]:
     """How much the lottery depends on the names of the alternatives, max_τ max_i |Φ(τσ)(τ(i)) - Φ(σ)(i)|.
 
-    Over all M! renamings τ for M <= 4; beyond, over adjacent exchanges, the rotations by one, the reversal and 32
-    renamings from a fixed seed.
+    If M <= 4, τ runs over all M! renamings. If M > 4, it runs over the exchanges of neighbours, the rotations by one,
+    the reversal and 32 renamings from a fixed seed.
 
     Source: Fishburn (1973), *The Theory of Social Choice*; probabilities follow their alternatives.
 
     Returns:
-        (gap, `NeutralityWitness`); the axiom is violated where gap > 0.
+        (gap, `NeutralityWitness`); the axiom is violated if gap > 0.
 
     Example:
         >>> ties_by_index = lambda matrix: jnp.eye(2)[jnp.argmax(jnp.sum(matrix, axis=1))]
@@ -158,31 +161,36 @@ def neutrality(
 def pairwise_only(
     rule: Rule, orders: Orders, weights: Weights | None = None, *, mixture: float | int = 0.5
 ) -> tuple[Float[Array, ""], PairwiseWitness]:
-    """How much the rule says differently of profiles with the same P (Fishburn's C2), max |Φ(σ') - Φ(σ'')|.
+    """How much the lottery differs between profiles with the same P (Fishburn's C2), max |Φ(σ') - Φ(σ'')|.
 
-    Three ways to profiles of equal P from the given one, σ:
+    Profiles with the same P are made from the given profile σ in three ways:
 
-    - crossed: two ballots with the same set of first p places exchange what follows, min of their shares;
-    - exchanged: of two ballots that are each other's reverse, equal shares go to a ranking s and its reverse;
-    - mixed: σ' = (1 - m) σ + m {r, r reversed}/2 and σ'' likewise with s, r the identity, m the `mixture`.
+    - crossed: two ballots with the same set of first p alternatives exchange the rest of their rankings, for the
+      smaller of their two shares;
+    - exchanged: if two ballots are each other's reverse, equal shares of both move to a ranking s and its reverse;
+    - mixed: σ' = (1 - m) σ + m {r, r reversed}/2, and σ'' is the same with s in place of r, where r is the identity
+      and m is the `mixture`.
 
-    s runs over all rankings for M <= 4, over generators and 32 from a fixed seed beyond. These do not reach every
-    profile with the same P: a gap of 0 is no proof, though all profiles together decide most rules. A rule of P
-    keeps the axiom by construction.
+    If M <= 4, s runs over all rankings. If M > 4, it runs over generators of the permutations and 32 rankings from a
+    fixed seed. These changes do not reach every profile with the same P, so that a gap of 0 on one profile is no proof.
+    Over all profiles together they detect most rules that depend on more than P. A rule of P satisfies the axiom by
+    construction.
 
     Source: Kim et al., section 3.3 (footnote 1) and Appendix F; Fishburn (1977).
 
     Args:
-        mixture: m, in [0, 1); 0 leaves out the mixed profiles.
+        mixture: m in [0, 1); 0 leaves out the mixed profiles.
 
     Returns:
-        (gap, `PairwiseWitness`); the axiom is violated where gap > 0. -inf where no other profile was found.
+        (gap, `PairwiseWitness`); the axiom is violated if gap > 0. The gap is -inf if no
+            change applies to the profile.
 
     Raises:
         ValueError: as every axiom does, and if the mixture lies outside [0, 1).
 
     Example:
-        Kim et al., Appendix F: the same P, the shares of first choices (1/3, 1/3, 1/3) and (2/3, 0, 1/3).
+        Kim et al., Appendix F: two profiles with the same P have the shares of first choices (1/3, 1/3, 1/3) and
+        (2/3, 0, 1/3).
 
         >>> from jaxval import social_choice
         >>> orders = [[0, 1, 2], [1, 0, 2], [2, 0, 1]]
@@ -240,16 +248,16 @@ def _pairwise_only(rule: Rule, orders: Array, weights: Array, *, mixture: float 
     table = jnp.asarray(permutation_table(alternatives))
     nobody = jnp.zeros_like(weights, shape=(2,))
     pair = jnp.stack([table[0], table[0, ::-1]])
-    bases = [  # the profiles that the others are compared with: σ itself, and σ mixed with {identity, reverse}
+    bases = [  # the profiles that all others are compared with: σ itself, and σ mixed with {identity, reverse}
         (jnp.concatenate([orders, pair]), jnp.concatenate([weights, nobody])),
         (jnp.concatenate([orders, pair]), jnp.concatenate([(1 - mixture) * weights, nobody + mixture / 2])),
     ]
     change, first, second, which = map(jnp.asarray, _exchanges(num, alternatives, len(table), mixture > 0))
-    place = jnp.argsort(orders, axis=1)
+    rank = jnp.argsort(orders, axis=1)
 
     def exchanged(change: Array, first: Array, second: Array, which: Array) -> tuple[Array, Array, Array]:
         one, other = orders[first], orders[second]
-        crossing = change == CROSSED  # `which` is then how many first places stay
+        crossing = change == CROSSED  # then `which` is p, the number of first alternatives that stay
         stays = jnp.arange(alternatives) < which
         s = table[jnp.where(crossing, 0, which)]
         new = jnp.stack(
@@ -258,8 +266,8 @@ def _pairwise_only(rule: Rule, orders: Array, weights: Array, *, mixture: float 
                 jnp.where(crossing, jnp.where(stays, other, one), s[::-1]),
             ]
         )
-        same_first_places = jnp.all((place[first] < which) == (place[second] < which))
-        applies = jnp.where(crossing, same_first_places, jnp.all(one == other[::-1]))
+        same_first_set = jnp.all((rank[first] < which) == (rank[second] < which))
+        applies = jnp.where(crossing, same_first_set, jnp.all(one == other[::-1]))
         applies = (applies & (first != second)) | (change == MIXED)
         moved = jnp.minimum(weights[first], weights[second])
         loses = (jnp.arange(num) == first) | (jnp.arange(num) == second)
@@ -268,7 +276,7 @@ def _pairwise_only(rule: Rule, orders: Array, weights: Array, *, mixture: float 
         return jnp.concatenate([orders, new]), jnp.concatenate([shares, nobody + gained]), applies & (gained > 0)
 
     def profile(index: Array) -> tuple[Array, Array, Array]:
-        """Profiles 0 and 1 are the two bases; the exchanges follow."""
+        """The profile of an index: 0 and 1 are the two bases, and the changed profiles follow."""
         new_orders, new_shares, applies = exchanged(
             *(field[jnp.maximum(index - 2, 0)] for field in (change, first, second, which))
         )
@@ -305,10 +313,11 @@ def _pairwise_only(rule: Rule, orders: Array, weights: Array, *, mixture: float 
 
 
 def _exchanges(num: int, alternatives: int, table: int, mixed: bool) -> np.ndarray:
-    """(4, exchanges): the kind of change, its two ballots, and the places that stay or the entry of the table."""
+    """(4, exchanges): the kind of change, its two ballots, and either p or an index of the table of rankings."""
     first, second = np.triu_indices(num, k=1)
     stays, entries = np.arange(1, alternatives), np.arange(table)
-    columns = [np.array([[CROSSED], [0], [0], [0]])]  # a ballot with itself, which never applies: there is always one
+    # A ballot crossed with itself never applies. It keeps the list from being empty.
+    columns = [np.array([[CROSSED], [0], [0], [0]])]
     if mixed:
         columns.append(np.stack([np.full(table, MIXED), 0 * entries, 0 * entries, entries]))
     for kind, choices in ((EXCHANGED, entries), (CROSSED, stays)):

@@ -1,4 +1,4 @@
-"""Axioms are of rules, on profiles, or of values, on games: the mark that tells the search what to draw."""
+"""The mark of axioms of values: axioms of rules are checked on profiles, and axioms of values on games."""
 
 import inspect
 from collections.abc import Callable
@@ -20,12 +20,12 @@ SIGNATURES = (
 
 
 class GamesOf(NamedTuple):
-    """What an axiom of values takes besides the value.
+    """The arguments that an axiom of values takes besides the value.
 
     Attributes:
         games: 1 for (value, table), 2 for (value, table, other).
-        groups: whether it takes the groups of the players.
-        needs_groups: whether it cannot do without them.
+        groups: whether the axiom takes the groups of the players.
+        needs_groups: whether the axiom requires the groups.
     """
 
     games: int
@@ -34,17 +34,18 @@ class GamesOf(NamedTuple):
 
 
 def of_values(axiom: Axiom) -> Axiom:
-    """Mark a function as an axiom of values, so that `find_counterexample` searches games for it and not profiles.
+    """Mark a function as an axiom of values, so that `find_counterexample` searches games and not profiles.
 
     Args:
-        axiom: `axiom(value, table)`, `axiom(value, table, other)` for an axiom that compares two games, and either with
-            a further parameter `groups`; options are keyword-only. It returns (gap, witness), larger being worse.
+        axiom: `axiom(value, table)`, or `axiom(value, table, other)` if the axiom compares two games. Either may have a
+            further parameter `groups`, and options are keyword-only. The axiom returns (gap, witness), and a larger gap
+            is worse.
 
     Returns:
         The same function.
 
     Raises:
-        ValueError: if the parameters are others.
+        ValueError: if the axiom has other parameters.
 
     Example:
         >>> from jaxval import axioms, values
@@ -74,18 +75,18 @@ def of_values(axiom: Axiom) -> Axiom:
 
 
 def games_of(axiom: Callable[..., Any]) -> GamesOf | None:
-    """What an axiom of values takes; None if the axiom is one of rules, as all are that `of_values` has not marked."""
+    """The mark of an axiom of values; None for an axiom of rules, which is any axiom without the mark."""
     return getattr(unwrapped(axiom), MARK, None)
 
 
 def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function inside of all `functools.partial`."""
+    """The function without the `functools.partial` around it."""
     while isinstance(function, partial):
         function = function.func
     return function
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """What a message calls an axiom, a rule or a value."""
+    """The name of an axiom, a rule or a value in messages."""
     function = unwrapped(function)
     return getattr(function, "__name__", type(function).__name__)

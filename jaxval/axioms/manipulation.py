@@ -1,6 +1,6 @@
 """Manipulation by groups: what a group gains by misreporting while the others tell the truth, and bounds on it.
 
-Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+`jaxval.axioms` describes the arguments that every axiom takes; functions list only their further ones.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ BOUNDS = ("affine", "share_bounds")
 
 
 class Manipulations(NamedTuple):
-    """What every group does at its best.
+    """The best report of every group.
 
     Attributes:
-        orders: (alternatives, rankings, alternatives) the profile when group k alone misreports, σ'_k.
-        lotteries: (alternatives, alternatives) Φ(σ'_k), one row a group.
-        lottery: (alternatives,) Φ(σ), when nobody does.
+        orders: (alternatives, rankings, alternatives) σ'_k, the profile if group k alone misreports.
+        lotteries: (alternatives, alternatives) Φ(σ'_k), one row for each group.
+        lottery: (alternatives,) Φ(σ), the lottery if no group misreports.
     """
 
     orders: Int[Array, "alternatives rankings alternatives"]
@@ -43,14 +43,14 @@ class Manipulations(NamedTuple):
 
 
 class ManipulationWitness(NamedTuple):
-    """The group that comes highest above its bound.
+    """The group whose alternative gets furthest above its bound.
 
     Attributes:
-        alternative: k, the first choice of that group; -1 where no group has members.
-        bound: what its probability may be after any misreport.
-        orders: (rankings, alternatives) the profile when it misreports, σ'_k; the weights stay.
-        lottery: (alternatives,) Φ(σ), when nobody does.
-        manipulated_lottery: (alternatives,) Φ(σ'_k).
+        alternative: k, the first choice of that group; -1 if no group has members.
+        bound: the most that the alternative's probability may be after any misreport.
+        orders: (rankings, alternatives) σ'_k, the profile if the group misreports; the weights do not change.
+        lottery: (alternatives,) Φ(σ), the lottery if no group misreports.
+        manipulated_lottery: (alternatives,) Φ(σ'_k), the lottery if the group misreports.
     """
 
     alternative: Int[Array, ""]
@@ -71,33 +71,36 @@ def manipulation_gains(
     starts: int = 1900,
     ascents: int = 8,
 ) -> tuple[Float[Array, "alternatives"], Manipulations]:
-    """What each group gains at most by misreporting while the others tell the truth, max Φ(σ'_k)(y_k) - Φ(σ)(y_k).
+    """The most that each group gains by misreporting while the others tell the truth, max Φ(σ'_k)(y_k) - Φ(σ)(y_k).
 
-    Group k are the ballots with first choice k. A row reports as one; to let a share of a row report by itself, split
-    the row. The best report of a group is often a mixture: with `reports="common"` the gain can be far smaller.
+    Group k is the ballots with first choice k. All voters of a row report the same ranking. To let a share of a row
+    report another ranking, split the row. The best report of a group is often a mixture of rankings: with
+    `reports="common"` the gain can be far smaller.
 
     Source: Kim et al., Definition 3.2 and section 5.1 (policy gain).
 
     Args:
-        reports: "ballots": each row of the group reports any ranking; "common": the whole group reports one ranking.
-        method: "enumerate": all reports, exact; "search": a search, whose gains are lower bounds (common rankings of
-            M <= 6 it tries all); "auto": enumerates where no group has more than `limit` reports and the values are
-            known, searches elsewhere, so always inside `jit` and `vmap`.
+        reports: with "ballots", each row of the group reports any ranking; with "common", the whole group reports one
+            ranking.
+        method: "enumerate" tries all reports, so that the gains are exact. "search" runs a search, whose gains are
+            lower bounds; of common rankings with M <= 6 it tries all. "auto" enumerates if no group has more than
+            `limit` reports and the arguments are concrete, and else searches, as it always does inside `jit` and
+            `vmap`.
         limit: the most reports of a group that are enumerated.
-        starts: how many joint reports the search looks at for each group (at least the M! common ones for M <= 6).
-        ascents: from how many of them it climbs. Over many profiles `jax.lax.map` is faster than `vmap`, whose climbs
-            all last as long as the longest.
+        starts: how many joint reports the search evaluates for each group; at least the M! common ones if M <= 6.
+        ascents: how many of these joint reports the search climbs from. For many profiles use `jax.lax.map`: under
+            `vmap`, each climb waits for the slowest.
 
     Returns:
-        (gains (alternatives,), `Manipulations`); a gain within the tolerance is 0 and its report the truth. A group
-        without members gains 0.
+        (gains (alternatives,), `Manipulations`). If a gain is within the tolerance, it is 0 and the group's report is
+        the truth. A group without members gains 0.
 
     Raises:
-        ValueError: where the profile is none, an option is unknown, the reports are more than `limit` for "enumerate",
-            or the rule returns NaN or another shape.
+        ValueError: if the arguments are not a profile, an option is unknown, a group has more than `limit` reports and
+            the method is "enumerate", or the rule returns NaN or another shape.
 
     Example:
-        Kim et al., profile (26): the 45 % of group 1 bury alternative 0 and win.
+        Kim et al., profile (26): group 1, 45 % of the voters, ranks alternative 0 last, and its own alternative wins.
 
         >>> from jaxval import social_choice
         >>> profile = [[0, 1, 2], [1, 0, 2], [2, 0, 1]], [0.30, 0.45, 0.25]
@@ -126,21 +129,21 @@ def population_bounded_manipulability(
 ) -> tuple[Float[Array, ""], ManipulationWitness]:
     """How far a group can push its alternative above its bound, max_k Φ(σ'_k)(y_k) - bound_k.
 
-    The bound is γ w_k + (1 - γ), or u_k / (u_k + 1 - w_k) with w and u of the true profile, which F* keeps. Groups
-    without members do not count.
+    The bound is γ w_k + (1 - γ), or u_k / (u_k + 1 - w_k) with w and u of the true profile. F* satisfies the second
+    bound. Groups without members are not counted.
 
     Source: Kim et al., Definitions 3.2 and 3.3, Theorem 4.11.
 
     Args:
         bound: "affine" or "share_bounds".
         gamma: γ1 in (0, 1] of the affine bound; γ2 = 1 - γ1.
-        options: those of `manipulation_gains`. If the reports are searched, a gap of 0 or less is no proof.
+        options: the options of `manipulation_gains`. If reports are searched, a gap of 0 or less is no proof.
 
     Returns:
-        (gap, `ManipulationWitness`); the axiom is violated where gap > 0.
+        (gap, `ManipulationWitness`); the axiom is violated if gap > 0.
 
     Raises:
-        ValueError: as `manipulation_gains`, and where gamma lies outside (0, 1].
+        ValueError: as `manipulation_gains`, and if gamma lies outside (0, 1].
 
     Example:
         >>> from jaxval import social_choice
@@ -167,16 +170,16 @@ def strategyproofness(
 ) -> tuple[Float[Array, ""], ManipulationWitness]:
     """How much a group gains by misreporting, max_k Φ(σ'_k)(y_k) - Φ(σ)(y_k).
 
-    Group k are the ballots with first choice k, and its utility is the probability of y_k. The others' ballots are
-    whatever they report, so a rule is strategyproof if the gap is 0 on all profiles.
+    Group k is the ballots with first choice k, and its utility is the probability of y_k. The profile holds whatever
+    the other groups report, true or not, so that a rule is strategyproof if the gap is 0 on all profiles.
 
     Source: Kim et al., Appendix N, first paragraph.
 
     Args:
-        options: those of `manipulation_gains`. If the reports are searched, a gap of 0 is no proof.
+        options: the options of `manipulation_gains`. If reports are searched, a gap of 0 is no proof.
 
     Returns:
-        (gap, `ManipulationWitness`), its bound Φ(σ)(y_k); the axiom is violated if gap > 0.
+        (gap, `ManipulationWitness`), whose bound is Φ(σ)(y_k); the axiom is violated if gap > 0.
 
     Raises:
         ValueError: as `manipulation_gains`.
@@ -216,7 +219,7 @@ def best_misreports(
     starts: int = 1900,
     ascents: int = 8,
 ) -> Misreports:
-    """What each group's best report achieves, by enumeration or by search; see `manipulation_gains`."""
+    """The best report of each group and its lottery, by enumeration or by search; see `manipulation_gains`."""
     _checks.check_choice("reports", reports, ("ballots", "common"))
     _checks.check_choice("method", method, ("auto", "enumerate", "search"))
     common = reports == "common"
@@ -243,7 +246,7 @@ def best_misreports(
 
 
 def group_bounds(orders: Array, weights: Array, bound: str, gamma: float | int) -> Array:
-    """The most that each group's alternative may get: γ w_k + (1 - γ), or u_k / (u_k + 1 - w_k)."""
+    """The bound on the probability of each group's alternative: γ w_k + (1 - γ), or u_k / (u_k + 1 - w_k)."""
     _checks.check_choice("bound", bound, BOUNDS)
     if not 0 < gamma <= 1:
         raise BadArgument("gamma", expected="a number in (0, 1]", got=f"{gamma!r}")

@@ -1,6 +1,6 @@
-"""Monotonicity: to lift an alternative in some ballots, nothing else changed, never lowers its probability.
+"""Monotonicity: an alternative that is lifted in some ballots, with all else unchanged, never loses probability.
 
-Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+`jaxval.axioms` describes the arguments that every axiom takes; functions list only their further ones.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class MonotonicityWitness(NamedTuple):
     """The lift that costs the lifted alternative most.
 
     Attributes:
-        alternative: y, which is lifted.
-        row: the ballot in which it is lifted (with `moving="bloc"` the ballots equal to it move too).
-        place: its new place there, 0 for the top.
-        lottery: (alternatives,) before.
-        lifted_lottery: (alternatives,) after.
-        orders: (rankings, alternatives) the profile after; (2 rankings, alternatives) where only a share moves.
-        weights: its shares.
+        alternative: y, the alternative that is lifted.
+        row: the ballot in which y is lifted; with `moving="bloc"`, y is lifted in all equal ballots too.
+        place: the new rank of y in that ballot, 0 for the top.
+        lottery: (alternatives,) the lottery before the lift.
+        lifted_lottery: (alternatives,) the lottery after the lift.
+        orders: (rankings, alternatives) the profile after the lift; (2 rankings, alternatives) if only a share moves.
+        weights: the shares of the rows of `orders`.
     """
 
     alternative: Int[Array, ""]
@@ -48,20 +48,19 @@ def monotonicity(
 ) -> tuple[Float[Array, ""], MonotonicityWitness]:
     """How much probability an alternative loses when it is lifted, max Φ(σ)(y) - Φ(σ')(y) over all lifts σ → σ'.
 
-    A lift moves one alternative to one better place in one ballot, all others keeping their order; every alternative of
-    every ballot is lifted to every better place. For a rule of P a lift past the alternatives B changes P by the
-    ballot's weight times (e_y 1_Bᵀ - 1_B e_yᵀ), so that P is not counted anew.
+    A lift moves one alternative to a better rank in one ballot, and all others keep their order. Every alternative of
+    every ballot is lifted to every better rank.
 
     Source: Kim et al., Definition D.1.
 
     Args:
-        orders: as in every axiom; a row is one ballot, and rows of weight 0 do not move.
-        moving: "ballot": one row alone; "bloc": all rows with the same ranking together.
-        share: which share of each moving row moves, in (0, 1].
+        orders: as in every axiom; a row is one ballot, and rows of weight 0 are not lifted.
+        moving: "ballot" lifts in one row alone; "bloc" lifts in all rows with the same ranking together.
+        share: the share of each such row that is lifted, in (0, 1].
 
     Returns:
-        (gap, `MonotonicityWitness`); the axiom is violated where gap > 0. -inf where nothing can be lifted (one
-        alternative).
+        (gap, `MonotonicityWitness`); the axiom is violated if gap > 0. The gap is -inf if nothing can be lifted,
+        as with one alternative.
 
     Example:
         >>> from jaxval import social_choice
@@ -86,7 +85,7 @@ def _monotonicity(
 ) -> tuple[Array, MonotonicityWitness]:
     num, alternatives = orders.shape
     table = lift_table(alternatives)
-    # Candidate 0 lifts nothing: the unchanged profile goes through the rule in the same batch.
+    # Candidate 0 lifts nothing, so that the same batch gives the lottery of the unchanged profile.
     row = np.concatenate([[0], np.repeat(np.arange(num), len(table.old) - 1)])
     lift = np.concatenate([[0], np.tile(np.arange(1, len(table.old)), num)])
     old, new, tables = map(jnp.asarray, table)
@@ -103,12 +102,14 @@ def _monotonicity(
 
     if is_matrix_rule(rule):
         matrix = preference_matrix(orders, weights)
-        place = jnp.argsort(orders, axis=1)
+        rank = jnp.argsort(orders, axis=1)
 
         def lottery_after(row: Array, lift: Array) -> Array:
+            # A lift of y past the alternatives B changes P by the ballot's weight times (e_y 1_Bᵀ - 1_B e_yᵀ). P is
+            # updated by this term, which is cheaper than to count all ballots again.
             moved = share * (jnp.sum(jnp.where(members(row), weights, 0)) if moving == "bloc" else weights[row])
-            risen = jnp.where(place[row] == old[lift], moved, 0)
-            passed = (place[row] >= new[lift]) & (place[row] < old[lift])
+            risen = jnp.where(rank[row] == old[lift], moved, 0)
+            passed = (rank[row] >= new[lift]) & (rank[row] < old[lift])
             gained = risen[:, None] * passed[None, :]
             return call(rule, matrix + gained - gained.T, alternatives=alternatives)
 
@@ -137,7 +138,7 @@ def _monotonicity(
 
 
 class LiftTable(NamedTuple):
-    """Every lift, small ones first; entry 0 lifts nothing. `orders[:, tables[lift]]` is every row lifted."""
+    """Every lift, small ones first; entry 0 lifts nothing. `orders[:, tables[lift]]` applies a lift to every row."""
 
     old: np.ndarray
     new: np.ndarray
@@ -146,12 +147,12 @@ class LiftTable(NamedTuple):
 
 @lru_cache(maxsize=32)
 def lift_table(alternatives: int) -> LiftTable:
-    """The lifts from each place to each better place, M (M - 1) / 2 and the empty one."""
+    """The M (M - 1) / 2 lifts from each rank to each better rank, after the lift that changes nothing."""
     pairs = [(0, 0)] + [(old, old - by) for by in range(1, alternatives) for old in range(by, alternatives)]
     tables = []
     for old, new in pairs:
-        places = list(range(alternatives))
-        places.insert(new, places.pop(old))
-        tables.append(places)
-    old_places, new_places = np.array(pairs, dtype=np.int32).T
-    return LiftTable(old_places, new_places, np.array(tables, dtype=np.int32))
+        positions = list(range(alternatives))
+        positions.insert(new, positions.pop(old))
+        tables.append(positions)
+    old_ranks, new_ranks = np.array(pairs, dtype=np.int32).T
+    return LiftTable(old_ranks, new_ranks, np.array(tables, dtype=np.int32))

@@ -1,6 +1,6 @@
 """Population-proportional alignment: no group's probability falls far below its share of the population.
 
-Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes.
+`jaxval.axioms` describes the arguments that every axiom takes; functions list only their further ones.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["ProportionalityWitness", "lemma_4_9_level", "population_proportional
 
 
 class ProportionalityWitness(NamedTuple):
-    """The group that the lottery serves worst for its share.
+    """The group that gets the least probability in proportion to its share.
 
     Attributes:
         alternative: k, the first choice of that group.
         achieved: π_k / w_k, at most 1.
-        level: what was asked of it.
+        level: the level α(σ) that was required.
         shares: (alternatives,) w, the shares of first choices.
-        lottery: (alternatives,) what the rule says.
+        lottery: (alternatives,) the lottery that the rule returns.
     """
 
     alternative: Int[Array, ""]
@@ -43,7 +43,8 @@ class ProportionalityWitness(NamedTuple):
 def ppa_level(lottery: Vector, shares: Vector) -> Float[Array, ""]:
     """The level of population-proportional alignment, min_k π_k / w_k over the groups with w_k > 0, at most 1.
 
-    Source: Kim et al., Definition 3.1 and section 5.1. Both sum to one, so the minimum is at most 1 but for rounding.
+    Source: Kim et al., Definition 3.1 and section 5.1. Both π and w sum to one, so that the minimum exceeds 1 by
+    rounding only.
 
     Args:
         lottery: (alternatives,) probabilities π.
@@ -53,7 +54,7 @@ def ppa_level(lottery: Vector, shares: Vector) -> Float[Array, ""]:
         A number in [0, 1].
 
     Raises:
-        ValueError: where either is no distribution, or their lengths differ.
+        ValueError: if either is not a distribution, or their lengths differ.
 
     Example:
         >>> float(ppa_level([0.5, 0.25, 0.25], [0.25, 0.5, 0.25]))
@@ -72,16 +73,17 @@ def population_proportional_alignment(
     *,
     level: float | Callable[..., ArrayLike],
 ) -> tuple[Float[Array, ""], ProportionalityWitness]:
-    """How far the level of alignment falls below the one asked for, α(σ) - min_k π(y_k)/w_k.
+    """How far the level of alignment falls below the required level, α(σ) - min_k π(y_k)/w_k.
 
-    Source: Kim et al., Definition 3.1; for F* Theorem 4.10 promises α as in (7), and Lemma 4.7 promises 1/Σu.
+    Source: Kim et al., Definition 3.1. Theorem 4.10 guarantees F* the level α of equation (7), and Lemma 4.7
+    guarantees it the level 1/Σu.
 
     Args:
-        level: α: a number in [0, 1], or a function of P or of (orders, weights) such as `social_choice.certificate` or
-            `lemma_4_9_level`.
+        level: α, a number in [0, 1], or a function of P or of (orders, weights) such as `social_choice.certificate`
+            or `lemma_4_9_level`.
 
     Returns:
-        (gap, `ProportionalityWitness`); the axiom is violated where gap > 0.
+        (gap, `ProportionalityWitness`); the axiom is violated if gap > 0.
 
     Raises:
         ValueError: as every axiom does, and if the level lies outside [0, 1].
@@ -110,22 +112,22 @@ def population_proportional_alignment(
 def lemma_4_9_level(orders: Orders, weights: Weights | None = None, *, delta: Number = 1.0) -> Float[Array, ""]:
     """The level that F* guarantees, α(σ) = [(N_δ - 1)(1 - w¹) + (1 - w²) + (M - N_δ)(1 - δ)]⁻¹.
 
-    N_δ counts the alternatives that are not δ-dominated: no y' has P(y' ≻ y) ≥ δ. w¹ and w² are the two largest shares
-    of first choices (with one alternative w² = 0).
+    N_δ is the number of alternatives y that are not δ-dominated, which means that no y' has P(y' ≻ y) ≥ δ. w¹ and w²
+    are the two largest shares of first choices; with one alternative, w² = 0.
 
     Source: Kim et al., Definition 4.8, equation (7), Lemma 4.9.
 
     Args:
-        delta: δ in [0, 1]; a P within the tolerance of δ dominates.
+        delta: δ in [0, 1]; P(y' ≻ y) within the tolerance of δ counts as at least δ.
 
     Returns:
         A number in (0, 1], at most 1/Σu.
 
     Raises:
-        ValueError: where the profile is none or δ lies outside [0, 1].
+        ValueError: if the arguments are not a profile or δ lies outside [0, 1].
 
     Example:
-        Two alternatives that are not 1-dominated: α = 1.
+        Two alternatives are not 1-dominated, and only these have first choices: α = 1.
 
         >>> round(float(lemma_4_9_level([[0, 1, 2], [1, 0, 2]], [0.75, 0.25])), 4)
         1.0
@@ -141,10 +143,10 @@ def _lemma_4_9(orders: Array, weights: Array, delta: Array) -> Array:
     matrix = preference_matrix(orders, weights)
     others = ~jnp.eye(alternatives, dtype=bool)
     dominated = jnp.any(others & (matrix >= delta - _checks.tolerance(matrix.dtype)), axis=0)
-    free = alternatives - jnp.sum(dominated)
+    undominated = alternatives - jnp.sum(dominated)
     largest = jnp.sort(jnp.append(first_choice_shares(orders, weights), 0))
     first, second = largest[-1], largest[-2]
-    return 1 / ((free - 1) * (1 - first) + (1 - second) + (alternatives - free) * (1 - delta))
+    return 1 / ((undominated - 1) * (1 - first) + (1 - second) + (alternatives - undominated) * (1 - delta))
 
 
 def _alignment(rule: Rule, orders: Array, weights: Array, level: Array) -> tuple[Array, ProportionalityWitness]:
@@ -157,6 +159,7 @@ def _alignment(rule: Rule, orders: Array, weights: Array, level: Array) -> tuple
 
 
 def _ratios(lottery: Array, shares: Array) -> Array:
-    """π_k / w_k, inf where w_k = 0."""
+    """π_k / w_k, which is inf if w_k = 0; NaN in the lottery stays NaN."""
+    # The denominator is replaced by 1 before the division, so that no division by 0 takes place.
     ratios = lottery / jnp.where(shares > 0, shares, 1)
     return jnp.where(shares > 0, ratios, jnp.where(jnp.isnan(lottery), jnp.nan, jnp.inf))

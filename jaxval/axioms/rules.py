@@ -1,4 +1,4 @@
-"""What an axiom takes as a rule: a function of P, or of the profile."""
+"""The two kinds of rule that axioms take: functions of P and functions of the profile."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["as_profile_rule", "is_matrix_rule"]
 
 
 def is_matrix_rule(rule: Callable[..., Any], *, name: str = "rule") -> bool:
-    """Whether a rule is one of P (one positional parameter) rather than of the profile (two).
+    """Whether a rule is a function of P (one positional parameter) rather than of the profile (two).
 
     Args:
-        rule: a callable; parameters that are keyword-only do not count, nor those that `functools.partial` has set.
-        name: how an error calls it.
+        rule: a callable; neither keyword-only parameters nor those that `functools.partial` has set are counted.
+        name: the name of the rule in errors.
 
     Returns:
         True for `rule(matrix)`, False for `rule(orders, weights)`.
 
     Raises:
-        ValueError: where the parameters tell neither.
+        ValueError: if the rule does not have one or two positional parameters.
 
     Example:
         >>> is_matrix_rule(lambda matrix: matrix[0]), is_matrix_rule(lambda orders, weights=None: weights)
@@ -36,7 +36,7 @@ def is_matrix_rule(rule: Callable[..., Any], *, name: str = "rule") -> bool:
 
 
 def as_profile_rule(rule: Rule) -> Callable[..., Array]:
-    """The rule as a function of the profile: Φ(σ) = F(P^σ) for a rule F of P, Φ itself otherwise.
+    """The rule as a function of the profile: Φ(σ) = F(P^σ) for a rule F of P; a rule Φ of the profile as it is.
 
     Source: Kim et al., section 2.1 ("implements").
 
@@ -44,11 +44,11 @@ def as_profile_rule(rule: Rule) -> Callable[..., Array]:
         rule: a function of P, or of (orders, weights), to a lottery (alternatives,).
 
     Returns:
-        A function of (orders, weights) to a lottery; it refuses what is no (alternatives,) array.
+        A function of (orders, weights) to a lottery (alternatives,).
 
     Raises:
-        ValueError: where the rule takes neither; and, when called, where it returns another shape or is no function of
-            JAX arrays.
+        ValueError: if the rule takes other arguments. The function returned raises if the rule returns another shape or
+            is not a function of JAX arrays.
 
     Example:
         >>> from jaxval import social_choice

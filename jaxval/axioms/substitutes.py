@@ -1,7 +1,7 @@
-"""Axioms of values that speak of two players: symmetric ones, and ones who depend on each other.
+"""Axioms of values about two players: symmetric players, and players who depend on each other.
 
-Arguments that a function does not list are those of every axiom, which `jaxval.axioms` describes. Games with such
-players come from `with_symmetric_players` and `with_dependent_players`.
+`jaxval.axioms` describes the arguments that every axiom takes; functions list only their further ones. The functions
+`with_symmetric_players` and `with_dependent_players` make games with such players.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class PairWitness(NamedTuple):
     """The pair of players whose values are furthest from what they should be.
 
     Attributes:
-        first: the one, of the earlier group where they are in two; -1 if no pair meets the premise.
-        second: the other.
-        values: (players,) what the value says.
+        first: one player of the pair, the one of the earlier group if their groups differ; -1 if no pair meets the
+            premise.
+        second: the other player of the pair; -1 likewise.
+        values: (players,) the values that the value returns.
     """
 
     first: Int[Array, ""]
@@ -39,12 +40,12 @@ class PairWitness(NamedTuple):
 
 @of_values
 def symmetry(value: Value, table: Table, groups: Groups | None = None) -> tuple[Gap, PairWitness]:
-    """The largest |φ(z) - φ(z')| of two players who do the same, v(S ∪ {z}) = v(S ∪ {z'}) for all S without both.
+    """The largest |φ(z) - φ(z')| of two symmetric players, v(S ∪ {z}) = v(S ∪ {z'}) for all S without both.
 
     Source: Zheng et al., Axiom 3.4.
 
     Returns:
-        (gap, `PairWitness`); -inf if no two players are symmetric.
+        (gap, `PairWitness`). The gap is -inf if no two players are symmetric.
 
     Example:
         >>> from jaxval import values
@@ -59,12 +60,13 @@ def symmetry(value: Value, table: Table, groups: Groups | None = None) -> tuple[
 
 @of_values
 def within_group_symmetry(value: Value, table: Table, groups: Groups) -> tuple[Gap, PairWitness]:
-    """The largest |φ(z) - φ(z')| of two players of one group who do the same: `symmetry` of the pairs with κ equal.
+    """The largest |φ(z) - φ(z')| of two symmetric players of one group: `symmetry` over the pairs with equal κ.
 
-    Source: Zheng et al., Axiom 4.1, first case, as printed; ADS has it, for it is Shapley's value within each group.
+    Source: Zheng et al., Axiom 4.1, first case, as printed. ADS satisfies it, because ADS is the Shapley value within
+    each group.
 
     Returns:
-        (gap, `PairWitness`); -inf if no two players of a group are symmetric.
+        (gap, `PairWitness`). The gap is -inf if no two players of a group are symmetric.
 
     Example:
         >>> from jaxval import values
@@ -82,15 +84,17 @@ def within_group_symmetry(value: Value, table: Table, groups: Groups) -> tuple[G
 
 @of_values
 def mutual_dependence(value: Value, table: Table, groups: Groups, *, version: str = "cited") -> tuple[Gap, PairWitness]:
-    """How far two mutually dependent players are from equal values in one group, and from 0 for the earlier of two.
+    """How far two mutually dependent players are from the values that their groups require.
 
-    max of |φ(z_i) - φ(z_j)| where κ(z_i) = κ(z_j), and of |φ(z_i)| where κ(z_i) < κ(z_j), over the dependent pairs:
+    The gap of a pair is |φ(z_i) - φ(z_j)| if κ(z_i) = κ(z_j), and |φ(z_i)| if κ(z_i) < κ(z_j). The axiom's gap is the
+    largest over all dependent pairs. There are two versions of the premise:
 
-    - version="cited", after Nowak and Radzik: v(S ∪ {z_i}) = v(S) = v(S ∪ {z_j}) for all S without both; neither adds
-      anything without the other. Asymmetric Data Shapley has it: the later of the two brings what they are worth.
-    - version="printed", the wording of Axiom 4.1: v(S ∪ {z_i}) = v(S ∪ {z_j}), the premise of symmetry. No value has it
-      together with efficiency, linearity and nullity: in v(S) = |S| both of two players are worth 1 by these three, and
-      the axiom wants 0 for the earlier one.
+    - version="cited", after Nowak and Radzik: v(S ∪ {z_i}) = v(S) = v(S ∪ {z_j}) for all S without both. Neither player
+      adds anything without the other. Asymmetric Data Shapley satisfies this version, because the player of the later
+      group gets what the two add together.
+    - version="printed", the wording of Axiom 4.1: v(S ∪ {z_i}) = v(S ∪ {z_j}), the premise of symmetry. No value
+      satisfies this version together with efficiency, linearity and nullity: in the game v(S) = |S| of two players,
+      these three axioms give each player the value 1, and the axiom requires 0 for the player of the earlier group.
 
     Source: Zheng et al., Axiom 4.1; Nowak and Radzik (1995), ω-mutual dependence with equal weights.
 
@@ -98,10 +102,10 @@ def mutual_dependence(value: Value, table: Table, groups: Groups, *, version: st
         version: "cited" or "printed".
 
     Returns:
-        (gap, `PairWitness`); -inf if no pair is dependent.
+        (gap, `PairWitness`). The gap is -inf if no pair is dependent.
 
     Raises:
-        ValueError: as every axiom does, and if the version is another word.
+        ValueError: as every axiom does, and if the version is neither of the two.
 
     Example:
         >>> from jaxval import values
@@ -116,15 +120,15 @@ def mutual_dependence(value: Value, table: Table, groups: Groups, *, version: st
     values, pairs = as_value(value)(table, groups), _pairs(groups)
     premise = _symmetric(table, pairs)
     if version == "cited":
-        nobody, first, _ = _without_both(table, pairs)
-        premise = premise & _equal(table, first, nobody)
+        neither, first, _ = _without_both(table, pairs)
+        premise = premise & _equal(table, first, neither)
     together = jnp.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
     gaps = jnp.where(together, _difference(values, pairs), jnp.abs(values[pairs[:, 0]]))
     return _worst_pair(table, values, pairs, gaps, premise)
 
 
 def _pairs(groups: np.ndarray) -> np.ndarray:
-    """All pairs of players, (pairs, 2), the one of the earlier group first."""
+    """All pairs of players, (pairs, 2); the player of the earlier group comes first."""
     pairs = np.array(list(itertools.combinations(range(len(groups)), 2)), dtype=int).reshape(-1, 2)
     return np.take_along_axis(pairs, np.argsort(groups[pairs], axis=1, kind="stable"), axis=1)
 
@@ -138,13 +142,13 @@ def _without_both(table: Array, pairs: np.ndarray) -> tuple[Array, Array, Array]
 
 
 def _symmetric(table: Array, pairs: np.ndarray) -> Array:
-    """Whether the players of each pair do the same."""
+    """Whether the players of each pair are symmetric."""
     _, first, second = _without_both(table, pairs)
     return _equal(table, first, second)
 
 
 def _equal(table: Array, left: Array, right: Array) -> Array:
-    """Whether utilities of the table agree throughout the last axis."""
+    """Whether the utilities on both sides are equal, within the tolerance, throughout the last axis."""
     return jnp.all(jnp.abs(left - right) <= equal_within(table), axis=-1)
 
 
@@ -155,7 +159,8 @@ def _difference(values: Array, pairs: np.ndarray) -> Array:
 def _worst_pair(
     table: Array, values: Array, pairs: np.ndarray, gaps: Array, premise: Array
 ) -> tuple[Array, PairWitness]:
-    """The largest gap of the pairs that meet the premise, and the pair; of one player there is no pair."""
+    """The largest gap of the pairs that meet the premise, and that pair."""
+    # One entry of -inf is appended, so that a game of one player, which has no pair, has a largest gap too.
     gaps = jnp.append(jnp.where(premise, gaps, -jnp.inf), -jnp.inf)
     named = jnp.append(jnp.where(premise[:, None], pairs, -1), jnp.full((1, 2), -1), axis=0)
     worst = jnp.argmax(gaps)

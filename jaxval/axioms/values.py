@@ -1,11 +1,12 @@
-"""Axioms of values that speak of sums, of games or of single players: for each a gap and a witness, on games as tables.
+"""Axioms of values about sums of values, about two games or about single players: a gap and a witness for each.
 
-`axiom(value, table, ...) -> (gap, witness)`, as for rules: larger is worse, the axiom is violated if the gap is above
-the tolerance, and the gap is -inf if nobody meets the premise. Gaps are in the units of the utilities. Arguments that a
-function does not list are those of every axiom, which `jaxval.axioms` describes.
+`axiom(value, table, ...) -> (gap, witness)`, as for rules: a larger gap is worse, the axiom is violated if the gap is
+above the tolerance, and the gap is -inf if no player meets the premise. Gaps are in the units of the utilities.
+`jaxval.axioms` describes the arguments that every axiom takes; functions list only their further ones.
 
-Utilities are equal, and gaps are 0, within the tolerance times the spread of the game, its largest utility less its
-smallest. `with_null_player` and its siblings make games that meet the premises.
+The spread of a game is its largest utility minus its smallest. Two utilities are equal if they differ by at most the
+tolerance times the spread, and a gap up to this limit is 0. `with_null_player` and the functions beside it make games
+that meet the premises.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ Gap = Float[Array, ""]
 
 
 class TotalWitness(NamedTuple):
-    """What the values sum to and what they should.
+    """The sum of the values, and the sum that the axiom requires.
 
     Attributes:
-        total: Σ φ.
-        expected: v(N) - v(∅).
-        values: (players,) what the value says.
+        total: Σ φ, the sum of the values.
+        expected: v(N) - v(∅), the sum that efficiency requires.
+        values: (players,) the values that the value returns.
     """
 
     total: Float[Array, ""]
@@ -56,13 +57,13 @@ class TotalWitness(NamedTuple):
 
 
 class GroupWitness(NamedTuple):
-    """The group whose values depart most from what it adds.
+    """The group whose values differ most from what the group adds.
 
     Attributes:
-        group: its number.
-        total: Σ φ over the group.
-        expected: v(U_t) - v(U_{t-1}).
-        values: (players,) what the value says.
+        group: t, the number of the group.
+        total: Σ φ over the players of the group.
+        expected: v(U_t) - v(U_{t-1}), what the group adds to the groups before it.
+        values: (players,) the values that the value returns.
     """
 
     group: Int[Array, ""]
@@ -72,12 +73,12 @@ class GroupWitness(NamedTuple):
 
 
 class PlayerWitness(NamedTuple):
-    """The player whose value departs most from what it should be.
+    """The player whose value differs most from what the axiom requires.
 
     Attributes:
-        player: its number; -1 if nobody meets the premise.
-        values: (players,) what the value says.
-        expected: (players,) what it should say of those who meet the premise.
+        player: the number of the player; -1 if no player meets the premise.
+        values: (players,) the values that the value returns.
+        expected: (players,) the values that the axiom requires of the players who meet the premise.
     """
 
     player: Int[Array, ""]
@@ -86,7 +87,7 @@ class PlayerWitness(NamedTuple):
 
 
 def as_value(value: Value) -> Callable[[Array, np.ndarray], Array]:
-    """The value as a function of (table, groups), with its result checked; one of the table alone ignores the groups.
+    """The value as a function of (table, groups) whose result is checked; a value of the table ignores the groups.
 
     Args:
         value: a function of a table (2^n,), or of a table and groups (n,), to (n,) values. Options are keyword-only or
@@ -96,7 +97,8 @@ def as_value(value: Value) -> Callable[[Array, np.ndarray], Array]:
         A function of (table, groups) to (n,) values.
 
     Raises:
-        ValueError: if the parameters tell neither; and, when called, if the result is not (n,) or JAX cannot trace it.
+        ValueError: if the value does not have one or two positional parameters. The function returned raises if the
+            result is not of shape (n,) or JAX cannot trace the value.
 
     Example:
         >>> from jaxval.values import shapley
@@ -117,13 +119,13 @@ def as_value(value: Value) -> Callable[[Array, np.ndarray], Array]:
 
 
 def takes_groups(value: Value) -> bool:
-    """Whether a value is a function of (table, groups) rather than of the table alone; an error if of neither."""
+    """Whether a value is a function of (table, groups) rather than of the table alone; raises if it is neither."""
     return not takes_one(value, name="value", one="table", two=("table", "groups"), option="weights=...")
 
 
 @of_values
 def efficiency(value: Value, table: Table, groups: Groups | None = None) -> tuple[Gap, TotalWitness]:
-    """How far the values are from sharing out everything, |Σ_z φ(z) - (v(N) - v(∅))|.
+    """How far the values are from dividing the whole gain, |Σ_z φ(z) - (v(N) - v(∅))|.
 
     Source: Zheng et al., Axiom 3.1.
 
@@ -145,7 +147,7 @@ def efficiency(value: Value, table: Table, groups: Groups | None = None) -> tupl
 
 @of_values
 def group_efficiency(value: Value, table: Table, groups: Groups) -> tuple[Gap, GroupWitness]:
-    """How far a group is from sharing out what it adds, max_t |Σ_{z ∈ D_t} φ(z) - (v(U_t) - v(U_{t-1}))|.
+    """How far a group's values are from dividing what the group adds, max_t |Σ_{z ∈ D_t} φ(z) - (v(U_t) - v(U_{t-1}))|.
 
     Source: Zheng et al., Proposition 4.2.
 
@@ -179,7 +181,7 @@ def linearity(
     *,
     scalars: tuple[float, float] = (2.0, -0.5),
 ) -> tuple[Gap, PlayerWitness]:
-    """How far the value of a combination is from that of its parts, max_z |φ(αu + βv) - αφ(u) - βφ(v)|.
+    """How far the value of αu + βv is from the combination of the values, max_z |φ(αu + βv) - αφ(u) - βφ(v)|.
 
     Source: Zheng et al., Axiom 3.2.
 
@@ -189,10 +191,10 @@ def linearity(
         scalars: α and β.
 
     Returns:
-        (gap, `PlayerWitness`), its values those of the combination.
+        (gap, `PlayerWitness`), whose values are those of the combination.
 
     Raises:
-        ValueError: as every axiom does, and if the games are not of the same players.
+        ValueError: as every axiom does, and if the games do not have the same number of players.
 
     Example:
         >>> shares = lambda table: jnp.array([table[1], table[2]]) / (table[1] + table[2])
@@ -206,7 +208,8 @@ def linearity(
     of = as_value(value)
     values = of(alpha * table + beta * other, groups)
     expected = alpha * of(table, groups) + beta * of(other, groups)
-    # The combination is a rounded game. Unlike the premises, its rounding grows with the utilities, so an offset shows.
+    # The combination is itself rounded. This error grows with the size of the utilities and not with their spread, so
+    # that a constant added to all utilities matters here, unlike in the premises.
     rounding = 4 * jnp.finfo(table.dtype).eps * jnp.max(jnp.abs(alpha * table) + jnp.abs(beta * other))
     limit = equal_within(alpha * table, beta * other) + rounding
     return _worst_player(values, expected, jnp.ones(len(groups), dtype=bool), limit)
@@ -221,7 +224,7 @@ def nullity(value: Value, table: Table, groups: Groups | None = None) -> tuple[G
     Source: Zheng et al., Axiom 3.3.
 
     Returns:
-        (gap, `PlayerWitness`); -inf if there is no null player.
+        (gap, `PlayerWitness`). The gap is -inf if there is no null player.
 
     Example:
         >>> equal = lambda table: jnp.full(2, (table[-1] - table[0]) / 2)
@@ -238,9 +241,9 @@ def nullity(value: Value, table: Table, groups: Groups | None = None) -> tuple[G
 
 @of_values
 def marginality(value: Value, table: Table, other: Table, groups: Groups | None = None) -> tuple[Gap, PlayerWitness]:
-    """How far the values of a player differ between two games in which its marginals are the same.
+    """How much the value of a player differs between two games in which the player has the same marginals.
 
-    max |φ(z; u) - φ(z; v)| over the z with u(S ∪ {z}) - u(S) = v(S ∪ {z}) - v(S) for all S.
+    The gap is max |φ(z; u) - φ(z; v)| over the players z with u(S ∪ {z}) - u(S) = v(S ∪ {z}) - v(S) for all S.
 
     Source: Young (1985). With efficiency and symmetry it characterises the Shapley value.
 
@@ -249,10 +252,11 @@ def marginality(value: Value, table: Table, other: Table, groups: Groups | None 
         other: (2^n,) the game v; see `with_same_marginals`.
 
     Returns:
-        (gap, `PlayerWitness`), its expected values those in v; -inf if nobody's marginals are the same.
+        (gap, `PlayerWitness`), whose expected values are those in v. The gap is -inf if no player has the same
+        marginals in both games.
 
     Raises:
-        ValueError: as every axiom does, and if the games are not of the same players.
+        ValueError: as every axiom does, and if the games do not have the same number of players.
 
     Example:
         >>> equal = lambda table: jnp.full(2, (table[-1] - table[0]) / 2)
@@ -263,7 +267,8 @@ def marginality(value: Value, table: Table, other: Table, groups: Groups | None 
     other = same_players(other, table)
     of = as_value(value)
     limit = equal_within(table, other)
-    # Marginals are subtracted and not games: the difference of two games with unlike offsets loses digits.
+    # Marginals are subtracted rather than games: if a large constant is added to one of the games, the difference of
+    # the games loses digits.
     changes = jnp.stack([marginals(table, z) - marginals(other, z) for z in range(len(groups))])
     same = jnp.all(jnp.abs(changes) <= limit, axis=1)
     return _worst_player(of(table, groups), of(other, groups), same, limit)
@@ -271,15 +276,16 @@ def marginality(value: Value, table: Table, other: Table, groups: Groups | None 
 
 @of_values
 def precedence(value: Value, table: Table, groups: Groups) -> tuple[Gap, PlayerWitness]:
-    """How far a player's value depends on what later groups do.
+    """How much a player's value depends on what later groups add.
 
-    max |φ(z; v) - φ(z; v_t)| over the groups t and the z in D_t, where v_t(S) = v(S ∩ U_t): in v_t those who come after
-    group t add nothing. Where groups go in order, a contributor may be paid before the next group has come.
+    The gap is max |φ(z; v) - φ(z; v_t)| over the groups t and the players z in D_t. Here v_t(S) = v(S ∩ U_t), so that
+    players after group t add nothing in v_t. If the axiom holds, contributors of a group can be paid before the next
+    group arrives.
 
     Source: Zheng et al., Definition 4.2 and equation (9), where only coalitions of U_t enter.
 
     Returns:
-        (gap, `PlayerWitness`), its expected values those without the later groups.
+        (gap, `PlayerWitness`), whose expected values are those without the later groups.
 
     Example:
         >>> from jaxval import values
@@ -298,7 +304,7 @@ def precedence(value: Value, table: Table, groups: Groups) -> tuple[Gap, PlayerW
 
 
 def _worst_player(values: Array, expected: Array, premise: Array, limit: Array) -> tuple[Array, PlayerWitness]:
-    """The largest |values - expected| among those who meet the premise, and who it is."""
+    """The largest |values - expected| among the players who meet the premise, and that player."""
     gaps = jnp.where(premise, jnp.abs(values - expected), -jnp.inf)
     worst = jnp.argmax(gaps)
     gap = jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, some_or_none(gaps[worst], limit))

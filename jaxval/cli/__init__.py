@@ -1,4 +1,4 @@
-"""The command `jaxval`. Nothing is loaded before the arguments are understood, so that `--help` answers at once."""
+"""The command `jaxval`. JAX is imported only after the arguments are parsed, so that `--help` answers at once."""
 
 import argparse
 import os
@@ -16,10 +16,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command `jaxval`.
 
     Args:
-        argv: the words after `jaxval`; those of the process where None.
+        argv: the words after `jaxval`; None means those of the process.
 
     Returns:
-        The exit status: 0, 2 where the input is wrong, 1 where the output is cut off.
+        The exit status: 0 for success, 2 if the input is wrong, 130 if the command is interrupted. 1 means that a
+        verdict differs from the recorded one, or that the reader of the output closed the pipe.
 
     Example:
         >>> main(["aggregate", "no-such-file.csv", "--json"])
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         status = int(arguments.run(arguments))
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever reads, such as head, has had enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and not all the options there are with one."""
+    """A parser whose errors are one line, without the list of all options."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message.removeprefix('argument ')}; {self.prog} --help lists what there is\n")

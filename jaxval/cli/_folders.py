@@ -1,4 +1,4 @@
-"""Where a run writes: a folder of its own, for as long as it runs."""
+"""The output folder of a run, which is locked while the run lasts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ LOCK = ".lock"
 
 @contextmanager
 def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
-    """The folder of --out, made where there is none, and locked: of two runs on one folder the second is refused.
+    """Create the folder of --out if it does not exist, and lock it; a second run on the same folder is refused.
 
-    The lock ends with the process, however that ends; where the system has none (Windows), there is none.
+    The lock ends with the process, however the process ends. A system without such locks (Windows) has no lock.
     """
     if out is None:
         if resume:
@@ -30,7 +30,7 @@ def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
     from jaxval.checkpoints import lock_folder
 
     with lock_folder(out, lock=LOCK, name="--out"):
-        if not resume and _used(out):  # by a run that has ended since
+        if not resume and _used(out):  # another run may have written files and ended since the first check
             raise BadArgument("--out", expected="a new or empty folder", got=f"{out} with files in it")
         yield
 

@@ -1,4 +1,4 @@
-"""Words of the command line: numbers as they are written there, and errors that name options."""
+"""The command line's arguments: parsers of numbers, and errors that name options."""
 
 import argparse
 import math
@@ -28,33 +28,33 @@ OPTIONS = {
 
 @contextmanager
 def naming_options() -> Iterator[None]:
-    """Errors raised within name the option that a user of the command gave, and not the argument of a function."""
+    """Errors raised inside this context name the command's option in place of the function's argument."""
     try:
         yield
     except BadArgument as error:
-        argument, bracket, place = error.name.partition("[")  # such as per_pair['weight']
-        raise ValueError(error.under(OPTIONS.get(argument, argument + bracket + place))) from error
+        argument, bracket, index = error.name.partition("[")  # such as per_pair['weight']
+        raise ValueError(error.under(OPTIONS.get(argument, argument + bracket + index))) from error
 
 
 def above_zero(text: str) -> float:
-    """A number above 0."""
+    """Parse a number above 0."""
     return _number(text, lambda number: 0 < number < math.inf, "a number above 0")
 
 
 def from_zero(text: str) -> float:
-    """A number of at least 0."""
+    """Parse a number of at least 0."""
     return _number(text, lambda number: 0 <= number < math.inf, "a number of at least 0")
 
 
 def count(text: str) -> int:
-    """A whole number of at least 1."""
+    """Parse a whole number of at least 1."""
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1; got {text!r}")
     return int(text)
 
 
 def even_count(text: str) -> int:
-    """An even number of at least 4."""
+    """Parse an even number of at least 4."""
     if not (text.isascii() and text.isdigit()) or int(text) < 4 or int(text) % 2:
         raise argparse.ArgumentTypeError(
             f"expected an even number of at least 4, for permutations come in pairs, one the reverse of the other; "

@@ -60,7 +60,7 @@ DEMONSTRATION: dict[str, Any] = {
 
 
 def add_command(commands: Any) -> None:
-    """The command `jaxval value` and its options."""
+    """Add the command `jaxval value` and its options."""
     command = commands.add_parser(
         "value",
         usage="jaxval value [FILE ...] [options]",
@@ -124,7 +124,7 @@ def _value(arguments: argparse.Namespace) -> int:
         try:
             with naming_options():
                 return _value_in_precision(arguments, policy)
-        finally:  # whoever calls main() from Python keeps their precision
+        finally:  # a caller of main() from Python keeps the precision that was set before
             jax.config.update("jax_enable_x64", before)
 
 
@@ -148,7 +148,7 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
         example = drawn(key)
         names, title, rewards = example.sources, example.title, "score"
         groups = _groups(arguments.group, names) if arguments.group else example.groups.tolist()
-    found = sources.value_sources(
+    values = sources.value_sources(
         drawn,
         reward=rewards,
         policy=_imported("--policy", policy) if ":" in policy and not Path(policy).exists() else policy,
@@ -167,12 +167,12 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
         progress=sys.stderr.isatty(),
     )
     result = {
-        **describe(found, title=title),
+        **describe(values, title=title),
         "options": {name: _option(value) for name, value in vars(arguments).items() if name not in NO_OPTIONS},
         "versions": {"jaxval": __version__, "jax": jax.__version__},
     }
     if arguments.out:
-        write_result(found, result, arguments.out)
+        write_result(values, result, arguments.out)
     print_result(result, groups, as_json=arguments.json)
     return 0
 
@@ -188,7 +188,7 @@ def _option(value: Any) -> Any:
 
 
 def _check_generated(arguments: argparse.Namespace, policy: str) -> None:
-    """Options that generated pairs have no use for are refused."""
+    """Raise if an option is given that does not apply to generated pairs."""
     if not arguments.files and policy != "tabular":
         raise BadArgument(
             "--policy", expected="tabular without a FILE, for generated pairs have no text", got=f"{policy!r}"
@@ -202,7 +202,7 @@ def _check_generated(arguments: argparse.Namespace, policy: str) -> None:
 
 
 def _training(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options of the training, as `sources.Training` has them."""
+    """The options of the training, by the names of the fields of `sources.Training`."""
     loss = arguments.loss or "dpo"
     return {
         "loss": _imported("--loss", loss) if ":" in loss else loss,
@@ -219,7 +219,7 @@ def _loss_option(name: str, text: str) -> float:
 
 
 def _groups(named: list[str] | None, names: tuple[str, ...]) -> list[int] | None:
-    """Group 0 are the sources that are not named; each --group comes after the one before."""
+    """The group of each source: group 0 for sources that no --group names, then one group for each --group."""
     if not named:
         return None
     groups = dict.fromkeys(names, 0)
@@ -279,7 +279,7 @@ def _reward(text: str, pairs: Any) -> Any:
 
 
 def _imported(option: str, text: str) -> Any:
-    """The Python function that "module:function" names, looked for in the working folder too."""
+    """The Python function that "module:function" names; modules of the working folder are searched too."""
     module, _, name = text.partition(":")
     sys.path.insert(0, os.getcwd())
     try:

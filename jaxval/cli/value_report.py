@@ -1,4 +1,4 @@
-"""What `jaxval value` says: plain numbers for JSON, tables and sentences for people, and a figure."""
+"""The output of `jaxval value`: plain numbers for JSON, tables and sentences for people, and a figure."""
 
 import json
 import math
@@ -13,16 +13,16 @@ __all__ = ["describe", "print_result", "write_result"]
 
 SHOWN_COALITIONS = 32
 FITTED = "bradley-terry"
-WIDEST = 140  # columns, where nobody watches
+WIDEST = 140  # columns of a table if the output is not a terminal
 LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
 
 
 def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
-    """Everything that `jaxval value` says, as plain numbers; None where a number is not known.
+    """The result of `jaxval value` as plain numbers; None means that a number is not known.
 
     Args:
         found: what `sources.value_sources` returned.
-        title: what was valued.
+        title: the title of the data.
 
     Returns:
         A dictionary that `json.dumps` takes.
@@ -89,7 +89,7 @@ def _members(names: tuple[str, ...], index: int) -> list[str]:
 
 
 def _plain(values: Any) -> Any:
-    """Nested lists; None in place of NaN."""
+    """The values as nested lists, with None in place of NaN."""
     if isinstance(values, list):
         return [_plain(value) for value in values]
     if isinstance(values, float):
@@ -98,11 +98,11 @@ def _plain(values: Any) -> Any:
 
 
 def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> None:
-    """results.json, which is whole or not there, and signature.png where matplotlib is installed.
+    """Write results.json, never only a part of it, and signature.png if matplotlib is installed.
 
     Args:
         found: what `sources.value_sources` returned.
-        result: what `describe` made of it.
+        result: what `describe` returned for it.
         out: a folder that exists.
 
     Example:
@@ -139,12 +139,12 @@ def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> No
 
 
 def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_json: bool = False) -> None:
-    """Tables and sentences on standard output, or JSON alone.
+    """Print the result on standard output, as tables and sentences, or as JSON alone.
 
     Args:
-        result: what `describe` made.
-        groups: (sources,) which come later, as `sources.value_sources` took them.
-        as_json: whether JSON alone.
+        result: what `describe` returned.
+        groups: (sources,) the group of each source, as `sources.value_sources` took them; None means no groups.
+        as_json: whether to print JSON alone.
 
     Example:
         >>> print_result({"title": "two"}, as_json=True)
@@ -163,7 +163,8 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
     seen = sys.stdout.isatty()
     for table in tables:
         wanted = console.measure(table, options=console.options.update_width(WIDEST))
-        width = max(console.width, wanted.minimum) if seen else wanted.maximum  # no column is ever left out
+        # On a terminal the table may be wider than the window, so that no column is left out.
+        width = max(console.width, wanted.minimum) if seen else wanted.maximum
         Console(width=width, markup=False, highlight=False).print(table)
     for line in _sentences(result, groups):
         console.print(line, soft_wrap=not seen)
@@ -217,7 +218,7 @@ def _utilities(result: dict[str, Any]) -> Any:
 
 
 def _places(numbers: list[float]) -> int:
-    """Digits behind the point: four, or as many as show three of the largest number."""
+    """The number of decimal places: four, or more if the largest number needs more to show three digits."""
     largest = max(map(abs, numbers), default=0.0)
     return 4 if largest == 0 else min(9, max(4, 2 - math.floor(math.log10(largest))))
 
@@ -226,7 +227,7 @@ def _fixed(value: float | None, places: int, sign: str = "") -> str:
     if value is None:
         return "–"
     text = f"{value:{sign}.{places}f}"
-    return text if float(text) else f"{0:.{places}f}"  # nor is there a -0
+    return text if float(text) else f"{0:.{places}f}"  # zero is written without a sign
 
 
 def _signed(value: float | None, places: int) -> str:
@@ -238,7 +239,7 @@ def _interval(ends: list[float | None], places: int) -> str:
 
 
 def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
-    """What the tables leave unsaid, each where it holds."""
+    """The sentences below the tables, each only if it applies to the result."""
     lines = [*_what_was_done(result), *_efficiency(result)]
     if result["decided"] > 0.5:
         lines.append(

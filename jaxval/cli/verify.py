@@ -1,4 +1,4 @@
-"""`jaxval verify`: do the papers' statements hold?"""
+"""`jaxval verify`: check whether the papers' statements hold."""
 
 import argparse
 import contextlib
@@ -15,7 +15,7 @@ __all__: list[str] = []
 
 
 def add_command(commands: Any) -> None:
-    """The command `jaxval verify` and its options."""
+    """Add the command `jaxval verify` and its options."""
     command = commands.add_parser(
         "verify",
         help="check the papers' statements on random instances",
@@ -81,7 +81,10 @@ def _verify_in_float64(arguments: argparse.Namespace) -> int:
 
 
 def _print_tables(verdicts: list[Any], seconds: float, *, witnesses: bool) -> None:
-    """The papers' statements, conjectures apart, a summary; for claims that were named their counterexamples."""
+    """Print a table of the papers' statements and one of conjectures, then a summary.
+
+    If claims were named by --claim, their counterexamples are printed in place of the summary.
+    """
     from rich.console import Console
 
     from jaxval import theorems
@@ -138,7 +141,7 @@ def _table(title: str, verdicts: list[Any], *, reasons: bool) -> Any:
 
 
 def _entry(verdict: Any) -> dict[str, Any]:
-    """A verdict in JSON's types; no number is null."""
+    """A verdict in JSON's types; a number that is not finite becomes null."""
 
     def number(value: float) -> float | None:
         return value if math.isfinite(value) else None
@@ -165,7 +168,7 @@ def _entry(verdict: Any) -> dict[str, Any]:
 
 
 def _plain(tree: Any) -> Any:
-    """An instance in JSON's types."""
+    """An instance of a claim in JSON's types."""
     if hasattr(tree, "_asdict"):
         return {name: _plain(value) for name, value in tree._asdict().items()}
     if isinstance(tree, dict):

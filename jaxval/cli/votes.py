@@ -45,20 +45,20 @@ P is estimated from comparisons; a dot is exactly zero."""
 def aggregate(
     votes: "Election | Matches", *, rules: tuple[str, ...] = tuple(RULES), beta: float = 0.0, unranked: str = "below"
 ) -> dict[str, Any]:
-    """Everything that `jaxval aggregate` says of an election or of comparisons, as plain numbers.
+    """The result of `jaxval aggregate` for an election or for comparisons, as plain numbers.
 
     Args:
         votes: `data.Election` or `data.Matches`.
-        rules: names of rules; random dictatorship is left out where there are no ballots.
-        beta: for F^β.
+        rules: names of rules; random dictatorship is left out if the votes are not ballots.
+        beta: β of F^β.
         unranked: how ballots with unranked alternatives are read; see `preferences.ballot_wins`.
 
     Returns:
-        A dictionary that `json.dumps` takes: `alternatives` (each with its share bound u and a probability per rule),
-        `win_rates`, `certificate`, `pairs`, `condorcet_winner`, `top_cycle` and what was read.
+        A dictionary that `json.dumps` takes: `alternatives` (each with its share bound u and a probability for each
+        rule), `win_rates`, `certificate`, `pairs`, `condorcet_winner`, `top_cycle`, and how many votes were read.
 
     Raises:
-        ValueError: where a rule's name or an option is unknown.
+        ValueError: if the name of a rule or an option is unknown.
 
     Example:
         >>> from jaxval.data import textbook_election
@@ -91,7 +91,7 @@ def aggregate(
         read = {"comparisons": float(np.sum(votes.comparisons.weight)), "contexts": len(votes.contexts)}
     matrix = preferences.empirical_matrix(wins)
 
-    @jax.jit  # one program instead of hundreds of small ones
+    @jax.jit  # compile one program in place of hundreds of small ones
     def facts(matrix: jax.Array) -> tuple[dict[str, jax.Array], ...]:
         lotteries = {rule: of_matrix[rule](matrix) for rule in rules if rule in of_matrix}
         return lotteries, {
@@ -107,21 +107,22 @@ def aggregate(
             raise RuntimeError(f"{rule}: did not converge on these preferences")
     if isinstance(votes, Election) and "dictatorship" in rules:
         lotteries["dictatorship"] = preferences.ballot_first_choices(votes.ballots)
-    lotteries = {rule: lotteries[rule] for rule in rules if rule in lotteries}  # in the order asked for
+    lotteries = {rule: lotteries[rule] for rule in rules if rule in lotteries}  # in the order of `rules`
     columns = {"share_bound": found["bounds"], **lotteries}
-    if not isinstance(votes, Election):  # P is an estimate: say how far it can be trusted
-        spreads = {"share_bound": social_choice.share_bound_intervals(wins)}
+    if not isinstance(votes, Election):  # P is an estimate, so that what follows from it gets intervals
+        intervals = {"share_bound": social_choice.share_bound_intervals(wins)}
         if "proportional" in lotteries:
-            spreads["proportional"] = social_choice.bootstrap_intervals(
+            intervals["proportional"] = social_choice.bootstrap_intervals(
                 jax.random.key(0), wins, of_matrix["proportional"], samples=RESAMPLES
             )
-        for name, spread in spreads.items():
-            columns[f"{name}_interval"] = jnp.stack([spread.low, spread.high], axis=1)
+        for name, interval in intervals.items():
+            columns[f"{name}_interval"] = jnp.stack([interval.low, interval.high], axis=1)
 
     winner, top = int(found["winner"]), np.flatnonzero(found["top"])
     compared = int((np.triu(np.asarray(wins + wins.T), 1) > 0).sum())
     refuted = bool(np.isnan(found["certificate"]))
-    from_rankings = read.get("unranked") == "below"  # ties and tails are averages of complete rankings
+    # Ties and unranked alternatives then count as averages of complete rankings, so that P comes from a profile.
+    from_rankings = read.get("unranked") == "below"
     plain = {name: np.asarray(column).tolist() for name, column in columns.items()}
     return {
         "title": votes.title,
@@ -141,7 +142,7 @@ def aggregate(
 
 
 def add_command(commands: Any) -> None:
-    """The command `jaxval aggregate` and its options."""
+    """Add the command `jaxval aggregate` and its options."""
     command = commands.add_parser(
         "aggregate",
         help="from ballots or comparisons to a population-proportional policy with its guarantee",
@@ -183,7 +184,7 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     jax.config.update("jax_enable_x64", True)
     try:
         return _aggregate_in_float64(arguments)
-    finally:  # whoever calls main() from Python keeps their precision
+    finally:  # a caller of main() from Python keeps the precision that was set before
         jax.config.update("jax_enable_x64", before)
 
 
@@ -261,7 +262,7 @@ def _print(result: dict[str, Any]) -> None:
 
 
 def _share(share: float) -> str:
-    """Three digits of a share; a dot for one that is exactly zero."""
+    """A share with three decimal places; a dot if the share is exactly zero."""
     return "·" if share == 0 else f"{share:.3f}"
 
 

@@ -1,7 +1,7 @@
-"""The product: what each source of preference pairs contributed, from one training per source, and what to do about it.
+"""What each source of preference pairs contributed, from one training per source, and decisions that follow from it.
 
-`learners` makes policies over the catalogue of the pairs, `trainings` trains them on each source, `arithmetic` gives
-the utilities of coalitions, `valuation` their values with intervals, `curation` decisions.
+`learners` makes policies over the catalogue of the pairs, and `trainings` trains them on each source. `arithmetic`
+computes the utilities of coalitions, `valuation` computes values with intervals, and `curation` takes decisions.
 """
 
 from jaxval.sources.curation import (

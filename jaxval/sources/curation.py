@@ -1,4 +1,4 @@
-"""What values of sources are for: choosing and weighting sources, finding a harmful one, paying for them."""
+"""Decisions from the values of sources: choosing sources, weighting them, detecting harmful ones, paying for them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ HarmfulSources = Bool[ArrayLike, "cases sources"] | list[Any]
 
 
 class Detection(NamedTuple):
-    """How well low values point to harmful sources, over many cases.
+    """How well low values indicate harmful sources, over many cases.
 
     Attributes:
         auc: the mean over cases of the area under the ROC curve.
-        standard_error: of that mean; NaN for a single case.
-        by_case: (cases,) the area in each.
+        standard_error: the standard error of that mean; NaN for a single case.
+        by_case: (cases,) the area under the ROC curve in each case.
     """
 
     auc: Float[Array, ""]
@@ -35,23 +35,24 @@ class Detection(NamedTuple):
 
 
 def best_coalition(table: Table, *, size: int | None = None) -> Bool[Array, "sources"]:
-    """The coalition of the largest utility, argmax_S u(S): which sources to train on.
+    """The coalition of sources with the largest utility, argmax_S u(S): the sources to train on.
 
-    All 2^n utilities come from n trainings, so that no search is needed. The coalition is the best for the held-out
-    prompts that the utilities were taken on, which flatters its utility there. Of coalitions of equal utility the
-    smallest is taken, and of these the first in the order of indices.
+    All 2^n utilities come from n trainings, so that no search is needed. The coalition is chosen on the held-out
+    prompts on which the utilities were evaluated, so that its utility there is biased upwards. Among coalitions of
+    equal utility the smallest is returned, and among these the first in the order of indices.
 
     Source: Tamine et al., section 5.
 
     Args:
-        table: (2^n,) utilities under one reward, as `SourceValues.utilities[:, k]`.
-        size: how many sources; None allows any number.
+        table: (2^n,) utilities under one reward, such as `SourceValues.utilities[:, k]`.
+        size: the number of sources in the coalition; None allows any number.
 
     Returns:
         (sources,) a mask.
 
     Raises:
-        ValueError: if the table is not of one reward, or the size is no number of sources.
+        ValueError: if the table is not of one reward, or the size is not a whole number from 0 to the number of
+            sources.
 
     Example:
         >>> best_coalition([0.0, 1.0, 2.0, 1.5]).tolist()
@@ -77,20 +78,21 @@ def best_coalition(table: Table, *, size: int | None = None) -> Bool[Array, "sou
 
 
 def top_sources(values: SourceVector, *, size: int | None = None) -> Bool[Array, "sources"]:
-    """The sources of the largest values: `size` of them, or all above 0.
+    """The sources with the largest values: `size` of them, or all with a value above 0.
 
-    It takes values alone, so it also serves where there are too many sources for a table. A value is a mean over
-    coalitions, not a marginal at the chosen one: copies of a good source all have good values.
+    The function takes values alone, so that it also applies if there are too many sources for a table. A value is a
+    mean over coalitions, and not the marginal contribution to the chosen sources: copies of a good source all have good
+    values.
 
     Args:
         values: (sources,) values under one reward.
-        size: how many; None takes all of positive value.
+        size: the number of sources; None means all sources of positive value.
 
     Returns:
-        (sources,) a mask; of equal values at the edge, the first.
+        (sources,) a mask; among equal values the first sources are chosen.
 
     Raises:
-        ValueError: if a value is not finite, or the size is no number of sources.
+        ValueError: if a value is not finite, or the size is not a whole number from 0 to the number of sources.
 
     Example:
         >>> top_sources([0.3, -0.1, 0.2]).tolist(), top_sources([0.3, -0.1, 0.2], size=1).tolist()
@@ -105,22 +107,23 @@ def top_sources(values: SourceVector, *, size: int | None = None) -> Bool[Array,
 
 
 def source_weights(values: SourceVector, *, power: float = 1.0) -> Float[Array, "sources"]:
-    """Weights to train on all sources with: w_ℓ ∝ max(φ_ℓ, 0)^power, with mean one.
+    """Weights for training on all sources: w_ℓ ∝ max(φ_ℓ, 0)^power, with mean one.
 
-    They go into `training.union_dpo(..., weights=...)`, which multiplies the comparisons of a source, or as a weighted
-    coalition into `coalitions.combine`, which needs no training. A source of no value or of harm has weight 0.
+    `training.union_dpo(..., weights=...)` multiplies the comparisons of each source by its weight.
+    `coalitions.combine` takes the weights as a weighted coalition, and needs no training. A source whose value is zero
+    or negative has weight 0.
 
-    Source: Tamine et al., section 5, who foresee algorithms that weight their data.
+    Source: Tamine et al., section 5, who propose algorithms that weight their data as future work.
 
     Args:
         values: (sources,) values under one reward.
-        power: 0 weights all sources of positive value equally; larger numbers follow the values more sharply.
+        power: 0 weights all sources of positive value equally; larger numbers give larger values more of the weight.
 
     Returns:
         (sources,) weights.
 
     Raises:
-        ValueError: if no value is positive, or one is not finite.
+        ValueError: if no value is positive, or a value is not finite.
 
     Example:
         >>> source_weights([3.0, 1.0, -1.0]).tolist()
@@ -136,19 +139,19 @@ def source_weights(values: SourceVector, *, power: float = 1.0) -> Float[Array, 
 
 
 def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
-    """How well low values point to harmful sources: the chance that a harmful one is valued below another.
+    """How well low values indicate harmful sources: the probability that a harmful source has the lower value.
 
-    AUC = P(φ_harmful < φ_other) + P(φ_harmful = φ_other) / 2, over the pairs of a harmful and another source of the
-    same case: 1 if all harmful ones come last, 1/2 if values say nothing.
+    AUC = P(φ_harmful < φ_other) + P(φ_harmful = φ_other) / 2, over the pairs of a harmful source and another source of
+    the same case. It is 1 if all harmful sources have the lowest values, and 1/2 if values are not related to harm.
 
     Source: the Mann-Whitney statistic; Hanley and McNeil (1982).
 
     Args:
-        values: (cases, sources) values, each case with sources of its own.
-        harmful: (cases, sources) booleans; in each case some are and some are not.
+        values: (cases, sources) values; different cases have different sources.
+        harmful: (cases, sources) whether each source is harmful; in each case some are and some are not.
 
     Returns:
-        `Detection`, with the spread over cases.
+        `Detection`, with the standard error over cases.
 
     Raises:
         ValueError: if shapes differ, or all or none of the sources of a case are harmful.
@@ -175,23 +178,24 @@ def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
 
 
 def payments(values: SourceVector, *, total: float | None = None, negative: str = "charged") -> Float[Array, "sources"]:
-    """What each source is paid, so that payments sum to the utility, or to a budget in its place.
+    """The payment of each source, so that the payments sum to the utility gained or to a given budget.
 
-    "charged": p_ℓ = φ_ℓ B / Σ φ, so that a source of negative value pays. "unpaid": p_ℓ = max(φ_ℓ, 0) B / Σ max(φ, 0):
-    nobody pays, and the useful sources together bear what the harmful ones have cost.
+    With "charged", p_ℓ = φ_ℓ B / Σ φ, so that a source of negative value pays. With "unpaid",
+    p_ℓ = max(φ_ℓ, 0) B / Σ max(φ, 0), so that no source pays, and the useful sources together bear the loss that
+    harmful sources cause.
 
     Source: Tamine et al., section 5; efficiency of the Shapley value.
 
     Args:
         values: (sources,) Shapley values under one reward, whose sum is u(N) - u(∅).
-        total: the budget B, above 0; None is that sum.
+        total: the budget B, above 0; None means u(N) - u(∅).
         negative: "charged" or "unpaid".
 
     Returns:
         (sources,) payments that sum to B.
 
     Raises:
-        ValueError: if the values do not sum to more than 0: nothing was gained that could be paid out.
+        ValueError: if the values do not sum to more than 0, so that nothing was gained that could be paid out.
 
     Example:
         >>> payments([3.0, 2.0, -1.0]).tolist()

@@ -1,4 +1,4 @@
-"""How far values of sources can be trusted: held-out prompts redrawn, seeds compared, ranks compared."""
+"""The uncertainty of the values of sources: intervals over held-out prompts and over seeds, and rank correlation."""
 
 import numpy as np
 from scipy import stats
@@ -8,18 +8,19 @@ LEVEL = 0.95
 
 
 def over_contexts(by_context: np.ndarray, ids: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """The 95 % interval of the mean over prompts, prompts redrawn with replacement: a percentile bootstrap.
+    """The 95 % interval of the mean over prompts, by a percentile bootstrap over prompts.
 
-    `by_context` is (held out by some seed, ...) values of the prompts `ids`. A prompt that several seeds hold out is
-    one prompt: it is redrawn with all of its values. The ends are (2, ...), NaN if there is one prompt only.
+    The array `by_context` has shape (held-out prompts of all seeds, ...) and holds the values of the prompts `ids`. If
+    several seeds hold out the same prompt, its values are resampled together. The two ends of the interval have shape
+    (2, ...); they are NaN if there is only one prompt.
     """
     flat = by_context.reshape(len(by_context), -1).astype(np.float64)
-    distinct, place = np.unique(ids, return_inverse=True)
+    distinct, index = np.unique(ids, return_inverse=True)
     if len(distinct) == 1:
         return np.full((2, *by_context.shape[1:]), np.nan)
     totals = np.zeros((len(distinct), flat.shape[1]))
-    np.add.at(totals, place, flat)
-    counts = np.bincount(place).astype(float)
+    np.add.at(totals, index, flat)
+    counts = np.bincount(index).astype(float)
     rng = np.random.default_rng(seed)
     means = []
     for _ in range(RESAMPLES):
@@ -30,7 +31,7 @@ def over_contexts(by_context: np.ndarray, ids: np.ndarray, *, seed: int = 0) -> 
 
 
 def over_seeds(by_seed: np.ndarray) -> np.ndarray:
-    """(2, ...) ends of the 95 % interval of the mean over seeds by Student's t; NaN if there is one seed."""
+    """(2, ...) ends of the 95 % interval of the mean over seeds, by Student's t; NaN if there is only one seed."""
     seeds = len(by_seed)
     if seeds == 1:
         return np.full((2, *by_seed.shape[1:]), np.nan)
@@ -40,9 +41,9 @@ def over_seeds(by_seed: np.ndarray) -> np.ndarray:
 
 def rank_correlation(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """(rewards,) Spearman's rank correlation of each column; NaN for a column that is constant."""
-    found = []
+    correlations = []
     for pair in zip(ours.T, theirs.T, strict=True):
-        # equal sources have values that differ by rounding alone: that is a tie
+        # Values of equal sources differ by rounding only. They are rounded, so that they count as tied.
         one, other = (np.round(column / max(np.abs(column).max(), 1e-300), 6) for column in pair)
-        found.append(stats.spearmanr(one, other).statistic if np.ptp(one) > 0 < np.ptp(other) else np.nan)
-    return np.array(found)
+        correlations.append(stats.spearmanr(one, other).statistic if np.ptp(one) > 0 < np.ptp(other) else np.nan)
+    return np.array(correlations)

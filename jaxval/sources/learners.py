@@ -1,8 +1,8 @@
 """The policies that are trained on each source: a table, features of text, a transformer, a published checkpoint.
 
 A policy is made once for all sources, over their common catalogue of prompts and responses, so that the policies of
-different sources can be combined. A new one is a function of the pairs to a `Learner`, or to a plain `Policy`; in
-`NAMED` it has a name. How policies are trained stands in `trainings`.
+different sources can be combined. To add a policy, write a function from the pairs to a `Learner` or to a plain
+`Policy`; an entry in `NAMED` gives it a name. The module `trainings` trains the policies.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,22 +23,25 @@ _ZERO: Any = np.array([0])
 EXAMPLE = PreferencePairs(
     ("p",), (("a", "b"),), Comparisons(_ZERO, _ZERO, _ZERO + 1, np.ones(1)), _ZERO, ("one",), {}, "one"
 )
-"""The smallest pairs, for examples."""
+"""One pair of one source, for examples."""
 
 
 class Learner(NamedTuple):
-    """A policy over the catalogue of the pairs, and what valuing sources needs to know of it.
+    """A policy over the catalogue of the pairs, and its properties that the valuation of sources uses.
 
     Attributes:
-        policy: over the prompts and responses of the pairs.
-        generalises: whether training on some prompts says anything of others; if not, all prompts are evaluated.
-        random: whether the start depends on the key.
-        defaults: options of `trainings.Training` that are this policy's unless others are asked for.
-        feature_scale: the mean square of a feature, summed over the catalogue. Where it is given, the penalty falls on
-            weights, each as much as on `feature_scale` squares of rewards; None penalises the rewards themselves.
-        model: the sequence model inside, for arithmetic on tokens; None if there is none.
-        catalogue: the tokenised prompts and responses that belong to it.
-        adapters: whether parameters are low-rank adapters, whose products add up instead of the parameters.
+        policy: the policy over the prompts and responses of the pairs.
+        generalises: whether training on some prompts changes the policy at others. If not, no prompt is held out, and
+            the policy is evaluated on all prompts with pairs.
+        random: whether the initial parameters depend on the key.
+        defaults: this policy's defaults of options of `trainings.Training`.
+        feature_scale: the mean square of a feature, summed over the catalogue. If it is given, the penalty is on the
+            weights, and a squared weight counts as much as `feature_scale` squared rewards. None means that the penalty
+            is on the rewards.
+        model: the sequence model inside the policy, for the arithmetic of tokens; None if the policy has none.
+        catalogue: the tokenised prompts and responses of the sequence model; None if the policy has none.
+        adapters: whether the parameters are low-rank adapters. The arithmetic then adds their products, and not the
+            parameters.
     """
 
     policy: Policy
@@ -52,13 +55,13 @@ class Learner(NamedTuple):
 
 
 def tabular_learner(pairs: PreferencePairs) -> Learner:
-    """A free reward for every prompt and response, for pairs whose prompts come back: all sources judge the same.
+    """A table with one logit for every prompt and response, for pairs whose sources judge the same prompts.
 
     Args:
-        pairs: of all sources.
+        pairs: the pairs of all sources.
 
     Returns:
-        A `Learner`; nothing is random, and it says nothing of prompts without pairs.
+        A `Learner` without randomness. Training does not change it at prompts without pairs.
 
     Example:
         >>> learner = tabular_learner(EXAMPLE)
@@ -70,19 +73,20 @@ def tabular_learner(pairs: PreferencePairs) -> Learner:
 
 
 def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner:
-    """A weight for each feature of the text, the same for all prompts, for pairs whose prompts are mostly distinct.
+    """A log-linear policy with one weight for each feature of the text, for pairs whose prompts are mostly distinct.
 
-    Features are those of `policies.text_features`, in standard deviations. The penalty falls on the weights of all of
-    them alike, and is in all as strong as the one on rewards: that one would keep the rewards of prompts without pairs
-    at 0 if features outnumber prompts. The default ρ = 1 is, of 0.1 to 3, the one of the largest reward of union
-    training, and of the smallest spread between seeds, on UltraFeedback pairs.
+    The features are those of `policies.text_features`, divided by their standard deviations. The penalty is on the
+    weights, and all weights are penalised equally. Its total strength is that of a penalty on rewards. A penalty on
+    rewards itself would keep the rewards of prompts without pairs at 0 if there are more features than prompts. Among
+    values of ρ from 0.1 to 3, the default ρ = 1 gave the largest reward of union training on UltraFeedback pairs, and
+    the smallest differences between seeds.
 
     Args:
-        pairs: of all sources.
-        buckets: of the hashed n-grams.
+        pairs: the pairs of all sources.
+        buckets: the number of buckets of the hashed n-grams.
 
     Returns:
-        A `Learner`; nothing is random.
+        A `Learner` without randomness.
 
     Example:
         >>> two = EXAMPLE._replace(responses=(("A whole answer.", "No."),))
@@ -92,12 +96,12 @@ def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner
         [-0.69, -0.69]
     """
     features = policies.text_features(pairs.prompts, pairs.responses, buckets=buckets)
-    there = candidates(pairs, np.arange(len(pairs.prompts))) >= 0
-    deviation = features.std(axis=(0, 1), where=there[..., None])
+    present = candidates(pairs, np.arange(len(pairs.prompts))) >= 0
+    deviation = features.std(axis=(0, 1), where=present[..., None])
     features /= np.where(deviation > 0, deviation, 1)[None, None]
-    policy = policies.log_linear(features, base=np.where(there, 0.0, -np.inf))
-    mean = features.mean(axis=1, keepdims=True, where=there[..., None])
-    scale = float(np.sum((features - mean) ** 2, where=there[..., None]) / features.shape[2])
+    policy = policies.log_linear(features, base=np.where(present, 0.0, -np.inf))
+    mean = features.mean(axis=1, keepdims=True, where=present[..., None])
+    scale = float(np.sum((features - mean) ** 2, where=present[..., None]) / features.shape[2])
     return Learner(policy, random=False, defaults={"ridge": 1.0}, feature_scale=scale)
 
 
@@ -111,21 +115,21 @@ def transformer_learner(
     heads: int = 4,
     **shape: Any,
 ) -> Learner:
-    """A small transformer over bytes, from a random start.
+    """A small transformer over bytes, with random initial parameters.
 
-    It sees the last bytes of each prompt and the first of each response.
+    The transformer reads the last bytes of each prompt and the first bytes of each response.
 
     Args:
-        pairs: of all sources.
-        prompt_bytes: kept of a prompt.
-        response_bytes: kept of a response.
-        width: of the transformer.
-        layers: of the transformer.
-        heads: of its attention.
-        **shape: other options of `policies.transformer`.
+        pairs: the pairs of all sources.
+        prompt_bytes: the number of bytes kept of a prompt.
+        response_bytes: the number of bytes kept of a response.
+        width: the width of the transformer.
+        layers: the number of layers of the transformer.
+        heads: the number of attention heads.
+        **shape: further options of `policies.transformer`.
 
     Returns:
-        A `Learner` whose start follows from the key.
+        A `Learner` whose initial parameters depend on the key.
 
     Raises:
         ValueError: if a size is below 1.
@@ -157,20 +161,20 @@ def checkpoint_learner(
     Source: Tamine et al., section 4.
 
     Args:
-        pairs: of all sources.
-        folder: with config.json, model.safetensors and tokenizer.json.
-        rank: of the adapters.
-        alpha: their scale.
-        prompt_tokens: kept of a prompt, the last.
-        response_tokens: kept of a response, the first. If the model's context is shorter than both together, each
-            keeps its share of the context.
+        pairs: the pairs of all sources.
+        folder: the folder with config.json, model.safetensors and tokenizer.json.
+        rank: the rank of the adapters.
+        alpha: the scale of the adapters.
+        prompt_tokens: the number of tokens kept of a prompt, its last ones.
+        response_tokens: the number of tokens kept of a response, its first ones. If the model's context is shorter than
+            `prompt_tokens` and `response_tokens` together, both are reduced in proportion.
 
     Returns:
         A `Learner` whose parameters are the adapters.
 
     Raises:
-        ValueError: if the folder holds no such checkpoint, naming the file.
-        ModuleNotFoundError: without the extra `llama`.
+        ValueError: if the folder holds no such checkpoint; the message names the file.
+        ModuleNotFoundError: if the extra `llama` is not installed.
 
     Example:
         >>> try:
@@ -192,7 +196,7 @@ def checkpoint_learner(
 def _over_tokens(
     pairs: PreferencePairs, model: SequenceModel, *, kept: tuple[int, int], batch_size: int, **tokeniser: Any
 ) -> Learner:
-    """A sequence model over the tokenised catalogue, of which `kept` tokens of prompts and responses are left."""
+    """A sequence model over the tokenised catalogue, with `kept` tokens of each prompt and of each response."""
     tokens = policies.encode_catalogue(pairs.prompts, pairs.responses, length=sum(kept), truncate=kept, **tokeniser)
     policy = policies.over_catalogue(model, *tokens, batch_size=batch_size)
     return Learner(policy, model=model, catalogue=policies.catalogue(*tokens, length=model.length))
@@ -204,11 +208,11 @@ NAMED: dict[str, Callable[[PreferencePairs], Learner]] = {
     "transformer": transformer_learner,
 }
 IN_FLOAT64 = ("log-linear", "tabular")
-"""The command line computes these in float64, in which Newton's method reaches its optimum."""
+"""The policies that the command line computes in float64, in which Newton's method converges to its optimum."""
 
 
 def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
-    """The learner over these pairs that a policy's name, the folder of a checkpoint, or a maker stands for."""
+    """The learner over these pairs, from a policy's name, the folder of a checkpoint, or a function of the pairs."""
     if callable(policy):
         made = policy(pairs)
         if not isinstance(made, Policy | Learner):
@@ -221,7 +225,7 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
     if isinstance(policy, str | Path) and policy not in NAMED and Path(policy).is_dir():
         try:
             return checkpoint_learner(pairs, folder=policy)
-        except BadArgument as error:  # the path of the checkpoint is this policy
+        except BadArgument as error:  # `path` of the checkpoint's reader is the argument `policy` of the caller
             name = "policy" if error.name == "path" else error.name
             raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
     return NAMED[_checks.check_choice("policy", policy, (*NAMED, "the folder of a checkpoint"))](pairs)

@@ -1,4 +1,4 @@
-"""Pairs made ready: one catalogue with what is held out, and the comparisons that each source may train on."""
+"""Pairs made ready: one catalogue with the held-out prompts, and the comparisons that each source trains on."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxval.types import BadArgument, Comparisons
 
 
 def as_pairs(pairs: Any) -> PreferencePairs:
-    """Preference pairs, of a generated set too; two sources at least, each with a pair."""
+    """The argument as preference pairs, checked to have at least two sources; generated preferences are converted."""
     if isinstance(pairs, SyntheticPreferences):
         pairs = _with_texts(pairs)
     if not isinstance(pairs, PreferencePairs):
@@ -26,7 +26,7 @@ def as_pairs(pairs: Any) -> PreferencePairs:
 
 
 def _with_texts(drawn: SyntheticPreferences) -> PreferencePairs:
-    """Generated preferences have ids only; texts name them."""
+    """Generated preferences as preference pairs: their ids become texts such as "prompt 0"."""
     rewards = np.asarray(drawn.rewards, dtype=float)
     contexts, responses = rewards.shape[:2]
     fields = zip(*drawn.comparisons, strict=True)
@@ -42,20 +42,23 @@ def _with_texts(drawn: SyntheticPreferences) -> PreferencePairs:
 
 
 def with_held_out(pairs: PreferencePairs, held_out: PreferencePairs) -> tuple[PreferencePairs, np.ndarray]:
-    """One catalogue of both, and the ids of the prompts held out; scores that only one of them has are left out."""
+    """One catalogue of both sets of pairs, and the ids of the held-out prompts in it.
+
+    Scores that only one of the two sets has are left out.
+    """
     if not isinstance(held_out, PreferencePairs):
         raise BadArgument("held_out", expected="a share or data.PreferencePairs", got=type(held_out).__name__)
-    places = {prompt: x for x, prompt in enumerate(pairs.prompts)}
+    known_prompts = {prompt: x for x, prompt in enumerate(pairs.prompts)}
     prompts, responses = list(pairs.prompts), [list(row) for row in pairs.responses]
     ids, moves = [], []
     for prompt, row in zip(held_out.prompts, held_out.responses, strict=True):
-        if prompt not in places:
-            places[prompt] = len(prompts)
+        if prompt not in known_prompts:
+            known_prompts[prompt] = len(prompts)
             prompts.append(prompt)
             responses.append([])
-        known = responses[places[prompt]]
+        known = responses[known_prompts[prompt]]
         known.extend(response for response in row if response not in known)
-        ids.append(places[prompt])
+        ids.append(known_prompts[prompt])
         moves.append([known.index(response) for response in row])
     shape = len(prompts), max(map(len, responses))
     scores = {}
@@ -70,13 +73,13 @@ def with_held_out(pairs: PreferencePairs, held_out: PreferencePairs) -> tuple[Pr
 
 
 def draw_held_out(key: Any, contexts: int, share: float) -> np.ndarray:
-    """The ids of a share of the prompts, one at least."""
+    """The ids of a random share of the prompts, at least one."""
     count = max(1, round(share * contexts))
     return np.sort(np.asarray(jax.random.permutation(key, contexts))[:count])
 
 
 def check_share(share: Any) -> float:
-    """A share in (0, 1)."""
+    """The share of held-out prompts, checked to be in (0, 1)."""
     return float(
         _checks.check_number(
             "held_out", share, low=1e-9, high=1 - 1e-9, expected="a share of the prompts in (0, 1), or pairs"
@@ -85,7 +88,7 @@ def check_share(share: Any) -> float:
 
 
 def to_train_on(pairs: PreferencePairs, held_out: np.ndarray) -> list[Comparisons]:
-    """The comparisons of each source, those of held-out prompts left out."""
+    """The comparisons of each source, without those of held-out prompts."""
     taken = np.isin(np.arange(len(pairs.prompts)), held_out)
     parts = []
     for name, comparisons in zip(pairs.sources, source_comparisons(pairs), strict=True):
@@ -99,7 +102,7 @@ def to_train_on(pairs: PreferencePairs, held_out: np.ndarray) -> list[Comparison
 
 
 def candidates(pairs: PreferencePairs, contexts: np.ndarray) -> np.ndarray:
-    """(contexts, most responses) ids of responses, -1 where there is none."""
+    """(contexts, most responses) ids of each prompt's responses; -1 means no response."""
     counts = np.array([len(pairs.responses[x]) for x in contexts.tolist()])
     ids = np.arange(max(map(len, pairs.responses)))[None, :]
     return np.where(ids < counts[:, None], ids, -1)

@@ -1,4 +1,4 @@
-"""One seed of valuing sources: hold out, train once per source, combine, value; and, for the truth, retrain."""
+"""One seed of the valuation of sources: hold out prompts, train on each source, combine policies, compute values."""
 
 import functools
 import time
@@ -36,12 +36,12 @@ from jaxval.values._neighbours import check_groups
 EXACT_SOURCES = 12
 PERMUTATIONS = 64
 TRUSTED_PERMUTATIONS = 20
-"""Of fewer, antithetic pairs are often equal by chance, and standard errors far too small."""
+"""With fewer permutations, antithetic pairs are often equal by chance, and standard errors are far too small."""
 DECIDED = 0.99
 
 
 class Method(NamedTuple):
-    """What is valued, and by how many coalitions; see `value_sources`."""
+    """The options of `value_sources` that say which values are computed, and from which coalitions."""
 
     name: Any
     value_of: Callable[[Any], Array]
@@ -54,7 +54,7 @@ class Method(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What all seeds share, unless each draws its own pairs."""
+    """The pairs, the policy and the rewards; all seeds share one problem unless each seed draws its own pairs."""
 
     pairs: PreferencePairs
     learner: Learner
@@ -68,8 +68,10 @@ class Game(NamedTuple):
 
     Attributes:
         by_context: (contexts, sources, rewards) the values of each prompt; their mean is the value.
-        utilities: (coalitions, rewards) the means over prompts; of a sample, the empty and the full one come first.
-        standard_errors: (sources, rewards) of sampling; 0 if nothing was sampled, NaN if that was too little.
+        utilities: (coalitions, rewards) the means over prompts. In a sample of coalitions, the empty and the full
+            coalition come first.
+        standard_errors: (sources, rewards) the standard errors of sampling coalitions; 0 if all were evaluated, NaN if
+            the sample was too small to estimate them.
     """
 
     by_context: np.ndarray
@@ -78,14 +80,14 @@ class Game(NamedTuple):
 
 
 class Design(NamedTuple):
-    """Which coalitions are evaluated, and what follows from their utilities (coalitions, objectives)."""
+    """The coalitions that are evaluated, and the estimate from their utilities (coalitions, objectives)."""
 
     masks: np.ndarray
     estimate: Callable[[Array], Estimate]
 
 
 class Repetition(NamedTuple):
-    """What one seed gives; games by "values", "in_order", "sequential" and "union"."""
+    """The results of one seed; the keys of `games` are "values", "in_order", "sequential" and "union"."""
 
     problem: Problem
     contexts: np.ndarray
@@ -99,40 +101,45 @@ class Repetition(NamedTuple):
 
 
 def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, label: str) -> Repetition:
-    """One seed: hold out, train once per source, combine, value; and, for the truth, retrain."""
-    pairs, learner, trainer, rewards, place = problem
+    """One seed: hold out prompts, train on each source, combine the policies and compute values.
+
+    If `method.truth`, every coalition is retrained too.
+    """
+    pairs, learner, trainer, rewards, held_out = problem
     split, start, train, sample = jax.random.split(key, 4)
-    contexts = draw_held_out(split, len(pairs.prompts), place) if isinstance(place, float) else place
+    contexts = draw_held_out(split, len(pairs.prompts), held_out) if isinstance(held_out, float) else held_out
     sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
     method = _checked(method, learner, len(sources))
     reference = learner.policy.init(start)
-    here = Setting(learner, reference, contexts, candidates(pairs, contexts), rewards.of(contexts), folder, bool(label))
-    here, level = from_reference(here, uniform=method.reference == "uniform")
+    setting = Setting(
+        learner, reference, contexts, candidates(pairs, contexts), rewards.of(contexts), folder, bool(label)
+    )
+    setting, level = from_reference(setting, uniform=method.reference == "uniform")
     clock = time.perf_counter()
     with progress_bar(bool(label), len(sources), f"{label}: a training for each source") as advance:
         trained = train_each(trainer.train, reference, sources, train, folder, advance)
     seconds = {"training": time.perf_counter() - clock}
     clock = time.perf_counter()
-    here = here._replace(trained=trained)
+    setting = setting._replace(trained=trained)
     designs, evaluations, exact = _designs(method, sample, len(sources))
     masks = np.concatenate([design.masks for design in designs.values()])[: 2 ** len(sources) if exact else None]
-    games = _play(designs, tables(method.arithmetic, here, masks), level, shared=exact)
+    games = _play(designs, tables(method.arithmetic, setting, masks), level, shared=exact)
     if not exact and method.evaluations is None and (method.permutations or PERMUTATIONS) < TRUSTED_PERMUTATIONS:
         games = {name: g._replace(standard_errors=np.full_like(g.standard_errors, np.nan)) for name, g in games.items()}
     seconds["arithmetic"] = time.perf_counter() - clock
     for name in RETRAININGS if method.truth else ():
         clock = time.perf_counter()
         of_mask = retrainer(trainer.train, reference, sources, train, sequential=name == "sequential")
-        games |= _play({name: designs["values"]}, tables(name, here, masks, train=of_mask), level, shared=True)
+        games |= _play({name: designs["values"]}, tables(name, setting, masks, train=of_mask), level, shared=True)
         seconds[name] = time.perf_counter() - clock
     return Repetition(
         problem, contexts, np.array([np.size(source.weight) for source in sources]), games, exact,
-        method.name == "shapley", evaluations, float((here.own.max(axis=1) > np.log(DECIDED)).mean()), seconds,
+        method.name == "shapley", evaluations, float((setting.own.max(axis=1) > np.log(DECIDED)).mean()), seconds,
     )  # fmt: skip
 
 
 def _checked(method: Method, learner: Learner, players: int) -> Method:
-    """Check the groups and the arithmetic, and that nothing exact is asked of a sample, before anything is trained."""
+    """Check, before any training, the groups, the arithmetic, and the options that exclude a sample of coalitions."""
     if method.arithmetic == "token" and (learner.model is None or learner.catalogue is None):
         raise BadArgument(
             "arithmetic",
@@ -161,7 +168,7 @@ def _checked(method: Method, learner: Learner, players: int) -> Method:
 
 
 def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design], int, bool]:
-    """For the values and those in order: the coalitions; how many there are in all, and whether these are all."""
+    """The designs of the values and of the values in order, the number of coalitions, and whether these are all."""
     in_order = {} if method.groups is None else {"in_order": method.groups}
     if method.permutations is not None or method.evaluations is not None or players > EXACT_SOURCES:
         sampled = {
@@ -183,7 +190,10 @@ def _exactly(value_of: Callable[[Any], Array], table: Array) -> Estimate:
 
 
 def _sampled(method: Method, key: Array, players: int, groups: Any) -> Design:
-    """Shapley values, asymmetric if there are groups, by regression if there is a number of evaluations."""
+    """The design of sampled Shapley values, which are asymmetric if groups are given.
+
+    They are estimated by regression if a number of evaluations is given, and else from permutations.
+    """
     if method.evaluations is not None:
         estimator = regression_estimator(players, evaluations=method.evaluations, groups=groups)
     else:
@@ -198,9 +208,9 @@ def _sampled(method: Method, key: Array, players: int, groups: Any) -> Design:
 
 
 def _play(designs: dict[str, Design], blocks: Tables, level: np.ndarray, *, shared: bool) -> dict[str, Game]:
-    """Values of every prompt from the tables of one block of prompts after another.
+    """The values of every prompt, from the tables of one block of prompts after another.
 
-    The designs share the rows of a table, or have theirs one after another.
+    If `shared`, all designs use all rows of a table. If not, the rows of the designs follow one another.
     """
     ends = np.cumsum([0, *(0 if shared else len(design.masks) for design in designs.values())]).tolist()
     rows = {name: slice(ends[i], None if shared else ends[i + 1]) for i, name in enumerate(designs)}
@@ -209,9 +219,9 @@ def _play(designs: dict[str, Design], blocks: Tables, level: np.ndarray, *, shar
     for table in blocks:
         total = total + table.astype(np.float64).sum(axis=1)
         for name, design in designs.items():
-            own = table[rows[name]]
-            values = np.asarray(design.estimate(jnp.asarray(own.reshape(len(own), -1))).values)
-            by_context[name].append(np.moveaxis(values.reshape(-1, *own.shape[1:]), 1, 0))
+            part = table[rows[name]]
+            values = np.asarray(design.estimate(jnp.asarray(part.reshape(len(part), -1))).values)
+            by_context[name].append(np.moveaxis(values.reshape(-1, *part.shape[1:]), 1, 0))
     utilities = total / len(level)
     return {
         name: Game(
@@ -224,7 +234,7 @@ def _play(designs: dict[str, Design], blocks: Tables, level: np.ndarray, *, shar
 
 
 def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
-    """The folder of one seed, which belongs to its pairs, its training and its key."""
+    """Claim the folder of one seed for its pairs, its training and its key; raises if it holds another run."""
     pairs = problem.pairs
     content = fingerprint(
         jaxval.__version__, str(jnp.zeros(0).dtype), pairs.prompts, pairs.responses, tuple(pairs.comparisons),

@@ -1,4 +1,4 @@
-"""Rewards of candidate responses: scores of the pairs, fitted ones, tables, functions."""
+"""Rewards of candidate responses: the scores of the pairs, fitted rewards, tables, or functions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,14 +18,20 @@ NAMED = ("score", FITTED)
 
 
 class Rewards(NamedTuple):
-    """Names, and `of(contexts (B,))` gives (B, most responses, rewards), 0 for no response."""
+    """The names of the rewards, and `of`, a function of contexts (B,) to rewards (B, most responses, rewards).
+
+    The reward of a missing response is 0.
+    """
 
     names: tuple[str, ...]
     of: Callable[[np.ndarray], np.ndarray]
 
 
 def resolve_rewards(reward: Reward | Sequence[Reward], pairs: PreferencePairs, learner: Learner) -> Rewards:
-    """All rewards side by side; Bradley-Terry is fitted to a table if the policy is one, else to features of text."""
+    """All rewards side by side.
+
+    The Bradley-Terry reward is a table if the policy is tabular, and else a linear function of features of the text.
+    """
     asked = reward if isinstance(reward, list | tuple) else [reward]
     fitted_by = log_linear_learner if learner.generalises else tabular_learner
     parts = [_resolve(one, pairs, fitted_by) for one in asked]
@@ -37,9 +43,9 @@ def resolve_rewards(reward: Reward | Sequence[Reward], pairs: PreferencePairs, l
         raise BadArgument("reward", expected="different names", got=f"{twice[0]!r} twice")
 
     def of(contexts: np.ndarray) -> np.ndarray:
-        found = np.concatenate([part.of(contexts) for part in parts], axis=2).astype(np.float64)
-        there = (candidates(pairs, contexts) >= 0)[..., None]
-        wrong = np.argwhere(there & ~np.isfinite(found))
+        values = np.concatenate([part.of(contexts) for part in parts], axis=2).astype(np.float64)
+        present = (candidates(pairs, contexts) >= 0)[..., None]
+        wrong = np.argwhere(present & ~np.isfinite(values))
         if len(wrong):
             row, response, column = wrong[0]
             prompt = pairs.prompts[contexts[row]]
@@ -47,10 +53,10 @@ def resolve_rewards(reward: Reward | Sequence[Reward], pairs: PreferencePairs, l
                 "reward",
                 expected=f"a finite {names[column]!r} for every held-out candidate",
                 got=(
-                    f"{found[row, response, column]} for response {response} to {_short(prompt)}, a pair without score"
+                    f"{values[row, response, column]} for response {response} to {_short(prompt)}, a pair without score"
                 ),
             )
-        return np.where(there, found, 0)
+        return np.where(present, values, 0)
 
     return Rewards(names, of)
 
@@ -98,15 +104,15 @@ def _named(reward: str, pairs: PreferencePairs, fitted_by: Callable[[PreferenceP
         logs = np.stack(
             [np.asarray(learner.policy.log_probs(params, contexts, ids), float) for params in fitted], axis=2
         )
-        there = (ids >= 0)[..., None]
-        logs = np.where(there, logs, 0)
-        return logs - logs.sum(axis=1, keepdims=True) / there.sum(axis=1, keepdims=True)
+        present = (ids >= 0)[..., None]
+        logs = np.where(present, logs, 0)
+        return logs - logs.sum(axis=1, keepdims=True) / present.sum(axis=1, keepdims=True)
 
     return Rewards(tuple(judged), of)
 
 
 def _by_scores(comparisons: Comparisons, scores: np.ndarray) -> Comparisons:
-    """Every pair decided by its scores; a tie is half a win each way."""
+    """Comparisons in which the response with the higher score wins; a tie is half a win for each."""
     context, winner, loser, weight = (np.asarray(field) for field in comparisons)
     gap = scores[context, winner] - scores[context, loser]
     if not np.isfinite(gap).all():
@@ -115,12 +121,12 @@ def _by_scores(comparisons: Comparisons, scores: np.ndarray) -> Comparisons:
     first = np.heaviside(gap, 0.5)
     both = [np.concatenate(parts) for parts in ((context, context), (winner, loser), (loser, winner))]
     shares = np.concatenate([first, 1 - first]) * np.concatenate([weight, weight])
-    some = shares > 0
-    return Comparisons(both[0][some], both[1][some], both[2][some], shares[some])
+    won = shares > 0
+    return Comparisons(both[0][won], both[1][won], both[2][won], shares[won])
 
 
 def _called(function: Callable[[str, str], Any], pairs: PreferencePairs) -> Rewards:
-    """A function of a prompt and a response, called once for each candidate that is held out."""
+    """The rewards by a function of a prompt and a response, which is called once for each held-out candidate."""
     known: dict[tuple[int, int], np.ndarray] = {}
 
     def one(context: int, response: int) -> np.ndarray:
@@ -135,11 +141,11 @@ def _called(function: Callable[[str, str], Any], pairs: PreferencePairs) -> Rewa
     most = max(map(len, pairs.responses))
 
     def of(contexts: np.ndarray) -> np.ndarray:
-        found = np.zeros((len(contexts), most, size))
+        values = np.zeros((len(contexts), most, size))
         for row, context in enumerate(contexts.tolist()):
             for response in range(len(pairs.responses[context])):
-                found[row, response] = one(context, response)
-        return found
+                values[row, response] = one(context, response)
+        return values
 
     return Rewards((label,) if size == 1 else tuple(f"{label} {i}" for i in range(size)), of)
 

@@ -1,13 +1,13 @@
 """How a policy is trained on a source: one way for every policy and every loss.
 
-Newton's method goes to the optimum where log-probabilities are linear in the parameters and the loss is a smooth convex
-function of the margin; AdamW on minibatches serves elsewhere. The penalty ρ of Newton's method is stated in rewards,
-r̂ = β log π/π_k:
+If log-probabilities are linear in the parameters and the loss is a smooth convex function of the margin, Newton's
+method finds the optimum. In all other cases, AdamW on minibatches is used. The penalty ρ of Newton's method is stated
+in rewards, r̂ = β log π/π_k:
 
 Σ_i -log σ(r̂(x_i, y_i⁺) - r̂(x_i, y_i⁻)) + ρ/2 Σ_{x,y} (r̂(x, y) - mean_y r̂(x, y))²
 
-over all responses of the catalogue. It is on the step from the stage's own reference π_k, so that rewards of sources
-add up whatever their order. In the units of `training.newton_optimum`, ridge = ρ β².
+over all responses of the catalogue. The penalty is on the step from the reference π_k of the stage, so that the rewards
+of sources add up in any order. In the units of `training.newton_optimum`, ridge = ρ β².
 """
 
 import functools
@@ -31,17 +31,17 @@ __all__ = ["Trainer", "Training"]
 
 
 class Training(NamedTuple):
-    """How every source is trained on; None leaves an option to the policy.
+    """The options of the training on every source; None means the policy's default.
 
     Attributes:
-        loss: a name of `alignment.losses`, or a function of one pair of that form.
+        loss: a name in `alignment.losses`, or a function of one pair with the same arguments.
         loss_options: numbers that the loss takes besides β, such as {"dispersion": 0.5}. Lengths need not be given.
         beta: β of the loss, above 0.
-        ridge: ρ of Newton's method (0.1 for tabular, 1 for log-linear policies).
-        epochs: of AdamW: how often each pair is seen (2; for a checkpoint 4, as in the paper).
-        batch_size: pairs in a minibatch (16; for a checkpoint 32).
-        learning_rate: at its highest (1e-3; for a checkpoint 2e-5).
-        accumulation: minibatches whose gradients are averaged for one update (1).
+        ridge: ρ of Newton's method; the default is 0.1 for tabular and 1 for log-linear policies.
+        epochs: how many times AdamW goes through all pairs; the default is 2, and 4 for a checkpoint, as in the paper.
+        batch_size: the number of pairs in a minibatch; the default is 16, and 32 for a checkpoint.
+        learning_rate: the largest learning rate of AdamW; the default is 1e-3, and 2e-5 for a checkpoint.
+        accumulation: the number of minibatches whose gradients are averaged for one update; the default is 1.
     """
 
     loss: str | Callable[..., Array] = "dpo"
@@ -55,11 +55,11 @@ class Training(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """One training, ready to be called for any source and reference.
+    """The training of one policy with one loss, to be called for any source and reference.
 
     Attributes:
-        train: `train(reference, comparisons, key, folder)` gives parameters after training on the comparisons from
-            this reference and against it; `folder` is None, or where checkpoints of the training may go.
+        train: `train(reference, comparisons, key, folder)` trains on the comparisons, from this reference and against
+            it, and returns the parameters. `folder` may hold checkpoints of the training; None keeps none.
         random: whether the result depends on the key.
     """
 
@@ -72,13 +72,13 @@ GRADIENT = {"epochs": 2, "batch_size": 16, "accumulation": 1}
 
 
 def trainer(learner: Learner, pairs: PreferencePairs, options: Training = DEFAULT) -> Trainer:
-    """One way of training for every policy: Newton's method where policy and loss allow it, AdamW elsewhere.
+    """The training for a policy: Newton's method if the policy and the loss allow it, else AdamW.
 
-    The texts of the pairs give the lengths, in words, of responses without tokens.
+    For a policy without tokens, lengths of responses are counted in words of the texts of the pairs.
 
     Raises:
-        ValueError: if a loss is unknown or lacks an option, a number is out of range, or an option belongs to the
-            other way of training; by `train`, if no finite optimum exists.
+        ValueError: if a loss is unknown or lacks an option, if a number is out of range, or if an option belongs to the
+            other method. The function `train` raises if no finite optimum exists.
     """
     beta = float(_checks.check_number("beta", options.beta, low=1e-30, high=1e30, expected="a number above 0"))
     loss, lengths = _loss(learner, pairs, options)
@@ -99,7 +99,7 @@ def trainer(learner: Learner, pairs: PreferencePairs, options: Training = DEFAUL
 def _loss(
     learner: Learner, pairs: PreferencePairs, options: Training
 ) -> tuple[Callable[..., Array], dict[str, np.ndarray]]:
-    """The loss with its numbers in it, and the lengths of responses that it takes, by name."""
+    """The loss with its options set, and the lengths of responses that it takes, by name."""
     loss: Any = alignment.find_loss(options.loss) if isinstance(options.loss, str) else options.loss
     if not callable(loss):
         raise BadArgument("loss", expected="a name of alignment.losses, or a function of one pair", got=f"{loss!r}")
@@ -119,18 +119,18 @@ def _loss(
 
 
 def _lengths(learner: Learner, pairs: PreferencePairs) -> np.ndarray:
-    """(contexts, most responses) lengths: tokens where the policy has them, words elsewhere; 1 if there is none."""
+    """(contexts, most responses) lengths of responses, in tokens if the policy has tokens, else in words."""
     if learner.catalogue is not None:
         ids = candidates(pairs, np.arange(len(pairs.prompts)))
         return np.maximum(policies.response_lengths(learner.catalogue, np.arange(len(ids)), ids), 1)
-    found = np.ones((len(pairs.prompts), max(map(len, pairs.responses))), int)
-    for row, texts in zip(found, pairs.responses, strict=True):
+    lengths = np.ones((len(pairs.prompts), max(map(len, pairs.responses))), int)
+    for row, texts in zip(lengths, pairs.responses, strict=True):
         row[: len(texts)] = [max(1, len(text.split())) for text in texts]
-    return found
+    return lengths
 
 
 def _newton(learner: Learner, loss: Callable[..., Array], beta: float, ridge: float) -> Callable[..., Params]:
-    """To the optimum, with the penalty on rewards, or on weights."""
+    """Training to the optimum by Newton's method, with the penalty on rewards or, for features, on weights."""
     _checks.check_number("ridge", ridge, low=0.0, high=1e30, expected="a number of at least 0")
     strength = ridge * beta**2
     on_rewards, on_weights = (
@@ -151,9 +151,9 @@ def _adamw(
     learner: Learner, loss: Callable[..., Array], lengths: dict[str, np.ndarray], beta: float, learning_rate: float, *,
     epochs: int, batch_size: int, accumulation: int,
 ) -> Callable[..., Params]:  # fmt: skip
-    """A number of epochs of minibatches."""
+    """Training by AdamW for a number of epochs of minibatches."""
 
-    @functools.cache  # one optimiser, and so one compilation, for each number of steps
+    @functools.cache  # the same optimiser for the same number of steps, so that it is compiled once
     def optimiser(steps: int) -> Any:
         return training.adamw(learning_rate, steps=steps, accumulation=accumulation)
 
@@ -161,7 +161,7 @@ def _adamw(
         steps = epochs * math.ceil(int(np.count_nonzero(comparisons.weight)) / batch_size)
         filled = _filled(comparisons)
         context = np.asarray(filled.context)
-        whose = {"chosen_length": np.asarray(filled.winner), "rejected_length": np.asarray(filled.loser)}
+        responses = {"chosen_length": np.asarray(filled.winner), "rejected_length": np.asarray(filled.loser)}
         return training.train_minibatches(
             learner.policy,
             reference,
@@ -172,7 +172,7 @@ def _adamw(
             batch_size=batch_size,
             key=key,
             loss=loss,
-            per_pair={name: table[context, whose[name]] for name, table in lengths.items()},
+            per_pair={name: table[context, responses[name]] for name, table in lengths.items()},
             checkpoints=folder,
         )[0]
 
@@ -180,14 +180,14 @@ def _adamw(
 
 
 def _summed(comparisons: Comparisons) -> Comparisons:
-    """Equal comparisons as one row of their weights' sum, in an order of their own."""
+    """The comparisons in sorted order, with equal comparisons as one row whose weight is the sum of theirs."""
     context, winner, loser, weight = (np.asarray(field) for field in comparisons)
-    rows, place = np.unique(np.stack([context, winner, loser], axis=1), axis=0, return_inverse=True)
-    return Comparisons(rows[:, 0], rows[:, 1], rows[:, 2], np.bincount(place.reshape(-1), weight).astype(weight.dtype))
+    rows, index = np.unique(np.stack([context, winner, loser], axis=1), axis=0, return_inverse=True)
+    return Comparisons(rows[:, 0], rows[:, 1], rows[:, 2], np.bincount(index.reshape(-1), weight).astype(weight.dtype))
 
 
 def _filled(comparisons: Comparisons) -> Comparisons:
-    """Rows of weight 0 up to the next of 64, 128, 256, ...: few shapes, so few compilations."""
+    """The comparisons, filled up with rows of weight 0 to 64, 128, 256, ... rows, so that few shapes are compiled."""
     rows = np.size(comparisons.weight)
     more = max(64, 2 ** math.ceil(math.log2(max(rows, 1)))) - rows
     context, winner, loser, weight = (

@@ -1,4 +1,4 @@
-"""Who contributed what: the value of each source of preference pairs, from one training per source."""
+"""The value of each source of preference pairs, from one training per source."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ HELD_OUT, SEEDS = 0.25, 3
 
 
 class Truth(NamedTuple):
-    """What retraining every coalition gives, beside the arithmetic.
+    """The values from retraining every coalition, and how far the values from the arithmetic are from them.
 
     Attributes:
-        values: (sources, rewards) from retraining.
-        utilities: (2^n, rewards) likewise.
+        values: (sources, rewards) φ, the values from retraining.
+        utilities: (2^n, rewards) the utilities from retraining.
         gap: (rewards,) the largest |φ̂ - φ| of a source.
-        rank_correlation: (rewards,) Spearman's, of φ̂ and φ; NaN if all are equal.
-        seconds: what retraining took.
+        rank_correlation: (rewards,) Spearman's rank correlation of φ̂ and φ; NaN if all φ̂ or all φ are equal.
+        seconds: the time that retraining took.
     """
 
     values: np.ndarray
@@ -55,30 +55,30 @@ class Truth(NamedTuple):
 
 
 class SourceValues(NamedTuple):
-    """The values of sources, and how far to trust them.
+    """The values of sources, and their uncertainty.
 
     Attributes:
-        names: of the sources.
+        names: the names of the sources.
         rewards: the names of the rewards.
         values: (sources, rewards) φ̂, the mean over seeds.
-        context_intervals: (2, sources, rewards) 95 % low and high ends, held-out prompts redrawn; NaN if there is
-            one.
-        seed_intervals: (2, sources, rewards) 95 % low and high ends, from the spread between seeds; NaN if there is
-            one.
-        standard_errors: (sources, rewards) of sampling coalitions; 0 if all were evaluated, NaN for fewer than 20
-            permutations.
-        in_order: (sources, rewards) asymmetric values if there are groups; else None.
+        context_intervals: (2, sources, rewards) the low and high ends of 95 % intervals over held-out prompts; NaN if
+            only one prompt is held out.
+        seed_intervals: (2, sources, rewards) the low and high ends of 95 % intervals over seeds; NaN if there is only
+            one seed.
+        standard_errors: (sources, rewards) the standard errors of sampling coalitions; 0 if all were evaluated, NaN for
+            fewer than 20 permutations.
+        in_order: (sources, rewards) asymmetric values; None if no groups were given.
         utilities: (2^n, rewards) u(S) of all coalitions, bit i being source i; None if only some were evaluated.
-        efficiency_gap: (rewards,) |Σ φ̂ - (u(N) - u(∅))| relative to the largest |u(S) - u(∅)|; NaN for semivalues
-            that need not sum to it.
-        by_seed: (seeds, sources, rewards) the values of each.
-        pairs: (sources,) how many pairs each had for training, the mean over seeds.
-        contexts: how many prompts were held out, or evaluated.
-        evaluations: how many distinct coalitions were evaluated; the most of a seed.
-        decided: the share of held-out prompts where the reference gives one candidate 99 % or more: there sources
-            hardly move the policy, and values are near zero whatever they hold.
-        truth: by "sequential" and "union", if asked for.
-        seconds: what was spent on training once per source, and on arithmetic.
+        efficiency_gap: (rewards,) |Σ φ̂ - (u(N) - u(∅))| relative to the largest |u(S) - u(∅)|; NaN for semivalues that
+            are not efficient.
+        by_seed: (seeds, sources, rewards) the values of each seed.
+        pairs: (sources,) the number of pairs on which each source was trained, the mean over seeds.
+        contexts: how many prompts were evaluated; these are the held-out prompts, if any were held out.
+        evaluations: how many distinct coalitions were evaluated, the largest number over seeds.
+        decided: the share of evaluated prompts at which the reference gives one candidate 99 % or more. At such prompts
+            sources hardly change the policy, and values are near zero for every source.
+        truth: the results of retraining, by "sequential" and "union"; empty unless `truth` was requested.
+        seconds: the time spent on one training per source, and on the arithmetic.
     """
 
     names: tuple[str, ...]
@@ -100,7 +100,7 @@ class SourceValues(NamedTuple):
 
     @property
     def estimate(self) -> Estimate:
-        """The same as an `Estimate`, with the standard errors of sampling, and names."""
+        """The values as an `Estimate`, with the standard errors of sampling and the names of the sources."""
         return Estimate(self.values, self.standard_errors, np.asarray(self.evaluations), names=self.names)
 
 
@@ -126,47 +126,52 @@ def value_sources(
     """The value of each source of preference pairs under one or more rewards, from one training per source.
 
     1. π_ℓ is trained on source ℓ alone, from and against the reference π_0, by DPO or another loss.
-    2. The policy of a coalition S is made by arithmetic: of responses, π_S ∝ π_0 Π_{ℓ∈S} π_ℓ / π_0; of tokens, the
-       same at every position; of parameters, θ_0 + Σ_{ℓ∈S} (θ_ℓ - θ_0).
+    2. The policy of a coalition S is made by arithmetic. The arithmetic of responses is π_S ∝ π_0 Π_{ℓ∈S} π_ℓ / π_0;
+       that of tokens is the same at every position; that of parameters is θ_0 + Σ_{ℓ∈S} (θ_ℓ - θ_0).
     3. u(S) = E_x Σ_y π_S(y|x) r(x, y) over held-out prompts and their candidate responses.
     4. φ̂ is the semivalue of u.
 
-    Values are linear in u, so that each held-out prompt has values of its own; the intervals over prompts redraw these.
-    A seed draws the held-out prompts and all that is random in training. If neither is random, there is one seed and no
-    interval over seeds. Seeds share pairs: their interval says how far these choices matter, not how far other pairs
-    would.
+    Values are linear in u, so that the value of a source is the mean of its values at the held-out prompts. The
+    intervals over prompts resample these. A seed determines the held-out prompts and all randomness of training. If
+    neither is random, there is one seed and no interval over seeds. All seeds use the same pairs: the interval over
+    seeds shows how much these random choices matter, and not how much other pairs would change the values.
 
     A table of rewards is in the order of the catalogue (`pairs.prompts`, `pairs.responses`). For tabular and log-linear
-    policies the arithmetic of parameters is that of responses.
+    policies, the arithmetic of parameters gives the same policies as that of responses.
 
     Source: Tamine et al., equations (1), (2), (6) and (7).
 
     Args:
-        pairs: of all sources; or a function of a key that draws them, as each seed then does.
-        reward: "score", all scores that the pairs have, as they are; "bradley-terry", rewards fitted to the order of
-            the scores, or, if there are none, to the pairs of all sources together (values then say how far a source
-            agrees with them all); a function of a prompt and a response to a number or a vector; an array (prompts,
-            responses) or (prompts, responses, rewards); a mapping of names to arrays; or a list of such.
+        pairs: the pairs of all sources; or a function of a key that draws pairs, which each seed then calls.
+        reward: "score" means all scores that the pairs have. "bradley-terry" means rewards fitted to the order of the
+            scores. If the pairs have no scores, these are fitted to the pairs of all sources together, so that values
+            measure how far a source agrees with all of them. A reward may also be a function of a prompt and a response
+            to a number or a vector, an array (prompts, responses) or (prompts, responses, rewards), a mapping of names
+            to arrays, or a list of all these.
         policy: "log-linear", "tabular", "transformer", the folder of a Llama checkpoint, or a function of the pairs to
             a `Policy` over their catalogue or to a `Learner`, such as `partial(transformer_learner, width=128)`.
         arithmetic: "response", "token" or "parameter".
-        reference: "policy", candidates as likely as the policies say; or "uniform", as if the reference gave all the
-            same: u(S) is then of p_S ∝ π_S / π_0. It is for sequence models, whose π_0 gives nearly everything to one
-            of two long candidates whatever they say; others start uniform.
-        held_out: the share of prompts that no source trains on and the rewards are taken on; or pairs whose prompts
-            are; None is 0.25. Tabular policies learn nothing of prompts without pairs: they are evaluated on all.
-        seeds: how many; None is 3, or 1 if nothing is random.
+        reference: with "policy", u(S) is the expected reward under π_S. With "uniform", it is the expected reward under
+            p_S ∝ π_S / π_0, as if the reference were uniform over the candidates. "uniform" is for sequence models,
+            whose π_0 gives nearly all probability to one of two long candidates regardless of their content. Other
+            policies start uniform.
+        held_out: the share of prompts that no source trains on and on which rewards are evaluated, or pairs that
+            contain these prompts; None means 0.25. Tabular policies learn nothing about prompts without pairs, so that
+            they are evaluated on all prompts with pairs.
+        seeds: the number of seeds; None means 3, or 1 if nothing is random.
         semivalue: "shapley", "banzhaf", "leave-one-out", "beta-shapley" (α = 4, β = 1), or a function of a table.
-        groups: (sources,) for asymmetric values besides: group 0 comes first.
-        permutations: sample that many, an even number of at least 4, instead of evaluating all coalitions; None
-            evaluates all up to 12 sources, and beyond samples 64. If they meet all coalitions anyway, values are
-            exact. For Shapley and asymmetric values only.
-        evaluations: fit a regression to that many coalitions instead, as `regress_shapley` does: the fewest for a
-            given error.
+        groups: (sources,) the group of each source, group 0 first, for asymmetric values beside the semivalue; None
+            computes no asymmetric values.
+        permutations: the number of permutations from which coalitions are sampled, an even number of at least 4. None
+            evaluates all coalitions of up to 12 sources, and samples 64 permutations if there are more sources. If a
+            sample contains all coalitions, values are exact. For Shapley and asymmetric values only.
+        evaluations: the number of coalitions to which a regression is fitted, as by `regress_shapley`, in place of
+            permutations. Regression takes the fewest coalitions for a given error.
         truth: whether every coalition is retrained too, sequentially and on the union.
-        key: a random key; None is `jax.random.key(0)`.
-        folder: where finished trainings and evaluations are kept, for a run to go on from that was killed.
-        progress: whether a bar goes to standard error.
+        key: a random key; None means `jax.random.key(0)`.
+        folder: the folder in which finished trainings and evaluations are kept, so that a run that was killed can
+            resume; None keeps nothing.
+        progress: whether a progress bar goes to standard error.
         **training: the fields of `Training`: loss, loss_options, beta, ridge, epochs, batch_size, learning_rate,
             accumulation; the same for every policy.
 
@@ -174,8 +179,8 @@ def value_sources(
         `SourceValues`.
 
     Raises:
-        ValueError: if there is one source only, a source has no pair left to train on, a reward is missing for a
-            candidate, a name is unknown, groups do not fit, an option has no effect, or the folder holds another run.
+        ValueError: if there is only one source, a source has no pair left to train on, a candidate has no reward, a
+            name is unknown, groups do not match the sources, an option has no effect, or the folder holds another run.
 
     Example:
         >>> from jaxval import data, sources
@@ -203,24 +208,24 @@ def value_sources(
     count = _seeds(seeds, problem, policy, drawn=draw is not None)
     repetitions: list[Repetition] = []
     for seed in range(count):
-        own = jax.random.fold_in(key, seed)
+        seed_key = jax.random.fold_in(key, seed)
         if draw and seed:
-            problem = _problem(draw(own), policy, options, reward, held_out)
+            problem = _problem(draw(seed_key), policy, options, reward, held_out)
         kept = None
         if folder is not None:
-            kept = run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, own))
-        repetitions.append(repeat(problem, method, own, kept, f"seed {seed + 1} of {count}" if progress else ""))
+            kept = run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, seed_key))
+        repetitions.append(repeat(problem, method, seed_key, kept, f"seed {seed + 1} of {count}" if progress else ""))
     return _summary(repetitions, distinct=draw is not None)
 
 
 def _problem(pairs: Any, policy: Any, options: Training, reward: Any, held_out: Any) -> Problem:
-    """The pairs with what is held out, the policy over them, its training and its rewards."""
+    """The pairs with the held-out prompts, the policy over them, the training and the rewards."""
     pairs = as_pairs(pairs)
-    place: float | np.ndarray
+    prompts: float | np.ndarray
     if isinstance(held_out, PreferencePairs):
-        pairs, place = with_held_out(pairs, held_out)
+        pairs, prompts = with_held_out(pairs, held_out)
     else:
-        place = check_share(HELD_OUT if held_out is None else held_out)
+        prompts = check_share(HELD_OUT if held_out is None else held_out)
     learner = learner_of(policy, pairs)
     if not learner.generalises:
         if held_out is not None:
@@ -230,12 +235,12 @@ def _problem(pairs: Any, policy: Any, options: Training, reward: Any, held_out: 
                 got=held_out if isinstance(held_out, int | float) else "pairs",
                 advice="leave it out: it is evaluated on all prompts that have pairs",
             )
-        place = np.unique(np.asarray(pairs.comparisons.context))
-    return Problem(pairs, learner, trainer(learner, pairs, options), resolve_rewards(reward, pairs, learner), place)
+        prompts = np.unique(np.asarray(pairs.comparisons.context))
+    return Problem(pairs, learner, trainer(learner, pairs, options), resolve_rewards(reward, pairs, learner), prompts)
 
 
 def _seeds(seeds: int | None, problem: Problem, policy: Any, *, drawn: bool) -> int:
-    """How many seeds: one if nothing is random."""
+    """The number of seeds, which is 1 if nothing is random."""
     fixed = isinstance(problem.held_out, np.ndarray)
     if drawn or problem.learner.random or problem.trainer.random or not fixed:
         return _checks.check_size("seeds", SEEDS if seeds is None else seeds)
@@ -250,7 +255,7 @@ def _called(policy: Any) -> str:
 
 
 def identity_of(policy: Any) -> Any:
-    """What tells a policy from another: its name or maker, and of a checkpoint the names and sizes of its files."""
+    """What identifies a policy: its name or its maker, and for a checkpoint also the names and sizes of its files."""
     folder = policy.keywords.get("folder") if isinstance(policy, functools.partial) else policy
     if not isinstance(folder, str | Path) or not Path(folder).is_dir():
         return policy if callable(policy) else str(policy)
@@ -259,7 +264,7 @@ def identity_of(policy: Any) -> Any:
 
 
 def _summary(repetitions: list[Repetition], *, distinct: bool) -> SourceValues:
-    """The mean over seeds, with intervals; `distinct` if each seed has prompts of its own."""
+    """The mean over seeds, with intervals; `distinct` says whether each seed has its own prompts."""
     first = repetitions[0]
     values = {name: _mean([r.games[name].by_context.mean(axis=0) for r in repetitions]) for name in first.games}
     exact = all(r.exact for r in repetitions)
@@ -304,7 +309,7 @@ def _summary(repetitions: list[Repetition], *, distinct: bool) -> SourceValues:
 
 
 def _gain(repetition: Repetition) -> tuple[np.ndarray, np.ndarray]:
-    """u(N) - u(∅), and the largest |u(S) - u(∅)| of the coalitions evaluated."""
+    """u(N) - u(∅), and the largest |u(S) - u(∅)| of the evaluated coalitions."""
     utilities = repetition.games["values"].utilities
     moved = utilities - utilities[:1]
     return moved[-1 if repetition.exact else 1], np.abs(moved).max(axis=0)

@@ -1,4 +1,4 @@
-"""What Newton's method asks of a loss: a smooth convex link of the margin, which the loss's record gives."""
+"""The requirements of Newton's method on a loss: a smooth convex link of the margin, which the loss's record gives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EMPTY = inspect.Parameter.empty  # the default of an option that must be given
 
 
 def link_of(loss: Callable[..., Array], beta: Array) -> tuple[Callable[..., Array], ...]:
-    """ℓ(β d) of a pair's difference d of log-ratios, and its first two derivatives, with the options of its context."""
+    """ℓ(β d) and its first two derivatives, as functions of a pair's difference d of log-ratios and its options."""
     record = record_of(loss)
 
     def value(difference: Array, options: dict[str, Array]) -> Array:
@@ -32,15 +32,15 @@ def link_of(loss: Callable[..., Array], beta: Array) -> tuple[Callable[..., Arra
 
 
 def steepness(curvature: Callable[..., Array], options: dict[str, Array], beta: Array) -> Array:
-    """The largest |ℓ'''| / ℓ'' on margins around 0, the scale on which the loss bends; β for DPO."""
+    """The largest |ℓ'''| / ℓ'' on margins around 0, which bounds how fast the curvature changes; it is β for DPO."""
     margins = jnp.linspace(-8.0, 8.0, 65) / beta
     bend, turn = jax.vmap(jax.value_and_grad(curvature), in_axes=(0, None))(margins, options)
-    # Far from 0 a curvature may round to 0, and its ratio would be noise.
+    # Far from 0 the curvature may round to 0, and the ratio would be rounding error. Such margins are left out.
     return jnp.max(jnp.where(bend > 1e-6 * jnp.max(bend), jnp.abs(turn) / jnp.where(bend > 0, bend, 1), 0))
 
 
 def check_options(loss: Callable[..., Array], per_context: Mapping[str, Any], contexts: int) -> dict[str, Array]:
-    """One finite number for each context and each option of the loss that is given so."""
+    """The options of the loss that differ between contexts, checked to be one finite number for each context."""
     record, options = record_of(loss), {}
     for name, value in per_context.items():
         if record.of_margin:
@@ -54,16 +54,16 @@ def check_options(loss: Callable[..., Array], per_context: Mapping[str, Any], co
 
 
 def suits_newton(loss: Callable[..., Array]) -> bool:
-    """Whether `newton_optimum` takes a loss: its link is a smooth convex function of the margin.
+    """Whether `newton_optimum` takes a loss, which is so if its link is a smooth convex function of the margin.
 
     Args:
-        loss: of one pair.
+        loss: a loss of one pair.
 
     Returns:
         False for a loss that only `train_minibatches` can minimise.
 
     Raises:
-        ValueError: if the loss is no function.
+        ValueError: if the loss is not a function.
 
     Example:
         >>> from jaxval import alignment
@@ -74,9 +74,9 @@ def suits_newton(loss: Callable[..., Array]) -> bool:
 
 
 def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array], comparisons: Comparisons) -> None:
-    """Refuse a loss whose link is no smooth convex function of the margin, or a constant one with these options."""
+    """Raise if the link is not a smooth convex function of the margin, or is constant with these options."""
     record = record_of(loss)
-    suited = True  # as far as is known: inside `jit` the numbers are not
+    suited = True  # inside `jit` the numbers are traced, and the link is not checked
     if record.of_margin and _checks.concrete(beta, *options.values()):
         with jax.ensure_compile_time_eval():
             slopes, curvatures = (np.asarray(part) for part in _derivatives(loss, beta, options))
@@ -103,7 +103,10 @@ def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array
 
 
 def _with_pairs(comparisons: Comparisons, contexts: np.ndarray) -> np.ndarray:
-    """Those of the contexts, a mask, that have comparisons; if comparisons are unknown, all of them or none."""
+    """The contexts of the mask that have comparisons.
+
+    If the comparisons are traced, the whole mask counts if it holds for every context, and no context counts if not.
+    """
     if len(contexts) == 1:
         return contexts
     if not _checks.concrete(*comparisons):
@@ -115,7 +118,7 @@ def _with_pairs(comparisons: Comparisons, contexts: np.ndarray) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames="loss")
 def _derivatives(loss: Callable[..., Array], beta: Array, options: dict[str, Array]) -> tuple[Array, Array]:
-    """ℓ' and ℓ'' at a few margins, (contexts, margins) each; one row if no option differs between contexts."""
+    """ℓ' and ℓ'' at a few margins, each (contexts, margins), or (1, margins) if no option differs between contexts."""
     margins = jnp.array([-1.5, -0.5, 0.0, 0.75, 1.25]) / beta
     _, slope, curvature = link_of(loss, beta)
 

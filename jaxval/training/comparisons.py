@@ -1,4 +1,4 @@
-"""The sources' comparisons: checked, stacked to one shape, and told apart by their content."""
+"""The comparisons of sources: checks, one stacked record of all sources, and random keys that depend on the content."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["source_key", "stack_sources"]
 
 
 def stack_sources(sources: Sequence[Comparisons] | Comparisons) -> Comparisons:
-    """All sources in one record with a leading axis, the shorter ones filled up with rows of weight 0.
+    """All sources in one record with a leading axis; shorter sources are filled up with rows of weight 0.
 
     Args:
-        sources: one `Comparisons` for each source; what is stacked already is returned as it is.
+        sources: one `Comparisons` for each source; a record that is already stacked is returned unchanged.
 
     Returns:
-        `Comparisons` with fields (sources, most comparisons).
+        `Comparisons` with fields (sources, comparisons of the longest source).
 
     Raises:
-        ValueError: if there is no source, or one is without a comparison of positive weight.
+        ValueError: if there is no source, or a source has no comparison of positive weight.
 
     Example:
         >>> one = Comparisons(context=[0], winner=[0], loser=[1], weight=[1.0])
@@ -66,19 +66,19 @@ def stack_sources(sources: Sequence[Comparisons] | Comparisons) -> Comparisons:
 
 
 def source_key(key: Key[Array, ""], comparisons: Comparisons) -> Key[Array, ""]:
-    """A random key that depends on the content of a source, not on its name or the order of its rows.
+    """A random key that depends on the content of a source, and not on its name or the order of its rows.
 
-    Equal sources, trained with it, give equal policies. Rows of weight 0 do not count.
+    With this key, training on equal sources gives equal policies. Rows of weight 0 are ignored.
 
     Args:
         key: a random key.
-        comparisons: of one source, with known values.
+        comparisons: the comparisons of one source, with concrete values.
 
     Returns:
         A random key.
 
     Raises:
-        ValueError: if the values of the comparisons are not known, as under `jit`.
+        ValueError: if the values of the comparisons are traced, as under `jit`.
 
     Example:
         >>> first = Comparisons(context=[0, 1], winner=[0, 1], loser=[1, 0], weight=[1.0, 1.0])
@@ -97,7 +97,11 @@ def source_key(key: Key[Array, ""], comparisons: Comparisons) -> Key[Array, ""]:
 
 
 def check_comparisons(comparisons: Comparisons, *, contexts: int, responses: int) -> Comparisons:
-    """Pairs of ids in the catalogue, chosen and rejected different, weights of at least 0, one of them positive."""
+    """The comparisons, checked.
+
+    Ids must be in the catalogue, the chosen and the rejected response must differ, and weights must be at least 0, with
+    one of them positive.
+    """
     fields = [
         _checks.integers(f"comparisons.{name}", value, ndim=1, expected="(comparisons,) ids")
         for name, value in zip(("context", "winner", "loser"), comparisons, strict=False)

@@ -1,4 +1,4 @@
-"""DPO by stochastic gradients, for policies that Newton's method does not apply to: minibatches, optax, checkpoints."""
+"""DPO by stochastic gradients, for policies and losses that Newton's method does not take."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from jaxval.types import BadArgument, Comparisons, Number, Params, Policy
 
 __all__ = ["MinibatchDiagnostics", "adamw", "pair_log_probs", "train_minibatches"]
 
-ANY = 2**31 - 1  # ids are checked by the policy, which knows its catalogue
+ANY = 2**31 - 1  # no bound on ids: the policy knows the size of its catalogue, and checks them
 
 
 class MinibatchDiagnostics(NamedTuple):
-    """The curves of a training, one entry for each step, from before its update.
+    """The curves of a training, one entry for each step, computed before the step's update.
 
     Attributes:
         losses: (steps,) weighted mean loss of the minibatch.
         margins: (steps,) weighted mean of the reward margin β [log π/π_k (chosen) - log π/π_k (rejected)].
-        accuracies: (steps,) weighted share of pairs with a positive margin, one half if it is zero.
+        accuracies: (steps,) weighted share of pairs with a positive margin; a margin of zero counts one half.
     """
 
     losses: Float[Array, "steps"]
@@ -59,21 +59,21 @@ def adamw(
 ) -> optax.GradientTransformation:
     """AdamW as preference training uses it: linear warm-up, cosine decay, clipping, accumulated gradients.
 
-    A convenience over optax; `train_minibatches` takes any `optax.GradientTransformation`.
+    The function is a convenience over optax; `train_minibatches` takes any `optax.GradientTransformation`.
 
     Args:
-        learning_rate: at its highest.
-        steps: of the training, each one minibatch.
-        warmup: the share of updates during which the rate rises from 0.
-        clip: the largest norm of a gradient; longer ones are scaled down.
-        weight_decay: AdamW's.
-        accumulation: minibatches whose gradients are averaged for one update.
+        learning_rate: the largest learning rate, at the end of the warm-up.
+        steps: the number of steps of the training; each step is one minibatch.
+        warmup: the share of updates during which the learning rate rises from 0.
+        clip: the largest norm of a gradient; a gradient with a larger norm is scaled down.
+        weight_decay: the weight decay of AdamW.
+        accumulation: the number of minibatches whose gradients are averaged for one update.
 
     Returns:
-        The transformation.
+        The optimiser.
 
     Raises:
-        ValueError: if a number is out of range, or there are fewer steps than one update takes.
+        ValueError: if a number is out of range, or there are fewer steps than `accumulation`.
 
     Example:
         >>> optimiser = adamw(1e-3, steps=100, accumulation=4)
@@ -115,35 +115,36 @@ def train_minibatches(
 ) -> tuple[Params, MinibatchDiagnostics]:
     """Minimise the weighted mean loss of the pairs by minibatches, from the reference and against it.
 
-    Each epoch goes once through all pairs, in an order that follows from `key` and the comparisons' content: equal
-    sources give equal policies, and a step depends on nothing but its number and the state. With `checkpoints`, a
-    training that was killed goes on from the last one when it is called again, and ends with the same parameters to the
-    bit on the same machine.
+    Each epoch goes once through all pairs, in an order that depends on `key` and on the content of the comparisons.
+    Hence equal sources give equal policies, and a step depends only on its number and on the state. With `checkpoints`,
+    a training that was killed resumes from its last checkpoint when it is called again. On the same machine, the final
+    parameters are then identical to the bit to those of a training without interruption.
 
-    Source: the DPO objective of Tamine et al., section 2.3, and their section 4 for the way of training.
+    Source: the DPO objective of Tamine et al., section 2.3, and the training of their section 4.
 
     Args:
         policy: any policy.
-        reference: its parameters at the reference π_k, where training starts.
-        comparisons: of one source; rows of weight 0 do not count.
+        reference: the policy's parameters at the reference π_k, where training starts.
+        comparisons: the comparisons of one source; rows of weight 0 are ignored.
         beta: β > 0.
-        optimiser: `adamw(...)`, or any of optax's.
-        steps: minibatches.
-        batch_size: pairs in each; the last of an epoch may have fewer.
+        optimiser: `adamw(...)`, or any optimiser of optax.
+        steps: the number of minibatches.
+        batch_size: the number of pairs in a minibatch; the last minibatch of an epoch may have fewer.
         key: a random key.
-        loss: of one pair; `alignment.losses` lists them.
-        per_pair: options of the loss that differ between pairs, (comparisons,) each: lengths, dispersions.
-        checkpoints: a folder for them; None keeps none.
-        every: steps between checkpoints and between moves of the progress bar.
-        progress: whether a bar with the time left goes to standard error.
+        loss: a loss of one pair; `alignment.losses` lists the losses.
+        per_pair: options of the loss that differ between pairs, such as lengths or dispersions, (comparisons,) each;
+            None means that no option does.
+        checkpoints: the folder for checkpoints; None keeps none.
+        every: the number of steps between checkpoints, and between updates of the progress bar.
+        progress: whether a bar with the remaining time goes to standard error.
 
     Returns:
         (parameters, `MinibatchDiagnostics`).
 
     Raises:
         ValueError: if ids are outside the catalogue, chosen and rejected are the same, no comparison has weight, or
-            `checkpoints` holds another training's or a broken one.
-        FloatingPointError: if the loss is no longer finite; checkpoints from before stay.
+            `checkpoints` holds the checkpoint of another training or a broken one.
+        FloatingPointError: if the loss is no longer finite; earlier checkpoints are kept.
 
     Example:
         >>> from jaxval import policies
@@ -218,13 +219,13 @@ def pair_log_probs(
 ) -> Float[Array, "comparisons 2"]:
     """Log π(y|x) of the chosen and the rejected response of each pair, `batch_size` pairs at a time.
 
-    Between two sets of parameters, β times the difference of the differences is the reward margin.
+    The reward margin of a pair is β [chosen - rejected] under a policy minus β [chosen - rejected] under its reference.
 
     Args:
         policy: any policy.
-        params: its parameters.
-        comparisons: context, winner and loser are ids.
-        batch_size: how many pairs at a time.
+        params: the parameters of the policy.
+        comparisons: the pairs; context, winner and loser are ids.
+        batch_size: the number of pairs that are evaluated at a time.
 
     Returns:
         (comparisons, 2) log-probabilities, chosen first.
@@ -262,24 +263,26 @@ def _run(
     state: _State,
     first: Array,
 ) -> _State:
-    """`count` steps from the first on, none beyond the last: one shape, whether interrupted or not."""
+    """`count` steps from step `first` on; steps from `steps` on change nothing."""
+    # Every call compiles to one shape, so that an interrupted training computes the same numbers as one that was not.
     context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
-    pairs = jnp.sum(weight > 0)  # they come first
+    pairs = jnp.sum(weight > 0)  # the rows of positive weight come first
 
     def of_batch(params: Params, rows: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
-        found = log_probs(params, context[rows], jnp.stack([winner[rows], loser[rows]], axis=1))
+        policy_log_probs = log_probs(params, context[rows], jnp.stack([winner[rows], loser[rows]], axis=1))
         each = functools.partial(loss, beta=beta)
-        losses = jax.vmap(lambda pair, base, mine: each(pair[0], pair[1], base[0], base[1], **mine))(
-            found, start[rows], {name: value[rows] for name, value in options.items()}
+        losses = jax.vmap(lambda pair, base, numbers: each(pair[0], pair[1], base[0], base[1], **numbers))(
+            policy_log_probs, start[rows], {name: value[rows] for name, value in options.items()}
         )
-        margins = beta * ((found[:, 0] - start[rows, 0]) - (found[:, 1] - start[rows, 1]))
+        chosen, rejected = policy_log_probs[:, 0], policy_log_probs[:, 1]
+        margins = beta * ((chosen - start[rows, 0]) - (rejected - start[rows, 1]))
         wins = jnp.where(margins > 0, 1.0, jnp.where(margins < 0, 0.0, 0.5))
         total = jnp.sum(weights)
         return jnp.sum(weights * losses) / total, (jnp.sum(weights * margins) / total, jnp.sum(weights * wins) / total)
 
     def step(state: _State, number: Array) -> _State:
-        rows, there = _minibatch(content, pairs, len(weight), batch_size, number)
-        weights = jnp.where(there, weight[rows], 0)
+        rows, valid = _minibatch(content, pairs, len(weight), batch_size, number)
+        weights = jnp.where(valid, weight[rows], 0)
         (value, (margin, share)), slopes = jax.value_and_grad(of_batch, has_aux=True)(state.params, rows, weights)
         moves, inner = update(slopes, state.optimiser, state.params)
         curves = MinibatchDiagnostics(
@@ -294,21 +297,23 @@ def _run(
 
 
 def _minibatch(content: Array, pairs: Array, rows: int, batch_size: int, number: Array) -> tuple[Array, Array]:
-    """The rows of one minibatch, and which of them count: an epoch is a random order of the first `pairs` rows.
+    """The rows of one minibatch, and a mask of the rows that belong to it.
 
-    A row's place in an epoch depends on the key, the epoch and the row, not on how many rows fill up the record.
+    An epoch is a random order of the first `pairs` rows. The order depends on the key, the epoch and the rows, and not
+    on how many rows of weight 0 fill up the record.
     """
     batches = -(-pairs // batch_size)
     epoch, batch = number // batches, number % batches
     key = jax.random.fold_in(content, epoch)
-    places = jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row)))(jnp.arange(rows))
-    order = jnp.lexsort((places, jnp.arange(rows) >= pairs))
+    # Each row draws its own random number. A permutation of all rows would depend on how many rows there are.
+    draws = jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row)))(jnp.arange(rows))
+    order = jnp.lexsort((draws, jnp.arange(rows) >= pairs))
     chosen = batch * batch_size + jnp.arange(batch_size)
     return order[jnp.minimum(chosen, rows - 1)], chosen < pairs
 
 
 def _sorted(comparisons: Comparisons, options: dict[str, Array]) -> tuple[Comparisons, dict[str, Array]]:
-    """The rows in an order of their own, those of weight 0 last."""
+    """The rows sorted by their content, so that the order in which they were given has no effect; weight 0 is last."""
     fields = [np.asarray(field) for field in comparisons]
     order = np.lexsort([*(np.asarray(value) for value in options.values()), *fields[::-1], fields[3] <= 0])
     context, winner, loser, weight = (jnp.asarray(field[order]) for field in fields)

@@ -1,8 +1,8 @@
 """DPO to the optimum by Newton's method, for policies whose logits are linear in the parameters.
 
-With Δ = θ - θ_k the step from the reference π_k, the margin of a pair is m = log π(y⁺)/π_k(y⁺) - log π(y⁻)/π_k(y⁻),
-linear in Δ, and Σ_i w_i ℓ(m_i) + λ/2 Σ_{x,y} (centred log π - log π_k)² is convex in it. Directions that no comparison
-sees stay where the reference has them.
+Let Δ = θ - θ_k be the step from the reference π_k. The margin of a pair, m = log π(y⁺)/π_k(y⁺) - log π(y⁻)/π_k(y⁻), is
+linear in Δ. Hence Σ_i w_i ℓ(m_i) + λ/2 Σ_{x,y} (centred log π - log π_k)² is convex in Δ. Directions of Δ that change
+neither a margin nor the penalty stay 0.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ from jaxval.types import BadArgument, Comparisons, LinearLogits, Number, Params,
 
 __all__ = ["NewtonDiagnostics", "newton_optimum"]
 
-MAX_STEPS = 100  # without an optimum a margin grows by less than 1 a step: short of underflow in float32
+# If no optimum exists, a margin grows by less than 1 in each step. A hundred steps do not yet underflow in float32.
+MAX_STEPS = 100
 
 
 class NewtonDiagnostics(NamedTuple):
-    """How Newton's method went.
+    """The diagnostics of Newton's method.
 
     Attributes:
-        converged: whether the last Newton step moved no log π(y|x) by more than 1e-11 (1e-5 in float32), or that share
-            of the largest change of a parameter if it is above 1.
+        converged: whether the last Newton step moved no log π(y|x) by more than 1e-11 (1e-5 in float32). If a parameter
+            has changed by more than 1, this tolerance is multiplied by the largest change.
         finite_optimum: False if the comparisons of some context can be ranked without a mistake, so that no finite
-            optimum exists (known if each parameter is one logit; else True, and such a fit does not converge).
-        steps: Newton steps taken, of the slowest context.
+            optimum exists. This is checked only if each parameter is one logit. With features the field is True, and a
+            fit without an optimum does not converge.
+        steps: the number of Newton steps, in the context that took most.
         last_step: the largest change of a log π(y|x) in the last step.
         loss: Σ_i w_i ℓ(m_i) at the end, without the penalty.
     """
@@ -64,34 +66,37 @@ def newton_optimum(
 ) -> tuple[Params, NewtonDiagnostics]:
     """The policy that minimises Σ_i w_i ℓ(m_i) + λ/2 Σ_{x,y} (centred log π - log π_k)², π_k the reference.
 
-    Newton's method on the linear map of parameters that the policy brings, `Policy.linear`: in each context apart, all
-    of them side by side, if each parameter is one logit, and else on all parameters at once. The penalty is on the step
-    from this stage's own reference: only then does the order of stages not matter. May be called under `jit` and
-    `vmap`, over comparisons of equal length (weight 0 fills them up), references or weights.
+    Newton's method uses the linear map from parameters to logits, `Policy.linear`. If each parameter is one logit, each
+    context is solved separately, and all contexts are solved in one batch. If not, all parameters are solved together.
+    The penalty is on the step from the reference of this stage, so that the order of stages does not matter. The
+    function may be called under `jit` and `vmap`, over comparisons of equal length (rows of weight 0 fill them up),
+    references or weights.
 
     Source: the DPO objective of Tamine et al., section 2.3; damping by log(1 + d) / d after Sun and Tran-Dinh (2019).
 
     Args:
-        policy: with linear logits: a tabular or log-linear one, or one of your own, see `types.LinearLogits`.
-        reference: its parameters at the reference π_k.
-        comparisons: of one source; `weight` may be any number of at least 0, context, winner and loser are ids.
+        policy: a policy with linear logits, such as a tabular or log-linear one; see `types.LinearLogits`.
+        reference: the policy's parameters at the reference π_k.
+        comparisons: the comparisons of one source; weights are at least 0, and context, winner and loser are ids.
         beta: β > 0.
-        loss: of one pair, with a smooth convex link of the margin: `alignment.dpo`, `alignment.mallows_theta`,
-            `functools.partial(alignment.dpo, label_smoothing=0.1)`, or your own by `alignment.margin_loss`. The link φ
-            of `alignment.mallows_phi` jumps at 0: `train_minibatches` takes it, and `alignment.mallows_phi_limit` is
-            smooth.
-        per_context: options of the loss that differ between contexts, (contexts,) each: `{"dispersion": phi}`.
+        loss: a loss of one pair with a smooth convex link of the margin, such as `alignment.dpo`,
+            `alignment.mallows_theta`, `functools.partial(alignment.dpo, label_smoothing=0.1)`, or a loss made by
+            `alignment.margin_loss`. The link φ of `alignment.mallows_phi` jumps at 0, so that only `train_minibatches`
+            takes it; `alignment.mallows_phi_limit` is smooth.
+        per_context: options of the loss that differ between contexts, (contexts,) each, such as `{"dispersion": phi}`;
+            None means that no option does.
         ridge: λ ≥ 0.
-        decay: μ ≥ 0 of a penalty μ/2 |θ - θ_k|² besides, for policies with features: on weights and not on the rewards
-            of the catalogue's prompts, so that prompts without pairs are learnt about even if features outnumber them.
+        decay: μ ≥ 0 of a further penalty μ/2 |θ - θ_k|² on weights, for policies with features. Unlike the penalty on
+            the rewards of the catalogue, it lets training change prompts without pairs even if there are more features
+            than prompts.
 
     Returns:
-        (parameters, `NewtonDiagnostics`); inside `jit`, parameters are NaN throughout if there is no finite optimum or
-        it was not reached.
+        (parameters, `NewtonDiagnostics`). Inside `jit`, all parameters are NaN if no finite optimum exists or the
+        method did not converge.
 
     Raises:
-        ValueError: if the policy brings no linear map, ids are outside the catalogue, chosen and rejected are the same,
-            no comparison has weight, the loss has no such link or is constant, or (outside `jit`) no finite optimum
+        ValueError: if the policy has no linear map, ids are outside the catalogue, chosen and rejected are the same, no
+            comparison has weight, the loss has no such link or is constant, or (outside `jit`) no finite optimum
             exists.
         RuntimeError: if Newton's method did not converge (outside `jit`).
 
@@ -135,7 +140,7 @@ def newton_optimum(
 
 
 def _check_linear(policy: Policy) -> LinearLogits:
-    """The policy's linear map, of shapes that fit together."""
+    """The policy's linear map; raises if there is none, or if the shapes of its parts do not match."""
     linear = policy.linear
     if not isinstance(linear, LinearLogits):
         raise BadArgument(
@@ -162,7 +167,7 @@ def _check_linear(policy: Policy) -> LinearLogits:
 
 
 def _check_reference(reference: Params, linear: LinearLogits) -> Params:
-    """Parameters of the shapes that the linear map takes."""
+    """The parameters at the reference, checked to have the shapes that the linear map takes."""
 
     def check(shape: tuple[int, ...], value: Any) -> Array:
         array = jnp.asarray(value, dtype=float)
@@ -197,7 +202,7 @@ def _fit_table(
     *,
     loss: Callable[..., Array],
 ) -> tuple[Array, NewtonDiagnostics]:
-    """Each parameter is one logit: the Hessian is block-diagonal, one block a context."""
+    """The optimum if each parameter is one logit: the Hessian is block-diagonal, with one block for each context."""
     contexts, responses = base.shape
     context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
     flat = (context * responses + winner) * responses + loser
@@ -212,7 +217,8 @@ def _fit_table(
             return jnp.where(wins > 0, wins * each, 0)
 
         bends_by = steepness(curvature, options, beta)
-        rises = slope(30 / beta, options) > 0  # a loss that rises again bounds every comparison from both sides
+        # If the loss rises again at large margins, as IPO's does, a comparison bounds its margin from both sides.
+        rises = slope(30 / beta, options) > 0
         edges = (wins > 0) | ((wins.T > 0) & rises)
         reach = reachable(edges)
         feasible = jnp.all(~(wins > 0) | reach.T) | (ridge > 0)
@@ -221,7 +227,9 @@ def _fit_table(
         share = jnp.where(present, 1 / jnp.sum(present), 0)
         ones = share[:, None] * present[None, :]
         centring = jnp.diag(jnp.where(present, 1.0, 0.0)) - ones
-        # What the penalty does not see: a constant, and responses that the context does not have.
+        # The directions that do not change the objective. With a penalty these are a constant added to all logits, and
+        # the logits of missing responses. Without one, they are a constant added to each connected component.
+        # Their projection is added to the Hessian, which is singular in these directions.
         unseen = jnp.where(
             ridge > 0, jnp.eye(responses) - centring, component / jnp.sum(component, axis=1, keepdims=True)
         )
@@ -264,7 +272,7 @@ def _fit_features(
     decay: Array,
     loss: Callable[..., Array],
 ) -> tuple[Params, NewtonDiagnostics]:
-    """All contexts share the parameters: one Hessian."""
+    """The optimum if all contexts share the parameters, with one Hessian."""
     features = _design(linear)
     context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
     differences = features[context, winner] - features[context, loser]
@@ -305,7 +313,7 @@ def _fit_features(
 
 
 def _null_projector(gram: Array) -> Array:
-    """The projection on the directions in which a positive semidefinite matrix is zero, up to rounding."""
+    """The projection on the null space of a positive semidefinite matrix, up to rounding."""
     values, vectors = jnp.linalg.eigh(gram)
     limit = 10 * len(gram) * jnp.finfo(gram.dtype).eps * jnp.maximum(values[-1], 0)
     null = jnp.where((values <= limit)[None, :], vectors, 0)
@@ -339,9 +347,10 @@ def _raise_unless_solved(linear: LinearLogits, comparisons: Comparisons, diagnos
 
 
 def separable(linear: LinearLogits, comparisons: Comparisons) -> bool:
-    """Whether some θ has θ·(f(x, y⁺) - f(x, y⁻)) ≥ 0 for all pairs and > 0 for one: then no finite optimum exists.
+    """Whether some θ has θ·(f(x, y⁺) - f(x, y⁻)) ≥ 0 for all pairs and > 0 for one, so that no finite optimum exists.
 
-    The linear program max Σ_i t_i, 0 ≤ t_i = δ_i·θ ≤ 1, is above 0 exactly then (Albert and Anderson, 1984).
+    Such a θ exists if and only if the linear program max Σ_i t_i, 0 ≤ t_i = δ_i·θ ≤ 1, has an optimum above 0, where
+    δ_i = f(x_i, y_i⁺) - f(x_i, y_i⁻) (Albert and Anderson, 1984).
     """
     context, winner, loser, weight = (np.asarray(field) for field in comparisons)
     features = np.asarray(_design(linear), dtype=float)

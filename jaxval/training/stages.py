@@ -1,4 +1,4 @@
-"""Training on several sources: one after another, or all at once."""
+"""Training on several sources: on one source after another, or on all sources at once."""
 
 from __future__ import annotations
 
@@ -36,25 +36,26 @@ def sequential_dpo(
     π_{k+1} = argmax_π Σ_{D_ℓ} log σ(β [log π(y⁺|x)/π_k(y⁺|x) - log π(y⁻|x)/π_k(y⁻|x)]), ℓ = order[k], π_0 the
     reference. At convergence π(y|x) ∝ π_0(y|x) exp(Σ_ℓ r̂_ℓ(x, y) / β), whatever the order.
 
-    With `newton_optimum`, all of it may be called under `jit` and `vmap`, over orders or weights: a source of weight 0
-    is left out, so that one call trains all coalitions.
+    With `newton_optimum`, the function may be called under `jit` and `vmap`, over orders or weights. A source of weight
+    0 has no effect, so that one call under `vmap` trains all coalitions.
 
     Source: Tamine et al., Algorithm 1 and equation (6).
 
     Args:
         policy: the policy to train.
-        reference: its parameters at π_0.
-        sources: one `Comparisons` for each source, or what `stack_sources` made of them.
-        order: (stages,) indices of sources; an index that is not in it is left out.
-        weights: (sources,) what the comparisons of each source are multiplied by; None means 1.
-        train: trains one stage: `train(policy, reference, comparisons, **options)` gives (parameters, diagnostics).
-        **options: of `train`; `beta=...` at least.
+        reference: the policy's parameters at π_0.
+        sources: one `Comparisons` for each source, or the record that `stack_sources` makes of them.
+        order: (stages,) indices of sources; a source that is not in the order is not trained on.
+        weights: (sources,) the factors by which the comparisons of each source are multiplied; None means 1.
+        train: the training of one stage; `train(policy, reference, comparisons, **options)` returns (parameters,
+            diagnostics).
+        **options: the options of `train`; `beta=...` at least.
 
     Returns:
-        (parameters, diagnostics of each stage that was trained: a list, or stacked under `jit`).
+        (parameters, diagnostics of each stage that was trained); the diagnostics are a list, or stacked under `jit`.
 
     Raises:
-        ValueError: if the order holds an index that is no source, or `train` refuses its input.
+        ValueError: if the order holds an index that belongs to no source, or `train` refuses its input.
 
     Example:
         >>> from jaxval import policies
@@ -94,23 +95,23 @@ def union_dpo(
     train: Callable[..., tuple[Params, Any]] = newton_optimum,
     **options: Any,
 ) -> tuple[Params, Any]:
-    """DPO on the comparisons of all sources at once, each source's multiplied by its weight.
+    """DPO on the comparisons of all sources at once; the comparisons of a source are multiplied by its weight.
 
-    With `newton_optimum` it may be called under `jit` and `vmap`, over weights: one call takes the masks of all
-    coalitions.
+    With `newton_optimum`, the function may be called under `jit` and `vmap`, over weights. One call under `vmap` over
+    the masks of all coalitions trains all of them.
 
     Source: Tamine et al., section 3, "DPO directly to the coalition dataset".
 
     Args:
         policy: the policy to train.
-        reference: its parameters at π_0.
-        sources: one `Comparisons` for each source, or what `stack_sources` made of them.
-        weights: (sources,) what the comparisons of each source are multiplied by; None means 1.
-        train: `train(policy, reference, comparisons, **options)` gives (parameters, diagnostics).
-        **options: of `train`; `beta=...` at least.
+        reference: the policy's parameters at π_0.
+        sources: one `Comparisons` for each source, or the record that `stack_sources` makes of them.
+        weights: (sources,) the factors by which the comparisons of each source are multiplied; None means 1.
+        train: the training; `train(policy, reference, comparisons, **options)` returns (parameters, diagnostics).
+        **options: the options of `train`; `beta=...` at least.
 
     Returns:
-        (parameters, diagnostics of `train`); the reference and None if known weights are all zero.
+        (parameters, diagnostics of `train`). If all weights are zero and concrete, (the reference, None).
 
     Raises:
         ValueError: if there is not one weight for each source, or `train` refuses its input.
@@ -130,7 +131,7 @@ def union_dpo(
 
 
 def _weighted(sources: Sequence[Comparisons] | Comparisons, weights: SourceWeights) -> list[Array]:
-    """The four fields of all sources, (sources, comparisons) each, with the weights of the sources in them."""
+    """The four fields of all sources, (sources, comparisons) each; the weight is multiplied by the source's weight."""
     context, winner, loser, weight = (jnp.asarray(field) for field in stack_sources(sources))
     if weights is None:
         return [context, winner, loser, weight]

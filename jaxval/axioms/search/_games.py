@@ -1,8 +1,4 @@
-"""The search over games: all small ones of zeros and ones, then drawn ones, then shrinking.
-
-Groups have to be known where games are traced, so that each grouping would compile anew: where groups count, games are
-looked at by `vmap` alone, operation by operation, and one grouping at a time.
-"""
+"""The search over games: first all small games of zeros and ones, then random games; a violation is shrunk."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -26,13 +22,13 @@ from jaxval.types import BadArgument
 
 __all__ = ["search_games"]
 
-LARGEST = 4  # drawn utilities are whole numbers or halves in [-LARGEST, LARGEST], most of them
-GROUPINGS = 16  # at least so many groupings among the drawn games of a size
-TRIED = 8  # games of a chunk that are replayed
+LARGEST = 4  # most random utilities are whole numbers or halves in [-LARGEST, LARGEST]
+GROUPINGS = 16  # the random games of a size have at least so many groupings, if the axiom or the value takes groups
+TRIED = 8  # the number of violating games of a chunk that are replayed, the worst first
 
 
 class Chunk(NamedTuple):
-    """Games of the same players: (chunk, 1 or 2, 2^n) tables and (n,) groups."""
+    """Games of the same players and groups: (chunk, 1 or 2, 2^n) tables and (n,) groups."""
 
     tables: np.ndarray
     groups: np.ndarray
@@ -63,15 +59,15 @@ def search_games(
             if full[n] <= games:
                 chunks = itertools.chain(_binary_games(n, takes.games, examine), chunks)
             for chunk in chunks:
-                found = _worst_of(examine, chunk, shrink)
-                if found is not None:
-                    return found
+                counterexample = _worst_of(examine, chunk, shrink)
+                if counterexample is not None:
+                    return counterexample
                 advance(len(chunk.tables))
     return None
 
 
 def _check_value(value: Callable[..., Any], axiom: Callable[..., Any], players: int) -> None:
-    """Try the value once on the smallest game: a rule in its place is told here."""
+    """Call the value once on the smallest game, so that a rule passed in its place is refused before the search."""
     try:
         as_value(value)(jnp.arange(2.0**players), np.zeros(players, dtype=np.int32))
     except (ValueError, TypeError, IndexError) as error:
@@ -80,7 +76,7 @@ def _check_value(value: Callable[..., Any], axiom: Callable[..., Any], players: 
 
 
 class GameExaminer:
-    """The gaps of many games at once; a short chunk is filled up, so that few shapes compile."""
+    """The gaps of many games at once; a short chunk is filled up, so that only a few shapes are compiled."""
 
     def __init__(
         self,
@@ -101,24 +97,29 @@ class GameExaminer:
 
     def gaps(self, tables: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """(chunk,) gaps; NaN is refused."""
-        found = []
+        parts = []
         for start in range(0, len(tables), self.batch_size):
             chunk = tables[start : start + self.batch_size]
             full = jnp.asarray(np.concatenate([chunk, np.repeat(chunk[:1], self.batch_size - len(chunk), axis=0)]))
+            # Groups are not traced, so that `jit` would compile once for each grouping. Games with groups are therefore
+            # evaluated by `vmap` alone.
             gaps = jax.vmap(lambda one: self.call(one, groups)[0])(full) if self.grouped else self._alike(full)
-            found.append(np.asarray(gaps)[: len(chunk)])
-        gaps = np.concatenate(found)
+            parts.append(np.asarray(gaps)[: len(chunk)])
+        gaps = np.concatenate(parts)
         if np.isnan(gaps).any():
             game = format_game(tables[int(np.isnan(gaps).argmax())][0], indent="  ")
             raise BadArgument("value", expected="finite numbers", got=f"NaN, so {self.name} says nothing of\n{game}")
         return gaps
 
     def call(self, tables: Any, groups: np.ndarray) -> tuple[Array, Any]:
-        """The axiom called as a user calls it."""
+        """Call the axiom as a user would, with groups if it takes them."""
         return self.axiom(*tables, groups=groups) if self.grouped else self.axiom(*tables)
 
     def violated(self, tables: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """Which games violate the axiom; none if the value refuses so few players, as one with fixed weights does."""
+        """Which games violate the axiom; none do if the value refuses games of so few players.
+
+        A value with fixed weights, one for each player, is an example.
+        """
         try:
             self.value(jnp.asarray(tables[0, 0]), groups)
         except (ValueError, TypeError, IndexError):
@@ -142,20 +143,20 @@ def _worst_of(examine: GameExaminer, chunk: Chunk, shrink: bool) -> GameCountere
     for index in worst[gaps[worst] > examine.tolerance]:
         game = chunk.tables[index], chunk.groups
         for tables, groups in ([shrunk_games(examine.violated, *game)] if shrink else []) + [game]:
-            found = examine.replay(tables, groups)
-            if found is not None:
-                return found
+            counterexample = examine.replay(tables, groups)
+            if counterexample is not None:
+                return counterexample
     return None
 
 
 def _groupings(players: int) -> np.ndarray:
-    """All ways to put players into groups that come in an order, (groupings, players); one group comes first."""
+    """All ways to divide players into ordered groups, (groupings, players); the first is a single group."""
     every = np.array(list(itertools.product(range(players), repeat=players)), dtype=np.int32)
     return every[[len(set(groups)) == max(groups) + 1 for groups in every.tolist()]]
 
 
 def _count_binary(players: int, games: int, grouped: bool) -> int | float:
-    """How many games of zeros and ones there are, of all groupings; infinity where they are too many to list."""
+    """The number of games of zeros and ones over all groupings; infinity if they are too many to list."""
     cells = games * 2**players
     return np.inf if cells > 16 else 2**cells * (len(_groupings(players)) if grouped else 1)
 
@@ -178,7 +179,7 @@ def _drawn_games(key: Array, players: int, num: int, games: int, examine: GameEx
         tables = _draw(random, players, min(size, num - start))[:, None]
         if games == 2:
             others = _draw(random, players, len(tables))
-            # Whose marginals are the same in both games; a negative number is nobody's.
+            # `alike` is the player whose marginals are the same in both games; a negative number stands for no player.
             alike = random.integers(-players, players, size=len(tables))
             for player in range(players):
                 changed = others[:, null_rows(players, player)] + tables[:, 0]
@@ -188,7 +189,7 @@ def _drawn_games(key: Array, players: int, num: int, games: int, examine: GameEx
 
 
 def _draw(random: np.random.Generator, players: int, num: int) -> np.ndarray:
-    """(num, 2^n) games of four kinds in turn, three of four with a null player or with symmetric or dependent ones."""
+    """(num, 2^n) games of four kinds in turn; three of four have a null player, or symmetric or dependent players."""
     members = np.arange(2**players)[:, None] >> np.arange(players) & 1
     whole = random.integers(-LARGEST, LARGEST + 1, size=(num, 2**players))
     monotone = np.abs(whole) * (members.sum(axis=1) > 0)
@@ -203,14 +204,17 @@ def _draw(random: np.random.Generator, players: int, num: int) -> np.ndarray:
     which = random.integers(len(changes), size=num)
     member = random.integers(change[which])
     for number, of_kind in enumerate(changes):
-        for place, (left, right) in enumerate(of_kind):
-            rows = (which == number) & (member == place)
+        for index, (left, right) in enumerate(of_kind):
+            rows = (which == number) & (member == index)
             tables[rows] = (tables[rows][:, left] + tables[rows][:, right]) / 2
     return tables
 
 
 def _changes(players: int) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """Nothing; a null player; symmetric players; dependent ones: each a mean of two readings of a game's rows."""
+    """The changes of a game: none, a null player, symmetric players, dependent players.
+
+    A change is a pair of row indices: the changed game is the mean of the game read by the first and by the second.
+    """
     same = np.arange(2**players)
     pairs = list(itertools.combinations(range(players), 2))
     null = [(null_rows(players, player),) * 2 for player in range(players)]

@@ -1,4 +1,4 @@
-"""The search over profiles: all small ones, then drawn ones, then shrinking."""
+"""The search over profiles: all small profiles, random profiles of larger sizes; a violation is shrunk."""
 
 import itertools
 import math
@@ -25,9 +25,9 @@ from jaxval.types import BadArgument, Rule
 
 __all__ = ["SearchedSize", "count_profiles", "plan_profiles", "search_profiles"]
 
-# Profiles are searched one at a time with these: in a batch, the climbs of each would wait for the longest.
+# With these axioms, profiles are searched one at a time: in a batch, each would wait for the slowest.
 ONE_BY_ONE = (population_bounded_manipulability, strategyproofness)
-TRIED = 8  # profiles of a chunk that are tried as they are if they violate an axiom beside rows of weight 0
+TRIED = 8  # the number of violating profiles of a chunk that are replayed without rows of weight 0, the worst first
 
 
 class SearchedSize(NamedTuple):
@@ -35,9 +35,9 @@ class SearchedSize(NamedTuple):
 
     Attributes:
         alternatives: M.
-        voters: of equal weight.
-        profiles: how many are looked at.
-        exhaustive: whether these are all.
+        voters: the number of voters, all of equal weight.
+        profiles: how many profiles of this size are searched.
+        exhaustive: whether these are all profiles of this size.
     """
 
     alternatives: int
@@ -47,12 +47,12 @@ class SearchedSize(NamedTuple):
 
 
 def count_profiles(alternatives: int, voters: int, *, neutral: bool = False) -> int:
-    """How many profiles of equal voters there are, (M! + n - 1 choose n).
+    """The number of profiles of voters of equal weight, (M! + n - 1 choose n).
 
     Args:
         alternatives: M.
         voters: n; profiles are multisets of n rankings.
-        neutral: only those in which some voter has the ranking 0, 1, ..., M - 1.
+        neutral: whether to count only profiles in which some voter has the ranking 0, 1, ..., M - 1.
 
     Returns:
         A whole number.
@@ -68,7 +68,7 @@ def count_profiles(alternatives: int, voters: int, *, neutral: bool = False) -> 
 def plan_profiles(
     alternatives: Sequence[int], voters: Sequence[int], profiles: int, neutral: bool
 ) -> list[SearchedSize]:
-    """What is looked at, size by size, fewest profiles first."""
+    """The sizes that are searched, in order of their numbers of profiles."""
     plan = []
     for m, n in itertools.product(alternatives, voters):
         count = count_profiles(m, n, neutral=neutral)
@@ -92,7 +92,7 @@ def search_profiles(
     """A minimal profile on which the rule violates the axiom, or None; see `find_counterexample`."""
     _check_lottery(rule, axiom, plan[0].alternatives)
     examine = Examiner(rule, axiom, options, tolerance, batch_size, [size.voters for size in plan])
-    with_nobody = None  # violated only beside ballots that nobody holds: kept in case there is nothing better
+    with_nobody = None  # a violation that needs ballots of weight 0: returned if the search meets no other
     with progress_bar(progress, sum(size.profiles for size in plan), f"{name_of(axiom)} of {name_of(rule)}") as advance:
         for number, size in enumerate(plan):
             if size.exhaustive:
@@ -100,19 +100,22 @@ def search_profiles(
             else:
                 chunks = _random_profiles(jax.random.fold_in(key, number), size, examine.batch_size)
             for orders in chunks:
-                found = _look(examine, orders, shrink)
-                if found is not None and (found.weights > 0).all():
-                    return found
-                with_nobody = with_nobody or found
+                counterexample = _worst_of(examine, orders, shrink)
+                if counterexample is not None and (counterexample.weights > 0).all():
+                    return counterexample
+                with_nobody = with_nobody or counterexample
                 advance(len(orders))
     return with_nobody
 
 
 def _check_lottery(rule: Rule, axiom: Callable[..., Any], alternatives: int) -> None:
-    """Try the rule once on one voter: inside the search only shapes are known. A value in its place is told here."""
+    """Call the rule once on one voter, so that a value passed in its place is refused before the search.
+
+    Inside the search values are traced, so that only shapes could be checked.
+    """
     try:
         lottery = as_profile_rule(rule)(np.arange(alternatives)[None])
-        if not np.isnan(lottery).any():  # what did not converge is refused where it happens
+        if not np.isnan(lottery).any():  # a rule that did not converge is refused on the profile where that happens
             _checks.check_lottery(lottery, alternatives, name="rule")
     except (ValueError, TypeError, IndexError) as error:
         advice = (
@@ -122,7 +125,11 @@ def _check_lottery(rule: Rule, axiom: Callable[..., Any], alternatives: int) -> 
 
 
 class Examiner:
-    """The gaps of many profiles of equal voters at once, in few compiled shapes: rows of weight 0 and profiles pad."""
+    """The gaps of many profiles of voters of equal weight at once.
+
+    Profiles are filled up with rows of weight 0, and chunks with copies of their first profile, so that only a few
+    shapes are compiled.
+    """
 
     def __init__(
         self,
@@ -147,7 +154,7 @@ class Examiner:
         self._gaps = jax.jit(partial(jax.lax.map, gap) if one_by_one else jax.vmap(gap))
 
     def pad(self, orders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(profiles, rows, alternatives) and weights, with rows that nobody holds."""
+        """The profiles with further rows of weight 0, (profiles, rows, alternatives), and their weights."""
         num, voters, alternatives = orders.shape
         rows = next(rows for rows in self.rows if rows >= voters)
         nobody = np.broadcast_to(np.arange(alternatives, dtype=np.int32), (num, rows - voters, alternatives))
@@ -155,16 +162,16 @@ class Examiner:
         return np.concatenate([orders.astype(np.int32), nobody], axis=1), np.broadcast_to(weights, (num, rows))
 
     def gaps(self, orders: np.ndarray) -> np.ndarray:
-        """(profiles,) gaps of (profiles, voters, alternatives); NaN is refused."""
+        """(profiles,) gaps of (profiles, voters, alternatives); raises if a gap is NaN."""
         padded, weights = self.pad(orders)
-        found = []
+        parts = []
         for start in range(0, len(padded), self.batch_size):
             chunk, shares = padded[start : start + self.batch_size], weights[start : start + self.batch_size]
             short = self.batch_size - len(chunk)
             full = np.concatenate([chunk, np.repeat(chunk[:1], short, axis=0)])
             full_shares = np.concatenate([shares, np.repeat(shares[:1], short, axis=0)]).astype(jnp.result_type(float))
-            found.append(np.asarray(self._gaps((full, full_shares)))[: len(chunk)])
-        gaps = np.concatenate(found)
+            parts.append(np.asarray(self._gaps((full, full_shares)))[: len(chunk)])
+        gaps = np.concatenate(parts)
         if np.isnan(gaps).any():
             profile = format_profile(orders[int(np.isnan(gaps).argmax())], indent="  ")
             raise BadArgument(
@@ -177,14 +184,14 @@ class Examiner:
         return self.gaps(orders) > self.tolerance
 
     def replay(self, orders: np.ndarray, weights: np.ndarray) -> Counterexample | None:
-        """The axiom called on one profile as a user calls it; None where it is not violated."""
+        """The axiom called on one profile as a user calls it; None if it is not violated."""
         gap, witness = self.axiom(orders, weights)
         if not float(gap) > self.tolerance:
             return None
         return Counterexample(self.name, orders, weights, float(gap), jax.tree.map(np.asarray, witness))
 
 
-def _look(examine: Examiner, orders: np.ndarray, shrink: bool) -> Counterexample | None:
+def _worst_of(examine: Examiner, orders: np.ndarray, shrink: bool) -> Counterexample | None:
     """The profile of a chunk that violates the axiom most, shrunk if asked for."""
     gaps = examine.gaps(orders)
     worst = np.argsort(-gaps, kind="stable")[:TRIED]
@@ -192,10 +199,11 @@ def _look(examine: Examiner, orders: np.ndarray, shrink: bool) -> Counterexample
     for index in worst:
         candidates = [shrunk(examine.violated, orders[index])] if shrink else []
         for candidate in (*candidates, orders[index]):
-            found = examine.replay(candidate, np.full(len(candidate), 1 / len(candidate)))
-            if found is not None:
-                return found
-    for index in worst[:1]:  # the rows of weight 0 that pad the profile are needed: they belong to the counterexample
+            counterexample = examine.replay(candidate, np.full(len(candidate), 1 / len(candidate)))
+            if counterexample is not None:
+                return counterexample
+    # No profile violates the axiom without the rows of weight 0 that were added: these belong to the counterexample.
+    for index in worst[:1]:
         padded, weights = examine.pad(orders[index][None])
         return examine.replay(padded[0], weights[0])
     return None
@@ -218,13 +226,14 @@ def _random_profiles(key: Array, size: SearchedSize, batch_size: int) -> Iterato
 
 
 def _draw(key: Array, alternatives: int, voters: int, num: int) -> np.ndarray:
-    """(num, voters, alternatives) profiles, of the four kinds in turn."""
+    """(num, voters, alternatives) profiles: impartial culture, Mallows, near ties and near cycles in turn."""
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     every = np.broadcast_to(np.arange(alternatives), (num, voters, alternatives))
     profiles = random.permuted(every, axis=-1)
     kind = np.arange(num) % 4
     center = profiles[:, 0].copy()
-    # One Mallows model a chunk, around 0, 1, ..., M - 1; each profile then has its own names.
+    # One Mallows model is sampled for a whole chunk, around 0, 1, ..., M - 1. Each profile then renames the
+    # alternatives by its `center`.
     drawn = sample_mallows(key, np.arange(alternatives), dispersion=random.random(), num=num * voters)
     mallows = np.asarray(drawn).reshape(profiles.shape)
     rotations = random.integers(min(alternatives, 4), size=(num, voters, 1))
@@ -232,7 +241,7 @@ def _draw(key: Array, alternatives: int, voters: int, num: int) -> np.ndarray:
     ties, cycles = kind == 2, kind == 3
     profiles[ties, 1::2] = profiles[ties, : voters // 2 * 2 : 2, ::-1]
     profiles[cycles] = np.take_along_axis(center[:, None], (every + rotations) % alternatives, axis=-1)[cycles]
-    # In near ties and near cycles about one ballot of three has two neighbours exchanged.
+    # In near ties and near cycles, about one ballot in three has two neighbours exchanged.
     upper = random.integers(max(alternatives - 1, 1), size=(num, voters, 1))
     lower = np.minimum(upper + 1, alternatives - 1)
     exchanged = np.where(every == upper, lower, np.where(every == lower, upper, every))

@@ -1,4 +1,4 @@
-"""Shrinking: from a game on which a value violates an axiom to one that nothing simpler of its kind violates."""
+"""Shrinking: from a game on which a value violates an axiom to a simpler game that cannot be shrunk further."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,25 +8,26 @@ from jaxval.axioms._games import null_rows
 
 __all__ = ["consecutive", "shrunk_games"]
 
-ONE_BY_ONE = 6  # players up to which utilities change one by one too; beyond, only all that are equal together
+ONE_BY_ONE = 6  # up to six players, single utilities change too; beyond, only all equal utilities together
 
 Violated = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def shrunk_games(violated: Violated, tables: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Take the first simpler game that still violates, again and again, until there is none.
+    """Replace the game by the first simpler game that still violates the axiom, until no simpler game does.
 
-    Simpler is, in this order: a player less; a group less, or players in the order of their groups; utilities that are
-    nearer to 0, whole, and positive. Utilities change alone, with all that equal them, or so that marginals stay, as
-    the premises of axioms need it.
+    These games are simpler, in this order: games with a player less; games with a group less, or with players in the
+    order of their groups; games whose utilities are nearer to 0, whole, or positive. A utility changes alone, together
+    with all equal utilities, or together with another one such that the marginals of a player stay. The last two keep
+    the premises of axioms.
 
     Args:
-        violated: of (candidates, games, 2^n) and the groups, which candidates violate the axiom.
-        tables: (games, 2^n) the one game of an axiom, or the two, that violate it.
-        groups: (n,) groups.
+        violated: a function of candidates (candidates, games, 2^n) and groups: which candidates violate the axiom.
+        tables: (games, 2^n) the game, or the two games, on which the axiom is violated.
+        groups: (n,) the group of each player.
 
     Returns:
-        The tables and the groups where it stops.
+        The tables and the groups of the last game.
     """
     while True:
         for candidates, simpler_groups in _simpler(tables, groups):
@@ -46,7 +47,7 @@ def _simpler(tables: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarra
     players = len(groups)
     index = np.arange(2**players)
     if players > 1:
-        for player in range(players):  # without the player; or with the player in every coalition
+        for player in range(players):  # remove the player from every coalition, or add the player to every coalition
             absent = index[index >> player & 1 == 0]
             smaller = np.stack([tables[:, absent], tables[:, absent | 1 << player]])
             yield smaller, consecutive(np.delete(groups, player))
@@ -62,7 +63,7 @@ def _simpler(tables: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarra
 
 
 def _rounder(tables: np.ndarray) -> Iterator[np.ndarray]:
-    """The same games with rounder utilities, or with fewer different ones."""
+    """The same games with rounder utilities, or with fewer different utilities."""
     players = tables.shape[1].bit_length() - 1
     largest = np.abs(tables).max(initial=1e-30)
     yield from (np.trunc(tables), tables / largest, tables - tables[:, :1], tables.max(axis=1, keepdims=True) - tables)
@@ -76,9 +77,10 @@ def _rounder(tables: np.ndarray) -> Iterator[np.ndarray]:
                 alone, alike = np.arange(len(table)) == row, table == utility
                 for changed in (alone, alike) if players <= ONE_BY_ONE else (alike,):
                     yield _shifted(tables, game, changed * (target - utility))
-                    # The other game changes as much, and differences between the two stay.
+                    # Both games change by the same amount, so that their difference stays.
                     yield tables + changed * (target - utility)
-                for player in range(players if players <= ONE_BY_ONE else 0):  # the marginals of one player stay
+                # Change a pair of coalitions that differ by one player: the marginals of that player stay.
+                for player in range(players if players <= ONE_BY_ONE else 0):
                     pair = alone | (np.arange(len(table)) == row ^ 1 << player)
                     yield _shifted(tables, game, pair * (target - utility))
 
@@ -88,7 +90,10 @@ def _shifted(tables: np.ndarray, game: int, shift: np.ndarray) -> np.ndarray:
 
 
 def _complexity(tables: np.ndarray) -> tuple[int, float, list[float]]:
-    """Whether v(∅) is not 0; how far utilities are from 0, and more for each that is not 0, negative or a fraction."""
+    """The order of simplicity of games: first v(∅) = 0, then a small cost, then small utilities.
+
+    The cost sums the distances of utilities from 0, with a charge for each that is not 0, negative, or a fraction.
+    """
     cost = np.abs(tables) + (tables != 0) + 0.5 * (tables < 0)
     cost = cost + (tables != np.round(tables)) + 2 * (2 * tables != np.round(2 * tables))
     return int((tables[:, 0] != 0).sum()), round(float(cost.sum()), 6), tables.ravel().tolist()

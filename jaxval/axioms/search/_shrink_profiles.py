@@ -1,4 +1,4 @@
-"""Shrinking: from a profile that violates an axiom to one that nothing simpler of its kind violates."""
+"""Shrinking: from a profile on which a rule violates an axiom to a simpler profile that cannot be shrunk further."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -11,17 +11,18 @@ Violated = Callable[[np.ndarray], np.ndarray]
 
 
 def shrunk(violated: Violated, orders: np.ndarray) -> np.ndarray:
-    """Take the first simpler profile that still violates, again and again, until there is none.
+    """Replace the profile by the first simpler profile that still violates the axiom, until no simpler profile does.
 
-    Simpler is, in this order: an alternative less; a voter less, or two; fewer different ballots, then fewer exchanges
-    away from the order of the names, then smaller in the order of the rows.
+    These profiles are simpler, in this order: profiles with an alternative less; profiles with one or two voters less;
+    profiles with fewer different ballots; profiles with fewer exchanges away from the order of the names; profiles that
+    come first in lexicographic order.
 
     Args:
-        violated: of (profiles, voters, alternatives), all of one shape, which violate the axiom.
-        orders: (voters, alternatives) a profile that does.
+        violated: a function of profiles (profiles, voters, alternatives): which of them violate the axiom.
+        orders: (voters, alternatives) a profile that violates the axiom.
 
     Returns:
-        The profile where it stops.
+        The last profile.
     """
     orders = np.asarray(orders)
     while True:
@@ -39,7 +40,7 @@ def _simpler(orders: np.ndarray) -> Iterator[np.ndarray]:
         yield np.stack([_without(orders, alternative) for alternative in range(alternatives)])
     if voters > 1:
         yield np.stack([np.delete(orders, voter, axis=0) for voter in range(voters)])
-    if voters > 2:  # two at a time: an odd number of voters has no tied pairs, and dropping one would make some
+    if voters > 2:  # remove two voters: with an odd number of voters no pair is tied, and removing one may make a tie
         yield np.stack([np.delete(orders, pair, axis=0) for pair in itertools.combinations(range(voters), 2)])
     now = _complexity(orders)
     rewritten = sorted((candidate for candidate in _rewritten(orders) if _complexity(candidate) < now), key=_complexity)
@@ -54,7 +55,11 @@ def _without(orders: np.ndarray, alternative: int) -> np.ndarray:
 
 
 def _rewritten(orders: np.ndarray) -> Iterator[np.ndarray]:
-    """Names by one of the ballots; rows sorted; one ballot, or all like it, made like another or simpler."""
+    """Profiles with other names or ballots.
+
+    The alternatives are renamed by one of the ballots, the rows are sorted, or one ballot, alone or with all equal
+    ballots, is replaced by another ballot of the profile or by one closer to the order of the names.
+    """
     voters, alternatives = orders.shape
     for ballot in np.unique(orders, axis=0):
         names = np.argsort(ballot)
@@ -64,10 +69,10 @@ def _rewritten(orders: np.ndarray) -> Iterator[np.ndarray]:
     for voter in range(voters):
         alike = (orders == orders[voter]).all(axis=1)
         options = [ballot for ballot in np.unique(orders, axis=0) if not np.array_equal(ballot, orders[voter])]
-        for place in range(alternatives - 1):
-            if orders[voter, place] > orders[voter, place + 1]:
+        for rank in range(alternatives - 1):
+            if orders[voter, rank] > orders[voter, rank + 1]:
                 exchanged = orders[voter].copy()
-                exchanged[[place, place + 1]] = exchanged[[place + 1, place]]
+                exchanged[[rank, rank + 1]] = exchanged[[rank + 1, rank]]
                 options.append(exchanged)
         for option in options:
             for changed in (np.arange(voters) == voter, alike):
@@ -81,6 +86,6 @@ def _sorted(orders: np.ndarray) -> np.ndarray:
 
 
 def _complexity(orders: np.ndarray) -> tuple[int, int, list[int]]:
-    places = np.triu_indices(orders.shape[1], k=1)
-    exchanges = int((orders[:, places[0]] > orders[:, places[1]]).sum())
+    upper, lower = np.triu_indices(orders.shape[1], k=1)
+    exchanges = int((orders[:, upper] > orders[:, lower]).sum())
     return len(np.unique(orders, axis=0)), exchanges, orders.ravel().tolist()

@@ -1,4 +1,4 @@
-"""A profile on which a rule violates an axiom, or a game on which a value does: to keep, to read and to replay."""
+"""Counterexamples: a profile on which a rule violates an axiom, or a game on which a value violates one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["Counterexample", "GameCounterexample", "format_game", "format_profil
 class Counterexample(NamedTuple):
     """A profile on which a rule violates an axiom.
 
-    Calling `axiom(rule, found.orders, found.weights, **options)` gives the same gap and witness. `print(found)` shows
-    it.
+    For a counterexample `found`, `axiom(rule, found.orders, found.weights, **options)` returns the same gap and
+    witness, and `print(found)` prints the profile and the witness.
 
     Attributes:
         axiom: the axiom's name.
-        orders: (voters, alternatives) NumPy array, one row a voter.
-        weights: (voters,) their shares.
+        orders: (voters, alternatives) NumPy array, one row for each voter.
+        weights: (voters,) the shares of the voters.
         gap: by how much the axiom is violated.
-        witness: what the axiom says was done, a NamedTuple of NumPy arrays.
+        witness: the axiom's witness, a NamedTuple of NumPy arrays.
     """
 
     axiom: str
@@ -47,17 +47,17 @@ class Counterexample(NamedTuple):
 class GameCounterexample(NamedTuple):
     """A game on which a value violates an axiom.
 
-    Calling `axiom(value, found.table, **options)`, with `found.other` after the table and `groups=found.groups` if they
-    are not None, gives the same gap and witness. `print(found)` shows it.
+    For a counterexample `found`, `axiom(value, found.table, **options)` returns the same gap and witness. If
+    `found.other` is not None, it follows the table, and if `found.groups` is not None, pass `groups=found.groups`.
+    `print(found)` prints the game and the witness.
 
     Attributes:
         axiom: the axiom's name.
         table: (2^n,) NumPy array, the utilities of all coalitions.
-        other: (2^n,) NumPy array, the second game of an axiom that compares two; None for others.
-        groups: (n,) NumPy array, the group of each player; None if neither the axiom needs them nor the value takes
-            them.
+        other: (2^n,) NumPy array, the second game of an axiom that compares two games; None for other axioms.
+        groups: (n,) NumPy array, the group of each player; None if neither the axiom nor the value needs groups.
         gap: by how much the axiom is violated.
-        witness: what the axiom says, a NamedTuple of NumPy arrays.
+        witness: the axiom's witness, a NamedTuple of NumPy arrays.
     """
 
     axiom: str
@@ -87,10 +87,11 @@ def format_game(table: Table, *, indent: str = "") -> str:
 
     Args:
         table: (2^n,) utilities of all coalitions, bit i of the index being player i.
-        indent: what each line begins with.
+        indent: the text at the beginning of each line.
 
     Returns:
-        The lines, the largest utility first; the utility that most coalitions have stands last, for all others.
+        The lines, the largest utility first. The most frequent utility comes last and is given for all other
+        coalitions.
 
     Example:
         >>> print(format_game([0.0, 1.0, 0.0, 1.5]))
@@ -118,13 +119,13 @@ def format_game(table: Table, *, indent: str = "") -> str:
 def format_profile(orders: Orders, weights: Weights | None = None, *, indent: str = "", nobody: bool = False) -> str:
     """A profile as text, one line for each ranking and its share: `2 x a > b > c`.
 
-    Shares of equal voters are written as numbers of voters, others as fractions.
+    If the shares are those of voters of equal weight, they are written as numbers of voters, and else as fractions.
 
     Args:
         orders: (rankings, alternatives) rankings, best first.
-        weights: (rankings,) shares; equal shares where None.
-        indent: what each line begins with.
-        nobody: whether rankings that only rows of weight 0 hold are shown, as `0 x`.
+        weights: (rankings,) shares; None means equal shares.
+        indent: the text at the beginning of each line.
+        nobody: whether rankings whose rows all have weight 0 are shown, as `0 x`.
 
     Returns:
         The lines, in the order in which the rankings first occur.
@@ -165,8 +166,8 @@ def _format_field(field: str, value: np.ndarray, fields: dict[str, Any], weights
     if field.endswith("weights"):
         return ""  # shown with the rankings
     if field.endswith("orders"):
-        own = fields.get(field.replace("orders", "weights"))
-        shares = weights if own is None else np.asarray(own)
+        changed_weights = fields.get(field.replace("orders", "weights"))
+        shares = weights if changed_weights is None else np.asarray(changed_weights)
         return f"{name}:\n{format_profile(value, shares, indent='  ')}"
     if field in ("alternative", "winner", "better", "worse"):
         return f"{name}: {_letter(int(value))}"

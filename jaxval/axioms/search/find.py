@@ -1,4 +1,4 @@
-"""The search for a counterexample: a profile on which a rule violates an axiom, or a game on which a value does."""
+"""The search for a counterexample to an axiom: a profile if the axiom is of rules, a game if it is of values."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Sizes = int | Sequence[int]
 def search_plan(
     *, alternatives: int | Sequence[int], voters: int | Sequence[int], profiles: int = 20_000, neutral: bool = False
 ) -> list[SearchedSize]:
-    """What `find_counterexample` looks at, size by size, fewest profiles first.
+    """The sizes of profiles that `find_counterexample` searches, in order of their numbers of profiles.
 
     Args:
-        alternatives: the largest M, from 2 up; or the numbers themselves.
-        voters: the largest number of voters, from 1 up; or the numbers themselves.
-        profiles: how many profiles of each size at most; all of them if there are no more.
-        neutral: as `find_counterexample`.
+        alternatives: the largest M, so that all from 2 up are searched; or a sequence of M.
+        voters: the largest number of voters, so that all from 1 up are searched; or a sequence of numbers.
+        profiles: the most profiles of one size; a size with at most so many is searched in full.
+        neutral: as in `find_counterexample`.
 
     Returns:
         A list of `SearchedSize`.
@@ -69,48 +69,54 @@ def find_counterexample(
 ) -> Counterexample | GameCounterexample | None:
     """A minimal profile on which a rule violates an axiom of rules, or game on which a value violates one of values.
 
-    The axiom says which: axioms of values are those that `of_values` marks, and all others are of rules. None says that
-    nothing was found, and is a proof only for sizes searched in full, with an axiom that is exact on each profile.
+    The axiom tells which of the two is searched: axioms of values are those that `of_values` marks, and all others are
+    axioms of rules. The result None means that the search met no violation. That is a proof only for sizes searched in
+    full, with an axiom that is exact on each profile.
 
-    Profiles: those of n voters of equal weight, small sizes first (`search_plan` lists them). A size with at most
-    `profiles` profiles is searched in full, as multisets of rankings; of a larger one that many are drawn: a quarter
-    each from the impartial culture, from Mallows models, near ties (ballots beside their reverses) and near cycles
-    (rotations of one ranking). What is found is shrunk: no alternative and neither one voter nor two can be dropped,
-    and no ballot be made equal to another's or brought closer to the order of the names, without the violation going
-    away.
+    Profiles have n voters of equal weight, and small sizes come first (`search_plan` lists them). A size with at most
+    `profiles` profiles is searched in full, as multisets of rankings. Of a larger size, `profiles` random profiles are
+    searched: a quarter each from the impartial culture, from Mallows models, near ties (ballots beside their reverses)
+    and near cycles (rotations of one ranking). A violating profile is shrunk until every simpler profile satisfies the
+    axiom. A profile is simpler without an alternative, without one or two voters, or if a ballot becomes equal to
+    another or closer to the order of the names.
 
-    Games: few players first. All games with utilities 0 and 1 and all groupings of the players if these are at most
-    `games`, then `games` drawn ones: a quarter each of whole numbers, of zeros and ones, monotone, and additive with a
-    few utilities changed; three of four then get a null player or symmetric or dependent players, and in most pairs of
-    games one player has the same marginals. Groupings change with them if the axiom or the value takes groups. What is
-    found is shrunk: no player can be dropped, no two consecutive groups joined, and no utility, nor all that equal it,
-    be made rounder, without the violation going away.
+    Games with few players come first. All games with utilities 0 and 1, and all groupings of the players, are searched
+    if these are at most `games`. Then `games` random games are searched: a quarter each have whole utilities, utilities
+    0 and 1, monotone utilities, and additive utilities of which a few are changed. Three in four of them then get a
+    null player or symmetric or dependent players. In most pairs of games, one player has the same marginals in both. If
+    the axiom or the value takes groups, random games have random groupings. A violating game is shrunk until every
+    simpler game satisfies the axiom. A game is simpler without a player, with two consecutive groups joined, or if a
+    utility, alone or with all equal utilities, becomes rounder.
 
     Args:
         rule_or_value: a rule, a function of P or of (orders, weights) to a lottery; or a value, a function of a table
-            or of (table, groups) to one number for each player. It works under `vmap`.
-        axiom: `axiom(rule, orders, weights, **options)`, or marked by `of_values`, to (gap, witness).
-        alternatives: for axioms of rules, the largest M, from 2 up; or a sequence of numbers.
-        voters: for axioms of rules, the largest number of voters, from 1 up; or a sequence of numbers.
-        players: for axioms of values, the largest number of players, from 1 up; or a sequence of numbers.
-        key: for what is drawn; None means `jax.random.key(0)`.
-        profiles: how many profiles of each size at most.
-        games: how many games of each number of players are drawn.
+            or of (table, groups) to one number for each player. It must work under `vmap`.
+        axiom: a function `axiom(rule, orders, weights, **options)`, or one that `of_values` marks, to (gap, witness).
+        alternatives: for axioms of rules, the largest M, so that all from 2 up are searched; or a sequence of M.
+        voters: for axioms of rules, the largest number of voters, so that all from 1 up are searched; or a sequence of
+            numbers.
+        players: for axioms of values, the largest number of players, so that all from 1 up are searched; or a sequence
+            of numbers.
+        key: the random key of random profiles and games; None means `jax.random.key(0)`.
+        profiles: the most profiles of one size.
+        games: how many random games of each number of players are searched.
         tolerance: the axiom is violated if gap > tolerance; None means 1e-9 in float64 and 1e-5 in float32.
-        neutral: take the first voter's ranking to be 0, 1, ..., M - 1 in the full searches, M! times fewer profiles;
-            right for rules and axioms that do not look at names. For axioms of rules only.
-        shrink: whether to shrink what is found.
-        batch_size: how many profiles or games are looked at together; less memory, and more time, with less.
-        progress: a bar with the time left, on standard error.
-        **options: keywords of the axiom.
+        neutral: whether the first voter's ranking is fixed to 0, 1, ..., M - 1 in full searches, which then have up to
+            M! times fewer profiles. This is sound if neither the rule nor the axiom depends on the names of the
+            alternatives. For axioms of rules only.
+        shrink: whether a violating profile or game is shrunk.
+        batch_size: how many profiles or games are evaluated together; a smaller number takes less memory and more time.
+        progress: whether a bar with the remaining time goes to standard error.
+        **options: options of the axiom.
 
     Returns:
         A `Counterexample`, which prints as a table of ballots, a `GameCounterexample`, which prints its utilities, or
         None.
 
     Raises:
-        ValueError: if a size is below 1, the sizes are not those of the axiom's kind, a rule is given with an axiom of
-            values or a value with one of rules, or the rule or value returns NaN or another shape.
+        ValueError: if a size is below 1, if sizes are given that the kind of axiom does not take, if a rule is given
+            with an axiom of values or a value with an axiom of rules, or if the rule or value returns NaN or another
+            shape.
 
     Example:
         >>> from jaxval import axioms, social_choice, values
@@ -155,7 +161,7 @@ def find_counterexample(
 
 
 def _check_options(axiom: Callable[..., Any], options: dict[str, Any]) -> None:
-    """Every option that the axiom needs, and no other: it would only fail later, inside the search."""
+    """Check that all options are the axiom's, and that none it needs is missing, before the search starts."""
     parameters = inspect.signature(axiom).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
@@ -176,7 +182,7 @@ def _check_options(axiom: Callable[..., Any], options: dict[str, Any]) -> None:
 
 
 def _check_sizes(axiom: Callable[..., Any], kind: str, needed: dict[str, Any], others: dict[str, Any]) -> None:
-    """The sizes that the axiom's kind needs, and no arguments of the other kind."""
+    """Check that the sizes which the kind of axiom needs are given, and no arguments of the other kind."""
     names = " and ".join(needed)
     hint = "; an axiom of values of your own is marked by axioms.of_values" if kind == "rules" else ""
     for name, value in needed.items():
