@@ -57,7 +57,7 @@ def combine(
 
 def expected_reward(
     log_probs: LogProbs, rewards: Rewards, *, weights: ContextWeights = None, by_context: bool = False
-) -> Float[Array, "*objectives"]:
+) -> Float[Array, "..."]:
     """The value of a policy over candidates, v(π) = E_x Σ_y π(y|x) r(x, y), under one reward or several at once.
 
     The policy is conditioned on the candidates. A response that it never gives adds 0, whatever its reward.
