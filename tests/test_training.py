@@ -348,7 +348,9 @@ def test_the_continuous_limit_of_the_link_phi_is_fitted(exact):
     for phi in (0.1, 0.5, 0.9, 0.99):
         smooth = functools.partial(alignment.mallows_phi_limit, dispersion=phi)
         step = np.asarray(fit("tabular", THETA, pairs, loss=smooth)[0]) - THETA
-        link = -alignment.losses["mallows_phi_limit"].link(jnp.asarray(BETA * (step[0, 0] - step[0, 1])), dispersion=phi)
+        link = -alignment.losses["mallows_phi_limit"].link(
+            jnp.asarray(BETA * (step[0, 0] - step[0, 1])), dispersion=phi
+        )
         assert abs(np.exp(link) - 0.75) <= exact
 
 

@@ -19,7 +19,7 @@ from jaxval._checks import check_table, players_of
 
 __all__ = ["check_table", "gains_over_empty", "pair_sums", "player_sums", "players_of", "weighted_sum"]
 
-SMALL = 2**14  # rows from which a look at a table takes less time than to subtract v(∅) from it
+SMALL = 2**17  # rows from which a look at a table takes less time than to subtract v(∅) from it
 FEW = 1024  # rows that tell whether the level of a table costs digits
 LARGE, BLOCKS = 2**18, 16  # v(∅) is subtracted in so many blocks from a table of at least so many rows
 HIGHEST = jax.lax.Precision.HIGHEST
