@@ -17,9 +17,9 @@ from jaxtyping import Array
 from jaxval import _checks
 from jaxval._checks import check_table, players_of
 
-__all__ = ["check_table", "gains_over_empty", "pair_sums", "player_sums", "players_of", "weighted_sum"]
+__all__ = ["check_table", "gains_over_empty", "pair_sums", "player_sums", "players_of", "small_gains", "weighted_sum"]
 
-SMALL = 2**17  # rows from which a look at a table takes less time than to subtract v(∅) from it
+SMALL = 2**17  # rows below which v(∅) is subtracted inside the compiled sums, which takes less time than to look
 FEW = 1024  # rows that tell whether the level of a table costs digits
 LARGE, BLOCKS = 2**18, 16  # v(∅) is subtracted in so many blocks from a table of at least so many rows
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -28,12 +28,12 @@ HIGHEST = jax.lax.Precision.HIGHEST
 def gains_over_empty(table: Array) -> Array:
     """The game v(S) - v(∅), which has the values of v.
 
-    Sums over it are rounded relative to the range of v, not to its level. A large known table whose level costs no
-    digits is returned as it is.
+    Sums over it are rounded relative to the range of v, not to its level. A known table whose level costs no digits is
+    returned as it is, and so is a small table, from which `small_gains` subtracts v(∅).
     """
+    if len(table) < SMALL:
+        return table
     if _checks.concrete(table):
-        if len(table) < SMALL:
-            return _less_first_row(table)
         # If |v(∅)| is at most twice the range of v, then no |v| exceeds three times the range, and nothing is gained.
         # A few rows usually suffice to show this, because the range of all rows is at least theirs.
         few = np.asarray(table)[:FEW].astype(np.float64)
@@ -50,9 +50,9 @@ def gains_over_empty(table: Array) -> Array:
     return jax.lax.map(lambda block: block - jnp.broadcast_to(empty, block.shape), blocks).reshape(table.shape)
 
 
-@jax.jit
-def _less_first_row(table: Array) -> Array:
-    return table - table[:1]
+def small_gains(table: Array) -> Array:
+    """v(S) - v(∅) of a small table, inside a compiled function; a large table as it is."""
+    return table - jax.lax.stop_gradient(table[:1]) if len(table) < SMALL else table
 
 
 def weighted_sum(table: Array, weights: Array) -> Array:

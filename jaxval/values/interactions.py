@@ -14,7 +14,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxval.types import Table
-from jaxval.values._tables import check_table, gains_over_empty, pair_sums, player_sums, players_of, weighted_sum
+from jaxval.values._tables import (
+    check_table,
+    gains_over_empty,
+    pair_sums,
+    player_sums,
+    players_of,
+    small_gains,
+    weighted_sum,
+)
 
 __all__ = ["banzhaf_interactions", "shapley_interactions"]
 
@@ -71,7 +79,7 @@ def _banzhaf_interactions(table: Array) -> Array:
 
 def _interactions(table: Array, weights: Any) -> Array:
     """The definition sorted by v(S), of weight w_{s-2} if both players are in S, -w_{s-1} if one is, w_s if none is."""
-    n = players_of(table)
+    n, table = players_of(table), small_gains(table)
     none = jnp.pad(jnp.asarray(weights, dtype=table.dtype), (0, 2))
     one, both = jnp.roll(none, 1), jnp.roll(none, 2)
     pairs = pair_sums(table, both + 2 * one + none)

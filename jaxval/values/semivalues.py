@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Num
 
 from jaxval import _checks
 from jaxval.types import BadArgument, Number, Table
-from jaxval.values._tables import check_table, gains_over_empty, player_sums, players_of, weighted_sum
+from jaxval.values._tables import check_table, gains_over_empty, player_sums, players_of, small_gains, weighted_sum
 
 __all__ = ["banzhaf", "beta_shapley", "leave_one_out", "semivalue", "shapley"]
 
@@ -167,7 +167,7 @@ def _banzhaf(table: Array) -> Array:
 
 
 def _semivalue(table: Array, weights: Any) -> Array:
-    weights = jnp.asarray(weights, dtype=table.dtype)
+    table, weights = small_gains(table), jnp.asarray(weights, dtype=table.dtype)
     without = jnp.append(weights, 0)
     within = without + jnp.insert(weights, 0, 0)
     return player_sums(table, within) - weighted_sum(table, without)[None]
