@@ -19,9 +19,10 @@ from jaxval._checks import check_table, players_of
 
 __all__ = ["check_table", "gains_over_empty", "pair_sums", "player_sums", "players_of", "small_gains", "weighted_sum"]
 
-SMALL = 2**17  # rows below which v(∅) is subtracted inside the compiled sums, which takes less time than to look
 FEW = 1024  # rows that tell whether the level of a table costs digits
-LARGE, BLOCKS = 2**18, 16  # v(∅) is subtracted in so many blocks from a table of at least so many rows
+# Below LARGE rows v(∅) is subtracted inside the compiled sums, which takes less time than to look whether it is needed.
+# From a larger table it is subtracted only if needed, in BLOCKS blocks.
+LARGE, BLOCKS = 2**18, 16
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -31,7 +32,7 @@ def gains_over_empty(table: Array) -> Array:
     Sums over it are rounded relative to the range of v, not to its level. A known table whose level costs no digits is
     returned as it is, and so is a small table, from which `small_gains` subtracts v(∅).
     """
-    if len(table) < SMALL:
+    if len(table) < LARGE:
         return table
     if _checks.concrete(table):
         # If |v(∅)| is at most twice the range of v, then no |v| exceeds three times the range, and nothing is gained.
@@ -42,8 +43,6 @@ def gains_over_empty(table: Array) -> Array:
     # The difference of two floating-point numbers near each other is exact; sums of such numbers are not. The weights
     # of the utilities in a value sum to zero, so a gradient through v(∅) would add nothing but rounding.
     empty = jax.lax.stop_gradient(table[0])
-    if len(table) < LARGE:
-        return table - jnp.broadcast_to(empty, table.shape)
     # XLA would subtract once for each product that reads the result, and keep all the copies. The result of a loop is
     # computed once.
     blocks = table.reshape(BLOCKS, -1, *table.shape[1:])
@@ -52,7 +51,7 @@ def gains_over_empty(table: Array) -> Array:
 
 def small_gains(table: Array) -> Array:
     """v(S) - v(∅) of a small table, inside a compiled function; a large table as it is."""
-    return table - jax.lax.stop_gradient(table[:1]) if len(table) < SMALL else table
+    return table - jax.lax.stop_gradient(table[:1]) if len(table) < LARGE else table
 
 
 def weighted_sum(table: Array, weights: Array) -> Array:
