@@ -1,6 +1,22 @@
 """The ledger: statements of the papers as executable claims, with evidence that is computed anew in each run."""
 
-from jaxval.theorems.checks import Claim, Statement, Verdict, check_claim, largest
+from jaxval.theorems.checks import Verdict, check_claim, scope
+from jaxval.theorems.claims import AtMost, Claim, Inconclusive, Setting, claim, largest, parts
 from jaxval.theorems.ledger import Coverage, claims, coverage, verify
 
-__all__ = ["Claim", "Coverage", "Statement", "Verdict", "check_claim", "claims", "coverage", "largest", "verify"]
+__all__ = [
+    "AtMost",
+    "Claim",
+    "Coverage",
+    "Inconclusive",
+    "Setting",
+    "Verdict",
+    "check_claim",
+    "claim",
+    "claims",
+    "coverage",
+    "largest",
+    "parts",
+    "scope",
+    "verify",
+]

@@ -1,15 +1,14 @@
-"""What a claim is, and how it is checked: on instances, against its nearest false neighbour, beside its verdict.
+"""How a claim is checked: on the instances of its setting, against its nearest false neighbour, beside its verdict.
 
-A gap is how far an instance is from what the claim says, at most 0 or the tolerance where it holds. A claim that fails
-as printed keeps an instance that shows it and a corrected version, which is checked on the same instances.
+Claims of one setting share their instances, and a counterexample of one is an instance of them all.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,121 +16,100 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
+from jaxval.theorems.claims import Claim, Inconclusive, parts, registered
 
-__all__ = ["Claim", "Statement", "Verdict", "check_claim", "largest"]
+__all__ = ["Verdict", "check_claim", "require_float64", "scope"]
 
-Outcome = Literal["holds", "fails as printed", "holds as corrected"]
-
-
-class Statement(NamedTuple):
-    """A statement that can be checked.
-
-    Attributes:
-        words: what it says, in words and mathematics.
-        gap: from one instance to a number: at most the tolerance where the statement holds.
-        false_words: its nearest false neighbour: a hypothesis dropped, a bound tightened, a sign changed.
-        false_gap: the neighbour's gap, which must exceed the tolerance on some of the same instances.
-    """
-
-    words: str
-    gap: Callable[[Any], Any]
-    false_words: str
-    false_gap: Callable[[Any], Any]
+# Most of a check is compiling: let XLA optimise less. The options that this version of XLA lacks are left out.
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+}
 
 
-class Claim(NamedTuple):
-    """A statement of a paper.
-
-    Attributes:
-        id: such as "coalition/equation-6".
-        source: where it stands.
-        printed: the statement on its whole stated range.
-        generate: from a random key to one instance, a pytree of arrays of one shape; boundary cases among them.
-        verdict: what was found: "holds", or "fails as printed", or "holds as corrected".
-        why: where it fails, why, in a sentence or two.
-        corrected: where it fails, the version that holds.
-        counterexample: where it fails, a function that makes an instance that can be replayed by hand.
-        tolerance: of the gaps.
-        most: how many random instances at most, where one is costly.
-        covers: ids of other numbered statements that the gap computes.
-        exhaustive: makes instances, stacked along a leading axis, that are all checked beside the random ones.
-        compiled: whether the gaps are JAX functions; else they take one instance of NumPy arrays at a time.
-    """
-
-    id: str
-    source: str
-    printed: Statement
-    generate: Callable[[Key[Array, ""]], Any]
-    verdict: Outcome = "holds"
-    why: str = ""
-    corrected: Statement | None = None
-    counterexample: Callable[[], Any] | None = None
-    tolerance: float = 1e-9
-    most: int = 1_000_000
-    covers: tuple[str, ...] = ()
-    exhaustive: Callable[[], Any] | None = None
-    compiled: bool = True
+BLOCK = 250  # the number of random instances that are drawn at a time
 
 
 class Verdict(NamedTuple):
-    """What a check of a claim found.
+    """The result of checking a claim.
 
     Attributes:
         claim: the claim.
-        outcome: "holds", "fails as printed", "holds as corrected", or what is wrong with the check.
-        instances: how many were looked at: random ones, all of a finite case, and the counterexample.
+        outcome: "holds", "fails as printed", "holds as corrected", "inconclusive", or what is wrong with the check.
+        sampled: the number of random instances.
+        enumerated: the number of instances of the setting's finite cases.
+        replayed: the number of counterexamples, those of the setting's other claims included.
+        inconclusive: the number of instances on which a search or a linear program gave no answer.
         worst_gap: the largest gap of the statement as printed.
-        corrected_gap: of the corrected version; NaN where there is none.
-        refuted_gap: of the nearest false statement, which must be above the tolerance.
-        witness: the counterexample where the claim keeps one, else the instance of the largest gap.
-        seconds: how long it took.
+        part: the part of the statement that has it; empty if there is one part.
+        worst: the instance that has it.
+        counterexample_gap: the gap of the statement at the claim's counterexample; NaN without one.
+        corrected_gap: the largest gap of the corrected version; NaN without one.
+        refuted_gap: the largest gap of the nearest false neighbour, which must be above the tolerance.
+        seconds: the time that the check took.
     """
 
     claim: Claim
     outcome: str
-    instances: int
+    sampled: int
+    enumerated: int
+    replayed: int
+    inconclusive: int
     worst_gap: float
+    part: str
+    worst: Any
+    counterexample_gap: float
     corrected_gap: float
     refuted_gap: float
-    witness: Any
     seconds: float
 
     @property
+    def instances(self) -> int:
+        """The number of all instances."""
+        return self.sampled + self.enumerated + self.replayed
+
+    @property
     def as_recorded(self) -> bool:
-        """Whether it is what the ledger says."""
+        """Whether the outcome is the one that the claim records."""
         return self.outcome == self.claim.verdict
 
 
-def largest(difference: Array) -> Array:
-    """The largest absolute entry; infinite where one is no number, which a compiled maximum passes over on CPU.
+class Cases(NamedTuple):
+    """Instances, stacked: the random ones first, then those of a finite case, then counterexamples.
 
-    Args:
-        difference: any array.
-
-    Returns:
-        A number.
-
-    Example:
-        >>> float(largest(jnp.array([0.5, -2.0])))
-        2.0
+    Attributes:
+        instances: a pytree of arrays with a leading axis.
+        sampled: the number of random ones.
+        enumerated: the number of those of a finite case.
+        rows: from the id of a claim to the row of its counterexample.
     """
-    return jnp.where(jnp.all(jnp.isfinite(difference)), jnp.max(jnp.abs(difference)), jnp.inf)
+
+    instances: Any
+    sampled: int
+    enumerated: int
+    rows: dict[str, int]
+
+    @property
+    def size(self) -> int:
+        """The number of instances."""
+        return self.sampled + self.enumerated + len(self.rows)
 
 
 def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, batch_size: int = 2_500) -> Verdict:
-    """Check a claim and its nearest false neighbour on random instances, and on its own examples where it has some.
+    """Check a claim, its correction and its nearest false neighbour on the instances of its setting.
 
     Args:
         claim: the claim.
-        key: a random key; the same key gives the same instances.
-        instances: how many random ones, at most `claim.most`.
-        batch_size: how many at a time.
+        key: a random key; the same key gives the same instances to all claims of a setting.
+        instances: the number of random ones, at most `claim.setting.most`.
+        batch_size: the number of instances that are computed at a time.
 
     Returns:
         The `Verdict`.
 
     Raises:
-        ValueError: where JAX computes in float32.
+        ValueError: if JAX computes in float32.
 
     Example:
         >>> from jaxval import theorems
@@ -141,76 +119,181 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
     """
     require_float64()
     started = time.perf_counter()
-    count = min(_checks.check_size("instances", instances), claim.most)
-    batch_size = min(batch_size, count)
-    statements = [claim.printed, *([claim.corrected] if claim.corrected else [])]
-    gaps = [gap for statement in statements for gap in (statement.gap, statement.false_gap)]
-    cases = _cases(claim, key, count, batch_size)
-    found = _compiled_gaps(gaps, cases, batch_size) if claim.compiled else _plain_gaps(gaps, cases)
-    found = np.where(np.isnan(found), np.inf, found)
-    largest_gaps, worst = found.max(axis=0), int(found[:, 0].argmax())
-    if claim.counterexample is not None:
-        worst = len(found) - 1
-    printed, refuted = float(largest_gaps[0]), float(largest_gaps[1::2].min())
-    corrected = float(largest_gaps[2]) if claim.corrected else np.nan
-    shown = float(found[-1, 0]) if claim.counterexample is not None else np.inf
-    outcome = _outcome(claim, printed, corrected, refuted, shown)
-    witness = _rows(cases, worst)
-    return Verdict(claim, outcome, len(found), printed, corrected, refuted, witness, time.perf_counter() - started)
+    count = min(_checks.check_size("instances", instances), claim.setting.most)
+    cases = make_cases(claim, key, count)
+    versions = {"printed": claim.sides, "corrected": claim.correction}
+    if claim.neighbour is not claim.sides:
+        versions["false"] = claim.neighbour
+    versions = {name: version for name, version in versions.items() if version}
+    gaps = _compiled_gaps if claim.setting.compiled else _plain_gaps
+    table, unknown = gaps(versions, cases, min(batch_size, count))
+    printed = np.max(list(table["printed"].values()), axis=0)
+    worst = int(printed.argmax())
+    part = max(table["printed"], key=lambda name: table["printed"][name][worst])
+    largest_gaps = {name: max(float(gap.max()) for gap in those.values()) for name, those in table.items()}
+    shown = float(printed[cases.rows[claim.id]]) if claim.counterexample else np.nan
+    corrected, refuted = largest_gaps.get("corrected", np.nan), largest_gaps.get("false", largest_gaps["printed"])
+    return Verdict(
+        claim,
+        _outcome(claim, largest_gaps["printed"], corrected, refuted, shown, unknown),
+        cases.sampled,
+        cases.enumerated,
+        len(cases.rows),
+        unknown,
+        largest_gaps["printed"],
+        part,
+        _rows(cases.instances, worst),
+        shown,
+        corrected,
+        refuted,
+        time.perf_counter() - started,
+    )
 
 
 def require_float64() -> None:
-    """Raise a ValueError where JAX computes in float32."""
+    """Raise a ValueError if JAX computes in float32."""
     if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise ValueError("theorems are checked in float64: expected jax_enable_x64; got float32; set JAX_ENABLE_X64=1")
 
 
-def _outcome(claim: Claim, printed: float, corrected: float, refuted: float, shown: float) -> str:
-    if not refuted > claim.tolerance:
-        return "blind: its nearest false statement was not refuted"
-    if not shown > claim.tolerance:
+def scope(verdict: Verdict) -> str:
+    """What a verdict is about: sizes, designs and numbers of instances, and how they were found.
+
+    Args:
+        verdict: of a claim.
+
+    Returns:
+        One line.
+    """
+    setting = verdict.claim.setting
+    words = [f"{setting.scope}; {verdict.sampled:,} sampled"]
+    if verdict.enumerated:
+        words.append(f"exhausted: {setting.every} ({verdict.enumerated:,})")
+    if verdict.replayed:
+        words.append(f"{verdict.replayed} counterexample{'s' if verdict.replayed > 1 else ''} replayed")
+    if verdict.inconclusive:
+        words.append(f"{verdict.inconclusive:,} without an answer")
+    if verdict.claim.proof:
+        words.append(f"proved: {verdict.claim.proof}")
+    return "; ".join(words)
+
+
+def _outcome(claim: Claim, printed: float, corrected: float, refuted: float, shown: float, unknown: int) -> str:
+    tolerance = claim.setting.tolerance
+    if printed > tolerance and (claim.correction is None or corrected > tolerance):
+        return "fails as printed"
+    if unknown:
+        return "inconclusive"
+    if not refuted > tolerance:
+        return "blind: its nearest false neighbour was not refuted"
+    if claim.counterexample and not shown > tolerance:
         return "idle: its counterexample obeys the statement"
-    if printed <= claim.tolerance:
-        return "holds"
-    if claim.corrected is not None and corrected <= claim.tolerance:
-        return "holds as corrected"
-    return "fails as printed"
+    return "holds" if printed <= tolerance else "holds as corrected"
+
+
+def make_cases(claim: Claim, key: Key[Array, ""], count: int) -> Cases:
+    """The instances of a claim: random ones, those of a finite case, and all counterexamples of the setting.
+
+    Args:
+        claim: the claim.
+        key: a random key.
+        count: the number of random instances.
+
+    Returns:
+        The `Cases`.
+    """
+    setting = claim.setting
+    sampled = _random_instances(setting.generate, key, count)
+    enumerated = [setting.exhaustive()] if setting.exhaustive else []
+    siblings = [other for other in registered() if other.setting.generate is setting.generate and other.counterexample]
+    if claim.counterexample and claim.id not in [other.id for other in siblings]:
+        siblings.append(claim)
+    shown = [jax.tree.map(lambda leaf: np.asarray(leaf)[None], other.counterexample()) for other in siblings]  # type: ignore[misc]
+    shapes = jax.tree.map(lambda leaf: leaf.shape[1:], sampled)
+    fitting = [jax.tree.map(lambda leaf: leaf.shape[1:], one) == shapes for one in shown]
+    shown = [one for one, fits in zip(shown, fitting, strict=True) if fits]
+    names = [other.id for other, fits in zip(siblings, fitting, strict=True) if fits]
+    together = [sampled, *enumerated, *shown]
+    merged = jax.tree.map(
+        lambda *leaves: np.concatenate([np.asarray(x).astype(leaves[0].dtype) for x in leaves]), *together
+    )
+    first = count + sum(_count(part) for part in enumerated)
+    return Cases(merged, count, first - count, {name: first + row for row, name in enumerate(names)})
+
+
+def _random_instances(generate: Callable[[Array], Any], key: Array, count: int) -> Any:
+    """The first `count` instances of a stream that is drawn in blocks of one shape."""
+    data = tuple(np.asarray(jax.random.key_data(key)).tolist())
+    drawn = [_block(generate, data, number) for number in range(-(-count // BLOCK))]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *drawn)
+
+
+@functools.lru_cache(maxsize=100)
+def _block(generate: Callable[[Array], Any], data: tuple[int, ...], number: int) -> Any:
+    """Drawn once for all claims of a setting that are checked in this process."""
+    key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(data, jnp.uint32)), number)
+    return jax.tree.map(np.asarray, _generator(generate)(jax.random.split(key, BLOCK)))
 
 
 @functools.cache
-def _generator(generate: Callable[[Key[Array, ""]], Any]) -> Callable[[Array], Any]:
+def _generator(generate: Callable[[Array], Any]) -> Callable[[Array], Any]:
     """Compiled once, for all claims that share it."""
-    return jax.jit(jax.vmap(generate))
+    return _quick(jax.vmap(generate))
 
 
-def _cases(claim: Claim, key: Key[Array, ""], count: int, batch_size: int) -> Any:
-    """All instances, stacked: the random ones, those of a finite case, the counterexample last."""
-    keys = jax.random.split(key, -(-count // batch_size) * batch_size)
-    generate = _generator(claim.generate)
-    parts = [jax.tree.map(np.asarray, generate(part)) for part in keys.reshape(-1, batch_size)]
-    cases = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
-    more = [claim.exhaustive()] if claim.exhaustive else []
-    if claim.counterexample:
-        more.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], claim.counterexample()))
-    for others in more:
-        cases = jax.tree.map(
-            lambda leaf, other: np.concatenate([leaf, np.asarray(other).astype(leaf.dtype)]), cases, others
-        )
-    return cases
+def _compiled_gaps(versions: dict[str, Any], cases: Cases, batch_size: int) -> tuple[dict[str, dict[str, Any]], int]:
+    """From each version and part to the gaps (cases,), in batches of one shape; the last is filled up with repeats."""
+
+    def gaps(instance: Any) -> dict[str, dict[str, Array]]:
+        return {
+            name: {part: gap.astype(float) for part, (_, gap) in parts(version(instance)).items()}
+            for name, version in versions.items()
+        }
+
+    of_batch = _quick(jax.vmap(gaps))
+    rows = np.arange(-(-cases.size // batch_size) * batch_size) % cases.size
+    batches = [
+        jax.tree.map(np.asarray, of_batch(_rows(cases.instances, part))) for part in rows.reshape(-1, batch_size)
+    ]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: cases.size], *batches), 0
 
 
-def _compiled_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any, batch_size: int) -> np.ndarray:
-    """(cases, gaps), in batches of one shape, the last one filled up with cases that come again."""
-    of_batch = jax.jit(jax.vmap(lambda case: jnp.stack([jnp.asarray(gap(case), float) for gap in gaps])))
-    count = len(jax.tree.leaves(cases)[0])
-    rows = np.arange(-(-count // batch_size) * batch_size) % count
-    return np.concatenate([np.asarray(of_batch(_rows(cases, part))) for part in rows.reshape(-1, batch_size)])[:count]
+def _plain_gaps(versions: dict[str, Any], cases: Cases, batch_size: int) -> tuple[dict[str, dict[str, Any]], int]:
+    """The same one by one; the number of instances without an answer beside it."""
+    table = {name: {"": np.full(cases.size, -np.inf)} for name in versions}
+    unknown = set()
+    for row in range(cases.size):
+        for name, version in versions.items():
+            try:
+                found = parts(version(_rows(cases.instances, row)))
+            except Inconclusive:
+                unknown.add(row)
+                continue
+            for part, (_, gap) in found.items():
+                table[name].setdefault(part, np.full(cases.size, -np.inf))[row] = float(gap)
+    return table, len(unknown)
 
 
-def _plain_gaps(gaps: Sequence[Callable[[Any], Any]], cases: Any) -> np.ndarray:
-    """(cases, gaps), one by one."""
-    count = len(jax.tree.leaves(cases)[0])
-    return np.array([[float(gap(case)) for gap in gaps] for case in (_rows(cases, row) for row in range(count))])
+def _quick(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled with little optimisation."""
+    return jax.jit(function, compiler_options=_options())
+
+
+@functools.cache
+def _options() -> dict[str, Any]:
+    """The options of `QUICK` that this version of XLA has."""
+    known = {}
+    for name, value in QUICK.items():
+        try:
+            jax.jit(lambda x: x, compiler_options={name: value})(0.0)
+        except Exception:  # XLA raises an error of its own for an option that it lacks
+            continue
+        known[name] = value
+    return known
+
+
+def _count(cases: Any) -> int:
+    return len(jax.tree.leaves(cases)[0])
 
 
 def _rows(cases: Any, rows: int | np.ndarray) -> Any:

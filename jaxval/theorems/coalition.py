@@ -17,7 +17,7 @@ from jaxval.coalitions import combine, expected_reward
 from jaxval.policies import tabular
 from jaxval.preferences import bradley_terry_solve
 from jaxval.preferences.profiles import reachable
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.training import newton_optimum
 from jaxval.types import Comparisons
 

@@ -15,7 +15,7 @@ from jaxval import values
 from jaxval.coalitions import combine, combine_next_tokens
 from jaxval.preferences import preference_matrix
 from jaxval.social_choice import box_distance, feasible_shares, share_bounds
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

@@ -13,18 +13,13 @@ import jax
 from jaxval import _checks
 from jaxval.parallel import progress as progress_bar
 from jaxval.parallel import run_all
-from jaxval.theorems import ads, coalition, conjectures, mallows, ppa
-from jaxval.theorems.checks import Claim, Verdict, check_claim, require_float64
+from jaxval.theorems import _old, ads, coalition, conjectures, mallows, ppa
+from jaxval.theorems.checks import Verdict, check_claim, require_float64
+from jaxval.theorems.claims import Claim, registered
 
 __all__ = ["Coverage", "claims", "coverage", "verify"]
 
-PAPERS = {
-    "coalition": coalition.CLAIMS,
-    "mallows": mallows.CLAIMS,
-    "ads": ads.CLAIMS,
-    "ppa": ppa.CLAIMS,
-    "conjectures": conjectures.CLAIMS,
-}
+PAPERS = {"coalition": coalition, "mallows": mallows, "ads": ads, "ppa": ppa, "conjectures": conjectures}
 EXEMPT = {**ads.EXEMPT, **ppa.EXEMPT}
 
 
@@ -64,7 +59,7 @@ def claims(*, paper: str | None = None, ids: Sequence[str] | None = None) -> tup
     """
     if paper is not None and paper not in PAPERS:
         raise ValueError(f"paper: expected one of {', '.join(PAPERS)}; got {paper!r}")
-    found = [claim for name, those in PAPERS.items() if paper in (None, name) for claim in those]
+    found = [claim for name, room in PAPERS.items() if paper in (None, name) for claim in _claims_of(name, room)]
     known = [claim.id for claim in found]
     for name in ids or []:
         if name not in known:
@@ -73,6 +68,10 @@ def claims(*, paper: str | None = None, ids: Sequence[str] | None = None) -> tup
             such = ", ".join(list(dict.fromkeys(near or known))[:3])
             raise ValueError(f"ids: expected claims such as {such}; got {name!r}")
     return tuple(claim for claim in found if ids is None or claim.id in ids)
+
+
+def _claims_of(name, room):
+    return [*getattr(room, "CLAIMS", ()), *(claim for claim in registered() if claim.id.partition("/")[0] == name)]
 
 
 def verify(
@@ -123,9 +122,11 @@ def _check(job: tuple[str, int, int]) -> Verdict:
     """The verdict on one claim, without the claim, whose functions cannot be sent from one process to another."""
     name, instances, seed = job
     jax.config.update("jax_enable_x64", True)
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()) % 2**31)
     (claim,) = claims(ids=[name])
-    return check_claim(claim, key, instances=instances)._replace(claim=None)  # type: ignore[arg-type]
+    if isinstance(claim, Claim):
+        return check_claim(claim, jax.random.key(seed), instances=instances)._replace(claim=None)  # type: ignore[arg-type]
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()) % 2**31)
+    return _old.check_claim(claim, key, instances=instances)._replace(claim=None)  # type: ignore[arg-type]
 
 
 def coverage() -> list[Coverage]:

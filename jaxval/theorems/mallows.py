@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxval.alignment import dispersion_weight, dpo, entropy_index, mallows_phi, mallows_theta
-from jaxval.theorems.checks import Claim, Statement
+from jaxval.theorems._old import Claim, Statement
 
 __all__ = ["CLAIMS"]
 

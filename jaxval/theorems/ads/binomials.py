@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from jaxval.theorems.ads._neighbour_games import below
-from jaxval.theorems.checks import Claim, Statement
+from jaxval.theorems._old import Claim, Statement
 
 __all__ = ["CLAIMS"]
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
 from jaxval.theorems.ads._games import COALITIONS, MASKS, data_shapley, subset_form
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

@@ -30,7 +30,7 @@ from jaxval.theorems.ads._games import (
     weighted_probabilities,
     within,
 )
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

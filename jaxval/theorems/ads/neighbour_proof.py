@@ -32,7 +32,7 @@ from jaxval.theorems.ads._neighbour_games import (
     places,
     table,
 )
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

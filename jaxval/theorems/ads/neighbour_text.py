@@ -29,7 +29,7 @@ from jaxval.theorems.ads._neighbour_games import (
     table,
 )
 from jaxval.theorems.ads.neighbour_values import by_definition, for_neighbours
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

@@ -31,7 +31,7 @@ from jaxval.theorems.ads._neighbour_games import (
     spread,
     table,
 )
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.values import knn_shapley, owner_totals
 
 __all__ = ["CLAIMS"]

@@ -21,7 +21,7 @@ from jaxval.theorems.ads._games import (
     ordered_form,
     permutation_form,
 )
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

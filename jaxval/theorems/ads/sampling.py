@@ -26,7 +26,7 @@ from jaxval.theorems.ads._games import (
     ordered_form,
     respects,
 )
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxval.theorems.checks import Claim, Statement
+from jaxval.theorems._old import Claim, Statement
 
 __all__ = ["CLAIMS"]
 

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from jaxval.theorems.ads._games import data_shapley
 from jaxval.theorems.ads.rounds import Pipeline, mean_updates, pipelines
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

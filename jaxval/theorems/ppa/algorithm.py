@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import preferences
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ppa._elections import highest
 from jaxval.theorems.ppa._tasks import (
     RESPONSES,

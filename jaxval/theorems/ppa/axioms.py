@@ -18,7 +18,7 @@ from jaxval.axioms import (
 )
 from jaxval.preferences import preference_matrix
 from jaxval.social_choice import maximal_borda, maximal_lottery_solve, proportional, random_dictatorship
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ppa._profiles import (
     Instance,
     Profile,

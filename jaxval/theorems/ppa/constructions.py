@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, Key
 from jaxval.axioms import as_profile_rule, population_bounded_manipulability, ppa_level
 from jaxval.preferences import borda_scores, preference_matrix
 from jaxval.social_choice import maximal_borda, maximal_lottery, maximal_lottery_solve, random_dictatorship
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ppa._profiles import (
     Instance,
     Profile,

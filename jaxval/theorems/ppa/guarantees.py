@@ -10,7 +10,7 @@ from jaxtyping import Array
 from scipy.optimize import linprog
 
 from jaxval import axioms, social_choice
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from scipy.optimize import linprog
 
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     RANKINGS,

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import axioms, social_choice
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ppa._elections import (
     ALTERNATIVES,
     APART,

@@ -12,7 +12,7 @@ from jaxval.preferences import (
     preference_matrix,
 )
 from jaxval.social_choice import exploitability, maximal_borda, maximal_lottery_solve
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ppa._profiles import (
     Instance,
     Profile,

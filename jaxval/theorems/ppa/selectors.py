@@ -9,7 +9,7 @@ from jaxtyping import Array
 from scipy.optimize import linprog
 
 from jaxval import preferences, social_choice
-from jaxval.theorems.checks import Claim, Statement, largest
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ppa._tasks import (
     CONTEXTS,
     RESPONSES,
