@@ -1,33 +1,47 @@
-"""Small profiles with their boundary cases, and the definitions of Kim et al., section 2.1, written out plainly.
+"""Profiles of two to six alternatives with what is asked of them, and the definitions of Kim et al., section 2.1.
 
-One instance has a profile over two, one over three and one over four alternatives: rankings with shares.
+The whole room has one setting, `profiles`. The definitions are written out plainly, apart from the library's own.
 """
 
+import functools
 import itertools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxval.theorems.claims import Setting
+
 __all__ = [
+    "APART",
+    "SIZES",
+    "Case",
     "Instance",
     "Profile",
     "borda",
+    "bounds",
     "by_hand",
-    "every",
     "generate",
     "halved",
     "induced",
+    "known",
+    "lifts",
+    "manipulated",
+    "mixture",
     "over_sizes",
     "places",
+    "profiles",
+    "relaxed",
     "shares",
-    "worst",
+    "to_top",
 ]
 
-VOTERS = 5
+SIZES = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+MOST, BALLOTS = 6, 6
+APART = {size: ~np.eye(size, dtype=bool) for size in SIZES}
 
 
 class Profile(NamedTuple):
@@ -37,132 +51,55 @@ class Profile(NamedTuple):
     weights: Float[Array, "rankings"]
 
 
-class Instance(NamedTuple):
-    """Profiles of three sizes and what is asked of them.
+class Case(NamedTuple):
+    """A profile of M alternatives and six rankings, and what is asked of it.
 
     Attributes:
-        two: a profile over two alternatives.
-        three: over three.
-        four: over four.
-        skew: any skew-symmetric preference function of four, in [0, 1].
-        rewards: (4,) r; often whole numbers, so that some are equal.
-        lotteries: (2, 4) policies; often on few alternatives.
+        profile: σ.
+        reports: what voters report instead: a mixture of rankings.
+        skew: (M, M) any preference function with P(i ≻ j) + P(j ≻ i) = 1, induced by a profile or not.
+        rewards: (M,) r; often whole numbers, so that some are equal.
+        lotteries: (2, M) policies; often on few alternatives.
         share: in [0, 1], the ends among them.
         small: in (0, 1], often small: α, γ1 or ε.
+        delta: δ in [0, 1], often an entry of P.
+        beta: β ≥ 0, often 0.
+        level: α or α_c in (0, 1).
     """
 
-    two: Profile
-    three: Profile
-    four: Profile
-    skew: Float[Array, "4 4"]
-    rewards: Float[Array, "4"]
-    lotteries: Float[Array, "2 4"]
+    profile: Profile
+    reports: Profile
+    skew: Float[Array, "alternatives alternatives"]
+    rewards: Float[Array, "alternatives"]
+    lotteries: Float[Array, "2 alternatives"]
     share: Float[Array, ""]
     small: Float[Array, ""]
+    delta: Float[Array, ""]
+    beta: Float[Array, ""]
+    level: Float[Array, ""]
 
 
-def generate(key: Key[Array, ""]) -> Instance:
-    """Random profiles; a fifth each has equal shares, small whole shares, one ranking alone, two halves."""
-    numbers = iter(jnp.split(jax.random.uniform(key, (160,), minval=1e-12), np.arange(1, 160)))
+class Instance(NamedTuple):
+    """One case of each size, drawn apart from the others."""
 
-    def draw(*shape: int) -> Array:
-        return jnp.concatenate([next(numbers) for _ in range(int(np.prod(shape)))]).reshape(shape)
-
-    upper = jnp.triu(draw(4, 4), 1)
-    rewards = 8 * draw(4) - 4
-    lotteries = -jnp.log(draw(2, 4)) * (draw(2, 4) > 0.4).at[:, 0].set(True)
-    share, small, ends, whole = (draw() for _ in range(4))
-    return Instance(
-        two=_profile(draw, 2),
-        three=_profile(draw, 3),
-        four=_profile(draw, 4),
-        skew=upper + jnp.tril(1 - upper.T, -1) + jnp.eye(4) / 2,
-        rewards=jnp.where(whole < 0.5, jnp.round(rewards), rewards),
-        lotteries=lotteries / jnp.sum(lotteries, axis=1, keepdims=True),
-        share=jnp.where(ends < 0.1, 0.0, jnp.where(ends > 0.9, 1.0, share)),
-        small=jnp.where(whole < 0.1, 1.0, 1e-4**small),
-    )
+    two: Case
+    three: Case
+    four: Case
+    five: Case
+    six: Case
 
 
-def _profile(draw: Callable[..., Array], size: int) -> Profile:
-    orders = jnp.argsort(draw(VOTERS, size), axis=1)
-    same = draw(VOTERS, 1) < jnp.where(draw() < 0.3, 0.6, 0.0)
-    orders = jnp.where(same, orders[:1], orders)
-    place = jnp.argsort(orders, axis=1)
-    wrong = (place[:, :1] > place[:, 1:2]) & (draw() < 0.3)  # then nobody has 1 above 0
-    orders = jnp.where(wrong & (orders < 2), 1 - orders, orders)
-    spread = -jnp.log(draw(VOTERS))
-    counts = jnp.floor(2 * spread).at[0].add(1)
-    kinds = jnp.stack(
-        [
-            spread / jnp.sum(spread),
-            jnp.full(VOTERS, 1 / VOTERS),
-            counts / jnp.sum(counts),
-            jnp.eye(VOTERS)[0],
-            (jnp.arange(VOTERS) < 2) / 2,
-        ]
-    )
-    return Profile(orders, kinds[jnp.floor(draw() * len(kinds)).astype(int)])
+def over_sizes(*sizes: int) -> Callable[[Callable[..., Any]], Callable[..., dict[str, Any]]]:
+    """Make the sides of a claim about one case into named parts, "M = 2" to "M = 6" or those sizes that are given."""
 
+    def lift(sides: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+        @functools.wraps(sides)
+        def of_all(c: Instance, **changes: Any) -> dict[str, Any]:
+            return {f"M = {size}": sides(getattr(c, SIZES[size]), **changes) for size in sizes or SIZES}
 
-def every() -> Instance:
-    """All profiles of three voters over three and over two alternatives, and of two voters over four."""
-    three = np.array(list(itertools.product(itertools.permutations(range(3)), repeat=3)))
-    two = np.array(list(itertools.product(itertools.permutations(range(2)), repeat=3)))
-    four = np.array([[(0, 1, 2, 3), other] for other in itertools.permutations(range(4))])
-    num = len(three)
+        return of_all
 
-    def padded(orders: np.ndarray) -> Profile:
-        voters = orders.shape[1]
-        nobody = np.broadcast_to(np.arange(orders.shape[2]), (len(orders), VOTERS - voters, orders.shape[2]))
-        weights = np.where(np.arange(VOTERS) < voters, 1 / voters, 0.0)
-        return Profile(_tiled(np.concatenate([orders, nobody], axis=1), num), jnp.tile(weights, (num, 1)))
-
-    corners = np.stack([np.eye(4), np.full((4, 4), 0.25)], axis=1)
-    return Instance(
-        padded(two),
-        padded(three),
-        padded(four),
-        skew=jnp.full((num, 4, 4), 0.5),
-        rewards=_tiled(np.array(list(itertools.product([-1.0, 0.0, 1.0], repeat=4))), num),
-        lotteries=_tiled(corners, num),
-        share=_tiled(np.array([0.0, 0.5, 1.0]), num),
-        small=_tiled(np.array([1e-3, 0.5, 1.0]), num),
-    )
-
-
-def by_hand(
-    *,
-    two: tuple[list[list[int]], list[float]] = ([[0, 1], [1, 0]], [0.5, 0.5]),
-    three: tuple[list[list[int]], list[float]] = ([[0, 1, 2], [2, 1, 0]], [0.5, 0.5]),
-    four: tuple[list[list[int]], list[float]] = ([[0, 1, 2, 3], [3, 2, 1, 0]], [0.5, 0.5]),
-    rewards: tuple[float, ...] = (3.0, 2.0, 1.0, 0.0),
-    lotteries: tuple[tuple[float, ...], ...] = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0)),
-    share: float = 0.5,
-    small: float = 0.5,
-) -> Instance:
-    """An instance to replay by hand: two voters who disagree on everything, but for what is given."""
-
-    def profile(orders: list[list[int]], weights: list[float]) -> Profile:
-        nobody = VOTERS - len(orders)
-        return Profile(
-            jnp.array(orders + [list(range(len(orders[0])))] * nobody), jnp.array(list(weights) + [0.0] * nobody)
-        )
-
-    return Instance(
-        profile(*two),
-        profile(*three),
-        profile(*four),
-        skew=jnp.full((4, 4), 0.5),
-        rewards=jnp.array(rewards),
-        lotteries=jnp.array(lotteries),
-        share=jnp.array(share),
-        small=jnp.array(small),
-    )
-
-
-def _tiled(rows: np.ndarray, num: int) -> Array:
-    return jnp.asarray(rows[np.arange(num) % len(rows)])
+    return lift
 
 
 # The definitions
@@ -170,7 +107,7 @@ def _tiled(rows: np.ndarray, num: int) -> Array:
 
 def places(orders: Array) -> Array:
     """r(y), 1 for the first choice."""
-    return 1 + jnp.argsort(orders, axis=1)
+    return 1 + jnp.argsort(orders, axis=-1)
 
 
 def induced(profile: Profile) -> Array:
@@ -179,9 +116,9 @@ def induced(profile: Profile) -> Array:
     return jnp.einsum("r,rij->ij", profile.weights, (r[:, :, None] < r[:, None, :]).astype(float))
 
 
-def halved(matrix: Array) -> Array:
+def halved(P: Array) -> Array:
     """The same with 1/2 on the diagonal."""
-    return jnp.where(jnp.eye(len(matrix), dtype=bool), 0.5, matrix)
+    return jnp.where(jnp.eye(len(P), dtype=bool), 0.5, P)
 
 
 def shares(profile: Profile) -> Array:
@@ -194,12 +131,254 @@ def borda(profile: Profile) -> Array:
     return jnp.sum(profile.weights[:, None] * (profile.orders.shape[1] - places(profile.orders)), axis=0)
 
 
-def worst(*gaps: Array) -> Array:
-    """The largest; infinite where one is no number."""
-    several = jnp.stack([jnp.asarray(gap, float) for gap in gaps])
-    return jnp.where(jnp.any(jnp.isnan(several)), jnp.inf, jnp.max(several))
+def bounds(P: Array) -> Array:
+    """u_i = min_{j≠i} P(i ≻ j)."""
+    return jnp.min(jnp.where(jnp.eye(len(P), dtype=bool), jnp.inf, P), axis=1)
 
 
-def over_sizes(gap: Callable[[Profile], Array]) -> Callable[[Instance], Array]:
-    """The worst gap of an instance's three profiles."""
-    return lambda c: worst(gap(c.two), gap(c.three), gap(c.four))
+def known(profile: Profile) -> tuple[Array, Array, Array]:
+    """P with 1/2 on the diagonal, w and u."""
+    P = halved(induced(profile))
+    return P, shares(profile), bounds(P)
+
+
+def relaxed(u: Array, beta: Array | float = 0.0) -> Array:
+    """Equation (9), π_i = u_i exp(β u_i) / Σ_j u_j exp(β u_j); β = 0 is F* of equation (5)."""
+    scores = u * jnp.exp(beta * (u - jnp.max(u)))
+    return scores / jnp.sum(scores)
+
+
+# Other profiles made of one
+
+
+def mixture(parts: Sequence[tuple[Any, Profile]]) -> Profile:
+    """The profile in which each part counts by its weight."""
+    return Profile(
+        jnp.concatenate([part.orders for _, part in parts]),
+        jnp.concatenate([weight * part.weights for weight, part in parts]),
+    )
+
+
+def manipulated(profile: Profile, k: Array | int, reports: Profile) -> Profile:
+    """Definition 3.2, σ'_k = σ + w_k (σ' - σ_k): group k reports σ', the others tell the truth."""
+    inside = profile.orders[:, 0] == k
+    others = profile._replace(weights=jnp.where(inside, 0.0, profile.weights))
+    return mixture([(1.0, others), (jnp.sum(jnp.where(inside, profile.weights, 0.0)), reports)])
+
+
+def to_top(orders: Array, k: Array | int) -> Array:
+    """Every ranking with y_k lifted to its top, the others in their order."""
+    return jnp.argsort(jnp.where(jnp.arange(orders.shape[1])[None, :] == k, -1, places(orders)), axis=-1)
+
+
+def lifts(profile: Profile, share: float = 1.0) -> tuple[Array, Array]:
+    """P after each lift of Definition D.1, and the lifted alternative, which passes the next above in one ranking.
+
+    Of the ranking's voters `share` moves; a lift by several places is several such lifts.
+    """
+    r, P = places(profile.orders), halved(induced(profile))
+    voters, size = profile.orders.shape
+
+    def lift(row: Array, y: Array) -> Array:
+        passed = r[row] == r[row, y] - 1
+        gain = share * profile.weights[row] * jnp.outer(jnp.arange(size) == y, passed)
+        return P + gain - gain.T
+
+    cases = np.array(list(itertools.product(range(voters), range(size))))
+    return jax.vmap(lift)(*jnp.asarray(cases.T)), jnp.asarray(cases[:, 1])
+
+
+# The instances
+
+
+def generate(key: Key[Array, ""]) -> Instance:
+    """One case of each size: rankings and shares of eight and six designs, boundary cases among them."""
+    numbers = jax.random.uniform(key, (len(SIZES), 168), minval=1e-12)
+    padded = jax.vmap(_case)(jnp.asarray(list(SIZES)), numbers)
+    return Instance(*(_cut(jax.tree.map(lambda leaf, row=row: leaf[row], padded), m) for row, m in enumerate(SIZES)))
+
+
+def _cut(case: Case, size: int) -> Case:
+    """The case without the alternatives that only fill up to six, which are last in all rankings."""
+    profile, reports = (part._replace(orders=part.orders[:, :size]) for part in (case.profile, case.reports))
+    return case._replace(
+        profile=profile,
+        reports=reports,
+        skew=case.skew[:size, :size],
+        rewards=case.rewards[:size],
+        lotteries=case.lotteries[:, :size],
+    )
+
+
+def _case(size: Array, numbers: Array) -> Case:
+    """A case of `size` alternatives, filled up to six. One draw of uniform numbers makes all: it compiles fast."""
+    used = 0
+
+    def draw(*shape: int) -> Array:
+        nonlocal used
+        used += int(np.prod(shape))
+        return numbers[used - int(np.prod(shape)) : used].reshape(shape)
+
+    inside = jnp.arange(MOST) < size
+    named = jnp.argsort(jnp.where(inside, draw(MOST), 2.0))
+
+    def ranked(scores: Array) -> Array:
+        return named[jnp.argsort(jnp.where(inside[None], scores, jnp.inf), axis=1)]
+
+    noise, alike = draw(BALLOTS, MOST), draw(BALLOTS, 1)
+    ladder, ballot = jnp.arange(MOST)[None, :], jnp.arange(BALLOTS)[:, None]
+    designs = jnp.stack(
+        [
+            noise,
+            jnp.where(alike < 0.6, noise[:1], noise),  # many voters agree
+            ladder + 2 * noise,  # voters are near to one order
+            jnp.where(ladder == 0, -1, noise),  # one group
+            jnp.concatenate([jnp.sort(noise[:, :2], axis=1), noise[:, 2:]], axis=1),  # nobody has 1 above 0
+            jnp.where(ladder == ballot // 2, -10, jnp.where(ballot % 2 == 0, ladder, -ladder)),  # Appendix E
+            jnp.where(ladder == 1 + ballot % (size - 1), -2, jnp.where(ladder == 0, -1, noise)),  # 0 is second
+            (ladder - ballot) % size,  # a cycle
+        ]
+    )
+    kinds, moderate = jnp.floor(draw(3) * jnp.array([len(designs), 6, 4])).astype(int), draw()
+    orders = ranked(designs[kinds[0]])
+    gaps = -jnp.log(draw(2, BALLOTS))
+    grid = jnp.array([2, 4, 16, 4096])[kinds[2]]  # shares are whole multiples of 1/grid: ties and zeros are common
+    counts = jnp.diff(jnp.sort(jnp.floor(draw(BALLOTS - 1) * (grid + 1))), prepend=0, append=grid) / grid
+    few = 2.0 ** -jnp.ceil(11 * moderate)
+    weights = jnp.stack(
+        [
+            gaps[0] / jnp.sum(gaps[0]),
+            jnp.full(BALLOTS, 1 / BALLOTS),
+            counts,
+            jnp.eye(BALLOTS)[0],
+            (jnp.arange(BALLOTS) < 2) / 2,
+            few * counts + (1 - few) * jnp.eye(BALLOTS)[0],  # one ranking dominates
+        ]
+    )[kinds[1]]
+    reported, mixed, whole, ends = draw(BALLOTS, MOST), draw(), draw(), draw()
+    report_weights = jnp.where(mixed < 0.5, jnp.eye(BALLOTS)[0], gaps[1] / jnp.sum(gaps[1]))
+    upper = jnp.triu(draw(MOST, MOST), 1)
+    rewards = 8 * draw(MOST) - 4
+    supported = (draw(2, MOST) > 0.4) | (jnp.arange(MOST) == named[0])[None]
+    lotteries = jnp.where(inside[None] & supported, -jnp.log(reported[:2]), 0.0)
+    share, small, delta, beta, level = draw(5)
+    P = induced(Profile(orders, weights))
+    most = jnp.max(jnp.where(inside[:, None] & inside[None, :], P, 0))
+    deltas = jnp.stack([delta, delta, P[named[0], named[1]], most, jnp.zeros(()), jnp.ones(())])
+    choice = jnp.floor(6 * draw()).astype(int)
+    return Case(
+        Profile(orders, weights),
+        Profile(ranked(reported), report_weights),
+        skew=upper + jnp.tril(1 - upper.T, -1) + jnp.eye(MOST) / 2,
+        rewards=jnp.where(whole < 0.5, jnp.round(rewards), rewards),
+        lotteries=lotteries / jnp.sum(lotteries, axis=1, keepdims=True),
+        share=jnp.where(ends < 0.1, 0.0, jnp.where(ends > 0.9, 1.0, share)),
+        small=jnp.where(whole < 0.1, 1.0, 1e-4**small),
+        delta=deltas[choice],
+        beta=jnp.where(choice == 4, 0.0, 0.01 * 3000.0**beta),
+        level=0.001 + 0.998 * level,
+    )
+
+
+EVERY = {2: 6, 3: 4, 4: 3, 5: 2, 6: 2}
+
+
+@functools.cache
+def every() -> Instance:
+    """All profiles of few voters, the first of whom ranks the alternatives in order; parameters in turn."""
+    of_size = {size: _small_profiles(size, voters) for size, voters in EVERY.items()}
+    count = max(len(weights) for _, weights in of_size.values())
+    random = np.random.default_rng(0)
+
+    def cases(size: int) -> Case:
+        orders, weights = (part[np.arange(count) % len(part)] for part in of_size[size])
+        corners = np.stack([np.eye(size), np.full((size, size), 1 / size)], axis=1)
+        return _stacked(
+            orders,
+            weights,
+            random.permuted(np.tile(np.arange(size), (count, BALLOTS, 1)), axis=2),
+            np.eye(BALLOTS)[random.integers(0, BALLOTS, count)],
+            np.full((count, size, size), 0.5),
+            np.array(list(itertools.product([-1.0, 0.0, 1.0], repeat=size)))[np.arange(count) % 3**size],
+            corners[np.arange(count) % size],
+            np.resize([0.0, 0.5, 1.0], count),
+            np.resize([1e-3, 0.5, 1.0], count),
+            np.resize([0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1], count),
+            np.resize([0, 0.1, 1.0, 3.0, 10.0], count),
+            random.uniform(0.001, 0.999, count),
+        )
+
+    return Instance(*map(cases, SIZES))
+
+
+def _small_profiles(size: int, voters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rankings and shares of all profiles of one to `voters` voters, up to the names and the order of the voters."""
+    rankings = np.array(list(itertools.permutations(range(size))))
+    sets = [c for n in range(voters) for c in itertools.combinations_with_replacement(range(len(rankings)), n)]
+    orders, weights = np.tile(np.arange(size), (len(sets), BALLOTS, 1)), np.zeros((len(sets), BALLOTS))
+    for row, others in enumerate(sets):
+        orders[row, 1 : len(others) + 1] = rankings[list(others)]
+        weights[row, : len(others) + 1] = 1 / (len(others) + 1)
+    return orders, weights
+
+
+def _stacked(orders: Any, weights: Any, reports: Any, report_weights: Any, *others: Any) -> Case:
+    return Case(Profile(orders, weights), Profile(reports, report_weights), *others)
+
+
+def by_hand(
+    *ballots: tuple[Sequence[str], Sequence[float]],
+    reports: tuple[Sequence[str], Sequence[float]] | None = None,
+    rewards: Sequence[float] = (3.0, 2.0, 1.0, 0.0, -1.0, -2.0),
+    lotteries: Sequence[Sequence[float]] = ((1.0,), (0.0, 1.0)),
+    share: float = 0.5,
+    small: float = 0.5,
+    delta: float = 1.0,
+    beta: float = 0.0,
+    level: float = 0.5,
+) -> Instance:
+    """An instance to replay by hand, such as `by_hand((["012", "120"], [0.75, 0.25]))`.
+
+    Args:
+        *ballots: profiles of different sizes; of the other sizes two voters are opposed in everything.
+        reports: a profile of one size; of the other sizes all report the alternatives in order.
+        rewards: of the first alternatives.
+        lotteries: the probabilities of the first alternatives; the others have none.
+        share: see `Case`.
+        small: see `Case`.
+        delta: see `Case`.
+        beta: see `Case`.
+        level: see `Case`.
+
+    Returns:
+        The instance.
+    """
+
+    def profile(given: Sequence[tuple[Sequence[str], Sequence[float]] | None], size: int, opposed: bool) -> Profile:
+        names = "".join(map(str, range(size)))
+        default = ([names, names[::-1]], [0.5, 0.5]) if opposed else ([names], [1.0])
+        words, weights = next((one for one in given if one and len(one[0][0]) == size), default)
+        nobody = BALLOTS - len(words)
+        orders = [[int(digit) for digit in word] for word in [*words, *[names] * nobody]]
+        return Profile(np.array(orders), np.array([*weights, *[0.0] * nobody]))
+
+    def case(size: int) -> Case:
+        wide = [np.resize([*lottery, *[0.0] * MOST], size) for lottery in lotteries]
+        return _stacked(
+            *profile(ballots, size, True),
+            *profile([reports], size, False),
+            np.full((size, size), 0.5),
+            np.resize([*rewards, *[0.0] * MOST], size),
+            np.stack(wide),
+            *map(np.asarray, (share, small, delta, beta, level)),
+        )
+
+    return Instance(*map(case, SIZES))
+
+
+profiles = Setting(
+    generate,
+    "M = 2 to 6; profiles of up to 6 rankings: random, alike, cyclic, unanimous, in near ties, with one dominant group",
+    exhaustive=every,
+    every="all profiles of up to 6 voters over 2 alternatives, 4 over 3, 3 over 4, 2 over 5 and 6, up to names",
+)

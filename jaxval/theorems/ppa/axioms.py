@@ -19,7 +19,7 @@ from jaxval.axioms import (
 from jaxval.preferences import preference_matrix
 from jaxval.social_choice import maximal_borda, maximal_lottery_solve, proportional, random_dictatorship
 from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._profiles import (
+from jaxval.theorems.ppa._old_profiles import (
     Instance,
     Profile,
     by_hand,

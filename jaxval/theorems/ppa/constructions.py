@@ -12,7 +12,7 @@ from jaxval.axioms import as_profile_rule, population_bounded_manipulability, pp
 from jaxval.preferences import borda_scores, preference_matrix
 from jaxval.social_choice import maximal_borda, maximal_lottery, maximal_lottery_solve, random_dictatorship
 from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._profiles import (
+from jaxval.theorems.ppa._old_profiles import (
     Instance,
     Profile,
     borda,

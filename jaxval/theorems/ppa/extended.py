@@ -10,7 +10,17 @@ from jaxtyping import Array
 
 from jaxval.social_choice import box_distance, extended_membership, extended_shares
 from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._profiles import Instance, Profile, by_hand, every, generate, halved, induced, shares, worst
+from jaxval.theorems.ppa._old_profiles import (
+    Instance,
+    Profile,
+    by_hand,
+    every,
+    generate,
+    halved,
+    induced,
+    shares,
+    worst,
+)
 from jaxval.theorems.ppa._programs import by_box, by_definition, by_reports, plain, sizes
 
 __all__ = ["CLAIMS"]

@@ -9,7 +9,7 @@ from jaxtyping import Array
 from jaxval.axioms import ppa_level
 from jaxval.social_choice import feasible_membership, feasible_shares, proportional, share_bounds
 from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._profiles import (
+from jaxval.theorems.ppa._old_profiles import (
     Instance,
     Profile,
     every,

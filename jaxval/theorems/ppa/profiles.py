@@ -13,7 +13,7 @@ from jaxval.preferences import (
 )
 from jaxval.social_choice import exploitability, maximal_borda, maximal_lottery_solve
 from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._profiles import (
+from jaxval.theorems.ppa._old_profiles import (
     Instance,
     Profile,
     borda,
