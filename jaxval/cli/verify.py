@@ -13,32 +13,34 @@ from jaxval.cli._words import count
 
 __all__: list[str] = []
 
+DIFFERS, INCONCLUSIVE = 1, 3
+CONJECTURES = "conjectures/"
+
 
 def add_command(commands: Any) -> None:
     """Add the command `jaxval verify` and its options."""
     command = commands.add_parser(
         "verify",
         help="check the papers' statements on random instances",
-        description="Check the papers' statements against their plain definitions, on random instances and boundary "
-        "cases, in float64: a few minutes for all. With --claim, a statement that fails as printed is shown with the "
-        "reason and the version that holds. Exit status 1 where a verdict differs from the recorded one.",
+        description="Check the papers' statements against their plain definitions, on random instances, finite "
+        "families and boundary cases, in float64: about two minutes for all. --list prints the statements and what is "
+        "recorded, at once. --claim prints one claim in full: the sentence as printed, both sides at the counterexample, "
+        "the version that holds, and the Python lines that replay it.",
+        epilog="exit status: 0 if every verdict is the recorded one, 1 if one differs, 3 if one is inconclusive",
     )
     command.add_argument("--paper", metavar="PAPER", help="only coalition, mallows, ads, ppa or conjectures")
     command.add_argument(
-        "--claim",
-        action="append",
-        metavar="ID",
-        help="only this one, such as ppa/lemma-4.9, with the reason, the correction and the counterexample; may be "
-        "repeated",
+        "--claim", action="append", metavar="ID", help="only this one, such as ppa/lemma-4.9, in full; may be repeated"
     )
+    command.add_argument("--list", action="store_true", help="print the claims and their recorded verdicts, unchecked")
     command.add_argument(
         "--instances",
         type=count,
         default=10_000,
         metavar="N",
-        help="random ones of each claim, fewer where one is costly; finite cases come on top (10000)",
+        help="random instances of each claim, fewer if one is costly; finite families come on top (default 10000)",
     )
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the instances (0)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the instances (default 0)")
     workers = min(os.cpu_count() or 1, 4)
     command.add_argument(
         "--workers", type=count, default=workers, metavar="N", help=f"processes at the same time (here {workers})"
@@ -53,9 +55,22 @@ def _verify(arguments: argparse.Namespace) -> int:
     before = jax.config.read("jax_enable_x64")
     jax.config.update("jax_enable_x64", True)
     try:
-        return _verify_in_float64(arguments)
+        return _list(arguments) if arguments.list else _verify_in_float64(arguments)
     finally:
         jax.config.update("jax_enable_x64", before)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    """Print every claim with its statement and its recorded verdict; nothing is computed."""
+    from jaxval import theorems
+
+    claims = theorems.claims(paper=arguments.paper, ids=arguments.claim)
+    if arguments.json:
+        print(json.dumps([_of_claim(claim) for claim in claims], indent=1, ensure_ascii=False))
+        return 0
+    for claim in claims:
+        print(f"{claim.id} ({claim.source}): {_recorded(claim)}\n    {claim.words}")
+    return 0
 
 
 def _verify_in_float64(arguments: argparse.Namespace) -> int:
@@ -75,94 +90,107 @@ def _verify_in_float64(arguments: argparse.Namespace) -> int:
         )
     if arguments.json:
         print(json.dumps([_entry(verdict) for verdict in verdicts], indent=1, ensure_ascii=False))
+    elif arguments.claim:
+        print("\n\n".join(theorems.page(verdict) for verdict in verdicts))
     else:
-        _print_tables(verdicts, time.perf_counter() - started, witnesses=bool(arguments.claim))
-    return 0 if all(verdict.as_recorded for verdict in verdicts) else 1
+        _print_tables(verdicts, time.perf_counter() - started)
+    unknown = any(verdict.outcome == "inconclusive" for verdict in verdicts)
+    differs = any(not verdict.as_recorded and verdict.outcome != "inconclusive" for verdict in verdicts)
+    return DIFFERS if differs else INCONCLUSIVE if unknown else 0
 
 
-def _print_tables(verdicts: list[Any], seconds: float, *, witnesses: bool) -> None:
-    """Print a table of the papers' statements and one of conjectures, then a summary.
-
-    If claims were named by --claim, their counterexamples are printed in place of the summary.
-    """
+def _print_tables(verdicts: list[Any], seconds: float) -> None:
+    """Print a table of the papers' statements and one of conjectures, then counts and what has no claim."""
     from rich.console import Console
 
     from jaxval import theorems
 
     console = Console(markup=False)
-    console.width = max(console.width, 120)
-    apart = [verdict.claim.id.startswith("conjectures/") for verdict in verdicts]
-    for title, wanted in (("statements of the papers", False), ("conjectures, which are in none of them", True)):
-        rows = [verdict for verdict, conjecture in zip(verdicts, apart, strict=True) if conjecture == wanted]
+    for title, wanted in (("statements of the papers", False), ("conjectures, which no paper states", True)):
+        rows = [verdict for verdict in verdicts if verdict.claim.id.startswith(CONJECTURES) == wanted]
         if rows:
-            console.print(_table(title, rows, reasons=witnesses))
-    if witnesses:
-        for verdict in verdicts:
-            if verdict.worst_gap > verdict.claim.tolerance:
-                console.print(f"{verdict.claim.id}, counterexample:", json.dumps(_plain(verdict.witness)))
-        return
+            console.print(_table(title, rows))
     outcomes = Counter(verdict.outcome for verdict in verdicts)
-    console.print(
-        f"{len(verdicts)} claims in {seconds:.0f} s:", ", ".join(f"{n} {what}" for what, n in outcomes.items())
-    )
+    instances = sum(verdict.instances for verdict in verdicts)
+    told = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items())
+    console.print(f"{len(verdicts)} claims on {instances:,} instances in {seconds:.0f} s: {told}")
+    kinds = Counter(verdict.claim.kind for verdict in verdicts if verdict.claim.kind)
+    if kinds:
+        console.print("of those that fail as printed:", ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
     entries = theorems.coverage()
     covered = sum(bool(entry.claims) for entry in entries)
     console.print(f"{covered} of {len(entries)} numbered statements of the papers have a claim; without one:")
     for entry in entries:
         if not entry.claims:
             console.print(f"  {entry.id}: {entry.exemption}")
-    console.print("--claim ID tells why a statement fails, and what holds instead")
+    console.print("--list prints the statements, --claim ID one claim in full: why it fails, and what holds instead")
 
 
-def _table(title: str, verdicts: list[Any], *, reasons: bool) -> Any:
+def _table(title: str, verdicts: list[Any]) -> Any:
     from rich.table import Table
 
-    table = Table(title=title, show_lines=True)
-    for column in ("claim", "statement", "instances", "worst gap", "verdict"):
-        table.add_column(column, justify="right" if column in ("instances", "worst gap") else "left")
+    from jaxval import theorems
+
+    table = Table(title=title, pad_edge=False)
+    for column in ("claim", "verdict", "largest gap", "scope"):
+        table.add_column(column, justify="right" if column == "largest gap" else "left", overflow="fold")
     for verdict in verdicts:
-        words = [verdict.claim.printed.words]
         gap = f"{verdict.worst_gap:.1e}"
-        if verdict.claim.why and reasons:
-            words.append(f"But: {verdict.claim.why}")
-        if verdict.claim.corrected:
-            if reasons:
-                words.append(f"Corrected: {verdict.claim.corrected.words}")
+        if verdict.claim.correction:
             gap += f"\ncorrected {verdict.corrected_gap:.1e}"
         recorded = "" if verdict.as_recorded else f" (recorded: {verdict.claim.verdict})"
-        table.add_row(
-            f"{verdict.claim.id}\n{verdict.claim.source}",
-            "\n".join(words),
-            f"{verdict.instances:,}",
-            gap,
-            verdict.outcome + recorded,
-        )
+        kind = f"\n{verdict.claim.kind}" if verdict.claim.kind else ""
+        table.add_row(verdict.claim.id, verdict.outcome + recorded + kind, gap, theorems.scope(verdict))
     return table
+
+
+def _recorded(claim: Any) -> str:
+    return claim.verdict + (f", {claim.kind}" if claim.kind else "") + (f" {claim.root}" if claim.root else "")
+
+
+def _of_claim(claim: Any) -> dict[str, Any]:
+    """What is recorded of a claim, in JSON's types."""
+    return {
+        "id": claim.id,
+        "source": claim.source,
+        "statement": claim.words,
+        "recorded": claim.verdict,
+        "kind": claim.kind,
+        "root": claim.root,
+        "quote": claim.quote,
+        "why": claim.why,
+        "corrected": claim.corrected or None,
+        "false_neighbour": claim.false or ("the statement as printed" if claim.correction else None),
+        "tolerance": claim.setting.tolerance,
+        "covers": list(claim.covers),
+        "proof": claim.proof,
+    }
 
 
 def _entry(verdict: Any) -> dict[str, Any]:
     """A verdict in JSON's types; a number that is not finite becomes null."""
+    from jaxval import theorems
 
     def number(value: float) -> float | None:
         return value if math.isfinite(value) else None
 
     claim = verdict.claim
-    return {
-        "id": claim.id,
-        "source": claim.source,
-        "statement": claim.printed.words,
-        "instances": verdict.instances,
-        "worst_gap": number(verdict.worst_gap),
-        "tolerance": claim.tolerance,
+    fails = verdict.worst_gap > claim.setting.tolerance
+    shown = claim.counterexample() if fails and claim.counterexample else verdict.worst
+    return _of_claim(claim) | {
         "verdict": verdict.outcome,
-        "recorded": claim.verdict,
-        "why": claim.why,
-        "corrected": claim.corrected.words if claim.corrected else None,
+        "scope": theorems.scope(verdict),
+        "instances": verdict.instances,
+        "sampled": verdict.sampled,
+        "enumerated": verdict.enumerated,
+        "replayed": verdict.replayed,
+        "inconclusive": verdict.inconclusive,
+        "worst_gap": number(verdict.worst_gap),
+        "part": verdict.part,
+        "counterexample_gap": number(verdict.counterexample_gap),
         "corrected_gap": number(verdict.corrected_gap),
-        "false_neighbour": claim.printed.false_words,
         "false_gap": number(verdict.refuted_gap),
-        "counterexample": _plain(verdict.witness) if verdict.worst_gap > claim.tolerance else None,
-        "covers": list(claim.covers),
+        "counterexample": _plain(shown) if fails else None,
         "seconds": verdict.seconds,
     }
 

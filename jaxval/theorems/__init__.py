@@ -3,6 +3,7 @@
 from jaxval.theorems.checks import Verdict, check_claim, scope
 from jaxval.theorems.claims import AtMost, Claim, Inconclusive, Setting, claim, largest, parts
 from jaxval.theorems.ledger import Coverage, claims, coverage, verify
+from jaxval.theorems.pages import page
 
 __all__ = [
     "AtMost",
@@ -16,6 +17,7 @@ __all__ = [
     "claims",
     "coverage",
     "largest",
+    "page",
     "parts",
     "scope",
     "verify",

@@ -29,7 +29,7 @@ class AtMost(NamedTuple):
     right: Any
 
 
-class Inconclusive(Exception):
+class Inconclusive(Exception):  # noqa: N818, an outcome and no error
     """Raised by a claim that is not compiled if a search or a linear program gives no answer on an instance."""
 
 

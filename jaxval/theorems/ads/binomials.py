@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from jaxval.theorems.ads._neighbour_games import below
 from jaxval.theorems._old import Claim, Statement
+from jaxval.theorems.ads._neighbour_games import below
 
 __all__ = ["CLAIMS"]
 

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import values
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._games import (
     BEFORE,
     COALITIONS,
@@ -30,7 +31,6 @@ from jaxval.theorems.ads._games import (
     weighted_probabilities,
     within,
 )
-from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxval.theorems.ads._games import COALITIONS, MASKS, PLAYERS, Game, data_shapley, game, games, subset_form
 from jaxval.theorems._old import Claim, Statement, largest
+from jaxval.theorems.ads._games import COALITIONS, MASKS, PLAYERS, Game, data_shapley, game, games, subset_form
 
 __all__ = ["CLAIMS"]
 

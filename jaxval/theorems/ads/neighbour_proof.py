@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._neighbour_games import (
     BITS,
     CODES,
@@ -32,7 +33,6 @@ from jaxval.theorems.ads._neighbour_games import (
     places,
     table,
 )
-from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

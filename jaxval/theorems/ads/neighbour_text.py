@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._neighbour_games import (
     CURRENT,
     EARLIER,
@@ -29,7 +30,6 @@ from jaxval.theorems.ads._neighbour_games import (
     table,
 )
 from jaxval.theorems.ads.neighbour_values import by_definition, for_neighbours
-from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._neighbour_games import (
     BITS,
     SETS,
@@ -31,7 +32,6 @@ from jaxval.theorems.ads._neighbour_games import (
     spread,
     table,
 )
-from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.values import knn_shapley, owner_totals
 
 __all__ = ["CLAIMS"]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads import binomials, neighbour_proof, neighbour_text, neighbour_values
 from jaxval.theorems.ads._neighbour_games import (
     CURRENT,
@@ -34,7 +35,6 @@ from jaxval.theorems.ads._neighbour_games import (
     spread,
     table,
 )
-from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

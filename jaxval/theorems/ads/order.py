@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import values
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._games import (
     COALITIONS,
     Game,
@@ -21,7 +22,6 @@ from jaxval.theorems.ads._games import (
     ordered_form,
     permutation_form,
 )
-from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
-from jaxval.theorems.ads._games import Game, data_shapley, games, subset_form
 from jaxval.theorems._old import Claim, Statement, largest
+from jaxval.theorems.ads._games import Game, data_shapley, games, subset_form
 
 __all__ = ["CLAIMS"]
 

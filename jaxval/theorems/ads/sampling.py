@@ -15,6 +15,7 @@ import scipy.stats
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._games import (
     MASKS,
     ORDERS,
@@ -26,7 +27,6 @@ from jaxval.theorems.ads._games import (
     ordered_form,
     respects,
 )
-from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

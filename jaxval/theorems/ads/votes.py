@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._games import data_shapley
 from jaxval.theorems.ads.rounds import Pipeline, mean_updates, pipelines
-from jaxval.theorems._old import Claim, Statement, largest
 
 __all__ = ["CLAIMS"]
 

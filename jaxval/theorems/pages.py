@@ -1,0 +1,182 @@
+"""A claim's page: the statement as printed, what was computed, the counterexample, and how to replay it."""
+
+from __future__ import annotations
+
+import textwrap
+from fractions import Fraction
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxval.theorems.checks import Verdict, scope
+from jaxval.theorems.claims import AtMost, Claim, parts
+
+__all__ = ["literal", "page"]
+
+WIDTH = 100
+LARGEST_DENOMINATOR = 1_000
+ROUNDING = 1e-12  # a number this near to a fraction is printed as the fraction
+
+
+def page(verdict: Verdict) -> str:
+    """What a mathematician wants to know about a claim, as text.
+
+    Args:
+        verdict: of the claim.
+
+    Returns:
+        Lines of at most 100 characters, but for Python literals and code.
+
+    Example:
+        >>> from jaxval import theorems
+        >>> if jax.config.jax_enable_x64:
+        ...     verdict, = theorems.verify(ids=["mallows/phi-limit"], instances=10)
+        ...     assert page(verdict).startswith("mallows/phi-limit")
+    """
+    claim = verdict.claim
+    lines = [f"{claim.id}: {claim.source}", ""]
+    tolerance = claim.setting.tolerance
+    told = {
+        "As printed": f'"{claim.quote}"' if claim.quote else "",
+        "Statement": claim.words,
+        "Verdict": verdict.outcome + _kind(claim) + ("" if verdict.as_recorded else f" (recorded: {claim.verdict})"),
+        "Why": claim.why,
+        "Corrected": claim.corrected,
+        "False neighbour": claim.false or ("the statement as printed" if claim.correction else ""),
+        "Scope": scope(verdict),
+        "Gaps": _gaps(verdict, tolerance),
+        "Covers": ", ".join(claim.covers),
+    }
+    for name, words in told.items():
+        if words:
+            lines += _paragraph(name, words)
+    if verdict.worst_gap > tolerance:
+        instance = claim.counterexample() if claim.counterexample else verdict.worst
+        lines += ["", "Counterexample" if claim.counterexample else "The instance of the largest gap", ""]
+        lines += textwrap.indent(literal(_what_matters(claim, instance)), "  ").splitlines()
+        lines += ["", "Both sides there", ""]
+        lines += [f"  {line}" for line in _sides(claim, instance, tolerance)]
+    lines += ["", "To replay it in Python", "", *(f"  {line}" for line in _replay(claim))]
+    return "\n".join(lines)
+
+
+def literal(tree: Any) -> str:
+    """A Python expression of an instance: fractions instead of decimals, without the rankings that nobody holds.
+
+    Args:
+        tree: records, dictionaries, tuples and arrays of numbers.
+
+    Returns:
+        The expression.
+
+    Example:
+        >>> literal({"share": np.array([1 / 3, 0.5]), "orders": np.array([[0, 1]])})
+        'dict(share=[1/3, 1/2], orders=[[0, 1]])'
+    """
+    if hasattr(tree, "_asdict"):
+        fields = _without_weightless(tree._asdict())
+        inside = [f"{name}={literal(value)}" for name, value in fields.items() if value is not None]
+        flat = f"{type(tree).__name__}({', '.join(inside)})"
+        return (
+            flat if len(flat) <= WIDTH and "(" not in flat[len(type(tree).__name__) + 1 :] else _stacked(tree, inside)
+        )
+    if isinstance(tree, dict):
+        return f"dict({', '.join(f'{name}={literal(value)}' for name, value in tree.items())})"
+    if isinstance(tree, (tuple, list)):
+        return f"({', '.join(map(literal, tree))}{',' if len(tree) == 1 else ''})"
+    array = np.asarray(tree)
+    return f"[{', '.join(map(literal, array))}]" if array.ndim else _number(array.item())
+
+
+def _number(value: float) -> str:
+    """A whole number, a fraction with a small denominator, or a decimal number."""
+    if isinstance(value, (bool, int)) or not np.isfinite(value):
+        return str(value)
+    near = Fraction(value).limit_denominator(LARGEST_DENOMINATOR)
+    return str(near) if abs(float(near) - value) <= ROUNDING * max(1, abs(value)) else repr(value)
+
+
+def _stacked(record: Any, fields: list[str]) -> str:
+    inside = textwrap.indent(",\n".join(fields), "    ")
+    return f"{type(record).__name__}(\n{inside},\n)"
+
+
+def _without_weightless(fields: dict[str, Any]) -> dict[str, Any]:
+    """A profile's rankings that somebody holds; other records as they are."""
+    if set(fields) != {"orders", "weights"} or np.ndim(fields["weights"]) != 1:
+        return fields
+    held = np.asarray(fields["weights"]) > 0
+    return {name: np.asarray(value)[held] for name, value in fields.items()}
+
+
+def _what_matters(claim: Claim, instance: Any) -> Any:
+    """The instance with None for the fields that the statement does not read, if that can be told by tracing it."""
+    if not claim.setting.compiled or not hasattr(instance, "_asdict"):
+        return instance
+    leaves, structure = jax.tree.flatten(instance)
+    traced = jax.make_jaxpr(lambda *those: jax.tree.leaves(parts(claim.sides(jax.tree.unflatten(structure, those)))))(
+        *leaves
+    )
+    read = {id(one) for equation in traced.jaxpr.eqns for one in equation.invars}
+    matters = [id(one) in read for one in traced.jaxpr.invars]
+    marked = jax.tree.unflatten(structure, matters)
+    kept = {
+        name: value if any(jax.tree.leaves(getattr(marked, name))) else None
+        for name, value in instance._asdict().items()
+    }
+    return instance._replace(**kept)
+
+
+def _sides(claim: Claim, instance: Any, tolerance: float) -> list[str]:
+    """Every part of the statement that the instance violates: both sides, or the slack."""
+    lines = []
+    for name, (sides, gap) in parts(claim.sides(instance)).items():
+        if float(gap) > tolerance:
+            head = f"{name}: " if name else ""
+            if isinstance(sides, tuple):
+                relation = "should be at most" if isinstance(sides, AtMost) else "should equal"
+                left, right = (literal(np.asarray(side)) for side in sides)
+                lines.append(f"{head}{left} {relation} {right}; off by {_number(float(gap))}")
+            else:
+                lines.append(f"{head}{literal(np.asarray(sides))} should be at most 0; off by {_number(float(gap))}")
+    return lines
+
+
+def _replay(claim: Claim) -> list[str]:
+    shown = "claim.counterexample()" if claim.counterexample else "claim.setting.generate(jax.random.key(0))"
+    return [
+        "import jax",
+        'jax.config.update("jax_enable_x64", True)',
+        "from jaxval import theorems",
+        f"(claim,) = theorems.claims(ids=[{claim.id!r}])",
+        f"instance = {shown}",
+        "theorems.parts(claim.sides(instance))  # from each part to (its sides, its gap)",
+    ]
+
+
+def _kind(claim: Claim) -> str:
+    if not claim.kind:
+        return ""
+    return f"; it follows from {claim.root}" if claim.kind == "follows" else f"; {claim.kind}"
+
+
+def _gaps(verdict: Verdict, tolerance: float) -> str:
+    told = [f"{verdict.worst_gap:.1e} at worst" + (f" (part {verdict.part})" if verdict.part else "")]
+    if np.isfinite(verdict.counterexample_gap):
+        told.append(f"{verdict.counterexample_gap:.1e} at the counterexample")
+    if np.isfinite(verdict.corrected_gap):
+        told.append(f"{verdict.corrected_gap:.1e} corrected")
+    told.append(f"{verdict.refuted_gap:.1e} of the false neighbour; tolerance {tolerance:.0e}")
+    return ", ".join(told)
+
+
+def _paragraph(name: str, words: str) -> list[str]:
+    return textwrap.wrap(
+        words,
+        WIDTH,
+        initial_indent=f"  {name:16}",
+        subsequent_indent=" " * 18,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
