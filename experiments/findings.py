@@ -3,8 +3,8 @@
     jaxval verify --json > verdicts.json
     python -m experiments.findings verdicts.json [--out FILE]
 
-The page names the findings that change what one should compute. Then it counts the claims of each paper, and lists
-every statement that fails as printed, with the reason and the version that holds. Conjectures stand apart.
+The page leads with the root errors, a paragraph each. Then it lists slips, conventions and readings, sets
+conjectures apart, and counts the claims of each paper by kind.
 """
 
 import json
@@ -23,44 +23,32 @@ OPENING = """# What was found
 
 <!-- Made by python -m experiments.findings: change that, not this page. -->
 
-Most statements of the papers hold. Of those that do not, these change what one should compute:
-"""
-CONSEQUENCES = (
-    (
-        ("ppa/proposition-Q.1",),
-        "the β that is to make a Condorcet winner likely enough is too small: a factor u_i is lost.",
-    ),
-    (("ppa/definition-4.5-optimal",), "F* maximises the smallest ratio π/w; the norm that is printed is the largest."),
-    (
-        ("ppa/equation-49", "ppa/equation-53"),
-        "a minimum over z that includes y caps u at 1/2. The offline loss has its selectors exchanged, and it averages "
-        "logarithms.",
-    ),
-    (
-        ("ads/theorem-5.1", "ads/base-case-2-by-k"),
-        "the nearest-neighbour recursion is exact for division by K only, and only with another base case for groups "
-        "smaller than K. For the utility that is printed it needs one more term.",
-    ),
-    (
-        ("ads/axiom-4.1",),
-        "as printed it contradicts the other three axioms. With gains of zero, as cited, the theorem holds.",
-    ),
-    (
-        ("conjectures/largest-share",),
-        "u_i is an upper bound on the share of i. From five alternatives on, there are P for which it is not reached.",
-    ),
-)
-NOTE = """*Numbered* are definitions, lemmas, theorems, equations and the like. *Text* is what the running text says, in
-our words; the first column says how it is read. A statement fails if any case of its range does, an empty group or 0/0
-included; the last column says what has to be left out. MallowsPO is checked by its formulas, not by the paper's words.
+Every numbered statement of the papers is checked by `jaxval verify`, on random instances, finite families and boundary
+cases. Most of them hold. `jaxval verify --claim ID` prints a claim in full: the printed sentence, both sides at the
+counterexample, the version that holds, and how far it was checked.
 """
 PAPERS = {
     "coalition": "Tamine et al., coalition alignment",
     "mallows": "Chen et al., MallowsPO",
     "ads": "Zheng et al., Asymmetric Data Shapley",
     "ppa": "Kim et al., population-proportional alignment",
-    "conjectures": "conjectures beyond the papers",
+    "conjectures": "conjectures",
 }
+KINDS = ("root error", "follows", "slip", "convention", "reading")
+LISTS = {
+    "slip": ("Slips", "Misprints: what one computes stays the same."),
+    "convention": (
+        "Conventions",
+        "Cases at the edge of a statement's range: 0/0, the empty coalition, diagonals, ties, ends of intervals.",
+    ),
+    "reading": (
+        "Readings",
+        "Sentences of the running text, read as a mathematical statement. Another reading may well be what is meant.",
+    ),
+}
+CONJECTURES = (
+    "Questions beyond the papers. None of them is a claim of the papers' authors; `source` says whose question it is."
+)
 
 
 def page(verdicts: list[dict[str, Any]]) -> str:
@@ -70,65 +58,65 @@ def page(verdicts: list[dict[str, Any]]) -> str:
         verdicts: entries of `jaxval verify --json`.
 
     Returns:
-        Markdown: the consequences, a table of counts, and tables of the statements that fail as printed.
+        Markdown: a paragraph for each root error, counts, and lists of the other statements that fail as printed.
 
     Example:
-        >>> entry = {"id": "ads/axiom-0", "verdict": "holds", "instances": 3, "false_neighbour": "No.", "why": "",
-        ...          "source": "Axiom 0", "statement": "Yes.", "corrected": None, "covers": []}
-        >>> page([entry]).splitlines()[-5]
-        '| Zheng et al., Asymmetric Data Shapley | 1 | 1 | 0 | 0 | 0 | 3 |'
+        >>> entry = {"id": "ads/axiom-0", "kind": "", "verdict": "holds", "instances": 3, "root": ""}
+        >>> page([entry]).splitlines()[-1]
+        '| Zheng et al., Asymmetric Data Shapley | 1 | 1 | 0 | 0 | 0 | 0 | 0 | 3 |'
     """
-    numbered = tuple(statement.id for statement in theorems.coverage())
-    lines = [*OPENING.splitlines(), ""]
-    lines += [f"- {', '.join(f'`{name}`' for name in names)}: {words}" for names, words in CONSEQUENCES]
-    lines += ["", "| paper | claims | hold | fail, numbered | fail, text | of these hold as corrected | instances |"]
-    lines += ["|---|---|---|---|---|---|---|"]
+    papers = [entry for entry in verdicts if _paper(entry) != "conjectures"]
+    lines = [*OPENING.splitlines()]
+    roots = [entry for entry in papers if entry["kind"] == "root error"]
+    if roots:
+        lines += ["", f"## Root errors ({len(roots)})", ""]
+        lines += ["Statements that are wrong as printed, and that change what one should compute or believe.", ""]
+    for paper, title in PAPERS.items():
+        those = [entry for entry in roots if _paper(entry) == paper]
+        if those:
+            lines += [f"### {title}", ""]
+        for entry in those:
+            lines += [_paragraph(entry, [other["id"] for other in papers if other["root"] == entry["id"]]), ""]
+    for kind, (heading, opening) in LISTS.items():
+        those = [entry for entry in papers if entry["kind"] == kind]
+        if those:
+            lines += ["", f"## {heading} ({len(those)})", "", opening, "", *map(_item, those)]
+    questions = [entry for entry in verdicts if _paper(entry) == "conjectures"]
+    if questions:
+        lines += ["", f"## Conjectures ({len(questions)})", "", CONJECTURES, "", *map(_question, questions)]
+    lines += ["", "## Counts", ""]
+    lines += [f"| paper | claims | hold | {' | '.join(KINDS)} | instances |", "|---" * (4 + len(KINDS)) + "|"]
     for paper, title in PAPERS.items():
         those = [entry for entry in verdicts if _paper(entry) == paper]
         if those:
-            fail = Counter(_kind(entry, numbered) for entry in those if _fails(entry))
-            corrected = sum(entry["verdict"] == "holds as corrected" for entry in those)
-            counts = [len(those), len(those) - fail.total(), fail["numbered"], fail["text"], corrected]
+            kinds = Counter(entry["kind"] for entry in those)
+            counts = [len(those), sum(entry["verdict"] == "holds" for entry in those), *(kinds[kind] for kind in KINDS)]
             instances = sum(entry["instances"] for entry in those)
             lines.append(f"| {title} | {' | '.join(map(str, counts))} | {instances:,} |")
-    lines += ["", *NOTE.splitlines()]
-    for paper, title in PAPERS.items():
-        for kind in ("numbered", "text"):
-            those = [
-                entry
-                for entry in verdicts
-                if _paper(entry) == paper and _fails(entry) and _kind(entry, numbered) == kind
-            ]
-            if those:
-                failing = "what fails" if paper == "conjectures" else f"{kind}: what fails as printed"
-                lines += ["", f"<details><summary>{title}, {failing}, why, and what holds ({len(those)})</summary>"]
-                lines += ["", "| claim | statement | why not | what holds |", "|---|---|---|---|"]
-                lines += [*map(_row, those), "", "</details>"]
     return "\n".join(lines) + "\n"
+
+
+def _paragraph(entry: dict[str, Any], followers: list[str]) -> str:
+    """A root error for a colleague of the authors: what is printed, why it fails, what holds, what follows from it."""
+    words = [f"**{entry['source']}** (`{entry['id']}`).", f'"{entry["quote"]}"', entry["why"]]
+    words += [f"What holds: {entry['corrected']}"] if entry["corrected"] else []
+    words += [f"From it follow the failures of {', '.join(f'`{name}`' for name in followers)}."] if followers else []
+    return " ".join(words)
+
+
+def _item(entry: dict[str, Any]) -> str:
+    corrected = f" What holds: {entry['corrected']}" if entry["corrected"] else ""
+    return f"- **{entry['source']}** (`{entry['id']}`): {entry['statement']} {entry['why']}{corrected}"
+
+
+def _question(entry: dict[str, Any]) -> str:
+    if entry["verdict"] == "holds":
+        return f"- **{entry['source']}** (`{entry['id']}`): {entry['statement']} No counterexample was found."
+    return _item(entry)
 
 
 def _paper(entry: dict[str, Any]) -> str:
     return str(entry["id"]).partition("/")[0]
-
-
-def _fails(entry: dict[str, Any]) -> bool:
-    return bool(entry["verdict"] != "holds")
-
-
-def _kind(entry: dict[str, Any], numbered: tuple[str, ...]) -> str:
-    """Whether the claim computes a numbered statement, or is by its name a part of one."""
-    return "numbered" if entry["id"].startswith(numbered) or set(numbered) & {*entry["covers"]} else "text"
-
-
-def _row(entry: dict[str, Any]) -> str:
-    name = str(entry["id"]).partition("/")[2]
-    cells = (
-        name if _paper(entry) == "conjectures" else f"{name}: {entry['source']}",
-        entry["statement"],
-        entry["why"],
-        entry["corrected"] or "",
-    )
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -24,7 +24,7 @@ def add_command(commands: Any) -> None:
         help="check the papers' statements on random instances",
         description="Check the papers' statements against their plain definitions, on random instances, finite "
         "families and boundary cases, in float64: about two minutes for all. --list prints the statements and what is "
-        "recorded, at once. --claim prints one claim in full: the sentence as printed, both sides at the counterexample, "
+        "recorded, at once. --claim prints one claim in full: the printed sentence, both sides at the counterexample, "
         "the version that holds, and the Python lines that replay it.",
         epilog="exit status: 0 if every verdict is the recorded one, 1 if one differs, 3 if one is inconclusive",
     )
@@ -66,7 +66,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
     claims = theorems.claims(paper=arguments.paper, ids=arguments.claim)
     if arguments.json:
-        print(json.dumps([_of_claim(claim) for claim in claims], indent=1, ensure_ascii=False))
+        print(json.dumps([of_claim(claim) for claim in claims], indent=1, ensure_ascii=False))
         return 0
     for claim in claims:
         print(f"{claim.id} ({claim.source}): {_recorded(claim)}\n    {claim.words}")
@@ -148,7 +148,7 @@ def _recorded(claim: Any) -> str:
     return claim.verdict + (f", {claim.kind}" if claim.kind else "") + (f" {claim.root}" if claim.root else "")
 
 
-def _of_claim(claim: Any) -> dict[str, Any]:
+def of_claim(claim: Any) -> dict[str, Any]:
     """What is recorded of a claim, in JSON's types."""
     return {
         "id": claim.id,
@@ -177,7 +177,7 @@ def _entry(verdict: Any) -> dict[str, Any]:
     claim = verdict.claim
     fails = verdict.worst_gap > claim.setting.tolerance
     shown = claim.counterexample() if fails and claim.counterexample else verdict.worst
-    return _of_claim(claim) | {
+    return of_claim(claim) | {
         "verdict": verdict.outcome,
         "scope": theorems.scope(verdict),
         "instances": verdict.instances,
