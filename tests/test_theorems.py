@@ -1,8 +1,11 @@
 """The ledger: its checks see what is false, its verdicts are those recorded, its counterexamples stand by hand."""
 
+import importlib
+import json
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,73 +14,204 @@ import pytest
 
 from experiments import statements
 from jaxval import theorems
-from jaxval.theorems import mallows
-from jaxval.theorems.checks import largest
+from jaxval.cli import main
+from jaxval.theorems.pages import literal
 
 # Examples 1.1 and 1.2 continued; statements of papers that are cited.
 OTHERS = {"ads/example-1", "ads/example-2", "ads/remark-2.2", "ppa/proposition-2", "ppa/proposition-4"}
+KEY = jax.random.key(0)
+framework = importlib.import_module("jaxval.theorems.claims")
 
 
 @pytest.mark.float64
 @pytest.mark.parametrize("claim", theorems.claims(), ids=lambda claim: claim.id)
 def test_verdicts_are_as_recorded_and_false_neighbours_are_refuted(claim):
-    (verdict,) = theorems.verify(ids=[claim.id], instances=200 if claim.compiled else 30)
-    assert verdict.outcome == claim.verdict, verdict
-    assert verdict.refuted_gap > claim.tolerance
+    (verdict,) = theorems.verify(ids=[claim.id], instances=200 if claim.setting.compiled else 30)
+    assert verdict.outcome == claim.verdict, theorems.page(verdict)
+    assert verdict.refuted_gap > claim.setting.tolerance
+    assert not claim.counterexample or verdict.counterexample_gap > claim.setting.tolerance
 
 
-@pytest.mark.float64
-def test_a_check_that_cannot_fail_is_called_blind():
-    claim = theorems.claims(ids=["mallows/phi-limit"])[0]
-    same = claim.printed._replace(false_gap=claim.printed.gap)
-    verdict = theorems.check_claim(claim._replace(printed=same), jax.random.key(0), instances=50)
-    assert verdict.outcome.startswith("blind")
-    assert not verdict.as_recorded
+class Point(NamedTuple):
+    x: jax.Array
+
+
+def uniform(key):
+    """Points of [0, 1/4]."""
+    return Point(jax.random.uniform(key) / 4)
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """A maker of claims that no other test sees: x is at most `most`, unless it is something else that is asked."""
+    monkeypatch.setattr(framework, "_registry", {})
+
+    def made(name="toy/claim", *, most=1.0, compiled=True, **given):
+        setting = given.pop("setting", theorems.Setting(uniform, "x in [0, 1/4]", compiled=compiled))
+        if "fails" in given:
+            given = {
+                "quote": "x is small",
+                "why": "It is not.",
+                "counterexample": lambda: Point(jnp.asarray(2.0)),
+            } | given
+        else:
+            given = {"false": "x ≤ 0.", "neighbour": {"most": 0.0}} | given
+
+        @theorems.claim(name, "nowhere", setting=setting, **given)
+        def at_most(point, most=most):
+            """x ≤ most."""
+            return theorems.AtMost(point.x, most)
+
+        return framework.registered()[-1]
+
+    return made
 
 
 @pytest.mark.float64
 @pytest.mark.parametrize("compiled", [True, False])
-def test_finite_cases_and_counterexamples_are_looked_at(compiled):
-    """Random instances are 0; of the finite case one is 1, the counterexample is 2; batches do not divide the count."""
-    claim = theorems.Claim(
-        "toy/zero",
-        "nowhere",
-        theorems.Statement("x = 0", lambda x: abs(x), "x > -1", lambda x: 1 - x),
-        lambda key: 0.0 * jax.random.uniform(key),
-        exhaustive=lambda: np.array([0.0, 0.0, 1.0]),
-        compiled=compiled,
-    )
-    verdict = theorems.check_claim(claim, jax.random.key(0), instances=7, batch_size=4)
-    assert (verdict.outcome, verdict.instances, verdict.worst_gap, verdict.witness) == ("fails as printed", 10, 1, 1)
-    corrected = theorems.Statement("x < 3", lambda x: x - 3, "x < 2", lambda x: x - 1.9)
-    claim = claim._replace(counterexample=lambda: jnp.asarray(2.0), corrected=corrected)
-    verdict = theorems.check_claim(claim, jax.random.key(0), instances=7, batch_size=4)
-    assert (verdict.outcome, verdict.instances, verdict.worst_gap, verdict.witness) == ("holds as corrected", 11, 2, 2)
-    assert verdict.corrected_gap == -1
-    idle = claim._replace(counterexample=lambda: jnp.asarray(0.0), corrected=None)
-    assert theorems.check_claim(idle, jax.random.key(0), instances=7).outcome[:4] == "idle"
-    blind = corrected._replace(false_gap=lambda x: x - 2)
-    assert theorems.check_claim(claim._replace(corrected=blind), jax.random.key(0), instances=7).outcome[:5] == "blind"
+def test_outcomes(make, compiled):
+    """A claim that holds, one that fails, one with a correction, a blind one and an idle one."""
+
+    def check(**given):
+        claim = make(f"toy/{len(framework.registered())}", compiled=compiled, **given)
+        return theorems.check_claim(claim, KEY, instances=7, batch_size=4)
+
+    holds = check()
+    assert (holds.outcome, holds.sampled, holds.enumerated, holds.replayed) == ("holds", 7, 0, 0)
+    assert holds.as_recorded
+    assert check(neighbour={"most": 0.9}).outcome.startswith("blind")
+    fails = check(fails="slip", counterexample=lambda: Point(jnp.asarray(3.0)))
+    assert (fails.outcome, fails.worst_gap, fails.counterexample_gap) == ("fails as printed", 2, 2)
+    assert fails.as_recorded
+    idle = check(fails="slip", counterexample=lambda: Point(jnp.asarray(0.5)))
+    assert idle.outcome.startswith("idle"), "its counterexample obeys x ≤ 1, though its sibling's does not"
+    corrected = {"fails": "convention", "corrected": "x ≤ 3.", "correction": {"most": 3.0}}
+    assert check(**corrected).outcome == "holds as corrected"
+    assert check(**corrected).corrected_gap == 0
+    assert check(**corrected, false="x ≤ 2.5.", neighbour={"most": 2.5}).refuted_gap == 0.5
+    too_tight = check(**corrected, false="x ≤ 3.", neighbour={"most": 3.0})
+    assert too_tight.outcome.startswith("blind")
+    assert not too_tight.as_recorded
 
 
 @pytest.mark.float64
-def test_numbers_that_are_none_are_infinite_gaps():
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_counterexample_of_one_claim_is_tried_on_all_claims_of_its_setting(make, compiled):
+    first = make("toy/first", most=1.0, compiled=compiled)
+    assert theorems.check_claim(first, KEY, instances=5).outcome == "holds"
+    make("toy/second", most=0.5, fails="reading", compiled=compiled)
+    verdict = theorems.check_claim(first, KEY, instances=5)
+    assert (verdict.outcome, verdict.replayed, verdict.worst_gap) == ("fails as printed", 1, 1)
+    assert not verdict.as_recorded
+
+
+@pytest.mark.float64
+def test_finite_families_are_checked_beside_random_instances(make):
+    setting = theorems.Setting(
+        uniform, "x in [0, 1/4]", exhaustive=lambda: Point(np.array([0.0, 3.0])), every="two points"
+    )
+    verdict = theorems.check_claim(make(setting=setting), KEY, instances=7)
+    assert (verdict.outcome, verdict.enumerated, verdict.worst_gap, verdict.worst.x) == ("fails as printed", 2, 2, 3)
+    assert theorems.scope(verdict) == "x in [0, 1/4]; 7 sampled; exhausted: two points (2)"
+
+
+@pytest.mark.float64
+def test_more_instances_begin_with_the_same_ones(make):
+    claim = make()
+    few, many = (theorems.checks.make_cases(claim, KEY, count).instances.x for count in (300, 600))
+    np.testing.assert_array_equal(few, many[:300])
+    assert len(np.unique(many)) == 600
+
+
+@pytest.mark.float64
+def test_a_search_without_an_answer_is_inconclusive(make, capsys):
+    claim = make(compiled=False)
+
+    def searched(point):
+        """x ≤ 1."""
+        if point.x > 0.1:
+            raise theorems.Inconclusive("the search found nothing")
+        return theorems.AtMost(point.x, 1.0)
+
+    unknown = claim._replace(sides=searched)
+    verdict = theorems.check_claim(unknown, KEY, instances=20)
+    assert verdict.outcome == "inconclusive"
+    assert 0 < verdict.inconclusive < 20
+    assert f"{verdict.inconclusive} without an answer" in theorems.scope(verdict)
+    framework._registry["mallows/unknown"] = unknown._replace(id="mallows/unknown")
+    assert main(["verify", "--claim", "mallows/unknown", "--instances", "20"]) == 3
+    assert "inconclusive" in capsys.readouterr().out
+    false = unknown._replace(sides=lambda point: searched(point)._replace(right=0.0))
+    assert theorems.check_claim(false, KEY, instances=20).outcome == "fails as printed"
+
+
+@pytest.mark.float64
+def test_numbers_that_are_none_are_infinite_gaps(make):
     """A maximum that is compiled for many instances passes over NaN; the ledger must not."""
-    claim = theorems.claims(ids=["mallows/phi-limit"])[0]
-    broken = claim.printed._replace(gap=lambda c: largest(jnp.array([0.0, jnp.nan, 0.0]) * c.gap))
-    verdict = theorems.check_claim(claim._replace(printed=broken), jax.random.key(0), instances=2_500)
-    assert verdict.worst_gap == np.inf
-    assert verdict.outcome == "fails as printed"
+    for sides in (
+        lambda point: point.x * jnp.array([0.0, jnp.nan, 0.0]),
+        lambda point: (point.x * jnp.array([0.0, jnp.nan, 0.0]), jnp.zeros(3)),
+        lambda point: theorems.AtMost(point.x * jnp.array([0.0, jnp.nan, 0.0]), jnp.ones(3)),
+    ):
+        verdict = theorems.check_claim(make("toy/" + str(id(sides)))._replace(sides=sides), KEY, instances=300)
+        assert verdict.worst_gap == np.inf
+        assert verdict.outcome == "fails as printed"
+
+
+@pytest.mark.float64
+def test_the_part_that_fails_is_named(make):
+    sides = {
+        "(1)": (jnp.ones(2), jnp.ones(2)),
+        "(2)": {"M = 3": theorems.AtMost(2.0, 1.5), "M = 4": jnp.array([-1.0, 0.25])},
+    }
+    found = {name: float(gap) for name, (_, gap) in theorems.parts(sides).items()}
+    assert found == {"(1)": 0, "(2): M = 3": 0.5, "(2): M = 4": 0.25}
+    verdict = theorems.check_claim(make()._replace(sides=lambda point: sides), KEY, instances=3)
+    assert (verdict.worst_gap, verdict.part) == (0.5, "(2): M = 3")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"neighbour": None}, "a false neighbour, in words and as a change"),
+        ({"false": "", "neighbour": None}, "a false neighbour, or a quote, a reason and a counterexample"),
+        ({"fails": "slip", "quote": ""}, "a false neighbour, or a quote, a reason and a counterexample"),
+        ({"fails": "slip", "corrected": "x ≤ 3."}, "a correction in words and as a change"),
+        ({"fails": "follows"}, "a root exactly if it follows from one"),
+        ({"name": "toy/taken"}, "a new id"),
+    ],
+)
+def test_claims_that_lack_something_are_refused(make, given, expected):
+    make("toy/taken")
+    with pytest.raises(ValueError, match=f"claim toy/.*: expected {expected}"):
+        make(**given)
+
+
+class Profile(NamedTuple):
+    orders: np.ndarray
+    weights: np.ndarray
+
+
+@pytest.mark.once
+def test_instances_are_printed_as_python_with_fractions():
+    assert literal(np.array([1 / 3, 0.25, 2.0, np.pi])) == f"[1/3, 1/4, 2, {np.pi!r}]"
+    profile = Profile(np.array([[0, 1], [1, 0], [0, 1]]), np.array([2 / 3, 1 / 3, 0]))
+    assert literal(profile) == "Profile(orders=[[0, 1], [1, 0]], weights=[2/3, 1/3])"
+    back = eval(literal(profile), {"Profile": Profile})
+    np.testing.assert_allclose(back.weights, [2 / 3, 1 / 3], rtol=1e-15)
 
 
 @pytest.mark.once
 def test_every_claim_is_complete():
-    claims = theorems.claims()
-    assert len({claim.id for claim in claims}) == len(claims)
-    for claim in claims:
-        fails = claim.verdict != "holds"
-        assert fails == bool(claim.why) == (claim.counterexample is not None), claim.id
-        assert (claim.verdict == "holds as corrected") == (claim.corrected is not None), claim.id
+    claims = {claim.id: claim for claim in theorems.claims()}
+    for claim in claims.values():
+        assert claim.words.endswith("."), claim.id
+        assert (claim.kind == "conjecture") <= claim.id.startswith("conjectures/"), claim.id
+        if claim.kind == "follows":
+            assert claims[claim.root].kind == "root error", claim.id
+        assert claim.setting.scope, claim.id
+        assert bool(claim.setting.exhaustive) == bool(claim.setting.every), claim.id
 
 
 @pytest.mark.once
@@ -118,32 +252,6 @@ def test_the_list_holds_what_the_texts_hold():
     assert not referred - OTHERS - {name for name, _ in listed}
 
 
-@pytest.mark.once
-def test_one_comparison_has_no_best_rewards_by_hand():
-    """coalition/equation-4: log σ(t) rises for ever."""
-    likelihoods = [-np.log1p(np.exp(-t)) for t in (0.0, 1.0, 10.0, 30.0)]
-    assert likelihoods == sorted(likelihoods)
-    assert likelihoods[-1] < 0
-
-
-@pytest.mark.once
-def test_a_collection_with_itself_by_hand():
-    """coalition/figure-1: odds 3 to 1 at β = 1 from even odds; the union with itself keeps them."""
-    policy = np.array([3.0, 1.0]) / 4
-    product = policy * policy / np.array([0.5, 0.5])
-    np.testing.assert_allclose(product / product.sum(), [0.9, 0.1])
-
-
-@pytest.mark.once
-def test_three_items_in_spearmans_model_by_hand():
-    """mallows/theta-link at φ = 3/4: distances 0, 2, 2, 6, 6, 8; the first two are in order in three."""
-    weights = {distance: 0.75**distance for distance in (0, 2, 6, 8)}
-    total = weights[0] + 2 * weights[2] + 2 * weights[6] + weights[8]
-    in_order = (weights[0] + weights[2] + weights[6]) / total
-    np.testing.assert_allclose(in_order, np.asarray(mallows.marginals(0.75, 3, "spearman"))[0], atol=1e-6)
-    assert abs(in_order - 1 / (1 + 0.75**2)) > 0.03
-
-
 @pytest.mark.mistakes
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -171,20 +279,46 @@ def test_two_processes_find_the_same():
     here = theorems.verify(ids=ids, instances=20)
     for one, other in zip(apart, here, strict=True):
         assert one.claim is other.claim
-        np.testing.assert_allclose(one[2:6], other[2:6], rtol=1e-12)
+        np.testing.assert_allclose([one.worst_gap, one.refuted_gap], [other.worst_gap, other.refuted_gap], rtol=1e-12)
 
 
 @pytest.mark.once
 def test_the_command_tells_verdicts_and_unknown_claims(capsys):
-    import json
-
-    from jaxval.cli import main
-
     assert main(["verify", "--claim", "mallows/phi-limit", "--instances", "50", "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert entry["verdict"] == entry["recorded"] == "holds"
     assert entry["false_gap"] > entry["tolerance"] >= entry["worst_gap"]
+    assert entry["scope"].endswith("50 sampled") or "50 sampled;" in entry["scope"]
     assert main(["verify", "--claim", "mallows/none"]) == 2
     assert "expected claims such as" in capsys.readouterr().err
     assert main(["verify", "--claim", "Lemma 4.9"]) == 2
     assert "such as ppa/lemma-4.9" in capsys.readouterr().err
+
+
+@pytest.mark.once
+def test_the_command_lists_all_claims_at_once(capsys):
+    assert main(["verify", "--list"]) == 0
+    said = capsys.readouterr().out
+    for claim in theorems.claims():
+        assert f"{claim.id} ({claim.source}): {claim.verdict}" in said
+        assert claim.words in said
+    assert main(["verify", "--list", "--paper", "mallows", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [entry["id"] for entry in listed] == [claim.id for claim in theorems.claims(paper="mallows")]
+
+
+@pytest.mark.float64
+def test_a_page_of_a_claim_can_be_typed_in_again(capsys):
+    """Both sides, the counterexample and the lines that replay it, which run."""
+    name = next(claim.id for claim in theorems.claims(paper="ppa") if claim.kind == "root error")
+    assert main(["verify", "--claim", name, "--instances", "20"]) == 0
+    said = capsys.readouterr().out
+    (claim,) = theorems.claims(ids=[name])
+    for words in ("As printed", "Statement", "Why", "Scope", "Counterexample", "off by"):
+        assert words in said, words
+    assert claim.quote.split()[0] in said
+    lines = said[said.index("import jax") :].splitlines()
+    scope = {}
+    exec("\n".join(line.strip() for line in lines), scope)
+    gaps = [float(gap) for _, gap in theorems.parts(claim.sides(scope["instance"])).values()]
+    assert max(gaps) > claim.setting.tolerance

@@ -180,14 +180,14 @@ def scope(verdict: Verdict) -> str:
 
 def _outcome(claim: Claim, printed: float, corrected: float, refuted: float, shown: float, unknown: int) -> str:
     tolerance = claim.setting.tolerance
+    if claim.counterexample and -np.inf < shown <= tolerance:
+        return "idle: its counterexample obeys the statement"
     if printed > tolerance and (claim.correction is None or corrected > tolerance):
         return "fails as printed"
     if unknown:
         return "inconclusive"
     if not refuted > tolerance:
         return "blind: its nearest false neighbour was not refuted"
-    if claim.counterexample and not shown > tolerance:
-        return "idle: its counterexample obeys the statement"
     return "holds" if printed <= tolerance else "holds as corrected"
 
 
