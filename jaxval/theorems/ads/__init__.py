@@ -1,6 +1,7 @@
 """The statements of Zheng et al. (2026), asymmetric data Shapley, topic by topic."""
 
-from jaxval.theorems.ads import duplicates, forms, market, neighbours, order, rounds, sampling, uniqueness, votes
+from jaxval.theorems.ads import duplicates, forms, market, order, rounds, sampling, uniqueness, votes
+from jaxval.theorems.ads import neighbours, neighbour_proof, neighbour_base, binomials, neighbour_values  # isort: skip
 
 __all__ = ["CLAIMS", "EXEMPT"]
 
@@ -13,7 +14,7 @@ CLAIMS = (
     *votes.CLAIMS,
     *sampling.CLAIMS,
     *market.CLAIMS,
-    *neighbours.CLAIMS,
+    *binomials.CLAIMS,
 )
 EXEMPT = {
     "ads/example-1.1": (
