@@ -21,13 +21,7 @@ from jaxval.theorems.ads._neighbour_games import (
     printed_base,
     size_base,
 )
-from jaxval.theorems.ads.neighbour_proof import (
-    Coalitions,
-    coalitions,
-    equation_16,
-    neighbours_displaced,
-    three_regimes,
-)
+from jaxval.theorems.ads.neighbour_proof import Coalitions, coalitions, displaced, regimes, said_in_c
 from jaxval.theorems.claims import AtMost, claim
 
 __all__: list[str] = []
@@ -60,18 +54,17 @@ def printed_farthest(x: Coalitions) -> Array:
     correction={"joins": True},
     counterexample=lambda: nearest_first("C", neighbours=2),
 )
-def base_case_regimes(c: Neighbours, joins: bool = False, divisor: Divisor = "K'") -> tuple[Array, Array]:
+def base_case_regimes(c: Neighbours, joins: bool = False) -> tuple[Array, Array]:
     """What the farthest of the group, q_max, adds to P_t ∪ S under (12) is 0, or one label for another over K.
 
     With c_max earlier instances nearer than q_max, Δ_max(S) = 0 if m(S) ≥ K - c_max; otherwise it is a_m/K if
     m(P_t) = c_max, and (a_m - b_{K-m(S)})/K if m(P_t) > c_max. Here a_m is 1 if q_max has the right label, b_j the same
     for the j-th nearest of P_t.
     """
-    x = coalitions(c, divisor)
+    x = coalitions(c, "K'")
     said = printed_farthest(x)
     if joins:
-        size = jnp.asarray(SIZES)[x.union]
-        said = jnp.where(size < x.K, (x.g.farthest[0] - x.v) / (size + 1), said)
+        said = jnp.where(x.size < x.K, (x.g.farthest[0] - x.v) / (x.size + 1), said)
     actual, alone = x.farthest
     return jnp.where(alone, actual, 0), jnp.where(alone, said, 0)
 
@@ -177,15 +170,18 @@ def base_case_neighbours(c: Neighbours, existing: bool = False) -> AtMost:
     false="For (12), the display of Δ⁺, equations (15) to (17) and the three lines of Δ_max hold as printed.",
     neighbour={"divisor": "K'"},
 )
-def regimes_by_k(c: Neighbours, divisor: Divisor = "K") -> dict[str, object]:
+def regimes_by_k(c: Neighbours, divisor: Divisor = "K") -> dict[str, tuple]:
     """For the utility that divides by K for every S, the displays of the proof hold as printed.
 
-    These are Δ⁺_{i,P_t}(S), equations (15) to (17) and the three lines of Δ_max(S). A neighbour that is not there counts
-    as one with a wrong label.
+    These are Δ⁺_{i,P_t}(S), equations (15) to (17) and the three lines of Δ_max(S). A neighbour that is not there
+    counts as one with a wrong label.
     """
+    x = coalitions(c, divisor)
+    A, B, _ = regimes(x)
+    said = jnp.where(A, 0, jnp.where(B, x.g.change[None] / x.K, said_in_c(x)))
+    last, alone = x.farthest
     return {
-        "Δ⁺": neighbours_displaced(c, divisor=divisor),
-        "(15) and (17)": three_regimes(c, divisor=divisor),
-        "(16)": equation_16(c, divisor=divisor),
-        "Δ_max": base_case_regimes(c, divisor=divisor),
+        "Δ⁺": (jnp.where(x.others, x.gain, 0), jnp.where(x.others, displaced(x), 0)),
+        "(15) to (17)": (jnp.where(x.pairs, x.exchange, 0), jnp.where(x.pairs, said, 0)),
+        "Δ_max": (jnp.where(alone, last, 0), jnp.where(alone, printed_farthest(x), 0)),
     }

@@ -19,6 +19,7 @@ from jaxval.theorems.ads._neighbour_games import (
     SETS,
     SIZES,
     SUBSET_WEIGHTS,
+    UP_TO,
     Divisor,
     Group,
     I,
@@ -74,8 +75,8 @@ def lemma_b_1(game: Game, more: int = 0) -> dict[str, tuple]:
     """φ(q_i) - φ(q_j) = 1/(m-1) Σ_{S ⊆ C-{q_i,q_j}} C(m-2,|S|)^{-1} [v(P∪S∪q_i) - v(P∪S∪q_j)] for any utility v.
 
     Here q_i and q_j are two of the m instances of a group C, and P has the instances of the earlier groups. The proof's
-    displays hold too: with the weight 1/m {C(m-1,|S|)^{-1} + C(m-1,|S|+1)^{-1}}, and with the weight 1/m C(m-1,|S|)^{-1}
-    as a sum over the S that contain neither, those that contain q_j, and those that contain q_i.
+    displays hold too. One has the weight 1/m {C(m-1,|S|)^{-1} + C(m-1,|S|+1)^{-1}}. The other has 1/m C(m-1,|S|)^{-1}
+    and sums over the S that contain neither, those that contain q_j, and those that contain q_i.
     """
 
     def partner(x: Array) -> Array:
@@ -107,30 +108,35 @@ def lemma_b_1(game: Game, more: int = 0) -> dict[str, tuple]:
 
 
 class Coalitions(NamedTuple):
-    """Every set S of places, and what the i-th of the group adds to P ∪ S.
+    """Every set S of instances of the group, bit i - 1 being the i-th nearest, and what the i-th adds to P ∪ S.
 
     Attributes:
         g: the group.
         K: the number of neighbours.
-        union: (64,) the code of P ∪ S.
+        union: (64,) the code of P ∪ S as a set of places.
         v: (64,) v(P ∪ S).
+        kth: (64,) 1 if the K-th nearest of P ∪ S has the right label; 0 otherwise, and if there is none.
         gain: (64, 6) v(P ∪ S ∪ q_i) - v(P ∪ S).
         others: (64, 6) whether S ⊆ C - q_i.
-        nearer: (64, 6) m(S_1), how many of S are nearer than q_i.
     """
 
     g: Group
     K: Int[Array, ""]
     union: Int[Array, "sets"]
     v: Float[Array, "sets"]
+    kth: Float[Array, "sets"]
     gain: Float[Array, "sets i"]
     others: Bool[Array, "sets i"]
-    nearer: Int[Array, "sets i"]
+
+    @property
+    def size(self) -> Int[Array, "sets"]:
+        """m(P ∪ S)."""
+        return self.g.p + SIZES
 
     @property
     def pairs(self) -> Bool[Array, "sets i"]:
         """Whether S ⊆ C - {q_i, q_{i+1}}, for i = 1, ..., m - 1."""
-        return self.others[:, :-1] & self.others[:, 1:] & self.g.exists[None]
+        return self.others[:, :-1] & self.others[:, 1:]
 
     @property
     def exchange(self) -> Float[Array, "sets i"]:
@@ -145,25 +151,28 @@ class Coalitions(NamedTuple):
 
 def coalitions(c: Neighbours, divisor: Divisor) -> Coalitions:
     """All sets of an instance."""
-    g, v = group_of(c.right, c.role), knn(c.right, c.neighbours, divisor)
-    union = ((c.role < CURRENT) @ BITS) | CODES
-    gain = v[union[:, None] | (g.member @ BITS)[None]] - v[union][:, None]
-    inside = ~jnp.any(SETS & (c.role != CURRENT)[None], axis=1)
-    exists = jnp.arange(N) < g.m
-    others = inside[:, None] & ~(jnp.asarray(SETS) @ g.member.T) & exists[None]
-    return Coalitions(g, c.neighbours, union, v[union], gain, others, jnp.asarray(NEARER) @ g.member.T)
+    g, K, v = group_of(c.right, c.role), c.neighbours, knn(c.right, c.neighbours, divisor)
+    union = (c.role < CURRENT) @ BITS + jnp.asarray(SETS) @ (g.member @ BITS)
+    with_one = CODES[:, None] | BITS[None]
+    gain = v[union][with_one] - v[union][:, None]
+    kth = ((SETS & (NEARER == K - 1)) @ c.right)[union]
+    return Coalitions(g, K, union, v[union], kth, gain, ~SETS & (with_one < (1 << g.m)))
 
 
 def regimes(x: Coalitions, reach: int = 0) -> tuple[Array, Array, Array]:
     """Whether (A) m(S_1) ≥ K - c_i, (B) m(S_1) < K - c_{i+1}, (C) neither applies; `reach` widens each."""
-    first, last = (x.K - x.g.c[1:])[None], (x.K - x.g.c[:-1])[None]
-    nearer = x.nearer[:, :-1]
+    first, last, nearer = (x.K - x.g.c[1:])[None], (x.K - x.g.c[:-1])[None], NEARER[:, :-1]
     return nearer >= last - reach, nearer < first + reach, (nearer >= first - reach) & (nearer < last)
 
 
 def said_in_c(x: Coalitions) -> Array:
     """(17): (a_i - b_{K-m(S_1)})/K."""
-    return (x.g.a[None, :-1] - x.g.b[jnp.clip(x.K - x.nearer[:, :-1], 0, N + 1)]) / x.K
+    return (x.g.a[None, :-1] - x.g.b[jnp.clip(x.K - NEARER[:, :-1], 0, N + 1)]) / x.K
+
+
+def displaced(x: Coalitions) -> Array:
+    """Δ⁺_{i,P}(S) as printed: 0, or (a_i - the label of the K-th neighbour)/K."""
+    return jnp.where(x.g.c[None] + NEARER >= x.K, 0, (x.g.a[None] - x.kth[:, None]) / x.K)
 
 
 @claim(
@@ -191,19 +200,17 @@ def said_in_c(x: Coalitions) -> Array:
     correction={"joins": True},
     counterexample=lambda: nearest_first("Cc", neighbours=2),
 )
-def neighbours_displaced(c: Neighbours, joins: bool = False, divisor: Divisor = "K'") -> tuple[Array, Array]:
+def neighbours_displaced(c: Neighbours, joins: bool = False) -> tuple[Array, Array]:
     """Adding q_i to P_t ∪ S changes (12) by 0, or by one label for another over K.
 
     It changes (12) by 0 if c_i + m(S_1) ≥ K. Otherwise q_i replaces the K-th neighbour of P_t ∪ S, and the change is
     (1[q_i has the right label] - 1[the K-th neighbour has the right label])/K.
     """
-    x = coalitions(c, divisor)
-    a = x.g.a[None]
-    replaced = ((SETS & (c.neighbours - 1 == NEARER)) @ c.right)[x.union][:, None]
-    said = jnp.where(x.g.c[None] + x.nearer >= x.K, 0, (a - replaced) / x.K)
+    x = coalitions(c, "K'")
+    said = displaced(x)
     if joins:
-        size = jnp.asarray(SIZES)[x.union][:, None]
-        said = jnp.where(size < x.K, (a - x.v[:, None]) / (size + 1), said)
+        joined = (x.g.a[None] - x.v[:, None]) / (x.size + 1)[:, None]
+        said = jnp.where((x.size < x.K)[:, None], joined, said)
     return jnp.where(x.others, x.gain, 0), jnp.where(x.others, said, 0)
 
 
@@ -218,24 +225,24 @@ def neighbours_displaced(c: Neighbours, joins: bool = False, divisor: Divisor = 
     ),
     neighbour={"reach": 1},
 )
-def three_regimes(c: Neighbours, reach: int = 0, divisor: Divisor = "K'") -> dict[str, tuple]:
+def three_regimes(c: Neighbours, reach: int = 0) -> dict[str, tuple]:
     """For every S ⊆ C_t - {q_i, q_{i+1}} exactly one of three regimes applies, and two of them are as printed.
 
-    The regimes are (A) m(S_1) ≥ K - c_i, (B) m(S_1) < K - c_{i+1} and (C) K - c_{i+1} ≤ m(S_1) < K - c_i. (15): in (A)
-    q_i and q_{i+1} add the same to P_t ∪ S, Δ_{i,P_t}(S) = 0. (17): in (C) Δ_{i,P_t}(S) = (a_i - b_{K-m(S_1)})/K, as the
-    K nearest of P_t ∪ S are S_1 and the K - m(S_1) nearest of P_t.
+    The regimes are (A) m(S_1) ≥ K - c_i, (B) m(S_1) < K - c_{i+1} and (C) K - c_{i+1} ≤ m(S_1) < K - c_i, where S_1 has
+    the instances of S that are nearer than q_i. (15) says that Δ_{i,P_t}(S) = 0 in (A). (17) says that Δ_{i,P_t}(S) =
+    (a_i - b_{K-m(S_1)})/K in (C), because the K nearest of P_t ∪ S are S_1 and the K - m(S_1) nearest of P_t.
     """
-    x = coalitions(c, divisor)
+    x = coalitions(c, "K'")
     A, B, C = regimes(x, reach)
-    earlier = c.role < CURRENT
-    nearest_code = (SETS & (c.neighbours > NEARER)) @ BITS
-    first_earlier = (earlier[None] & (jnp.cumsum(earlier)[None] <= np.arange(N + 2)[:, None])) @ BITS
-    nearer_places = (x.g.member @ BITS - 1)[None, :-1]  # the bits below the bit of q_i
-    union = (CODES[:, None] & nearer_places) | first_earlier[jnp.clip(x.K - x.nearer[:, :-1], 0, N + 1)]
+    earlier, S = c.role < CURRENT, x.union - (c.role < CURRENT) @ BITS
+    nearest_code = ((SETS & (NEARER < x.K)) @ BITS)[x.union]
+    first_earlier = (earlier[None] & ((UP_TO @ earlier)[None] <= np.arange(N + 2)[:, None])) @ BITS
+    nearer_places = x.g.member[:-1] @ BITS - 1  # the bits below the bit of q_i
+    said = (S[:, None] & nearer_places[None]) | first_earlier[jnp.clip(x.K - NEARER[:, :-1], 0, N + 1)]
     return {
         "one regime": (jnp.where(x.pairs, A.astype(int) + B + C, 1), 1),
         "(15)": (jnp.where(x.pairs & A, x.exchange, 0), 0.0),
-        "K nearest": (jnp.where(x.pairs & C, nearest_code[x.union][:, None] - union, 0), 0),
+        "K nearest": (jnp.where(x.pairs & C, nearest_code[:, None], 0), jnp.where(x.pairs & C, said, 0)),
         "(17)": (jnp.where(x.pairs & C, x.exchange, 0), jnp.where(x.pairs & C, said_in_c(x), 0)),
     }
 
@@ -247,7 +254,7 @@ def three_regimes(c: Neighbours, reach: int = 0, divisor: Divisor = "K'") -> dic
     fails="follows",
     root="ads/neighbours-displaced",
     quote=(
-        "(B) m(S_1) < K - c_{t,i+1} ⇒ Δ_{i,P_t}(S) = (1[y_{q_{I_i^d}} = y_test] - 1[y_{q_{I_{i+1}^d}} = y_test])/K; (16)"
+        "(B) m(S_1) < K - c_{t,i+1} ⇒ Δ_{i,P_t}(S) = (1[y_{q_{I_i^d}} = y_test] - 1[y_{q_{I_{i+1}^d}} = y_test])/K;"
     ),
     why=(
         "(12) divides by the size of P_t ∪ S ∪ {q_i} if that is less than K. S = ∅, one group, a right label before a "
@@ -257,12 +264,12 @@ def three_regimes(c: Neighbours, reach: int = 0, divisor: Divisor = "K'") -> dic
     correction={"by_size": True},
     counterexample=lambda: nearest_first("Cc", neighbours=2),
 )
-def equation_16(c: Neighbours, by_size: bool = False, divisor: Divisor = "K'") -> tuple[Array, Array]:
+def equation_16(c: Neighbours, by_size: bool = False) -> tuple[Array, Array]:
     """m(S_1) < K - c_{i+1} ⇒ Δ_{i,P_t}(S) = v(P_t ∪ S ∪ q_i) - v(P_t ∪ S ∪ q_{i+1}) = (a_i - a_{i+1})/K under (12)."""
-    x = coalitions(c, divisor)
-    size = jnp.minimum(x.K, jnp.asarray(SIZES)[x.union] + 1) if by_size else x.K
+    x = coalitions(c, "K'")
     applies = x.pairs & regimes(x)[1]
-    return jnp.where(applies, x.exchange, 0), jnp.where(applies, x.g.change[None] / jnp.reshape(size, (-1, 1)), 0)
+    size = jnp.minimum(x.K, x.size + 1)[:, None] if by_size else x.K
+    return jnp.where(applies, x.exchange, 0), jnp.where(applies, x.g.change[None] / size, 0)
 
 
 @claim(

@@ -1,5 +1,7 @@
-"""Algorithm 2 of Zheng et al.: the values of instances, sources and contributors, one group, accuracy and cost."""
+"""Algorithm 2 of Zheng et al.: the values at one test point, ties, accuracy and cost; sources and contributors."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxval.theorems.ads._neighbour_games import (
-    BITS,
+    CURRENT,
     GROUPS,
     NEARER,
     RANKS,
@@ -21,7 +23,6 @@ from jaxval.theorems.ads._neighbour_games import (
     Neighbours,
     ads,
     below,
-    differences,
     double_sum_terms,
     extra,
     group_of,
@@ -38,6 +39,7 @@ from jaxval.values import knn_shapley, owner_totals
 __all__: list[str] = []
 
 TESTS, CONTRIBUTORS = 2, 3
+LATER_STEPS = np.triu(np.ones((N, N)))  # LATER_STEPS @ x is Σ_{j ≥ i} x_j; XLA takes longer to compile a cumulative sum
 
 
 # One test point
@@ -53,7 +55,7 @@ def printed_values(g: Group, K: Array, for_size: bool = False) -> Float[Array, "
     base = printed_base(g, K)
     if for_size:
         steps, base = steps + jnp.where(g.exists, extra(g, K) * g.change, 0), size_base(g, K)
-    return (base + jnp.append(jnp.cumsum(steps[::-1])[::-1], 0)) @ g.member
+    return (base + LATER_STEPS[:, :-1] @ steps) @ g.member
 
 
 def one_equation(g: Group, K: Array) -> Float[Array, "places"]:
@@ -62,45 +64,12 @@ def one_equation(g: Group, K: Array) -> Float[Array, "places"]:
     lo, hi = jnp.append(low, 0), jnp.clip(K - g.c, 0, RANKS)
     B = jnp.cumsum(g.b)
     steps = lo * (g.a - jnp.append(g.a[1:], 0)) + (hi - lo) * g.a - (B[K - lo] - B[K - hi])
-    return jnp.cumsum(jnp.where(g.m >= RANKS, steps / (K * RANKS), 0)[::-1])[::-1] @ g.member
+    return LATER_STEPS @ jnp.where(g.m >= RANKS, steps / (K * RANKS), 0) @ g.member
 
 
-def of_groups(rule, right: Array, role: Array, K: Array) -> Float[Array, "places"]:  # type: ignore[no-untyped-def]
+def of_groups(rule: Callable[[Group, Array], Array], right: Array, role: Array, K: Array) -> Float[Array, "places"]:
     """The values of all instances, nearest first, group by group."""
     return jnp.sum(jax.vmap(lambda group: rule(group_of(right, role, group), K))(jnp.arange(GROUPS)), axis=0)
-
-
-@claim(
-    "ads/knn-ads-exact",
-    "section 5.2, after Theorem 5.1",
-    setting=nearest,
-    fails="follows",
-    root="ads/neighbours-displaced",
-    quote=(
-        "Theorem 5.1 yields an exact, single-pass recurrence over instances within each ordered group C_t = Ins(D_t)."
-    ),
-    why=(
-        "Theorem 5.1 and the base case divide by K where (12) divides by fewer. One group, K = 3, a wrong label "
-        "before a right one: the recurrence gives 1/6 and 1/2, which sum to 2/3, and the values under (12) are -1/4 "
-        "and 3/4, which sum to v = 1/2."
-    ),
-    corrected=(
-        "Under (12) the recurrence is exact, and its values sum to v(U_t) - v(U_{t-1}), with R (a_i - a_{i+1}) added "
-        "to every step, R = 1/(m-1) Σ_{s=0}^{min(m-2, K-p-2)} [1/(p+s+1) - 1/K], and with the base case of (12) "
-        "(ads/base-case)."
-    ),
-    correction={"for_size": True},
-    counterexample=lambda: nearest_first("cC", neighbours=3),
-)
-def knn_ads_exact(c: Neighbours, for_size: bool = False) -> dict[str, tuple]:
-    """Theorem 5.1 and the base case of Appendix B.6 give the ADS values under (12), group by group.
-
-    So the values of each group sum to v(U_t) - v(U_{t-1}), as Proposition 4.2 asks.
-    """
-    v, groups = knn(c.right, c.neighbours), np.arange(GROUPS)[:, None]
-    values = of_groups(lambda g, K: printed_values(g, K, for_size), c.right, c.role, c.neighbours)
-    before, after = v[(c.role[None] < groups) @ BITS], v[(c.role[None] <= groups) @ BITS]
-    return {"values": (values, ads(v, c.role)), "sums": ((c.role[None] == groups) @ values, after - before)}
 
 
 @claim(
@@ -117,33 +86,46 @@ def knn_by_k(c: Neighbours, divisor: Divisor = "K") -> tuple[Array, Array]:
     """φ_i - φ_{i+1} = [lo (a_i - a_{i+1}) + (hi - lo) a_i - (B_{K-lo} - B_{K-hi})]/(K i) for the utility divided by K.
 
     Here lo = clip(K - c_{i+1}, 0, i), hi = clip(K - c_i, 0, i), B_j = b_1 + ... + b_j, φ_{m+1} = 0, c_{m+1} = ∞ and
-    i = 1, ..., m. The equation is all four items of Theorem 5.1, whose double sums it takes in a step of O(1) for any K,
-    and the base case with min{K - c_max, m} in place of K - c_max.
+    i = 1, ..., m. The equation is all four items of Theorem 5.1 with O(1) terms a step for any K, because it needs no
+    double sum, and the base case with min{K - c_max, m} in place of K - c_max.
     """
     return of_groups(one_equation, c.right, c.role, c.neighbours), ads(knn(c.right, c.neighbours, divisor), c.role)
 
 
 @claim(
-    "ads/one-group-is-knn-shapley",
-    "section 5.2, symmetric KNN Shapley (Jia et al., 2019, Theorem 1)",
+    "ads/ties-counted-strictly",
+    "section 5.2, before Theorem 5.1",
     setting=nearest,
-    false="With one group of n they are φ_n = min{K, n}/(K n) a_n, φ_i = φ_{i+1} + (a_i - a_{i+1})/K · min{K, i}/i.",
-    neighbour={"capped": True},
+    fails="convention",
+    quote=(
+        "We use a strict inequality to exclude ties; any remaining ties are broken by a fixed deterministic rule, "
+        "which does not affect the results that follow."
+    ),
+    why=(
+        "A strict inequality puts an instance of the group before those of earlier groups at its distance, but the "
+        "rule by which (12) ranks them may put it behind. K = 1, a right label of an earlier group and a wrong one of "
+        "the group at one distance: if the rule takes the earlier one first, the other is worth 0, and with c_{t,1} = "
+        "0 the base case gives -1."
+    ),
+    corrected=(
+        "The values are exact, for the utility divided by K and with min{K - c_max, m} in the base case, if c_{t,i} "
+        "is the number of earlier instances that come before the i-th of the group by distance and rule."
+    ),
+    correction={"strict": False},
+    counterexample=lambda: nearest_first("Pc", neighbours=1, tied=True),
 )
-def one_group(c: Neighbours, capped: bool = False) -> dict[str, tuple]:
-    """With one group of n instances, Theorem 5.1 and the base case are the recurrence of symmetric KNN Shapley.
+def ties_counted_strictly(c: Neighbours, strict: bool = True) -> tuple[Array, Array]:
+    """With c_{t,i} counted strictly, the values are exact whichever rule orders instances at one distance.
 
-    That is φ_n = a_n/n, φ_i = φ_{i+1} + (a_i - a_{i+1})/K · min{K, i}/i.
+    There c_{t,i} is the number of earlier instances that are strictly nearer than the i-th of the group. The values are
+    those of Theorem 5.1 for the utility divided by K, with min{K - c_max, m} in place of K - c_max in the base case.
     """
-    g, K = group_of(c.right, c.role), c.neighbours
-    values = printed_values(g, K)
-    alone = g.p == 0
-    start = g.farthest[0] * (jnp.minimum(K, g.m) / K if capped else 1) / g.m
-    steps = jnp.where(g.exists, g.change / K * jnp.minimum(K, I) / I, 0)
-    return {
-        "φ_n": (jnp.where(alone, (g.member @ values)[g.m - 1], 0), jnp.where(alone, start, 0)),
-        "steps": (jnp.where(alone, differences(g, values), 0), jnp.where(alone, steps, 0)),
-    }
+    g, current = group_of(c.right, c.role), c.role == CURRENT
+    if strict:
+        closer = (c.distance[None] < c.distance[:, None]) & (c.role < CURRENT)[None]
+        g = g._replace(c=g.member @ jnp.sum(closer, axis=1))
+    actual = ads(knn(c.right, c.neighbours, "K"), c.role)
+    return jnp.where(current, actual, 0), one_equation(g, c.neighbours)
 
 
 @claim(
@@ -168,7 +150,7 @@ def one_group(c: Neighbours, capped: bool = False) -> dict[str, tuple]:
     counterexample=lambda: nearest_first("CCc", neighbours=3),
 )
 def knn_accuracy(c: Neighbours, most: int = N + 1) -> tuple[Array, Array]:
-    """The ADS under (12) is that of the accuracy of the neighbours' vote, with two classes and a tied vote half right."""
+    """The ADS under (12) is that of the accuracy of the neighbours' vote, for two classes and tied votes half right."""
     votes = (SETS & (c.neighbours > NEARER)) @ (2 * c.right - 1)
     accuracy = jnp.where(SIZES > 0, (jnp.sign(votes) + 1) / 2, 0)
     counts = c.neighbours <= most
@@ -260,7 +242,7 @@ def nearest_order(data: Data, x: Array) -> Bool[Array, "places instances"]:
     return index[:, None] == rank[None]
 
 
-def averaged(data: Data, values, group: Array) -> Float[Array, "instances"]:  # type: ignore[no-untyped-def]
+def averaged(data: Data, values: Callable[[Array, Array], Array], group: Array) -> Float[Array, "instances"]:
     """The mean over the test points of values(right, role), which are nearest first."""
 
     def at(x: Array, y: Array) -> Array:
@@ -275,6 +257,11 @@ def total(values: Array, owner: Array, number: int) -> Array:
     return (owner[None] == np.arange(number)[:, None]) @ values
 
 
+def by_definition(right: Array, role: Array, *, K: Array | int, divisor: Divisor = "K'") -> Array:
+    """ADS at one test point, nearest first."""
+    return ads(knn(right, K, divisor), role)
+
+
 @claim(
     "ads/algorithm-2",
     "Algorithm 2",
@@ -282,9 +269,10 @@ def total(values: Array, owner: Array, number: int) -> Array:
     fails="follows",
     root="ads/neighbours-displaced",
     quote=(
-        "7: Compute the base value φ^σ(q_{I_d^{m(C_t)}(x_{test,l};C_t)}; v_knn, Ins(D)) using Appendix B.6. ... 9: "
-        "Update φ^σ(q_{I_d^i(x_{test,l};C_t)}; v_knn, Ins(D)) from φ^σ(q_{I_d^{i+1}(x_{test,l};C_t)}; v_knn, Ins(D)) "
-        "using Theorem 5.1."
+        "This neighbor relation yields an iterative and exact computation of ADS without retraining (Theorem 5.1); "
+        "full details appear in Algorithm 2. ... 7: Compute the base value φ^σ(q_{I_d^{m(C_t)}(x_{test,l};C_t)}; "
+        "v_knn, Ins(D)) using Appendix B.6. ... 9: Update φ^σ(q_{I_d^i(x_{test,l};C_t)}; v_knn, Ins(D)) from "
+        "φ^σ(q_{I_d^{i+1}(x_{test,l};C_t)}; v_knn, Ins(D)) using Theorem 5.1."
     ),
     why=(
         "Theorem 5.1 and the base case fail for (12) while fewer than K instances are present. K = 3, a wrong label "
@@ -306,7 +294,7 @@ def algorithm_2(data: Data, for_size: bool = False) -> dict[str, tuple]:
     """
     group, K = data.group[data.source], data.neighbours
     found = averaged(data, lambda *c: of_groups(lambda g, K: printed_values(g, K, for_size), *c, K), group)
-    wanted = averaged(data, lambda right, role: ads(knn(right, K), role), group)
+    wanted = averaged(data, functools.partial(by_definition, K=K), group)
     sources, owner = total(found, data.source, N), data.contributor[data.source]
     return {
         "instances": (found, wanted),
@@ -315,9 +303,8 @@ def algorithm_2(data: Data, for_size: bool = False) -> dict[str, tuple]:
     }
 
 
-# The library, whose groups and K are known when it compiles
-
-LIBRARY: tuple[tuple[tuple[int, ...], int], ...] = (((2, 0, 1, 1, 2, 2), 3), ((0, 0, 0, 0, 0, 0), 9))
+# Groups and K, which are known when the library compiles, `normalise`, and the divisor that it stands for.
+LIBRARY = (((2, 0, 1, 1, 2, 2), 3, "size", "K'"), ((0, 0, 0, 0, 0, 0), 9, "neighbours", "K"))
 
 
 @claim(
@@ -325,23 +312,20 @@ LIBRARY: tuple[tuple[tuple[int, ...], int], ...] = (((2, 0, 1, 1, 2, 2), 3), ((0
     "Algorithm 2, as jaxval.values.knn_shapley computes it",
     setting=data,
     false="knn_shapley(..., normalise='neighbours') gives the ADS values under (12).",
-    neighbour={"divisors": {"neighbours": "K'"}},
+    neighbour={"calls": (((0, 0, 0, 0, 0, 0), 9, "neighbours", "K'"),)},
     most=3_000,
 )
-def knn_ads_library(data: Data, divisors: dict | None = None) -> dict[str, tuple]:
+def knn_ads_library(data: Data, calls: tuple = LIBRARY) -> dict[str, tuple]:
     """knn_shapley gives the ADS values under (12) with normalise="size", and of division by K with "neighbours".
 
     owner_totals gives their sums over the sources.
     """
-    parts = {}
-    for groups, K in LIBRARY:
-        for normalise, divisor in (divisors or {"size": "K'", "neighbours": "K"}).items():
-            instances = data.train_x, data.train_y, data.test_x, data.test_y
-            found = knn_shapley(*instances, neighbours=K, groups=np.array(groups), normalise=normalise)
-            wanted = averaged(
-                data, lambda right, role, K=K, d=divisor: ads(knn(right, K, d), role), jnp.asarray(groups)
-            )
-            name = f"{max(groups) + 1} groups, K = {K}, {normalise}"
-            parts[name] = found, wanted
-            parts[f"{name}, sources"] = owner_totals(found, data.source, num=N), total(wanted, data.source, N)
+    parts, instances = {}, (data.train_x, data.train_y, data.test_x, data.test_y)
+    for groups, K, normalise, divisor in calls:
+        found = knn_shapley(*instances, neighbours=K, groups=np.array(groups), normalise=normalise)
+        values = functools.partial(by_definition, K=K, divisor=divisor)
+        wanted = averaged(data, values, jnp.asarray(groups))
+        name = f"{max(groups) + 1} groups, K = {K}, {normalise}"
+        parts[name] = found, wanted
+        parts[f"{name}, sources"] = owner_totals(found, data.source, num=N), total(wanted, data.source, N)
     return parts

@@ -19,7 +19,6 @@ from jaxval.theorems.ads._neighbour_games import (
     Neighbours,
     ads,
     differences,
-    double_sum,
     extra,
     group_of,
     items,
@@ -80,15 +79,9 @@ def neighbour_index(c: Neighbours, of: str = "C_t") -> AtMost:
     return AtMost(jnp.minimum(c.neighbours, SIZES), defined)
 
 
-def by_item(c: Neighbours, divisor: Divisor, *, added: float = 0.0, strict: bool = False) -> dict[str, tuple]:
-    """φ_i - φ_{i+1} and what each item says of it, with `added` R (a_i - a_{i+1}); 0 where the item does not apply.
-
-    With `strict`, c_i counts the earlier instances that are strictly nearer than the i-th of the group.
-    """
+def by_item(c: Neighbours, divisor: Divisor, *, added: float = 0.0) -> dict[str, tuple]:
+    """φ_i - φ_{i+1} and what each item says of it, with `added` R (a_i - a_{i+1}); 0 where the item does not apply."""
     g = group_of(c.right, c.role)
-    if strict:
-        closer = (c.distance[None] < c.distance[:, None]) & (c.role < CURRENT)[None]
-        g = g._replace(c=g.member @ jnp.sum(closer, axis=1))
     actual = differences(g, ads(knn(c.right, c.neighbours, divisor), c.role))
     applies, printed = items(g, c.neighbours)
     said = printed + added * extra(g, c.neighbours) * g.change[None]
@@ -138,34 +131,6 @@ def theorem_5_1(c: Neighbours, added: float = 0.0) -> dict[str, tuple]:
 
 
 @claim(
-    "ads/theorem-5.1-items-1-and-4",
-    "Theorem 5.1, items 1 and 4, and Appendix B.6, base case (i)",
-    setting=nearest,
-    false=(
-        "Under (12), item 1 holds for K ≤ c_i + 1, item 4 for c_i < K ≤ c_{i+1} + 1, base case (i) for K ≤ c_max + 1."
-    ),
-    neighbour={"reach": 1},
-)
-def items_1_and_4(c: Neighbours, reach: int = 0) -> dict[str, tuple]:
-    """Under (12), items 1 and 4 of Theorem 5.1 and base case (i) hold as printed.
-
-    These say that φ_i = φ_{i+1} if K ≤ c_i; that φ(q_max) = 0 if K ≤ c_max; and that, if c_i < K ≤ c_{i+1},
-    φ_i - φ_{i+1} = 1/(m-1) Σ_{s=0}^{m-2} Σ_{u=0}^{min{K-c_i-1, s}} C(s,u) C(m-2-s,i-1-u)/C(m-2,i-1) (a_i - b_{K-u})/K.
-    """
-    g, K = group_of(c.right, c.role), c.neighbours
-    values = ads(knn(c.right, K), c.role)
-    actual, base = differences(g, values), (g.member @ values)[g.m - 1]
-    first = g.exists & (g.c[:-1] + reach >= K)
-    fourth = g.exists & (g.c[:-1] < K) & (g.c[1:] + reach >= K)
-    said = double_sum(g, K, 0 * g.c[:-1])
-    return {
-        "item 1": (jnp.where(first, actual, 0), 0.0),
-        "item 4": (jnp.where(fourth, actual, 0), jnp.where(fourth, said, 0)),
-        "base case (i)": (jnp.where(g.farthest[1] + reach >= K, base, 0), 0.0),
-    }
-
-
-@claim(
     "ads/theorem-5.1-by-k",
     "Theorem 5.1, for the utility of its proof",
     setting=nearest,
@@ -179,33 +144,3 @@ def theorem_5_1_by_k(c: Neighbours, divisor: Divisor = "K") -> dict[str, tuple]:
     wrong.
     """
     return by_item(c, divisor)
-
-
-@claim(
-    "ads/ties-counted-strictly",
-    "section 5.2, before Theorem 5.1",
-    setting=nearest,
-    fails="convention",
-    quote=(
-        "We use a strict inequality to exclude ties; any remaining ties are broken by a fixed deterministic rule, "
-        "which does not affect the results that follow."
-    ),
-    why=(
-        "A strict inequality puts an instance of the group before those of earlier groups at its distance, but the "
-        "rule that (12) uses may put it behind them. K = 1, and at one distance the rule takes first an earlier "
-        "instance with a right label, then one of the group with a wrong label, then one of the group with a right "
-        "label: these two are worth 0, and item 2 says that their values differ by -1."
-    ),
-    corrected=(
-        "Theorem 5.1 holds for the utility divided by K with c_{t,i} the number of earlier instances that come before "
-        "the i-th by distance and rule."
-    ),
-    correction={"strict": False},
-    counterexample=lambda: nearest_first("PcC", neighbours=1, tied=True),
-)
-def ties_counted_strictly(c: Neighbours, strict: bool = True) -> dict[str, tuple]:
-    """Items 1 to 4 of Theorem 5.1 hold, for the utility divided by K, whichever rule orders instances at one distance.
-
-    There c_{t,i} is the number of earlier instances that are strictly nearer than the i-th of the group.
-    """
-    return by_item(c, "K", strict=strict)
