@@ -1,7 +1,20 @@
 """The statements of Zheng et al. (2026), asymmetric data Shapley, topic by topic."""
 
-from jaxval.theorems.ads import duplicates, forms, market, order, rounds, sampling, uniqueness, votes
-from jaxval.theorems.ads import neighbours, neighbour_proof, neighbour_base, binomials, neighbour_values  # isort: skip
+from jaxval.theorems.ads import (  # noqa: F401, I001 - in the order of the paper, in which their claims stand
+    order,
+    forms,
+    uniqueness,
+    duplicates,
+    rounds,
+    votes,
+    sampling,
+    market,
+    neighbours,
+    neighbour_proof,
+    neighbour_base,
+    binomials,
+    neighbour_values,
+)
 
 __all__ = ["CLAIMS", "EXEMPT"]
 

@@ -1,10 +1,11 @@
 """Nearest-neighbour games written out: instances, the utility (12), ADS by (8), Theorem 5.1 and its base case.
 
-At one test point only the order of the instances counts. Six places, the nearest first, each with a right or a wrong
-label, are divided into a group C, the groups before it (P) and those after it, which no value of the group depends on.
-Fewer than six instances are six places of which the farthest come later.
+At one test point only the order of the instances counts. Six instances, the nearest first, each with a right or a wrong
+label, are divided into a group C, the groups before it (P) and those after it, on which no value of the group depends.
+So an instance of six in which the farthest come later is one of fewer than six.
 """
 
+import functools
 import itertools
 import math
 from typing import Literal, NamedTuple
@@ -38,7 +39,7 @@ CODES = np.arange(2**N)
 SETS = (CODES[:, None] >> np.arange(N) & 1).astype(bool)
 SIZES = SETS.sum(axis=1)
 BITS = 2 ** np.arange(N)
-NEARER = np.cumsum(SETS, axis=1) - SETS  # NEARER[S, z]: how many of S are nearer than place z
+NEARER = np.cumsum(SETS, axis=1) - SETS  # NEARER[S, z]: how many of S are nearer than instance z
 RANKS = np.arange(1, N + 1)
 I = np.arange(1, N)  # noqa: E741 - the paper's i = 1, ..., m - 1
 UP_TO = np.tri(N, dtype=int)  # UP_TO @ x is the cumulative sum of x, which XLA takes longer to compile
@@ -58,9 +59,9 @@ class Neighbours(NamedTuple):
         neighbours: K, from 1 to 7.
     """
 
-    role: Int[Array, "places"]
-    right: Float[Array, "places"]
-    distance: Int[Array, "places"]
+    role: Int[Array, "instances"]
+    right: Float[Array, "instances"]
+    distance: Int[Array, "instances"]
     neighbours: Int[Array, ""]
 
 
@@ -68,12 +69,12 @@ def generate(key: Key[Array, ""]) -> Neighbours:
     """Groups and right labels of any shares, at least one instance in the group; half of the time without ties."""
     split, label, tie = jax.random.uniform(key, (3, N + 3))
     right = label[:N] < 1.2 * label[N] - 0.1
-    distance = UP_TO @ (tie[:N] < 2 * tie[N])
+    distance = jnp.asarray(UP_TO) @ (tie[:N] < 2 * tie[N])
     return Neighbours(roles(split), right.astype(float), distance, below(label[N + 1], N + 1) + 1)
 
 
-def roles(draws: Float[Array, "draws"]) -> Int[Array, "places"]:
-    """The role of each place, from nine uniform numbers."""
+def roles(draws: Float[Array, "draws"]) -> Int[Array, "instances"]:
+    """The role of each instance, from nine uniform numbers."""
     role = jnp.sum(draws[:N, None] > draws[None, N : N + 2] * np.array([[1.0, 2.0]]), axis=1)
     return jnp.where(np.arange(N) == below(draws[N + 2], N), CURRENT, role)
 
@@ -85,19 +86,20 @@ def below(draw: Array, end: Array | int) -> Int[Array, "..."]:
 
 def all_neighbours() -> Neighbours:
     """All labels and divisions of one to four instances without ties, K = 1, ..., 5."""
-    places = [(EARLIER, 0), (EARLIER, 1), (CURRENT, 0), (CURRENT, 1)]
+    kinds = [(EARLIER, 0), (EARLIER, 1), (CURRENT, 0), (CURRENT, 1)]
     rows = [
         (*row, *[(LATER, 0)] * (N - n))
         for n in range(1, N - 1)
-        for row in itertools.product(places, repeat=n)
+        for row in itertools.product(kinds, repeat=n)
         if any(role == CURRENT for role, _ in row)
     ]
     role, right = np.repeat(np.array(rows), len(I), axis=0).transpose(2, 0, 1)
-    return Neighbours(role, right.astype(float), np.tile(np.arange(N), (len(role), 1)), np.tile(I, len(rows)))
+    fields = role, right.astype(float), np.tile(np.arange(N), (len(role), 1)), np.tile(I, len(rows))
+    return Neighbours(*map(jnp.asarray, fields))
 
 
 def nearest_first(text: str, *, neighbours: int, tied: bool = False) -> Neighbours:
-    """An instance from one letter a place: p or c for a wrong label in an earlier group or in the group, P or C right.
+    """Instances from one letter each: p or c for a wrong label in an earlier group or in the group, P or C right.
 
     Example:
         >>> nearest_first("cC", neighbours=3).role.tolist()
@@ -105,22 +107,23 @@ def nearest_first(text: str, *, neighbours: int, tied: bool = False) -> Neighbou
     """
     role = [CURRENT if letter in "cC" else EARLIER for letter in text] + [LATER] * (N - len(text))
     right = [float(letter.isupper()) for letter in text] + [0.0] * (N - len(text))
-    return Neighbours(np.array(role), np.array(right), np.arange(N) * (not tied), np.array(neighbours))
+    return Neighbours(jnp.array(role), jnp.array(right), jnp.arange(N) * (not tied), jnp.array(neighbours))
 
 
 nearest = Setting(
     generate,
-    "1 to 6 instances in the group and before it, any labels, ties of distances, K = 1 to 7",
+    "1 to 6 instances in a group and before it, any labels, ties of distances, K = 1 to 7",
     exhaustive=all_neighbours,
     every="every division and labelling of 1 to 4 instances without ties, K = 1 to 5",
 )
 
 
-# The definitions
+# The definitions. They are jitted so that JAX traces each once for all claims.
 
 
-def knn(right: Float[Array, "places"], K: Array | int, divisor: Divisor = "K'") -> Float[Array, "coalitions"]:
-    """Of every set of places, how many of its K nearest have the right label, over K' = min(K, |S|), or over K."""
+@functools.partial(jax.jit, static_argnames="divisor")
+def knn(right: Float[Array, "instances"], K: Array | int, divisor: Divisor = "K'") -> Float[Array, "coalitions"]:
+    """Of every set S, how many of its K nearest have the right label, over K' = min(K, |S|), or over K."""
     count = (SETS & (NEARER < K)) @ right
     return count / (K if divisor == "K" else jnp.clip(SIZES, 1, K))
 
@@ -138,14 +141,15 @@ def order_weights() -> np.ndarray:
 ORDER_WEIGHTS = order_weights()
 
 
-def ads(v: Float[Array, "coalitions"], role: Int[Array, "places"]) -> Float[Array, "places"]:
+@jax.jit
+def ads(v: Float[Array, "coalitions"], role: Int[Array, "instances"]) -> Float[Array, "instances"]:
     """(8) for groups 0, 1, 2: the mean marginal contribution over all orders that take one group after the other.
 
     Within a group the orders are those of the game S ↦ v(P ∪ (S ∩ C)), in which all others contribute nothing.
     """
     groups = np.arange(GROUPS)[:, None]
     P, C = (role[None] < groups) @ BITS, (role[None] == groups) @ BITS
-    return ORDER_WEIGHTS @ jnp.sum(v[P[:, None] | (CODES[None] & C[:, None])], axis=0)
+    return jnp.asarray(ORDER_WEIGHTS) @ jnp.sum(v[P[:, None] | (CODES[None] & C[:, None])], axis=0)
 
 
 def subset_weights() -> np.ndarray:
@@ -168,7 +172,7 @@ class Group(NamedTuple):
     Attributes:
         m: the number of its instances.
         p: the number of instances in earlier groups.
-        member: (6, 6) whether a place holds the i-th instance.
+        member: (6, 6) whether an instance is the group's i-th nearest.
         a: (6,) 1 if the i-th has the right label; 0 otherwise and beyond m.
         c: (6,) c_{t,i}, the number of earlier instances that come before the i-th; 0 beyond m.
         b: (8,) 1 at index j if the j-th nearest of the earlier instances has the right label; 0 if there is none.
@@ -176,7 +180,7 @@ class Group(NamedTuple):
 
     m: Int[Array, ""]
     p: Int[Array, ""]
-    member: Bool[Array, "i places"]
+    member: Bool[Array, "i instances"]
     a: Float[Array, "i"]
     c: Int[Array, "i"]
     b: Float[Array, "j"]
@@ -197,19 +201,20 @@ class Group(NamedTuple):
         return self.a[self.m - 1], self.c[self.m - 1]
 
 
-def group_of(right: Float[Array, "places"], role: Int[Array, "places"], group: Array | int = CURRENT) -> Group:
+@jax.jit
+def group_of(right: Float[Array, "instances"], role: Int[Array, "instances"], group: Array | int = CURRENT) -> Group:
     """The numbers that Theorem 5.1 takes from the order."""
     member, earlier = order_of(role == group), role < group
     b = jnp.pad(order_of(earlier) @ right, 1)
     return Group(jnp.sum(role == group), jnp.sum(earlier), member, member @ right, member @ (UP_TO @ earlier), b)
 
 
-def order_of(members: Bool[Array, "places"]) -> Bool[Array, "i places"]:
-    """Whether a place holds the i-th nearest of the members; XLA takes longer to compile a sort."""
+def order_of(members: Bool[Array, "instances"]) -> Bool[Array, "i instances"]:
+    """Whether an instance is the i-th nearest of the members; XLA takes longer to compile a sort."""
     return members[None] & ((UP_TO @ members)[None] == RANKS[:, None])
 
 
-def differences(g: Group, values: Float[Array, "places"]) -> Float[Array, "i"]:
+def differences(g: Group, values: Float[Array, "instances"]) -> Float[Array, "i"]:
     """φ_i - φ_{i+1} for i = 1, ..., m - 1; 0 beyond."""
     phi = g.member @ values
     return jnp.where(g.exists, phi[:-1] - phi[1:], 0)
@@ -227,8 +232,8 @@ def items(g: Group, K: Array) -> tuple[Bool[Array, "4 i"], Float[Array, "4 i"]]:
     printed = [
         jnp.zeros(N - 1),
         g.change / K * jnp.minimum(K - c, I) / I,
-        g.change / K * jnp.minimum(K - c_next, I) / I + double_sum(g, K, K - c_next),
-        double_sum(g, K, 0 * c),
+        g.change / K * jnp.minimum(K - c_next, I) / I + double_sum(g, K),
+        double_sum(g, K),
     ]
     return jnp.stack(applies) & g.exists[None], jnp.stack(printed)
 
@@ -246,17 +251,18 @@ def double_sum_weights() -> np.ndarray:
 DOUBLE_SUM_WEIGHTS = double_sum_weights()
 
 
-def double_sum_terms(g: Group, K: Array, low: Int[Array, "i"]) -> Bool[Array, "i s u"]:
-    """Whether s = low, ..., m - 2 and u = low, ..., min(K - c_i - 1, s)."""
+def double_sum_terms(g: Group, K: Array) -> Bool[Array, "i s u"]:
+    """Whether s = l, ..., m - 2 and u = l, ..., min(K - c_i - 1, s), l = K - c_{i+1} in item 3 and l = 0 in item 4."""
     s, u = np.arange(N - 1)[None, :, None], np.arange(N - 1)[None, None, :]
-    low, high = low[:, None, None], (K - g.c[:-1] - 1)[:, None, None]
-    return (low <= s) & (s <= g.m - 2) & (low <= u) & (u <= high) & (u <= s)
+    c, c_next = g.c[:-1, None, None], g.c[1:, None, None]
+    return (K - c_next <= np.minimum(s, u)) & (s <= g.m - 2) & (u < K - c) & (u <= s)
 
 
-def double_sum(g: Group, K: Array, low: Int[Array, "i"]) -> Float[Array, "i"]:
-    """1/(m-1) Σ_{s=low}^{m-2} Σ_{u=low}^{min(K-c_i-1, s)} C(s,u) C(m-2-s,i-1-u) / C(m-2,i-1) (a_i - b_{K-u}) / K."""
+@jax.jit
+def double_sum(g: Group, K: Array) -> Float[Array, "i"]:
+    """1/(m-1) Σ_{s=l}^{m-2} Σ_{u=l}^{min(K-c_i-1, s)} C(s,u) C(m-2-s,i-1-u) / C(m-2,i-1) (a_i - b_{K-u}) / K."""
     change = (g.a[:-1, None] - g.b[jnp.clip(K - np.arange(N - 1), 0, N + 1)][None]) / K
-    terms = double_sum_terms(g, K, low) * jnp.asarray(DOUBLE_SUM_WEIGHTS)[g.m]
+    terms = jnp.where(double_sum_terms(g, K), jnp.asarray(DOUBLE_SUM_WEIGHTS)[g.m], 0)
     return jnp.sum(terms * change[:, None, :], axis=(1, 2))
 
 

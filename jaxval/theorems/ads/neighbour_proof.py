@@ -4,6 +4,7 @@ A display of the proof is compared with what it is derived from: the regimes wit
 the sums with the regimes as printed.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -50,7 +51,7 @@ class Game(NamedTuple):
         table: (64,) v of every set, instance i being bit i.
     """
 
-    role: Int[Array, "players"]
+    role: Int[Array, "instances"]
     table: Float[Array, "coalitions"]
 
 
@@ -79,7 +80,7 @@ def lemma_b_1(game: Game, more: int = 0) -> dict[str, tuple]:
     and sums over the S that contain neither, those that contain q_j, and those that contain q_i.
     """
 
-    def partner(x: Array) -> Array:
+    def partner(x: Array | np.ndarray) -> Array:
         return jnp.roll(x, -1, axis=-1)
 
     current, values, m = game.role == CURRENT, ads(game.table, game.role), jnp.sum(game.role == CURRENT)
@@ -113,7 +114,7 @@ class Coalitions(NamedTuple):
     Attributes:
         g: the group.
         K: the number of neighbours.
-        union: (64,) the code of P ∪ S as a set of places.
+        union: (64,) the code of P ∪ S as a set of instances.
         v: (64,) v(P ∪ S).
         kth: (64,) 1 if the K-th nearest of P ∪ S has the right label; 0 otherwise, and if there is none.
         gain: (64, 6) v(P ∪ S ∪ q_i) - v(P ∪ S).
@@ -149,6 +150,7 @@ class Coalitions(NamedTuple):
         return self.gain[:, self.g.m - 1], self.others[:, self.g.m - 1]
 
 
+@functools.partial(jax.jit, static_argnames="divisor")
 def coalitions(c: Neighbours, divisor: Divisor) -> Coalitions:
     """All sets of an instance."""
     g, K, v = group_of(c.right, c.role), c.neighbours, knn(c.right, c.neighbours, divisor)
@@ -189,8 +191,8 @@ def displaced(x: Coalitions) -> Array:
         "A coalition of fewer than K instances has no K-th neighbour to replace, and (12) divides by min{K, m(S)}, "
         "not by K. One group with a right and a wrong label, K = 2: the right one alone adds v = 1, and the display "
         "says 1/2 at most. The display is right for the utility that divides by K for every S. So Theorem 5.1, the "
-        "base case and Algorithm 2 are about that utility; under (12) they are off wherever coalitions of fewer than "
-        "K instances count, that is, in all groups that fewer than K instances come before."
+        "base case and Algorithm 2 are about that utility; under (12) they can be off in every group that fewer than "
+        "K instances come before."
     ),
     corrected=(
         "Under (12), if P_t ∪ S has fewer than K instances, the change is [a_i - v(P_t ∪ S)]/(m(P_t ∪ S) + 1), with "
@@ -237,8 +239,8 @@ def three_regimes(c: Neighbours, reach: int = 0) -> dict[str, tuple]:
     earlier, S = c.role < CURRENT, x.union - (c.role < CURRENT) @ BITS
     nearest_code = ((SETS & (NEARER < x.K)) @ BITS)[x.union]
     first_earlier = (earlier[None] & ((UP_TO @ earlier)[None] <= np.arange(N + 2)[:, None])) @ BITS
-    nearer_places = x.g.member[:-1] @ BITS - 1  # the bits below the bit of q_i
-    said = (S[:, None] & nearer_places[None]) | first_earlier[jnp.clip(x.K - NEARER[:, :-1], 0, N + 1)]
+    nearer = x.g.member[:-1] @ BITS - 1  # the bits below the bit of q_i
+    said = (S[:, None] & nearer[None]) | first_earlier[jnp.clip(x.K - NEARER[:, :-1], 0, N + 1)]
     return {
         "one regime": (jnp.where(x.pairs, A.astype(int) + B + C, 1), 1),
         "(15)": (jnp.where(x.pairs & A, x.exchange, 0), 0.0),
@@ -319,7 +321,7 @@ def case_sums(c: Neighbours, reach: int = 0) -> dict[str, tuple]:
     _, B, C = regimes(x, reach)
     weight = jnp.asarray(SUBSET_WEIGHTS)[g.m - 1, SIZES]
     first = g.change / K * jnp.clip(K - g.c[1:], 0, I) / I
-    second = double_sum(g, K, jnp.maximum(K - g.c[1:], 0))
+    second = double_sum(g, K)
     return {
         "(16)": (weight @ jnp.where(x.pairs & B, g.change[None] / K, 0), jnp.where(g.exists, first, 0)),
         "(17)": (weight @ jnp.where(x.pairs & C, said_in_c(x), 0), jnp.where(g.exists, second, 0)),

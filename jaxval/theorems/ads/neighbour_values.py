@@ -45,7 +45,7 @@ LATER_STEPS = np.triu(np.ones((N, N)))  # LATER_STEPS @ x is Σ_{j ≥ i} x_j; X
 # One test point
 
 
-def printed_values(g: Group, K: Array, for_size: bool = False) -> Float[Array, "places"]:
+def printed_values(g: Group, K: Array, for_size: bool = False) -> Float[Array, "instances"]:
     """Algorithm 2, lines 7 to 10: from the farthest to the nearest, by Theorem 5.1 and the base case.
 
     With `for_size`, the steps and the base case are those of (12).
@@ -58,16 +58,16 @@ def printed_values(g: Group, K: Array, for_size: bool = False) -> Float[Array, "
     return (base + LATER_STEPS[:, :-1] @ steps) @ g.member
 
 
-def one_equation(g: Group, K: Array) -> Float[Array, "places"]:
+def one_equation(g: Group, K: Array) -> Float[Array, "instances"]:
     """Σ_{j ≥ i} [lo (a_j - a_{j+1}) + (hi - lo) a_j - (B_{K-lo} - B_{K-hi})]/(K j), as `knn_by_k` says."""
     low = jnp.where(g.exists, jnp.clip(K - g.c[1:], 0, I), 0)
     lo, hi = jnp.append(low, 0), jnp.clip(K - g.c, 0, RANKS)
     B = jnp.cumsum(g.b)
     steps = lo * (g.a - jnp.append(g.a[1:], 0)) + (hi - lo) * g.a - (B[K - lo] - B[K - hi])
-    return LATER_STEPS @ jnp.where(g.m >= RANKS, steps / (K * RANKS), 0) @ g.member
+    return jnp.asarray(LATER_STEPS) @ jnp.where(g.m >= RANKS, steps / (K * RANKS), 0) @ g.member
 
 
-def of_groups(rule: Callable[[Group, Array], Array], right: Array, role: Array, K: Array) -> Float[Array, "places"]:
+def of_groups(rule: Callable[[Group, Array], Array], right: Array, role: Array, K: Array) -> Float[Array, "instances"]:
     """The values of all instances, nearest first, group by group."""
     return jnp.sum(jax.vmap(lambda group: rule(group_of(right, role, group), K))(jnp.arange(GROUPS)), axis=0)
 
@@ -130,7 +130,7 @@ def ties_counted_strictly(c: Neighbours, strict: bool = True) -> tuple[Array, Ar
 
 @claim(
     "ads/knn-accuracy",
-    "section 5.2, after Definition 5.2, and section 1",
+    "section 1, and section 5.2 after Definition 5.2",
     setting=nearest,
     fails="reading",
     quote=(
@@ -168,7 +168,7 @@ def knn_accuracy(c: Neighbours, most: int = N + 1) -> tuple[Array, Array]:
 def knn_complexity(c: Neighbours, fewer: int = 0) -> AtMost:
     """The double sums of items 3 and 4 have at most K (m(C_t) - 1) terms together, so O(m(C_t)) for a fixed K."""
     g, K = group_of(c.right, c.role), c.neighbours
-    terms = double_sum_terms(g, K, jnp.maximum(K - g.c[1:], 0)) & g.exists[:, None, None]
+    terms = double_sum_terms(g, K) & g.exists[:, None, None]
     return AtMost(jnp.sum(terms), K * (g.m - 1 - fewer))
 
 
@@ -223,19 +223,19 @@ def wrong_then_right() -> Data:
     """On a line, seen from 0: a wrong label, then a right one, K = 3; the other four come later and are wrong."""
     later = GROUPS - 1
     return Data(
-        np.stack([RANKS.astype(float), np.zeros(N)], axis=1),
-        np.array([0, 1, 0, 0, 0, 0]),
-        np.zeros((TESTS, 2)),
-        np.ones(TESTS, dtype=int),
-        np.arange(N),
-        np.array([0, 0, later, later, later, later]),
-        np.arange(N) % CONTRIBUTORS,
-        np.array(3),
+        jnp.stack([jnp.asarray(RANKS, dtype=float), jnp.zeros(N)], axis=1),
+        jnp.array([0, 1, 0, 0, 0, 0]),
+        jnp.zeros((TESTS, 2)),
+        jnp.ones(TESTS, dtype=int),
+        jnp.arange(N),
+        jnp.array([0, 0, later, later, later, later]),
+        jnp.arange(N) % CONTRIBUTORS,
+        jnp.array(3),
     )
 
 
-def nearest_order(data: Data, x: Array) -> Bool[Array, "places instances"]:
-    """Whether an instance is at a place, in the order by (distance, index) from a test point."""
+def nearest_order(data: Data, x: Array) -> Bool[Array, "ranks instances"]:
+    """Whether an instance is the first, the second, ... in the order by (distance, index) from a test point."""
     distance, index = jnp.sum((data.train_x - x[None]) ** 2, axis=1), np.arange(N)
     tied = (distance[None] == distance[:, None]) & (index[None] < index[:, None])
     rank = jnp.sum((distance[None] < distance[:, None]) | tied, axis=1)
@@ -293,27 +293,29 @@ def algorithm_2(data: Data, for_size: bool = False) -> dict[str, tuple]:
     These are the values of the instances and their sums over each source and over each contributor.
     """
     group, K = data.group[data.source], data.neighbours
-    found = averaged(data, lambda *c: of_groups(lambda g, K: printed_values(g, K, for_size), *c, K), group)
+    rule = functools.partial(printed_values, for_size=for_size)
+    values = averaged(data, lambda right, role: of_groups(rule, right, role, K), group)
     wanted = averaged(data, functools.partial(by_definition, K=K), group)
-    sources, owner = total(found, data.source, N), data.contributor[data.source]
+    sources, owner = total(values, data.source, N), data.contributor[data.source]
     return {
-        "instances": (found, wanted),
+        "instances": (values, wanted),
         "sources": (sources, total(wanted, data.source, N)),
         "contributors": (total(sources, data.contributor, CONTRIBUTORS), total(wanted, owner, CONTRIBUTORS)),
     }
 
 
-# Groups and K, which are known when the library compiles, `normalise`, and the divisor that it stands for.
-LIBRARY = (((2, 0, 1, 1, 2, 2), 3, "size", "K'"), ((0, 0, 0, 0, 0, 0), 9, "neighbours", "K"))
+# Groups, which are known when the library compiles, `normalise`, and the divisor that it stands for.
+LIBRARY = (((2, 0, 1, 1, 2, 2), "size", "K'"), ((0, 0, 1, 2, 0, 1), "neighbours", "K"))
 
 
 @claim(
     "ads/knn-ads-library",
     "Algorithm 2, as jaxval.values.knn_shapley computes it",
     setting=data,
-    false="knn_shapley(..., normalise='neighbours') gives the ADS values under (12).",
-    neighbour={"calls": (((0, 0, 0, 0, 0, 0), 9, "neighbours", "K'"),)},
+    false="knn_shapley(..., normalise='size') gives the ADS values for the utility divided by K.",
+    neighbour={"calls": ((LIBRARY[0][0], "size", "K"),)},
     most=3_000,
+    scope="6 instances of 1 to 6 sources, 2 divisions into 3 groups, 2 test points, K = 3",
 )
 def knn_ads_library(data: Data, calls: tuple = LIBRARY) -> dict[str, tuple]:
     """knn_shapley gives the ADS values under (12) with normalise="size", and of division by K with "neighbours".
@@ -321,11 +323,9 @@ def knn_ads_library(data: Data, calls: tuple = LIBRARY) -> dict[str, tuple]:
     owner_totals gives their sums over the sources.
     """
     parts, instances = {}, (data.train_x, data.train_y, data.test_x, data.test_y)
-    for groups, K, normalise, divisor in calls:
-        found = knn_shapley(*instances, neighbours=K, groups=np.array(groups), normalise=normalise)
-        values = functools.partial(by_definition, K=K, divisor=divisor)
-        wanted = averaged(data, values, jnp.asarray(groups))
-        name = f"{max(groups) + 1} groups, K = {K}, {normalise}"
-        parts[name] = found, wanted
-        parts[f"{name}, sources"] = owner_totals(found, data.source, num=N), total(wanted, data.source, N)
+    for groups, normalise, divisor in calls:
+        values = knn_shapley(*instances, neighbours=3, groups=np.array(groups), normalise=normalise)
+        wanted = averaged(data, functools.partial(by_definition, K=3, divisor=divisor), jnp.asarray(groups))
+        parts[normalise] = values, wanted
+        parts[f"{normalise}, sources"] = owner_totals(values, data.source, num=N), total(wanted, data.source, N)
     return parts
