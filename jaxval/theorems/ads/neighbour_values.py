@@ -74,7 +74,7 @@ def of_groups(rule: Callable[[Group, Array], Array], right: Array, role: Array, 
 
 @claim(
     "ads/knn-ads-by-k",
-    "Theorem 5.1 and Appendix B.6 in one equation, for the utility divided by K",
+    "Theorem 5.1 and Appendix B.6 in one equation of ours, for the utility divided by K",
     setting=nearest,
     false=(
         "Under (12), φ_i - φ_{i+1} = [lo (a_i - a_{i+1}) + (hi - lo) a_i - (B_{K-lo} - B_{K-hi})]/(K i) with lo = "
