@@ -1,6 +1,20 @@
 """The statements of Zheng et al. (2026), asymmetric data Shapley, topic by topic."""
 
-from jaxval.theorems.ads import duplicates, forms, market, neighbours, order, rounds, sampling, uniqueness, votes
+from jaxval.theorems.ads import (  # noqa: F401, I001 - in the order of the paper, in which their claims stand
+    order,
+    forms,
+    uniqueness,
+    duplicates,
+    rounds,
+    votes,
+    sampling,
+    market,
+    neighbours,
+    neighbour_proof,
+    neighbour_base,
+    binomials,
+    neighbour_values,
+)
 
 __all__ = ["CLAIMS", "EXEMPT"]
 
@@ -13,7 +27,7 @@ CLAIMS = (
     *votes.CLAIMS,
     *sampling.CLAIMS,
     *market.CLAIMS,
-    *neighbours.CLAIMS,
+    *binomials.CLAIMS,
 )
 EXEMPT = {
     "ads/example-1.1": (

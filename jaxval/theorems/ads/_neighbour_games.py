@@ -1,10 +1,11 @@
-"""Nearest-neighbour games written out: instances, the utility (12), ADS by its subset form (9), Theorem 5.1 as printed.
+"""Nearest-neighbour games written out: instances, the utility (12), ADS by (8), Theorem 5.1 and its base case.
 
-At one test point only the order of the instances counts. Six places, the nearest first, each with a right or a wrong
-label, are split into a group, the groups before it (P_t) and those after it, which no value of the group looks at.
-Fewer instances are six of which the farthest come later.
+At one test point only the order of the instances counts. Six instances, the nearest first, each with a right or a wrong
+label, are divided into a group C, the groups before it (P) and those after it, on which no value of the group depends.
+So an instance of six in which the farthest come later is one of fewer than six.
 """
 
+import functools
 import itertools
 import math
 from typing import Literal, NamedTuple
@@ -14,24 +15,38 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jaxval.theorems.claims import Setting
+
 __all__ = [
-    "Game", "Group", "Neighbours", "all_neighbours", "all_of_one_group", "base_of_fraction", "base_printed", "below",
-    "cases", "choose", "differences", "double_sum", "generate", "generate_game", "group_of", "group_values", "inverse",
-    "neighbours_from", "places", "recursion", "spread", "table",
-]  # fmt: skip
+    "Group",
+    "Neighbours",
+    "ads",
+    "below",
+    "double_sum",
+    "extra",
+    "group_of",
+    "items",
+    "knn",
+    "nearest",
+    "nearest_first",
+    "order_of",
+    "printed_base",
+    "size_base",
+]
 
 N = 6
 CODES = np.arange(2**N)
 SETS = (CODES[:, None] >> np.arange(N) & 1).astype(bool)
 SIZES = SETS.sum(axis=1)
-NEARER = np.cumsum(SETS, axis=1) - SETS  # NEARER[S, j]: how many of S are nearer than place j
 BITS = 2 ** np.arange(N)
-PASCAL = np.array([[math.comb(n, k) for k in range(N + 1)] for n in range(N + 1)], dtype=float)
-WEIGHTS = np.array([1 / np.maximum(m * PASCAL[max(m - 1, 0)][SIZES], 1) for m in range(N + 1)])  # 1/(m C(m-1, |S|))
-EARLIER, CURRENT, LATER = 0, 1, 2
+NEARER = np.cumsum(SETS, axis=1) - SETS  # NEARER[S, z]: how many of S are nearer than instance z
+RANKS = np.arange(1, N + 1)
 I = np.arange(1, N)  # noqa: E741 - the paper's i = 1, ..., m - 1
+UP_TO = np.tri(N, dtype=int)  # UP_TO @ x is the cumulative sum of x, which XLA takes longer to compile
+EARLIER, CURRENT, LATER = 0, 1, 2
+GROUPS = 3
 
-Division = Literal["size", "neighbours"]
+Divisor = Literal["K'", "K"]  # K' = min(K, |S|) as in (12), or K as in the proof of Theorem 5.1
 
 
 class Neighbours(NamedTuple):
@@ -39,39 +54,29 @@ class Neighbours(NamedTuple):
 
     Attributes:
         role: (6,) 0 in an earlier group, 1 in the group, 2 in a later one.
-        right: (6,) whether the label is the test point's, 1 or 0.
+        right: (6,) 1 if the label is that of the test point, 0 otherwise.
+        distance: (6,) whole numbers that do not decrease; of instances at one distance the rule takes the first first.
         neighbours: K, from 1 to 7.
     """
 
-    role: Int[Array, "places"]
-    right: Float[Array, "places"]
+    role: Int[Array, "instances"]
+    right: Float[Array, "instances"]
+    distance: Int[Array, "instances"]
     neighbours: Int[Array, ""]
 
 
-class Game(NamedTuple):
-    """Any game of six players.
-
-    Attributes:
-        role: (6,) as in `Neighbours`.
-        table: (64,) v of every set, player i being bit i.
-    """
-
-    role: Int[Array, "players"]
-    table: Float[Array, "coalitions"]
-
-
 def generate(key: Key[Array, ""]) -> Neighbours:
-    """Groups of every share; labels of which any share is right; at least one instance is in the group."""
-    return neighbours_from(jax.random.uniform(key, (2 * N + 5,)))
+    """Groups and right labels of any shares, at least one instance in the group; half of the time without ties."""
+    split, label, tie = jax.random.uniform(key, (3, N + 3))
+    right = label[:N] < 1.2 * label[N] - 0.1
+    distance = jnp.asarray(UP_TO) @ (tie[:N] < 2 * tie[N])
+    return Neighbours(roles(split), right.astype(float), distance, below(label[N + 1], N + 1) + 1)
 
 
-def neighbours_from(draws: Float[Array, "draws"]) -> Neighbours:
-    """An instance from seventeen uniform numbers: one draw of them compiles faster than several."""
-    cuts = draws[2 * N : 2 * N + 2] * jnp.array([1.0, 2.0])
-    role = jnp.sum(draws[:N, None] > cuts[None, :], axis=1)
-    role = jnp.where(np.arange(N) == jnp.floor(N * draws[2 * N + 2]), CURRENT, role)
-    right = draws[N : 2 * N] < 1.2 * draws[2 * N + 3] - 0.1
-    return Neighbours(role, right.astype(float), below(draws[2 * N + 4], N + 1) + 1)
+def roles(draws: Float[Array, "draws"]) -> Int[Array, "instances"]:
+    """The role of each instance, from nine uniform numbers."""
+    role = jnp.sum(draws[:N, None] > draws[None, N : N + 2] * np.array([[1.0, 2.0]]), axis=1)
+    return jnp.where(np.arange(N) == below(draws[N + 2], N), CURRENT, role)
 
 
 def below(draw: Array, end: Array | int) -> Int[Array, "..."]:
@@ -79,207 +84,216 @@ def below(draw: Array, end: Array | int) -> Int[Array, "..."]:
     return jnp.floor(end * draw).astype(int)
 
 
-def generate_game(key: Key[Array, ""]) -> Game:
-    """The roles of `generate`, and worths that are uniform, or 0 and 1."""
-    draws = jax.random.uniform(key, (2 * N + 6 + 2**N,))
-    worths = 2 * draws[-(2**N) :] - 1
-    return Game(neighbours_from(draws).role, jnp.where(draws[2 * N + 5] < 0.2, worths > 0, worths))
-
-
 def all_neighbours() -> Neighbours:
-    """All labels and splits of one to five instances, K = 1, ..., 6."""
-    states = [(EARLIER, 0), (EARLIER, 1), (CURRENT, 0), (CURRENT, 1)]
-    found = [
+    """All labels and divisions of one to four instances without ties, K = 1, ..., 5."""
+    kinds = [(EARLIER, 0), (EARLIER, 1), (CURRENT, 0), (CURRENT, 1)]
+    rows = [
         (*row, *[(LATER, 0)] * (N - n))
-        for n in range(1, N)
-        for row in itertools.product(states, repeat=n)
+        for n in range(1, N - 1)
+        for row in itertools.product(kinds, repeat=n)
         if any(role == CURRENT for role, _ in row)
     ]
-    rows, ks = np.array(found), np.arange(1, N + 1)
-    role, right = np.repeat(rows[..., 0], len(ks), axis=0), np.repeat(rows[..., 1], len(ks), axis=0)
-    return Neighbours(jnp.asarray(role), jnp.asarray(right, dtype=float), jnp.asarray(np.tile(ks, len(rows))))
+    role, right = np.repeat(np.array(rows), len(I), axis=0).transpose(2, 0, 1)
+    fields = role, right.astype(float), np.tile(np.arange(N), (len(role), 1)), np.tile(I, len(rows))
+    return Neighbours(*map(jnp.asarray, fields))
 
 
-def all_of_one_group() -> Neighbours:
-    """All labels of six instances of one group, K = 1, ..., 7."""
-    ks = np.arange(1, N + 2)
-    right = np.repeat(SETS, len(ks), axis=0)
-    return Neighbours(
-        jnp.full(right.shape, CURRENT), jnp.asarray(right, dtype=float), jnp.asarray(np.tile(ks, len(SETS)))
-    )
-
-
-def places(text: str, *, neighbours: int) -> Neighbours:
-    """An instance from one letter a place: p or c for a wrong label in an earlier group or in the group, P or C right.
+def nearest_first(text: str, *, neighbours: int, tied: bool = False) -> Neighbours:
+    """Instances from one letter each: p or c for a wrong label in an earlier group or in the group, P or C right.
 
     Example:
-        >>> places("cC", neighbours=3).role.tolist()
+        >>> nearest_first("cC", neighbours=3).role.tolist()
         [1, 1, 2, 2, 2, 2]
     """
     role = [CURRENT if letter in "cC" else EARLIER for letter in text] + [LATER] * (N - len(text))
     right = [float(letter.isupper()) for letter in text] + [0.0] * (N - len(text))
-    return Neighbours(jnp.array(role), jnp.array(right), jnp.array(neighbours))
+    return Neighbours(jnp.array(role), jnp.array(right), jnp.arange(N) * (not tied), jnp.array(neighbours))
 
 
-# The definitions
+nearest = Setting(
+    generate,
+    "1 to 6 instances in a group and before it, any labels, ties of distances, K = 1 to 7",
+    exhaustive=all_neighbours,
+    every="every division and labelling of 1 to 4 instances without ties, K = 1 to 5",
+)
 
 
-def table(right: Array, neighbours: Array, divide: Division = "size") -> Float[Array, "coalitions"]:
-    """V of every set of places: the right labels among its K nearest, over K' = min(K, |S|) as in (12), or over K."""
-    among = jnp.asarray(SETS) & (neighbours > NEARER)
-    count = jnp.sum(among * right[None, :], axis=1)
-    return count / (neighbours if divide == "neighbours" else jnp.maximum(jnp.minimum(neighbours, SIZES), 1))
+# The definitions. They are jitted so that JAX traces each once for all claims.
 
 
-def group_values(v: Array, earlier: Bool[Array, "players"], current: Bool[Array, "players"]) -> Array:
-    """(9): φ(z) = 1/m Σ_{S ⊆ C - z} C(m-1, |S|)^{-1} [v(P ∪ S ∪ z) - v(P ∪ S)] for the group; 0 for others."""
-    m = jnp.sum(current)
-    inside = ~jnp.any(jnp.asarray(SETS) & ~current[None, :], axis=1)
-    without = jnp.sum(earlier * BITS) | CODES
-    marginal = v[without[:, None] | BITS[None, :]] - v[without][:, None]
-    weight = jnp.asarray(WEIGHTS)[m]
-    counts = inside[:, None] & ~SETS & current[None, :]
-    return jnp.sum(jnp.where(counts, weight[:, None] * marginal, 0), axis=0)
+@functools.partial(jax.jit, static_argnames="divisor")
+def knn(right: Float[Array, "instances"], K: Array | int, divisor: Divisor = "K'") -> Float[Array, "coalitions"]:
+    """Of every set S, how many of its K nearest have the right label, over K' = min(K, |S|), or over K."""
+    count = (SETS & (NEARER < K)) @ right
+    return count / (K if divisor == "K" else jnp.clip(SIZES, 1, K))
 
 
-def choose(n: Array, k: Array | np.ndarray) -> Array:
-    """C(n, k) for n up to 6, 0 where k is not in 0..n."""
-    return jnp.where((k >= 0) & (k <= n), jnp.asarray(PASCAL)[jnp.clip(n, 0, N), jnp.clip(k, 0, N)], 0)
+def order_weights() -> np.ndarray:
+    """(6, 64): the weight of v(S) in the mean marginal contribution of each of six players over their 720 orders."""
+    weights = np.zeros((N, 2**N))
+    for order in itertools.permutations(range(N)):
+        for player, reached in zip(order, np.cumsum(BITS[list(order)]), strict=True):
+            weights[player, reached] += 1
+            weights[player, reached - BITS[player]] -= 1
+    return weights / math.factorial(N)
 
 
-# Theorem 5.1 as printed
+ORDER_WEIGHTS = order_weights()
 
 
-class Group(NamedTuple):
-    """A group as its test point sees it; i-th is at index i - 1.
+@jax.jit
+def ads(v: Float[Array, "coalitions"], role: Int[Array, "instances"]) -> Float[Array, "instances"]:
+    """(8) for groups 0, 1, 2: the mean marginal contribution over all orders that take one group after the other.
 
-    Attributes:
-        place: (6,) the places of the group's instances, nearest first; then all others.
-        m: how many there are.
-        p: how many instances are in earlier groups.
-        a: (6,) the label of the i-th, 1 if right; 0 beyond m.
-        c: (6,) c_{t,i}: how many of the earlier groups are nearer than the i-th.
-        b: (8,) the label of the j-th nearest of the earlier groups, at index j; 0 where there is none.
-        known: p right labels among the earlier groups.
+    Within a group the orders are those of the game S ↦ v(P ∪ (S ∩ C)), in which all others contribute nothing.
     """
-
-    place: Int[Array, "places"]
-    m: Int[Array, ""]
-    p: Int[Array, ""]
-    a: Float[Array, "places"]
-    c: Int[Array, "places"]
-    b: Float[Array, "j"]
-    known: Float[Array, ""]
+    groups = np.arange(GROUPS)[:, None]
+    P, C = (role[None] < groups) @ BITS, (role[None] == groups) @ BITS
+    return jnp.asarray(ORDER_WEIGHTS) @ jnp.sum(v[P[:, None] | (CODES[None] & C[:, None])], axis=0)
 
 
-def members_first(members: Bool[Array, "places"]) -> Int[Array, "places"]:
-    """The places of the members, nearest first, then all others; a sort takes XLA long to compile."""
-    index = jnp.where(members, jnp.cumsum(members) - 1, jnp.sum(members) + jnp.cumsum(~members) - 1)
-    return inverse(index)
-
-
-def inverse(ranks: Int[Array, "places"]) -> Int[Array, "places"]:
-    """The inverse of a permutation."""
-    return jnp.sum(jnp.where(ranks[:, None] == np.arange(N)[None, :], np.arange(N)[:, None], 0), axis=0)
-
-
-def group_of(right: Array, earlier: Bool[Array, "places"], current: Bool[Array, "places"]) -> Group:
-    """The numbers the recursion reads off the order."""
-    place, first = members_first(current), members_first(earlier)
-    m, p = jnp.sum(current), jnp.sum(earlier)
-    index = jnp.arange(N)
-    a = jnp.where(index < m, right[place], 0)
-    b = jnp.pad(jnp.where(index < p, right[first], 0), 1)
-    return Group(place, m, p, a, jnp.cumsum(earlier)[place], b, jnp.sum(jnp.where(earlier, right, 0)))
-
-
-def printed_weights() -> np.ndarray:
-    """(7, 5, 5, 5): 1/(m-1) C(s,u) C(m-2-s,i-1-u) / C(m-2,i-1) at m, i - 1, s, u; 0 outside s ≤ m - 2, u ≤ s, i < m."""
-    weights = np.zeros((N + 1, N - 1, N - 1, N - 1))
-    for m in range(2, N + 1):
-        for i, s in itertools.product(range(1, m), range(m - 1)):
-            for u in range(min(s, i - 1) + 1):
-                count = math.comb(s, u) * math.comb(m - 2 - s, i - 1 - u)
-                weights[m, i - 1, s, u] = count / math.comb(m - 2, i - 1) / (m - 1)
+def subset_weights() -> np.ndarray:
+    """(8, 8): 1/(m C(m-1, s)) at m, s, the weight of a set of s others in (9); 0 if s ≥ m."""
+    weights = np.zeros((N + 2, N + 2))
+    for m in range(1, N + 2):
+        weights[m, :m] = [1 / (m * math.comb(m - 1, s)) for s in range(m)]
     return weights
 
 
-PRINTED_WEIGHTS = printed_weights()
+SUBSET_WEIGHTS = subset_weights()
 
 
-def double_sum(g: Group, K: Array, low: Array, high: Array) -> Float[Array, "i"]:
-    """1/(m-1) Σ_{s=low}^{m-2} Σ_{u=low}^{min(high, s)} C(s,u) C(m-2-s,i-1-u) / C(m-2,i-1) [a_i - b_{K-u}] / K."""
-    s, u = np.arange(N - 1)[None, :, None], np.arange(N - 1)
-    low, high = low[:, None, None], high[:, None, None]
-    inside = (low <= s) & (low <= u[None, None, :]) & (high >= u[None, None, :])
-    difference = (g.a[:-1, None] - g.b[jnp.clip(K - u, 0, N + 1)][None, :]) / K
-    weight = jnp.asarray(PRINTED_WEIGHTS)[g.m]
-    return jnp.sum(jnp.where(inside, weight * difference[:, None, :], 0), axis=(1, 2))
+# Theorem 5.1
 
 
-def cases(g: Group, K: Array) -> tuple[Bool[Array, "4 i"], Float[Array, "4 i"]]:
-    """Which of the four cases of Theorem 5.1 each i = 1, ..., m - 1 is, and what each case says φ_i - φ_{i+1} is."""
-    here, next_ = g.c[I - 1], g.c[I]
-    change = (g.a[I - 1] - g.a[I]) / K
-    which = jnp.stack([
-        here >= K,
-        (next_ < K) & (next_ == here),
-        (next_ < K) & (next_ > here),
-        (here < K) & (next_ >= K),
-    ]) & (g.m > I)[None, :]  # fmt: skip
-    printed = jnp.stack([
+class Group(NamedTuple):
+    """A group as its test point sees it; what belongs to its i-th nearest instance is at index i - 1.
+
+    Attributes:
+        m: the number of its instances.
+        p: the number of instances in earlier groups.
+        member: (6, 6) whether an instance is the group's i-th nearest.
+        a: (6,) 1 if the i-th has the right label; 0 otherwise and beyond m.
+        c: (6,) c_{t,i}, the number of earlier instances that come before the i-th; 0 beyond m.
+        b: (8,) 1 at index j if the j-th nearest of the earlier instances has the right label; 0 if there is none.
+    """
+
+    m: Int[Array, ""]
+    p: Int[Array, ""]
+    member: Bool[Array, "i instances"]
+    a: Float[Array, "i"]
+    c: Int[Array, "i"]
+    b: Float[Array, "j"]
+
+    @property
+    def exists(self) -> Bool[Array, "i"]:
+        """Whether there is an i-th and an (i+1)-th instance, i = 1, ..., 5."""
+        return self.m > I
+
+    @property
+    def change(self) -> Float[Array, "i"]:
+        """a_i - a_{i+1}."""
+        return self.a[:-1] - self.a[1:]
+
+    @property
+    def farthest(self) -> tuple[Float[Array, ""], Int[Array, ""]]:
+        """a_m and c_m."""
+        return self.a[self.m - 1], self.c[self.m - 1]
+
+
+@jax.jit
+def group_of(right: Float[Array, "instances"], role: Int[Array, "instances"], group: Array | int = CURRENT) -> Group:
+    """The numbers that Theorem 5.1 takes from the order."""
+    member, earlier = order_of(role == group), role < group
+    b = jnp.pad(order_of(earlier) @ right, 1)
+    return Group(jnp.sum(role == group), jnp.sum(earlier), member, member @ right, member @ (UP_TO @ earlier), b)
+
+
+def order_of(members: Bool[Array, "instances"]) -> Bool[Array, "i instances"]:
+    """Whether an instance is the i-th nearest of the members; XLA takes longer to compile a sort."""
+    return members[None] & ((UP_TO @ members)[None] == RANKS[:, None])
+
+
+def differences(g: Group, values: Float[Array, "instances"]) -> Float[Array, "i"]:
+    """φ_i - φ_{i+1} for i = 1, ..., m - 1; 0 beyond."""
+    phi = g.member @ values
+    return jnp.where(g.exists, phi[:-1] - phi[1:], 0)
+
+
+def items(g: Group, K: Array) -> tuple[Bool[Array, "4 i"], Float[Array, "4 i"]]:
+    """Which of the four items of Theorem 5.1 applies to each i, and what each says φ_i - φ_{i+1} is."""
+    c, c_next = g.c[:-1], g.c[1:]
+    applies = [
+        c >= K,
+        (c_next < K) & (c_next == c),
+        (c_next < K) & (c_next > c),
+        (c < K) & (c_next >= K),
+    ]
+    printed = [
         jnp.zeros(N - 1),
-        change * jnp.minimum(K - here, I) / I,
-        change * jnp.minimum(K - next_, I) / I + double_sum(g, K, K - next_, K - here - 1),
-        double_sum(g, K, 0 * here, K - here - 1),
-    ])  # fmt: skip
-    return which, printed
+        g.change / K * jnp.minimum(K - c, I) / I,
+        g.change / K * jnp.minimum(K - c_next, I) / I + double_sum(g, K),
+        double_sum(g, K),
+    ]
+    return jnp.stack(applies) & g.exists[None], jnp.stack(printed)
 
 
-def base_printed(g: Group, K: Array, members: Array | None = None) -> Array:
-    """The base case of B.6: 0, or (K - c)/(K m) a_m, less 1/(K m) Σ_{s<K-c} b_{K-s} where earlier instances are left.
-
-    With `members` the bound K - c is min(K - c, members).
-    """
-    c = g.c[g.m - 1]
-    bound = K - c if members is None else jnp.minimum(K - c, members)
-    s = jnp.arange(N + 1)
-    displaced = jnp.sum(jnp.where(s < bound, g.b[jnp.clip(K - s, 0, N + 1)], 0))
-    value = (bound * g.a[g.m - 1] - jnp.where(g.p > c, displaced, 0)) / (K * g.m)
-    return jnp.where(c >= K, 0, value)
+def double_sum_weights() -> np.ndarray:
+    """(7, 5, 5, 5): 1/(m-1) C(s,u) C(m-2-s,i-1-u) / C(m-2,i-1) at m, i - 1, s, u."""
+    weights = np.zeros((N + 1, N - 1, N - 1, N - 1))
+    for m in range(2, N + 1):
+        for i, s in itertools.product(range(1, m), range(m - 1)):
+            counts = [math.comb(s, u) * math.comb(m - 2 - s, i - 1 - u) for u in range(i)]
+            weights[m, i - 1, s, :i] = np.array(counts) / math.comb(m - 2, i - 1) / (m - 1)
+    return weights
 
 
-def base_of_fraction(g: Group, K: Array) -> Array:
-    """The farthest's value for (12): with s others it displaces b_{K-s}, or is one more of p + s + 1 ≤ K.
-
-    1/m Σ_{s=0}^{m-1} [a_m - b_{K-s}] / K where p + s ≥ K > c + s; [a_m - (h + s ā)/(p+s)] / (p+s+1) where p + s < K,
-    h being the right labels of the earlier groups, ā the share of right labels among the others of the group.
-    """
-    s = jnp.arange(N)
-    c, last = g.c[g.m - 1], g.a[g.m - 1]
-    mean = (jnp.sum(g.a) - last) / jnp.maximum(g.m - 1, 1)
-    joins = (last - (g.known + s * mean) / jnp.maximum(g.p + s, 1)) / (g.p + s + 1)
-    displaces = jnp.where(c + s < K, (last - g.b[jnp.clip(K - s, 0, N + 1)]) / K, 0)
-    return jnp.sum(jnp.where(s < g.m, jnp.where(g.p + s < K, joins, displaces), 0)) / g.m
+DOUBLE_SUM_WEIGHTS = double_sum_weights()
 
 
-def spread(g: Group, K: Array) -> Array:
-    """R = 1/(m-1) Σ_{s=0}^{min(m-2, K-p-2)} [1/(p+s+1) - 1/K]: what (12) adds to φ_i - φ_{i+1} for a_i - a_{i+1}."""
-    s = jnp.arange(N - 1)
+def double_sum_terms(g: Group, K: Array) -> Bool[Array, "i s u"]:
+    """Whether s = l, ..., m - 2 and u = l, ..., min(K - c_i - 1, s), l = K - c_{i+1} in item 3 and l = 0 in item 4."""
+    s, u = np.arange(N - 1)[None, :, None], np.arange(N - 1)[None, None, :]
+    c, c_next = g.c[:-1, None, None], g.c[1:, None, None]
+    return (K - c_next <= np.minimum(s, u)) & (s <= g.m - 2) & (u < K - c) & (u <= s)
+
+
+@jax.jit
+def double_sum(g: Group, K: Array) -> Float[Array, "i"]:
+    """1/(m-1) Σ_{s=l}^{m-2} Σ_{u=l}^{min(K-c_i-1, s)} C(s,u) C(m-2-s,i-1-u) / C(m-2,i-1) (a_i - b_{K-u}) / K."""
+    change = (g.a[:-1, None] - g.b[jnp.clip(K - np.arange(N - 1), 0, N + 1)][None]) / K
+    terms = jnp.where(double_sum_terms(g, K), jnp.asarray(DOUBLE_SUM_WEIGHTS)[g.m], 0)
+    return jnp.sum(terms * change[:, None, :], axis=(1, 2))
+
+
+def extra(g: Group, K: Array) -> Float[Array, ""]:
+    """R = 1/(m-1) Σ_{s=0}^{min(m-2, K-p-2)} [1/(p+s+1) - 1/K]: (12) adds R (a_i - a_{i+1}) to φ_i - φ_{i+1}."""
+    s = np.arange(N - 1)
     inside = (s <= g.m - 2) & (s <= K - g.p - 2)
     return jnp.sum(jnp.where(inside, 1 / (g.p + s + 1) - 1 / K, 0)) / jnp.maximum(g.m - 1, 1)
 
 
-def recursion(g: Group, K: Array, base: Array, extra: Array | float = 0.0) -> Float[Array, "places"]:
-    """Algorithm 2, lines 7 to 10: from the farthest to the nearest; `extra` (a_i - a_{i+1}) is added to each step."""
-    which, steps = cases(g, K)
-    step = jnp.sum(jnp.where(which, steps, 0), axis=0) + jnp.where(g.m > I, extra * (g.a[I - 1] - g.a[I]), 0)
-    values = base + jnp.append(jnp.cumsum(step[::-1])[::-1], 0)
-    values = jnp.where(jnp.arange(N) < g.m, values, 0)
-    return jnp.sum(jnp.where(g.place[:, None] == np.arange(N)[None, :], values[:, None], 0), axis=0)
+def printed_base(g: Group, K: Array, within: bool = False) -> Float[Array, ""]:
+    """The base case: 0 if K ≤ c_m, else (K - c_m)/(K m) a_m - [p > c_m] 1/(K m) Σ_{s=0}^{K-c_m-1} b_{K-s}.
+
+    With `within`, min(K - c_m, m) takes the place of K - c_m.
+    """
+    a, c = g.farthest
+    sizes = jnp.minimum(K - c, g.m) if within else K - c
+    s = np.arange(N + 1)
+    displaced = jnp.sum(jnp.where(s < sizes, g.b[jnp.clip(K - s, 0, N + 1)], 0))
+    return jnp.where(c >= K, 0, (sizes * a - jnp.where(g.p > c, displaced, 0)) / (K * jnp.maximum(g.m, 1)))
 
 
-def differences(g: Group, values: Array) -> Float[Array, "i"]:
-    """φ_i - φ_{i+1}, i = 1, ..., m - 1; 0 beyond."""
-    sorted_values = values[g.place]
-    return jnp.where(g.m > I, sorted_values[I - 1] - sorted_values[I], 0)
+def size_base(g: Group, K: Array) -> Float[Array, ""]:
+    """The farthest's value under (12), 1/m Σ_{s=0}^{m-1} x_s: s others of the group have come before it.
+
+    x_s = [a_m - (h + s ā)/(p+s)]/(p+s+1) if p + s < K, with h right labels among the earlier instances and a share ā of
+    them among the others of the group; x_s = (a_m - b_{K-s})/K if p + s ≥ K > c_m + s; x_s = 0 otherwise.
+    """
+    a, c = g.farthest
+    s = np.arange(N)
+    others = (jnp.sum(g.a) - a) / jnp.maximum(g.m - 1, 1)
+    joins = (a - (jnp.sum(g.b) + s * others) / jnp.maximum(g.p + s, 1)) / (g.p + s + 1)
+    displaces = jnp.where(c + s < K, (a - g.b[jnp.clip(K - s, 0, N + 1)]) / K, 0)
+    return jnp.sum(jnp.where(s < g.m, jnp.where(g.p + s < K, joins, displaces), 0)) / jnp.maximum(g.m, 1)

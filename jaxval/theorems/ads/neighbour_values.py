@@ -1,128 +1,182 @@
-"""Algorithm 2 of Zheng et al.: whole values of instances, sources and contributors, exactness, one group."""
+"""Algorithm 2 of Zheng et al.: the values at one test point, ties, accuracy and cost; sources and contributors."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._neighbour_games import (
-    BITS,
+    CURRENT,
+    GROUPS,
+    NEARER,
+    RANKS,
     SETS,
     SIZES,
-    Division,
+    Divisor,
     Group,
     I,
     N,
     Neighbours,
-    all_neighbours,
-    all_of_one_group,
-    base_of_fraction,
-    base_printed,
+    ads,
     below,
-    generate,
+    double_sum_terms,
+    extra,
     group_of,
-    group_values,
-    inverse,
-    places,
-    recursion,
-    spread,
-    table,
+    items,
+    knn,
+    nearest,
+    nearest_first,
+    printed_base,
+    size_base,
 )
+from jaxval.theorems.claims import AtMost, Setting, claim
 from jaxval.values import knn_shapley, owner_totals
 
-__all__ = ["CLAIMS"]
+__all__: list[str] = []
 
-GROUPS, TESTS, CONTRIBUTORS = 3, 2, 3
-
-
-# The recursion, whole
+TESTS, CONTRIBUTORS = 2, 3
+LATER_STEPS = np.triu(np.ones((N, N)))  # LATER_STEPS @ x is Σ_{j ≥ i} x_j; XLA takes longer to compile a cumulative sum
 
 
-def printed(g: Group, K: Array) -> Array:
-    """Theorem 5.1 with the base case of B.6."""
-    return recursion(g, K, base_printed(g, K))
+# One test point
 
 
-def for_neighbours(g: Group, K: Array) -> Array:
-    """The same with min(K - c_max, m) in the base case: for the utility divided by K."""
-    return recursion(g, K, base_printed(g, K, g.m))
+def printed_values(g: Group, K: Array, for_size: bool = False) -> Float[Array, "instances"]:
+    """Algorithm 2, lines 7 to 10: from the farthest to the nearest, by Theorem 5.1 and the base case.
+
+    With `for_size`, the steps and the base case are those of (12).
+    """
+    applies, said = items(g, K)
+    steps = jnp.sum(jnp.where(applies, said, 0), axis=0)
+    base = printed_base(g, K)
+    if for_size:
+        steps, base = steps + jnp.where(g.exists, extra(g, K) * g.change, 0), size_base(g, K)
+    return (base + LATER_STEPS[:, :-1] @ steps) @ g.member
 
 
-def for_size(g: Group, K: Array) -> Array:
-    """For (12): R (a_i - a_{i+1}) in every step, and the base case of coalitions of fewer than K."""
-    return recursion(g, K, base_of_fraction(g, K), spread(g, K))
+def one_equation(g: Group, K: Array) -> Float[Array, "instances"]:
+    """Σ_{j ≥ i} [lo (a_j - a_{j+1}) + (hi - lo) a_j - (B_{K-lo} - B_{K-hi})]/(K j), as `knn_by_k` says."""
+    low = jnp.where(g.exists, jnp.clip(K - g.c[1:], 0, I), 0)
+    lo, hi = jnp.append(low, 0), jnp.clip(K - g.c, 0, RANKS)
+    B = jnp.cumsum(g.b)
+    steps = lo * (g.a - jnp.append(g.a[1:], 0)) + (hi - lo) * g.a - (B[K - lo] - B[K - hi])
+    return jnp.asarray(LATER_STEPS) @ jnp.where(g.m >= RANKS, steps / (K * RANKS), 0) @ g.member
 
 
-Recursion = Callable[[Group, Array], Array]
+def of_groups(rule: Callable[[Group, Array], Array], right: Array, role: Array, K: Array) -> Float[Array, "instances"]:
+    """The values of all instances, nearest first, group by group."""
+    return jnp.sum(jax.vmap(lambda group: rule(group_of(right, role, group), K))(jnp.arange(GROUPS)), axis=0)
 
 
-def of_groups(rule: Recursion, right: Array, group: Array, K: Array) -> Array:
-    """The values of all instances, nearest first, group by group 0, 1, 2."""
+@claim(
+    "ads/knn-ads-by-k",
+    "Theorem 5.1 and Appendix B.6 in one equation of ours, for the utility divided by K",
+    setting=nearest,
+    false=(
+        "Under (12), φ_i - φ_{i+1} = [lo (a_i - a_{i+1}) + (hi - lo) a_i - (B_{K-lo} - B_{K-hi})]/(K i) with lo = "
+        "clip(K - c_{i+1}, 0, i), hi = clip(K - c_i, 0, i), B_j = b_1 + ... + b_j, φ_{m+1} = 0, c_{m+1} = ∞."
+    ),
+    neighbour={"divisor": "K'"},
+)
+def knn_by_k(c: Neighbours, divisor: Divisor = "K") -> tuple[Array, Array]:
+    """φ_i - φ_{i+1} = [lo (a_i - a_{i+1}) + (hi - lo) a_i - (B_{K-lo} - B_{K-hi})]/(K i) for the utility divided by K.
 
-    def of_group(t: Array) -> Array:
-        g = group_of(right, group < t, group == t)
-        return jnp.where(g.m > 0, rule(g, K), 0)
-
-    return jnp.sum(jax.vmap(of_group)(jnp.arange(GROUPS)), axis=0)
-
-
-def by_definition(v: Array, group: Array) -> Array:
-    """(9) for all players, group by group 0, 1, 2; an empty group has nobody."""
-
-    def of_group(t: Array) -> Array:
-        found = group_values(v, group < t, group == t)
-        return jnp.where(group == t, found, 0)
-
-    return jnp.sum(jax.vmap(of_group)(jnp.arange(GROUPS)), axis=0)
-
-
-def exact(instance: Neighbours, rule: Recursion, divide: Division) -> Array:
-    """How far the recursion is from ADS at one test point, over three groups (the roles)."""
-    v = table(instance.right, instance.neighbours, divide)
-    return largest(
-        of_groups(rule, instance.right, instance.role, instance.neighbours) - by_definition(v, instance.role)
-    )
+    Here lo = clip(K - c_{i+1}, 0, i), hi = clip(K - c_i, 0, i), B_j = b_1 + ... + b_j, φ_{m+1} = 0, c_{m+1} = ∞ and
+    i = 1, ..., m. The equation is all four items of Theorem 5.1 with O(1) terms a step for any K, because it needs no
+    double sum, and the base case with min{K - c_max, m} in place of K - c_max.
+    """
+    return of_groups(one_equation, c.right, c.role, c.neighbours), ads(knn(c.right, c.neighbours, divisor), c.role)
 
 
-def group_sums(instance: Neighbours, rule: Recursion, divide: Division) -> Array:
-    """How far each group's values are from summing to v(U_t) - v(U_{t-1})."""
-    v = table(instance.right, instance.neighbours, divide)
-    values = of_groups(rule, instance.right, instance.role, instance.neighbours)
-    reached = jnp.stack([v[jnp.sum((instance.role < t) * BITS)] for t in range(GROUPS + 1)])
-    sums = jnp.stack([jnp.sum(jnp.where(instance.role == t, values, 0)) for t in range(GROUPS)])
-    return largest(sums - (reached[1:] - reached[:-1]))
+@claim(
+    "ads/ties-counted-strictly",
+    "section 5.2, before Theorem 5.1",
+    setting=nearest,
+    fails="convention",
+    quote=(
+        "We use a strict inequality to exclude ties; any remaining ties are broken by a fixed deterministic rule, "
+        "which does not affect the results that follow."
+    ),
+    why=(
+        "A strict inequality puts an instance of the group before those of earlier groups at its distance, but the "
+        "rule by which (12) ranks them may put it behind. K = 1, a right label of an earlier group and a wrong one of "
+        "the group at one distance: if the rule takes the earlier one first, the other is worth 0, and with c_{t,1} = "
+        "0 the base case gives -1."
+    ),
+    corrected=(
+        "The values are exact, for the utility divided by K and with min{K - c_max, m} in the base case, if c_{t,i} "
+        "is the number of earlier instances that come before the i-th of the group by distance and rule."
+    ),
+    correction={"strict": False},
+    counterexample=lambda: nearest_first("Pc", neighbours=1, tied=True),
+)
+def ties_counted_strictly(c: Neighbours, strict: bool = True) -> tuple[Array, Array]:
+    """With c_{t,i} counted strictly, the values are exact whichever rule orders instances at one distance.
+
+    There c_{t,i} is the number of earlier instances that are strictly nearer than the i-th of the group. The values are
+    those of Theorem 5.1 for the utility divided by K, with min{K - c_max, m} in place of K - c_max in the base case.
+    """
+    g, current = group_of(c.right, c.role), c.role == CURRENT
+    if strict:
+        closer = (c.distance[None] < c.distance[:, None]) & (c.role < CURRENT)[None]
+        g = g._replace(c=g.member @ jnp.sum(closer, axis=1))
+    actual = ads(knn(c.right, c.neighbours, "K"), c.role)
+    return jnp.where(current, actual, 0), one_equation(g, c.neighbours)
 
 
-def of_one_group(instance: Neighbours, *, farthest: str) -> Array:
-    """The printed recursion of one group against Theorem 1 of Jia et al.: φ_n = a_n/n, steps min(K, i)/(K i)."""
-    a, K = instance.right, instance.neighbours
-    base = a[-1] / N if farthest == "1/n" else a[-1] / jnp.maximum(K, N)
-    steps = (a[:-1] - a[1:]) / K * jnp.minimum(K, I) / I
-    jia = base + jnp.append(jnp.cumsum(steps[::-1])[::-1], 0)
-    everybody = jnp.ones(N, dtype=bool)
-    return largest(printed(group_of(a, ~everybody, everybody), K) - jia)
+@claim(
+    "ads/knn-accuracy",
+    "section 1, and section 5.2 after Definition 5.2",
+    setting=nearest,
+    fails="reading",
+    quote=(
+        "a K-nearest-neighbor surrogate (KNN-ADS) that is exact when the downstream predictor is a KNN classifier ... "
+        "When reporting an aggregate utility, for example average accuracy over D_test, we average Eq. (12)"
+    ),
+    why=(
+        "(12) is the share of right votes, and a classifier is right if a majority is. K = 3, labels right, right, "
+        "wrong in one group: together 2/3 by (12), and 1 by the vote. KNN-ADS is about the soft score (12), as KNN "
+        "Shapley is."
+    ),
+    corrected=(
+        "For K = 1 and K = 2, with two classes and a tied vote half right, the ADS under (12) is the ADS of the "
+        "accuracy of the neighbours' vote."
+    ),
+    correction={"most": 2},
+    counterexample=lambda: nearest_first("CCc", neighbours=3),
+)
+def knn_accuracy(c: Neighbours, most: int = N + 1) -> tuple[Array, Array]:
+    """The ADS under (12) is that of the accuracy of the neighbours' vote, for two classes and tied votes half right."""
+    votes = (SETS & (c.neighbours > NEARER)) @ (2 * c.right - 1)
+    accuracy = jnp.where(SIZES > 0, (jnp.sign(votes) + 1) / 2, 0)
+    counts = c.neighbours <= most
+    return jnp.where(counts, ads(knn(c.right, c.neighbours), c.role), 0), jnp.where(counts, ads(accuracy, c.role), 0)
 
 
-def one_group_is_exact(
-    instance: Neighbours, *, farthest: str, beyond: int = 1, divide: Division = "neighbours"
-) -> Array:
-    """The recursion of one group against Data Shapley, for K ≤ n + beyond; the largest K here is n + 1."""
-    everybody = jnp.ones(N, dtype=bool)
-    g, K = group_of(instance.right, ~everybody, everybody), instance.neighbours
-    v = table(instance.right, K, divide)
-    rule = printed if farthest == "1/n" else for_neighbours
-    return jnp.where(N + beyond >= K, largest(rule(g, K) - group_values(v, ~everybody, everybody)), 0)
+@claim(
+    "ads/knn-complexity",
+    "section 5.2, the cost of group t",
+    setting=nearest,
+    false="The double sums of items 3 and 4 have at most K (m(C_t) - 2) terms together.",
+    neighbour={"fewer": 1},
+    proof="u takes c_{i+1} - c_i values at most, which sum to K at most over all i, and s takes m - 1 at most",
+)
+def knn_complexity(c: Neighbours, fewer: int = 0) -> AtMost:
+    """The double sums of items 3 and 4 have at most K (m(C_t) - 1) terms together, so O(m(C_t)) for a fixed K."""
+    g, K = group_of(c.right, c.role), c.neighbours
+    terms = double_sum_terms(g, K) & g.exists[:, None, None]
+    return AtMost(jnp.sum(terms), K * (g.m - 1 - fewer))
 
 
 # Several test points, sources and contributors
 
 
 class Data(NamedTuple):
-    """Six instances of six possible sources, two test points.
+    """Six instances of at most six sources, and two test points.
 
     Attributes:
         train_x: (6, 2) features, half of the time on a small grid, where many tie.
@@ -131,7 +185,7 @@ class Data(NamedTuple):
         test_y: (2,) labels 0 to 3.
         source: (6,) the source of each instance.
         group: (6,) the group 0, 1, 2 of each source.
-        contributor: (6,) the contributor 0, 1, 2 of each source, in any groups.
+        contributor: (6,) the contributor 0, 1, 2 of each source.
         neighbours: K.
     """
 
@@ -146,255 +200,132 @@ class Data(NamedTuple):
 
 
 def generate_data(key: Key[Array, ""]) -> Data:
-    """Sources of one instance or of several; as many groups as come up."""
-    draws = jax.random.uniform(key, (2 * N + 2 * TESTS + 4 * N + TESTS + 3,))
-    *parts, last = jnp.split(draws, np.cumsum([2 * N, 2 * TESTS, N, N, N, N, TESTS]))
-    x, tests = parts[0].reshape(N, 2), parts[1].reshape(TESTS, 2)
-    grid, alone = last[0] < 0.5, last[1] < 0.3
+    """Sources of one instance or of several, in one to three groups."""
+    *draws, test, last = jax.random.uniform(key, (8, N))
+    grid = last[0] < 0.5
+    x, test_x = jnp.stack(draws[:2], axis=1), test[: 2 * TESTS].reshape(TESTS, 2)
     return Data(
         jnp.where(grid, jnp.floor(3 * x), x),
-        below(parts[2], 3),
-        jnp.where(grid, jnp.floor(3 * tests), tests),
-        below(parts[6], 4),
-        jnp.where(alone, jnp.arange(N), below(parts[3], N)),
-        below(parts[4], GROUPS),
-        below(parts[5], CONTRIBUTORS),
-        below(last[2], N + 1) + 1,
+        below(draws[2], 3),
+        jnp.where(grid, jnp.floor(3 * test_x), test_x),
+        below(last[1 : 1 + TESTS], 4),
+        jnp.where(last[3] < 0.3, jnp.arange(N), below(draws[3], N)),
+        below(draws[4], GROUPS),
+        below(draws[5], CONTRIBUTORS),
+        below(last[4], N + 1) + 1,
     )
 
 
-def line(labels: list[int], sources: list[int], groups: list[int], *, neighbours: int) -> Data:
-    """Instances at 1, 2, ... of a line, test points at 0 with label 1; those not named are later, wrong and far."""
-    missing = N - len(labels)
-    x = np.stack([np.arange(1.0, N + 1), np.zeros(N)], axis=1)
-    used = max(sources) + 1
-    rest = [min(used + j, N - 1) for j in range(missing)]
-    group = groups + [GROUPS - 1] * (N - len(groups))
-    return Data(
-        jnp.asarray(x),
-        jnp.array(labels + [0] * missing),
-        jnp.zeros((TESTS, 2)),
-        jnp.ones(TESTS, dtype=int),
-        jnp.array(sources + rest),
-        jnp.array(group),
-        jnp.arange(N) % CONTRIBUTORS,
-        jnp.array(neighbours),
-    )
-
-
-def ranks_of(data: Data, x: Array) -> Array:
-    """The rank of each instance by (distance, index) from a test point."""
-    distance = jnp.sum((data.train_x - x[None, :]) ** 2, axis=1)
-    tied = (distance[:, None] == distance[None, :]) & (np.arange(N)[:, None] < np.arange(N)[None, :])
-    return jnp.sum((distance[:, None] < distance[None, :]) | tied, axis=0)
-
-
-def utility(data: Data, divide: Division, x: Array, y: Array, K: Array | int) -> Array:
-    """(64,) v of every set of instances at one test point."""
-    rank = ranks_of(data, x)
-    sets = jnp.asarray(SETS)
-    nearer = jnp.sum(sets[:, None, :] & (rank[None, None, :] < rank[None, :, None]), axis=2)
-    count = jnp.sum(sets & (nearer < K) & (data.train_y == y)[None, :], axis=1)
-    return count / (K if divide == "neighbours" else jnp.clip(SIZES, 1, K))
-
-
-def average(data: Data, divide: Division, K: Array | int | None = None) -> Array:
-    """The utility averaged over the test points."""
-    K = data.neighbours if K is None else K
-    return jnp.mean(jax.vmap(lambda x, y: utility(data, divide, x, y, K))(data.test_x, data.test_y), axis=0)
-
-
-def algorithm(data: Data, rule: Recursion) -> tuple[Array, Array, Array]:
-    """Algorithm 2: values of instances, totals of sources and of contributors."""
-    group = data.group[data.source]
-
-    def at(x: Array, y: Array) -> Array:
-        rank = ranks_of(data, x)
-        order = inverse(rank)
-        right = (data.train_y == y).astype(float)
-        return of_groups(rule, right[order], group[order], data.neighbours)[rank]
-
-    values = jnp.mean(jax.vmap(at)(data.test_x, data.test_y), axis=0)
-    sources = totals(values, data.source, N)
-    return values, sources, totals(sources, data.contributor, CONTRIBUTORS)
-
-
-def totals(values: Array, owner: Array, count: int) -> Array:
-    return jnp.sum(jnp.where(owner[None, :] == np.arange(count)[:, None], values[None, :], 0), axis=1)
-
-
-def outputs(data: Data, rule: Recursion, divide: Division, *, share: float = 1.0) -> Array:
-    """How far Algorithm 2 is from ADS of the average utility, instance by instance, and from its totals."""
-    values, sources, contributors = algorithm(data, rule)
-    wanted = by_definition(average(data, divide), data.group[data.source])
-    of_sources = totals(wanted, data.source, N)
-    of_contributors = totals(wanted, data.contributor[data.source], CONTRIBUTORS)
-    gaps = [values - wanted, sources - share * of_sources, contributors - share * of_contributors]
-    return jnp.max(jnp.stack([largest(gap) for gap in gaps]))
-
-
-def additive(data: Data, *, tests: int) -> Array:
-    """ADS of the average utility against the average of the ADS at the first `tests` test points."""
-    group = data.group[data.source]
-    one = jax.vmap(lambda x, y: by_definition(utility(data, "size", x, y, data.neighbours), group))
-    pointwise = jnp.mean(one(data.test_x[:tests], data.test_y[:tests]), axis=0)
-    return largest(by_definition(average(data, "size"), group) - pointwise)
-
-
-# The library, whose groups are known when it compiles
-
-LIBRARY = (((2, 0, 1, 1, 2, 2), 3), ((0, 0, 0, 0, 0, 0), 9))
-
-
-def library(data: Data, divide: Division, *, against: Division, cases: int = 2) -> Array:
-    """How far `jaxval.values.knn_shapley` is from ADS of the average utility, and its totals by `owner_totals`."""
-    gaps = []
-    for groups, K in LIBRARY[:cases]:
-        group = np.array(groups)
-        found = knn_shapley(
-            data.train_x, data.train_y, data.test_x, data.test_y, neighbours=K, groups=group, normalise=divide
-        )
-        wanted = by_definition(average(data, against, K), jnp.asarray(group))
-        summed = owner_totals(found, data.source, num=N) - totals(wanted, data.source, N)
-        gaps += [largest(found - wanted), largest(summed)]
-    return jnp.max(jnp.stack(gaps))
-
-
-# The claims
+data = Setting(generate_data, "6 instances of 1 to 6 sources, 1 to 3 groups, 3 contributors, 2 test points, K = 1 to 7")
 
 
 def wrong_then_right() -> Data:
-    """A wrong label before a right one, K = 3: the group of two that is smaller than K."""
-    return line([0, 1], [0, 1], [0, 0], neighbours=3)
+    """On a line, seen from 0: a wrong label, then a right one, K = 3; the other four come later and are wrong."""
+    later = GROUPS - 1
+    return Data(
+        jnp.stack([jnp.asarray(RANKS, dtype=float), jnp.zeros(N)], axis=1),
+        jnp.array([0, 1, 0, 0, 0, 0]),
+        jnp.zeros((TESTS, 2)),
+        jnp.ones(TESTS, dtype=int),
+        jnp.arange(N),
+        jnp.array([0, 0, later, later, later, later]),
+        jnp.arange(N) % CONTRIBUTORS,
+        jnp.array(3),
+    )
 
 
-CLAIMS = (
-    Claim(
-        "ads/algorithm-2",
-        "Algorithm 2, for (12)",
-        Statement(
-            "Its outputs are the ADS values of the instances under (12), averaged over the test points, and their sums "
-            "over each source and each contributor.",
-            lambda c: outputs(c, printed, "size"),
-            "Its outputs are those for division by K.",
-            lambda c: outputs(c, printed, "neighbours"),
-        ),
-        generate_data,
-        verdict="holds as corrected",
-        why=(
-            "Theorem 5.1 and the base case fail while fewer than K instances are present. K = 3, a wrong label before "
-            "a right one: printed 1/6 and 1/2, for (12) -1/4 and 3/4, for division by K 0 and 1/3. In line 15 the sum "
-            "is over t, as in Algorithm 1; it is printed over i."
-        ),
-        corrected=Statement(
-            "With R (a_i - a_{i+1}) in each step and the base case of (12) it is so (for division by K: "
-            "ads/knn-ads-exact).",
-            lambda c: outputs(c, for_size, "size"),
-            "So are 0.95 of the totals.",
-            lambda c: outputs(c, for_size, "size", share=0.95),
-        ),
-        counterexample=wrong_then_right,
+def nearest_order(data: Data, x: Array) -> Bool[Array, "ranks instances"]:
+    """Whether an instance is the first, the second, ... in the order by (distance, index) from a test point."""
+    distance, index = jnp.sum((data.train_x - x[None]) ** 2, axis=1), np.arange(N)
+    tied = (distance[None] == distance[:, None]) & (index[None] < index[:, None])
+    rank = jnp.sum((distance[None] < distance[:, None]) | tied, axis=1)
+    return index[:, None] == rank[None]
+
+
+def averaged(data: Data, values: Callable[[Array, Array], Array], group: Array) -> Float[Array, "instances"]:
+    """The mean over the test points of values(right, role), which are nearest first."""
+
+    def at(x: Array, y: Array) -> Array:
+        order = nearest_order(data, x)
+        return values(order @ (data.train_y == y).astype(float), order @ group) @ order
+
+    return jnp.mean(jax.vmap(at)(data.test_x, data.test_y), axis=0)
+
+
+def total(values: Array, owner: Array, number: int) -> Array:
+    """The sum of the values of each owner."""
+    return (owner[None] == np.arange(number)[:, None]) @ values
+
+
+def by_definition(right: Array, role: Array, *, K: Array | int, divisor: Divisor = "K'") -> Array:
+    """ADS at one test point, nearest first."""
+    return ads(knn(right, K, divisor), role)
+
+
+@claim(
+    "ads/algorithm-2",
+    "Algorithm 2",
+    setting=data,
+    fails="follows",
+    root="ads/neighbours-displaced",
+    quote=(
+        "This neighbor relation yields an iterative and exact computation of ADS without retraining (Theorem 5.1); "
+        "full details appear in Algorithm 2. ... 7: Compute the base value φ^σ(q_{I_d^{m(C_t)}(x_{test,l};C_t)}; "
+        "v_knn, Ins(D)) using Appendix B.6. ... 9: Update φ^σ(q_{I_d^i(x_{test,l};C_t)}; v_knn, Ins(D)) from "
+        "φ^σ(q_{I_d^{i+1}(x_{test,l};C_t)}; v_knn, Ins(D)) using Theorem 5.1."
     ),
-    Claim(
-        "ads/knn-ads-exact",
-        "section 5.2: exact at one test point",
-        Statement(
-            "Theorem 5.1 and the base case yield the exact ADS under (12), group by group.",
-            lambda c: exact(c, printed, "size"),
-            "They yield the ADS for division by K.",
-            lambda c: exact(c, printed, "neighbours"),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why="K = 3, a wrong label before a right one: printed 1/6 and 1/2, for (12) -1/4 and 3/4.",
-        corrected=Statement(
-            "With R (a_i - a_{i+1}) in each step and the base case of (12); and for division by K with "
-            "min(K - c_max, m).",
-            lambda c: jnp.maximum(exact(c, for_size, "size"), exact(c, for_neighbours, "neighbours")),
-            "The latter with K - c_max as printed.",
-            lambda c: exact(c, printed, "neighbours"),
-        ),
-        counterexample=lambda: places("cC", neighbours=3),
-        exhaustive=all_neighbours,
+    why=(
+        "Theorem 5.1 and the base case fail for (12) while fewer than K instances are present. K = 3, a wrong label "
+        "before a right one: the algorithm gives 1/6 and 1/2, the values under (12) are -1/4 and 3/4, and those for "
+        "the utility divided by K are 0 and 1/3. In line 15 the sum is over t, as in Algorithm 1; it is printed over "
+        "i, which is a slip."
     ),
-    Claim(
-        "ads/knn-ads-library",
-        "section 5.2 and Algorithm 2, as jaxval.values computes them",
-        Statement(
-            "knn_shapley is the ADS of the average utility for (12) (normalise='size') and for division by K, and "
-            "owner_totals the sums over sources.",
-            lambda c: jnp.maximum(library(c, "size", against="size"), library(c, "neighbours", against="neighbours")),
-            "normalise='neighbours' is the one of (12).",
-            lambda c: library(c, "neighbours", against="size", cases=1),
-        ),
-        generate_data,
-        most=3_000,
+    corrected=(
+        "The outputs are the ADS values under (12) if every step adds R (a_i - a_{i+1}), R = 1/(m-1) "
+        "Σ_{s=0}^{min(m-2, K-p-2)} [1/(p+s+1) - 1/K], and the base case is that of (12) (ads/base-case)."
     ),
-    Claim(
-        "ads/knn-group-efficiency",
-        "Proposition 4.2 for the values of Algorithm 2",
-        Statement(
-            "They sum to v(U_t) - v(U_{t-1}) over each group, v being (12).",
-            lambda c: group_sums(c, printed, "size"),
-            "They do for division by K.",
-            lambda c: group_sums(c, printed, "neighbours"),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why="K = 3, a wrong label before a right one: printed 1/6 + 1/2 = 2/3; (12) goes from 0 to 1/2.",
-        corrected=Statement(
-            "They do where steps and base case are those of (12); and for division by K with min(K - c_max, m).",
-            lambda c: jnp.maximum(group_sums(c, for_size, "size"), group_sums(c, for_neighbours, "neighbours")),
-            "As printed they do for division by K.",
-            lambda c: group_sums(c, printed, "neighbours"),
-        ),
-        counterexample=lambda: places("cC", neighbours=3),
-        exhaustive=all_neighbours,
-    ),
-    Claim(
-        "ads/average-over-tests",
-        "section 5.2: pointwise in the test point, aggregated in Algorithm 2",
-        Statement(
-            "ADS of (12) averaged over test points is the average of the ADS at each.",
-            lambda c: additive(c, tests=TESTS),
-            "It is the ADS at the first.",
-            lambda c: additive(c, tests=1),
-        ),
-        generate_data,
-    ),
-    Claim(
-        "ads/one-group-is-knn-shapley",
-        "section 5.2: as in symmetric KNN Shapley (Jia et al., 2019, Theorem 1)",
-        Statement(
-            "With one group the recursion is φ_n = a_n/n, φ_i = φ_{i+1} + (a_i - a_{i+1})/K · min(K, i)/i.",
-            lambda c: of_one_group(c, farthest="1/n"),
-            "It begins with a_n/max(K, n).",
-            lambda c: of_one_group(c, farthest="1/max"),
-        ),
-        generate,
-        exhaustive=all_of_one_group,
-    ),
-    Claim(
-        "ads/one-group-exact",
-        "Proposition 4.3 for the recursion, division by K",
-        Statement(
-            "With one group the recursion gives the Data Shapley value, for any K.",
-            lambda c: one_group_is_exact(c, farthest="1/n"),
-            "It gives that of (12).",
-            lambda c: one_group_is_exact(c, farthest="1/n", divide="size"),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why="Six right labels and K = 7: each is worth 1/7 by symmetry, printed 1/6.",
-        corrected=Statement(
-            "It does with φ_n = min(K, n)/(K n) a_n; as printed for K ≤ n.",
-            lambda c: jnp.maximum(
-                one_group_is_exact(c, farthest="min"), one_group_is_exact(c, farthest="1/n", beyond=0)
-            ),
-            "As printed for K ≤ n + 1.",
-            lambda c: one_group_is_exact(c, farthest="1/n"),
-        ),
-        counterexample=lambda: places("CCCCCC", neighbours=7),
-        exhaustive=all_of_one_group,
-    ),
+    correction={"for_size": True},
+    counterexample=wrong_then_right,
 )
+def algorithm_2(data: Data, for_size: bool = False) -> dict[str, tuple]:
+    """The outputs of Algorithm 2 are the ADS values under (12), averaged over the test points.
+
+    These are the values of the instances and their sums over each source and over each contributor.
+    """
+    group, K = data.group[data.source], data.neighbours
+    rule = functools.partial(printed_values, for_size=for_size)
+    values = averaged(data, lambda right, role: of_groups(rule, right, role, K), group)
+    wanted = averaged(data, functools.partial(by_definition, K=K), group)
+    sources, owner = total(values, data.source, N), data.contributor[data.source]
+    return {
+        "instances": (values, wanted),
+        "sources": (sources, total(wanted, data.source, N)),
+        "contributors": (total(sources, data.contributor, CONTRIBUTORS), total(wanted, owner, CONTRIBUTORS)),
+    }
+
+
+# Groups, which are known when the library compiles, `normalise`, and the divisor that it stands for.
+LIBRARY = (((2, 0, 1, 1, 2, 2), "size", "K'"), ((0, 0, 1, 2, 0, 1), "neighbours", "K"))
+
+
+@claim(
+    "ads/knn-ads-library",
+    "Algorithm 2, as jaxval.values.knn_shapley computes it",
+    setting=data,
+    false="knn_shapley(..., normalise='size') gives the ADS values for the utility divided by K.",
+    neighbour={"calls": ((LIBRARY[0][0], "size", "K"),)},
+    most=3_000,
+    scope="6 instances of 1 to 6 sources, 2 divisions into 3 groups, 2 test points, K = 3",
+)
+def knn_ads_library(data: Data, calls: tuple = LIBRARY) -> dict[str, tuple]:
+    """knn_shapley gives the ADS values under (12) with normalise="size", and of division by K with "neighbours".
+
+    owner_totals gives their sums over the sources.
+    """
+    parts, instances = {}, (data.train_x, data.train_y, data.test_x, data.test_y)
+    for groups, normalise, divisor in calls:
+        values = knn_shapley(*instances, neighbours=3, groups=np.array(groups), normalise=normalise)
+        wanted = averaged(data, functools.partial(by_definition, K=3, divisor=divisor), jnp.asarray(groups))
+        parts[normalise] = values, wanted
+        parts[f"{normalise}, sources"] = owner_totals(values, data.source, num=N), total(wanted, data.source, N)
+    return parts
