@@ -1,10 +1,13 @@
-"""Beyond the papers: questions that they leave open or that reading them raises, with evidence for or against.
+"""Conjectures of our own: questions that the papers leave open or that reading them raises, with evidence.
 
-A conjecture that fails keeps its counterexample and a narrower version, like a claim. Unlike a claim nobody stated it.
+A conjecture that fails keeps its counterexample and a narrower version, as a claim does. No paper states any of them.
 """
 
+import functools
 import itertools
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +18,9 @@ from jaxval import values
 from jaxval.coalitions import combine, combine_next_tokens
 from jaxval.preferences import preference_matrix
 from jaxval.social_choice import box_distance, feasible_shares, share_bounds
-from jaxval.theorems._old import Claim, Statement, largest
+from jaxval.theorems.claims import AtMost, Setting, claim
 
-__all__ = ["CLAIMS"]
+__all__: list[str] = []
 
 
 # What P tells about first choices
@@ -63,15 +66,62 @@ def two_voters() -> Voters:
     )
 
 
-def above_feasible(rankings: np.ndarray, weights: np.ndarray, scale: float = 1.0) -> float:
-    """How far scale · u_i is from the largest share of first choices that i has in a profile with this P."""
-    matrix = np.asarray(preference_matrix(rankings, weights))
-    return float(np.abs(scale * np.asarray(share_bounds(matrix)) - feasible_shares(matrix).largest).max())
+voters = Setting(generate_voters, "M = 3 to 6; up to 4 voters", tolerance=1e-7, most=8, compiled=False)
 
 
-def box_gap(rankings: np.ndarray, weights: np.ndarray) -> float:
-    """The largest total-variation distance from a point of {w : w_i ≤ u_i} to a feasible one."""
-    return float(box_distance(np.asarray(preference_matrix(rankings, weights))).distance)
+def matrix_of(rankings: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """P of the voters."""
+    return np.asarray(preference_matrix(rankings, weights))
+
+
+def bounds_and_shares(c: Voters, alternatives: str, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Scale · u, and the largest share of first choices of each alternative over all profiles with this P."""
+    matrix = matrix_of(getattr(c, alternatives), c.weights)
+    return scale * np.asarray(share_bounds(matrix)), feasible_shares(matrix).largest
+
+
+@claim(
+    "conjectures/largest-share",
+    "ours, on Kim et al., Theorem 4.4: is the bound attained?",
+    setting=voters,
+    fails="conjecture",
+    why=(
+        "With five alternatives, half of the voters 10324 and half 20413, u_0 = 1/2. For all, 0 ≻ 3, 0 ≻ 4, 1 ≻ 3 "
+        "and 2 ≻ 4. So 4 ≻ 1 implies 0 ≻ 1, and as half hold each it is the same half; likewise 3 ≻ 2 and 0 ≻ 2. "
+        "Whoever has 0 first then has 4 ≻ 1 ≻ 3 ≻ 2 ≻ 4, a cycle: nobody can."
+    ),
+    corrected="For up to four alternatives, u_i is exactly the largest share of first choices of i.",
+    correction={"sizes": ("three", "four")},
+    counterexample=two_voters,
+)
+def largest_share(c: Voters, sizes: tuple[str, ...] = ("three", "four", "five")) -> dict[str, Any]:
+    """u_i is exactly the largest share of first choices that i has in a profile with this P."""
+    return {f"{size} alternatives": bounds_and_shares(c, size) for size in sizes}
+
+
+@claim(
+    "conjectures/box-is-feasible",
+    "ours, on Kim et al., Theorem 4.4: how large is the gap between W(P) and the box, jointly, and from which M?",
+    setting=voters,
+    fails="conjecture",
+    why=(
+        "With four alternatives and half of the voters 0123, half 2130, every u_i that is not 0 can be attained "
+        "alone, but a point of the box is 1/2 in total variation from the nearest feasible one. With six, half "
+        "243051 and half 534120, 2 is first in one half and 5 in the other in every profile with this P; the box "
+        "has 3 and 4 with 1/2 each, at distance 1."
+    ),
+    corrected="For three alternatives every w in the box is feasible; for four, w is within 1/2 in total variation.",
+    correction={"distances": {"three": 0.0, "four": 0.5}},
+    false="For four alternatives every w in the box is within 0.475 in total variation of a feasible one.",
+    neighbour={"distances": {"four": 0.475}},
+    counterexample=two_voters,
+)
+def box_is_feasible(c: Voters, distances: Mapping[str, float] = MappingProxyType({"four": 0.0, "six": 0.0})) -> Any:
+    """Every w in the box {w ∈ Δ : w_i ≤ u_i} is feasible: it is at distance 0 from the feasible ones."""
+    matrices = {size: matrix_of(getattr(c, size), c.weights) for size in distances}
+    return {
+        f"{size} alternatives": AtMost(box_distance(matrices[size]).distance, distances[size]) for size in distances
+    }
 
 
 # How much of its bound a group gains
@@ -128,17 +178,37 @@ def bounds_of(matrix: Array) -> Array:
     return jnp.min(jnp.where(jnp.eye(4, dtype=bool), 1.0, matrix), axis=1)
 
 
-def slack(c: Group, scale: float = 1.0) -> Array:
-    """A multiple of u_k/(u_k+1-w_k) less the largest π'(y_k) over the group's reports.
+groups = Setting(generate_group, "M = 4; one group and 5 other voters")
 
-    A report of several rankings is a mixture: u'_k does not change where all rank k first, and Σ u' is concave in it.
+
+@claim(
+    "conjectures/manipulation-bound-attained",
+    "ours, on Kim et al., Theorem 4.11: how does the bound compare with the true largest gain?",
+    setting=groups,
+    fails="conjecture",
+    why=(
+        "Half want 0, a quarter each rank 1203 and 2103: the bound is 1/2, and the others' u' add up to at least "
+        "3/4 whatever the group reports, so that it gets 2/5 at most."
+    ),
+    corrected=(
+        "If all other voters share a first choice, some report of the group gives it u_k/(u_k + 1 - w_k): the one that "
+        "ranks that choice second."
+    ),
+    correction={"shared": 0},
+    false="If all other voters share a last choice, some report of the group gives it u_k/(u_k + 1 - w_k).",
+    neighbour={"shared": 3},
+    counterexample=four_opponents,
+)
+def manipulation_bound_attained(c: Group, shared: int | None = None) -> tuple[Array, Array]:
+    """Some report of the group gives it u_k/(u_k + 1 - w_k).
+
+    A report of several rankings is a mixture and gains no more: u'_k does not change if all of them rank k first, and
+    Σ u' is concave in the report.
     """
     u = jax.vmap(lambda report: bounds_of(reported_matrix(c, report)))(jnp.asarray(REPORTS))
-    return scale * u[0, 0] / (u[0, 0] + 1 - c.share) - jnp.max(u[:, 0] / jnp.sum(u, axis=1))
-
-
-def slack_where(c: Group, same: Array) -> Array:
-    return jnp.where(same, jnp.abs(slack(c)), 0.0)
+    bound, most = u[0, 0] / (u[0, 0] + 1 - c.share), jnp.max(u[:, 0] / jnp.sum(u, axis=1))
+    counts = True if shared is None else jnp.all(c.orders[:, shared] == c.orders[0, shared])
+    return jnp.where(counts, most, bound), bound
 
 
 # Coalition policies
@@ -172,19 +242,48 @@ def token_models() -> Models:
     return Models(jnp.stack([even] * 3), jnp.stack([jnp.stack([even] * 3), source, source]))
 
 
-def token_gap(c: Models, coalition: tuple[float, float]) -> Array:
-    """Largest difference of log π between combining whole responses and combining next tokens."""
-    members = jnp.asarray(coalition)
-    whole = (c.first[:, :, None] + c.second).reshape(3, 9)
-    by_response = combine(whole[0], whole[1:], members)
-    first = combine_next_tokens(c.first[0], c.first[1:], members)
-    second = combine_next_tokens(c.second[0], c.second[1:], members)
-    return largest(by_response - (first[:, None] + second).reshape(9))
-
-
 def memoryless(c: Models, which: slice) -> Models:
     """The models `which` with a second token that does not depend on the first."""
     return c._replace(second=c.second.at[which].set(jnp.broadcast_to(c.second[which, :1], c.second[which].shape)))
+
+
+def by_response_and_by_token(c: Models, coalition: tuple[float, float]) -> tuple[Array, Array]:
+    """Log π of the nine responses, from combining whole responses and from combining next tokens."""
+    members = jnp.asarray(coalition)
+    whole = (c.first[:, :, None] + c.second).reshape(3, 9)
+    first = combine_next_tokens(c.first[0], c.first[1:], members)
+    second = combine_next_tokens(c.second[0], c.second[1:], members)
+    return combine(whole[0], whole[1:], members), (first[:, None] + second).reshape(9)
+
+
+def easy_coalitions(c: Models, forgetful: slice = slice(0, 3), *, small: bool = True) -> dict[str, Any]:
+    """Coalitions of one source or none, and of two if the models `forgetful` have no memory."""
+    one_or_none = {"none": by_response_and_by_token(c, (0.0, 0.0)), "one": by_response_and_by_token(c, (1.0, 0.0))}
+    both = {"two, without memory": by_response_and_by_token(memoryless(c, forgetful), (1.0, 1.0))}
+    return both | one_or_none if small else both
+
+
+@claim(
+    "conjectures/token-level",
+    "ours, on Tamine et al., section 3: is combining next tokens the coalition's policy of responses?",
+    setting=Setting(generate_models, "2 sources; 2 tokens of a vocabulary of 3"),
+    fails="conjecture",
+    why=(
+        "Whole responses are normalised once, next tokens at every position: what two sources agree on after "
+        "token 0 makes token 0 itself likelier for the first, not for the second."
+    ),
+    corrected=(
+        "Combining the next-token distributions of one source or none gives the policy of combining whole responses. "
+        "So does combining several sources if no model's next token depends on the tokens before it."
+    ),
+    correction=easy_coalitions,
+    false="It is enough for this that the reference's next token does not depend on the tokens before it.",
+    neighbour=functools.partial(easy_coalitions, forgetful=slice(0, 1), small=False),
+    counterexample=token_models,
+)
+def token_level(c: Models) -> tuple[Array, Array]:
+    """Combining the sources' next-token distributions gives the policy of combining whole responses."""
+    return by_response_and_by_token(c, (1.0, 1.0))
 
 
 class Pair(NamedTuple):
@@ -222,18 +321,29 @@ def log_odds(wins: Array) -> Array:
     return jnp.log(wins[..., 0] / wins[..., 1])
 
 
-def farther_by_union(c: Pair) -> Array:
-    """How much farther from the reference DPO on the union is than sequential DPO, in β log-odds."""
-    return jnp.abs(log_odds(jnp.sum(c.wins, axis=0))) - jnp.abs(jnp.sum(log_odds(c.wins)))
+pairs = Setting(generate_pair, "2 sources; 2 responses; 1 to 19 wins")
 
 
-def where_sources_agree(c: Pair, gap: Array) -> Array:
-    return jnp.where(jnp.all(c.wins[:, 0] >= c.wins[:, 1]) | jnp.all(c.wins[:, 0] <= c.wins[:, 1]), gap, -jnp.inf)
-
-
-def more_than_half(c: Pair) -> Array:
-    """How much farther than half as far the union goes."""
-    return jnp.abs(log_odds(jnp.sum(c.wins, axis=0))) - 0.5 * jnp.abs(jnp.sum(log_odds(c.wins)))
+@claim(
+    "conjectures/union-is-milder",
+    "ours, on Tamine et al., section 3: how do sequential DPO and DPO on the union differ?",
+    setting=pairs,
+    fails="conjecture",
+    why=(
+        "One source's 1 to 3 and another's 30 to 10 cancel in the sum of rewards, log 1/3 + log 3 = 0; the union, "
+        "31 to 13, follows the larger source. Sequential DPO hears a source as loudly whatever its size."
+    ),
+    corrected="If two sources agree which of two responses is better, the union's log-odds are no larger.",
+    correction={"agreeing": True},
+    false="If two sources agree which of two responses is better, the union's log-odds are at most half as large.",
+    neighbour={"agreeing": True, "factor": 0.5},
+    counterexample=opposed,
+)
+def union_is_milder(c: Pair, agreeing: bool = False, factor: float = 1.0) -> AtMost:
+    """DPO on the union ends no farther from the reference than sequential DPO: its log-odds are no larger."""
+    union, sequential = jnp.abs(log_odds(jnp.sum(c.wins, axis=0))), jnp.abs(jnp.sum(log_odds(c.wins)))
+    better, worse = jnp.all(c.wins[:, 0] >= c.wins[:, 1]), jnp.all(c.wins[:, 0] <= c.wins[:, 1])
+    return AtMost(jnp.where(better | worse | (not agreeing), union, -jnp.inf), factor * sequential)
 
 
 def stopped_short(c: Pair, order: tuple[int, int], momentum: float, steps: int = 5) -> Array:
@@ -249,9 +359,19 @@ def stopped_short(c: Pair, order: tuple[int, int], momentum: float, steps: int =
     return odds
 
 
-def order_gap(c: Pair, momentum: float) -> Array:
+@claim(
+    "conjectures/order-short-of-convergence",
+    "ours, on Tamine et al., section 3: does commutativity hold short of convergence?",
+    setting=pairs,
+    false="Five steps with momentum that is carried from one source to the next give the same policy in either order.",
+    neighbour={"momentum": 0.9},
+    proof="the loss of a stage depends on the move from its own reference alone, so each source adds its own move",
+)
+def order_short_of_convergence(c: Pair, momentum: float = 0.0) -> tuple[Array, Array]:
+    """If log π is linear in the parameters, five steps of plain gradient descent on each source commute."""
     first, second = stopped_short(c, (0, 1), momentum), stopped_short(c, (1, 0), momentum)
-    return jnp.abs(first - second) / (1 + jnp.abs(first - c.log_odds) + jnp.abs(second - c.log_odds))
+    scale = 1 + jnp.abs(first - c.log_odds) + jnp.abs(second - c.log_odds)
+    return first / scale, second / scale
 
 
 # What duplication does to semivalues
@@ -288,186 +408,41 @@ def binomial_values(table: Array, chance: Array, players: int) -> Array:
     return values.semivalue(table, weights=chance**sizes * (1 - chance) ** (players - 1 - sizes))
 
 
-def halving_gap(c: Game) -> Array:
-    """How far the originals' total in the doubled game is from half of their total before."""
+def totals(c: Game, chance: Array) -> tuple[Array, Array]:
+    """The originals' total in the doubled game, and the sources' total before, under the semivalue of one p."""
     doubled = binomial_values(c.table[DOUBLED], c.chance, 6)[:3]
-    return jnp.abs(jnp.sum(doubled) - 0.5 * jnp.sum(binomial_values(c.table, c.chance, 3)))
+    return jnp.sum(doubled), jnp.sum(binomial_values(c.table, chance, 3))
 
 
-def halving_law(c: Game, factor: str) -> Array:
-    """Shapley halves; the p-semivalue of the doubled game is (1 - p) times the (1 - (1-p)²)-semivalue of the game."""
+def halving_law(c: Game, once: bool = False) -> dict[str, Any]:
+    """What holds: Shapley's values halve, and (1 - p) times a semivalue of another probability is what is left."""
     p = c.chance
-    doubled = binomial_values(c.table[DOUBLED], p, 6)[:3]
-    once = binomial_values(c.table, 1 - (1 - p) ** 2 if factor == "law" else p, 3)
-    shapley = values.shapley(c.table[DOUBLED])[:3] - 0.5 * values.shapley(c.table)
-    return jnp.maximum(largest(doubled - (1 - p) * once), largest(shapley))
+    left = binomial_values(c.table[DOUBLED], p, 6)[:3]
+    before = binomial_values(c.table, p if once else 1 - (1 - p) ** 2, 3)
+    shapley = values.shapley(c.table[DOUBLED])[:3], 0.5 * values.shapley(c.table)
+    return {"each original": (left, (1 - p) * before), "Shapley": shapley}
 
 
-CLAIMS = (
-    Claim(
-        "conjectures/largest-share",
-        "Kim et al., Theorem 4.4: is the bound attained?",
-        Statement(
-            "u_i is exactly the largest share of first choices that i has in a profile with this P.",
-            lambda c: max(above_feasible(c.four, c.weights), above_feasible(c.five, c.weights)),
-            "The largest share is 0.95 u_i.",
-            lambda c: above_feasible(c.four, c.weights, 0.95),
-        ),
-        generate_voters,
-        verdict="holds as corrected",
-        why=(
-            "With five alternatives, half of the voters 10324 and half 20413, u_0 = 1/2. For all, 0 ≻ 3, 0 ≻ 4, 1 ≻ 3 "
-            "and 2 ≻ 4. So 4 ≻ 1 implies 0 ≻ 1, and as half hold each it is the same half; likewise 3 ≻ 2 and 0 ≻ 2. "
-            "Whoever has 0 first then has 4 ≻ 1 ≻ 3 ≻ 2 ≻ 4, a cycle: nobody can."
-        ),
-        corrected=Statement(
-            "So it is for four alternatives.",
-            lambda c: above_feasible(c.four, c.weights),
-            "So it is for five.",
-            lambda c: above_feasible(c.five, c.weights),
-        ),
-        counterexample=two_voters,
-        tolerance=1e-7,
-        most=16,
-        compiled=False,
+@claim(
+    "conjectures/halving",
+    "ours, on Zheng et al., Lemma 3.1: which semivalues keep it?",
+    setting=Setting(generate_game, "3 sources and their copies"),
+    fails="conjecture",
+    why=(
+        "Where two sources are both needed, Banzhaf values are 1/2 + 1/2 before and 3/8 + 3/8 after: the partner "
+        "or its copy is there with probability 3/4. The density g of a semivalue over p has to satisfy "
+        "g(1 - √(1-p)) = g(p), which among continuous ones the uniform density of Shapley alone does."
     ),
-    Claim(
-        "conjectures/box-is-feasible",
-        "Kim et al., Theorem 4.4: how large is the gap between W(P) and the box, jointly, and from which M?",
-        Statement(
-            "Every w in the box {w ∈ Δ : w_i ≤ u_i} is feasible.",
-            lambda c: max(box_gap(c.four, c.weights), box_gap(c.six, c.weights)),
-            "Every share w_i alone is at most 0.95 u_i.",
-            lambda c: above_feasible(c.four, c.weights, 0.95),
-        ),
-        generate_voters,
-        verdict="holds as corrected",
-        why=(
-            "With four alternatives and half of the voters 0123, half 2130, every u_i that is not 0 can be attained "
-            "alone, but a point of the box is 1/2 in total variation from the nearest feasible one. With six, half "
-            "243051 and half 534120, 2 is first in one half and 5 in the other in every profile with this P; the box "
-            "has 3 and 4 with 1/2 each, at distance 1."
-        ),
-        corrected=Statement(
-            "For three alternatives it is; for four the box is at most 1/2 in total variation from W(P).",
-            lambda c: max(box_gap(c.three, c.weights), box_gap(c.four, c.weights) - 0.5),
-            "For four it is at most 0.475.",
-            lambda c: box_gap(c.four, c.weights) - 0.475,
-        ),
-        counterexample=two_voters,
-        tolerance=1e-7,
-        most=16,
-        compiled=False,
+    corrected=(
+        "Shapley values halve. If each other player is there with probability p, an original keeps (1 - p) times the "
+        "value that it had with probability 1 - (1-p)²."
     ),
-    Claim(
-        "conjectures/manipulation-bound-attained",
-        "Kim et al., Theorem 4.11: how does the bound compare with the true largest gain?",
-        Statement(
-            "Some report of the group gives it u_k/(u_k + 1 - w_k).",
-            slack,
-            "Some report gives it 1 % more than that.",
-            lambda c: slack(c, 1.01),
-        ),
-        generate_group,
-        verdict="holds as corrected",
-        why=(
-            "Half want 0, a quarter each rank 1203 and 2103: the bound is 1/2, and the others' u' add up to at least "
-            "3/4 whatever the group reports, so that it gets 2/5 at most."
-        ),
-        corrected=Statement(
-            "So it does where all the other voters share a first choice: the group ranks that one second.",
-            lambda c: slack_where(c, jnp.all(c.orders[:, 0] == c.orders[0, 0])),
-            "So it does where they share a last choice.",
-            lambda c: slack_where(c, jnp.all(c.orders[:, 3] == c.orders[0, 3])),
-        ),
-        counterexample=four_opponents,
-    ),
-    Claim(
-        "conjectures/token-level",
-        "Tamine et al., section 3: language model arithmetic combines next tokens; are they the coalition's policy?",
-        Statement(
-            "Combining the sources' next-token distributions gives the policy of combining whole responses.",
-            lambda c: token_gap(c, (1.0, 1.0)),
-            "Combining two sources gives the policy of the first alone.",
-            lambda c: largest(combine_next_tokens(c.first[0], c.first[1:], jnp.ones(2)) - c.first[1]),
-        ),
-        generate_models,
-        verdict="holds as corrected",
-        why=(
-            "Whole responses are normalised once, next tokens at every position: what two sources agree on after "
-            "token 0 makes token 0 itself likelier for the first, not for the second."
-        ),
-        corrected=Statement(
-            "So it does for one source or none, and where no model's next token depends on the tokens before it.",
-            lambda c: jnp.stack(
-                [token_gap(c, (0.0, 0.0)), token_gap(c, (1.0, 0.0)), token_gap(memoryless(c, slice(0, 3)), (1.0, 1.0))]
-            ).max(),
-            "So it does where the reference's next token does not.",
-            lambda c: token_gap(memoryless(c, slice(0, 1)), (1.0, 1.0)),
-        ),
-        counterexample=token_models,
-    ),
-    Claim(
-        "conjectures/union-is-milder",
-        "Tamine et al., section 3: how do sequential DPO and DPO on the union differ?",
-        Statement(
-            "DPO on the union ends no farther from the reference than sequential DPO: no larger log-odds.",
-            farther_by_union,
-            "It ends at most half as far.",
-            more_than_half,
-        ),
-        generate_pair,
-        verdict="holds as corrected",
-        why=(
-            "One source's 1 to 3 and another's 30 to 10 cancel in the sum of rewards, log 1/3 + log 3 = 0; the union, "
-            "31 to 13, follows the larger source. Sequential DPO hears a source as loudly whatever its size."
-        ),
-        corrected=Statement(
-            "So it is for two responses and sources that agree which is better.",
-            lambda c: where_sources_agree(c, farther_by_union(c)),
-            "Then the union ends at most half as far.",
-            lambda c: where_sources_agree(c, more_than_half(c)),
-        ),
-        counterexample=opposed,
-    ),
-    Claim(
-        "conjectures/order-short-of-convergence",
-        "Tamine et al., section 3: does commutativity hold short of convergence?",
-        Statement(
-            "With log π linear in the parameters and plain gradient descent, five steps on each source give the same "
-            "policy in either order: a stage's loss depends on the move from its own reference alone.",
-            lambda c: order_gap(c, 0.0),
-            "So they do with momentum that is carried from one source to the next.",
-            lambda c: order_gap(c, 0.9),
-        ),
-        generate_pair,
-    ),
-    Claim(
-        "conjectures/halving",
-        "Zheng et al., Lemma 3.1: which semivalues keep it?",
-        Statement(
-            "Under every semivalue an exact duplicate of every source halves the originals' total.",
-            halving_gap,
-            "Under every semivalue the originals' total stays as it was.",
-            lambda c: jnp.abs(
-                jnp.sum(binomial_values(c.table[DOUBLED], c.chance, 6)[:3])
-                - jnp.sum(binomial_values(c.table, c.chance, 3))
-            ),
-        ),
-        generate_game,
-        verdict="holds as corrected",
-        why=(
-            "Where two sources are both needed, Banzhaf values are 1/2 + 1/2 before and 3/8 + 3/8 after: the partner "
-            "or its copy is there with probability 3/4. The density g of a semivalue over p has to satisfy "
-            "g(1 - √(1-p)) = g(p), which among continuous ones the uniform density of Shapley alone does."
-        ),
-        corrected=Statement(
-            "Shapley's halves; where each other player is there with probability p, the originals get (1 - p) times "
-            "what they had with 1 - (1-p)².",
-            lambda c: halving_law(c, "law"),
-            "They get (1 - p) times what they had with p.",
-            lambda c: halving_law(c, "same"),
-        ),
-        counterexample=both_needed,
-    ),
+    correction=halving_law,
+    false="If each other player is there with probability p, an original keeps (1 - p) times its value.",
+    neighbour=functools.partial(halving_law, once=True),
+    counterexample=both_needed,
 )
+def halving(c: Game) -> tuple[Array, Array]:
+    """Under every semivalue an exact duplicate of every source halves the originals' total."""
+    after, before = totals(c, c.chance)
+    return after, before / 2
