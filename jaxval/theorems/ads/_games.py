@@ -91,10 +91,10 @@ def utility(u: Array) -> Float[Array, "coalitions"]:
     return kinds[jnp.array([0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 5])[kind]]
 
 
-def in_order(groups: Any, n: Any, np: Any = jnp) -> Any:
+def in_order(groups: Any, n: Any, numpy: Any = jnp) -> Any:
     """Groups in which sources that are not among the first n come last, one by one."""
-    source = np.arange(SOURCES)
-    return np.where(source < n, groups, SOURCES - FEWEST + source)
+    source = numpy.arange(SOURCES)
+    return numpy.where(source < n, groups, SOURCES - FEWEST + source)
 
 
 def games(key: Key[Array, ""]) -> Game:
@@ -117,16 +117,16 @@ def every_grouping() -> Game:
     random, many = np.random.default_rng(0), len(every)
     table, other = random.normal(size=(2, many, 2**SOURCES))
     scalars, weights = random.normal(size=(many, 2)), random.exponential(size=(many, SOURCES)) + 0.01
-    return Game(np.array([n for n, _ in every]), groups, table, other, scalars, weights, weights, np.arange(many))
+    numbers = np.array([n for n, _ in every])
+    return Game(*map(jnp.asarray, (numbers, groups, table, other, scalars, weights, weights, np.arange(many))))
 
 
 def game(table: Sequence[float], groups: Sequence[int], some_zero: Sequence[float] = ()) -> Game:
     """One game by hand, of as many sources as there are groups; the others add nothing."""
-    n, rows = len(groups), np.asarray(table, float)[np.arange(2**SOURCES) % len(table)]
-    others, ones = (SOURCES - n) * (0,), np.ones(SOURCES)
-    some_zero = np.array([*some_zero, *ones])[:SOURCES]
-    groups = in_order(np.array([*groups, *others]), n, np)
-    return Game(np.asarray(n), groups, rows, 0 * rows, np.ones(2), ones, some_zero, np.asarray(0))
+    n, rows, ones = len(groups), np.asarray(table, float)[np.arange(2**SOURCES) % len(table)], np.ones(SOURCES)
+    placed = in_order(np.array([*groups, *(SOURCES - n) * (0,)]), n, np)
+    weights = np.array([*some_zero, *ones])[:SOURCES]
+    return Game(*map(jnp.asarray, (n, placed, rows, 0 * rows, np.ones(2), ones, weights, 0)))
 
 
 ordered_games = Setting(
@@ -155,12 +155,12 @@ def size_of(table: Array) -> int:
     return len(table).bit_length() - 1
 
 
-def factorial(n: Array) -> Array:
+def factorial(n: int | Array) -> Array:
     """The factorials of small whole numbers."""
     return jnp.asarray([float(math.factorial(k)) for k in range(SOURCES + 1)])[n]
 
 
-def binomial(n: Array, k: Array) -> Array:
+def binomial(n: int | Array, k: Array) -> Array:
     """The binomial coefficients C(n, k) of small whole numbers."""
     return jnp.asarray([[float(math.comb(n, k)) for k in range(SOURCES + 1)] for n in range(SOURCES + 1)])[n, k]
 

@@ -45,7 +45,7 @@ binomials = Setting(
 )
 
 
-def choose(n: Array, k: Array, table: np.ndarray = CHOOSE) -> Float[Array, "..."]:
+def choose(n: Array | np.ndarray, k: Array | np.ndarray, table: np.ndarray = CHOOSE) -> Float[Array, "..."]:
     """C(n, k), or its inverse in the table of inverses; 0 unless 0 ≤ k ≤ n."""
     return jnp.where((k >= 0) & (k <= n), jnp.asarray(table)[n, k], 0.0)
 
@@ -78,11 +78,8 @@ def equation_19(c: Members, farther: bool = False) -> tuple[Array, Array]:
     setting=binomials,
     fails="convention",
     quote="For any integers N,k≥0, C(N,k)^{-1} = k!(N-k)!/N! = (N+1) ∫_0^1 x^k (1-x)^{N-k} dx.",
-    why=(
-        "The condition k ≤ N is left out. If N = 0 and k = 1, the left side is 1/0, and ∫ x/(1-x) dx diverges. "
-        "The proof applies the identity to k = s + r ≤ N only."
-    ),
-    counterexample=lambda: Members(np.asarray(0), np.asarray(0)),
+    why="If N = 0 and k = 1, the left side is 1/0 and the integral diverges. The proof has k = s + r ≤ N.",
+    counterexample=lambda: Members(jnp.asarray(0), jnp.asarray(0)),
     corrected="For 0 ≤ k ≤ N: C(N,k)^{-1} = k!(N-k)!/N! = (N+1) ∫_0^1 x^k (1-x)^{N-k} dx.",
     correction={"most": 0},
     false="For 0 ≤ k ≤ N: C(N,k)^{-1} = N ∫_0^1 x^k (1-x)^{N-k} dx.",
@@ -123,7 +120,7 @@ def neighbouring_binomials(c: Members, added: int = 1) -> tuple[Array, Array]:
         "i = 1, m = 4, s = u = 0 and k = 1 the left side is 1/2 and the right side 1. Case 4 prints s, and the final "
         "formula is right."
     ),
-    counterexample=lambda: Members(np.asarray(0), np.asarray(2)),
+    counterexample=lambda: Members(jnp.asarray(0), jnp.asarray(2)),
     corrected="C(i-1,u) C(m-i-1,s-u) C(m-2,s)^{-1} = C(s,u) C(m-2-s,i-1-u) / C(m-2,i-1) for 0 ≤ u ≤ s ≤ m - 2.",
     correction={"size": lambda s, k: s},
     proof="of the corrected version: both sides are the chance that u of s members, drawn from m - 2, are among i - 1",

@@ -1,7 +1,6 @@
 """The value in ordered groups and its weighted form: (7) to (9), (11), (13), (14) and Propositions 4.1 to 4.5."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +57,7 @@ def equation_7(g: Game, backwards: bool = False) -> dict[str, tuple]:
     """
     if backwards:
         return {"(7)": of_sources(g, ordered_form(g.table, -g.groups), ordered_form(g.table, g.groups))}
-    sides = {"(8)": (jnp.sum(ordered_probabilities(g.groups)), 1.0)}
+    sides: dict[str, tuple] = {"(8)": (jnp.sum(ordered_probabilities(g.groups)), 1.0)}
     for n, groups in DESIGNS.items():
         table = g.table[: 2**n]
         by_orders = ordered_form(table, jnp.asarray(groups))
@@ -222,15 +221,12 @@ def equation_13(g: Game, equal: bool = True) -> dict[str, tuple]:
         "put into an earlier group."
     ),
     counterexample=lambda: game((0.0, 1.0, 1.0, 2.0), (0, 0), (0.0, 1.0)),
-    corrected=(
-        "Positive weights make (14), p_π = Π_j λ_{o_j} / Σ_{Max} λ, a distribution on the permutations that respect σ; "
-        "equal weights make it (8)."
-    ),
+    corrected="Positive weights make (14) a distribution on the permutations that respect σ; equal ones make it (8).",
     correction={"zero": False},
     proof="of the corrected version: the factors are the chances to draw a permutation from its end, group by group",
     most=2_500,
 )
-def equation_14(g: Game, zero: bool = True) -> dict[str, Any]:
+def equation_14(g: Game, zero: bool = True) -> dict[str, tuple]:
     """Weights that are zero or positive make (14) a distribution on the permutations that respect σ.
 
     It is p_π = Π_j λ_{o_j} / Σ_{Max} λ. Equal weights make it (8).

@@ -17,10 +17,7 @@ MOST = 4
     "ads/contributors-retain",
     "section 6.1.2 (replication and augmentation)",
     setting=ordered_games,
-    false=(
-        "Under Data Shapley the contributors retain the total that they had before augmentation, and the broker gets "
-        "what the augmented sources add."
-    ),
+    false="Under Data Shapley the contributors retain v(D_orig) - v(∅), and the broker gets v(D) - v(D_orig).",
     neighbour={"symmetric": True},
     proof="Proposition 4.2 with two groups",
 )
@@ -85,11 +82,8 @@ def profiles_of(attributes: int, levels: int) -> np.ndarray:
         "the first attribute's levels and by 1 at the others', so that AvgErr is 4/3 for a model that is exactly "
         "right."
     ),
-    counterexample=lambda: PartWorths(np.array([[12.0, 0, 0, 0]] + [[0.0] * MOST] * 3)),
-    corrected=(
-        "Perfect ratings of all profiles determine the differences between levels of one attribute, and the ratings, "
-        "exactly."
-    ),
+    counterexample=lambda: PartWorths(jnp.zeros((MOST, MOST)).at[0, 0].set(12.0)),
+    corrected="Perfect ratings determine the differences between levels of an attribute, and the ratings, exactly.",
     correction={"differences": True},
     false="Perfect ratings of all profiles determine the differences between levels of any two attributes exactly.",
     neighbour={"differences": True, "across": True},

@@ -62,7 +62,7 @@ def dependent(table: Array) -> Array:
 def definition_3_1(g: Game, alone: bool = False) -> tuple[Array, Array]:
     """Δ(z|S) = v(S∪{z}) - v(S) is a one-step gain: along any permutation the gains add up to v(D) - v(∅)."""
     gains = coalition_marginals(g.table)[:, :1].T if alone else marginals(g.table)
-    total, orders = jnp.sum(*of_sources(g, gains), axis=1), orders_of(g.n)
+    total, orders = jnp.sum(of_sources(g, gains)[0], axis=1), orders_of(g.n)
     return jnp.where(orders, total, 0.0), jnp.where(orders, g.table[(1 << g.n) - 1] - g.table[0], 0.0)
 
 

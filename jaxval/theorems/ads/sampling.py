@@ -84,7 +84,7 @@ def coverage(m: int, spread: float, epsilon: float, pairs: int) -> float:
         "If gains do not vary, as with v(S) = |S|, their range is r = 0 and m* = 0. Algorithm 1 without a permutation "
         "then returns 0 for sources that are worth 1."
     ),
-    counterexample=lambda: Accuracy(*map(np.asarray, (1, 0.0, 0.5, 0.05, [0.0, 1.0, 1.0, 2.0]))),
+    counterexample=lambda: Accuracy(*map(jnp.asarray, (1, 0.0, 0.5, 0.05, [0.0, 1.0, 1.0, 2.0]))),
     corrected="max(1, m*) permutations give P(‖φ̂ - φ‖_∞ ≤ ε) ≥ 1 - δ, and `values.required_permutations` says so.",
     correction={"least": 1},
     false="max(1, ⌈r²/(2ε²) log(2/δ)⌉) permutations give P(‖φ̂ - φ‖_∞ ≤ ε) ≥ 1 - δ for all n sources at once.",
@@ -113,7 +113,7 @@ def definition_5_1(a: Accuracy, least: int = 0, union: bool = True) -> dict[str,
         "With ε = 0.99 and δ = 0.05, r = 1 gives m* = 3; with probability 1/4 all three orders are the same, and the "
         "error is 1."
     ),
-    counterexample=lambda: Accuracy(*map(np.asarray, (1, 1.0, 0.99, 0.05, [0.0, 1.0, 1.0, 0.0]))),
+    counterexample=lambda: Accuracy(*map(jnp.asarray, (1, 1.0, 0.99, 0.05, [0.0, 1.0, 1.0, 0.0]))),
     corrected="For accuracies r = 2, or r = 1 if more data never lowers accuracy.",
     correction=lambda a: {"r = 2": accuracy_range(a, r=2.0), "r = 1": accuracy_range(a, monotone=True)},
     proof="of the corrected version: gains of accuracies lie in [-1, 1], those of monotone ones in [0, 1]",

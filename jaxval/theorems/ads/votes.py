@@ -53,7 +53,8 @@ def votes_of_the_proof() -> Trajectory:
     every = np.array(list(product((-1, 1), *[(-1, 0, 1)] * 3)))
     company, between = np.zeros((len(every), 2, 2), int), np.zeros((len(every), 3), int)
     company[:, :, 0], between[:, 0] = every[:, 1:3], every[:, 3]
-    return Trajectory(np.tile(STEP, (len(every), 1)), np.zeros(len(every), int), every[:, 0], company, between)
+    worth, start = np.tile(STEP, (len(every), 1)), np.zeros(len(every), int)
+    return Trajectory(*map(jnp.asarray, (worth, start, every[:, 0], company, between)))
 
 
 votings = Setting(
@@ -134,14 +135,10 @@ def example_b2(c: Trajectory, as_set: bool = False) -> dict[str, tuple]:
     quote="Equality arises only when the utility is state insensitive, so that Δ_A(z | S) does not depend on A",
     why=(
         "With the utility of B.2, which depends on the state, and the votes -1, +1, -1 in three rounds, both votes -1 "
-        "have the value 0: neither round has more votes for +1 than against before or after it. Equal values may be "
-        "a coincidence of the trajectory."
+        "have the value 0, because the total is 0 before either of them. Equality may be a coincidence."
     ),
-    counterexample=lambda: Trajectory(STEP, np.asarray(0), np.asarray(-1), np.zeros((2, 2), int), np.array([1, 0, 0])),
-    corrected=(
-        "Identical sources in two rounds have equal values whatever the rounds in between are only when the value in "
-        "the later round does not depend on the state."
-    ),
+    counterexample=lambda: Trajectory(*map(jnp.asarray, (STEP, 0, -1, np.zeros((2, 2), int), [1, 0, 0]))),
+    corrected="Values that are equal whatever comes in between arise only if the later value ignores the state.",
     correction={"always": True},
     proof="of the corrected version: all values of the later round equal the one number of the earlier round",
 )
