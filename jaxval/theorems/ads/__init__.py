@@ -9,11 +9,11 @@ from jaxval.theorems.ads import (  # noqa: F401, I001 - in the order of the pape
     forms,
     sampling,
     neighbours,
+    neighbour_values,
     market,
     neighbour_proof,
     binomials,
     neighbour_base,
-    neighbour_values,
 )
 
 __all__ = ["CLAIMS", "EXEMPT"]

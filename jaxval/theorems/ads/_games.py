@@ -21,7 +21,7 @@ from jaxval.theorems.claims import Setting
 SOURCES, FEWEST = 5, 2
 GROUPS = 2 * SOURCES - FEWEST  # of those in the game at most five, and one for each other source
 # Groups for the library, which takes known numbers only and compiles anew for each.
-DESIGNS = {3: [1, 0, 1], 5: [2, 0, 1, 0, 1]}
+DESIGNS = {3: [0, 0, 0], 5: [2, 0, 1, 0, 1]}
 
 
 class Game(NamedTuple):

@@ -117,14 +117,11 @@ def proposition_4_2(g: Game, given: int = 1) -> tuple[Array, Array]:
 def proposition_4_3(g: Game, apart: int = 0) -> dict[str, tuple]:
     """A single group gives Data Shapley: p_π = 1/n!, the subset form is (2) and the permutation form is (3)."""
     groups = in_order(apart * jnp.arange(SOURCES), g.n)
-    sides = {
+    return {
         "p": (jnp.max(ordered_probabilities(groups)), 1 / factorial(g.n)),
         "(9) = (2)": of_sources(g, subset_form(g.table, groups), data_shapley(g.table, g.n)),
         "(7) = (3)": of_sources(g, ordered_form(g.table, groups), permutation_form(g.table, g.n)),
     }
-    if not apart:
-        sides["library, n = 4"] = (values.asymmetric_shapley(g.table[:16], [0] * 4), data_shapley(g.table[:16]))
-    return sides
 
 
 @claim(

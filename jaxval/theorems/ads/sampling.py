@@ -14,7 +14,7 @@ import scipy.special
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
-from jaxval.theorems.ads._games import DESIGNS, SOURCES, Game, of_sources, ordered_form, ordered_games, permutations
+from jaxval.theorems.ads._games import SOURCES, Game, of_sources, ordered_form, ordered_games, permutations
 from jaxval.theorems.claims import AtMost, Setting, claim
 
 
@@ -166,7 +166,7 @@ def algorithm_1(g: Game, by_groups: bool = True) -> dict[str, tuple]:
 
 def in_library(g: Game) -> dict[str, tuple]:
     """What the library estimates from five permutations of three sources."""
-    n, m, groups = 3, 5, DESIGNS[3]
+    n, m, groups = 3, 5, [1, 0, 1]
     estimator = values.permutation_estimator(n, permutations=m, groups=groups, antithetic=False)
     state = estimator.init(jax.random.key(g.seed))
     coalitions = estimator.ask(state)
