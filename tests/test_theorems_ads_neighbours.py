@@ -138,7 +138,7 @@ def test_marginals_of_few_neighbours():
 
 
 def test_binomials():
-    """ads/beta-integral, ads/exchanged-binomials and ads/layers-of-coalitions."""
+    """ads/beta-integral, ads/exchanged-binomials, and the sizes that ads/base-case-sizes counts."""
     assert math.comb(0, 1) == 0  # N = 0, k = 1: 1/C(N,k) is 1/0
     i, m, s, u, k = 1, 4, 0, 0, 1
     left = Fraction(math.comb(i - 1, u) * math.comb(m - i - 1, s - u), math.comb(m - 2, k))

@@ -1,325 +1,233 @@
 """The value in ordered groups and its weighted form: (7) to (9), (11), (13), (14) and Propositions 4.1 to 4.5."""
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from jaxval import values
-from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._games import (
-    BEFORE,
-    COALITIONS,
-    FACTORIAL,
-    PLAYERS,
-    SHAPES,
-    WITHOUT,
+    DESIGNS,
+    SOURCES,
     Game,
-    asymmetric,
     data_shapley,
+    factorial,
     game,
-    games,
+    in_order,
     marginals,
-    of_shape,
+    of_sources,
     ordered_form,
+    ordered_games,
     ordered_probabilities,
     permutation_form,
-    prefix,
+    predecessors,
     respects,
     sizes_of,
     subset_form,
-    weighted_form,
+    two_groups,
+    unions,
     weighted_probabilities,
     within,
+    without,
 )
-
-__all__ = ["CLAIMS"]
-
-CODES = np.arange(COALITIONS)
+from jaxval.theorems.claims import AtMost, claim
 
 
-def two_forms(g: Game) -> Array:
-    """(7) with (8) against the library; (8) sums to one."""
-    total = jnp.sum(ordered_probabilities(g.groups))
-    return jnp.maximum(jnp.abs(total - 1), largest(ordered_form(g.table, g.groups) - asymmetric(g.table, g)))
+def on_top(table: Array, groups: Array, given: int = 1) -> Array:
+    """Data Shapley of each group in the game v(U_{t-1} ∪ ·), or in v(·) if nothing is given."""
+    U, codes = unions(groups), jnp.arange(len(table))[None, :]
+    games = table[U[:-1, None] * given | codes & (U[1:] - U[:-1])[:, None]]
+    return jax.vmap(data_shapley)(games)[groups, jnp.arange(len(groups))]
 
 
-def predecessors(g: Game) -> Array:
-    """Proof of Proposition 4.1: how many ordered permutations have π^{<z} = U_{t-1} ∪ S_t, against N(S_t)."""
-    sizes = sizes_of(g.groups)
-    own = sizes[g.groups][:, None]
-    fits, small = within(g.groups)
-    others = jnp.prod(jnp.asarray(FACTORIAL)[sizes])
-    factorial = jnp.asarray(FACTORIAL)
-    formula = others / factorial[own] * factorial[small] * factorial[jnp.maximum(own - small - 1, 0)]
-    counted = jnp.sum(respects(g.groups)[:, None, None] & (BEFORE[:, :, None] == WITHOUT[None, :, :]), axis=0)
-    return largest(jnp.where(fits, formula, 0.0) - counted)
+@claim(
+    "ads/equation-7",
+    "equations (7) and (8)",
+    setting=ordered_games,
+    covers=("ads/equation-8",),
+    false="The asymmetric value is the mean gain over the permutations in which the groups come in the opposite order.",
+    neighbour={"backwards": True},
+)
+def equation_7(g: Game, backwards: bool = False) -> dict[str, tuple]:
+    """The asymmetric value is φ^σ(z) = Σ_π p_π [v(π^{<z}∪{z}) - v(π^{<z})].
+
+    Here p_π = 1/Π_t |D_t|! for permutations that respect σ and 0 for others, which is a distribution. The library
+    computes this value.
+    """
+    if backwards:
+        return {"(7)": of_sources(g, ordered_form(g.table, -g.groups), ordered_form(g.table, g.groups))}
+    sides: dict[str, tuple] = {"(8)": (jnp.sum(ordered_probabilities(g.groups)), 1.0)}
+    for n, groups in DESIGNS.items():
+        table = g.table[: 2**n]
+        by_orders = ordered_form(table, jnp.asarray(groups))
+        sides[f"library, groups {groups}"] = (by_orders, values.asymmetric_shapley(table, groups))
+    return sides
 
 
-def by_groups(phi: Array, g: Game, *, from_nothing: bool = False) -> Array:
-    """Proposition 4.2: Σ_{z ∈ D_t} φ(z) - [v(U_t) - v(U_{t-1})], largest over t."""
-    gaps = [
-        jnp.sum(jnp.where(g.groups == t, phi, 0))
-        - (g.table[prefix(g.groups, t + 1)] - g.table[0 if from_nothing else prefix(g.groups, t)])
-        for t in range(PLAYERS)
-    ]
-    there = jnp.arange(PLAYERS) <= jnp.max(g.groups)
-    return largest(jnp.where(there, jnp.stack(gaps), 0.0))
+@claim(
+    "ads/proposition-4.1",
+    "Proposition 4.1, equation (9), and its proof",
+    setting=ordered_games,
+    covers=("ads/equation-9",),
+    false="φ^σ(z) = 1/|D_t| Σ_{S_t⊆D_t∖{z}} C(|D_t|-1, |S_t|)^{-1} [v(S_t∪{z}) - v(S_t)], without earlier groups.",
+    neighbour={"form": lambda table, groups: on_top(table, groups, given=0)},
+    proof="N(S_t) of the Π_t |D_t|! ordered permutations have π^{<z} = U_{t-1} ∪ S_t",
+)
+def proposition_4_1(g: Game, form: Callable = subset_form) -> dict[str, tuple]:
+    """φ^σ(z) = 1/|D_t| Σ_{S_t⊆D_t∖{z}} C(|D_t|-1, |S_t|)^{-1} [v(U_{t-1}∪S_t∪{z}) - v(U_{t-1}∪S_t)] for z in D_t.
+
+    N(S_t) of its proof counts the ordered permutations in which U_{t-1}∪S_t comes before z.
+    """
+    sizes, (fits, small) = sizes_of(g.groups), within(g.groups)
+    mine = sizes[g.groups][:, None]
+    others = jnp.prod(factorial(sizes)) / factorial(mine)
+    formula = jnp.where(fits, others * factorial(small) * factorial(jnp.maximum(mine - small - 1, 0)), 0.0)
+    before = predecessors(SOURCES)[:, :, None] == without(SOURCES)[None]
+    counted = respects(g.groups).astype(float) @ before.reshape(len(before), -1).astype(float)
+    return {
+        "(9)": (form(g.table, g.groups), ordered_form(g.table, g.groups)),
+        "N(S_t)": (formula, counted.reshape(formula.shape)),
+    }
 
 
-def one_group(g: Game, *, groups: tuple[int, ...] = (0, 0, 0, 0)) -> Array:
-    """Proposition 4.3: weights, permutation and subset form, and the library."""
-    single = jnp.asarray(groups)
-    classical = data_shapley(g.table)
-    return jnp.stack([
-        largest(ordered_probabilities(single) - 1 / FACTORIAL[PLAYERS]),
-        largest(subset_form(g.table, single) - classical),
-        largest(ordered_form(g.table, single) - permutation_form(g.table)),
-        largest(values.asymmetric_shapley(g.table, list(groups)) - values.shapley(g.table)),
-    ]).max()  # fmt: skip
+@claim(
+    "ads/proposition-4.2",
+    "Proposition 4.2 and the telescoping sum of B.5",
+    setting=ordered_games,
+    false="Σ_{z∈D_t} φ^σ(z) = v(U_t) - v(∅) for every t.",
+    neighbour={"given": 0},
+    proof="along each ordered permutation the gains of D_t telescope from U_{t-1} to U_t",
+)
+def proposition_4_2(g: Game, given: int = 1) -> tuple[Array, Array]:
+    """Group efficiency: Σ_{z∈D_t} φ^σ(z) = v(U_t) - v(U_{t-1}) for every t."""
+    U = unions(g.groups)
+    totals = jnp.zeros(len(U) - 1).at[g.groups].add(ordered_form(g.table, g.groups))
+    return totals, g.table[U[1:]] - g.table[U[:-1] * given]
 
 
-def two_groups(g: Game) -> Game:
-    """The same utility with originals before augmentations."""
-    shape = 1 + g.shape % 3
-    return g._replace(shape=shape, groups=jnp.asarray(SHAPES)[shape])
+@claim(
+    "ads/proposition-4.3",
+    "Proposition 4.3",
+    setting=ordered_games,
+    false="One group for each source gives Data Shapley.",
+    neighbour={"apart": 1},
+    proof="all permutations respect a single group",
+)
+def proposition_4_3(g: Game, apart: int = 0) -> dict[str, tuple]:
+    """A single group gives Data Shapley: p_π = 1/n!, the subset form is (2) and the permutation form is (3)."""
+    groups = in_order(apart * jnp.arange(SOURCES), g.n)
+    return {
+        "p": (jnp.max(ordered_probabilities(groups)), 1 / factorial(g.n)),
+        "(9) = (2)": of_sources(g, subset_form(g.table, groups), data_shapley(g.table, g.n)),
+        "(7) = (3)": of_sources(g, ordered_form(g.table, groups), permutation_form(g.table, g.n)),
+    }
 
 
-def standalone_and_incremental(g: Game, *, conditional: bool = True) -> Array:
-    """Proposition 4.4: originals by themselves; augmentations on top of all originals."""
-    g = two_groups(g)
-    originals = prefix(g.groups, 1)
-    alone = data_shapley(g.table[CODES & originals])
-    on_top = data_shapley(g.table[(CODES & ~originals) | jnp.where(conditional, originals, 0)])
-    p = jnp.where(respects(g.groups), 1 / jnp.prod(jnp.asarray(FACTORIAL)[sizes_of(g.groups)[:2]]), 0.0)
-    wanted = jnp.where(g.groups == 0, alone, on_top)
-    held = jnp.stack([values.asymmetric_shapley(g.table, SHAPES[k]) for k in (1, 2, 3)])[g.shape - 1]
-    return jnp.maximum(largest(held - wanted), largest(p @ marginals(g.table) - wanted))
+@claim(
+    "ads/proposition-4.4",
+    "Proposition 4.4 (its R^σ(D) is Π_σ(D))",
+    setting=ordered_games,
+    false="With σ = (D_orig, D_aug) augmented sources, too, get their standalone value.",
+    neighbour={"given": 0},
+    proof="Proposition 4.1 with two groups",
+)
+def proposition_4_4(g: Game, given: int = 1) -> dict[str, tuple]:
+    """With σ = (D_orig, D_aug), original sources get their standalone value, by Data Shapley of D_orig alone.
+
+    Augmented sources get their incremental value conditional on all of D_orig, by Data Shapley of v(D_orig ∪ ·). The
+    |D_orig|! |D_aug|! ordered permutations have equal probabilities.
+    """
+    groups = two_groups(g)
+    U, codes = unions(groups), jnp.arange(len(g.table))
+    standalone, incremental = g.table[codes & U[1]], g.table[U[1] * given | codes & U[2] & ~U[1]]
+    wanted = jnp.where(groups == 0, data_shapley(standalone), data_shapley(incremental))
+    return {
+        "p": (jnp.sum(respects(groups)), jnp.prod(factorial(sizes_of(groups)[:2]))),
+        "values": of_sources(g, ordered_form(g.table, groups), wanted),
+    }
 
 
-def on_top_of_rounds(g: Game, *, backwards: bool = False) -> Array:
-    """Proposition 4.5: (11), and each source's Shapley value in its round, on top of the rounds before."""
-    groups = jnp.max(g.groups) - g.groups if backwards else g.groups
-    phi = jnp.zeros(PLAYERS)
-    for t in range(PLAYERS):
-        before, mine = prefix(groups, t), prefix(groups, t + 1) - prefix(groups, t)
-        phi = jnp.where(groups == t, data_shapley(g.table[before | (CODES & mine)]), phi)
-    p = jnp.where(respects(g.groups), 1 / jnp.prod(jnp.asarray(FACTORIAL)[sizes_of(g.groups)]), 0.0)
-    return largest(p @ marginals(g.table) - phi)
+@claim(
+    "ads/proposition-4.5",
+    "Proposition 4.5, equation (11) (its R^σ(D) is Π_σ(D))",
+    setting=ordered_games,
+    covers=("ads/equation-11",),
+    false="With σ = (D_1, ..., D_T) each source gets its Shapley value within its round on top of the initial model.",
+    neighbour={"given": 0},
+    proof="Proposition 4.1, group by group",
+)
+def proposition_4_5(g: Game, given: int = 1) -> dict[str, tuple]:
+    """With σ = (D_1, ..., D_T), the rounds, each source gets its incremental value on top of all earlier rounds.
+
+    It is averaged within the source's round. The Π_t |D_t|! ordered permutations have equal probabilities.
+    """
+    return {
+        "(11)": (jnp.sum(respects(g.groups)), jnp.prod(factorial(sizes_of(g.groups)))),
+        "values": (ordered_form(g.table, g.groups), on_top(g.table, g.groups, given)),
+    }
 
 
-def elsewhere_changed(g: Game) -> Array:
-    """V with other numbers wherever a coalition is not some U_{t-1} ∪ S_t."""
-    fits, _ = within(g.groups)
-    seen = jnp.zeros(COALITIONS, bool)
-    for z in range(PLAYERS):
-        seen = seen.at[WITHOUT[z]].max(fits[z]).at[WITHOUT[z] | 1 << z].max(fits[z])
-    return jnp.where(seen, g.table, g.other + 1)
+@claim(
+    "ads/within-group-combinatorics",
+    "section 4, below Remark 4.1",
+    setting=ordered_games,
+    false="Data Shapley depends on v of the coalitions U_{t-1} ∪ S_t with S_t ⊆ D_t alone.",
+    neighbour={"form": lambda table, _: data_shapley(table)},
+    proof="Proposition 4.1 names no other coalition",
+)
+def within_group_combinatorics(g: Game, form: Callable = ordered_form) -> tuple[Array, ...]:
+    """The asymmetric value depends on within-group combinatorics alone: on v of U_{t-1} ∪ S_t with S_t ⊆ D_t."""
+    U, codes = unions(g.groups)[:, None], jnp.arange(len(g.table))[None, :]
+    seen = jnp.any(((codes & U[:-1]) == U[:-1]) & ((codes & ~U[1:]) == 0), axis=0)
+    elsewhere = jnp.where(seen, g.table, g.other + 1)
+    return of_sources(g, form(elsewhere, g.groups), form(g.table, g.groups))
 
 
-def coverage(g: Game) -> Array:
-    """A submodular game: Σ of the weights of the sets that a coalition meets."""
-    return jnp.asarray((CODES[:, None] & CODES[None, :]) > 0, float) @ g.cover
+@claim(
+    "ads/equation-13",
+    "equations (13) and (14), B.3",
+    setting=ordered_games,
+    false="The weighted value is the asymmetric value whatever the weights.",
+    neighbour={"equal": False},
+)
+def equation_13(g: Game, equal: bool = True) -> dict[str, tuple]:
+    """With equal weights in each group, φ_ω(z) = Σ_π p_π^ω [v(π^{<z}∪{z}) - v(π^{<z})] is the asymmetric value.
 
-
-def originals_lose(table: Array, g: Game, *, gain: bool = False) -> Array:
-    """By how much Data Shapley gives the first group more than the asymmetric value does."""
-    first = g.groups == 0
-    more = jnp.sum(jnp.where(first, data_shapley(table) - subset_form(table, g.groups), 0.0))
-    return -more if gain else more
-
-
-def weighted_library(g: Game) -> Array:
-    return of_shape(lambda groups: values.weighted_shapley(g.table, groups, g.weights), g.shape)
-
-
-def all_so_far(g: Game) -> Array:
-    """(14) with the sum over all that came so far in place of the latest group."""
-    ones = jnp.zeros(PLAYERS, int)
-    return jnp.where(respects(g.groups), weighted_probabilities(ones, g.weights), 0.0)
-
-
-def probabilities(weights: Array, g: Game) -> Array:
-    """(14): not below 0, one in all; of equal weights those of (8)."""
+    With any positive weights it is the library's weighted value.
+    """
+    weights = g.weights[g.groups % SOURCES] if equal else g.weights
     p = weighted_probabilities(g.groups, weights)
-    equal = weighted_probabilities(g.groups, jnp.full(PLAYERS, 0.7))
-    off = jnp.stack([jnp.abs(jnp.sum(p) - 1), jnp.max(-p), largest(equal - ordered_probabilities(g.groups))])
-    return jnp.where(jnp.all(jnp.isfinite(p)), jnp.max(off), jnp.inf)
+    sides = {"equal weights": (p @ marginals(g.table), ordered_form(g.table, g.groups))}
+    if equal:
+        table, groups, weights = g.table[:16], [1, 0, 1, 1], g.weights[:4]
+        by_orders = weighted_probabilities(jnp.asarray(groups), weights) @ marginals(table)
+        sides[f"library, groups {groups}"] = (by_orders, values.weighted_shapley(table, groups, weights))
+    return sides
 
 
-def some_zero(g: Game) -> Array:
-    """λ in which the lightest weighs nothing where the two scalars are both above 0."""
-    return jnp.where(jnp.all(g.scalars > 0) & (g.weights == jnp.min(g.weights)), 0.0, g.weights)
-
-
-def positive(g: Game) -> Array:
-    return jnp.where(g.weights > 0, g.weights, 1.0)
-
-
-ONE_EACH = (0.0, 1.0, 1.0, 2.0)
-BOTH_OR_NOTHING = (0.0, 0.0, 0.0, 1.0)
-
-CLAIMS = (
-    Claim(
-        "ads/equation-7",
-        "equations (7) and (8)",
-        Statement(
-            "φ^σ(z) = Σ_π p_π [v(π^{<z}∪{z}) - v(π^{<z})], p = 1/Π_t |D_t|! on the permutations that respect σ, else "
-            "0.",
-            two_forms,
-            "It does not matter in which order the groups come.",
-            lambda g: largest(ordered_form(g.table, jnp.max(g.groups) - g.groups) - asymmetric(g.table, g)),
-        ),
-        games,
-        covers=("ads/equation-8",),
+@claim(
+    "ads/equation-14",
+    "equation (14), B.3",
+    setting=ordered_games,
+    fails="convention",
+    quote="Λ = (λ_1, …, λ_n)^⊤ assigns zero or positive weights to the each source",
+    why=(
+        "With weights 0 and 1 in one group, a permutation that begins with the source of weight 0 has the factor 0/0. "
+        "The weights of Nowak and Radzik (1995) are positive, and a source that is to come first for certain can be "
+        "put into an earlier group."
     ),
-    Claim(
-        "ads/proposition-4.1",
-        "Proposition 4.1, equation (9), and its proof",
-        Statement(
-            "φ^σ(z) = 1/|D_t| Σ_{S_t⊆D_t∖{z}} C(|D_t|-1, |S_t|)^{-1} [v(U_{t-1}∪S_t∪{z}) - v(U_{t-1}∪S_t)]; N(S_t) "
-            "of its proof counts the ordered permutations in which S_t comes before z.",
-            lambda g: jnp.stack(
-                [
-                    largest(subset_form(g.table, g.groups) - ordered_form(g.table, g.groups)),
-                    largest(subset_form(g.table, g.groups) - asymmetric(g.table, g)),
-                    predecessors(g),
-                ]
-            ).max(),
-            "The same without the groups before, v(S_t∪{z}) - v(S_t).",
-            lambda g: largest(
-                jnp.stack(
-                    [
-                        data_shapley(g.table[CODES & (prefix(g.groups, t + 1) - prefix(g.groups, t))])
-                        for t in range(PLAYERS)
-                    ]
-                )[g.groups, jnp.arange(PLAYERS)]
-                - asymmetric(g.table, g)
-            ),
-        ),
-        games,
-        covers=("ads/equation-9",),
-    ),
-    Claim(
-        "ads/proposition-4.2",
-        "Proposition 4.2 and the telescoping sum of B.5",
-        Statement(
-            "Group efficiency: Σ_{z∈D_t} φ^σ(z) = v(U_t) - v(U_{t-1}) for every t.",
-            lambda g: by_groups(ordered_form(g.table, g.groups), g),
-            "Σ_{z∈D_t} φ^σ(z) = v(U_t) - v(∅).",
-            lambda g: by_groups(ordered_form(g.table, g.groups), g, from_nothing=True),
-        ),
-        games,
-    ),
-    Claim(
-        "ads/proposition-4.3",
-        "Proposition 4.3",
-        Statement(
-            "One group gives Data Shapley: p = 1/n!, and the forms are (2) and (3).",
-            one_group,
-            "So does one group for each source.",
-            lambda g: one_group(g, groups=(0, 1, 2, 3)),
-        ),
-        games,
-    ),
-    Claim(
-        "ads/proposition-4.4",
-        "Proposition 4.4 (its R^σ(D) is Π_σ(D))",
-        Statement(
-            "σ = (D_orig, D_aug): p = 1/(|D_orig|! |D_aug|!); originals get their standalone value, augmentations "
-            "their incremental value conditional on all originals.",
-            standalone_and_incremental,
-            "Augmentations get their standalone value, too.",
-            lambda g: standalone_and_incremental(g, conditional=False),
-        ),
-        games,
-    ),
-    Claim(
-        "ads/proposition-4.5",
-        "Proposition 4.5, equation (11)",
-        Statement(
-            "σ = rounds: p = 1/Π_t |D_t|!; each source gets its incremental value, averaged within its round, on top "
-            "of all earlier rounds.",
-            on_top_of_rounds,
-            "On top of all later rounds.",
-            lambda g: on_top_of_rounds(g, backwards=True),
-        ),
-        games,
-        covers=("ads/equation-11",),
-    ),
-    Claim(
-        "ads/within-group-combinatorics",
-        "section 4, below Remark 4.1",
-        Statement(
-            "The asymmetric value depends only on within-group combinatorics, on v of U_{t-1} ∪ S_t with S_t ⊆ D_t.",
-            lambda g: largest(jnp.diff(asymmetric(jnp.stack([elsewhere_changed(g), g.table], axis=1), g), axis=1)),
-            "So does Data Shapley.",
-            lambda g: largest(values.shapley(elsewhere_changed(g)) - values.shapley(g.table)),
-        ),
-        games,
-    ),
-    Claim(
-        "ads/originals-keep-more",
-        "sections 6.1.2 and 7 (an observation), read as a rule",
-        Statement(
-            "Under Data Shapley part of the contributors' value goes to the broker who augments, the asymmetric "
-            "value protects the originals: the first group gets at least what Data Shapley gives it.",
-            lambda g: originals_lose(g.table, g),
-            "The same with at most in place of at least.",
-            lambda g: originals_lose(g.table, g, gain=True),
-        ),
-        games,
-        verdict="holds as corrected",
-        why=(
-            "An original and an augmentation that are worth 1 together and nothing apart: Data Shapley gives the "
-            "original 1/2, the asymmetric value 0 and the augmentation 1. Who comes first is protected where gains "
-            "diminish, and loses where they grow."
-        ),
-        corrected=Statement(
-            "Where gains diminish (v submodular, as coverage is), the first group gets at least what Data Shapley "
-            "gives it; where they grow (-v submodular), at most.",
-            lambda g: jnp.maximum(originals_lose(coverage(g), g), originals_lose(-coverage(g), g, gain=True)),
-            "Where gains diminish, every group gets at least that.",
-            lambda g: jnp.max(data_shapley(coverage(g)) - subset_form(coverage(g), g.groups)),
-        ),
-        counterexample=lambda: game(BOTH_OR_NOTHING, (1, 0, 1, 1)),
-    ),
-    Claim(
-        "ads/equation-13",
-        "equations (13) and (14), B.3",
-        Statement(
-            "φ_ω(z) = Σ_π p_π^ω [v(π^{<z}∪{z}) - v(π^{<z})]; with equal weights in each group it is the asymmetric "
-            "value.",
-            lambda g: jnp.maximum(
-                largest(weighted_form(g.table, g.groups, g.weights) - weighted_library(g)),
-                largest(weighted_form(g.table, g.groups, g.weights[g.groups]) - ordered_form(g.table, g.groups)),
-            ),
-            "It is the asymmetric value whatever the weights.",
-            lambda g: largest(weighted_form(g.table, g.groups, g.weights) - ordered_form(g.table, g.groups)),
-        ),
-        games,
-    ),
-    Claim(
-        "ads/equation-14",
-        "equation (14), B.3",
-        Statement(
-            "Weights that are zero or positive give p_π = Π_j λ_{o_j} / Σ_{Max} λ, a distribution on the "
-            "permutations that respect σ; equal ones in each group give (8).",
-            lambda g: probabilities(some_zero(g), g),
-            "Each factor is taken over all that came so far, not over the latest group.",
-            lambda g: jnp.abs(jnp.sum(all_so_far(g)) - 1),
-        ),
-        games,
-        verdict="holds as corrected",
-        why=(
-            "With weights 0 and 1 in one group, the permutation that begins with the first source has 0/0 for a "
-            "factor. The weights cited are positive; who is to come first for certain belongs into an earlier group."
-        ),
-        corrected=Statement(
-            "Positive weights do.",
-            lambda g: probabilities(positive(g), g),
-            "And the distribution is uniform.",
-            lambda g: largest(weighted_probabilities(g.groups, positive(g)) - ordered_probabilities(g.groups)),
-        ),
-        counterexample=lambda: game(ONE_EACH, (0, 0, 0, 0), (0.0, 1.0, 1.0, 1.0))._replace(scalars=jnp.ones(2)),
-    ),
+    counterexample=lambda: game((0.0, 1.0, 1.0, 2.0), (0, 0), (0.0, 1.0)),
+    corrected="Positive weights make (14) a distribution on the permutations that respect σ; equal ones make it (8).",
+    correction={"zero": False},
+    proof="of the corrected version: the factors are the chances to draw a permutation from its end, group by group",
+    most=2_500,
 )
+def equation_14(g: Game, zero: bool = True) -> dict[str, tuple]:
+    """Weights that are zero or positive make (14) a distribution on the permutations that respect σ.
+
+    It is p_π = Π_j λ_{o_j} / Σ_{Max} λ. Equal weights make it (8).
+    """
+    p = weighted_probabilities(g.groups, g.some_zero if zero else g.weights)
+    equal = weighted_probabilities(g.groups, jnp.full(SOURCES, 0.7))
+    return {"sum": (jnp.sum(p), 1.0), "sign": AtMost(-p, 0.0), "(8)": (equal, ordered_probabilities(g.groups))}

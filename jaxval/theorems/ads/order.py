@@ -1,229 +1,194 @@
-"""Data Shapley and its asymmetric form: sections 3.1 and 4 of Zheng et al. (2026), formula by formula.
+"""Data Shapley and the axioms of the asymmetric value: section 3.1 and Axiom 4.1 of Zheng et al. (2026).
 
-Four sources in ordered groups; `jaxval.values` is held against sums over permutations and coalitions as they are
-printed. Uniqueness is in `uniqueness`, rounds of training in `rounds`.
+`jaxval.values` is held against sums over permutations and coalitions as they are printed. Uniqueness is in
+`uniqueness`, the forms of the asymmetric value in `forms`, rounds of training in `rounds`.
 """
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from jaxval import values
-from jaxval.theorems._old import Claim, Statement, largest
 from jaxval.theorems.ads._games import (
-    COALITIONS,
+    DESIGNS,
     Game,
-    asymmetric,
     coalition_marginals,
     data_shapley,
     game,
-    games,
     marginals,
+    of_sources,
     ordered_form,
+    ordered_games,
+    orders_of,
     permutation_form,
 )
+from jaxval.theorems.claims import claim
 
-__all__ = ["CLAIMS"]
-
-CODES = np.arange(COALITIONS)
-ALL = COALITIONS - 1
-
-
-def bits(g: Game) -> tuple[Array, Array]:
-    return 1 << g.pair[0], 1 << g.pair[1]
+# Sources 0 and 1 are the z and z' of the axioms. Their groups are drawn, so that either may come first.
+FIRST, SECOND = 1, 2
 
 
-def null(g: Game) -> Array:
-    """The first of the pair adds nothing to anybody."""
-    return g.table[CODES & ~bits(g)[0]]
+def both_values(g: Game, table: Array) -> Array:
+    """Data Shapley by (2) in the first row, the asymmetric value by (7) in the second."""
+    return of_sources(g, jnp.stack([data_shapley(table, g.n), ordered_form(table, g.groups)]))[0]
 
 
-def null_but_once(g: Game) -> Array:
-    """It adds 1 to the empty coalition, and nothing to any other."""
-    return null(g).at[bits(g)[0]].add(1.0)
+def interchangeable(table: Array, once: float = 0.0) -> Array:
+    """A game in which z and z' add the same to every coalition without them, but `once` more z to the empty one."""
+    codes = np.arange(len(table))
+    swapped = codes & ~(FIRST | SECOND) | (codes & FIRST) << 1 | (codes & SECOND) >> 1
+    return (0.5 * (table + table[swapped])).at[FIRST].add(once)
 
 
-def swapped(g: Game) -> Array:
-    first, second = bits(g)
-    codes = jnp.arange(COALITIONS)
-    has_first, has_second = (codes & first) > 0, (codes & second) > 0
-    return (codes & ~(first | second)) + jnp.where(has_first, second, 0) + jnp.where(has_second, first, 0)
+def dependent(table: Array) -> Array:
+    """A game in which neither z nor z' adds anything without the other: mutual dependence as it is cited."""
+    codes = np.arange(len(table))
+    both = (codes & (FIRST | SECOND)) == FIRST | SECOND
+    return table[np.where(both, codes, codes & ~(FIRST | SECOND))]
 
 
-def interchangeable(g: Game) -> Array:
-    """The pair adds the same to every coalition without them: the hypothesis of Axioms 3.4 and 4.1 as printed."""
-    return 0.5 * (g.table + g.table[swapped(g)])
-
-
-def interchangeable_but_once(g: Game) -> Array:
-    return interchangeable(g).at[bits(g)[0]].add(1.0)
-
-
-def dependent(g: Game) -> Array:
-    """Neither of the pair adds anything without the other: mutual dependence in Nowak and Radzik (1995)."""
-    both = bits(g)[0] | bits(g)[1]
-    return jnp.where((CODES & both) == both, g.table, g.table[CODES & ~both])
-
-
-def telescopes(g: Game) -> Array:
-    """Along each permutation (1) adds up to v(D) - v(∅), and two sources add the same in either order."""
-    first, second = bits(g)
-    rest = CODES & ~(first | second)
-    v = g.table
-    one = (v[rest | first] - v[rest]) + (v[rest | first | second] - v[rest | first])
-    other = (v[rest | second] - v[rest]) + (v[rest | first | second] - v[rest | second])
-    return jnp.maximum(largest(jnp.sum(marginals(v), axis=1) - (v[ALL] - v[0])), largest(one - other))
-
-
-def alone_or_together(g: Game) -> Array:
-    first, second = bits(g)
-    rest = CODES & ~(first | second)
-    return largest(g.table[rest | first] - g.table[rest] - g.table[rest | first | second] + g.table[rest | second])
-
-
-def banzhaf_instead(g: Game) -> Array:
-    return jnp.mean(coalition_marginals(g.table), axis=1)
-
-
-def linear(g: Game, *, shift: float = 0.0) -> Array:
-    """Axiom 3.2 of both values; a shift of what the empty coalition is worth spoils it."""
-    combination = (g.scalars[0] * g.table + g.scalars[1] * g.other).at[0].add(shift)
-    three = jnp.stack([g.table, g.other, combination], axis=1)
-    of_both = jnp.stack([values.shapley(three), asymmetric(three, g)])
-    return largest(of_both[..., 2] - g.scalars[0] * of_both[..., 0] - g.scalars[1] * of_both[..., 1])
-
-
-def of_pair(phi: Array, g: Game, *, swap: bool = False) -> Array:
-    """What Axiom 4.1 asks of a pair: equal values in one group, none for the earlier of two groups."""
-    one, other = phi[g.pair[0]], phi[g.pair[1]]
-    first_earlier = (g.groups[g.pair[0]] < g.groups[g.pair[1]]) != swap
-    same = g.groups[g.pair[0]] == g.groups[g.pair[1]]
-    return jnp.where(same, jnp.abs(one - other), jnp.abs(jnp.where(first_earlier, one, other)))
-
-
-def within_group_symmetry(g: Game, *, across: bool = False) -> Array:
-    phi = ordered_form(interchangeable(g), g.groups)
-    same = g.groups[g.pair[0]] == g.groups[g.pair[1]]
-    return jnp.where(same | across, jnp.abs(phi[g.pair[0]] - phi[g.pair[1]]), 0.0)
-
-
-ONE_EACH = (0.0, 1.0, 1.0, 2.0)
-
-CLAIMS = (
-    Claim(
-        "ads/definition-3.1",
-        "Definition 3.1, equation (1)",
-        Statement(
-            "Δ(z|S) = v(S∪{z}) - v(S) is a one-step gain: along any permutation the gains add up to v(D) - v(∅), and "
-            "Δ(z|S) + Δ(z'|S∪{z}) = Δ(z'|S) + Δ(z|S∪{z'}).",
-            telescopes,
-            "A source adds as much after another as without it, Δ(z|S) = Δ(z|S∪{z'}).",
-            alone_or_together,
-        ),
-        games,
-        covers=("ads/equation-1",),
-    ),
-    Claim(
-        "ads/equation-2",
-        "equations (2) and (3)",
-        Statement(
-            "The subset form (2) equals the permutation form (3), the mean gain over all insertion positions.",
-            lambda g: jnp.maximum(
-                largest(data_shapley(g.table) - permutation_form(g.table)),
-                largest(values.shapley(g.table) - data_shapley(g.table)),
-            ),
-            "So does the plain mean over all coalitions.",
-            lambda g: largest(banzhaf_instead(g) - permutation_form(g.table)),
-        ),
-        games,
-        covers=("ads/equation-3",),
-    ),
-    Claim(
-        "ads/axiom-3.1",
-        "Axiom 3.1 of Data Shapley and of the asymmetric value",
-        Statement(
-            "Efficiency: Σ_z φ(z) = v(D) - v(∅).",
-            lambda g: jnp.maximum(
-                jnp.abs(jnp.sum(values.shapley(g.table)) - (g.table[ALL] - g.table[0])),
-                jnp.abs(jnp.sum(asymmetric(g.table, g)) - (g.table[ALL] - g.table[0])),
-            ),
-            "Σ_z φ(z) = v(D), whatever the untrained model is worth.",
-            lambda g: jnp.abs(jnp.sum(values.shapley(g.table)) - g.table[ALL]),
-        ),
-        games,
-    ),
-    Claim(
-        "ads/axiom-3.2",
-        "Axiom 3.2 of Data Shapley and of the asymmetric value",
-        Statement(
-            "Linearity: φ(z; αu + βv) = α φ(z; u) + β φ(z; v).",
-            linear,
-            "The same where only the untrained model of the combination is worth 1 more.",
-            lambda g: linear(g, shift=1.0),
-        ),
-        games,
-    ),
-    Claim(
-        "ads/axiom-3.3",
-        "Axiom 3.3 of Data Shapley and of the asymmetric value",
-        Statement(
-            "Nullity: if v(S∪{z}) = v(S) for all S without z, then φ(z) = 0.",
-            lambda g: jnp.maximum(
-                jnp.abs(values.shapley(null(g))[g.pair[0]]),
-                jnp.abs(asymmetric(null(g), g)[g.pair[0]]),
-            ),
-            "If v(S∪{z}) = v(S) for all S but the empty one, then φ(z) = 0.",
-            lambda g: jnp.abs(values.shapley(null_but_once(g))[g.pair[0]]),
-        ),
-        games,
-    ),
-    Claim(
-        "ads/axiom-3.4",
-        "Axiom 3.4 of Data Shapley",
-        Statement(
-            "Symmetry: if v(S∪{z}) = v(S∪{z'}) for all S without z and z', then φ(z) = φ(z').",
-            lambda g: jnp.abs(jnp.diff(values.shapley(interchangeable(g))[g.pair])[0]),
-            "If v(S∪{z}) = v(S∪{z'}) for all S but the empty one, then φ(z) = φ(z').",
-            lambda g: jnp.abs(jnp.diff(values.shapley(interchangeable_but_once(g))[g.pair])[0]),
-        ),
-        games,
-    ),
-    Claim(
-        "ads/axiom-4.1",
-        "Axiom 4.1 (intra-group uniform mutual dependence)",
-        Statement(
-            "If Δ(z_i|S) = Δ(z_j|S) for all S without both, then φ(z_i) = φ(z_j) where they are in one group, and "
-            "φ(z_i) = 0 where z_i's group comes first: the asymmetric value obeys.",
-            lambda g: of_pair(ordered_form(interchangeable(g), g.groups), g),
-            "The same of any two sources.",
-            lambda g: of_pair(ordered_form(g.table, g.groups), g),
-        ),
-        games,
-        verdict="holds as corrected",
-        why=(
-            "v(S) = |S| of two sources in two groups: both add 1 to anything, so the axiom gives the earlier one 0, "
-            "while the asymmetric value gives it v({1}) - v(∅) = 1, as every efficient and linear value with nullity "
-            "does. Nor does it suit copies: of an original and its exact copy it gives the original 0. The "
-            "hypothesis of the mutual dependence cited is that both gains are 0: each is worthless without the "
-            "other."
-        ),
-        corrected=Statement(
-            "If Δ(z_i|S) = Δ(z_j|S) = 0 for all S without both (Nowak and Radzik, 1995), then the same follows.",
-            lambda g: of_pair(ordered_form(dependent(g), g.groups), g),
-            "Then the later of the two gets 0.",
-            lambda g: of_pair(ordered_form(dependent(g), g.groups), g, swap=True),
-        ),
-        counterexample=lambda: game(ONE_EACH, (1, 0, 1, 1)),
-    ),
-    Claim(
-        "ads/within-group-symmetry",
-        "section 4, below Axiom 4.1 and in the abstract",
-        Statement(
-            "The asymmetric value preserves equal valuation of indistinguishable sources within a group.",
-            within_group_symmetry,
-            "And across groups.",
-            lambda g: within_group_symmetry(g, across=True),
-        ),
-        games,
-    ),
+@claim(
+    "ads/definition-3.1",
+    "Definition 3.1, equation (1)",
+    setting=ordered_games,
+    covers=("ads/equation-1",),
+    false="The gains that the sources have on the empty coalition add up to v(D) - v(∅).",
+    neighbour={"alone": True},
+    proof="along a permutation the sum telescopes",
 )
+def definition_3_1(g: Game, alone: bool = False) -> tuple[Array, Array]:
+    """Δ(z|S) = v(S∪{z}) - v(S) is a one-step gain: along any permutation the gains add up to v(D) - v(∅)."""
+    gains = coalition_marginals(g.table)[:, :1].T if alone else marginals(g.table)
+    total, orders = jnp.sum(of_sources(g, gains)[0], axis=1), orders_of(g.n)
+    return jnp.where(orders, total, 0.0), jnp.where(orders, g.table[(1 << g.n) - 1] - g.table[0], 0.0)
+
+
+@claim(
+    "ads/equation-2",
+    "equations (2) and (3)",
+    setting=ordered_games,
+    covers=("ads/equation-3",),
+    false="The plain mean of Δ(z|S) over all coalitions S without z equals the permutation form (3).",
+    neighbour={"plain": True},
+    proof="|S|! (n-1-|S|)! of the n! permutations have π^{<z} = S",
+)
+def equation_2(g: Game, plain: bool = False) -> dict[str, tuple]:
+    """The subset form (2) equals the permutation form (3), the mean gain over all insertion positions.
+
+    The library's Data Shapley is the same.
+    """
+    by_subsets = jnp.mean(coalition_marginals(g.table), axis=1) if plain else data_shapley(g.table, g.n)
+    sides = {"(2) = (3)": of_sources(g, by_subsets, permutation_form(g.table, g.n))}
+    for n in () if plain else DESIGNS:
+        sides[f"library, n = {n}"] = (values.shapley(g.table[: 2**n]), data_shapley(g.table[: 2**n]))
+    return sides
+
+
+@claim(
+    "ads/axiom-3.1",
+    "Axiom 3.1 of Data Shapley and of the asymmetric value",
+    setting=ordered_games,
+    false="Σ_z φ(z) = v(D), whatever the untrained model is worth.",
+    neighbour={"untrained": 0.0},
+    proof="the gains along each permutation add up to v(D) - v(∅)",
+)
+def axiom_3_1(g: Game, untrained: float = 1.0) -> tuple[Array, Array]:
+    """Efficiency: Σ_z φ(z) = v(D) - v(∅), for Data Shapley and for the asymmetric value."""
+    return jnp.sum(both_values(g, g.table), axis=1), g.table[(1 << g.n) - 1] - untrained * g.table[0]
+
+
+@claim(
+    "ads/axiom-3.2",
+    "Axiom 3.2 of Data Shapley and of the asymmetric value",
+    setting=ordered_games,
+    false="φ(z; w) = α φ(z; u) + β φ(z; v) also if w is αu + βv but for the empty coalition, which is worth 1 more.",
+    neighbour={"shift": 1.0},
+    proof="both values are sums of utilities with fixed weights",
+)
+def axiom_3_2(g: Game, shift: float = 0.0) -> tuple[Array, Array]:
+    """Linearity: φ(z; αu + βv) = α φ(z; u) + β φ(z; v), for Data Shapley and for the asymmetric value."""
+    combination = (g.scalars[0] * g.table + g.scalars[1] * g.other).at[0].add(shift)
+    three = jnp.stack([g.table, g.other, combination])
+    one, other, whole = jax.vmap(both_values, (None, 0))(g, three)
+    return whole, g.scalars[0] * one + g.scalars[1] * other
+
+
+@claim(
+    "ads/axiom-3.3",
+    "Axiom 3.3 of Data Shapley and of the asymmetric value",
+    setting=ordered_games,
+    false="If v(S∪{z}) = v(S) for all S without z but the empty one, then φ(z) = 0.",
+    neighbour={"once": 1.0},
+    proof="every gain of z is 0",
+)
+def axiom_3_3(g: Game, once: float = 0.0) -> tuple[Array, Array]:
+    """Nullity: if v(S∪{z}) = v(S) for all S without z, then φ(z) = 0, for Data Shapley and the asymmetric value."""
+    null = g.table[np.arange(len(g.table)) & ~FIRST].at[FIRST].add(once)
+    return both_values(g, null)[:, 0], jnp.zeros(2)
+
+
+@claim(
+    "ads/axiom-3.4",
+    "Axiom 3.4 of Data Shapley",
+    setting=ordered_games,
+    false="If v(S∪{z}) = v(S∪{z'}) for all S without z and z' but the empty one, then φ(z) = φ(z').",
+    neighbour={"once": 1.0},
+    proof="to swap z and z' maps the permutations onto themselves",
+)
+def axiom_3_4(g: Game, once: float = 0.0) -> tuple[Array, Array]:
+    """Symmetry: if v(S∪{z}) = v(S∪{z'}) for all S without z and z', then φ(z) = φ(z') for Data Shapley."""
+    phi = data_shapley(interchangeable(g.table, once), g.n)
+    return phi[0], phi[1]
+
+
+@claim(
+    "ads/axiom-4.1",
+    "Axiom 4.1 (intra-group uniform mutual dependence)",
+    setting=ordered_games,
+    fails="root error",
+    quote=(
+        "If two sources z_i, z_j ∈ D are mutually dependent, that is, Δ(z_i|S) = Δ(z_j|S) for all S ⊆ D∖{z_i, z_j}, "
+        "then φ^σ(z_i; v, D) = φ^σ(z_j; v, D) if z_i ≡_σ z_j, and 0 if z_i ≺_σ z_j."
+    ),
+    why=(
+        "Two sources in two groups with v(S) = |S| both add 1 to any coalition, so the axiom gives the earlier one 0, "
+        "but the asymmetric value gives it v({1}) - v(∅) = 1, as does every value with efficiency, linearity and "
+        "nullity. The axiom as printed therefore contradicts the other three. Nowak and Radzik (1995), who are cited, "
+        "call two players mutually dependent if both gains are 0, that is, if each is worthless without the other. "
+        "With that hypothesis the axiom holds."
+    ),
+    counterexample=lambda: game((0.0, 1.0, 1.0, 2.0), (0, 1)),
+    corrected=(
+        "If Δ(z_i|S) = Δ(z_j|S) = 0 for all S without both (Nowak and Radzik, 1995), then the asymmetric value has "
+        "φ(z_i) = φ(z_j) if both are in one group, and φ(z_i) = 0 if z_i's group comes first."
+    ),
+    correction={"alike": dependent},
+    proof="of the corrected version: only the later of the two gains, and within a group each is later equally often",
+)
+def axiom_4_1(g: Game, alike: Callable = interchangeable) -> tuple[Array, Array]:
+    """The asymmetric value has equal φ(z_i) = φ(z_j) for mutually dependent sources of one group.
+
+    If z_i's group comes first, then φ(z_i) = 0. Mutually dependent means that Δ(z_i|S) = Δ(z_j|S) for all S without
+    both.
+    """
+    phi = ordered_form(alike(g.table), g.groups)
+    together = g.groups[0] == g.groups[1]
+    earlier = jnp.where(g.groups[0] < g.groups[1], phi[0], phi[1])
+    return jnp.where(together, phi[0], earlier), jnp.where(together, phi[1], 0.0)
+
+
+@claim(
+    "ads/within-group-symmetry",
+    "section 4, below Axiom 4.1 and in the abstract",
+    setting=ordered_games,
+    false="The asymmetric value gives indistinguishable sources equal values across groups, too.",
+    neighbour={"across": True},
+    proof="to swap two sources of a group maps the ordered permutations onto themselves",
+)
+def within_group_symmetry(g: Game, across: bool = False) -> tuple[Array, Array]:
+    """The asymmetric value preserves equal valuation of indistinguishable sources within a group."""
+    phi = ordered_form(interchangeable(g.table), g.groups)
+    return jnp.where(across | (g.groups[0] == g.groups[1]), phi[0], phi[1]), phi[1]
