@@ -25,7 +25,6 @@ from jaxval.theorems.ppa import (
 __all__ = ["CLAIMS", "EXEMPT"]
 
 CLAIMS = (
-    *profiles.CLAIMS,
     *axioms.CLAIMS,
     *constructions.CLAIMS,
     *feasible.CLAIMS,

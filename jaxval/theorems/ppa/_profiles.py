@@ -28,7 +28,9 @@ __all__ = [
     "halved",
     "induced",
     "known",
+    "lifted",
     "lifts",
+    "lottery_of_three",
     "manipulated",
     "mixture",
     "over_sizes",
@@ -113,7 +115,7 @@ def places(orders: Array) -> Array:
 def induced(profile: Profile) -> Array:
     """Equation (1) to the letter: P(y ≻ y') = Σ_r σ_r 1{r(y) < r(y')}, so that P(y ≻ y) = 0."""
     r = places(profile.orders)
-    return jnp.einsum("r,rij->ij", profile.weights, (r[:, :, None] < r[:, None, :]).astype(float))
+    return jnp.sum(profile.weights[:, None, None] * (r[:, :, None] < r[:, None, :]), axis=0)
 
 
 def halved(P: Array) -> Array:
@@ -123,7 +125,8 @@ def halved(P: Array) -> Array:
 
 def shares(profile: Profile) -> Array:
     """w_k = Σ_{r ∈ G_k} σ_r, G_k = {r : r(y_k) = 1}."""
-    return jnp.sum(jnp.where(places(profile.orders) == 1, profile.weights[:, None], 0), axis=0)
+    first = profile.orders[:, :1] == np.arange(profile.orders.shape[1])[None]
+    return jnp.sum(profile.weights[:, None] * first, axis=0)
 
 
 def borda(profile: Profile) -> Array:
@@ -146,6 +149,12 @@ def relaxed(u: Array, beta: Array | float = 0.0) -> Array:
     """Equation (9), π_i = u_i exp(β u_i) / Σ_j u_j exp(β u_j); β = 0 is F* of equation (5)."""
     scores = u * jnp.exp(beta * (u - jnp.max(u)))
     return scores / jnp.sum(scores)
+
+
+def lottery_of_three(P: Array) -> Array:
+    """Φ^ML of three alternatives without ties: the winner, or in a cycle each in proportion to the others' margin."""
+    margins, wins = jnp.abs(jnp.stack([P[1, 2], P[2, 0], P[0, 1]]) - 0.5), jnp.sum(P > 0.5, axis=1)
+    return jnp.where(jnp.any(wins == 2), 1.0 * (wins == 2), margins / jnp.sum(margins))
 
 
 # Other profiles made of one
@@ -171,21 +180,29 @@ def to_top(orders: Array, k: Array | int) -> Array:
     return jnp.argsort(jnp.where(jnp.arange(orders.shape[1])[None, :] == k, -1, places(orders)), axis=-1)
 
 
-def lifts(profile: Profile, share: float = 1.0) -> tuple[Array, Array]:
-    """P after each lift of Definition D.1, and the lifted alternative, which passes the next above in one ranking.
+def lifted(profile: Profile, share: float = 1.0) -> tuple[Profile, Array]:
+    """The profiles after each lift of Definition D.1, stacked, and the lifted alternatives.
 
-    Of the ranking's voters `share` moves; a lift by several places is several such lifts.
+    An alternative passes the next above it in one ranking, in which `share` of the voters move. A lift by several
+    places is several such lifts.
     """
-    r, P = places(profile.orders), halved(induced(profile))
     voters, size = profile.orders.shape
+    rows, alternatives = jnp.asarray(np.array(list(itertools.product(range(voters), range(size)))).T)
 
-    def lift(row: Array, y: Array) -> Array:
-        passed = r[row] == r[row, y] - 1
-        gain = share * profile.weights[row] * jnp.outer(jnp.arange(size) == y, passed)
-        return P + gain - gain.T
+    def lift(row: Array, y: Array) -> Profile:
+        r = places(profile.orders[row][None])[0]
+        moved = jnp.argsort(jnp.where(jnp.arange(size) == y, r - 1.5, r))
+        weight = profile.weights[row]
+        weights = profile.weights.at[row].add(-share * weight)
+        return Profile(jnp.concatenate([profile.orders, moved[None]]), jnp.append(weights, share * weight))
 
-    cases = np.array(list(itertools.product(range(voters), range(size))))
-    return jax.vmap(lift)(*jnp.asarray(cases.T)), jnp.asarray(cases[:, 1])
+    return jax.vmap(lift)(rows, alternatives), alternatives
+
+
+def lifts(profile: Profile, share: float = 1.0) -> tuple[Array, Array]:
+    """P after each lift, and the lifted alternatives."""
+    profiles, alternatives = lifted(profile, share)
+    return jax.vmap(lambda one: halved(induced(one)))(profiles), alternatives
 
 
 # The instances
