@@ -29,9 +29,9 @@ from jaxval.theorems.ppa._profiles import (
 )
 
 
-def one_voter():
-    """One voter, who ranks 0 above 1."""
-    return by_hand(*((["".join(map(str, range(size)))], [1.0]) for size in range(2, 7)))
+def one_voter(**asked):
+    """One voter, who ranks 0 1 2 and so on."""
+    return by_hand(*((["012345"[:size]], [1.0]) for size in range(2, 7)), **asked)
 
 
 @claim(
@@ -204,7 +204,7 @@ def equation_12(c, sign=1.0):
     false="The difference of the two sums is at least 1.05 tanh((r_i - r_k)/2) if r_i > r_k.",
     neighbour={"factor": 1.05},
     covers=("ppa/equation-22",),
-    proof="the difference increases with r_i - r_k: 1/4 at most in each of M terms, tanh((r_i - r_k)/2) in two",
+    proof="the difference is tanh((r_i - r_k)/2) and M - 2 terms from 0 to (r_i - r_k)/4",
 )
 @over_sizes(2, 4, 6)
 def equation_15(c, factor=1.0):
