@@ -180,7 +180,7 @@ def to_top(orders: Array, k: Array | int) -> Array:
     return jnp.argsort(jnp.where(jnp.arange(orders.shape[1])[None, :] == k, -1, places(orders)), axis=-1)
 
 
-def lifted(profile: Profile, share: float = 1.0) -> tuple[Profile, Array]:
+def lifted(profile: Profile, share: Array | float = 1.0) -> tuple[Profile, Array]:
     """The profiles after each lift of Definition D.1, stacked, and the lifted alternatives.
 
     An alternative passes the next above it in one ranking, in which `share` of the voters move. A lift by several
@@ -199,10 +199,17 @@ def lifted(profile: Profile, share: float = 1.0) -> tuple[Profile, Array]:
     return jax.vmap(lift)(rows, alternatives), alternatives
 
 
-def lifts(profile: Profile, share: float = 1.0) -> tuple[Array, Array]:
+def lifts(profile: Profile, share: Array | float = 1.0) -> tuple[Array, Array]:
     """P after each lift, and the lifted alternatives."""
-    profiles, alternatives = lifted(profile, share)
-    return jax.vmap(lambda one: halved(induced(one)))(profiles), alternatives
+    r, (voters, size) = places(profile.orders), profile.orders.shape
+    rows, alternatives = jnp.asarray(np.array(list(itertools.product(range(voters), range(size)))).T)
+
+    def lift(row: Array, y: Array) -> Array:
+        passed = r[row] == r[row, y] - 1
+        gain = share * profile.weights[row] * ((jnp.arange(size) == y)[:, None] & passed[None])
+        return halved(induced(profile)) + gain - gain.T
+
+    return jax.vmap(lift)(rows, alternatives), alternatives
 
 
 # The instances

@@ -14,6 +14,7 @@ from jaxval.theorems.ppa._profiles import (
     halved,
     induced,
     lifted,
+    lifts,
     lottery_of_three,
     manipulated,
     over_sizes,
@@ -203,6 +204,7 @@ def definition_d1(c, others=False):
         "P(y ≻ ·)": AtMost(jnp.where(own[:, :, None], -change, 0), 0.0),
         "other pairs": (jnp.where(own[:, :, None] | own[:, None, :], 0, change), 0.0),
         "Φ^MB": AtMost(jnp.where(own | others, loss, 0), 0.0),
+        "P": (jax.vmap(lambda p: halved(induced(p)))(better), lifts(c.profile)[0]),
         "library": AtMost(monotonicity(maximal_borda, *c.profile)[0], 0.0),
     }
 

@@ -62,8 +62,8 @@ def in_box(c):
     "i, j ≠ k, and let P_k(y_k ≻ y) = 1, P_k(y ≻ y_k) = 0 for all y ∈ 𝒴.",
     why="(32) is 0/0 where w_i + w_j = 1: of two voters, 0 1 2 and 1 0 2, w = (1/2, 1/2, 0), and P_2(0 ≻ 1) = "
     "(1/2 - 1/2)/(1 - 1). And for y = y_k it sets P_k(y_k ≻ y_k) to 1 and to 0, where skew-symmetry would have 1/2.",
-    corrected="For w in the box, P_k of (32) for w_i + w_j < 1, any P_k(y_i ≻ y_j), such as 1/2, for w_i + w_j = 1, and "
-    "P_k(y_k ≻ y_k) = 1/2, is in [0, 1] and skew-symmetric, and Σ_k w_k P_k = P.",
+    corrected="For w in the box, P_k of (32) for w_i + w_j < 1, any P_k(y_i ≻ y_j), such as 1/2, for w_i + w_j = 1, "
+    "and P_k(y_k ≻ y_k) = 1/2, is in [0, 1] and skew-symmetric, and Σ_k w_k P_k = P.",
     correction={"undefined": 0.5, "own": 0.5},
     false="For any w ∈ Δ, P_k of (32), with 1/2 where that is 0/0, is in [0, 1].",
     neighbour={"undefined": 0.5, "own": 0.5, "inside": False},
@@ -99,7 +99,7 @@ def equation_32(c, undefined=jnp.nan, own=1.0, inside=True):
     neighbour={"alternatives": "four"},
 )
 def appendix_i_gap(c, alternatives="three"):
-    """As evaluators have strict rankings, there is a gap between W(P) and the box; with three alternatives is none.
+    """As evaluators have strict rankings, there is a gap between W(P) and the box, but none with three alternatives.
 
     Of two voters, 0123 and 2130, (0, 1/2, 1/2, 0) is in the box, and 1/2 away from W(P) in total variation.
     """

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxval.axioms import monotonicity
 from jaxval.social_choice import certificate, proportional, share_bounds
 from jaxval.theorems.claims import AtMost, claim
 from jaxval.theorems.ppa._profiles import bounds, by_hand, known, lifts, over_sizes, profiles, relaxed
@@ -28,7 +27,7 @@ def definition_4_5(c, normalised=True):
     P, _, u = known(c.profile)
     policy = proportional(P) if normalised else u
     return {
-        "(5)": (policy * jnp.sum(u), u) if normalised else (policy, u),
+        "(5)": (policy * jnp.sum(u), u),
         "Σu": AtMost(1.0, jnp.sum(u)),
         "a policy": (jnp.sum(policy), 1.0),
         "library": (share_bounds(P), u),
@@ -46,13 +45,13 @@ def two_to_one():
     setting=profiles,
     fails="slip",
     quote="Formally, it solves max_{π ∈ Δ(𝒴)} min_{w ∈ W̄(P)} ‖π/w‖_∞.",
-    why="‖π/w‖_∞ is the largest ratio, at least 1 for all w, and F* lies in the box, so that w = π gives it 1, the least "
+    why="‖π/w‖_∞ is the largest ratio, at least 1 for all w. F* lies in the box, so that w = π gives it 1, the least "
     "of all policies: if three quarters of the voters have 0 above 1, the box is w = (3/4, 1/4), F* has 1, and "
-    "π = (0, 1) has 4. What F* maximises is the smallest ratio: it solves min_π max_w ‖w/π‖_∞.",
+    "π = (0, 1) has 4. F* maximises the smallest ratio; it solves min_π max_w ‖w/π‖_∞.",
     corrected="F* solves max_π min_{w ∈ W̄(P)} min_i π_i/w_i, over the w_i > 0, alone; its value is 1/Σu.",
     correction={"smallest": True},
     counterexample=two_to_one,
-    proof="over the box max w_i = u_i, as Σu ≥ 1, so that the value of π is v = min_i π_i/u_i, and Σ(π_i - v u_i) = 1 - vΣu",
+    proof="max w_i = u_i over the box, as Σu ≥ 1, so that π has the value v = min_i π_i/u_i; Σ(π_i - v u_i) = 1 - vΣu",
 )
 @over_sizes()
 def definition_4_5_optimal(c, smallest=False):
@@ -83,13 +82,13 @@ def definition_4_5_optimal(c, smallest=False):
     "section 4.2, below equation (5)",
     setting=programs,
     fails="reading",
-    quote="By doing so, the algorithm minimizes the worst-case misalignment caused by the inevitable information loss from "
-    "pairwise comparisons.",
-    why="What P does not tell is the set W(P) of Proposition 4.2; the box W̄(P), over which F* is optimal, is larger. If "
-    "half of the voters rank 10324 and half 20413, F* = (1/3, 1/3, 1/3, 0, 0) has the level 2/3 for the only w in W(P), "
-    "(0, 1/2, 1/2, 0, 0), and that w as a policy has 1.",
-    corrected="π_k ∝ max_{w ∈ W(P)} w_k minimises the worst-case misalignment over W(P), at the level 1/Σ_k max w_k. For "
-    "M = 2, 3, 4 that is F*, as u_k is the share of y_k in some w ∈ W(P); for M = 5 and 6 it may not be.",
+    quote="By doing so, the algorithm minimizes the worst-case misalignment caused by the inevitable information loss "
+    "from pairwise comparisons.",
+    why="What P does not tell is which w of W(P), Proposition 4.2, is true; the box W̄(P), over which F* is optimal, is "
+    "larger. If half of the voters rank 10324 and half 20413, F* = (1/3, 1/3, 1/3, 0, 0) has the level 2/3 for the "
+    "only w in W(P), (0, 1/2, 1/2, 0, 0), and that w as a policy has 1.",
+    corrected="π_k ∝ max_{w ∈ W(P)} w_k minimises the worst-case misalignment over W(P), at the level 1/Σ_k max w_k. "
+    "For M = 2, 3, 4 that is F*, as every u_k is the share of y_k in some w ∈ W(P); for M = 5 and 6 it may not be.",
     correction={"by_box": 4},
     counterexample=lambda: by_hand((["10324", "20413"], [0.5, 0.5])),
     most=6,
@@ -117,15 +116,13 @@ def theorem_4_6(c, others=False):
     """Φ* satisfies monotonicity, for lifts of all or of some voters of a ranking, and Pareto efficiency."""
     P, _, u = known(c.profile)
     policy = relaxed(u)
-    sides = {"Pareto": AtMost(jnp.where(P >= 1 - CLOSE, policy[None] - policy[:, None], 0), 0.0)}
-    for share in (1.0, 0.375):
-        after, y = lifts(c.profile, share)
-        change = jax.vmap(lambda P: relaxed(bounds(P)))(after) - policy[None]
-        own = np.arange(len(u))[None] == y[:, None]
-        sides[f"{share:.1%} move"] = AtMost(jnp.where(own, -change, change if others else 0), 0.0)
-    if len(u) == 3:
-        sides["library"] = AtMost(monotonicity(proportional, *c.profile)[0], 0.0)
-    return sides
+    after, y = lifts(c.profile, jnp.where(c.share < 0.5, 1.0, c.share))
+    change = jax.vmap(lambda P: relaxed(bounds(P)))(after) - policy[None]
+    own = np.arange(len(u))[None] == y[:, None]
+    return {
+        "monotonicity": AtMost(jnp.where(own, -change, change if others else 0), 0.0),
+        "Pareto": AtMost(jnp.where(P >= 1 - CLOSE, policy[None] - policy[:, None], 0), 0.0),
+    }
 
 
 @claim(
@@ -144,9 +141,10 @@ def section_k(c, strictly=False):
     own = np.arange(len(u))[None] == y[:, None]
     moved = jnp.max(jnp.abs(after - P[None]), axis=(1, 2)) > CLOSE
     below = jnp.any(P >= 1 - CLOSE, axis=0)
-    asked = own & moved[:, None] & (u < 1)[None] & strictly
+    unmoved = own & moved[:, None] & (u < 1)[None] & (change <= CLOSE)
     return {
-        "u_i": AtMost(jnp.where(own, -change, 0), jnp.where(asked, -1e-6, 0)),
+        "u_i": AtMost(jnp.where(own, -change, 0), 0.0),
+        **({"strictly": AtMost(1.0 * unmoved, 0.0)} if strictly else {}),
         "u_j": AtMost(jnp.where(own, 0, change), 0.0),
         "below": (jnp.where(below, u + relaxed(u), 0), 0.0),
     }
