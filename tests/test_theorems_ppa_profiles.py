@@ -1,7 +1,6 @@
 """Population-proportional alignment, sections 2 to 4.1: what fails as printed, by hand, in numbers."""
 
 import itertools
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -68,16 +67,6 @@ def test_an_empty_group_that_gets_nothing_has_no_ratio():
         ratios = np.array([1.0, 0.0]) / np.array([1.0, 0.0])
     assert ratios[0] == 1
     assert np.isnan(ratios[1])
-
-
-def test_the_near_tie_needs_a_share_to_take():
-    """ppa/appendix-E-ppa with M = 2: ε = 1 is no profile, ε = 1/2 is aligned."""
-    half = Fraction(1, 2)
-    assert [half + 1, half - 1] == [Fraction(3, 2), Fraction(-1, 2)]
-    _, first = literally([(0, 1)], [1.0])
-    assert first.tolist() == [half + half, half - half]
-    policy = np.array([1.0, 0.0])  # both rules: P(y1 ≻ y2) = 1
-    assert (policy[first > 0] / first[first > 0]).min() == 1
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@
 and `algorithm` for the two phases of Appendices T and U. All profiles are those of `_profiles`.
 """
 
-from jaxval.theorems.ppa import (  # isort: skip
+from jaxval.theorems.ppa import (  # noqa: F401  # isort: skip
     profiles,
     axioms,
     constructions,

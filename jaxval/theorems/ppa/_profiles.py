@@ -15,32 +15,6 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxval.theorems.claims import Setting
 
-__all__ = [
-    "APART",
-    "SIZES",
-    "Case",
-    "Instance",
-    "Profile",
-    "borda",
-    "bounds",
-    "by_hand",
-    "generate",
-    "halved",
-    "induced",
-    "known",
-    "lifted",
-    "lifts",
-    "lottery_of_three",
-    "manipulated",
-    "mixture",
-    "over_sizes",
-    "places",
-    "profiles",
-    "relaxed",
-    "shares",
-    "to_top",
-]
-
 SIZES = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 MOST, BALLOTS = 6, 6
 APART = {size: ~np.eye(size, dtype=bool) for size in SIZES}
@@ -378,13 +352,15 @@ def by_hand(
         The instance.
     """
 
-    def profile(given: Sequence[tuple[Sequence[str], Sequence[float]] | None], size: int, opposed: bool) -> Profile:
+    def profile(
+        given: Sequence[tuple[Sequence[str], Sequence[float]] | None], size: int, opposed: bool
+    ) -> tuple[Any, Any]:
         names = "".join(map(str, range(size)))
         default = ([names, names[::-1]], [0.5, 0.5]) if opposed else ([names], [1.0])
         words, weights = next((one for one in given if one and len(one[0][0]) == size), default)
         nobody = BALLOTS - len(words)
         orders = [[int(digit) for digit in word] for word in [*words, *[names] * nobody]]
-        return Profile(np.array(orders), np.array([*weights, *[0.0] * nobody]))
+        return np.array(orders), np.array([*weights, *[0.0] * nobody])
 
     def case(size: int) -> Case:
         wide = [np.resize([*lottery, *[0.0] * MOST], size) for lottery in lotteries]

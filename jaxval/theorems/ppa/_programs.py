@@ -11,8 +11,6 @@ from scipy.optimize import linprog
 from jaxval.theorems.claims import Inconclusive
 from jaxval.theorems.ppa._profiles import Profile, profiles
 
-__all__ = ["by_box", "by_definition", "by_groups", "by_reports", "largest_shares", "plain", "programs", "remembered"]
-
 programs = profiles._replace(compiled=False, exhaustive=None, every="", most=8, tolerance=1e-7)
 EMPTY = -1e6  # what stands for a largest value over the empty set
 

@@ -1,15 +1,18 @@
 """Section 3 and Appendix D: the axioms, random dictatorship, and who of Table 1 is monotone and Pareto efficient."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxval.axioms import monotonicity, pareto, ppa_level
 from jaxval.social_choice import maximal_borda, proportional, random_dictatorship
 from jaxval.theorems.claims import AtMost, claim
 from jaxval.theorems.ppa._profiles import (
+    Case,
     Profile,
     halved,
     induced,
@@ -24,7 +27,7 @@ from jaxval.theorems.ppa._profiles import (
 from jaxval.theorems.ppa.profiles import one_voter
 
 
-def policy(c):
+def policy(c: Case) -> Array:
     """Any policy, and w^σ itself in a third of the cases."""
     return jnp.where(c.share < 1 / 3, shares(c.profile), c.lotteries[0])
 
@@ -43,8 +46,8 @@ def policy(c):
     correction={"members": True},
     counterexample=lambda: one_voter(lotteries=((1.0,), (1.0,)), share=0.0),
 )
-@over_sizes(2, 4, 6)
-def definition_3_1(c, members=False):
+@over_sizes(2, 5)
+def definition_3_1(c: Case, members: bool = False) -> Any:
     """The largest α with π(y_k)/w_k ≥ α for all y_k ∈ Y is at most 1, and 1 for π = w alone.
 
     For π is within 1 - α of w in total variation.
@@ -52,7 +55,7 @@ def definition_3_1(c, members=False):
     w, lottery = shares(c.profile), policy(c)
     empty = members & (w == 0)
 
-    def level(lottery):
+    def level(lottery: Array) -> Array:
         ratios = jnp.where(empty, jnp.inf, lottery / jnp.where(empty, 1, w))
         return jnp.where(jnp.any(jnp.isnan(ratios)), jnp.nan, jnp.min(ratios))
 
@@ -78,16 +81,16 @@ def definition_3_1(c, members=False):
     counterexample=one_voter,
 )
 @over_sizes(2, 4)
-def definition_3_2(c, members=False):
+def definition_3_2(c: Case, members: bool = False) -> Any:
     """σ'_k = σ + w_k (σ' - σ_k) is a profile for every σ' and k: σ with σ' for σ_k. P moves by w_k (P' - P_k)."""
     size, w = len(c.rewards), shares(c.profile)
     rankings = np.array(list(itertools.permutations(range(size))))
 
-    def vector(profile):
+    def vector(profile: Profile) -> Array:
         same = jnp.all(profile.orders[:, None] == rankings[None], axis=2)
         return jnp.sum(jnp.where(same, profile.weights[:, None], 0), axis=0)
 
-    def of_group(k):
+    def of_group(k: Array) -> tuple[Array, Array, Array]:
         empty = members & (w[k] == 0)
         sigma_k = jnp.where(rankings[:, 0] == k, vector(c.profile), 0) / jnp.where(empty, 1, w[k])
         changed = jnp.where(empty, vector(c.profile), vector(c.profile) + w[k] * (vector(c.reports) - sigma_k))
@@ -113,7 +116,7 @@ def definition_3_2(c, members=False):
     proof="γ1 w_k + 1 - γ1 = 1 - γ1 (1 - w_k)",
 )
 @over_sizes(2)
-def definition_3_3(c, total=1.0):
+def definition_3_3(c: Case, total: float = 1.0) -> Any:
     """If γ1 > 0 and γ1 + γ2 = 1, the bound γ1 w_k + γ2 is 1 for w_k = 1 alone, lower for larger γ1, w_k for γ1 = 1."""
     w, gamma = c.share, 3 * c.small
     bound = gamma * w + total - gamma
@@ -132,8 +135,8 @@ def definition_3_3(c, total=1.0):
     neighbour={"gamma": 0.95},
     proof="Σ_k (π_k - γ1 w_k - 1 + γ1) = (γ1 - 1)(M - 1)",
 )
-@over_sizes(2, 4, 6)
-def strongest_forms(c, gamma=None):
+@over_sizes(2, 5)
+def strongest_forms(c: Case, gamma: float | None = None) -> Any:
     """γ = (1, 0) is the strongest form of PBM: by the truth every policy exceeds a bound of γ1 > 1 for some k."""
     gamma, size = 1 + c.small if gamma is None else gamma, len(c.rewards)
     above = policy(c) - (gamma * shares(c.profile) + 1 - gamma)
@@ -147,8 +150,8 @@ def strongest_forms(c, gamma=None):
     false="Φ^RD(σ) is the shares of second choices.",
     neighbour={"place": 1},
 )
-@over_sizes(2, 4, 6)
-def definition_3_4(c, place=0):
+@over_sizes(2, 5)
+def definition_3_4(c: Case, place: int = 0) -> Any:
     """Φ^RD(σ) = w^σ, the shares of first choices."""
     chosen = c.profile.orders[:, place, None] == np.arange(len(c.rewards))[None]
     return random_dictatorship(*c.profile), jnp.sum(c.profile.weights[:, None] * chosen, axis=0)
@@ -163,13 +166,13 @@ def definition_3_4(c, place=0):
     proof="w_k(σ'_k) = w_k w_k(σ') ≤ w_k; a lift of y takes no first place from y; who is below another is never first",
 )
 @over_sizes(2, 5)
-def random_dictatorship_axioms(c, gamma=1.0):
+def random_dictatorship_axioms(c: Case, gamma: float = 1.0) -> Any:
     """Φ^RD satisfies monotonicity, Pareto efficiency, PPA with α = 1 (of groups with members), PBM with γ = (1, 0)."""
     size, w, P = len(c.rewards), shares(c.profile), halved(induced(c.profile))
     every = jnp.arange(size)
     true = Profile(jnp.argsort(every[None] != every[:, None], axis=1), jnp.ones(size))  # k first in row k
 
-    def after(k):
+    def after(k: Array) -> Array:
         alone = Profile(true.orders[k][None], jnp.ones(1))
         return jnp.stack([shares(manipulated(c.profile, k, reports))[k] for reports in (c.reports, alone)])
 
@@ -192,7 +195,7 @@ def random_dictatorship_axioms(c, gamma=1.0):
     covers=("ppa-v1/definition-3.1",),
 )
 @over_sizes(3)
-def definition_d1(c, others=False):
+def definition_d1(c: Case, others: bool = False) -> Any:
     """A lift of y, all else kept in order, raises P(y ≻ ·) and moves no other pair; Φ^MB does not lower y then."""
     better, y = lifted(c.profile)
     change = jax.vmap(induced)(better) - induced(c.profile)[None]
@@ -218,7 +221,7 @@ def definition_d1(c, others=False):
     covers=("ppa-v1/definition-3.2",),
 )
 @over_sizes(2, 4)
-def definition_d2(c, asked=1.0):
+def definition_d2(c: Case, asked: float = 1.0) -> Any:
     """If all voters have y above y', Φ^MB and Φ^RD give y at least as much as y'."""
     P = halved(induced(c.profile))
     asked = asked - 1e-12 <= P
@@ -239,7 +242,7 @@ def definition_d2(c, asked=1.0):
     proof="both profiles have a cycle, in which 0's probability is in proportion to the margin of 1 over 2",
 )
 @over_sizes(3)
-def lotteries_not_monotone(c, kept=0.0):
+def lotteries_not_monotone(c: Case, kept: float = 0.0) -> Any:
     """Φ^ML violates monotonicity: a lift of 0 above 1 lowers 0 from (1 + 2d)/(3 - 6d) to (1 + 2d)/3.
 
     The profile is 012, 120, 201 with (1 - d)/3 each and 102 with d < 1/4, whose voters lift 0.
@@ -247,7 +250,7 @@ def lotteries_not_monotone(c, kept=0.0):
     d = 0.24 * c.small
     weights = jnp.stack([(1 - d) / 3, (1 - d) / 3, (1 - d) / 3, d])
 
-    def probability(last):
+    def probability(last: list[int]) -> Array:
         orders = jnp.asarray([[0, 1, 2], [1, 2, 0], [2, 0, 1], last])
         return lottery_of_three(halved(induced(Profile(orders, weights))))[0]
 
@@ -265,7 +268,7 @@ def lotteries_not_monotone(c, kept=0.0):
     neighbour={"gain": 0.0},
 )
 @over_sizes(3)
-def pbm_not_strategyproofness(c, gain=0.09):
+def pbm_not_strategyproofness(c: Case, gain: float = 0.09) -> Any:
     """PBM is not strategyproofness, and neither implies the other.
 
     In profile (26) F*, within its bound of PBM, gives y2 0.36 by the truth and 0.45 if group 2 reports 1 2 0, of at

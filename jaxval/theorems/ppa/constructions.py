@@ -2,15 +2,21 @@
 
 import functools
 import itertools
+from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxval.axioms import ppa_level
 from jaxval.preferences import borda_scores, preference_matrix
 from jaxval.social_choice import maximal_borda, random_dictatorship
 from jaxval.theorems.claims import AtMost, claim
 from jaxval.theorems.ppa._profiles import (
+    APART,
+    Case,
     Profile,
     borda,
     bounds,
@@ -25,7 +31,7 @@ from jaxval.theorems.ppa._profiles import (
 )
 
 
-def near_tie(size, epsilon):
+def near_tie(size: int, epsilon: Array) -> Profile:
     """(23): w = (1/M + ε, 1/M - ε, 1/M, ...), half of each group for the others in one order, half in the reverse."""
     others = [[j for j in range(size) if j != k] for k in range(size)]
     orders = jnp.array([[k, *rest] for k in range(size) for rest in (others[k], others[k][::-1])])
@@ -33,19 +39,19 @@ def near_tie(size, epsilon):
     return Profile(orders, jnp.repeat(w, 2) / 2)
 
 
-def reported(epsilon):
+def reported(epsilon: Array) -> Profile:
     """The same with M = 3, where G_3 reports 3 2 1 throughout."""
     profile = near_tie(3, epsilon)
     return profile._replace(orders=profile.orders.at[4].set(profile.orders[5]))
 
 
-def example_26():
+def example_26() -> tuple[Profile, ...]:
     """(26), and the profile in which the second group reports y2, y3, y1."""
     weights = jnp.array([0.30, 0.45, 0.25])
     return tuple(Profile(jnp.array([[0, 1, 2], row, [2, 0, 1]]), weights) for row in ([1, 0, 2], [1, 2, 0]))
 
 
-def borda_and_lottery(profile):
+def borda_and_lottery(profile: Profile) -> tuple[Array, Array]:
     """Φ^MB and Φ^ML of three alternatives."""
     P = halved(induced(profile))
     return maximal_borda(P), lottery_of_three(P)
@@ -59,7 +65,7 @@ def borda_and_lottery(profile):
     neighbour={"rules": lambda profile: (shares(profile), shares(profile))},
 )
 @over_sizes(3)
-def proposition_3_5(c, rules=borda_and_lottery):
+def proposition_3_5(c: Case, rules: Callable[..., Any] = borda_and_lottery) -> Any:
     """Φ^MB and Φ^ML violate α-PPA for every α > 0 and γ-PBM for every γ1 > 0, on the profiles of Appendix E.
 
     Here M = 3, α is at least 1e-4, γ1 is from 3e-4 to 3, and ε of (25) is γ1/10 or, if that is less, 1/10. Half of α
@@ -79,53 +85,34 @@ def proposition_3_5(c, rules=borda_and_lottery):
 
 @claim(
     "ppa/equation-23",
-    "equation (23) and the list below",
+    "equation (23), the list below and the sentence after it",
     setting=profiles,
     false="P(y1 ≻ y) = 1/2 + ε for y ≠ y1, y2.",
     neighbour={"factor": 1.0},
 )
-@over_sizes(2, 3, 5)
-def equation_23(c, factor=0.5):
+@over_sizes(2, 5)
+def equation_23(c: Case, factor: float = 0.5) -> Any:
     """W = (1/M + ε, 1/M - ε, 1/M, ...) with P_k(i ≻ j) = 1/2 for i, j ≠ k has the P that is listed.
 
-    That is P(y1 ≻ y2) = 1/2 + ε, P(y1 ≻ y) = 1/2 + ε/2, P(y2 ≻ y) = 1/2 - ε/2 and P(y ≻ y') = 1/2, for every ε in
-    (0, 1/M]. Φ^MB and Φ^ML take y1, which beats all others.
+    That is P(y1 ≻ y2) = 1/2 + ε, P(y1 ≻ y) = 1/2 + ε/2, P(y2 ≻ y) = 1/2 - ε/2 and P(y ≻ y') = 1/2, for every ε with
+    0 < ε < 1/M. Φ^MB and Φ^ML take y1, which beats all others, so that the level of alignment is 0.
     """
-    size, epsilon = len(c.rewards), c.small / len(c.rewards)
+    size, epsilon = len(c.rewards), jnp.minimum(c.small, 0.999) / len(c.rewards)
     profile = near_tie(size, epsilon)
     P = halved(induced(profile))
     listed = jnp.full((size, size), 0.5).at[0, 2:].add(factor * epsilon).at[1, 2:].add(-factor * epsilon)
     listed = listed.at[0, 1].add(epsilon)
     listed = jnp.triu(listed) + jnp.tril(1 - listed.T, -1)
     groups = jax.vmap(lambda orders: induced(Profile(orders, jnp.full(2, 0.5))))(profile.orders.reshape(size, 2, size))
-    own = np.eye(size, dtype=bool)
-    others = ~(own[:, :, None] | own[:, None, :] | own[None])
+    others = APART[size][:, :, None] & APART[size][:, None, :] & APART[size][None]
     return {
         "w": (shares(profile)[:2], jnp.stack([1 / size + epsilon, 1 / size - epsilon])),
         "P_k": (jnp.where(others, groups, 0.5), 0.5),
         "P": (P, listed),
         "Φ^MB": (maximal_borda(P), jnp.eye(size)[0]),
         "Φ^ML": AtMost(0.5 + epsilon / 2, bounds(P)[0]),
+        "PPA": (ppa_level(jnp.eye(size)[0], shares(profile)), 0.0),
     }
-
-
-@claim(
-    "ppa/appendix-E-ppa",
-    "Appendix E, the sentence after the list",
-    setting=profiles,
-    fails="convention",
-    quote="Under this profile, for any ε > 0, both Φ^MB and Φ^ML result in a policy where π(y1) = 1, and π(y_i) = 0 "
-    "for any i ≠ 1. This implies that π(y_i)/w_i^σ = 0 for any i ≠ 1, which violates α-PPA for any α > 0.",
-    why="For M = 2 and ε = 1/2 all voters have y1 first, w = (1, 0), and π = (1, 0) is proportional: π(y2)/w_2 is 0/0.",
-    corrected="The policy (1, 0, ...) violates α-PPA for every α > 0 on the profile (23), for every ε in (0, 1/M).",
-    correction={"most": 0.999},
-    counterexample=lambda: by_hand(small=1.0),
-)
-@over_sizes(2, 3, 5)
-def appendix_e_ppa(c, most=1.0):
-    """The policy (1, 0, ...) violates α-PPA for every α > 0 on the profile (23), for every ε in (0, 1/M]."""
-    w = shares(near_tie(len(c.rewards), jnp.minimum(c.small, most) / len(c.rewards)))
-    return ppa_level(jnp.eye(len(w))[0], w), 0.0
 
 
 @claim(
@@ -143,7 +130,7 @@ def appendix_e_ppa(c, most=1.0):
     covers=("ppa/equation-24",),
 )
 @over_sizes(3)
-def equation_25(c, most=1 / 3):
+def equation_25(c: Case, most: float = 1 / 3) -> Any:
     """If G_3 reports y2 above y1, (24) becomes (25), and Φ^ML is a stochastic policy for every ε up to 1/3.
 
     It is (3ε, 3ε, 1 - 6ε) for ε < 1/6, such as (1/4, 1/4, 1/2) for ε = 1/12.
@@ -171,7 +158,7 @@ def equation_25(c, most=1 / 3):
     neighbour={"factor": 1.05},
 )
 @over_sizes(3)
-def equation_26(c, factor=1.0):
+def equation_26(c: Case, factor: float = 1.0) -> Any:
     """B = (1.3, 1.20, 0.5), and y1 is taken; after the misreport B' = (0.85, 1.2, 0.95), and y2 is.
 
     And 1 > γ1 · 0.45 + 1 - γ1 for every γ1 > 0.
@@ -190,7 +177,7 @@ def equation_26(c, factor=1.0):
 # Appendix F
 
 
-def example_27():
+def example_27() -> tuple[Profile, Profile]:
     """The two profiles of (27)."""
     first = Profile(jnp.array([[0, 1, 2], [1, 0, 2], [2, 0, 1]]), jnp.full(3, 1 / 3))
     return first, Profile(jnp.array([[0, 1, 2], [2, 1, 0]]), jnp.array([2 / 3, 1 / 3]))
@@ -209,7 +196,7 @@ SHARES_27 = np.array([[1 / 3, 1 / 3, 1 / 3], [2 / 3, 0, 1 / 3]])
     covers=("ppa/equation-28",),
 )
 @over_sizes(3)
-def equation_27(c, apart=1.0):
+def equation_27(c: Case, apart: float = 1.0) -> Any:
     """Both profiles of (27) induce (28), with Φ^RD = (1/3, 1/3, 1/3) and (2/3, 0, 1/3).
 
     Mixed with any other profile, they have one P and different w.
@@ -225,7 +212,7 @@ def equation_27(c, apart=1.0):
 
 
 @functools.cache
-def determined(size, asked):
+def determined(size: int, asked: str) -> float:
     """Whether P tells the shares of first choices, Borda scores or profiles: no rank is added to the map σ → P."""
     place = np.argsort(np.array(list(itertools.permutations(range(size)))), axis=1)
     known = np.array([np.ones(len(place))] + [1.0 * (place[:, i] < place[:, j]) for i in range(size) for j in range(i)])
@@ -249,7 +236,7 @@ def determined(size, asked):
     proof="w is outside the row space of the map σ → P, of which the ranks are computed for M = 2 to 6",
 )
 @over_sizes()
-def random_dictatorship_not_implementable(c, least=2, asked="w"):
+def random_dictatorship_not_implementable(c: Case, least: int = 2, asked: str = "w") -> Any:
     """No mapping from preference functions to policies implements Φ^RD, as P does not determine w."""
     size = len(c.rewards)
     return AtMost(0.0 * c.share + (size >= least) * determined(size, asked), 0.0)

@@ -1,11 +1,14 @@
 """Appendix I: groups that report any skew-symmetric preferences, (32), and how far the box is from W(P)."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxval.social_choice import box_distance, extended_membership, extended_shares
 from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._profiles import by_hand, known, over_sizes, profiles
+from jaxval.theorems.ppa._profiles import Case, Instance, by_hand, known, over_sizes, profiles
 from jaxval.theorems.ppa._programs import by_box, by_definition, by_reports, plain, programs, remembered
 
 
@@ -18,7 +21,7 @@ from jaxval.theorems.ppa._programs import by_box, by_definition, by_reports, pla
     neighbour={"bounded": False},
 )
 @over_sizes(3, 4, 6)
-def equation_31(c, bounded=True):
+def equation_31(c: Case, bounded: bool = True) -> Any:
     """With 𝒫 := {P: Y² → [0, 1] | P(y ≻ y') + P(y' ≻ y) = 1}, W(P) = {w ∈ Δ : w_i ≤ u_i}.
 
     Both sets reach equally far in every direction (here two), for a P of no profile, too: if Σu < 1, both are empty.
@@ -39,12 +42,12 @@ def equation_31(c, bounded=True):
     }
 
 
-def two_voters():
+def two_voters() -> Instance:
     """Two voters, 0123 and 2130."""
     return by_hand((["0123", "2130"], [0.5, 0.5]))
 
 
-def in_box(c):
+def in_box(c: Case) -> Array:
     """A point of the box: a vertex, filled in the order of the rewards; or w^σ; or between them."""
     _, w, u = known(c.profile)
     first = jnp.argsort(-c.rewards)
@@ -71,7 +74,7 @@ def in_box(c):
     tolerance=1e-8,
 )
 @over_sizes(3, 5)
-def equation_32(c, undefined=jnp.nan, own=1.0, inside=True):
+def equation_32(c: Case, undefined: float = jnp.nan, own: float = 1.0, inside: bool = True) -> Any:
     """For w in the box, P_k of (32), with P_k(y_k ≻ y) = 1 and P_k(y ≻ y_k) = 0 for all y, is a preference function.
 
     It is in [0, 1] and skew-symmetric, and Σ_k w_k P_k = P.
@@ -98,7 +101,7 @@ def equation_32(c, undefined=jnp.nan, own=1.0, inside=True):
     false="With four alternatives there is no gap, either.",
     neighbour={"alternatives": "four"},
 )
-def appendix_i_gap(c, alternatives="three"):
+def appendix_i_gap(c: Instance, alternatives: str = "three") -> Any:
     """As evaluators have strict rankings, there is a gap between W(P) and the box, but none with three alternatives.
 
     Of two voters, 0123 and 2130, (0, 1/2, 1/2, 0) is in the box, and 1/2 away from W(P) in total variation.

@@ -1,5 +1,8 @@
 """Section 4.1, Appendices G and H: which shares of first choices P allows, by linear programs and by construction."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,8 @@ from jaxval.axioms import ppa_level
 from jaxval.social_choice import feasible_membership, feasible_shares, proportional, share_bounds
 from jaxval.theorems.claims import AtMost, claim
 from jaxval.theorems.ppa._profiles import (
+    APART,
+    Case,
     Profile,
     halved,
     induced,
@@ -32,7 +37,7 @@ from jaxval.theorems.ppa.constructions import EQUATION_28, SHARES_27
     most=4,
 )
 @over_sizes(3, 5)
-def definition_4_1(c, moved=0.0):
+def definition_4_1(c: Case, moved: float = 0.0) -> Any:
     """W is feasible given P just if some σ has w = w^σ and P = P^σ: w^σ is, and each share has the ends over all σ."""
     P, w, _ = plain(c.profile)
     found, units = remembered(feasible_shares)(P), np.eye(len(w))
@@ -52,7 +57,7 @@ def definition_4_1(c, moved=0.0):
     covers=("ppa/equation-3",),
 )
 @over_sizes(2, 3, 4, 5)
-def proposition_4_2(c, unanimous=True):
+def proposition_4_2(c: Case, unanimous: bool = True) -> Any:
     """The feasible w are those of (3): both sets reach equally far in every direction (here two)."""
     (P, _, _), directions = plain(c.profile), (c.rewards, c.rewards[::-1].copy())
     return (
@@ -69,7 +74,7 @@ def proposition_4_2(c, unanimous=True):
     neighbour={"over": jnp.max},
 )
 @over_sizes(2, 4)
-def appendix_g(c, over=jnp.sum):
+def appendix_g(c: Case, over: Callable[..., Any] = jnp.sum) -> Any:
     """Groups of profiles that put y_k first, mixed by any w, have P = Σ_k w_k P_k and first choices w.
 
     And P_k(y_k ≻ ·) = 1 has everybody in G_k put y_k first, as 1 - w_k ≤ Σ_y P(y ≻ y_k) in every profile.
@@ -93,8 +98,8 @@ def appendix_g(c, over=jnp.sum):
     false="u_i is the mean of P(y_i ≻ y) over y ≠ y_i.",
     neighbour={"of": jnp.mean},
 )
-@over_sizes(2, 4, 6)
-def definition_4_3(c, of=jnp.min):
+@over_sizes(2, 5)
+def definition_4_3(c: Case, of: Callable[..., Any] = jnp.min) -> Any:
     """u_i := min_{y≠y_i} P(y_i ≻ y) = 1 - max_{y≠y_i} P(y ≻ y_i), the share left without those who prefer y' to y_i."""
     P, r = induced(c.profile), places(c.profile.orders)
     size = len(P)
@@ -119,16 +124,15 @@ def definition_4_3(c, of=jnp.min):
     proof="P_i(y_i ≻ y) = 1 and the other terms of (29) are not negative",
 )
 @over_sizes(2, 4, 6)
-def theorem_4_4(c, scale=1.0):
+def theorem_4_4(c: Case, scale: float = 1.0) -> Any:
     """P(y_i ≻ y) = w_i P_i(y_i ≻ y) + Σ_{k≠i} w_k P_k(y_i ≻ y) ≥ w_i, hence W(P) ⊆ {w ∈ Δ : w_i ≤ u_i}."""
     (P, w, u), size = known(c.profile), len(c.rewards)
     first = c.profile.orders[:, :1] == np.arange(size)[None]
     parts = jax.vmap(lambda own: induced(c.profile._replace(weights=own * c.profile.weights)))(first.T)  # w_k P_k
-    others = jnp.sum(jnp.where(np.eye(size, dtype=bool)[:, :, None], 0, parts), axis=0)
-    apart = ~np.eye(size, dtype=bool)
+    others = jnp.sum(jnp.where(APART[size][:, :, None], parts, 0), axis=0)
     return {
-        "(29)": (jnp.where(apart, P - w[:, None] - others, 0), 0.0),
-        "(30)": AtMost(jnp.where(apart, w[:, None] - P, 0), 0.0),
+        "(29)": (jnp.where(APART[size], P - w[:, None] - others, 0), 0.0),
+        "(30)": AtMost(jnp.where(APART[size], w[:, None] - P, 0), 0.0),
         "(4)": AtMost(w, scale * u),
         "library": AtMost(w, share_bounds(P)),
     }
@@ -143,7 +147,7 @@ def theorem_4_4(c, scale=1.0):
     proof="π_1 ≥ 2α/3, π_2 ≥ α/3 and π_3 ≥ α/3 add up to 1 ≥ 4α/3",
 )
 @over_sizes(3)
-def not_identifiable(c, most=0.75):
+def not_identifiable(c: Case, most: float = 0.75) -> Any:
     """Perfect PPA is generally unattainable: behind (28) are w = (1/3, 1/3, 1/3) and (2/3, 0, 1/3).
 
     No policy has a level above 3/4 for both, and F* has 3/4.
@@ -163,7 +167,7 @@ def not_identifiable(c, most=0.75):
     proof="the best level is 1/Σ_k max w_k, of π_k ∝ max w_k",
 )
 @over_sizes(2, 3, 4, 5)
-def identifiable(c, always=False):
+def identifiable(c: Case, always: bool = False) -> Any:
     """Perfect proportionality for all w ∈ W(P) is impossible unless W(P) has a single element.
 
     The best level is 1/Σ_k max w_k, and Σ_k max w_k - 1 is between the widest range of a share and the sum of all.

@@ -1,12 +1,25 @@
 """Kim et al., section 4.2 and Appendices K and L: what F* guarantees (Definition 4.5 to Lemma 4.7, (5) and (6))."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from jaxval.social_choice import certificate, proportional, share_bounds
 from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._profiles import bounds, by_hand, known, lifts, over_sizes, profiles, relaxed
+from jaxval.theorems.ppa._profiles import (
+    Case,
+    Instance,
+    bounds,
+    by_hand,
+    known,
+    lifts,
+    over_sizes,
+    profiles,
+    relaxed,
+)
 from jaxval.theorems.ppa._programs import largest_shares, plain, programs
 
 CLOSE = 1e-9
@@ -22,7 +35,7 @@ CLOSE = 1e-9
     proof="Σu ≥ Σw = 1 by Theorem 4.4",
 )
 @over_sizes()
-def definition_4_5(c, normalised=True):
+def definition_4_5(c: Case, normalised: bool = True) -> Any:
     """F*(P) = u/Σu is a policy for every P of a profile, for which Σu ≥ 1."""
     P, _, u = known(c.profile)
     policy = proportional(P) if normalised else u
@@ -34,7 +47,7 @@ def definition_4_5(c, normalised=True):
     }
 
 
-def two_to_one():
+def two_to_one() -> Instance:
     """Three quarters of the voters have 0 above 1."""
     return by_hand((["01", "10"], [0.75, 0.25]), lotteries=((0.0, 1.0), (0.0, 1.0)))
 
@@ -54,13 +67,13 @@ def two_to_one():
     proof="max w_i = u_i over the box, as Σu ≥ 1, so that π has the value v = min_i π_i/u_i; Σ(π_i - v u_i) = 1 - vΣu",
 )
 @over_sizes()
-def definition_4_5_optimal(c, smallest=False):
+def definition_4_5_optimal(c: Case, smallest: bool = False) -> Any:
     """F* solves max_π min_{w ∈ W̄(P)} ‖π/w‖_∞."""
     _, _, u = known(c.profile)
     star = relaxed(u)
     policies = jnp.concatenate([c.lotteries, jnp.eye(len(u)), (c.lotteries + star[None]) / 2])
 
-    def value(policy):
+    def value(policy: Array) -> Array:
         ratio = policy / jnp.where(u > 0, u, 1)  # at w_i = u_i, which is in the box
         if smallest:
             return jnp.min(jnp.where(u > 0, ratio, jnp.inf))
@@ -94,7 +107,7 @@ def definition_4_5_optimal(c, smallest=False):
     most=6,
 )
 @over_sizes()
-def definition_4_5_misalignment(c, by_box=6):
+def definition_4_5_misalignment(c: Case, by_box: int = 6) -> Any:
     """No policy has a larger min_i π_i/w_i, over all w that are feasible given P, than F*."""
     P, _, u = plain(c.profile)
     most = largest_shares(P)
@@ -112,7 +125,7 @@ def definition_4_5_misalignment(c, by_box=6):
     proof="a lift of y cannot lower u_y nor raise u_j; who is below another in all rankings has u = 0",
 )
 @over_sizes()
-def theorem_4_6(c, others=False):
+def theorem_4_6(c: Case, others: bool = False) -> Any:
     """Φ* satisfies monotonicity, for lifts of all or of some voters of a ranking, and Pareto efficiency."""
     P, _, u = known(c.profile)
     policy = relaxed(u)
@@ -133,7 +146,7 @@ def theorem_4_6(c, others=False):
     neighbour={"strictly": True},
 )
 @over_sizes(2, 4, 6)
-def section_k(c, strictly=False):
+def section_k(c: Case, strictly: bool = False) -> Any:
     """A lift of y_i cannot lower u_i nor raise u_j; whom all rank below some other has u_j = 0 = Φ*(σ)(y_j)."""
     P, _, u = known(c.profile)
     after, y = lifts(c.profile)
@@ -160,7 +173,7 @@ def section_k(c, strictly=False):
     proof="w_i ≤ u_i by Theorem 4.4",
 )
 @over_sizes()
-def lemma_4_7(c, factor=1.0):
+def lemma_4_7(c: Case, factor: float = 1.0) -> Any:
     """π(y_i)/w_i = u_i/(w_i Σu) ≥ 1/Σu for the groups with members, since w_i ≤ u_i."""
     P, w, u = known(c.profile)
     ratio = relaxed(u) / jnp.where(w > 0, w, 1)

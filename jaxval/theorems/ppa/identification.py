@@ -1,7 +1,7 @@
 """Kim et al., Appendix J: profiles that P does not tell apart, and voters in space."""
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from scipy.optimize import linprog
 
 from jaxval.theorems.claims import AtMost, Inconclusive, Setting, claim
-from jaxval.theorems.ppa._profiles import over_sizes, profiles
+from jaxval.theorems.ppa._profiles import Case, over_sizes, profiles
 from jaxval.theorems.ppa.constructions import determined
 
 
@@ -22,7 +22,7 @@ from jaxval.theorems.ppa.constructions import determined
     proof="the map σ → P has less than full rank, computed for M = 3 to 6; [38, Proposition 2]",
 )
 @over_sizes(3, 4, 5, 6)
-def section_j_profile(c, asked="σ"):
+def section_j_profile(c: Case, asked: str = "σ") -> Any:
     """It is impossible to recover the full profile σ from P^σ: for M ≥ 3 other profiles have the same P."""
     return AtMost(0.0 * c.share + determined(len(c.rewards), asked), 0.0)
 
@@ -67,6 +67,6 @@ def without_voters(points: np.ndarray) -> float:
     false="In M - 2 dimensions, the bisectors make a region for each of the M! rankings.",
     neighbour={"fewer": 1},
 )
-def section_j_regions(c, fewer=0):
+def section_j_regions(c: Points, fewer: int = 0) -> Any:
     """In a space of enough dimensions, M - 1, the M(M-1)/2 bisectors make M! regions, one for each ranking."""
     return {f"M = {size}": (without_voters(c.points[:size, : size - 1 - fewer]), 0.0) for size in (3, 4)}

@@ -1,5 +1,8 @@
 """Section 2 and Appendix C: preference functions of profiles, RLHF and maximal Borda, NLHF and maximal lotteries."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +18,9 @@ from jaxval.preferences import (
 from jaxval.social_choice import maximal_borda, maximal_lottery_solve
 from jaxval.theorems.claims import AtMost, claim
 from jaxval.theorems.ppa._profiles import (
+    APART,
+    Case,
+    Instance,
     Profile,
     borda,
     by_hand,
@@ -29,7 +35,7 @@ from jaxval.theorems.ppa._profiles import (
 )
 
 
-def one_voter(**asked):
+def one_voter(**asked: Any) -> Instance:
     """One voter, who ranks 0 1 2 and so on."""
     return by_hand(*((["012345"[:size]], [1.0]) for size in range(2, 7)), **asked)
 
@@ -47,8 +53,8 @@ def one_voter(**asked):
     correction={"diagonal": 0.5},
     counterexample=one_voter,
 )
-@over_sizes(2, 4, 6)
-def equation_1(c, diagonal=0.0):
+@over_sizes(2, 5)
+def equation_1(c: Case, diagonal: float = 0.0) -> Any:
     """P^σ(y ≻ y') := Σ_r σ_r 1{r(y) < r(y')} has P(y ≻ y') + P(y' ≻ y) = 1 for all y, y' ∈ Y."""
     P = induced(c.profile) + diagonal * jnp.eye(len(c.rewards))
     return {"(1)": (P + P.T, 1.0), "library": (preference_matrix(*c.profile), halved(P))}
@@ -62,12 +68,12 @@ def equation_1(c, diagonal=0.0):
     neighbour={"by_profile": False},
 )
 @over_sizes(3, 6)
-def equation_2(c, by_profile=True):
+def equation_2(c: Case, by_profile: bool = True) -> Any:
     """P ∈ 𝒫 has 0 ≤ P(i ≻ j) + P(j ≻ k) - P(i ≻ k) ≤ 1 for distinct i, j, k; 𝒫 is convex, as profiles can be mixed."""
     P = halved(induced(c.profile)) if by_profile else c.skew
     sums = P[:, :, None] + P[None, :, :] - P[:, None, :]
-    same = np.eye(len(P), dtype=bool)
-    sums = jnp.where(same[:, :, None] | same[None, :, :] | same[:, None, :], 0.5, sums)
+    apart = APART[len(P)]
+    sums = jnp.where(apart[:, :, None] & apart[None, :, :] & apart[:, None, :], sums, 0.5)
     t = c.share
     mixed = induced(mixture([(t, c.profile), (1 - t, c.reports)]))
     return {
@@ -92,7 +98,7 @@ def equation_2(c, by_profile=True):
     counterexample=one_voter,
 )
 @over_sizes(2, 5)
-def groups(c, members=False):
+def groups(c: Case, members: bool = False) -> Any:
     """σ_{k,r} = σ_r / w_k on G_k gives P_k(y_k ≻ y) = 1 for y ≠ y_k, P = Σ_k w_k P_k, and Σ_k w_k = 1."""
     w, r = shares(c.profile), places(c.profile.orders)
     empty = members & (w == 0)
@@ -138,11 +144,11 @@ def likelihood(rewards: Array, P: Array) -> Array:
     tolerance=1e-7,
 )
 @over_sizes(2, 4)
-def rlhf(c, mixed=False):
+def rlhf(c: Case, mixed: bool = False) -> Any:
     """The alternative of largest reward, for rewards of largest likelihood, is the maximal Borda winner."""
     t = 0.01 + 0.9 * c.share if mixed else 0.0
     P = (1 - t) * halved(induced(c.profile)) + t / 2
-    rewards, _ = bradley_terry_solve(P * ~np.eye(len(P), dtype=bool))
+    rewards, _ = bradley_terry_solve(P * APART[len(P)])
     best = (rewards >= jnp.max(rewards) - 1e-7).astype(float)
     policy = jnp.where(jnp.all(jnp.isfinite(rewards)), best / jnp.sum(best), jnp.nan)
     return policy, maximal_borda(halved(induced(c.profile)))
@@ -162,7 +168,7 @@ def rlhf(c, mixed=False):
     tolerance=1e-8,
 )  # fmt: skip
 @over_sizes(2, 4)
-def proposition_c1(c, score=borda):
+def proposition_c1(c: Case, score: Callable[..., Any] = borda) -> Any:
     """At a maximiser r* of L, Σ_{j≠i} [P(i ≻ j) - sigmoid(r*_i - r*_j)] = 0, and r*_i > r*_j just if B(i) > B(j).
 
     Where B(i) ≥ B(j), r*_i - r*_j is at least 4/M (B(i) - B(j)), which gives both directions.
@@ -190,8 +196,8 @@ def proposition_c1(c, score=borda):
     false="∂L/∂r_i = Σ_{j≠i} [P(i ≻ j) - sigmoid(r_j - r_i)] for every r.",
     neighbour={"sign": -1.0},
 )
-@over_sizes(2, 4, 6)
-def equation_12(c, sign=1.0):
+@over_sizes(2, 5)
+def equation_12(c: Case, sign: float = 1.0) -> Any:
     """∂L/∂r_i = Σ_{j≠i} [P(i ≻ j) - sigmoid(r_i - r_j)] for every r."""
     P = induced(c.profile)
     return jax.grad(likelihood)(c.rewards, P), jnp.sum(P, axis=1) - sigmoid_sums(sign * c.rewards)
@@ -206,8 +212,8 @@ def equation_12(c, sign=1.0):
     covers=("ppa/equation-22",),
     proof="the difference is tanh((r_i - r_k)/2) and M - 2 terms from 0 to (r_i - r_k)/4",
 )
-@over_sizes(2, 4, 6)
-def equation_15(c, factor=1.0):
+@over_sizes(2, 5)
+def equation_15(c: Case, factor: float = 1.0) -> Any:
     """r_i > r_k gives Σ_{j≠i} sigmoid(r_i - r_j) > Σ_{j≠k} sigmoid(r_k - r_j), and only r_i > r_k does.
 
     The difference is at least tanh((r_i - r_k)/2) and at most M/4 (r_i - r_k).
@@ -228,8 +234,8 @@ def equation_15(c, factor=1.0):
     neighbour={"first": 0},
     covers=("ppa/equation-17", "ppa/equation-19", "ppa/equation-20"),
 )
-@over_sizes(2, 4, 6)
-def equation_18(c, first=1):
+@over_sizes(2, 5)
+def equation_18(c: Case, first: int = 1) -> Any:
     """Σ_{j≠i} 1{r(y_i) < r(y_j)} = M - r(y_i), so that Σ_{j≠i} P(y_i ≻ y_j) = Σ_r σ_r (M - r(y_i)) = B(y_i)."""
     r, weights = places(c.profile.orders), c.profile.weights
     below = jnp.sum(r[:, :, None] < r[:, None, :], axis=2)
@@ -259,8 +265,8 @@ def equation_18(c, first=1):
     correction={"diagonal": 0.5},
     counterexample=lambda: by_hand(lotteries=((1.0,), (1.0,))),
 )
-@over_sizes(2, 4, 6)
-def nlhf(c, diagonal=0.0):
+@over_sizes(2, 5)
+def nlhf(c: Case, diagonal: float = 0.0) -> Any:
     """max_π1 min_π2 E[P(y1 ≻ y2)], with P of (1), is a two-player constant-sum game."""
     P, (first, second) = induced(c.profile) + diagonal * jnp.eye(len(c.rewards)), c.lotteries
     return first @ P @ second + second @ P @ first, 1.0
@@ -275,7 +281,7 @@ def nlhf(c, diagonal=0.0):
     tolerance=1e-8,
 )
 @over_sizes(3)
-def maximal_lotteries(c, rule=lambda P: maximal_lottery_solve(P)[0]):
+def maximal_lotteries(c: Case, rule: Callable[..., Any] = lambda P: maximal_lottery_solve(P)[0]) -> Any:
     """No lottery beats Φ^ML, which is Pareto efficient.
 
     Of three alternatives without a winner or ties, each has a probability in proportion to the others' margin.
@@ -299,7 +305,7 @@ def maximal_lotteries(c, rule=lambda P: maximal_lottery_solve(P)[0]):
     neighbour={"least": 0.0},
 )
 @over_sizes(2)
-def binary_example(c, least=5e-5):
+def binary_example(c: Case, least: float = 5e-5) -> Any:
     """With shares (1/2 + ε, 1/2 - ε), P(y1 ≻ y2) = 1/2 + ε, and RLHF and NLHF give (1, 0) for ε > 0, (0, 1) for -ε.
 
     Here ε is at least 5e-5.
@@ -327,8 +333,8 @@ def binary_example(c, least=5e-5):
     neighbour={"most": 0.525},
     proof="y_{k+1} is below y_k in all rankings but its own group's, so that P(y_k ≻ y_{k+1}) = 1 - w_{k+1}",
 )
-@over_sizes(3, 4, 6)
-def condorcet_paradox(c, most=0.5):
+@over_sizes(3, 6)
+def condorcet_paradox(c: Case, most: float = 0.5) -> Any:
     """There need be no Condorcet winner.
 
     Groups that rank 0 1 2 ..., 1 2 ... 0 and so on have none, if each has less than half of the voters.
