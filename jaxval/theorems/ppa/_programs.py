@@ -67,7 +67,7 @@ def by_definition(P: np.ndarray, direction: np.ndarray) -> float:
 
 
 def largest_shares(P: np.ndarray) -> np.ndarray:
-    """Max w_k over all profiles with this P, for each k."""
+    """The largest w_k of all profiles with this P, for each k."""
     return np.array([by_definition(P, unit) for unit in np.eye(len(P))])
 
 

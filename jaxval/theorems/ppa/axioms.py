@@ -74,7 +74,7 @@ def definition_3_1(c: Case, members: bool = False) -> Any:
     fails="convention",
     quote="Formally, σ'_k is a single-group manipulated profile of σ if there exists a profile σ' such that "
     "σ'_k = σ + w_k^σ(σ' - σ_k).",
-    why="For a group without members σ_k = σ_r/w_k is 0/0, and so is σ'_k: one voter with 0 first, and k = 1.",
+    why="For a group without members σ_k = σ_r/w_k is 0/0, and so is σ'_k. One voter with 0 first is enough, and k = 1.",
     corrected="For groups with members σ'_k = σ + w_k (σ' - σ_k) is a profile for every σ', and P moves by "
     "w_k (P' - P_k); a group without members changes nothing.",
     correction={"members": True},
@@ -82,7 +82,7 @@ def definition_3_1(c: Case, members: bool = False) -> Any:
 )
 @over_sizes(2, 4)
 def definition_3_2(c: Case, members: bool = False) -> Any:
-    """σ'_k = σ + w_k (σ' - σ_k) is a profile for every σ' and k: σ with σ' for σ_k. P moves by w_k (P' - P_k)."""
+    """σ'_k = σ + w_k (σ' - σ_k) is the profile σ with σ' for σ_k, whatever σ' and k are; P moves by w_k (P' - P_k)."""
     size, w = len(c.rewards), shares(c.profile)
     rankings = np.array(list(itertools.permutations(range(size))))
 

@@ -92,7 +92,7 @@ def proposition_3_5(c: Case, rules: Callable[..., Any] = borda_and_lottery) -> A
 )
 @over_sizes(2, 5)
 def equation_23(c: Case, factor: float = 0.5) -> Any:
-    """W = (1/M + ε, 1/M - ε, 1/M, ...) with P_k(i ≻ j) = 1/2 for i, j ≠ k has the P that is listed.
+    """The shares w = (1/M + ε, 1/M - ε, 1/M, ...) with P_k(i ≻ j) = 1/2 for i, j ≠ k have the P that is listed.
 
     That is P(y1 ≻ y2) = 1/2 + ε, P(y1 ≻ y) = 1/2 + ε/2, P(y2 ≻ y) = 1/2 - ε/2 and P(y ≻ y') = 1/2, for every ε with
     0 < ε < 1/M. Φ^MB and Φ^ML take y1, which beats all others, so that the level of alignment is 0.
@@ -124,14 +124,14 @@ def equation_23(c: Case, factor: float = 0.5) -> Any:
     "policy is π = [1/4, 1/4, 1/2]. However, as ε approaches 0, the resulting policy converges to [0, 0, 1].",
     why="Any ε up to 1/3 leaves w_2 ≥ 0, but from ε = 1/6 on y1 still wins against y2, P(y1 ≻ y2) = 1/3 + ε ≥ 1/2. At "
     "ε = 1/4 it is 7/12, and 5/8 against y3, so that Φ^ML is (1, 0, 0).",
-    corrected="If G_3 reports y2 above y1, (24) becomes (25), and Φ^ML is (3ε, 3ε, 1 - 6ε) for every ε < 1/6.",
+    corrected="If group 3 of (23) reports y2 above y1, (24) becomes (25), and Φ^ML is (3ε, 3ε, 1 - 6ε) for ε < 1/6.",
     correction={"most": 0.999 / 6},
     counterexample=lambda: by_hand(small=0.75),
     covers=("ppa/equation-24",),
 )
 @over_sizes(3)
 def equation_25(c: Case, most: float = 1 / 3) -> Any:
-    """If G_3 reports y2 above y1, (24) becomes (25), and Φ^ML is a stochastic policy for every ε up to 1/3.
+    """If group 3 of (23) reports y2 above y1, (24) becomes (25), whose Φ^ML is a stochastic policy for all ε ≤ 1/3.
 
     It is (3ε, 3ε, 1 - 6ε) for ε < 1/6, such as (1/4, 1/4, 1/2) for ε = 1/12.
     """
@@ -159,9 +159,9 @@ def equation_25(c: Case, most: float = 1 / 3) -> Any:
 )
 @over_sizes(3)
 def equation_26(c: Case, factor: float = 1.0) -> Any:
-    """B = (1.3, 1.20, 0.5), and y1 is taken; after the misreport B' = (0.85, 1.2, 0.95), and y2 is.
+    """The profile (26) has the Borda scores (1.3, 1.20, 0.5), and (0.85, 1.2, 0.95) if group 2 reports y2, y3, y1.
 
-    And 1 > γ1 · 0.45 + 1 - γ1 for every γ1 > 0.
+    Φ^MB takes y1 at first and y2 then, and 1 is above the bound γ1 · 0.45 + 1 - γ1 for every γ1 > 0.
     """
     gamma, (true, false) = 3 * c.small, example_26()
     scores = jnp.array([[1.3, 1.20, 0.5], [0.85, 1.2, 0.95]])

@@ -63,10 +63,10 @@ def in_box(c: Case) -> Array:
     fails="convention",
     quote="Define each element of (P_1, ..., P_M) as P_k(y_i ≻ y_j) = (P(y_i ≻ y_j) - w_i)/(1 - w_i - w_j) for any "
     "i, j ≠ k, and let P_k(y_k ≻ y) = 1, P_k(y ≻ y_k) = 0 for all y ∈ 𝒴.",
-    why="(32) is 0/0 where w_i + w_j = 1: of two voters, 0 1 2 and 1 0 2, w = (1/2, 1/2, 0), and P_2(0 ≻ 1) = "
+    why="(32) is 0/0 if w_i + w_j = 1: of two voters, 0 1 2 and 1 0 2, w = (1/2, 1/2, 0), and P_2(0 ≻ 1) = "
     "(1/2 - 1/2)/(1 - 1). And for y = y_k it sets P_k(y_k ≻ y_k) to 1 and to 0, where skew-symmetry would have 1/2.",
-    corrected="For w in the box, P_k of (32) for w_i + w_j < 1, any P_k(y_i ≻ y_j), such as 1/2, for w_i + w_j = 1, "
-    "and P_k(y_k ≻ y_k) = 1/2, is in [0, 1] and skew-symmetric, and Σ_k w_k P_k = P.",
+    corrected="If w_i ≤ u_i for all i, P_k of (32) if w_i + w_j < 1, and P_k(y_i ≻ y_j) = 1/2, or any other, if w_i + w_j = 1, "
+    "with P_k(y_k ≻ y_k) = 1/2, is in [0, 1] and skew-symmetric, and Σ_k w_k P_k = P.",
     correction={"undefined": 0.5, "own": 0.5},
     false="For any w ∈ Δ, P_k of (32), with 1/2 where that is 0/0, is in [0, 1].",
     neighbour={"undefined": 0.5, "own": 0.5, "inside": False},
@@ -75,9 +75,9 @@ def in_box(c: Case) -> Array:
 )
 @over_sizes(3, 5)
 def equation_32(c: Case, undefined: float = jnp.nan, own: float = 1.0, inside: bool = True) -> Any:
-    """For w in the box, P_k of (32), with P_k(y_k ≻ y) = 1 and P_k(y ≻ y_k) = 0 for all y, is a preference function.
+    """If w_i ≤ u_i for all i, P_k(y_i ≻ y_j) = (P(y_i ≻ y_j) - w_i)/(1 - w_i - w_j) makes preference functions.
 
-    It is in [0, 1] and skew-symmetric, and Σ_k w_k P_k = P.
+    With P_k(y_k ≻ y) = 1 and P_k(y ≻ y_k) = 0 for all y, they are in [0, 1] and skew-symmetric, and Σ_k w_k P_k = P.
     """
     (P, _, _), size = known(c.profile), len(c.rewards)
     w = in_box(c) if inside else c.lotteries[0]

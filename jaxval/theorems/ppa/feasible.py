@@ -32,13 +32,13 @@ from jaxval.theorems.ppa.constructions import EQUATION_28, SHARES_27
     "ppa/definition-4.1",
     "Definition 4.1",
     setting=programs,
-    false="If 5 % of w^σ moves to y1, the distribution is still feasible given P^σ.",
+    false="The shares w^σ are still feasible given P^σ after 5 % of each has moved to y1.",
     neighbour={"moved": 0.05},
     most=4,
 )
 @over_sizes(3, 5)
 def definition_4_1(c: Case, moved: float = 0.0) -> Any:
-    """W is feasible given P just if some σ has w = w^σ and P = P^σ: w^σ is, and each share has the ends over all σ."""
+    """The shares w^σ are feasible given P^σ, and each share ranges over what it is in the profiles with this P."""
     P, w, _ = plain(c.profile)
     found, units = remembered(feasible_shares)(P), np.eye(len(w))
     least = np.array([-by_definition(P, -unit) for unit in units])

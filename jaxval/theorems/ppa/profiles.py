@@ -169,7 +169,7 @@ def rlhf(c: Case, mixed: bool = False) -> Any:
 )  # fmt: skip
 @over_sizes(2, 4)
 def proposition_c1(c: Case, score: Callable[..., Any] = borda) -> Any:
-    """At a maximiser r* of L, Σ_{j≠i} [P(i ≻ j) - sigmoid(r*_i - r*_j)] = 0, and r*_i > r*_j just if B(i) > B(j).
+    """At a maximiser r* of L, Σ_{j≠i} [P(i ≻ j) - sigmoid(r*_i - r*_j)] = 0, and r*_i > r*_j iff B(i) > B(j).
 
     Where B(i) ≥ B(j), r*_i - r*_j is at least 4/M (B(i) - B(j)), which gives both directions.
     """
