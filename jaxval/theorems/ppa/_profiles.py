@@ -33,6 +33,9 @@ class Case(NamedTuple):
     Attributes:
         profile: σ.
         reports: what voters report instead: a mixture of rankings.
+        P: (M, M) the preference function of the profile, 1/2 on its diagonal.
+        w: (M,) its shares of first choices.
+        u: (M,) u_i = min_{j≠i} P(i ≻ j).
         skew: (M, M) any preference function with P(i ≻ j) + P(j ≻ i) = 1, induced by a profile or not.
         rewards: (M,) r; often whole numbers, so that some are equal.
         lotteries: (2, M) policies; often on few alternatives.
@@ -45,6 +48,9 @@ class Case(NamedTuple):
 
     profile: Profile
     reports: Profile
+    P: Float[Array, "alternatives alternatives"]
+    w: Float[Array, "alternatives"]
+    u: Float[Array, "alternatives"]
     skew: Float[Array, "alternatives alternatives"]
     rewards: Float[Array, "alternatives"]
     lotteries: Float[Array, "2 alternatives"]
@@ -66,12 +72,16 @@ class Instance(NamedTuple):
 
 
 def over_sizes(*sizes: int) -> Callable[[Callable[..., Any]], Callable[..., dict[str, Any]]]:
-    """Make the sides of a claim about one case into named parts, "M = 2" to "M = 6" or those sizes that are given."""
+    """Make the sides of a claim about one case into named parts, "M = 2" to "M = 6" or those sizes that are given.
+
+    A false neighbour is refuted by one size: `only` saves compiling the others.
+    """
 
     def lift(sides: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
         @functools.wraps(sides)
-        def of_all(c: Instance, **changes: Any) -> dict[str, Any]:
-            return {f"M = {size}": sides(getattr(c, SIZES[size]), **changes) for size in sizes or SIZES}
+        def of_all(c: Instance, only: int = 0, **changes: Any) -> dict[str, Any]:
+            chosen = (only,) if only else sizes or SIZES
+            return {f"M = {size}": sides(getattr(c, SIZES[size]), **changes) for size in chosen}
 
         return of_all
 
@@ -173,15 +183,15 @@ def lifted(profile: Profile, share: Array | float = 1.0) -> tuple[Profile, Array
     return jax.vmap(lift)(rows, alternatives), alternatives
 
 
-def lifts(profile: Profile, share: Array | float = 1.0) -> tuple[Array, Array]:
+def lifts(c: Case, share: Array | float = 1.0) -> tuple[Array, Array]:
     """P after each lift, and the lifted alternatives."""
-    r, (voters, size) = places(profile.orders), profile.orders.shape
+    r, (voters, size) = places(c.profile.orders), c.profile.orders.shape
     rows, alternatives = jnp.asarray(np.array(list(itertools.product(range(voters), range(size)))).T)
 
     def lift(row: Array, y: Array) -> Array:
         passed = r[row] == r[row, y] - 1
-        gain = share * profile.weights[row] * ((jnp.arange(size) == y)[:, None] & passed[None])
-        return halved(induced(profile)) + gain - gain.T
+        gain = share * c.profile.weights[row] * ((jnp.arange(size) == y)[:, None] & passed[None])
+        return c.P + gain - gain.T
 
     return jax.vmap(lift)(rows, alternatives), alternatives
 
@@ -202,6 +212,9 @@ def _cut(case: Case, size: int) -> Case:
     return case._replace(
         profile=profile,
         reports=reports,
+        P=case.P[:size, :size],
+        w=case.w[:size],
+        u=case.u[:size],
         skew=case.skew[:size, :size],
         rewards=case.rewards[:size],
         lotteries=case.lotteries[:, :size],
@@ -260,13 +273,17 @@ def _case(size: Array, numbers: Array) -> Case:
     supported = (draw(2, MOST) > 0.4) | (jnp.arange(MOST) == named[0])[None]
     lotteries = jnp.where(inside[None] & supported, -jnp.log(reported[:2]), 0.0)
     share, small, delta, beta, level = draw(5)
-    P = induced(Profile(orders, weights))
-    most = jnp.max(jnp.where(inside[:, None] & inside[None, :], P, 0))
+    P = halved(induced(Profile(orders, weights)))
+    apart = inside[:, None] & inside[None, :] & APART[MOST]
+    most = jnp.max(jnp.where(apart, P, 0))
     deltas = jnp.stack([delta, delta, P[named[0], named[1]], most, jnp.zeros(()), jnp.ones(())])
     choice = jnp.floor(6 * draw()).astype(int)
     return Case(
         Profile(orders, weights),
         Profile(ranked(reported), report_weights),
+        P,
+        shares(Profile(orders, weights)),
+        jnp.min(jnp.where(apart, P, jnp.inf), axis=1),
         skew=upper + jnp.tril(1 - upper.T, -1) + jnp.eye(MOST) / 2,
         rewards=jnp.where(whole < 0.5, jnp.round(rewards), rewards),
         lotteries=lotteries / jnp.sum(lotteries, axis=1, keepdims=True),
@@ -321,7 +338,10 @@ def _small_profiles(size: int, voters: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stacked(orders: Any, weights: Any, reports: Any, report_weights: Any, *others: Any) -> Case:
-    return Case(Profile(orders, weights), Profile(reports, report_weights), *others)
+    r, eye = np.argsort(orders, axis=-1), np.eye(orders.shape[-1])
+    P = np.sum(weights[..., None, None] * (r[..., :, None] < r[..., None, :]), axis=-3) + eye / 2
+    w = np.sum(weights[..., None] * (r == 0), axis=-2)
+    return Case(Profile(orders, weights), Profile(reports, report_weights), P, w, np.min(P + eye, axis=-1), *others)
 
 
 def by_hand(

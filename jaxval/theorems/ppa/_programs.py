@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from jaxval.theorems.claims import Inconclusive
-from jaxval.theorems.ppa._profiles import Profile, profiles
+from jaxval.theorems.ppa._profiles import profiles
 
 programs = profiles._replace(compiled=False, exhaustive=None, every="", most=8, tolerance=1e-7)
 EMPTY = -1e6  # what stands for a largest value over the empty set
@@ -37,17 +37,6 @@ def rankings(size: int) -> tuple[np.ndarray, np.ndarray]:
     place = orders.argsort(axis=1)
     i, j = np.triu_indices(size, 1)
     return orders, (place[:, i] < place[:, j]).T.astype(float)
-
-
-def plain(profile: Profile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """P, with 1/2 on the diagonal, w and u, ranking by ranking."""
-    size = profile.orders.shape[1]
-    P, w = np.eye(size) / 2, np.zeros(size)
-    for order, weight in zip(profile.orders, profile.weights, strict=True):
-        w[order[0]] += weight
-        for i, j in itertools.combinations(order, 2):
-            P[i, j] += weight
-    return P, w, (P + np.eye(size)).min(axis=1)
 
 
 def greatest(direction: np.ndarray, **constraints: Any) -> float:

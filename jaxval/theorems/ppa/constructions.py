@@ -88,7 +88,7 @@ def proposition_3_5(c: Case, rules: Callable[..., Any] = borda_and_lottery) -> A
     "equation (23), the list below and the sentence after it",
     setting=profiles,
     false="P(y1 ≻ y) = 1/2 + ε for y ≠ y1, y2.",
-    neighbour={"factor": 1.0},
+    neighbour={"factor": 1.0, "only": 5},
 )
 @over_sizes(2, 5)
 def equation_23(c: Case, factor: float = 0.5) -> Any:

@@ -14,9 +14,7 @@ from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
     Profile,
-    halved,
     induced,
-    known,
     mixture,
     over_sizes,
     places,
@@ -24,7 +22,7 @@ from jaxval.theorems.ppa._profiles import (
     shares,
     to_top,
 )
-from jaxval.theorems.ppa._programs import by_definition, by_groups, largest_shares, plain, programs, remembered
+from jaxval.theorems.ppa._programs import by_definition, by_groups, largest_shares, programs, remembered
 from jaxval.theorems.ppa.constructions import EQUATION_28, SHARES_27
 
 
@@ -36,10 +34,10 @@ from jaxval.theorems.ppa.constructions import EQUATION_28, SHARES_27
     neighbour={"moved": 0.05},
     most=4,
 )
-@over_sizes(3, 5)
+@over_sizes(4)
 def definition_4_1(c: Case, moved: float = 0.0) -> Any:
     """The shares w^σ are feasible given P^σ, and each share ranges over what it is in the profiles with this P."""
-    P, w, _ = plain(c.profile)
+    P, w = c.P, c.w
     found, units = remembered(feasible_shares)(P), np.eye(len(w))
     least = np.array([-by_definition(P, -unit) for unit in units])
     return {
@@ -56,10 +54,10 @@ def definition_4_1(c: Case, moved: float = 0.0) -> Any:
     neighbour={"unanimous": False},
     covers=("ppa/equation-3",),
 )
-@over_sizes(2, 3, 4, 5)
+@over_sizes(3, 5)
 def proposition_4_2(c: Case, unanimous: bool = True) -> Any:
     """The feasible w are those of (3): both sets reach equally far in every direction (here two)."""
-    (P, _, _), directions = plain(c.profile), (c.rewards, c.rewards[::-1].copy())
+    P, directions = c.P, (c.rewards, c.rewards[::-1].copy())
     return (
         np.array([by_definition(P, d) for d in directions]),
         np.array([by_groups(P, d, unanimous=unanimous) for d in directions]),
@@ -73,7 +71,7 @@ def proposition_4_2(c: Case, unanimous: bool = True) -> Any:
     false="1 - w_k ≤ max_y P(y ≻ y_k) in every profile.",
     neighbour={"over": jnp.max},
 )
-@over_sizes(2, 4)
+@over_sizes(4)
 def appendix_g(c: Case, over: Callable[..., Any] = jnp.sum) -> Any:
     """Groups of profiles that put y_k first, mixed by any w, have P = Σ_k w_k P_k and first choices w.
 
@@ -87,7 +85,7 @@ def appendix_g(c: Case, over: Callable[..., Any] = jnp.sum) -> Any:
         "P_k(y_k ≻ y)": (jnp.diagonal(P_k).T + jnp.eye(size), 1.0),
         "P": (induced(together), jnp.sum(w[:, None, None] * P_k, axis=0)),
         "w": (shares(together), w),
-        "1 - w_k": AtMost(1 - shares(c.profile), over(induced(c.profile), axis=0)),
+        "1 - w_k": AtMost(1 - c.w, over(c.P * APART[size], axis=0)),
     }
 
 
@@ -96,13 +94,13 @@ def appendix_g(c: Case, over: Callable[..., Any] = jnp.sum) -> Any:
     "Definition 4.3 and below Theorem 4.4",
     setting=profiles,
     false="u_i is the mean of P(y_i ≻ y) over y ≠ y_i.",
-    neighbour={"of": jnp.mean},
+    neighbour={"of": jnp.mean, "only": 5},
 )
 @over_sizes(2, 5)
 def definition_4_3(c: Case, of: Callable[..., Any] = jnp.min) -> Any:
     """u_i := min_{y≠y_i} P(y_i ≻ y) = 1 - max_{y≠y_i} P(y ≻ y_i), the share left without those who prefer y' to y_i."""
-    P, r = induced(c.profile), places(c.profile.orders)
-    size = len(P)
+    r, size = places(c.profile.orders), len(c.P)
+    P = c.P * APART[size]
     others = np.array([[j for j in range(size) if j != i] for i in range(size)])
     u = of(P[np.arange(size)[:, None], others], axis=1)
     preferred = jnp.argmax(P - np.eye(size), axis=0)  # y', to each y_i
@@ -110,7 +108,7 @@ def definition_4_3(c: Case, of: Callable[..., Any] = jnp.min) -> Any:
     return {
         "1 - max": (u, 1 - jnp.max(P, axis=0)),
         "left": (u, jnp.sum(kept, axis=0)),
-        "library": (u, share_bounds(halved(P))),
+        "library": (u, share_bounds(c.P)),
     }
 
 
@@ -119,21 +117,21 @@ def definition_4_3(c: Case, of: Callable[..., Any] = jnp.min) -> Any:
     "Theorem 4.4, equations (4), (29), (30)",
     setting=profiles,
     false="W(P) ⊆ {w ∈ Δ : w_i ≤ 0.95 u_i}.",
-    neighbour={"scale": 0.95},
+    neighbour={"scale": 0.95, "only": 2},
     covers=("ppa/equation-4", "ppa/equation-29", "ppa/equation-30"),
     proof="P_i(y_i ≻ y) = 1 and the other terms of (29) are not negative",
 )
 @over_sizes(2, 4, 6)
 def theorem_4_4(c: Case, scale: float = 1.0) -> Any:
     """P(y_i ≻ y) = w_i P_i(y_i ≻ y) + Σ_{k≠i} w_k P_k(y_i ≻ y) ≥ w_i, hence W(P) ⊆ {w ∈ Δ : w_i ≤ u_i}."""
-    (P, w, u), size = known(c.profile), len(c.rewards)
+    P, w, size = c.P, c.w, len(c.w)
     first = c.profile.orders[:, :1] == np.arange(size)[None]
     parts = jax.vmap(lambda own: induced(c.profile._replace(weights=own * c.profile.weights)))(first.T)  # w_k P_k
     others = jnp.sum(jnp.where(APART[size][:, :, None], parts, 0), axis=0)
     return {
         "(29)": (jnp.where(APART[size], P - w[:, None] - others, 0), 0.0),
         "(30)": AtMost(jnp.where(APART[size], w[:, None] - P, 0), 0.0),
-        "(4)": AtMost(w, scale * u),
+        "(4)": AtMost(w, scale * c.u),
         "library": AtMost(w, share_bounds(P)),
     }
 
@@ -166,15 +164,14 @@ def not_identifiable(c: Case, most: float = 0.75) -> Any:
     neighbour={"always": True},
     proof="the best level is 1/Σ_k max w_k, of π_k ∝ max w_k",
 )
-@over_sizes(2, 3, 4, 5)
+@over_sizes(3, 5)
 def identifiable(c: Case, always: bool = False) -> Any:
     """Perfect proportionality for all w ∈ W(P) is impossible unless W(P) has a single element.
 
     The best level is 1/Σ_k max w_k, and Σ_k max w_k - 1 is between the widest range of a share and the sum of all.
     """
-    P, _, _ = plain(c.profile)
-    most = largest_shares(P)
-    ranges = most + np.array([by_definition(P, -unit) for unit in np.eye(len(P))])
+    most = largest_shares(c.P)
+    ranges = most + np.array([by_definition(c.P, -unit) for unit in np.eye(len(most))])
     return {
         "several": AtMost(ranges.max(), most.sum() - 1),
         "one": AtMost(most.sum() - 1, 0.0 if always else ranges.sum()),

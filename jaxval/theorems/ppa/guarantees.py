@@ -14,13 +14,12 @@ from jaxval.theorems.ppa._profiles import (
     Instance,
     bounds,
     by_hand,
-    known,
     lifts,
     over_sizes,
     profiles,
     relaxed,
 )
-from jaxval.theorems.ppa._programs import largest_shares, plain, programs
+from jaxval.theorems.ppa._programs import largest_shares, programs
 
 CLOSE = 1e-9
 
@@ -30,14 +29,14 @@ CLOSE = 1e-9
     "Definition 4.5, equation (5)",
     setting=profiles,
     false="u itself is a policy for every P of a profile.",
-    neighbour={"normalised": False},
+    neighbour={"normalised": False, "only": 4},
     covers=("ppa/equation-5",),
     proof="Σu ≥ Σw = 1 by Theorem 4.4",
 )
 @over_sizes()
 def definition_4_5(c: Case, normalised: bool = True) -> Any:
     """F*(P) = u/Σu is a policy for every P of a profile, for which Σu ≥ 1."""
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     policy = proportional(P) if normalised else u
     return {
         "(5)": (policy * jnp.sum(u), u),
@@ -69,7 +68,7 @@ def two_to_one() -> Instance:
 @over_sizes()
 def definition_4_5_optimal(c: Case, smallest: bool = False) -> Any:
     """F* solves max_π min_{w ∈ W̄(P)} ‖π/w‖_∞."""
-    _, _, u = known(c.profile)
+    u = c.u
     star = relaxed(u)
     policies = jnp.concatenate([c.lotteries, jnp.eye(len(u)), (c.lotteries + star[None]) / 2])
 
@@ -109,7 +108,7 @@ def definition_4_5_optimal(c: Case, smallest: bool = False) -> Any:
 @over_sizes()
 def definition_4_5_misalignment(c: Case, by_box: int = 6) -> Any:
     """No policy has a larger min_i π_i/w_i, over all w that are feasible given P, than F*."""
-    P, _, u = plain(c.profile)
+    P, u = c.P, c.u
     most = largest_shares(P)
     policy = u / u.sum() if len(u) <= by_box else most / most.sum()
     return AtMost(1 / most.sum(), (policy[most > CLOSE] / most[most > CLOSE]).min())
@@ -120,16 +119,16 @@ def definition_4_5_misalignment(c: Case, by_box: int = 6) -> Any:
     "Theorem 4.6",
     setting=profiles,
     false="A lift of one alternative never raises the probability of another under Φ*.",
-    neighbour={"others": True},
+    neighbour={"others": True, "only": 3},
     covers=("ppa-v1/theorem-4.6",),
     proof="a lift of y cannot lower u_y nor raise u_j; who is below another in all rankings has u = 0",
 )
 @over_sizes()
 def theorem_4_6(c: Case, others: bool = False) -> Any:
     """Φ* satisfies monotonicity, for lifts of all or of some voters of a ranking, and Pareto efficiency."""
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     policy = relaxed(u)
-    after, y = lifts(c.profile, jnp.where(c.share < 0.5, 1.0, c.share))
+    after, y = lifts(c, jnp.where(c.share < 0.5, 1.0, c.share))
     change = jax.vmap(lambda P: relaxed(bounds(P)))(after) - policy[None]
     own = np.arange(len(u))[None] == y[:, None]
     return {
@@ -143,13 +142,13 @@ def theorem_4_6(c: Case, others: bool = False) -> Any:
     "Appendix K",
     setting=profiles,
     false="A lift of y_i that changes P raises u_i, unless u_i is 1.",
-    neighbour={"strictly": True},
+    neighbour={"strictly": True, "only": 4},
 )
 @over_sizes(2, 4, 6)
 def section_k(c: Case, strictly: bool = False) -> Any:
     """A lift of y_i cannot lower u_i nor raise u_j; whom all rank below some other has u_j = 0 = Φ*(σ)(y_j)."""
-    P, _, u = known(c.profile)
-    after, y = lifts(c.profile)
+    P, u = c.P, c.u
+    after, y = lifts(c)
     change = jax.vmap(bounds)(after) - u[None]
     own = np.arange(len(u))[None] == y[:, None]
     moved = jnp.max(jnp.abs(after - P[None]), axis=(1, 2)) > CLOSE
@@ -168,14 +167,14 @@ def section_k(c: Case, strictly: bool = False) -> Any:
     "Lemma 4.7, equation (6), Appendix L (33)",
     setting=profiles,
     false="π(y_i)/w_i ≥ 1.05/Σu for the groups with members.",
-    neighbour={"factor": 1.05},
+    neighbour={"factor": 1.05, "only": 2},
     covers=("ppa/equation-6", "ppa/equation-33"),
     proof="w_i ≤ u_i by Theorem 4.4",
 )
 @over_sizes()
 def lemma_4_7(c: Case, factor: float = 1.0) -> Any:
     """π(y_i)/w_i = u_i/(w_i Σu) ≥ 1/Σu for the groups with members, since w_i ≤ u_i."""
-    P, w, u = known(c.profile)
+    P, w, u = c.P, c.w, c.u
     ratio = relaxed(u) / jnp.where(w > 0, w, 1)
     return {
         "(33)": (jnp.where(w > 0, ratio, 0), jnp.where(w > 0, u / (jnp.where(w > 0, w, 1) * jnp.sum(u)), 0)),

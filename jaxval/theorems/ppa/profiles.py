@@ -65,21 +65,21 @@ def equation_1(c: Case, diagonal: float = 0.0) -> Any:
     "equation (2)",
     setting=profiles,
     false="Every P with P(i ≻ j) + P(j ≻ i) = 1 has 0 ≤ P(i ≻ j) + P(j ≻ k) - P(i ≻ k) ≤ 1.",
-    neighbour={"by_profile": False},
+    neighbour={"by_profile": False, "only": 3},
 )
 @over_sizes(3, 6)
 def equation_2(c: Case, by_profile: bool = True) -> Any:
     """P ∈ 𝒫 has 0 ≤ P(i ≻ j) + P(j ≻ k) - P(i ≻ k) ≤ 1 for distinct i, j, k; 𝒫 is convex, as profiles can be mixed."""
-    P = halved(induced(c.profile)) if by_profile else c.skew
+    P = c.P if by_profile else c.skew
     sums = P[:, :, None] + P[None, :, :] - P[:, None, :]
     apart = APART[len(P)]
     sums = jnp.where(apart[:, :, None] & apart[None, :, :] & apart[:, None, :], sums, 0.5)
     t = c.share
-    mixed = induced(mixture([(t, c.profile), (1 - t, c.reports)]))
+    mixed = halved(induced(mixture([(t, c.profile), (1 - t, c.reports)])))
     return {
         "at least 0": AtMost(0.0, sums),
         "at most 1": AtMost(sums, 1.0),
-        "mixed": (mixed, t * induced(c.profile) + (1 - t) * induced(c.reports)),
+        "mixed": (mixed, t * c.P + (1 - t) * halved(induced(c.reports))),
     }
 
 
@@ -100,14 +100,14 @@ def equation_2(c: Case, by_profile: bool = True) -> Any:
 @over_sizes(2, 5)
 def groups(c: Case, members: bool = False) -> Any:
     """σ_{k,r} = σ_r / w_k on G_k gives P_k(y_k ≻ y) = 1 for y ≠ y_k, P = Σ_k w_k P_k, and Σ_k w_k = 1."""
-    w, r = shares(c.profile), places(c.profile.orders)
+    w, r = c.w, places(c.profile.orders)
     empty = members & (w == 0)
     own = jnp.where(r == 1, c.profile.weights[:, None], 0) / jnp.where(empty, 1, w)[None]
     P_k = jax.vmap(lambda weights: induced(Profile(c.profile.orders, weights)))(own.T)
     top = jnp.diagonal(P_k).T + jnp.eye(len(w))
     return {
         "P_k": (jnp.where(empty[:, None], 1, top), 1.0),
-        "P": (jnp.sum(w[:, None, None] * P_k, axis=0), induced(c.profile)),
+        "P": (halved(jnp.sum(w[:, None, None] * P_k, axis=0)), c.P),
         "Σw": (jnp.sum(w), 1.0),
         "library": (first_choice_shares(*c.profile), w),
     }
@@ -122,9 +122,9 @@ def sigmoid_sums(rewards: Array) -> Array:
 
 
 def likelihood(rewards: Array, P: Array) -> Array:
-    """Equation (10), with P(y ≻ y) = 0."""
+    """Equation (10)."""
     chance = jnp.exp(rewards)[:, None] / (jnp.exp(rewards)[:, None] + jnp.exp(rewards)[None])
-    return jnp.sum(P * jnp.log(chance))
+    return jnp.sum(jnp.where(APART[len(P)], P * jnp.log(chance), 0))
 
 
 @claim(
@@ -143,15 +143,15 @@ def likelihood(rewards: Array, P: Array) -> Array:
     counterexample=one_voter,
     tolerance=1e-7,
 )
-@over_sizes(2, 4)
+@over_sizes(4)
 def rlhf(c: Case, mixed: bool = False) -> Any:
     """The alternative of largest reward, for rewards of largest likelihood, is the maximal Borda winner."""
     t = 0.01 + 0.9 * c.share if mixed else 0.0
-    P = (1 - t) * halved(induced(c.profile)) + t / 2
+    P = (1 - t) * c.P + t / 2
     rewards, _ = bradley_terry_solve(P * APART[len(P)])
     best = (rewards >= jnp.max(rewards) - 1e-7).astype(float)
     policy = jnp.where(jnp.all(jnp.isfinite(rewards)), best / jnp.sum(best), jnp.nan)
-    return policy, maximal_borda(halved(induced(c.profile)))
+    return policy, maximal_borda(c.P)
 
 
 @claim(
@@ -167,16 +167,14 @@ def rlhf(c: Case, mixed: bool = False) -> Any:
     proof="B(i) = Σ_{j≠i} sigmoid(r*_i - r*_j), and B(i) - B(k) increases with r*_i - r*_k, with slope at most M/4",
     tolerance=1e-8,
 )  # fmt: skip
-@over_sizes(2, 4)
+@over_sizes(4)
 def proposition_c1(c: Case, score: Callable[..., Any] = borda) -> Any:
     """At a maximiser r* of L, Σ_{j≠i} [P(i ≻ j) - sigmoid(r*_i - r*_j)] = 0, and r*_i > r*_j iff B(i) > B(j).
 
     Where B(i) ≥ B(j), r*_i - r*_j is at least 4/M (B(i) - B(j)), which gives both directions.
     """
-    ranking = c.profile.orders[0]
-    opposed = Profile(jnp.stack([ranking, ranking[::-1]]), jnp.full(2, 0.5))
-    profile = mixture([(1 - c.share, c.profile), (c.share, opposed)])  # often all alternatives lose to some other
-    P, scores = induced(profile), score(profile)
+    P = ((1 - c.share) * c.P + c.share / 2) * APART[len(c.P)]  # with two voters who are opposed, there often is an r*
+    scores = (1 - c.share) * score(c.profile)
     rewards, diagnostics = bradley_terry_solve(P)
     found = diagnostics.strongly_connected  # a maximiser exists
     r = jnp.where(found, rewards, 0)
@@ -194,13 +192,12 @@ def proposition_c1(c: Case, score: Callable[..., Any] = borda) -> Any:
     "equation (12)",
     setting=profiles,
     false="∂L/∂r_i = Σ_{j≠i} [P(i ≻ j) - sigmoid(r_j - r_i)] for every r.",
-    neighbour={"sign": -1.0},
+    neighbour={"sign": -1.0, "only": 2},
 )
 @over_sizes(2, 5)
 def equation_12(c: Case, sign: float = 1.0) -> Any:
     """∂L/∂r_i = Σ_{j≠i} [P(i ≻ j) - sigmoid(r_i - r_j)] for every r."""
-    P = induced(c.profile)
-    return jax.grad(likelihood)(c.rewards, P), jnp.sum(P, axis=1) - sigmoid_sums(sign * c.rewards)
+    return jax.grad(likelihood)(c.rewards, c.P), jnp.sum(c.P, axis=1) - 0.5 - sigmoid_sums(sign * c.rewards)
 
 
 @claim(
@@ -231,7 +228,7 @@ def equation_15(c: Case, factor: float = 1.0) -> Any:
     "equations (17) to (20) and the Borda score of section 2.2",
     setting=profiles,
     false="Σ_{j≠i} 1{r(y_i) < r(y_j)} = M - r(y_i) if the first choice has r(y) = 0.",
-    neighbour={"first": 0},
+    neighbour={"first": 0, "only": 2},
     covers=("ppa/equation-17", "ppa/equation-19", "ppa/equation-20"),
 )
 @over_sizes(2, 5)
@@ -239,12 +236,12 @@ def equation_18(c: Case, first: int = 1) -> Any:
     """Σ_{j≠i} 1{r(y_i) < r(y_j)} = M - r(y_i), so that Σ_{j≠i} P(y_i ≻ y_j) = Σ_r σ_r (M - r(y_i)) = B(y_i)."""
     r, weights = places(c.profile.orders), c.profile.weights
     below = jnp.sum(r[:, :, None] < r[:, None, :], axis=2)
-    P = induced(c.profile)
+    sums = jnp.sum(c.P, axis=1) - 0.5  # without y_i itself
     return {
-        "(18)": (below, len(P) - (r - 1 + first)),
-        "(17)": (jnp.sum(P, axis=1), weights @ below),
-        "(20)": (jnp.sum(P, axis=1), borda(c.profile)),
-        "library": (borda_scores(halved(P)), borda(c.profile)),
+        "(18)": (below, len(sums) - (r - 1 + first)),
+        "(17)": (sums, weights @ below),
+        "(20)": (sums, borda(c.profile)),
+        "library": (borda_scores(c.P), borda(c.profile)),
     }
 
 
@@ -268,7 +265,7 @@ def equation_18(c: Case, first: int = 1) -> Any:
 @over_sizes(2, 5)
 def nlhf(c: Case, diagonal: float = 0.0) -> Any:
     """max_π1 min_π2 E[P(y1 ≻ y2)], with P of (1), is a two-player constant-sum game."""
-    P, (first, second) = induced(c.profile) + diagonal * jnp.eye(len(c.rewards)), c.lotteries
+    P, (first, second) = c.P + (diagonal - 0.5) * jnp.eye(len(c.P)), c.lotteries
     return first @ P @ second + second @ P @ first, 1.0
 
 
@@ -286,14 +283,13 @@ def maximal_lotteries(c: Case, rule: Callable[..., Any] = lambda P: maximal_lott
 
     Of three alternatives without a winner or ties, each has a probability in proportion to the others' margin.
     """
-    P = halved(induced(c.profile))
-    policy, unanimous = rule(P), P >= 1 - 1e-12
-    ties = jnp.any(jnp.abs(P - 0.5 + np.eye(3)) < 1e-6)
+    policy, unanimous = rule(c.P), c.P >= 1 - 1e-12
+    ties = jnp.any(jnp.abs(c.P - 0.5 + np.eye(3)) < 1e-6)
     return {
-        "not beaten": AtMost(0.5, policy @ P),
+        "not beaten": AtMost(0.5, policy @ c.P),
         "a policy": AtMost(-policy, 0.0),
         "Pareto": AtMost(jnp.where(unanimous, policy[None] - policy[:, None], 0), 0.0),
-        "of three": (jnp.where(ties, 0, policy), jnp.where(ties, 0, lottery_of_three(P))),
+        "of three": (jnp.where(ties, 0, policy), jnp.where(ties, 0, lottery_of_three(c.P))),
     }
 
 
