@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxval.theorems import claims
 from jaxval.theorems.claims import Setting
 
 SIZES = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -83,6 +84,7 @@ def over_sizes(*sizes: int) -> Callable[[Callable[..., Any]], Callable[..., dict
             chosen = (only,) if only else sizes or SIZES
             return {f"M = {size}": sides(getattr(c, SIZES[size]), **changes) for size in chosen}
 
+        of_all.sizes = sizes or tuple(SIZES)  # type: ignore[attr-defined]
         return of_all
 
     return lift
@@ -396,9 +398,22 @@ def by_hand(
     return Instance(*map(case, SIZES))
 
 
-profiles = Setting(
-    generate,
-    "M = 2 to 6; profiles of up to 6 rankings: random, alike, cyclic, unanimous, in near ties, with one dominant group",
-    exhaustive=every,
-    every="all profiles of up to 6 voters over 2 alternatives, 4 over 3, 3 over 4, 2 over 5 and 6, up to names",
-)
+profiles = Setting(generate, "", exhaustive=every)
+
+
+def claim(id: str, source: str, *, setting: Setting, **told: Any) -> Callable[..., Callable[..., Any]]:
+    """`claims.claim` with a scope that names the sizes which `over_sizes` gave to the sides."""
+
+    def register(sides: Callable[..., Any]) -> Callable[..., Any]:
+        sizes = getattr(sides, "sizes", tuple(SIZES))
+        voters = ", ".join(f"{EVERY[size]} over {size}" for size in sizes)
+        scoped = setting._replace(
+            scope=f"M = {', '.join(map(str, sizes))}; up to 6 rankings: random, alike, cyclic, unanimous, in near ties, "
+            "with one dominant group",
+            every=f"all profiles, up to names, of few voters (at most {voters} alternatives)"
+            if setting.exhaustive
+            else "",
+        )
+        return claims.claim(id, source, setting=scoped, **told)(sides)
+
+    return register

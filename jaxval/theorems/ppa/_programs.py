@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from jaxval.theorems.claims import Inconclusive
 from jaxval.theorems.ppa._profiles import profiles
 
-programs = profiles._replace(compiled=False, exhaustive=None, every="", most=8, tolerance=1e-7)
+programs = profiles._replace(compiled=False, exhaustive=None, most=8, tolerance=1e-7)
 EMPTY = -1e6  # what stands for a largest value over the empty set
 
 
@@ -55,7 +55,7 @@ def by_definition(P: np.ndarray, direction: np.ndarray) -> float:
     return greatest(direction[orders[:, 0]], A_eq=rows, b_eq=np.append(P[np.triu_indices(len(P), 1)], 1))
 
 
-def largest_shares(P: np.ndarray) -> np.ndarray:
+def largest_shares(P: Any) -> np.ndarray:
     """The largest w_k of all profiles with this P, for each k."""
     return np.array([by_definition(P, unit) for unit in np.eye(len(P))])
 
@@ -94,7 +94,7 @@ def by_reports(P: np.ndarray, direction: np.ndarray, *, bounded: bool = True) ->
     return greatest(np.append(direction, np.zeros(len(most))), A_eq=equal, b_eq=right, bounds=limits, **kept)
 
 
-def by_box(P: np.ndarray, direction: np.ndarray) -> float:
+def by_box(P: Any, direction: np.ndarray) -> float:
     """The same over {w ∈ Δ : w_i ≤ u_i}: as much as there is room for, the largest d first."""
     bounds = (P + np.eye(len(P))).min(axis=1)
     total, left = 0.0, 1.0

@@ -10,11 +10,12 @@ from jaxtyping import Array
 
 from jaxval.axioms import monotonicity, pareto, ppa_level
 from jaxval.social_choice import maximal_borda, proportional, random_dictatorship
-from jaxval.theorems.claims import AtMost, claim
+from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
     Profile,
+    claim,
     halved,
     induced,
     lifted,

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from jaxval.axioms import ppa_level
 from jaxval.preferences import borda_scores, preference_matrix
 from jaxval.social_choice import maximal_borda, random_dictatorship
-from jaxval.theorems.claims import AtMost, claim
+from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
@@ -21,6 +21,7 @@ from jaxval.theorems.ppa._profiles import (
     borda,
     bounds,
     by_hand,
+    claim,
     halved,
     induced,
     lottery_of_three,
@@ -88,9 +89,9 @@ def proposition_3_5(c: Case, rules: Callable[..., Any] = borda_and_lottery) -> A
     "equation (23), the list below and the sentence after it",
     setting=profiles,
     false="P(y1 ≻ y) = 1/2 + ε for y ≠ y1, y2.",
-    neighbour={"factor": 1.0, "only": 5},
+    neighbour={"factor": 1.0, "only": 4},
 )
-@over_sizes(2, 5)
+@over_sizes(2, 4)
 def equation_23(c: Case, factor: float = 0.5) -> Any:
     """The shares w = (1/M + ε, 1/M - ε, 1/M, ...) with P_k(i ≻ j) = 1/2 for i, j ≠ k have the P that is listed.
 

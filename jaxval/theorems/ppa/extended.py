@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval.social_choice import box_distance, extended_membership, extended_shares
-from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._profiles import Case, Instance, by_hand, over_sizes, profiles
+from jaxval.theorems.claims import AtMost
+from jaxval.theorems.ppa._profiles import Case, Instance, by_hand, claim, over_sizes, profiles
 from jaxval.theorems.ppa._programs import by_box, by_definition, by_reports, programs, remembered
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from jaxval.axioms import ppa_level
 from jaxval.social_choice import feasible_membership, feasible_shares, proportional, share_bounds
-from jaxval.theorems.claims import AtMost, claim
+from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
     Profile,
+    claim,
     induced,
     mixture,
     over_sizes,

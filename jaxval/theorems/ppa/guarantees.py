@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval.social_choice import certificate, proportional, share_bounds
-from jaxval.theorems.claims import AtMost, claim
+from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     Case,
     Instance,
     bounds,
     by_hand,
+    claim,
     lifts,
     over_sizes,
     profiles,
@@ -103,7 +104,7 @@ def definition_4_5_optimal(c: Case, smallest: bool = False) -> Any:
     "For M = 2, 3, 4 that is F*, as every u_k is the share of y_k in some w ∈ W(P); for M = 5 and 6 it may not be.",
     correction={"by_box": 4},
     counterexample=lambda: by_hand((["10324", "20413"], [0.5, 0.5])),
-    most=6,
+    most=12,
 )
 @over_sizes()
 def definition_4_5_misalignment(c: Case, by_box: int = 6) -> Any:

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from scipy.optimize import linprog
 
-from jaxval.theorems.claims import AtMost, Inconclusive, Setting, claim
-from jaxval.theorems.ppa._profiles import Case, over_sizes, profiles
+from jaxval.theorems import claims
+from jaxval.theorems.claims import AtMost, Inconclusive, Setting
+from jaxval.theorems.ppa._profiles import Case, claim, over_sizes, profiles
 from jaxval.theorems.ppa.constructions import determined
 
 
@@ -42,7 +43,7 @@ def generate_points(key: Key[Array, ""]) -> Points:
     return Points(jax.random.normal(key, (4, 3)))
 
 
-space = Setting(generate_points, "M = 3 and 4 in M - 1 dimensions; normal feature vectors", compiled=False, most=2)
+space = Setting(generate_points, "M = 3, 4; normal feature vectors in M - 1 dimensions", compiled=False, most=2)
 
 
 def without_voters(points: Any) -> float:
@@ -60,7 +61,7 @@ def without_voters(points: Any) -> float:
     return float(missing)
 
 
-@claim(
+@claims.claim(
     "ppa/section-J-regions",
     "Appendix J",
     setting=space,

@@ -16,7 +16,7 @@ from jaxval.preferences import (
     preference_matrix,
 )
 from jaxval.social_choice import maximal_borda, maximal_lottery_solve
-from jaxval.theorems.claims import AtMost, claim
+from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
@@ -24,6 +24,7 @@ from jaxval.theorems.ppa._profiles import (
     Profile,
     borda,
     by_hand,
+    claim,
     halved,
     induced,
     lottery_of_three,
