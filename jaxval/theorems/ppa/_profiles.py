@@ -407,12 +407,10 @@ def claim(id: str, source: str, *, setting: Setting, **told: Any) -> Callable[..
     def register(sides: Callable[..., Any]) -> Callable[..., Any]:
         sizes = getattr(sides, "sizes", tuple(SIZES))
         voters = ", ".join(f"{EVERY[size]} over {size}" for size in sizes)
+        designs = "random, alike, cyclic, unanimous, in near ties, with one dominant group"
         scoped = setting._replace(
-            scope=f"M = {', '.join(map(str, sizes))}; up to 6 rankings: random, alike, cyclic, unanimous, in near ties, "
-            "with one dominant group",
-            every=f"all profiles, up to names, of few voters (at most {voters} alternatives)"
-            if setting.exhaustive
-            else "",
+            scope=f"M = {', '.join(map(str, sizes))}; profiles of up to 6 rankings: {designs}",
+            every=f"all profiles of few voters, up to names (at most {voters} alternatives)",
         )
         return claims.claim(id, source, setting=scoped, **told)(sides)
 

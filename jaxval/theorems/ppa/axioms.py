@@ -25,6 +25,7 @@ from jaxval.theorems.ppa._profiles import (
     over_sizes,
     profiles,
     shares,
+    to_top,
 )
 from jaxval.theorems.ppa.profiles import one_voter
 
@@ -171,11 +172,9 @@ def definition_3_4(c: Case, place: int = 0) -> Any:
 def random_dictatorship_axioms(c: Case, gamma: float = 1.0) -> Any:
     """Φ^RD satisfies monotonicity, Pareto efficiency, PPA with α = 1 (of groups with members), PBM with γ = (1, 0)."""
     size, w, P = len(c.w), c.w, c.P
-    every = jnp.arange(size)
-    true = Profile(jnp.argsort(every[None] != every[:, None], axis=1), jnp.ones(size))  # k first in row k
 
     def after(k: Array) -> Array:
-        alone = Profile(true.orders[k][None], jnp.ones(1))
+        alone = Profile(to_top(jnp.arange(size)[None], k), jnp.ones(1))
         return jnp.stack([shares(manipulated(c.profile, k, reports))[k] for reports in (c.reports, alone)])
 
     better, y = lifted(c.profile)
@@ -184,7 +183,7 @@ def random_dictatorship_axioms(c: Case, gamma: float = 1.0) -> Any:
         "monotonicity": AtMost(w[y], lotteries[jnp.arange(len(y)), y]),
         "Pareto": AtMost(jnp.where(P >= 1 - 1e-12, w[None] - w[:, None], 0), 0.0),
         "PPA": AtMost(w, random_dictatorship(*c.profile)),
-        "PBM": AtMost(jax.vmap(after)(every), (gamma * w + 1 - gamma)[:, None]),
+        "PBM": AtMost(jax.vmap(after)(jnp.arange(size)), (gamma * w + 1 - gamma)[:, None]),
     }
 
 
