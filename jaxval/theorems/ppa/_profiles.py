@@ -398,20 +398,24 @@ def by_hand(
     return Instance(*map(case, SIZES))
 
 
-profiles = Setting(generate, "", exhaustive=every)
+def _told(sizes: Sequence[int]) -> dict[str, str]:
+    voters = ", ".join(f"{EVERY[size]} over {size}" for size in sizes)
+    designs = "random, alike, cyclic, unanimous, in near ties, with one dominant group"
+    return {
+        "scope": f"M = {', '.join(map(str, sizes))}; profiles of up to 6 rankings: {designs}",
+        "every": f"all profiles of few voters, up to names (at most {voters} alternatives)",
+    }
+
+
+profiles = Setting(generate, exhaustive=every, **_told(tuple(SIZES)))
 
 
 def claim(id: str, source: str, *, setting: Setting, **told: Any) -> Callable[..., Callable[..., Any]]:
     """`claims.claim` with a scope that names the sizes which `over_sizes` gave to the sides."""
 
     def register(sides: Callable[..., Any]) -> Callable[..., Any]:
-        sizes = getattr(sides, "sizes", tuple(SIZES))
-        voters = ", ".join(f"{EVERY[size]} over {size}" for size in sizes)
-        designs = "random, alike, cyclic, unanimous, in near ties, with one dominant group"
-        scoped = setting._replace(
-            scope=f"M = {', '.join(map(str, sizes))}; profiles of up to 6 rankings: {designs}",
-            every=f"all profiles of few voters, up to names (at most {voters} alternatives)",
-        )
+        words = _told(getattr(sides, "sizes", tuple(SIZES)))
+        scoped = setting._replace(scope=words["scope"], every=words["every"] if setting.every else "")
         return claims.claim(id, source, setting=scoped, **told)(sides)
 
     return register

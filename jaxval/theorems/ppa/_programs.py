@@ -11,7 +11,7 @@ from scipy.optimize import linprog
 from jaxval.theorems.claims import Inconclusive
 from jaxval.theorems.ppa._profiles import profiles
 
-programs = profiles._replace(compiled=False, exhaustive=None, most=8, tolerance=1e-7)
+programs = profiles._replace(compiled=False, exhaustive=None, every="", most=8, tolerance=1e-7)
 EMPTY = -1e6  # what stands for a largest value over the empty set
 
 
