@@ -78,7 +78,7 @@ def definition_4_5_optimal(c: Case, smallest: bool = False) -> Any:
         if smallest:
             return jnp.min(jnp.where(u > 0, ratio, jnp.inf))
         # w ≥ π/t and w ≤ u have a common w in the simplex just if t ≥ 1 and π ≤ t u.
-        return jnp.maximum(1.0, jnp.max(jnp.where((u == 0) & (policy > 0), 1e6, ratio)))
+        return jnp.maximum(1.0, jnp.max(jnp.where((u == 0) & (policy > 0), jnp.inf, ratio)))
 
     values = jax.vmap(value)(policies)
     if not smallest:
