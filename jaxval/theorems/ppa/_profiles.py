@@ -90,7 +90,7 @@ def over_sizes(*sizes: int) -> Callable[[Callable[..., Any]], Callable[..., dict
     return lift
 
 
-# The definitions
+# The definitions. They are jitted, so that they are traced once for all claims and versions of one size.
 
 
 def places(orders: Array) -> Array:
@@ -98,6 +98,7 @@ def places(orders: Array) -> Array:
     return 1 + jnp.argsort(orders, axis=-1)
 
 
+@jax.jit
 def induced(profile: Profile) -> Array:
     """Equation (1) to the letter: P(y ≻ y') = Σ_r σ_r 1{r(y) < r(y')}, so that P(y ≻ y) = 0."""
     r = places(profile.orders)
@@ -109,17 +110,20 @@ def halved(P: Array) -> Array:
     return jnp.where(jnp.eye(len(P), dtype=bool), 0.5, P)
 
 
+@jax.jit
 def shares(profile: Profile) -> Array:
     """w_k = Σ_{r ∈ G_k} σ_r, G_k = {r : r(y_k) = 1}."""
     first = profile.orders[:, :1] == np.arange(profile.orders.shape[1])[None]
     return jnp.sum(profile.weights[:, None] * first, axis=0)
 
 
+@jax.jit
 def borda(profile: Profile) -> Array:
     """B(y) = Σ_r σ_r (M - r(y))."""
     return jnp.sum(profile.weights[:, None] * (profile.orders.shape[1] - places(profile.orders)), axis=0)
 
 
+@jax.jit
 def bounds(P: Array) -> Array:
     """u_i = min_{j≠i} P(i ≻ j)."""
     return jnp.min(jnp.where(jnp.eye(len(P), dtype=bool), jnp.inf, P), axis=1)
@@ -131,12 +135,14 @@ def known(profile: Profile) -> tuple[Array, Array, Array]:
     return P, shares(profile), bounds(P)
 
 
+@jax.jit
 def relaxed(u: Array, beta: Array | float = 0.0) -> Array:
     """Equation (9), π_i = u_i exp(β u_i) / Σ_j u_j exp(β u_j); β = 0 is F* of equation (5)."""
     scores = u * jnp.exp(beta * (u - jnp.max(u)))
     return scores / jnp.sum(scores)
 
 
+@jax.jit
 def lottery_of_three(P: Array) -> Array:
     """Φ^ML of three alternatives without ties: the winner, or in a cycle each in proportion to the others' margin."""
     margins, wins = jnp.abs(jnp.stack([P[1, 2], P[2, 0], P[0, 1]]) - 0.5), jnp.sum(P > 0.5, axis=1)
@@ -154,6 +160,7 @@ def mixture(parts: Sequence[tuple[Any, Profile]]) -> Profile:
     )
 
 
+@jax.jit
 def manipulated(profile: Profile, k: Array | int, reports: Profile) -> Profile:
     """Definition 3.2, σ'_k = σ + w_k (σ' - σ_k): group k reports σ', the others tell the truth."""
     inside = profile.orders[:, 0] == k
@@ -161,11 +168,13 @@ def manipulated(profile: Profile, k: Array | int, reports: Profile) -> Profile:
     return mixture([(1.0, others), (jnp.sum(jnp.where(inside, profile.weights, 0.0)), reports)])
 
 
+@jax.jit
 def to_top(orders: Array, k: Array | int) -> Array:
     """Every ranking with y_k lifted to its top, the others in their order."""
     return jnp.argsort(jnp.where(jnp.arange(orders.shape[1])[None, :] == k, -1, places(orders)), axis=-1)
 
 
+@jax.jit
 def lifted(profile: Profile, share: Array | float = 1.0) -> tuple[Profile, Array]:
     """The profiles after each lift of Definition D.1, stacked, and the lifted alternatives.
 
@@ -185,6 +194,7 @@ def lifted(profile: Profile, share: Array | float = 1.0) -> tuple[Profile, Array
     return jax.vmap(lift)(rows, alternatives), alternatives
 
 
+@jax.jit
 def lifts(c: Case, share: Array | float = 1.0) -> tuple[Array, Array]:
     """P after each lift, and the lifted alternatives."""
     r, (voters, size) = places(c.profile.orders), c.profile.orders.shape
