@@ -373,7 +373,7 @@ def by_hand(
         *ballots: profiles of different sizes; of the other sizes two voters are opposed in everything.
         reports: a profile of one size; of the other sizes all report the alternatives in order.
         rewards: of the first alternatives.
-        lotteries: the probabilities of the first alternatives; the others have none.
+        lotteries: the probabilities of the first alternatives, in proportion; the others have none.
         share: see `Case`.
         small: see `Case`.
         delta: see `Case`.
@@ -395,13 +395,14 @@ def by_hand(
         return np.array(orders), np.array([*weights, *[0.0] * nobody])
 
     def case(size: int) -> Case:
-        wide = [np.resize([*lottery, *[0.0] * MOST], size) for lottery in lotteries]
+        policies = np.stack([np.resize([*lottery, *[0.0] * MOST], size) for lottery in lotteries])
+        policies[policies.sum(axis=1) == 0, 0] = 1.0  # all that it gives is beyond this size
         return _stacked(
             *profile(ballots, size, True),
             *profile([reports], size, False),
             np.full((size, size), 0.5),
             np.resize([*rewards, *[0.0] * MOST], size),
-            np.stack(wide),
+            policies / policies.sum(axis=1, keepdims=True),
             *map(np.asarray, (share, small, delta, beta, level)),
         )
 
