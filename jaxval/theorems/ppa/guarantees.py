@@ -101,7 +101,8 @@ def definition_4_5_optimal(c: Case, smallest: bool = False) -> Any:
     "larger. If half of the voters rank 10324 and half 20413, F* = (1/3, 1/3, 1/3, 0, 0) has the level 2/3 for the "
     "only w in W(P), (0, 1/2, 1/2, 0, 0), and that w as a policy has 1.",
     corrected="π_k ∝ max_{w ∈ W(P)} w_k minimises the worst-case misalignment over W(P), at the level 1/Σ_k max w_k. "
-    "For M = 2, 3, 4 that is F*, as every u_k is the share of y_k in some w ∈ W(P); for M = 5 and 6 it may not be.",
+    "For M = 2, 3, 4 that was F* for every P tried, u_k being the share of y_k in some w ∈ W(P); for M = 5 it need not "
+    "be.",
     correction={"by_box": 4},
     counterexample=lambda: by_hand((["10324", "20413"], [0.5, 0.5])),
     most=12,
