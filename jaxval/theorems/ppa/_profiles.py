@@ -409,7 +409,7 @@ def by_hand(
     return Instance(*map(case, SIZES))
 
 
-def _told(sizes: Sequence[int]) -> dict[str, str]:
+def _told(sizes: Sequence[int]) -> dict[str, Any]:
     voters = ", ".join(f"{EVERY[size]} over {size}" for size in sizes)
     designs = "random, alike, cyclic, unanimous, in near ties, with one dominant group"
     return {
