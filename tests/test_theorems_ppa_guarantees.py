@@ -3,6 +3,7 @@
 Nothing here comes from the ledger: profiles are dictionaries of ballots and shares, P is counted anew.
 """
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -50,6 +51,26 @@ def test_the_largest_ratio_is_largest_elsewhere():
     assert max(0 / u["a"], 1 / u["b"]) == 4
     # What F* maximises: the smallest ratio, 1 against 0.
     assert min(0 / u["a"], 1 / u["b"]) == 0
+
+
+def test_the_box_is_wider_than_what_the_voters_may_want():
+    """ppa/definition-4.5-misalignment.
+
+    Half 10324 and half 20413: u = (1, 1, 1, 0, 0)/2, but w = (0, 1/2, 1/2, 0, 0) in every profile with this P.
+    """
+    half = Fraction(1, 2)
+    profile = {"10324": half, "20413": half}
+    u, policy = bounds(profile), proportional(profile)
+    assert list(u.values()) == [half, half, half, 0, 0]
+    # In every ranking 1{0 first} is at most this sum, whose mean over the profile is 0.
+    signs = {"01": 1, "02": 1, "03": -1, "04": -1, "13": -1, "14": 1, "23": 1, "24": -1}
+    for ballot in map("".join, itertools.permutations("01234")):
+        assert (ballot[0] == "0") <= 2 + sum(
+            sign * (ballot.index(a) < ballot.index(b)) for (a, b), sign in signs.items()
+        )
+    assert 2 + sum(sign * preferred(profile, *pair) for pair, sign in signs.items()) == 0
+    # So w_0 = 0, w_3 = w_4 = 0, and w_1 and w_2, at most 1/2 each, are 1/2.
+    assert min(policy["1"] / half, policy["2"] / half) == Fraction(2, 3) < 1
 
 
 def test_a_largest_group_that_is_dominated_is_counted_twice():

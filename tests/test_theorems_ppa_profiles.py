@@ -1,7 +1,6 @@
 """Population-proportional alignment, sections 2 to 4.1: what fails as printed, by hand, in numbers."""
 
 import itertools
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -70,16 +69,6 @@ def test_an_empty_group_that_gets_nothing_has_no_ratio():
     assert np.isnan(ratios[1])
 
 
-def test_the_near_tie_needs_a_share_to_take():
-    """ppa/equation-23 and ppa/appendix-E-ppa with M = 2: ε = 1 is no profile, ε = 1/2 is aligned."""
-    half = Fraction(1, 2)
-    assert [half + 1, half - 1] == [Fraction(3, 2), Fraction(-1, 2)]
-    _, first = literally([(0, 1)], [1.0])
-    assert first.tolist() == [half + half, half - half]
-    policy = np.array([1.0, 0.0])  # both rules: P(y1 ≻ y2) = 1
-    assert (policy[first > 0] / first[first > 0]).min() == 1
-
-
 @pytest.mark.parametrize(
     ("epsilon", "lottery"), [(1 / 12, [1 / 4, 1 / 4, 1 / 2]), (1 / 100, [0.03, 0.03, 0.94]), (1 / 4, [1, 0, 0])]
 )
@@ -138,7 +127,7 @@ def test_reports_without_a_range_reach_beyond_the_box():
 
 
 def test_an_alternative_is_not_above_itself():
-    """ppa/appendix-I-own-pair: setting row and column of y_k to 1 and to 0 cannot give 1/2 where they cross."""
+    """ppa/equation-32: setting row and column of y_k to 1 and to 0 cannot give 1/2 where they cross."""
     matrix = np.full((3, 3), 0.5)
     for first, second in (
         ((0, slice(None), 1.0), (slice(None), 0, 0.0)),
@@ -162,7 +151,7 @@ def test_nobody_else_votes():
 
 
 def test_a_point_of_the_box_that_no_four_alternative_profile_has():
-    """ppa/appendix-I-induced and ppa/appendix-I-gap: voters 0123 and 2130, w = (0, 1/2, 1/2, 0)."""
+    """ppa/appendix-I-gap: voters 0123 and 2130, w = (0, 1/2, 1/2, 0)."""
     matrix, _ = literally([(0, 1, 2, 3), (2, 1, 3, 0)], [0.5, 0.5])
     bounds = [np.delete(matrix[i], i).min() for i in range(4)]
     assert bounds == [0.5, 0.5, 0.5, 0]

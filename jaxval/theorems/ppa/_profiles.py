@@ -13,31 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from jaxval.theorems import claims
 from jaxval.theorems.claims import Setting
-
-__all__ = [
-    "APART",
-    "SIZES",
-    "Case",
-    "Instance",
-    "Profile",
-    "borda",
-    "bounds",
-    "by_hand",
-    "generate",
-    "halved",
-    "induced",
-    "known",
-    "lifts",
-    "manipulated",
-    "mixture",
-    "over_sizes",
-    "places",
-    "profiles",
-    "relaxed",
-    "shares",
-    "to_top",
-]
 
 SIZES = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 MOST, BALLOTS = 6, 6
@@ -57,6 +34,9 @@ class Case(NamedTuple):
     Attributes:
         profile: σ.
         reports: what voters report instead: a mixture of rankings.
+        P: (M, M) the preference function of the profile, 1/2 on its diagonal.
+        w: (M,) its shares of first choices.
+        u: (M,) u_i = min_{j≠i} P(i ≻ j).
         skew: (M, M) any preference function with P(i ≻ j) + P(j ≻ i) = 1, induced by a profile or not.
         rewards: (M,) r; often whole numbers, so that some are equal.
         lotteries: (2, M) policies; often on few alternatives.
@@ -69,6 +49,9 @@ class Case(NamedTuple):
 
     profile: Profile
     reports: Profile
+    P: Float[Array, "alternatives alternatives"]
+    w: Float[Array, "alternatives"]
+    u: Float[Array, "alternatives"]
     skew: Float[Array, "alternatives alternatives"]
     rewards: Float[Array, "alternatives"]
     lotteries: Float[Array, "2 alternatives"]
@@ -90,19 +73,24 @@ class Instance(NamedTuple):
 
 
 def over_sizes(*sizes: int) -> Callable[[Callable[..., Any]], Callable[..., dict[str, Any]]]:
-    """Make the sides of a claim about one case into named parts, "M = 2" to "M = 6" or those sizes that are given."""
+    """Make the sides of a claim about one case into named parts, "M = 2" to "M = 6" or those sizes that are given.
+
+    A false neighbour is refuted by one size: `only` saves compiling the others.
+    """
 
     def lift(sides: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
         @functools.wraps(sides)
-        def of_all(c: Instance, **changes: Any) -> dict[str, Any]:
-            return {f"M = {size}": sides(getattr(c, SIZES[size]), **changes) for size in sizes or SIZES}
+        def of_all(c: Instance, only: int = 0, **changes: Any) -> dict[str, Any]:
+            chosen = (only,) if only else sizes or SIZES
+            return {f"M = {size}": sides(getattr(c, SIZES[size]), **changes) for size in chosen}
 
+        of_all.sizes = sizes or tuple(SIZES)  # type: ignore[attr-defined]
         return of_all
 
     return lift
 
 
-# The definitions
+# The definitions. They are jitted, so that they are traced once for all claims and versions of one size.
 
 
 def places(orders: Array) -> Array:
@@ -110,10 +98,11 @@ def places(orders: Array) -> Array:
     return 1 + jnp.argsort(orders, axis=-1)
 
 
+@jax.jit
 def induced(profile: Profile) -> Array:
     """Equation (1) to the letter: P(y ≻ y') = Σ_r σ_r 1{r(y) < r(y')}, so that P(y ≻ y) = 0."""
     r = places(profile.orders)
-    return jnp.einsum("r,rij->ij", profile.weights, (r[:, :, None] < r[:, None, :]).astype(float))
+    return jnp.sum(profile.weights[:, None, None] * (r[:, :, None] < r[:, None, :]), axis=0)
 
 
 def halved(P: Array) -> Array:
@@ -121,16 +110,20 @@ def halved(P: Array) -> Array:
     return jnp.where(jnp.eye(len(P), dtype=bool), 0.5, P)
 
 
+@jax.jit
 def shares(profile: Profile) -> Array:
     """w_k = Σ_{r ∈ G_k} σ_r, G_k = {r : r(y_k) = 1}."""
-    return jnp.sum(jnp.where(places(profile.orders) == 1, profile.weights[:, None], 0), axis=0)
+    first = profile.orders[:, :1] == np.arange(profile.orders.shape[1])[None]
+    return jnp.sum(profile.weights[:, None] * first, axis=0)
 
 
+@jax.jit
 def borda(profile: Profile) -> Array:
     """B(y) = Σ_r σ_r (M - r(y))."""
     return jnp.sum(profile.weights[:, None] * (profile.orders.shape[1] - places(profile.orders)), axis=0)
 
 
+@jax.jit
 def bounds(P: Array) -> Array:
     """u_i = min_{j≠i} P(i ≻ j)."""
     return jnp.min(jnp.where(jnp.eye(len(P), dtype=bool), jnp.inf, P), axis=1)
@@ -142,10 +135,18 @@ def known(profile: Profile) -> tuple[Array, Array, Array]:
     return P, shares(profile), bounds(P)
 
 
+@jax.jit
 def relaxed(u: Array, beta: Array | float = 0.0) -> Array:
     """Equation (9), π_i = u_i exp(β u_i) / Σ_j u_j exp(β u_j); β = 0 is F* of equation (5)."""
     scores = u * jnp.exp(beta * (u - jnp.max(u)))
     return scores / jnp.sum(scores)
+
+
+@jax.jit
+def lottery_of_three(P: Array) -> Array:
+    """Φ^ML of three alternatives without ties: the winner, or in a cycle each in proportion to the others' margin."""
+    margins, wins = jnp.abs(jnp.stack([P[1, 2], P[2, 0], P[0, 1]]) - 0.5), jnp.sum(P > 0.5, axis=1)
+    return jnp.where(jnp.any(wins == 2), 1.0 * (wins == 2), margins / jnp.sum(margins))
 
 
 # Other profiles made of one
@@ -159,6 +160,7 @@ def mixture(parts: Sequence[tuple[Any, Profile]]) -> Profile:
     )
 
 
+@jax.jit
 def manipulated(profile: Profile, k: Array | int, reports: Profile) -> Profile:
     """Definition 3.2, σ'_k = σ + w_k (σ' - σ_k): group k reports σ', the others tell the truth."""
     inside = profile.orders[:, 0] == k
@@ -166,26 +168,44 @@ def manipulated(profile: Profile, k: Array | int, reports: Profile) -> Profile:
     return mixture([(1.0, others), (jnp.sum(jnp.where(inside, profile.weights, 0.0)), reports)])
 
 
+@jax.jit
 def to_top(orders: Array, k: Array | int) -> Array:
     """Every ranking with y_k lifted to its top, the others in their order."""
     return jnp.argsort(jnp.where(jnp.arange(orders.shape[1])[None, :] == k, -1, places(orders)), axis=-1)
 
 
-def lifts(profile: Profile, share: float = 1.0) -> tuple[Array, Array]:
-    """P after each lift of Definition D.1, and the lifted alternative, which passes the next above in one ranking.
+@jax.jit
+def lifted(profile: Profile, share: Array | float = 1.0) -> tuple[Profile, Array]:
+    """The profiles after each lift of Definition D.1, stacked, and the lifted alternatives.
 
-    Of the ranking's voters `share` moves; a lift by several places is several such lifts.
+    An alternative passes the next above it in one ranking, in which `share` of the voters move. A lift by several
+    places is several such lifts.
     """
-    r, P = places(profile.orders), halved(induced(profile))
     voters, size = profile.orders.shape
+    rows, alternatives = jnp.asarray(np.array(list(itertools.product(range(voters), range(size)))).T)
+
+    def lift(row: Array, y: Array) -> Profile:
+        r = places(profile.orders[row][None])[0]
+        moved = jnp.argsort(jnp.where(jnp.arange(size) == y, r - 1.5, r))
+        weight = profile.weights[row]
+        weights = profile.weights.at[row].add(-share * weight)
+        return Profile(jnp.concatenate([profile.orders, moved[None]]), jnp.append(weights, share * weight))
+
+    return jax.vmap(lift)(rows, alternatives), alternatives
+
+
+@jax.jit
+def lifts(c: Case, share: Array | float = 1.0) -> tuple[Array, Array]:
+    """P after each lift, and the lifted alternatives."""
+    r, (voters, size) = places(c.profile.orders), c.profile.orders.shape
+    rows, alternatives = jnp.asarray(np.array(list(itertools.product(range(voters), range(size)))).T)
 
     def lift(row: Array, y: Array) -> Array:
         passed = r[row] == r[row, y] - 1
-        gain = share * profile.weights[row] * jnp.outer(jnp.arange(size) == y, passed)
-        return P + gain - gain.T
+        gain = share * c.profile.weights[row] * ((jnp.arange(size) == y)[:, None] & passed[None])
+        return c.P + gain - gain.T
 
-    cases = np.array(list(itertools.product(range(voters), range(size))))
-    return jax.vmap(lift)(*jnp.asarray(cases.T)), jnp.asarray(cases[:, 1])
+    return jax.vmap(lift)(rows, alternatives), alternatives
 
 
 # The instances
@@ -204,6 +224,9 @@ def _cut(case: Case, size: int) -> Case:
     return case._replace(
         profile=profile,
         reports=reports,
+        P=case.P[:size, :size],
+        w=case.w[:size],
+        u=case.u[:size],
         skew=case.skew[:size, :size],
         rewards=case.rewards[:size],
         lotteries=case.lotteries[:, :size],
@@ -262,13 +285,17 @@ def _case(size: Array, numbers: Array) -> Case:
     supported = (draw(2, MOST) > 0.4) | (jnp.arange(MOST) == named[0])[None]
     lotteries = jnp.where(inside[None] & supported, -jnp.log(reported[:2]), 0.0)
     share, small, delta, beta, level = draw(5)
-    P = induced(Profile(orders, weights))
-    most = jnp.max(jnp.where(inside[:, None] & inside[None, :], P, 0))
+    P = halved(induced(Profile(orders, weights)))
+    apart = inside[:, None] & inside[None, :] & APART[MOST]
+    most = jnp.max(jnp.where(apart, P, 0))
     deltas = jnp.stack([delta, delta, P[named[0], named[1]], most, jnp.zeros(()), jnp.ones(())])
     choice = jnp.floor(6 * draw()).astype(int)
     return Case(
         Profile(orders, weights),
         Profile(ranked(reported), report_weights),
+        P,
+        shares(Profile(orders, weights)),
+        jnp.min(jnp.where(apart, P, jnp.inf), axis=1),
         skew=upper + jnp.tril(1 - upper.T, -1) + jnp.eye(MOST) / 2,
         rewards=jnp.where(whole < 0.5, jnp.round(rewards), rewards),
         lotteries=lotteries / jnp.sum(lotteries, axis=1, keepdims=True),
@@ -323,7 +350,10 @@ def _small_profiles(size: int, voters: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stacked(orders: Any, weights: Any, reports: Any, report_weights: Any, *others: Any) -> Case:
-    return Case(Profile(orders, weights), Profile(reports, report_weights), *others)
+    r, eye = np.argsort(orders, axis=-1), np.eye(orders.shape[-1])
+    P = np.sum(weights[..., None, None] * (r[..., :, None] < r[..., None, :]), axis=-3) + eye / 2
+    w = np.sum(weights[..., None] * (r == 0), axis=-2)
+    return Case(Profile(orders, weights), Profile(reports, report_weights), P, w, np.min(P + eye, axis=-1), *others)
 
 
 def by_hand(
@@ -343,7 +373,7 @@ def by_hand(
         *ballots: profiles of different sizes; of the other sizes two voters are opposed in everything.
         reports: a profile of one size; of the other sizes all report the alternatives in order.
         rewards: of the first alternatives.
-        lotteries: the probabilities of the first alternatives; the others have none.
+        lotteries: the probabilities of the first alternatives, in proportion; the others have none.
         share: see `Case`.
         small: see `Case`.
         delta: see `Case`.
@@ -354,31 +384,49 @@ def by_hand(
         The instance.
     """
 
-    def profile(given: Sequence[tuple[Sequence[str], Sequence[float]] | None], size: int, opposed: bool) -> Profile:
+    def profile(
+        given: Sequence[tuple[Sequence[str], Sequence[float]] | None], size: int, opposed: bool
+    ) -> tuple[Any, Any]:
         names = "".join(map(str, range(size)))
         default = ([names, names[::-1]], [0.5, 0.5]) if opposed else ([names], [1.0])
         words, weights = next((one for one in given if one and len(one[0][0]) == size), default)
         nobody = BALLOTS - len(words)
         orders = [[int(digit) for digit in word] for word in [*words, *[names] * nobody]]
-        return Profile(np.array(orders), np.array([*weights, *[0.0] * nobody]))
+        return np.array(orders), np.array([*weights, *[0.0] * nobody])
 
     def case(size: int) -> Case:
-        wide = [np.resize([*lottery, *[0.0] * MOST], size) for lottery in lotteries]
+        policies = np.stack([np.resize([*lottery, *[0.0] * MOST], size) for lottery in lotteries])
+        policies[policies.sum(axis=1) == 0, 0] = 1.0  # all that it gives is beyond this size
         return _stacked(
             *profile(ballots, size, True),
             *profile([reports], size, False),
             np.full((size, size), 0.5),
             np.resize([*rewards, *[0.0] * MOST], size),
-            np.stack(wide),
+            policies / policies.sum(axis=1, keepdims=True),
             *map(np.asarray, (share, small, delta, beta, level)),
         )
 
     return Instance(*map(case, SIZES))
 
 
-profiles = Setting(
-    generate,
-    "M = 2 to 6; profiles of up to 6 rankings: random, alike, cyclic, unanimous, in near ties, with one dominant group",
-    exhaustive=every,
-    every="all profiles of up to 6 voters over 2 alternatives, 4 over 3, 3 over 4, 2 over 5 and 6, up to names",
-)
+def _told(sizes: Sequence[int]) -> dict[str, Any]:
+    voters = ", ".join(f"{EVERY[size]} over {size}" for size in sizes)
+    designs = "random, alike, cyclic, unanimous, in near ties, with one dominant group"
+    return {
+        "scope": f"M = {', '.join(map(str, sizes))}; profiles of up to 6 rankings: {designs}",
+        "every": f"all profiles of few voters, up to names (at most {voters} alternatives)",
+    }
+
+
+profiles = Setting(generate, exhaustive=every, **_told(tuple(SIZES)))
+
+
+def claim(id: str, source: str, *, setting: Setting, **told: Any) -> Callable[..., Callable[..., Any]]:
+    """`claims.claim` with a scope that names the sizes which `over_sizes` gave to the sides."""
+
+    def register(sides: Callable[..., Any]) -> Callable[..., Any]:
+        words = _told(getattr(sides, "sizes", tuple(SIZES)))
+        scoped = setting._replace(scope=words["scope"], every=words["every"] if setting.every else "")
+        return claims.claim(id, source, setting=scoped, **told)(sides)
+
+    return register

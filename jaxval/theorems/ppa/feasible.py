@@ -1,241 +1,179 @@
 """Section 4.1, Appendices G and H: which shares of first choices P allows, by linear programs and by construction."""
 
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from jaxval.axioms import ppa_level
 from jaxval.social_choice import feasible_membership, feasible_shares, proportional, share_bounds
-from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._old_profiles import (
-    Instance,
+from jaxval.theorems.claims import AtMost
+from jaxval.theorems.ppa._profiles import (
+    APART,
+    Case,
     Profile,
-    every,
-    generate,
-    halved,
+    claim,
     induced,
+    mixture,
     over_sizes,
     places,
+    profiles,
     shares,
-    worst,
+    to_top,
 )
-from jaxval.theorems.ppa._programs import by_definition, by_groups, sizes
-
-__all__ = ["CLAIMS"]
-
-
-def feasible_gap(c: Any) -> float:
-    """How far w^σ is from W(P^σ), and the library's ends of each share from those by the definition."""
-    gaps = []
-    for matrix, w, _ in sizes(c):
-        gaps.append(feasible_membership(matrix, w)[0])
-        found = feasible_shares(matrix)
-        for k, unit in enumerate(np.eye(len(w))):
-            gaps.append(abs(found.largest[k] - by_definition(matrix, unit)))
-            gaps.append(abs(found.smallest[k] + by_definition(matrix, -unit)))
-    return float(np.max(gaps))
+from jaxval.theorems.ppa._programs import by_definition, by_groups, largest_shares, programs, remembered
+from jaxval.theorems.ppa.constructions import EQUATION_28, SHARES_27
 
 
-def moved_gap(c: Any) -> float:
-    """How far w^σ is from W(P^σ) when 5 % of it has moved to y1."""
-    return max(feasible_membership(matrix, 0.95 * w + 0.05 * np.eye(len(w))[0])[0] for matrix, w, _ in sizes(c))
+@claim(
+    "ppa/definition-4.1",
+    "Definition 4.1",
+    setting=programs,
+    false="The shares w^σ are still feasible given P^σ after 5 % of each has moved to y1.",
+    neighbour={"moved": 0.05},
+    most=4,
+)
+@over_sizes(4)
+def definition_4_1(c: Case, moved: float = 0.0) -> Any:
+    """The shares w^σ are feasible given P^σ, and each share ranges over what it is in the profiles with this P."""
+    P, w = c.P, c.w
+    found, units = remembered(feasible_shares)(P), np.eye(len(w))
+    least = np.array([-by_definition(P, -unit) for unit in units])
+    return {
+        "w^σ": AtMost(feasible_membership(P, (1 - moved) * w + moved * units[0])[0], 0.0),
+        "ends": (np.stack([found.largest, found.smallest]), np.stack([largest_shares(P), least])),
+    }
 
 
-def two_forms_gap(c: Any, *, unanimous: bool = True) -> float:
-    """Definition 4.1 against (3), in two directions."""
-    return float(
-        np.max(
-            [
-                abs(by_definition(matrix, d) - by_groups(matrix, d, unanimous=unanimous))
-                for matrix, _, direction in sizes(c)
-                for d in (direction, direction[::-1])
-            ]
-        )
+@claim(
+    "ppa/proposition-4.2",
+    "Proposition 4.2 and equation (3)",
+    setting=programs,
+    false="The feasible w are those of (3) without P_i(y_i ≻ y) = 1.",
+    neighbour={"unanimous": False},
+    covers=("ppa/equation-3",),
+)
+@over_sizes(3, 5)
+def proposition_4_2(c: Case, unanimous: bool = True) -> Any:
+    """The feasible w are those of (3): both sets reach equally far in every direction (here two)."""
+    P, directions = c.P, (c.rewards, c.rewards[::-1].copy())
+    return (
+        np.array([by_definition(P, d) for d in directions]),
+        np.array([by_groups(P, d, unanimous=unanimous) for d in directions]),
     )
 
 
-def identifiable_gap(c: Any, *, always: bool = False) -> float:
-    """The best level that a policy can have for all w in W(P), 1/s, s = Σ_k max w_k, and whether s = 1 just for one w.
+@claim(
+    "ppa/appendix-G",
+    "Appendix G",
+    setting=profiles,
+    false="1 - w_k ≤ max_y P(y ≻ y_k) in every profile.",
+    neighbour={"over": jnp.max},
+)
+@over_sizes(4)
+def appendix_g(c: Case, over: Callable[..., Any] = jnp.sum) -> Any:
+    """Groups of profiles that put y_k first, mixed by any w, have P = Σ_k w_k P_k and first choices w.
 
-    s - 1 lies between the widest range of a share and the sum of the ranges. The policy is w_k ∝ max w_k.
+    And P_k(y_k ≻ ·) = 1 has everybody in G_k put y_k first, as 1 - w_k ≤ Σ_y P(y ≻ y_k) in every profile.
     """
-    gaps = []
-    for matrix, _, _ in sizes(c):
-        found = feasible_shares(matrix)
-        ranges, total = found.largest - found.smallest, found.largest.sum()
-        gaps += [total - 1] if always else [ranges.max() - (total - 1), (total - 1) - ranges.sum()]
-    return float(np.max(gaps))
+    w, size = c.lotteries[0], len(c.rewards)
+    groups = [Profile(to_top(c.profile.orders, k), jnp.roll(c.profile.weights, k)) for k in range(size)]
+    P_k = jnp.stack([induced(group) for group in groups])
+    together = mixture(list(zip(w, groups, strict=True)))
+    return {
+        "P_k(y_k ≻ y)": (jnp.diagonal(P_k).T + jnp.eye(size), 1.0),
+        "P": (induced(together), jnp.sum(w[:, None, None] * P_k, axis=0)),
+        "w": (shares(together), w),
+        "1 - w_k": AtMost(1 - c.w, over(c.P * APART[size], axis=0)),
+    }
 
 
-def bounds_gap(profile: Profile, *, of: str = "min") -> Array:
-    """u_i = min_{y≠y_i} P(y_i ≻ y): 1 - max P(y ≻ y_i), and who is left without those who prefer y' to y_i."""
-    matrix = induced(profile)
-    own = jnp.eye(len(matrix), dtype=bool)
-    bounds = jnp.min(jnp.where(own, jnp.inf, matrix), axis=1)
-    if of == "mean":
-        bounds = jnp.sum(matrix, axis=1) / (len(matrix) - 1)
-    most_preferred = jnp.argmax(jnp.where(own, -jnp.inf, matrix.T), axis=1)
-    r = places(profile.orders)
-    kept = jnp.sum(jnp.where(r[:, most_preferred] < r, 0, profile.weights[:, None]), axis=0)
-    return worst(
-        largest(share_bounds(halved(matrix)) - bounds),
-        largest(1 - jnp.max(jnp.where(own, -jnp.inf, matrix.T), axis=1) - bounds),
-        largest(kept - bounds),
-    )
+@claim(
+    "ppa/definition-4.3",
+    "Definition 4.3 and below Theorem 4.4",
+    setting=profiles,
+    false="u_i is the mean of P(y_i ≻ y) over y ≠ y_i.",
+    neighbour={"of": jnp.mean, "only": 5},
+)
+@over_sizes(2, 5)
+def definition_4_3(c: Case, of: Callable[..., Any] = jnp.min) -> Any:
+    """u_i := min_{y≠y_i} P(y_i ≻ y) = 1 - max_{y≠y_i} P(y ≻ y_i), the share left without those who prefer y' to y_i."""
+    r, size = places(c.profile.orders), len(c.P)
+    P = c.P * APART[size]
+    others = np.array([[j for j in range(size) if j != i] for i in range(size)])
+    u = of(P[np.arange(size)[:, None], others], axis=1)
+    preferred = jnp.argmax(P - np.eye(size), axis=0)  # y', to each y_i
+    kept = jnp.where(r[:, preferred] < r, 0, c.profile.weights[:, None])
+    return {
+        "1 - max": (u, 1 - jnp.max(P, axis=0)),
+        "left": (u, jnp.sum(kept, axis=0)),
+        "library": (u, share_bounds(c.P)),
+    }
 
 
-def within_box(profile: Profile, *, scale: float = 1.0) -> Array:
-    """(29) and (30): P(y_i ≻ y) = w_i + Σ_{k≠i} w_k P_k(y_i ≻ y) ≥ w_i, and w_i ≤ u_i."""
-    w, r = shares(profile), places(profile.orders)
-    above = (r[:, :, None] < r[:, None, :]).astype(float)
-    own = jnp.eye(len(w), dtype=bool)
-    weights = jnp.where(r == 1, profile.weights[:, None], 0)
-    groups = jnp.einsum("rk,rij->kij", weights, above)  # w_k P_k
-    others = jnp.einsum("kij,ki->ij", groups, 1.0 - own)
-    matrix = induced(profile)
-    return worst(
-        largest(jnp.where(own, 0, matrix - w[:, None] - others)),
-        jnp.max(jnp.where(own, -1, w[:, None] - matrix)),
-        jnp.max(w - scale * jnp.min(jnp.where(own, jnp.inf, matrix), axis=1)),
-        jnp.max(w - share_bounds(halved(matrix))),
-    )
+@claim(
+    "ppa/theorem-4.4",
+    "Theorem 4.4, equations (4), (29), (30)",
+    setting=profiles,
+    false="W(P) ⊆ {w ∈ Δ : w_i ≤ 0.95 u_i}.",
+    neighbour={"scale": 0.95, "only": 2},
+    covers=("ppa/equation-4", "ppa/equation-29", "ppa/equation-30"),
+    proof="P_i(y_i ≻ y) = 1 and the other terms of (29) are not negative",
+)
+@over_sizes(2, 4, 6)
+def theorem_4_4(c: Case, scale: float = 1.0) -> Any:
+    """P(y_i ≻ y) = w_i P_i(y_i ≻ y) + Σ_{k≠i} w_k P_k(y_i ≻ y) ≥ w_i, hence W(P) ⊆ {w ∈ Δ : w_i ≤ u_i}."""
+    P, w, size = c.P, c.w, len(c.w)
+    first = c.profile.orders[:, :1] == np.arange(size)[None]
+    parts = jax.vmap(lambda own: induced(c.profile._replace(weights=own * c.profile.weights)))(first.T)  # w_k P_k
+    others = jnp.sum(jnp.where(APART[size][:, :, None], parts, 0), axis=0)
+    return {
+        "(29)": (jnp.where(APART[size], P - w[:, None] - others, 0), 0.0),
+        "(30)": AtMost(jnp.where(APART[size], w[:, None] - P, 0), 0.0),
+        "(4)": AtMost(w, scale * c.u),
+        "library": AtMost(w, share_bounds(P)),
+    }
 
 
-def aggregated_gap(c: Instance, *, one_is_enough: bool = False) -> Array:
-    """Appendix G: groups with y_k on top of every ballot, mixed by w, have P = Σ w_k P_k and first choices w.
+@claim(
+    "ppa/not-identifiable",
+    "below Theorem 4.4",
+    setting=profiles,
+    false="No policy has a level above 0.95 · 3/4 for both w behind (28).",
+    neighbour={"most": 0.95 * 0.75},
+    proof="π_1 ≥ 2α/3, π_2 ≥ α/3 and π_3 ≥ α/3 add up to 1 ≥ 4α/3",
+)
+@over_sizes(3)
+def not_identifiable(c: Case, most: float = 0.75) -> Any:
+    """Perfect PPA is generally unattainable: behind (28) are w = (1/3, 1/3, 1/3) and (2/3, 0, 1/3).
 
-    And P_k(y_k ≻ ·) = 1 leaves nobody in G_k who has another first: 1 - w_k ≤ Σ_y P(y ≻ y_k) in every profile.
+    No policy has a level above 3/4 for both, and F* has 3/4.
     """
-    w, size = c.lotteries[0], 4
-    place = jnp.argsort(c.four.orders, axis=1)
-    orders = jnp.stack([jnp.argsort(place.at[:, k].set(-1), axis=1) for k in range(size)])
-    weights = jnp.stack([jnp.roll(c.four.weights, k) for k in range(size)])
-    groups = jnp.stack([induced(Profile(orders[k], weights[k])) for k in range(size)])
-    together = Profile(orders.reshape(-1, size), (w[:, None] * weights).reshape(-1))
-    top = jnp.stack([groups[k, k].at[k].set(1) for k in range(size)])
-    above_others = induced(c.four).T
-    above_others = jnp.max(above_others, axis=1) if one_is_enough else jnp.sum(above_others, axis=1)
-    return worst(
-        largest(top - 1),
-        largest(induced(together) - jnp.einsum("k,kij->ij", w, groups)),
-        largest(shares(together) - w),
-        jnp.max(1 - shares(c.four) - above_others),
-    )
+    star = proportional(jnp.asarray(EQUATION_28))
+    policies = jnp.stack([c.lotteries[0], c.share * star + (1 - c.share) * c.lotteries[0], star])
+    levels = jax.vmap(lambda lottery: jnp.minimum(*(ppa_level(lottery, w) for w in SHARES_27)))(policies)
+    return {"any": AtMost(levels, most), "F*": (levels[2], 0.75)}
 
 
-def unattainable_gap(c: Instance, *, most: float = 0.75) -> Array:
-    """The least level of a policy over the two w behind (28): at most 3/4, which F* has."""
-    both = jnp.array([[1 / 3, 1 / 3, 1 / 3], [2 / 3, 0, 1 / 3]])
-    matrix = jnp.array([[1 / 2, 2 / 3, 2 / 3], [1 / 3, 1 / 2, 2 / 3], [1 / 3, 1 / 3, 1 / 2]])
-    drawn = c.lotteries[0, :3] + c.lotteries[0, 3] / 3
-    star = proportional(matrix)
-    near = c.share * star + (1 - c.share) * drawn
-    levels = jnp.stack([jnp.minimum(*(ppa_level(lottery, w) for w in both)) for lottery in (drawn, near, star)])
-    return worst(jnp.max(levels) - most, jnp.abs(levels[2] - 0.75))
+@claim(
+    "ppa/identifiable",
+    "first version, below Theorem 4.4",
+    setting=programs,
+    false="Perfect proportionality for all w ∈ W(P) is always possible.",
+    neighbour={"always": True},
+    proof="the best level is 1/Σ_k max w_k, of π_k ∝ max w_k",
+)
+@over_sizes(3, 5)
+def identifiable(c: Case, always: bool = False) -> Any:
+    """Perfect proportionality for all w ∈ W(P) is impossible unless W(P) has a single element.
 
-
-CLAIMS = (
-    Claim(
-        "ppa/definition-4.1",
-        "Definition 4.1",
-        Statement(
-            "w is feasible given P where some σ has w = w^σ and P = P^σ: w^σ is so given P^σ; the ends of each share "
-            "are those over all σ. M = 2, 3, 4.",
-            feasible_gap,
-            "w^σ is so when 5 % of it has moved to y1.",
-            moved_gap,
-        ),
-        generate,
-        tolerance=1e-7,
-        most=12,
-        compiled=False,
-        covers=("ppa-v1/definition-4.1",),
-    ),
-    Claim(
-        "ppa/proposition-4.2",
-        "Proposition 4.2 and equation (3)",
-        Statement(
-            "The feasible w are those of (3): both sets reach equally far in every direction. M = 2, 3, 4.",
-            two_forms_gap,
-            "So they do without P_i(y_i ≻ y) = 1.",
-            lambda c: two_forms_gap(c, unanimous=False),
-        ),
-        generate,
-        tolerance=1e-7,
-        most=30,
-        compiled=False,
-        covers=("ppa/equation-3", "ppa-v1/proposition-4.2", "ppa-v1/equation-3"),
-    ),
-    Claim(
-        "ppa/appendix-G",
-        "Appendix G",
-        Statement(
-            "Groups that put y_k first, mixed by any w, have P = Σ_k w_k P_k and w^σ = w; P_k(y_k ≻ ·) = 1 has "
-            "everybody put y_k first, as 1 - w_k ≤ Σ_y P(y ≻ y_k).",
-            aggregated_gap,
-            "1 - w_k ≤ max_y P(y ≻ y_k).",
-            lambda c: aggregated_gap(c, one_is_enough=True),
-        ),
-        generate,
-        exhaustive=every,
-    ),
-    Claim(
-        "ppa/definition-4.3",
-        "Definition 4.3 and below Theorem 4.4",
-        Statement(
-            "u_i := min_{y≠y_i} P(y_i ≻ y) = 1 - max_{y≠y_i} P(y ≻ y_i) = 1 - P(y' ≻ y_i): the share left without "
-            "those who prefer y' to y_i.",
-            over_sizes(bounds_gap),
-            "u_i is the mean of P(y_i ≻ y) over y.",
-            over_sizes(lambda p: bounds_gap(p, of="mean")),
-        ),
-        generate,
-        covers=("ppa-v1/definition-4.3",),
-        exhaustive=every,
-    ),
-    Claim(
-        "ppa/theorem-4.4",
-        "Theorem 4.4, equations (4), (29), (30)",
-        Statement(
-            "P(y_i ≻ y) = w_i P_i(y_i ≻ y) + Σ_{k≠i} w_k P_k(y_i ≻ y) ≥ w_i, hence W(P) ⊆ {w ∈ Δ : w_i ≤ u_i}.",
-            over_sizes(within_box),
-            "w_i ≤ 0.95 u_i.",
-            over_sizes(lambda p: within_box(p, scale=0.95)),
-        ),
-        generate,
-        covers=(
-            "ppa/equation-4", "ppa/equation-29", "ppa/equation-30", "ppa-v1/theorem-4.4", "ppa-v1/equation-4",
-            "ppa-v1/equation-32", "ppa-v1/equation-33",
-        ),
-        exhaustive=every,
-    ),
-    Claim(
-        "ppa/not-identifiable",
-        "below Theorem 4.4",
-        Statement(
-            "Perfect PPA is generally unattainable: behind (28) are w = (1/3, 1/3, 1/3) and (2/3, 0, 1/3), and no "
-            "policy has a level above 3/4 for both; F* has 3/4.",
-            unattainable_gap,
-            "None has a level above 0.95 · 3/4.",
-            lambda c: unattainable_gap(c, most=0.95 * 0.75),
-        ),
-        generate,
-    ),
-    Claim(
-        "ppa/identifiable",
-        "first version, below Theorem 4.4",
-        Statement(
-            "Perfect proportionality for all w ∈ W(P) is impossible unless W(P) has a single element: the best level "
-            "is 1/Σ_k max w_k, and Σ_k max w_k - 1 is between the widest range of a share and the sum of all.",
-            identifiable_gap,
-            "It is always possible.",
-            lambda c: identifiable_gap(c, always=True),
-        ),
-        generate,
-        tolerance=1e-7,
-        most=15,
-        compiled=False,
-    ),
-)  # fmt: skip
+    The best level is 1/Σ_k max w_k, and Σ_k max w_k - 1 is between the widest range of a share and the sum of all.
+    """
+    most = largest_shares(c.P)
+    ranges = most + np.array([by_definition(c.P, -unit) for unit in np.eye(len(most))])
+    return {
+        "several": AtMost(ranges.max(), most.sum() - 1),
+        "one": AtMost(most.sum() - 1, 0.0 if always else ranges.sum()),
+    }

@@ -1,100 +1,73 @@
 """Kim et al., Appendix J: profiles that P does not tell apart, and voters in space."""
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 from scipy.optimize import linprog
 
-from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._elections import (
-    ALTERNATIVES,
-    RANKINGS,
-    matrix,
-    shares,
+from jaxval.theorems import claims
+from jaxval.theorems.claims import AtMost, Inconclusive, Setting
+from jaxval.theorems.ppa._profiles import Case, claim, over_sizes, profiles
+from jaxval.theorems.ppa.constructions import determined
+
+
+@claim(
+    "ppa/section-J-profile",
+    "Appendix J",
+    setting=profiles,
+    false="For M ≥ 3 P does not determine the Borda scores.",
+    neighbour={"asked": "B"},
+    proof="the map σ → P has less than full rank, computed for M = 3 to 6; [38, Proposition 2]",
 )
-
-__all__ = ["CLAIMS"]
-
-_PLACES = np.argsort(RANKINGS, axis=1)
-_PAIRS = np.array(list(itertools.combinations(range(ALTERNATIVES), 2)))
-_COUNTING = np.vstack([(_PLACES[:, i] < _PLACES[:, j]).astype(float) for i, j in _PAIRS] + [np.ones(len(RANKINGS))])
-_KERNEL = np.linalg.svd(_COUNTING)[2][np.linalg.matrix_rank(_COUNTING) :]
+@over_sizes(3, 4, 5, 6)
+def section_j_profile(c: Case, asked: str = "σ") -> Any:
+    """It is impossible to recover the full profile σ from P^σ: for M ≥ 3 other profiles have the same P."""
+    return AtMost(0.0 * c.share + determined(len(c.rewards), asked), 0.0)
 
 
-class Voters(NamedTuple):
-    """Voters and alternatives in space.
+class Points(NamedTuple):
+    """Feature vectors of four alternatives.
 
     Attributes:
-        profile: (24,) shares of all rankings.
-        direction: (17,) which other profile with the same P.
-        points: (4, 3) feature vectors of the alternatives.
+        points: (4, 3) normal numbers.
     """
 
-    profile: Float[Array, "24"]
-    direction: Float[Array, "17"]
     points: Float[Array, "4 3"]
 
 
-def generate_voters(key: Key[Array, ""]) -> Voters:
-    """Every ranking has some share; features normal."""
-    keys = jax.random.split(key, 3)
-    profile = 0.01 + jax.random.uniform(keys[0], (len(RANKINGS),))
-    profile = profile / jnp.sum(profile)
-    return Voters(profile, jax.random.normal(keys[1], (len(_KERNEL),)), jax.random.normal(keys[2], (ALTERNATIVES, 3)))
+def generate_points(key: Key[Array, ""]) -> Points:
+    """Feature vectors at random."""
+    return Points(jax.random.normal(key, (4, 3)))
 
 
-def other_profile(c: Voters, *, shares_too: bool = False) -> Array:
-    """‖P(σ) - P(σ̃)‖ (and ‖w - w̃‖) of another profile σ̃, which exists: at least 1e-6 away."""
-    step = c.direction @ jnp.asarray(_KERNEL)
-    length = jnp.min(jnp.where(step < 0, c.profile / jnp.where(step < 0, -step, 1), jnp.inf))
-    other = c.profile + length * step
-    orders = jnp.asarray(RANKINGS)
-    gap = largest(matrix(orders, c.profile) - matrix(orders, other))
-    gap = jnp.maximum(gap, jnp.maximum(1e-6 - jnp.max(jnp.abs(other - c.profile)), -jnp.min(other)))
-    return jnp.maximum(gap, largest(shares(orders, c.profile) - shares(orders, other))) if shares_too else gap
+space = Setting(generate_points, "M = 3, 4; normal feature vectors in M - 1 dimensions", compiled=False, most=2)
 
 
-def rankings_without_voters(c: Voters, dimensions: int) -> float:
-    """How many of the 24 rankings are no voter's place: |v - x_i|² < |v - x_j|² is linear in v."""
-    x = np.asarray(c.points)[:, :dimensions]
-    missing = 0
-    for order in RANKINGS:
-        a, b = x[order[:-1]], x[order[1:]]
+def without_voters(points: Any) -> float:
+    """The number of rankings that are no voter's: |v - x_i|² < |v - x_j|² is linear in v."""
+    missing, dimensions = 0, points.shape[1]
+    for order in itertools.permutations(range(len(points))):
+        a, b = points[list(order[:-1])], points[list(order[1:])]
         above = np.hstack([2 * (b - a), np.ones((len(a), 1))])
-        right = (b**2).sum(axis=1) - (a**2).sum(axis=1)
-        cost = np.append(np.zeros(dimensions), -1)
         free = [(None, None)] * dimensions + [(None, 1)]
-        missing += -linprog(cost, A_ub=above, b_ub=right, bounds=free).fun <= 1e-9
+        right = (b**2).sum(axis=1) - (a**2).sum(axis=1)
+        found = linprog(np.append(np.zeros(dimensions), -1), A_ub=above, b_ub=right, bounds=free)
+        if not found.success:
+            raise Inconclusive(found.message)
+        missing += -found.fun <= 1e-9
     return float(missing)
 
 
-CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        "ppa/section-J-profile",
-        "Appendix J",
-        Statement(
-            "P does not tell the profile: where all rankings have voters, another profile has the same P.",
-            other_profile,
-            "It has the same w, too.",
-            lambda c: other_profile(c, shares_too=True),
-        ),
-        generate_voters,
-    ),
-    Claim(
-        "ppa/section-J-regions",
-        "Appendix J",
-        Statement(
-            "In a space of enough dimensions, M - 1 = 3, the M(M-1)/2 bisectors make M! regions, one for each ranking.",
-            lambda c: rankings_without_voters(c, 3),
-            "In the plane, too.",
-            lambda c: rankings_without_voters(c, 2),
-        ),
-        generate_voters,
-        most=8,
-        compiled=False,
-    ),
+@claims.claim(
+    "ppa/section-J-regions",
+    "Appendix J",
+    setting=space,
+    false="In M - 2 dimensions, the bisectors make a region for each of the M! rankings.",
+    neighbour={"fewer": 1},
 )
+def section_j_regions(c: Points, fewer: int = 0) -> Any:
+    """In a space of enough dimensions, M - 1, the M(M-1)/2 bisectors make M! regions, one for each ranking."""
+    return {f"M = {size}": (without_voters(c.points[:size, : size - 1 - fewer]), 0.0) for size in (3, 4)}
