@@ -9,11 +9,10 @@ from jaxtyping import Array
 
 from jaxval import axioms, preferences, social_choice
 from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._profiles import APART, Case, Instance, by_hand, known, over_sizes, profiles, relaxed
+from jaxval.theorems.ppa._elections import CLOSE, Election, Elections, by_hand, elections
+from jaxval.theorems.ppa._profiles import APART, Profile, known, over_sizes, relaxed
 
-__all__ = ["CLOSE", "is_winner", "limit"]
-
-CLOSE = 1e-9  # what differs by rounding is a tie
+__all__ = ["is_winner", "limit"]
 
 
 def is_winner(P: Array, majority: float = 0.5) -> Array:
@@ -33,18 +32,18 @@ def limit(u: Array) -> Array:
 @claim(
     "ppa/definition-4.12",
     "Definition 4.12",
-    setting=profiles,
+    setting=elections,
     false="At most one alternative is preferred to every other by half or more of the voters.",
     neighbour={"majority": 0.5 - 1e-6},
 )
 @over_sizes()
-def definition_4_12(c: Case, majority: float = 0.5) -> Any:
+def definition_4_12(c: Election, majority: float = 0.5) -> Any:
     """At most one alternative is preferred to every other by more than half of the voters, a Condorcet winner y*.
 
     The library finds it, and its axiom's gap is 1 - π(y*), what a policy π lacks.
     """
-    P, _, _ = known(c.profile)
-    winner, policy = is_winner(P), c.lotteries[0]
+    P = c.P
+    winner, policy = is_winner(P), c.policy
     exists, star = jnp.any(winner), jnp.argmax(winner)
     axiom = axioms.condorcet(lambda orders, weights: policy, *c.profile)[0]
     return {
@@ -57,19 +56,19 @@ def definition_4_12(c: Case, majority: float = 0.5) -> Any:
 @claim(
     "ppa/proposition-4.13",
     "Proposition 4.13",
-    setting=profiles,
+    setting=elections,
     covers=("ppa-v1/proposition-4.13",),
     proof="π(y_j) ≥ α w_j - ε and π(y*) ≥ 1 - ε give α w_j ≤ 2ε",
     false="If y* is a Condorcet winner, every policy violates π(y*) = 1 or π ≥ αw by 1.05 α w_j/2 or more, for j ≠ y*.",
     neighbour={"factor": 1.05},
 )
 @over_sizes()
-def proposition_4_13(c: Case, factor: float = 1.0) -> Any:
+def proposition_4_13(c: Election, factor: float = 1.0) -> Any:
     """If y* is a Condorcet winner, every policy violates π(y*) = 1 or π ≥ αw by α w_j/2 or more, for all j ≠ y*.
 
     If some w_j > 0, no policy has both, so that no PSCF satisfies α-PPA and Condorcet consistency.
     """
-    P, w, _ = known(c.profile)
+    P, w = c.P, c.w
     winner = is_winner(P)
     star = winner & (jnp.arange(len(w)) == jnp.argmax(winner))
     others = jnp.where(star, 0, w)
@@ -80,35 +79,35 @@ def proposition_4_13(c: Case, factor: float = 1.0) -> Any:
 
     half = c.level * jnp.max(others) / 2
     nearest = jnp.where(star, 1 - half, half * (jnp.arange(len(w)) == jnp.argmax(others)))
-    policies = {"any policy": c.lotteries[0], "the nearest": nearest}
+    policies = {"any policy": c.policy, "the nearest": nearest}
     return {name: jnp.where(jnp.any(winner), least - violation(policy), -1.0) for name, policy in policies.items()}
 
 
 @claim(
     "ppa/condorcet-inconsistent",
     "section 4.3",
-    setting=profiles,
+    setting=elections,
     false="Φ* denies a Condorcet winner y* of share w* at least 1.05 (1-w*)/(2-w*).",
     neighbour={"factor": 1.05},
 )
 @over_sizes()
-def condorcet_inconsistent(c: Case, factor: float = 1.0) -> Any:
+def condorcet_inconsistent(c: Election, factor: float = 1.0) -> Any:
     """Φ* is not Condorcet consistent: it denies a winner y* of share w* < 1 at least (1-w*)/(2-w*)."""
-    P, w, u = known(c.profile)
+    P, w, u = c.P, c.w, c.u
     return jnp.where(is_winner(P), factor * (1 - w) / (2 - w) - (1 - relaxed(u)), -1.0)
 
 
 @claim(
     "ppa/minimax",
     "section 4.3, below equation (9)",
-    setting=profiles,
+    setting=elections,
     false="The largest u_i is where the Borda score is largest.",
     neighbour={"borda": True},
 )
 @over_sizes()
-def minimax(c: Case, borda: bool = False) -> Any:
+def minimax(c: Election, borda: bool = False) -> Any:
     """Argmax_i u_i is the minimax Condorcet method: the smallest worst defeat, max_{j≠i} P(y_j ≻ y_i)."""
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     worst_defeats = jnp.max(jnp.where(jnp.asarray(APART[len(P)]), P, 0), axis=0)
     rule = limit(jnp.sum(P, axis=1) if borda else -worst_defeats)
     return {"argmax u": (limit(u), rule), "the library's": (social_choice.minimax(P), rule)}
@@ -117,15 +116,15 @@ def minimax(c: Case, borda: bool = False) -> Any:
 @claim(
     "ppa/proposition-4.14",
     "Proposition 4.14",
-    setting=profiles,
+    setting=elections,
     covers=("ppa-v1/proposition-4.14",),
     false="Φ^∞ gives 1 to an alternative that at least half of the voters prefer to every other.",
     neighbour={"majority": 0.5 - 1e-6},
 )
 @over_sizes()
-def proposition_4_14(c: Case, majority: float = 0.5) -> Any:
+def proposition_4_14(c: Election, majority: float = 0.5) -> Any:
     """Φ^∞ satisfies Condorcet consistency."""
-    P, _, _ = known(c.profile)
+    P = c.P
     policy = social_choice.proportional(P, beta=jnp.inf)
     return {
         "Φ^∞": jnp.where(is_winner(P, majority), 1 - policy, -1.0),
@@ -157,7 +156,7 @@ def violation(P: Array, policy: Array) -> Array:
 @claim(
     "ppa/definition-R.1",
     "Definition R.1",
-    setting=profiles,
+    setting=elections,
     covers=("ppa-v1/definition-4.15",),
     false=(
         "One ranking has P(y_i ≻ y_j) > 1/2 iff r(y_i) < r(y_j) for all i ≠ j if there is a Condorcet winner, and at "
@@ -166,9 +165,9 @@ def violation(P: Array, policy: Array) -> Array:
     neighbour={"with_winner": True},
 )
 @over_sizes(2, 3, 4, 5)
-def definition_r_1(c: Case, with_winner: bool = False) -> Any:
+def definition_r_1(c: Election, with_winner: bool = False) -> Any:
     """At most one of all rankings has P(y_i ≻ y_j) > 1/2 iff r(y_i) < r(y_j) for all i ≠ j; the library finds it."""
-    P, _, _ = known(c.profile)
+    P = c.P
     rankings = np.array(list(itertools.permutations(range(len(P)))))
     r = np.argsort(rankings, axis=1)
     fits = jnp.all(jnp.asarray(r[:, :, None] < r[:, None, :]) == beats(P)[None], axis=(1, 2))
@@ -183,7 +182,7 @@ def definition_r_1(c: Case, with_winner: bool = False) -> Any:
 @claim(
     "ppa/definition-R.2",
     "Definition R.2",
-    setting=profiles,
+    setting=elections,
     false=(
         "The gap of the library's axiom is the largest π(y_j) - π(y_i) over all y_i that a majority prefers to y_j, "
         "even if there is no PMC ranking."
@@ -191,10 +190,10 @@ def definition_r_1(c: Case, with_winner: bool = False) -> Any:
     neighbour={"all_majorities": True},
 )
 @over_sizes()
-def definition_r_2(c: Case, all_majorities: bool = False) -> Any:
+def definition_r_2(c: Election, all_majorities: bool = False) -> Any:
     """The gap of the library's axiom is the largest π(y_j) - π(y_i) with r^σ(y_i) < r^σ(y_j), r^σ the PMC ranking."""
-    P, _, _ = known(c.profile)
-    policy = c.lotteries[0]
+    P = c.P
+    policy = c.policy
     axiom = axioms.pairwise_majority(lambda orders, weights: policy, *c.profile)[0]
     everywhere = jnp.where(beats(P), policy[None, :] - policy[:, None], -1.0)
     return jnp.maximum(axiom, -1), jnp.max(everywhere if all_majorities else violation(P, policy))
@@ -203,7 +202,7 @@ def definition_r_2(c: Case, all_majorities: bool = False) -> Any:
 @claim(
     "ppa/pmc-stronger",
     "section 4.3 and Appendix R",
-    setting=profiles,
+    setting=elections,
     fails="reading",
     quote=(
         "Additionally, Appendix R discusses the connection to pairwise majority consistency (PMC) [24], which imposes "
@@ -219,36 +218,36 @@ def definition_r_2(c: Case, all_majorities: bool = False) -> Any:
     counterexample=lambda: by_hand((["0123"], [1.0]), lotteries=[[0.25] * 4, [1.0]]),
 )
 @over_sizes()
-def pmc_stronger(c: Case, converse: bool = False) -> Any:
+def pmc_stronger(c: Election, converse: bool = False) -> Any:
     """PMC implies Condorcet consistency: a policy in the order of the PMC ranking has π(y*) = 1."""
-    P, _, _ = known(c.profile)
+    P = c.P
     r, exists = majority_places(P)
     if converse:
         return violation(P, (r == 0).astype(float))
-    policy = jnp.sort(c.lotteries[0])[::-1][r]  # in the order of the PMC ranking
+    policy = jnp.sort(c.policy)[::-1][r]  # in the order of the PMC ranking
     return jnp.where(exists & (r == 0), 1 - policy, -1.0)
 
 
-HAND = by_hand((["012", "120", "201", "210"], [0.3, 0.1, 0.3, 0.3])).three.profile
+HAND_RANKINGS, HAND_SHARES = np.array([[0, 1, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]), np.array([0.3, 0.1, 0.3, 0.3])
 HAND_MATRIX = np.array([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]])
 
 
 @claim(
     "ppa/proposition-R.3",
     "Proposition R.3, first part, equations (47) and (48)",
-    setting=profiles,
+    setting=elections,
     covers=("ppa/equation-47", "ppa/equation-48", "ppa-v1/proposition-4.17"),
     scope="the profile (47), M = 3; β ≥ 0 random, often 0",
     proof="u = (3/10, 2/5, 3/5), and π(y2)/π(y1) = 4/3 e^{β/10} ≥ 4/3 for every β ≥ 0",
     false="On (47), Φ^β(σ)(y2) ≥ 4/3 Φ^β(σ)(y3) for every finite β ≥ 0.",
     neighbour={"below": 2},
 )
-def proposition_r_3(c: Instance, below: int = 0) -> Any:
+def proposition_r_3(c: Elections, below: int = 0) -> Any:
     """On (47), Φ^β violates PMC for every finite β ≥ 0: Φ^β(σ)(y2) ≥ 4/3 Φ^β(σ)(y1), and the PMC ranking is y3, y1, y2.
 
     (47) has the preference function (48) and u = (0.3, 0.4, 0.6).
     """
-    P, _, u = known(HAND)
+    P, _, u = known(Profile(jnp.asarray(HAND_RANKINGS), jnp.asarray(HAND_SHARES)))
     r, exists = majority_places(P)
     policy = relaxed(u, c.three.beta)
     return {
@@ -262,15 +261,15 @@ def proposition_r_3(c: Instance, below: int = 0) -> Any:
 @claim(
     "ppa/proposition-R.3-limit",
     "Proposition R.3, second part",
-    setting=profiles,
+    setting=elections,
     covers=("ppa-v1/proposition-4.17",),
     false="Φ^10 satisfies PMC, and gives 1 to the first of the PMC ranking.",
     neighbour={"beta": 10.0},
 )
 @over_sizes()
-def proposition_r_3_limit(c: Case, beta: float = np.inf) -> Any:
+def proposition_r_3_limit(c: Election, beta: float = np.inf) -> Any:
     """Φ^∞ satisfies PMC: it gives 1 to the first of the PMC ranking and 0 to the others."""
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     r, exists = majority_places(P)
     policy = limit(u) if np.isinf(beta) else relaxed(u, beta)
     return {"PMC": violation(P, policy), "π": (jnp.where(exists, policy, r == 0), (r == 0).astype(float))}
@@ -279,17 +278,17 @@ def proposition_r_3_limit(c: Case, beta: float = np.inf) -> Any:
 @claim(
     "ppa/pmc-slack",
     "Appendix R, at its end",
-    setting=profiles,
+    setting=elections,
     false="For ε = 0.01, on each profile, Φ^β satisfies PMC with slack from β = 1/(u¹ - u²) on, u¹ > u² the largest u.",
     neighbour={"steps": 1.0},
 )
 @over_sizes()
-def pmc_slack(c: Case, steps: float = 40.0) -> Any:
+def pmc_slack(c: Election, steps: float = 40.0) -> Any:
     """For ε = 0.01, on each profile, Φ^β(y_i) ≥ Φ^β(y_j) - ε if r^σ(y_i) < r^σ(y_j), from some β on.
 
     Here from β = 40/(u¹ - u²) on, u¹ > u² the two largest u.
     """
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     margin = jnp.max(u) - jnp.sort(u)[-2]  # positive, since the first of the PMC ranking is a Condorcet winner
     policy = relaxed(u, steps / jnp.where(margin > 0, margin, 1.0) + c.beta)
     return violation(P, policy) - 0.01

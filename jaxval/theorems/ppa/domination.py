@@ -7,11 +7,10 @@ from jaxtyping import Array
 
 from jaxval import axioms, social_choice
 from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._profiles import APART, Case, by_hand, known, over_sizes, profiles, relaxed
+from jaxval.theorems.ppa._elections import CLOSE, Election, by_hand, elections
+from jaxval.theorems.ppa._profiles import APART, over_sizes, relaxed
 
 __all__: list[str] = []
-
-CLOSE = 1e-9  # what differs by rounding is a tie
 
 
 def is_dominated(P: Array, delta: Array | float) -> Array:
@@ -28,17 +27,17 @@ def inverse_level(P: Array, w: Array, delta: Array | float, *, second: int = -2)
 @claim(
     "ppa/definition-4.8",
     "Definition 4.8",
-    setting=profiles,
+    setting=elections,
     false="y is δ-dominated, P(y' ≻ y) ≥ δ for some y' ≠ y, iff u_y < 1 - δ.",
     neighbour={"strictly": True},
 )
 @over_sizes()
-def definition_4_8(c: Case, strictly: bool = False) -> Any:
+def definition_4_8(c: Election, strictly: bool = False) -> Any:
     """An alternative y is δ-dominated, P(y' ≻ y) ≥ δ for some y' ≠ y, iff u_y ≤ 1 - δ.
 
     An alternative that is 1-dominated is nobody's first choice.
     """
-    P, w, u = known(c.profile)
+    P, w, u = c.P, c.w, c.u
     by_bound = u < 1 - c.delta - CLOSE if strictly else u <= 1 - c.delta + CLOSE
     return {
         "u": (is_dominated(P, c.delta).astype(float), by_bound.astype(float)),
@@ -49,19 +48,19 @@ def definition_4_8(c: Case, strictly: bool = False) -> Any:
 @claim(
     "ppa/lemma-4.9",
     "Lemma 4.9, equation (7), Appendix L (34), (35), (37)",
-    setting=profiles,
+    setting=elections,
     covers=("ppa/equation-7", "ppa/equation-34", "ppa/equation-35", "ppa/equation-37"),
     false="For every δ in [0, 1], Σu ≤ (N_δ-1)(1-w¹) + (1-w¹) + (M-N_δ)(1-δ).",
     neighbour={"second": -1},
 )
 @over_sizes()
-def lemma_4_9(c: Case, second: int = -2) -> Any:
+def lemma_4_9(c: Election, second: int = -2) -> Any:
     """For every δ in [0, 1], 1 ≤ Σu ≤ 1/α(σ) = (N_δ-1)(1-w¹) + (1-w²) + (M-N_δ)(1-δ), N_δ = 0 and ties included.
 
     The steps are u_i ≤ 1 - δ if y_i is δ-dominated, u_i ≤ P(i ≻ k) ≤ 1 - w_k for i ≠ k, and u_k ≤ 1 - w², k the
     largest group.
     """
-    P, w, u = known(c.profile)
+    P, w, u = c.P, c.w, c.u
     k = jnp.argmax(w)
     others = jnp.arange(len(w)) != k
     level = axioms.lemma_4_9_level(c.profile.orders, c.profile.weights, delta=c.delta)
@@ -79,7 +78,7 @@ def lemma_4_9(c: Case, second: int = -2) -> Any:
 @claim(
     "ppa/equation-36",
     "Appendix L, equation (36)",
-    setting=profiles,
+    setting=elections,
     fails="slip",
     quote=("Σ_{i=1}^M u_i = u_k + Σ_{i≠k,i∉I} u_i + Σ_{i∈I} u_i ≤ (1-w_l^σ) + (N_δ^σ-1)(1-w_k^σ) + (M-N_δ^σ)(1-δ)."),
     why=(
@@ -95,9 +94,9 @@ def lemma_4_9(c: Case, second: int = -2) -> Any:
     counterexample=lambda: by_hand((["01", "10"], [0.5, 0.5]), delta=0.5),
 )
 @over_sizes()
-def equation_36(c: Case, in_cases: bool = False) -> Any:
+def equation_36(c: Election, in_cases: bool = False) -> Any:
     """Σu = u_k + Σ_{i≠k, i∉I} u_i + Σ_{i∈I} u_i ≤ (1-w_l) + (N_δ-1)(1-w_k) + (M-N_δ)(1-δ), k the largest group."""
-    P, w, u = known(c.profile)
+    P, w, u = c.P, c.w, c.u
     k, inside = jnp.argmax(w), is_dominated(P, c.delta)
     middle = u[k] + jnp.sum(jnp.where(inside, u, jnp.where(jnp.arange(len(w)) == k, 0, u)))
     right = inverse_level(P, w, c.delta)
@@ -113,7 +112,7 @@ def equation_36(c: Case, in_cases: bool = False) -> Any:
 @claim(
     "ppa/dominated-count",
     "Appendix L, above equation (34)",
-    setting=profiles,
+    setting=elections,
     fails="slip",
     quote="Let I ⊆ [M] be the set of indexes for δ-dominated alternatives, where |I| = N_δ^σ.",
     why=(
@@ -125,9 +124,9 @@ def equation_36(c: Case, in_cases: bool = False) -> Any:
     counterexample=lambda: by_hand((["0123"], [1.0])),
 )
 @over_sizes()
-def dominated_count(c: Case, complement: bool = False) -> Any:
+def dominated_count(c: Election, complement: bool = False) -> Any:
     """|I| = N_δ, I the set of the δ-dominated alternatives and N_δ the number of those that are not δ-dominated."""
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     not_dominated = jnp.sum(u > 1 - c.delta + CLOSE)
     return jnp.sum(is_dominated(P, c.delta)), len(u) - not_dominated if complement else not_dominated
 
@@ -135,14 +134,14 @@ def dominated_count(c: Case, complement: bool = False) -> Any:
 @claim(
     "ppa/theorem-4.10",
     "Theorem 4.10",
-    setting=profiles,
+    setting=elections,
     false="Φ*(σ)(y_i) ≥ 1.05 α(σ) w_i for all i, with α of (7).",
     neighbour={"factor": 1.05},
 )
 @over_sizes()
-def theorem_4_10(c: Case, factor: float = 1.0) -> Any:
+def theorem_4_10(c: Election, factor: float = 1.0) -> Any:
     """Φ* satisfies α-PPA with α of (7), which is in (0, 1], for every δ."""
-    P, w, u = known(c.profile)
+    P, w, u = c.P, c.w, c.u
     inverse = inverse_level(P, w, c.delta)
     level = jnp.minimum(1 / inverse, 1.0)  # the axiom refuses 1 + 1e-16
     rule = social_choice.proportional
@@ -153,29 +152,29 @@ def theorem_4_10(c: Case, factor: float = 1.0) -> Any:
 @claim(
     "ppa/sum-of-one",
     "section 4.2, below Theorem 4.10",
-    setting=profiles,
+    setting=elections,
     false="If Σu ≤ 1.05, the alignment is perfect: Φ*(σ) = w.",
     neighbour={"limit": 1.05},
     tolerance=1e-8,
 )
 @over_sizes()
-def sum_of_one(c: Case, limit: float = 1.0) -> Any:
+def sum_of_one(c: Election, limit: float = 1.0) -> Any:
     """If Σu = 1, the alignment is perfect: Φ*(σ) = w."""
-    _, w, u = known(c.profile)
+    w, u = c.w, c.u
     return jnp.where(jnp.sum(u) <= limit + CLOSE, relaxed(u), w), w
 
 
 @claim(
     "ppa/two-undominated",
     "section 4.2, below Theorem 4.10",
-    setting=profiles,
+    setting=elections,
     false="If three alternatives are not 1-dominated, then w¹ + w² = 1, α(σ) = 1 for δ = 1, and Φ*(σ) = w.",
     neighbour={"number": 3},
 )
 @over_sizes()
-def two_undominated(c: Case, number: int = 2) -> Any:
+def two_undominated(c: Election, number: int = 2) -> Any:
     """If two alternatives are not 1-dominated, then w¹ + w² = 1, α(σ) = 1 for δ = 1, and Φ*(σ) = w."""
-    P, w, u = known(c.profile)
+    P, w, u = c.P, c.w, c.u
     such = jnp.sum(~is_dominated(P, 1.0)) == number
     return {
         "w": (jnp.where(such, jnp.sum(jnp.sort(w)[-2:]), 1.0), 1.0),
@@ -187,12 +186,12 @@ def two_undominated(c: Case, number: int = 2) -> Any:
 @claim(
     "ppa/dominating-group",
     "section 4.2, below Theorem 4.10",
-    setting=profiles,
+    setting=elections,
     false="With δ = 1, 1/α(σ) - 1 ≤ (M-2)(1-w¹).",
     neighbour={"fewer": 2},
 )
 @over_sizes()
-def dominating_group(c: Case, fewer: int = 1) -> Any:
+def dominating_group(c: Election, fewer: int = 1) -> Any:
     """With δ = 1, 1/α(σ) - 1 ≤ (M-1)(1-w¹), so that α(σ) approaches 1 as (w¹, w²) approaches (1, 0)."""
-    P, w, _ = known(c.profile)
+    P, w = c.P, c.w
     return AtMost(inverse_level(P, w, 1.0) - 1, (len(w) - fewer) * (1 - jnp.max(w)))

@@ -1,7 +1,6 @@
 """Kim et al., Theorem 4.11 and Appendices M and N: what groups can gain by misreports; (8) and (38) to (41)."""
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,52 +10,29 @@ from jaxtyping import Array
 
 from jaxval import axioms, social_choice
 from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.ppa._elections import (
+    CLOSE,
+    Election,
+    Elections,
+    after_misreports,
+    by_hand,
+    elections,
+    proportional,
+)
 from jaxval.theorems.ppa._profiles import (
     Case,
-    Instance,
     Profile,
     bounds,
-    by_hand,
     generate,
-    halved,
     induced,
     known,
-    manipulated,
     over_sizes,
     places,
-    profiles,
     relaxed,
-    shares,
     to_top,
 )
 
-__all__ = ["after_misreports"]
-
-CLOSE = 1e-9  # what differs by rounding is a tie
-
-
-def misreports(c: Case) -> Array:
-    """P of σ'_k, by k: first as group k reports it, then with y_k lifted to the top of each of its reports."""
-
-    def of_group(k: Array) -> Array:
-        both = jnp.stack([c.reports.orders, to_top(c.reports.orders, k)])
-        reported = jax.vmap(lambda orders: induced(manipulated(c.profile, k, c.reports._replace(orders=orders))))(both)
-        return jax.vmap(halved)(reported)
-
-    return jax.vmap(of_group)(jnp.arange(c.profile.orders.shape[1]))
-
-
-def after_misreports(c: Case, value: Callable[[Array], Array]) -> tuple[Array, Array]:
-    """The k-th entry of a value of P at σ'_k for each group k: as reported, and with y_k on top."""
-    values = jax.vmap(jax.vmap(value))(misreports(c))
-    as_reported, on_top = jnp.diagonal(values, axis1=0, axis2=2)
-    return as_reported, on_top
-
-
-def proportional(P: Array) -> Array:
-    """F* of Definition 4.5."""
-    return relaxed(bounds(P))
-
+__all__: list[str] = []
 
 # Theorem 4.11, Appendices M and N
 
@@ -64,45 +40,41 @@ def proportional(P: Array) -> Array:
 @claim(
     "ppa/theorem-4.11",
     "Theorem 4.11, equation (8), Appendix M (38) to (40)",
-    setting=profiles,
+    setting=elections,
     covers=("ppa/equation-8", "ppa/equation-38", "ppa/equation-39", "ppa/equation-40"),
     false="After any misreport of group k, π'(y_k) ≤ 0.95 u_k/(u_k+1-w_k).",
     neighbour={"factor": 0.95},
 )
 @over_sizes()
-def theorem_4_11(c: Case, factor: float = 1.0) -> Any:
+def theorem_4_11(c: Election, factor: float = 1.0) -> Any:
     """After any misreport of group k, π'(y_k) ≤ u_k/(u_k+1-w_k) ≤ (w_k+1)/2, so that Φ* satisfies (1/2, 1/2)-PBM."""
-    _, w, u = known(c.profile)
-    P = misreports(c).reshape(-1, len(w), len(w))
-    k = jnp.repeat(jnp.arange(len(w)), 2)
-    found = jax.vmap(bounds)(P)
-    own = found[jnp.arange(len(k)), k]
-    rest = jnp.sum(found, axis=1) - own
+    w, u = c.w, c.u
+    found = jax.vmap(jax.vmap(bounds))(c.misreported)  # (groups, 2, alternatives)
+    total = jnp.sum(found, axis=2).T
+    own = jnp.diagonal(found, axis1=0, axis2=2)
     bound = u / (u + 1 - w)
-    library = jax.vmap(social_choice.proportional)(P)[jnp.arange(len(k)), k]
     return {
-        "(38)": (library, own / (own + rest)),
-        "(39)": AtMost(1 - w[k], rest),
-        "(40), first": AtMost(own / (own + rest), factor * bound[k]),
+        "(39)": AtMost((1 - w)[None], total - own),
+        "(40), first": AtMost(own / total, factor * bound[None]),
         "(40), second": AtMost(bound, (w + 1) / 2),
         "(40), its condition": (w - u + 1) * (w - 1),
     }
 
 
-small = Setting(lambda key: generate(key).three, "M = 3; 3 rankings", most=40, compiled=False)
+small = Setting(lambda key: generate(key).three, "M = 3; 3 rankings", most=20, compiled=False)
 
 
 @claim(
     "ppa/theorem-4.11-enumerated",
     "Theorem 4.11 and Appendix N, by the library's axioms",
     setting=small,
-    false="Over all reports of three voters' rankings, the gap of the axiom PBM with γ = (0.9, 0.1) is at most 0 for Φ*.",
+    false="Over all reports of three voters' rankings, the gap of PBM with γ = (0.9, 0.1) is at most 0 for Φ*.",
     neighbour={"gamma": 0.9},
 )
 def theorem_4_11_enumerated(c: Case, gamma: float | None = None) -> Any:
     """Over all reports of three voters' rankings, the gaps of the axioms for (8) and for Appendix N are at most 0."""
     counts = 1 + np.floor(4 * np.asarray(c.lotteries[0]))
-    profile = social_choice.proportional, np.asarray(c.profile.orders)[:3], counts / np.sum(counts)
+    profile = social_choice.proportional, np.asarray(c.reports.orders)[:3], counts / np.sum(counts)
     if gamma is not None:
         return axioms.population_bounded_manipulability(*profile, gamma=gamma)[0]
     return {
@@ -114,14 +86,14 @@ def theorem_4_11_enumerated(c: Case, gamma: float | None = None) -> Any:
 @claim(
     "ppa/worst-case-bound",
     "section 4.2, below Theorem 4.11",
-    setting=profiles,
+    setting=elections,
     scope="one profile for each M = 2 to 6",
     proof="u_0 = (M-2)/(M-1) for the second choice and u_i = 1/(M-1) for the others",
     false="If M-1 groups of equal shares have one second choice, Φ* gives it at most 0.44, for every M.",
     neighbour={"most": 0.44},
 )
 @over_sizes()
-def worst_case_bound(c: Case, most: float = 0.5) -> Any:
+def worst_case_bound(c: Election, most: float = 0.5) -> Any:
     """(1/2, 1/2) is a worst case: if M-1 groups of equal shares have one second choice, Φ* gives it (M-2)/(2M-3).
 
     That tends to γ2 = 1/2 as M grows, though nobody has it first.
@@ -136,14 +108,14 @@ def worst_case_bound(c: Case, most: float = 0.5) -> Any:
 @claim(
     "ppa/half",
     "section 4.2, below Theorem 4.11",
-    setting=profiles,
+    setting=elections,
     false="If w_k ≤ 1/2, then π'(y_k) ≤ 1/2 after any misreport of group k.",
     neighbour={"only_share": True},
 )
 @over_sizes()
-def half(c: Case, only_share: bool = False) -> Any:
+def half(c: Election, only_share: bool = False) -> Any:
     """If u_k ≤ 1/2 and w_k ≤ 1/2, then π'(y_k) ≤ 1/2 after any misreport of group k."""
-    _, w, u = known(c.profile)
+    w, u = c.w, c.u
     such = (w <= 0.5 + CLOSE) & (only_share | (u <= 0.5 + CLOSE))
     reached = jnp.maximum(*after_misreports(c, proportional))
     return AtMost(jnp.where(such, reached, 0.0), 0.5)
@@ -152,7 +124,7 @@ def half(c: Case, only_share: bool = False) -> Any:
 @claim(
     "ppa/majority-by-manipulation",
     "section 4.2, below Theorem 4.11",
-    setting=profiles,
+    setting=elections,
     fails="reading",
     quote=(
         "For instance, if u_k ≤ 1/2 and w_k^σ ≤ 1/2, then π'(y_k) ≤ 1/2. This indicates that a non-majority group "
@@ -170,9 +142,9 @@ def half(c: Case, only_share: bool = False) -> Any:
     ),
 )
 @over_sizes()
-def majority_by_manipulation(c: Case, by_bound: bool = False) -> Any:
+def majority_by_manipulation(c: Election, by_bound: bool = False) -> Any:
     """A group with w_k ≤ 1/2 and Φ*(σ)(y_k) ≤ 1/2 has π'(y_k) ≤ 1/2 after any misreport."""
-    _, w, u = known(c.profile)
+    w, u = c.w, c.u
     such = u <= 0.5 + CLOSE if by_bound else jnp.maximum(w, relaxed(u)) <= 0.5 + CLOSE
     reached = jnp.maximum(*after_misreports(c, proportional))
     return AtMost(jnp.where(such, reached, 0.0), 0.5)
@@ -181,14 +153,14 @@ def majority_by_manipulation(c: Case, by_bound: bool = False) -> Any:
 @claim(
     "ppa/section-M-best-report",
     "Appendix M, above equation (39)",
-    setting=profiles,
+    setting=elections,
     false="To report the truth never gives group k less than another report.",
     neighbour={"truth": True},
 )
 @over_sizes()
-def best_report(c: Case, truth: bool = False) -> Any:
+def best_report(c: Election, truth: bool = False) -> Any:
     """To lift y_k to the top of its reports never costs group k anything, and then u'_k = u_k."""
-    _, w, u = known(c.profile)
+    w, u = c.w, c.u
     as_reported, on_top = after_misreports(c, proportional)
     if truth:
         return jnp.where(w > 0, on_top - relaxed(u), -1.0)
@@ -198,13 +170,13 @@ def best_report(c: Case, truth: bool = False) -> Any:
 @claim(
     "ppa/strategyproofness",
     "Appendix N",
-    setting=profiles,
+    setting=elections,
     scope="abc of share s and cba of share 1-s, M = 3; s in [0, 1] random, the ends among them",
     proof="F*(a) = s/(1+m) by the truth, and s after acb, since then u_b = 0",
     false="Of abc (share s) and cba (1-s), group a gains 1.05 s m/(1+m), m = min(s, 1-s), if it reports acb.",
     neighbour={"factor": 1.05},
 )
-def strategyproofness(c: Instance, factor: float = 1.0) -> Any:
+def strategyproofness(c: Elections, factor: float = 1.0) -> Any:
     """Φ* is not strategyproof: of abc (share s) and cba (1-s), group a gains s m/(1+m), m = min(s, 1-s), by acb."""
     share = c.three.share
     weights = jnp.stack([share, 1 - share])
@@ -216,12 +188,12 @@ def strategyproofness(c: Instance, factor: float = 1.0) -> Any:
 @claim(
     "ppa/section-N",
     "Appendix N",
-    setting=profiles,
+    setting=elections,
     false="Whatever the other groups report, the truth never gives group k less than another report.",
     neighbour={"truth": True},
 )
 @over_sizes()
-def section_n(c: Case, truth: bool = False) -> Any:
+def section_n(c: Election, truth: bool = False) -> Any:
     """Whatever all groups report, to lift y_k to the top of group k's reports never costs it anything."""
     reported = proportional(induced(c.profile._replace(orders=c.reports.orders)))
 
@@ -236,7 +208,7 @@ def section_n(c: Case, truth: bool = False) -> Any:
 @claim(
     "ppa/only-top-reports",
     "Appendix N",
-    setting=profiles,
+    setting=elections,
     scope="M = 2, 3 and 4; profiles of up to 6 rankings; all rankings as the common report of a group",
     fails="convention",
     quote=(
@@ -256,7 +228,7 @@ def section_n(c: Case, truth: bool = False) -> Any:
     most=2_500,
 )
 @over_sizes(2, 3, 4)
-def only_top_reports(c: Case, only: bool = True, truth: bool = False) -> Any:
+def only_top_reports(c: Election, only: bool = True, truth: bool = False) -> Any:
     """All groups report their top choice: every best common ranking of a group has y_k on top."""
     orders, weights = c.profile
     rankings = jnp.asarray(list(itertools.permutations(range(orders.shape[1]))))
@@ -281,16 +253,16 @@ def only_top_reports(c: Case, only: bool = True, truth: bool = False) -> Any:
 @claim(
     "ppa/equation-41",
     "Appendix N, equation (41)",
-    setting=profiles,
+    setting=elections,
     false="Whatever all groups report, π'(y_k) ≤ u'_k/(u'_k+1-w_k) ≤ (w_k+1)/2, u' of the reports.",
     neighbour={"top": False},
 )
 @over_sizes()
-def equation_41(c: Case, top: bool = True) -> Any:
+def equation_41(c: Election, top: bool = True) -> Any:
     """If all groups report their top choices, π'(y_k) ≤ u'_k/(u'_k+1-w_k) ≤ (w_k+1)/2, u' of the reports."""
     first = c.profile.orders[:, :1] == jnp.arange(c.profile.orders.shape[1])[None, :]
     orders = jnp.argsort(jnp.where(first & top, 0, places(c.reports.orders)), axis=1)
-    w, u = shares(c.profile), bounds(induced(c.profile._replace(orders=orders)))
+    w, u = c.w, bounds(induced(c.profile._replace(orders=orders)))
     bound = u / jnp.where(u + 1 - w > 0, u + 1 - w, 1)
     return {"first": AtMost(relaxed(u), bound), "second": AtMost(bound, (w + 1) / 2)}
 
@@ -298,13 +270,13 @@ def equation_41(c: Case, top: bool = True) -> Any:
 @claim(
     "ppa/section-N-not-tight",
     "Appendix N, below equation (41)",
-    setting=profiles,
+    setting=elections,
     false="With M alternatives and any misreport, π'(y_k) stays 5(1-w_k)/(16(M-1)) or more below (w_k+1)/2.",
     neighbour={"factor": 1.25},
 )
 @over_sizes()
-def section_n_not_tight(c: Case, factor: float = 1.0) -> Any:
+def section_n_not_tight(c: Election, factor: float = 1.0) -> Any:
     """(w_k+1)/2 is not tight: with M alternatives, π'(y_k) ≤ u_k/(u_k+1-w_k) is (1-w_k)/(4(M-1)) or more below it."""
-    _, w, u = known(c.profile)
+    w, u = c.w, c.u
     reached = jnp.maximum(u / (u + 1 - w), jnp.maximum(*after_misreports(c, proportional)))
     return AtMost(reached, (w + 1) / 2 - factor * (1 - w) / (4 * (len(w) - 1)))

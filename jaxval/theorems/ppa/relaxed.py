@@ -8,19 +8,9 @@ from jaxtyping import Array
 
 from jaxval import social_choice
 from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._profiles import (
-    APART,
-    Case,
-    bounds,
-    by_hand,
-    known,
-    lifts,
-    over_sizes,
-    profiles,
-    relaxed,
-)
-from jaxval.theorems.ppa.condorcet import CLOSE, is_winner, limit
-from jaxval.theorems.ppa.manipulation import after_misreports
+from jaxval.theorems.ppa._elections import CLOSE, Election, after_misreports, by_hand, elections
+from jaxval.theorems.ppa._profiles import APART, bounds, lifts, over_sizes, relaxed
+from jaxval.theorems.ppa.condorcet import is_winner, limit
 
 __all__: list[str] = []
 
@@ -31,14 +21,14 @@ __all__: list[str] = []
 @claim(
     "ppa/equation-9",
     "section 4.3, equation (9)",
-    setting=profiles,
+    setting=elections,
     false="The library's F^β is π(y_i) = e^{βu_i} / Σ_j e^{βu_j}.",
     neighbour={"tilt_only": True},
 )
 @over_sizes()
-def equation_9(c: Case, tilt_only: bool = False) -> Any:
+def equation_9(c: Election, tilt_only: bool = False) -> Any:
     """π(y_i) = u_i e^{βu_i} / Σ_j u_j e^{βu_j} is the library's F^β, and F* at β = 0."""
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     scores = jnp.exp(c.beta * u) * (1 if tilt_only else u)
     return {
         "the library's": (social_choice.proportional(P, beta=c.beta), scores / jnp.sum(scores)),
@@ -49,7 +39,7 @@ def equation_9(c: Case, tilt_only: bool = False) -> Any:
 @claim(
     "ppa/relaxed-limit",
     "section 4.3, below equation (9)",
-    setting=profiles,
+    setting=elections,
     fails="convention",
     quote=("As β→∞, the policy becomes deterministic and converges to π(y*)=1, where y*=argmax_{i∈[M]} u_i."),
     why=(
@@ -62,16 +52,16 @@ def equation_9(c: Case, tilt_only: bool = False) -> Any:
     counterexample=lambda: by_hand((["01", "10"], [0.5, 0.5])),
 )
 @over_sizes()
-def relaxed_limit(c: Case, shared: bool = False, steps: float = 40.0) -> Any:
+def relaxed_limit(c: Election, shared: bool = False, steps: float = 40.0) -> Any:
     """As β → ∞, the policy becomes deterministic: it converges to π(y*) = 1 with y* = argmax_i u_i."""
-    _, _, u = known(c.profile)
+    u = c.u
     best = jnp.max(u)
     margin = best - jnp.max(jnp.where(u < best - CLOSE, u, -1.0))
     alone = (jnp.arange(len(u)) == jnp.argmax(u)).astype(float)
     return relaxed(u, steps / margin), limit(u) if shared else alone
 
 
-def two_policies(c: Case, u: Array) -> tuple[Array, Array, Array]:
+def two_policies(c: Election, u: Array) -> tuple[Array, Array, Array]:
     """Two values of β in order, and the policies."""
     betas = jnp.stack([c.beta, c.beta + 10 * c.level])
     before, after = jax.vmap(lambda beta: relaxed(u, beta))(betas)
@@ -81,14 +71,14 @@ def two_policies(c: Case, u: Array) -> tuple[Array, Array, Array]:
 @claim(
     "ppa/concentration",
     "section 4.3, below equation (9)",
-    setting=profiles,
+    setting=elections,
     false="As β rises, the second largest probability never falls.",
     neighbour={"second": True},
 )
 @over_sizes()
-def concentration(c: Case, second: bool = False) -> Any:
+def concentration(c: Election, second: bool = False) -> Any:
     """As β rises, π(y_i)/π(y_j) with u_i ≥ u_j never falls, nor does the mean of u under the policy."""
-    _, _, u = known(c.profile)
+    u = c.u
     _, before, after = two_policies(c, u)
     if second:
         return AtMost(jnp.sort(before)[-2], jnp.sort(after)[-2])
@@ -99,7 +89,7 @@ def concentration(c: Case, second: bool = False) -> Any:
 @claim(
     "ppa/trade-off",
     "section 4.3, at its end, and Appendix Q, equation (46)",
-    setting=profiles,
+    setting=elections,
     false=(
         "As β rises, the probability of a Condorcet winner never falls, and the level min_i π(y_i)/w_i of the policy "
         "never rises."
@@ -107,9 +97,9 @@ def concentration(c: Case, second: bool = False) -> Any:
     neighbour={"level": True},
 )
 @over_sizes()
-def trade_off(c: Case, level: bool = False) -> Any:
+def trade_off(c: Election, level: bool = False) -> Any:
     """As β rises, the probability of a Condorcet winner never falls, and the level that (46) guarantees never rises."""
-    P, w, u = known(c.profile)
+    P, w, u = c.P, c.w, c.u
     betas, before, after = two_policies(c, u)
     if level:
         guaranteed = [jnp.min(jnp.where(w > 0, policy / jnp.where(w > 0, w, 1), 1.0)) for policy in (before, after)]
@@ -132,7 +122,7 @@ def level_of_46(u: Array, beta: Array | float) -> Array:
 @claim(
     "ppa/proposition-Q.1",
     "Proposition Q.1, equations (42) and (43)",
-    setting=profiles,
+    setting=elections,
     covers=("ppa/equation-42", "ppa/equation-43"),
     fails="root error",
     quote=(
@@ -153,9 +143,9 @@ def level_of_46(u: Array, beta: Array | float) -> Array:
     counterexample=lambda: by_hand((["0123", "0321", "1230", "3210"], [0.3, 0.3, 0.2, 0.2]), level=0.4),
 )
 @over_sizes()
-def proposition_q_1(c: Case, exact: bool = False, factor: float = 1.0) -> Any:
+def proposition_q_1(c: Election, exact: bool = False, factor: float = 1.0) -> Any:
     """A Condorcet winner has π(y_i) ≥ α_c if β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2(1-α_c))) and β ≥ 0."""
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     winner, odds = is_winner(P), (len(u) - 1) * c.level / (1 - c.level)
     star, exists = jnp.argmax(winner), jnp.any(winner)
     bound = jnp.where(exists, u[star], 0.75)
@@ -173,7 +163,7 @@ def proposition_q_1(c: Case, exact: bool = False, factor: float = 1.0) -> Any:
 @claim(
     "ppa/equation-44",
     "Appendix Q, equation (44)",
-    setting=profiles,
+    setting=elections,
     fails="follows",
     root="ppa/proposition-Q.1",
     quote=(
@@ -196,9 +186,9 @@ def proposition_q_1(c: Case, exact: bool = False, factor: float = 1.0) -> Any:
     counterexample=lambda: by_hand((["0123", "0321", "1230", "3210"], [0.3, 0.3, 0.2, 0.2]), level=0.4),
 )
 @over_sizes()
-def equation_44(c: Case, factor: float | None = None) -> Any:
+def equation_44(c: Election, factor: float | None = None) -> Any:
     """From (43) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2 ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}."""
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     winner, odds = is_winner(P), c.level / (1 - c.level)
     exists = jnp.any(winner)
     star = exists & (jnp.arange(len(u)) == jnp.argmax(winner))
@@ -217,14 +207,14 @@ def equation_44(c: Case, factor: float | None = None) -> Any:
 @claim(
     "ppa/equation-45",
     "Appendix Q, equation (45)",
-    setting=profiles,
+    setting=elections,
     false="If u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, then π(y_i) ≥ 1.05 α_c.",
     neighbour={"factor": 1.05},
 )
 @over_sizes()
-def equation_45(c: Case, factor: float = 1.0) -> Any:
+def equation_45(c: Election, factor: float = 1.0) -> Any:
     """If u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, then π(y_i) ≥ α_c."""
-    _, _, u = known(c.profile)
+    u = c.u
     scores = u * jnp.exp(c.beta * u)
     others = jnp.sum(scores) - scores
     odds = jnp.where(others > 0, scores / jnp.where(others > 0, others, 1), 0.0)
@@ -235,14 +225,14 @@ def equation_45(c: Case, factor: float = 1.0) -> Any:
 @claim(
     "ppa/equation-46",
     "Appendix Q, equation (46)",
-    setting=profiles,
+    setting=elections,
     false="π(y_i) ≥ 1.05 w_i (Σ_j u_j exp(β(u_j-u_i)))⁻¹ for every β ≥ 0.",
     neighbour={"factor": 1.05},
 )
 @over_sizes()
-def equation_46(c: Case, factor: float = 1.0) -> Any:
+def equation_46(c: Election, factor: float = 1.0) -> Any:
     """For every β ≥ 0, π(y_i)/w_i ≥ (Σ_j u_j exp(β(u_j-u_i)))⁻¹, which goes to 0 as β → ∞ unless u_i is the largest."""
-    _, w, u = known(c.profile)
+    w, u = c.w, c.u
     below = jnp.max(u) - u
     behind = below > CLOSE
     late = level_of_46(u, 60 / jnp.min(jnp.where(behind, below, 1.0)))
@@ -259,14 +249,14 @@ def equation_46(c: Case, factor: float = 1.0) -> Any:
 @claim(
     "ppa/relaxed-monotone",
     "Table 1, the proposed framework, for F^β",
-    setting=profiles,
+    setting=elections,
     false="If one alternative is lifted in a ranking, Φ^β gives no other alternative more.",
     neighbour={"others": True},
 )
 @over_sizes()
-def relaxed_monotone(c: Case, others: bool = False) -> Any:
+def relaxed_monotone(c: Election, others: bool = False) -> Any:
     """Φ^β satisfies monotonicity and Pareto efficiency for every β ≥ 0, and so does Φ^∞."""
-    P, _, u = known(c.profile)
+    P, u = c.P, c.u
     after, lifted = lifts(c.profile)
     is_lifted = jnp.arange(len(u))[None, :] == lifted[:, None]
     unanimous = jnp.asarray(APART[len(u)]) & (1 - CLOSE <= P)
@@ -282,18 +272,18 @@ def relaxed_monotone(c: Case, others: bool = False) -> Any:
 @claim(
     "ppa/relaxed-manipulability",
     "Table 1, the proposed framework, for F^β, with a bound of ours",
-    setting=profiles,
+    setting=elections,
     proof="g(x) = x e^{βx} rises, u'_k ≤ u_k and u'_i ≥ w_i for i ≠ k, as in Theorem 4.11",
     false="For every β, Φ^β has π'(y_k) ≤ u_k/(u_k+1-w_k) ≤ (w_k+1)/2 after any misreport of group k.",
     neighbour={"of_theorem_4_11": True},
 )
 @over_sizes()
-def relaxed_manipulability(c: Case, of_theorem_4_11: bool = False) -> Any:
+def relaxed_manipulability(c: Election, of_theorem_4_11: bool = False) -> Any:
     """Φ^β satisfies γ-PBM with γ = (1, e^β)/(1 + e^β), which is (1/2, 1/2) at β = 0.
 
     After any misreport of group k, π'(y_k) ≤ g(u_k)/(g(u_k) + Σ_{i≠k} g(w_i)) ≤ γ1 w_k + γ2 with g(x) = x e^{βx}.
     """
-    _, w, u = known(c.profile)
+    w, u = c.w, c.u
 
     def g(x: Array) -> Array:
         return x * jnp.exp(c.beta * (x - 1))
