@@ -22,14 +22,10 @@ __all__ = [
     "by_hand",
     "diagonal",
     "divergence",
-    "elsewhere",
-    "expected_loss",
-    "minimisers",
     "normalised",
     "objective",
     "over_sizes",
     "selected",
-    "smallest",
     "softmax_policy",
     "tasks",
 ]
@@ -174,11 +170,6 @@ def normalised(scores: Array) -> Array:
     return scores / jnp.sum(scores, axis=-1, keepdims=True)
 
 
-def smallest(P: Array, *, itself: bool = False) -> Array:
-    """u(y|x) = min_z P(y ≻ z | x), over z ≠ y, or over all of Y as (49) is printed."""
-    return jnp.min(P if itself else diagonal(P, 1.0), axis=2)
-
-
 def softmax_policy(u: Array, beta: Array | float) -> Array:
     """π(y|x) ∝ u(y|x) exp(β u(y|x))."""
     return normalised(u * jnp.exp(beta * u))
@@ -189,30 +180,11 @@ def selected(P: Array, selector: Array) -> Array:
     return jnp.sum(P * selector, axis=2)
 
 
-def minimisers(cost: Array, *, itself: bool) -> Array:
-    """Which z have the smallest cost[x, y, z] for y, of all of Y or of z ≠ y."""
-    cost = cost if itself else diagonal(cost, jnp.inf)
-    return cost <= jnp.min(cost, axis=2, keepdims=True) + 1e-9
-
-
-def elsewhere(selector: Array) -> Array:
-    """The selector on z ≠ y."""
-    return normalised(diagonal(selector, 0.0))
-
-
 def objective(c: Task, selector: Array) -> Array:
     """(58): E_{x, y, z} [P(y ≻ z) μ(z|x,y)/π_d(z) + P(z ≻ y) μ(y|x,z)/π_d(y)], y and z independent."""
     one = c.P * selector / c.queries[:, None, :]
     both = one + jnp.swapaxes(one, 1, 2)
     return jnp.einsum("x,xy,xz,xyz->", c.prompts, c.queries, c.queries, both)
-
-
-def expected_loss(c: Task, selector: Array, *, by_winner: bool = False) -> Array:
-    """The expectation of (59): a query (y, z) is labelled y ≻ z with probability P; loss μ(y^l|x,y^w)/π_d(y^l|x)."""
-    under = c.queries[:, :, None] if by_winner else c.queries[:, None, :]
-    loss = selector / under  # indexed by the winner, then the loser
-    labelled = c.P * loss + (1 - c.P) * jnp.swapaxes(loss, 1, 2)
-    return jnp.einsum("x,xy,xz,xyz->", c.prompts, c.queries, c.queries, labelled)
 
 
 def divergence(c: Task, policy: Array, score: Array) -> Array:

@@ -9,16 +9,7 @@ from jaxtyping import Array
 
 from jaxval import preferences
 from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._tasks import (
-    Task,
-    by_hand,
-    divergence,
-    objective,
-    over_sizes,
-    selected,
-    softmax_policy,
-    tasks,
-)
+from jaxval.theorems.ppa._tasks import Task, by_hand, divergence, objective, over_sizes, selected, softmax_policy, tasks
 
 __all__: list[str] = []
 
@@ -73,14 +64,10 @@ def equation_52(c: Task, divided: bool = True) -> Any:
     "Appendix T, above equation (52)",
     setting=tasks,
     fails="slip",
-    quote=(
-        "Specifically, substituting the KL divergence into L^π from (51), the loss function becomes "
-        "𝔼_{x∼ρ}[D_KL(π(·|x) ‖ Σ_{z∈𝒴} P̂(·≻z|x) μ̂(z|x,·))]."
-    ),
+    quote="Substituting the KL divergence [...], the loss function becomes 𝔼_{x∼ρ}[D_KL(π(·|x) ‖ Σ_z P̂ μ̂(z|x,·))].",
     why=(
-        "The policy π̂_β of (49) is proportional to û exp(βû), not to û: the factor exp(βû) is left out in (52), and is "
-        "back in (53). At β = 1 and û = (9, 7, 2)/12 the minimiser of (51) has 0.56 for the first response, and the "
-        "minimiser of (52) has 0.5."
+        "By (49) π̂_β is proportional to û exp(βû): (52) leaves the exponential out, and (53) has it again. At β = 1 "
+        "and û = (9, 7, 2)/12 the minimiser of (51) has 0.56 for the first response, and that of (52) has 0.5."
     ),
     corrected="With KL for L^π, (51) is E_x KL(π ‖ û exp(βû)) up to a constant, E_x log Σ_y û exp(βû).",
     correction={"tilt": 1.0},
@@ -103,19 +90,20 @@ def equation_52_substituted(c: Task, tilt: float = 0.0) -> Any:
     setting=tasks,
     fails="root error",
     quote=(
-        "Using the offline dataset and function approximation, we obtain π̂ ∈ argmin_{π∈ℱ_π} 𝔼_{(x,y^w,y^l)∼D}[π(y^w|x)/"
+        "Using the offline dataset and function approximation, we obtain π̂ ∈ argmin_{π∈ℱ_π} "
+        "𝔼_{(x,y^w,y^l)∼D}[π(y^w|x)/"
         "π_d(y^w|x) log π(y^w|x)/((1/2 + 1/2 μ̂(y^w|x,y^l)) exp(β/2 + β/2 μ̂(y^w|x,y^l))) + π(y^l|x)/π_d(y^l|x) log "
         "π(y^l|x)/((1/2 - 1/2 μ̂(y^l|x,y^w)) exp(β/2 - β/2 μ̂(y^w|x,y^l)))]."
     ),
     why=(
-        "By (60) one comparison has P̂(y^w ≻ z) = 1 at z = y^l and 1/2 elsewhere, so that û(y^w) = 1/2 + μ̂(y^l|x,y^w)/2 "
-        "and û(y^l) = 1/2 - μ̂(y^w|x,y^l)/2. (53) has the other of the two selectors in all places but its last "
-        "exponent: with a preferred to b, μ̂(b|a) = 1/2 and μ̂(a|b) = 0, û is 3/4 for a and 1/2 for b, and (53) has 1/2 "
-        "and 1/4."
+        "By (60) one comparison has P̂(y^w ≻ z) = 1 at z = y^l and 1/2 elsewhere, so that û(y^w) = 1/2 + "
+        "μ̂(y^l|x,y^w)/2 and û(y^l) = 1/2 - μ̂(y^w|x,y^l)/2. (53) has the other of the two selectors in all places "
+        "but its last exponent: with a preferred to b, μ̂(b|a) = 1/2 and μ̂(a|b) = 0, û is 3/4 for a and 1/2 for b, "
+        "and (53) has 1/2 and 1/4."
     ),
     corrected=(
-        "After the one comparison y^w ≻ y^l, û = Σ_z P̂ μ̂ is 1/2 + μ̂(y^l|x,y^w)/2 for y^w and 1/2 - μ̂(y^w|x,y^l)/2 for "
-        "y^l; these belong in front and in the exponents of (53)."
+        "After the one comparison y^w ≻ y^l, û = Σ_z P̂ μ̂ is 1/2 + μ̂(y^l|x,y^w)/2 for y^w and 1/2 - μ̂(y^w|x,y^l)/2 "
+        "for y^l; these belong in front and in the exponents of (53)."
     ),
     correction={"exchanged": False},
     counterexample=lambda: by_hand(
@@ -144,8 +132,8 @@ def equation_53(c: Task, exchanged: bool = True) -> Any:
     why=(
         "(53) puts the estimate of û from one comparison into the logarithm of (51), and the mean of that logarithm is "
         "not the logarithm of its mean. With abc 3/4, bac 1/4, μ̂ = π_d = 1/3 throughout and β = 0, (51) is minimised "
-        "by π̂ ∝ û = (9, 7, 2)/12, and (53) by π ∝ 2^û, even with its selectors in the right places. With a point mass, "
-        "the selector that (50) is for, (53) has logarithms of 0 and is infinite."
+        "by π̂ ∝ û = (9, 7, 2)/12, and (53) by π ∝ 2^û, even with its selectors in the right places. With a point "
+        "mass, the selector that (50) is for, (53) has logarithms of 0 and is infinite."
     ),
     corrected=(
         "With endless data and û exp(βû) of y^w and of y^l in place of the estimates from one comparison, π̂_β ∝ û "
@@ -153,8 +141,8 @@ def equation_53(c: Task, exchanged: bool = True) -> Any:
     ),
     correction={"one_comparison": False},
     false=(
-        "With endless data, and μ̂(y^l|x,y^w) and μ̂(y^w|x,y^l) in their right places in (53), π̂_β ∝ û exp(βû) minimises "
-        "it over all policies."
+        "With endless data, and μ̂(y^l|x,y^w) and μ̂(y^w|x,y^l) in their right places in (53), π̂_β ∝ û exp(βû) "
+        "minimises it over all policies."
     ),
     neighbour={"exchanged": False},
     counterexample=lambda: by_hand(["abc", "bac"], [0.75, 0.25]),

@@ -42,13 +42,12 @@ def definition_4_12(c: Election, majority: float = 0.5) -> Any:
 
     The library finds it, and its axiom's gap is 1 - π(y*), what a policy π lacks.
     """
-    P = c.P
-    winner, policy = is_winner(P), c.policy
+    winner, policy = is_winner(c.P), c.policy
     exists, star = jnp.any(winner), jnp.argmax(winner)
     axiom = axioms.condorcet(lambda orders, weights: policy, *c.profile)[0]
     return {
-        "one": AtMost(jnp.sum(is_winner(P, majority)), 1),
-        "the library's winner": (preferences.condorcet_winner(P), jnp.where(exists, star, -1)),
+        "one": AtMost(jnp.sum(is_winner(c.P, majority)), 1),
+        "the library's winner": (preferences.condorcet_winner(c.P), jnp.where(exists, star, -1)),
         "the library's axiom": (jnp.maximum(axiom, -1), jnp.where(exists, 1 - policy[star], -1)),
     }
 
@@ -68,17 +67,16 @@ def proposition_4_13(c: Election, factor: float = 1.0) -> Any:
 
     If some w_j > 0, no policy has both, so that no PSCF satisfies α-PPA and Condorcet consistency.
     """
-    P, w = c.P, c.w
-    winner = is_winner(P)
-    star = winner & (jnp.arange(len(w)) == jnp.argmax(winner))
-    others = jnp.where(star, 0, w)
+    winner = is_winner(c.P)
+    star = winner & (jnp.arange(len(c.w)) == jnp.argmax(winner))
+    others = jnp.where(star, 0, c.w)
     least = factor * c.level * jnp.max(others) / 2
 
     def violation(policy: Array) -> Array:
-        return jnp.maximum(1 - jnp.sum(policy * star), jnp.max(c.level * w - policy))
+        return jnp.maximum(1 - jnp.sum(policy * star), jnp.max(c.level * c.w - policy))
 
     half = c.level * jnp.max(others) / 2
-    nearest = jnp.where(star, 1 - half, half * (jnp.arange(len(w)) == jnp.argmax(others)))
+    nearest = jnp.where(star, 1 - half, half * (jnp.arange(len(c.w)) == jnp.argmax(others)))
     policies = {"any policy": c.policy, "the nearest": nearest}
     return {name: jnp.where(jnp.any(winner), least - violation(policy), -1.0) for name, policy in policies.items()}
 
@@ -93,8 +91,7 @@ def proposition_4_13(c: Election, factor: float = 1.0) -> Any:
 @over_sizes()
 def condorcet_inconsistent(c: Election, factor: float = 1.0) -> Any:
     """Φ* is not Condorcet consistent: it denies a winner y* of share w* < 1 at least (1-w*)/(2-w*)."""
-    P, w, u = c.P, c.w, c.u
-    return jnp.where(is_winner(P), factor * (1 - w) / (2 - w) - (1 - relaxed(u)), -1.0)
+    return jnp.where(is_winner(c.P), factor * (1 - c.w) / (2 - c.w) - (1 - relaxed(c.u)), -1.0)
 
 
 @claim(
@@ -107,10 +104,9 @@ def condorcet_inconsistent(c: Election, factor: float = 1.0) -> Any:
 @over_sizes()
 def minimax(c: Election, borda: bool = False) -> Any:
     """Argmax_i u_i is the minimax Condorcet method: the smallest worst defeat, max_{j≠i} P(y_j ≻ y_i)."""
-    P, u = c.P, c.u
-    worst_defeats = jnp.max(jnp.where(jnp.asarray(APART[len(P)]), P, 0), axis=0)
-    rule = limit(jnp.sum(P, axis=1) if borda else -worst_defeats)
-    return {"argmax u": (limit(u), rule), "the library's": (social_choice.minimax(P), rule)}
+    worst_defeats = jnp.max(jnp.where(jnp.asarray(APART[len(c.P)]), c.P, 0), axis=0)
+    rule = limit(jnp.sum(c.P, axis=1) if borda else -worst_defeats)
+    return {"argmax u": (limit(c.u), rule), "the library's": (social_choice.minimax(c.P), rule)}
 
 
 @claim(
@@ -124,10 +120,9 @@ def minimax(c: Election, borda: bool = False) -> Any:
 @over_sizes()
 def proposition_4_14(c: Election, majority: float = 0.5) -> Any:
     """Φ^∞ satisfies Condorcet consistency."""
-    P = c.P
-    policy = social_choice.proportional(P, beta=jnp.inf)
+    policy = social_choice.proportional(c.P, beta=jnp.inf)
     return {
-        "Φ^∞": jnp.where(is_winner(P, majority), 1 - policy, -1.0),
+        "Φ^∞": jnp.where(is_winner(c.P, majority), 1 - policy, -1.0),
         "the library's axiom": axioms.condorcet(social_choice.minimax, *c.profile)[0],
     }
 
@@ -167,15 +162,14 @@ def violation(P: Array, policy: Array) -> Array:
 @over_sizes(2, 3, 4, 5)
 def definition_r_1(c: Election, with_winner: bool = False) -> Any:
     """At most one of all rankings has P(y_i ≻ y_j) > 1/2 iff r(y_i) < r(y_j) for all i ≠ j; the library finds it."""
-    P = c.P
-    rankings = np.array(list(itertools.permutations(range(len(P)))))
+    rankings = np.array(list(itertools.permutations(range(len(c.P)))))
     r = np.argsort(rankings, axis=1)
-    fits = jnp.all(jnp.asarray(r[:, :, None] < r[:, None, :]) == beats(P)[None], axis=(1, 2))
+    fits = jnp.all(jnp.asarray(r[:, :, None] < r[:, None, :]) == beats(c.P)[None], axis=(1, 2))
     ranking = jnp.where(jnp.any(fits), jnp.asarray(rankings)[jnp.argmax(fits)], -1)
-    least = jnp.any(is_winner(P)) if with_winner else 0
+    least = jnp.any(is_winner(c.P)) if with_winner else 0
     return {
         "one": AtMost(jnp.stack([jnp.sum(fits), least]), jnp.stack([1, jnp.sum(fits)])),
-        "the library's ranking": (preferences.pmc_ranking(P), ranking),
+        "the library's ranking": (preferences.pmc_ranking(c.P), ranking),
     }
 
 
@@ -192,11 +186,10 @@ def definition_r_1(c: Election, with_winner: bool = False) -> Any:
 @over_sizes()
 def definition_r_2(c: Election, all_majorities: bool = False) -> Any:
     """The gap of the library's axiom is the largest π(y_j) - π(y_i) with r^σ(y_i) < r^σ(y_j), r^σ the PMC ranking."""
-    P = c.P
     policy = c.policy
     axiom = axioms.pairwise_majority(lambda orders, weights: policy, *c.profile)[0]
-    everywhere = jnp.where(beats(P), policy[None, :] - policy[:, None], -1.0)
-    return jnp.maximum(axiom, -1), jnp.max(everywhere if all_majorities else violation(P, policy))
+    everywhere = jnp.where(beats(c.P), policy[None, :] - policy[:, None], -1.0)
+    return jnp.maximum(axiom, -1), jnp.max(everywhere if all_majorities else violation(c.P, policy))
 
 
 @claim(
@@ -220,10 +213,9 @@ def definition_r_2(c: Election, all_majorities: bool = False) -> Any:
 @over_sizes()
 def pmc_stronger(c: Election, converse: bool = False) -> Any:
     """PMC implies Condorcet consistency: a policy in the order of the PMC ranking has π(y*) = 1."""
-    P = c.P
-    r, exists = majority_places(P)
+    r, exists = majority_places(c.P)
     if converse:
-        return violation(P, (r == 0).astype(float))
+        return violation(c.P, (r == 0).astype(float))
     policy = jnp.sort(c.policy)[::-1][r]  # in the order of the PMC ranking
     return jnp.where(exists & (r == 0), 1 - policy, -1.0)
 
@@ -269,10 +261,9 @@ def proposition_r_3(c: Elections, below: int = 0) -> Any:
 @over_sizes()
 def proposition_r_3_limit(c: Election, beta: float = np.inf) -> Any:
     """Φ^∞ satisfies PMC: it gives 1 to the first of the PMC ranking and 0 to the others."""
-    P, u = c.P, c.u
-    r, exists = majority_places(P)
-    policy = limit(u) if np.isinf(beta) else relaxed(u, beta)
-    return {"PMC": violation(P, policy), "π": (jnp.where(exists, policy, r == 0), (r == 0).astype(float))}
+    r, exists = majority_places(c.P)
+    policy = limit(c.u) if np.isinf(beta) else relaxed(c.u, beta)
+    return {"PMC": violation(c.P, policy), "π": (jnp.where(exists, policy, r == 0), (r == 0).astype(float))}
 
 
 @claim(
@@ -288,7 +279,6 @@ def pmc_slack(c: Election, steps: float = 40.0) -> Any:
 
     Here from β = 40/(u¹ - u²) on, u¹ > u² the two largest u.
     """
-    P, u = c.P, c.u
-    margin = jnp.max(u) - jnp.sort(u)[-2]  # positive, since the first of the PMC ranking is a Condorcet winner
-    policy = relaxed(u, steps / jnp.where(margin > 0, margin, 1.0) + c.beta)
-    return violation(P, policy) - 0.01
+    margin = jnp.max(c.u) - jnp.sort(c.u)[-2]  # positive, since the first of the PMC ranking is a Condorcet winner
+    policy = relaxed(c.u, steps / jnp.where(margin > 0, margin, 1.0) + c.beta)
+    return violation(c.P, policy) - 0.01

@@ -37,11 +37,10 @@ def definition_4_8(c: Election, strictly: bool = False) -> Any:
 
     An alternative that is 1-dominated is nobody's first choice.
     """
-    P, w, u = c.P, c.w, c.u
-    by_bound = u < 1 - c.delta - CLOSE if strictly else u <= 1 - c.delta + CLOSE
+    by_bound = c.u < 1 - c.delta - CLOSE if strictly else c.u <= 1 - c.delta + CLOSE
     return {
-        "u": (is_dominated(P, c.delta).astype(float), by_bound.astype(float)),
-        "δ = 1": AtMost(jnp.where(is_dominated(P, 1.0), w, 0), jnp.zeros(len(P))),
+        "u": (is_dominated(c.P, c.delta).astype(float), by_bound.astype(float)),
+        "δ = 1": AtMost(jnp.where(is_dominated(c.P, 1.0), c.w, 0), jnp.zeros(len(c.P))),
     }
 
 
@@ -60,18 +59,17 @@ def lemma_4_9(c: Election, second: int = -2) -> Any:
     The steps are u_i ≤ 1 - δ if y_i is δ-dominated, u_i ≤ P(i ≻ k) ≤ 1 - w_k for i ≠ k, and u_k ≤ 1 - w², k the
     largest group.
     """
-    P, w, u = c.P, c.w, c.u
-    k = jnp.argmax(w)
-    others = jnp.arange(len(w)) != k
+    k = jnp.argmax(c.w)
+    others = jnp.arange(len(c.w)) != k
     level = axioms.lemma_4_9_level(c.profile.orders, c.profile.weights, delta=c.delta)
     return {
-        "(34)": jnp.where(is_dominated(P, c.delta), u - (1 - c.delta), -1.0),
-        "(35), first": jnp.where(others, u - P[:, k], -1.0),
-        "(35), second": jnp.where(others, P[:, k] - (1 - w[k]), -1.0),
-        "u_k": AtMost(u[k], 1 - jnp.sort(w)[-2]),
-        "(37)": AtMost(jnp.sum(u), inverse_level(P, w, c.delta, second=second)),
-        "(37), from below": AtMost(1.0, jnp.sum(u)),
-        "the library's α": (level * inverse_level(P, w, c.delta), 1.0),
+        "(34)": jnp.where(is_dominated(c.P, c.delta), c.u - (1 - c.delta), -1.0),
+        "(35), first": jnp.where(others, c.u - c.P[:, k], -1.0),
+        "(35), second": jnp.where(others, c.P[:, k] - (1 - c.w[k]), -1.0),
+        "u_k": AtMost(c.u[k], 1 - jnp.sort(c.w)[-2]),
+        "(37)": AtMost(jnp.sum(c.u), inverse_level(c.P, c.w, c.delta, second=second)),
+        "(37), from below": AtMost(1.0, jnp.sum(c.u)),
+        "the library's α": (level * inverse_level(c.P, c.w, c.delta), 1.0),
     }
 
 
@@ -80,7 +78,7 @@ def lemma_4_9(c: Election, second: int = -2) -> Any:
     "Appendix L, equation (36)",
     setting=elections,
     fails="slip",
-    quote=("Σ_{i=1}^M u_i = u_k + Σ_{i≠k,i∉I} u_i + Σ_{i∈I} u_i ≤ (1-w_l^σ) + (N_δ^σ-1)(1-w_k^σ) + (M-N_δ^σ)(1-δ)."),
+    quote="Σ_{i=1}^M u_i = u_k + Σ_{i≠k,i∉I} u_i + Σ_{i∈I} u_i ≤ (1-w_l^σ) + (N_δ^σ-1)(1-w_k^σ) + (M-N_δ^σ)(1-δ).",
     why=(
         "If y_k, the alternative of the largest group, is δ-dominated itself, u_k is counted twice: with ab and ba, "
         "one half each, and δ = 1/2, both are in I, and Σu = 1, the sum in the middle 3/2 and the right side 1. Lemma "
@@ -96,16 +94,17 @@ def lemma_4_9(c: Election, second: int = -2) -> Any:
 @over_sizes()
 def equation_36(c: Election, in_cases: bool = False) -> Any:
     """Σu = u_k + Σ_{i≠k, i∉I} u_i + Σ_{i∈I} u_i ≤ (1-w_l) + (N_δ-1)(1-w_k) + (M-N_δ)(1-δ), k the largest group."""
-    P, w, u = c.P, c.w, c.u
-    k, inside = jnp.argmax(w), is_dominated(P, c.delta)
-    middle = u[k] + jnp.sum(jnp.where(inside, u, jnp.where(jnp.arange(len(w)) == k, 0, u)))
-    right = inverse_level(P, w, c.delta)
+    k, inside = jnp.argmax(c.w), is_dominated(c.P, c.delta)
+    middle = c.u[k] + jnp.sum(jnp.where(inside, c.u, jnp.where(jnp.arange(len(c.w)) == k, 0, c.u)))
+    right = inverse_level(c.P, c.w, c.delta)
     twice = inside[k] & in_cases
     count = jnp.sum(~inside)
-    middle = jnp.where(twice, count * (1 - w[k]) + (len(P) - count) * (1 - c.delta), middle)
+    middle = jnp.where(twice, count * (1 - c.w[k]) + (len(c.P) - count) * (1 - c.delta), middle)
     return {
-        "=": (jnp.where(twice, middle, jnp.sum(u)), middle),
-        "≤": AtMost(jnp.stack([jnp.sum(u), middle]), jnp.stack([middle, right])) if in_cases else AtMost(middle, right),
+        "=": (jnp.where(twice, middle, jnp.sum(c.u)), middle),
+        "≤": AtMost(jnp.stack([jnp.sum(c.u), middle]), jnp.stack([middle, right]))
+        if in_cases
+        else AtMost(middle, right),
     }
 
 
@@ -126,9 +125,8 @@ def equation_36(c: Election, in_cases: bool = False) -> Any:
 @over_sizes()
 def dominated_count(c: Election, complement: bool = False) -> Any:
     """|I| = N_δ, I the set of the δ-dominated alternatives and N_δ the number of those that are not δ-dominated."""
-    P, u = c.P, c.u
-    not_dominated = jnp.sum(u > 1 - c.delta + CLOSE)
-    return jnp.sum(is_dominated(P, c.delta)), len(u) - not_dominated if complement else not_dominated
+    not_dominated = jnp.sum(c.u > 1 - c.delta + CLOSE)
+    return jnp.sum(is_dominated(c.P, c.delta)), len(c.u) - not_dominated if complement else not_dominated
 
 
 @claim(
@@ -141,12 +139,15 @@ def dominated_count(c: Election, complement: bool = False) -> Any:
 @over_sizes()
 def theorem_4_10(c: Election, factor: float = 1.0) -> Any:
     """Φ* satisfies α-PPA with α of (7), which is in (0, 1], for every δ."""
-    P, w, u = c.P, c.w, c.u
-    inverse = inverse_level(P, w, c.delta)
+    inverse = inverse_level(c.P, c.w, c.delta)
     level = jnp.minimum(1 / inverse, 1.0)  # the axiom refuses 1 + 1e-16
     rule = social_choice.proportional
     axiom = axioms.population_proportional_alignment(rule, *c.profile, level=lambda orders, weights: level)
-    return {"π": AtMost(factor * w / inverse, relaxed(u)), "α": AtMost(1.0, inverse), "the library's axiom": axiom[0]}
+    return {
+        "π": AtMost(factor * c.w / inverse, relaxed(c.u)),
+        "α": AtMost(1.0, inverse),
+        "the library's axiom": axiom[0],
+    }
 
 
 @claim(
@@ -160,8 +161,7 @@ def theorem_4_10(c: Election, factor: float = 1.0) -> Any:
 @over_sizes()
 def sum_of_one(c: Election, limit: float = 1.0) -> Any:
     """If Σu = 1, the alignment is perfect: Φ*(σ) = w."""
-    w, u = c.w, c.u
-    return jnp.where(jnp.sum(u) <= limit + CLOSE, relaxed(u), w), w
+    return jnp.where(jnp.sum(c.u) <= limit + CLOSE, relaxed(c.u), c.w), c.w
 
 
 @claim(
@@ -174,12 +174,11 @@ def sum_of_one(c: Election, limit: float = 1.0) -> Any:
 @over_sizes()
 def two_undominated(c: Election, number: int = 2) -> Any:
     """If two alternatives are not 1-dominated, then w¹ + w² = 1, α(σ) = 1 for δ = 1, and Φ*(σ) = w."""
-    P, w, u = c.P, c.w, c.u
-    such = jnp.sum(~is_dominated(P, 1.0)) == number
+    such = jnp.sum(~is_dominated(c.P, 1.0)) == number
     return {
-        "w": (jnp.where(such, jnp.sum(jnp.sort(w)[-2:]), 1.0), 1.0),
-        "1/α": (jnp.where(such, inverse_level(P, w, 1.0), 1.0), 1.0),
-        "Φ*": (jnp.where(such, relaxed(u), w), w),
+        "w": (jnp.where(such, jnp.sum(jnp.sort(c.w)[-2:]), 1.0), 1.0),
+        "1/α": (jnp.where(such, inverse_level(c.P, c.w, 1.0), 1.0), 1.0),
+        "Φ*": (jnp.where(such, relaxed(c.u), c.w), c.w),
     }
 
 
@@ -193,5 +192,4 @@ def two_undominated(c: Election, number: int = 2) -> Any:
 @over_sizes()
 def dominating_group(c: Election, fewer: int = 1) -> Any:
     """With δ = 1, 1/α(σ) - 1 ≤ (M-1)(1-w¹), so that α(σ) approaches 1 as (w¹, w²) approaches (1, 0)."""
-    P, w = c.P, c.w
-    return AtMost(inverse_level(P, w, 1.0) - 1, (len(w) - fewer) * (1 - jnp.max(w)))
+    return AtMost(inverse_level(c.P, c.w, 1.0) - 1, (len(c.w) - fewer) * (1 - jnp.max(c.w)))

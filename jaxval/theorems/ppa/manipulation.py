@@ -5,11 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
-from jaxval import axioms, social_choice
-from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.claims import AtMost, claim
 from jaxval.theorems.ppa._elections import (
     CLOSE,
     Election,
@@ -19,18 +17,7 @@ from jaxval.theorems.ppa._elections import (
     elections,
     proportional,
 )
-from jaxval.theorems.ppa._profiles import (
-    Case,
-    Profile,
-    bounds,
-    generate,
-    induced,
-    known,
-    over_sizes,
-    places,
-    relaxed,
-    to_top,
-)
+from jaxval.theorems.ppa._profiles import Profile, bounds, induced, known, over_sizes, places, relaxed, to_top
 
 __all__: list[str] = []
 
@@ -48,38 +35,15 @@ __all__: list[str] = []
 @over_sizes()
 def theorem_4_11(c: Election, factor: float = 1.0) -> Any:
     """After any misreport of group k, π'(y_k) ≤ u_k/(u_k+1-w_k) ≤ (w_k+1)/2, so that Φ* satisfies (1/2, 1/2)-PBM."""
-    w, u = c.w, c.u
     found = jax.vmap(jax.vmap(bounds))(c.misreported)  # (groups, 2, alternatives)
     total = jnp.sum(found, axis=2).T
     own = jnp.diagonal(found, axis1=0, axis2=2)
-    bound = u / (u + 1 - w)
+    bound = c.u / (c.u + 1 - c.w)
     return {
-        "(39)": AtMost((1 - w)[None], total - own),
+        "(39)": AtMost((1 - c.w)[None], total - own),
         "(40), first": AtMost(own / total, factor * bound[None]),
-        "(40), second": AtMost(bound, (w + 1) / 2),
-        "(40), its condition": (w - u + 1) * (w - 1),
-    }
-
-
-small = Setting(lambda key: generate(key).three, "M = 3; 3 rankings", most=20, compiled=False)
-
-
-@claim(
-    "ppa/theorem-4.11-enumerated",
-    "Theorem 4.11 and Appendix N, by the library's axioms",
-    setting=small,
-    false="Over all reports of three voters' rankings, the gap of PBM with γ = (0.9, 0.1) is at most 0 for Φ*.",
-    neighbour={"gamma": 0.9},
-)
-def theorem_4_11_enumerated(c: Case, gamma: float | None = None) -> Any:
-    """Over all reports of three voters' rankings, the gaps of the axioms for (8) and for Appendix N are at most 0."""
-    counts = 1 + np.floor(4 * np.asarray(c.lotteries[0]))
-    profile = social_choice.proportional, np.asarray(c.reports.orders)[:3], counts / np.sum(counts)
-    if gamma is not None:
-        return axioms.population_bounded_manipulability(*profile, gamma=gamma)[0]
-    return {
-        "(8)": axioms.population_bounded_manipulability(*profile, bound="share_bounds")[0],
-        "Appendix N": axioms.population_bounded_strategyproofness(*profile)[0],
+        "(40), second": AtMost(bound, (c.w + 1) / 2),
+        "(40), its condition": (c.w - c.u + 1) * (c.w - 1),
     }
 
 
@@ -106,22 +70,6 @@ def worst_case_bound(c: Election, most: float = 0.5) -> Any:
 
 
 @claim(
-    "ppa/half",
-    "section 4.2, below Theorem 4.11",
-    setting=elections,
-    false="If w_k ≤ 1/2, then π'(y_k) ≤ 1/2 after any misreport of group k.",
-    neighbour={"only_share": True},
-)
-@over_sizes()
-def half(c: Election, only_share: bool = False) -> Any:
-    """If u_k ≤ 1/2 and w_k ≤ 1/2, then π'(y_k) ≤ 1/2 after any misreport of group k."""
-    w, u = c.w, c.u
-    such = (w <= 0.5 + CLOSE) & (only_share | (u <= 0.5 + CLOSE))
-    reached = jnp.maximum(*after_misreports(c, proportional))
-    return AtMost(jnp.where(such, reached, 0.0), 0.5)
-
-
-@claim(
     "ppa/majority-by-manipulation",
     "section 4.2, below Theorem 4.11",
     setting=elections,
@@ -131,11 +79,11 @@ def half(c: Election, only_share: bool = False) -> Any:
         "cannot elevate their preferred alternative to majority status through manipulation."
     ),
     why=(
-        "u_k ≤ 1/2, the condition of the sentence before, protects and w_k ≤ 1/2, being no majority, does not: with "
-        "abc 1/2, and bac, cab and cba 1/6 each, u_a = 2/3 and w_a = Φ*(σ)(a) = 1/2; if the first half reports acb, u "
-        "is (2/3, 1/6, 1/3), and Φ* gives a 4/7."
+        "The condition u_k ≤ 1/2 of the sentence before is needed, and w_k ≤ 1/2 is not enough: with abc 1/2, and "
+        "bac, cab and cba 1/6 each, u_a = 2/3 and w_a = Φ*(σ)(a) = 1/2; if the first half reports acb, u is (2/3, 1/6, "
+        "1/3), and Φ* gives a 4/7."
     ),
-    corrected="A group with u_k ≤ 1/2 (so that w_k ≤ 1/2) has π'(y_k) ≤ 1/2 after any misreport.",
+    corrected="If u_k ≤ 1/2 and w_k ≤ 1/2, then π'(y_k) ≤ 1/2 after any misreport of group k.",
     correction={"by_bound": True},
     counterexample=lambda: by_hand(
         (["012", "102", "201", "210"], [1 / 2, 1 / 6, 1 / 6, 1 / 6]), reports=(["021"], [1.0])
@@ -144,8 +92,7 @@ def half(c: Election, only_share: bool = False) -> Any:
 @over_sizes()
 def majority_by_manipulation(c: Election, by_bound: bool = False) -> Any:
     """A group with w_k ≤ 1/2 and Φ*(σ)(y_k) ≤ 1/2 has π'(y_k) ≤ 1/2 after any misreport."""
-    w, u = c.w, c.u
-    such = u <= 0.5 + CLOSE if by_bound else jnp.maximum(w, relaxed(u)) <= 0.5 + CLOSE
+    such = c.u <= 0.5 + CLOSE if by_bound else jnp.maximum(c.w, relaxed(c.u)) <= 0.5 + CLOSE
     reached = jnp.maximum(*after_misreports(c, proportional))
     return AtMost(jnp.where(such, reached, 0.0), 0.5)
 
@@ -160,11 +107,10 @@ def majority_by_manipulation(c: Election, by_bound: bool = False) -> Any:
 @over_sizes()
 def best_report(c: Election, truth: bool = False) -> Any:
     """To lift y_k to the top of its reports never costs group k anything, and then u'_k = u_k."""
-    w, u = c.w, c.u
     as_reported, on_top = after_misreports(c, proportional)
     if truth:
-        return jnp.where(w > 0, on_top - relaxed(u), -1.0)
-    return {"π'": AtMost(as_reported, on_top), "u'": (after_misreports(c, bounds)[1], u)}
+        return jnp.where(c.w > 0, on_top - relaxed(c.u), -1.0)
+    return {"π'": AtMost(as_reported, on_top), "u'": (after_misreports(c, bounds)[1], c.u)}
 
 
 @claim(
@@ -277,6 +223,5 @@ def equation_41(c: Election, top: bool = True) -> Any:
 @over_sizes()
 def section_n_not_tight(c: Election, factor: float = 1.0) -> Any:
     """(w_k+1)/2 is not tight: with M alternatives, π'(y_k) ≤ u_k/(u_k+1-w_k) is (1-w_k)/(4(M-1)) or more below it."""
-    w, u = c.w, c.u
-    reached = jnp.maximum(u / (u + 1 - w), jnp.maximum(*after_misreports(c, proportional)))
-    return AtMost(reached, (w + 1) / 2 - factor * (1 - w) / (4 * (len(w) - 1)))
+    reached = jnp.maximum(c.u / (c.u + 1 - c.w), jnp.maximum(*after_misreports(c, proportional)))
+    return AtMost(reached, (c.w + 1) / 2 - factor * (1 - c.w) / (4 * (len(c.w) - 1)))

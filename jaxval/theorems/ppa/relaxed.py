@@ -28,11 +28,10 @@ __all__: list[str] = []
 @over_sizes()
 def equation_9(c: Election, tilt_only: bool = False) -> Any:
     """π(y_i) = u_i e^{βu_i} / Σ_j u_j e^{βu_j} is the library's F^β, and F* at β = 0."""
-    P, u = c.P, c.u
-    scores = jnp.exp(c.beta * u) * (1 if tilt_only else u)
+    scores = jnp.exp(c.beta * c.u) * (1 if tilt_only else c.u)
     return {
-        "the library's": (social_choice.proportional(P, beta=c.beta), scores / jnp.sum(scores)),
-        "β = 0": (social_choice.proportional(P, beta=0.0), u / jnp.sum(u)),
+        "the library's": (social_choice.proportional(c.P, beta=c.beta), scores / jnp.sum(scores)),
+        "β = 0": (social_choice.proportional(c.P, beta=0.0), c.u / jnp.sum(c.u)),
     }
 
 
@@ -41,10 +40,8 @@ def equation_9(c: Election, tilt_only: bool = False) -> Any:
     "section 4.3, below equation (9)",
     setting=elections,
     fails="convention",
-    quote=("As β→∞, the policy becomes deterministic and converges to π(y*)=1, where y*=argmax_{i∈[M]} u_i."),
-    why=(
-        "If the largest u is shared, there is no single argmax: with ab and ba, half each, π = (1/2, 1/2) for every β."
-    ),
+    quote="As β→∞, the policy becomes deterministic and converges to π(y*)=1, where y*=argmax_{i∈[M]} u_i.",
+    why="If the largest u is shared, no argmax is single: with ab and ba, half each, π = (1/2, 1/2) for every β.",
     corrected="As β → ∞, the policy converges to the uniform policy on the alternatives with the largest u.",
     correction={"shared": True},
     false="The policy is uniform on the alternatives with the largest u when β is 10 over the gap to the next u.",
@@ -54,18 +51,15 @@ def equation_9(c: Election, tilt_only: bool = False) -> Any:
 @over_sizes()
 def relaxed_limit(c: Election, shared: bool = False, steps: float = 40.0) -> Any:
     """As β → ∞, the policy becomes deterministic: it converges to π(y*) = 1 with y* = argmax_i u_i."""
-    u = c.u
-    best = jnp.max(u)
-    margin = best - jnp.max(jnp.where(u < best - CLOSE, u, -1.0))
-    alone = (jnp.arange(len(u)) == jnp.argmax(u)).astype(float)
-    return relaxed(u, steps / margin), limit(u) if shared else alone
+    best = jnp.max(c.u)
+    margin = best - jnp.max(jnp.where(c.u < best - CLOSE, c.u, -1.0))
+    alone = (jnp.arange(len(c.u)) == jnp.argmax(c.u)).astype(float)
+    return relaxed(c.u, steps / margin), limit(c.u) if shared else alone
 
 
-def two_policies(c: Election, u: Array) -> tuple[Array, Array, Array]:
-    """Two values of β in order, and the policies."""
-    betas = jnp.stack([c.beta, c.beta + 10 * c.level])
-    before, after = jax.vmap(lambda beta: relaxed(u, beta))(betas)
-    return betas, before, after
+def two_policies(c: Election) -> tuple[Array, Array]:
+    """The policies of β and of a larger one."""
+    return relaxed(c.u, c.beta), relaxed(c.u, c.beta + 10 * c.level)
 
 
 @claim(
@@ -78,37 +72,29 @@ def two_policies(c: Election, u: Array) -> tuple[Array, Array, Array]:
 @over_sizes()
 def concentration(c: Election, second: bool = False) -> Any:
     """As β rises, π(y_i)/π(y_j) with u_i ≥ u_j never falls, nor does the mean of u under the policy."""
-    u = c.u
-    _, before, after = two_policies(c, u)
+    before, after = two_policies(c)
     if second:
         return AtMost(jnp.sort(before)[-2], jnp.sort(after)[-2])
     crossed = before[:, None] * after[None, :] - after[:, None] * before[None, :]
-    return {"odds": jnp.where(u[:, None] >= u[None, :], crossed, -1.0), "mean": AtMost(before @ u, after @ u)}
+    return {"odds": jnp.where(c.u[:, None] >= c.u[None, :], crossed, -1.0), "mean": AtMost(before @ c.u, after @ c.u)}
 
 
 @claim(
     "ppa/trade-off",
     "section 4.3, at its end, and Appendix Q, equation (46)",
     setting=elections,
-    false=(
-        "As β rises, the probability of a Condorcet winner never falls, and the level min_i π(y_i)/w_i of the policy "
-        "never rises."
-    ),
+    false="As β rises, a Condorcet winner's probability never falls, and the level min_i π(y_i)/w_i never rises.",
     neighbour={"level": True},
 )
 @over_sizes()
 def trade_off(c: Election, level: bool = False) -> Any:
     """As β rises, the probability of a Condorcet winner never falls, and the level that (46) guarantees never rises."""
-    P, w, u = c.P, c.w, c.u
-    betas, before, after = two_policies(c, u)
+    before, after = two_policies(c)
+    first, second = level_of_46(c.u, c.beta), level_of_46(c.u, c.beta + 10 * c.level)
     if level:
-        guaranteed = [jnp.min(jnp.where(w > 0, policy / jnp.where(w > 0, w, 1), 1.0)) for policy in (before, after)]
-    else:
-        guaranteed = [jnp.min(level_of_46(u, beta)) for beta in betas]
-    return {
-        "Condorcet winner": jnp.where(is_winner(P), before - after, -1.0),
-        "level": AtMost(guaranteed[1], guaranteed[0]),
-    }
+        first, second = (jnp.where(c.w > 0, policy / c.w, jnp.inf) for policy in (before, after))
+    winner = jnp.where(is_winner(c.P), before - after, -1.0)
+    return {"Condorcet winner": winner, "level": AtMost(jnp.min(second), jnp.min(first))}
 
 
 def level_of_46(u: Array, beta: Array | float) -> Array:
@@ -145,17 +131,16 @@ def level_of_46(u: Array, beta: Array | float) -> Array:
 @over_sizes()
 def proposition_q_1(c: Election, exact: bool = False, factor: float = 1.0) -> Any:
     """A Condorcet winner has π(y_i) ≥ α_c if β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2(1-α_c))) and β ≥ 0."""
-    P, u = c.P, c.u
-    winner, odds = is_winner(P), (len(u) - 1) * c.level / (1 - c.level)
+    winner, odds = is_winner(c.P), (len(c.u) - 1) * c.level / (1 - c.level)
     star, exists = jnp.argmax(winner), jnp.any(winner)
-    bound = jnp.where(exists, u[star], 0.75)
+    bound = jnp.where(exists, c.u[star], 0.75)
     if exact:
         needed = jnp.log(odds * jnp.maximum(1 - bound, 0) / bound) / (2 * bound - 1)
     else:
         needed = jnp.log(odds / 2) / (bound - 0.5)
     least = factor * jnp.maximum(needed, 0)
     return {
-        name: jnp.where(exists, c.level - relaxed(u, beta)[star], -1.0)
+        name: jnp.where(exists, c.level - relaxed(c.u, beta)[star], -1.0)
         for name, beta in {"the smallest β": least, "a larger β": least + c.beta}.items()
     }
 
@@ -188,16 +173,15 @@ def proposition_q_1(c: Election, exact: bool = False, factor: float = 1.0) -> An
 @over_sizes()
 def equation_44(c: Election, factor: float | None = None) -> Any:
     """From (43) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2 ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}."""
-    P, u = c.P, c.u
-    winner, odds = is_winner(P), c.level / (1 - c.level)
+    winner, odds = is_winner(c.P), c.level / (1 - c.level)
     exists = jnp.any(winner)
-    star = exists & (jnp.arange(len(u)) == jnp.argmax(winner))
-    bound = jnp.where(exists, jnp.sum(u * star), 0.75)
+    star = exists & (jnp.arange(len(c.u)) == jnp.argmax(winner))
+    bound = jnp.where(exists, jnp.sum(c.u * star), 0.75)
     # (43) has 2 where the correction has 2 u_i.
     under = 2.0 if factor is None else 2 * factor * bound
-    beta = jnp.maximum(jnp.log((len(u) - 1) * odds / under) / (bound - 0.5), 0)
-    middle = odds * (len(u) - 1) / 2  # all sides are divided by e^{β/2}, and then by the middle
-    others = odds * jnp.sum(jnp.where(star, 0, u * jnp.exp(beta * (u - 0.5))))
+    beta = jnp.maximum(jnp.log((len(c.u) - 1) * odds / under) / (bound - 0.5), 0)
+    middle = odds * (len(c.u) - 1) / 2  # all sides are divided by e^{β/2}, and then by the middle
+    others = odds * jnp.sum(jnp.where(star, 0, c.u * jnp.exp(beta * (c.u - 0.5))))
     return {
         "first": AtMost(1.0, bound * jnp.exp(beta * (bound - 0.5)) / middle),
         "second": AtMost(jnp.where(exists, others / middle, 0.0), 1.0),
@@ -214,12 +198,11 @@ def equation_44(c: Election, factor: float | None = None) -> Any:
 @over_sizes()
 def equation_45(c: Election, factor: float = 1.0) -> Any:
     """If u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, then π(y_i) ≥ α_c."""
-    u = c.u
-    scores = u * jnp.exp(c.beta * u)
+    scores = c.u * jnp.exp(c.beta * c.u)
     others = jnp.sum(scores) - scores
     odds = jnp.where(others > 0, scores / jnp.where(others > 0, others, 1), 0.0)
     largest_level = jnp.maximum(odds / (1 + odds), jnp.where(c.level / (1 - c.level) <= odds, c.level, 0))
-    return AtMost(factor * largest_level, relaxed(u, c.beta))
+    return AtMost(factor * largest_level, relaxed(c.u, c.beta))
 
 
 @claim(
@@ -232,14 +215,13 @@ def equation_45(c: Election, factor: float = 1.0) -> Any:
 @over_sizes()
 def equation_46(c: Election, factor: float = 1.0) -> Any:
     """For every β ≥ 0, π(y_i)/w_i ≥ (Σ_j u_j exp(β(u_j-u_i)))⁻¹, which goes to 0 as β → ∞ unless u_i is the largest."""
-    w, u = c.w, c.u
-    below = jnp.max(u) - u
+    below = jnp.max(c.u) - c.u
     behind = below > CLOSE
-    late = level_of_46(u, 60 / jnp.min(jnp.where(behind, below, 1.0)))
+    late = level_of_46(c.u, 60 / jnp.min(jnp.where(behind, below, 1.0)))
     return {
-        "(46)": AtMost(factor * w * level_of_46(u, c.beta), relaxed(u, c.beta)),
+        "(46)": AtMost(factor * c.w * level_of_46(c.u, c.beta), relaxed(c.u, c.beta)),
         "to 0": AtMost(jnp.where(behind, late, 0.0), 0.0),
-        "not to 0": AtMost(jnp.where(behind, 0.0, 1 / len(u)), late),
+        "not to 0": AtMost(jnp.where(behind, 0.0, 1 / len(c.u)), late),
     }
 
 
@@ -283,16 +265,15 @@ def relaxed_manipulability(c: Election, of_theorem_4_11: bool = False) -> Any:
 
     After any misreport of group k, π'(y_k) ≤ g(u_k)/(g(u_k) + Σ_{i≠k} g(w_i)) ≤ γ1 w_k + γ2 with g(x) = x e^{βx}.
     """
-    w, u = c.w, c.u
 
     def g(x: Array) -> Array:
         return x * jnp.exp(c.beta * (x - 1))
 
-    first = u / (u + 1 - w) if of_theorem_4_11 else g(u) / (g(u) + jnp.sum(g(w)) - g(w))
+    first = c.u / (c.u + 1 - c.w) if of_theorem_4_11 else g(c.u) / (g(c.u) + jnp.sum(g(c.w)) - g(c.w))
     gamma = 0.5 if of_theorem_4_11 else 1 / (1 + jnp.exp(-c.beta))
     as_reported, on_top = after_misreports(c, lambda P: relaxed(bounds(P), c.beta))
     return {
         "as reported": AtMost(as_reported, first),
         "with y_k on top": AtMost(on_top, first),
-        "γ": AtMost(first, (1 - gamma) * w + gamma),
+        "γ": AtMost(first, (1 - gamma) * c.w + gamma),
     }

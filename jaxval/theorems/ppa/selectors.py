@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from jaxval import preferences, social_choice
 from jaxval.theorems.claims import AtMost, claim
@@ -11,14 +12,10 @@ from jaxval.theorems.ppa._tasks import (
     Task,
     by_hand,
     diagonal,
-    elsewhere,
-    expected_loss,
-    minimisers,
     normalised,
     objective,
     over_sizes,
     selected,
-    smallest,
     softmax_policy,
     tasks,
 )
@@ -28,19 +25,39 @@ __all__: list[str] = []
 TWO_BALLOTS = ["abc", "bac"], [0.75, 0.25]
 
 
+def smallest(P: Array, *, itself: bool = False) -> Array:
+    """u(y|x) = min_z P(y ≻ z | x), over z ≠ y, or over all of Y as (49) is printed."""
+    return jnp.min(P if itself else diagonal(P, 1.0), axis=2)
+
+
+def minimisers(cost: Array, *, itself: bool) -> Array:
+    """Which z have the smallest cost[x, y, z] for y, of all of Y or of z ≠ y."""
+    cost = cost if itself else diagonal(cost, jnp.inf)
+    return cost <= jnp.min(cost, axis=2, keepdims=True) + 1e-9
+
+
+def elsewhere(selector: Array) -> Array:
+    """The selector on z ≠ y."""
+    return normalised(diagonal(selector, 0.0))
+
+
+def expected_loss(c: Task, selector: Array, *, by_winner: bool = False) -> Array:
+    """The expectation of (59): a query (y, z) is labelled y ≻ z with probability P; loss μ(y^l|x,y^w)/π_d(y^l|x)."""
+    under = c.queries[:, :, None] if by_winner else c.queries[:, None, :]
+    loss = selector / under  # indexed by the winner, then the loser
+    labelled = c.P * loss + (1 - c.P) * jnp.swapaxes(loss, 1, 2)
+    return jnp.einsum("x,xy,xz,xyz->", c.prompts, c.queries, c.queries, labelled)
+
+
 @claim(
     "ppa/equation-49",
     "Appendix T, equation (49)",
     setting=tasks,
     fails="convention",
-    quote=(
-        "We approximate a softmax policy proposed in Section 4.3: π(y|x) := u(y|x) exp(βu(y|x)) / "
-        "Σ_{y∈𝒴} u(y|x) exp(βu(y|x)), where u(y|x) := min_{z∈𝒴} P(y ≻ z|x)."
-    ),
+    quote="We approximate a softmax policy proposed in Section 4.3: [...] where u(y|x) := min_{z∈𝒴} P(y≻z|x).",
     why=(
-        "𝒴 contains y, and P(y ≻ y) = 1/2, as in (24), (28) and (48), caps u at 1/2: the profile abc 3/4, bac 1/4 has "
-        "u = (1/2, 1/4, 0) by (49) and π(a) = 2/3, where section 4.3 gives 3/4. By (1) P(y ≻ y) and so every u would "
-        "be 0. Definition 4.3 and Appendix U leave y out of the minimum."
+        "𝒴 contains y, and P(y ≻ y) = 1/2, as in (48), caps u at 1/2: with abc 3/4 and bac 1/4, (49) has u = (1/2, "
+        "1/4, 0) and π(a) = 2/3, and section 4.3 gives 3/4. Definition 4.3 and Appendix U leave y out of the minimum."
     ),
     corrected="π ∝ u exp(βu) with u(y|x) = min_{z≠y} P(y ≻ z|x) is the policy of section 4.3.",
     correction={"itself": False},
@@ -58,21 +75,13 @@ def equation_49(c: Task, itself: bool = True) -> Any:
     "Appendix T, equation (50), and Appendix U",
     setting=tasks,
     fails="root error",
-    quote=(
-        "To estimate u, we first train the selector model μ using the following loss function: μ̂ ∈ argmin_{μ∈ℱ_μ} "
-        "(1/N) Σ_i μ(y^l_i|x_i, y^w_i)/π_d(y^l_i|x_i). Then, the estimated û can be obtained from û(y|x) = "
-        "Σ_{z∈𝒴} P̂(y ≻ z|x) μ̂(z|x,y)."
-    ),
+    quote="Then, the estimated û can be obtained from û(y|x) = Σ_{z∈𝒴} P̂(y≻z|x) μ̂(z|x,y).",
     why=(
-        "A selector on all of 𝒴 may select y itself. If the two responses of a query are independent draws, a query "
-        "(y, y) is drawn with probability π_d(y)², so that y costs (50) as much as a z with P(y ≻ z) = 1/2; if a "
-        "response is never compared with itself, y costs nothing and every μ̂(.|x,y) selects it. With abc 3/4 and "
-        "bac 1/4, û(a) is 1/2 and u(a) is 3/4."
+        "A selector on all of 𝒴 may select y itself. If a query is two independent draws, y costs (50) as much as a z "
+        "with P(y ≻ z) = 1/2; if no response is compared with itself, y costs nothing, and every μ̂(.|x,y) selects it. "
+        "With abc 3/4 and bac 1/4, û(a) is 1/2 and u(a) is 3/4."
     ),
-    corrected=(
-        "With endless data, every minimiser μ̂ of (50) over all selectors on z ≠ y has Σ_z P(y ≻ z|x) μ̂(z|x,y) = "
-        "u(y|x) = min_{z≠y} P(y ≻ z|x)."
-    ),
+    corrected="With endless data, û = Σ_z P μ̂ is u = min_{z≠y} P(y ≻ z|x) for every minimiser μ̂ of (50) on z ≠ y.",
     correction={"itself": False},
     counterexample=lambda: by_hand(*TWO_BALLOTS),
 )
@@ -92,10 +101,7 @@ def equation_50(c: Task, itself: bool = True) -> Any:
     "ppa/selector-from-data",
     "Appendix T, below equation (50)",
     setting=tasks,
-    false=(
-        "However often each pair was compared, every minimiser μ̂ of (50) on the data over all selectors on z ≠ y has "
-        "û(y|x) = Σ_z P̂(y ≻ z|x) μ̂(z|x,y) = min_{z≠y} P̂(y ≻ z|x), with P̂ of (60)."
-    ),
+    false="However often each pair is compared, (50) on the data, over z ≠ y, gives û(y|x) = min_{z≠y} P̂(y ≻ z|x).",
     neighbour={"balanced": False},
 )
 @over_sizes
@@ -118,14 +124,8 @@ def selector_from_data(c: Task, balanced: bool = True) -> Any:
     setting=tasks,
     fails="convention",
     quote="Let π̂_β be the normalized softmax policy constructed with û following (49).",
-    why=(
-        "The P̂ of (60) need not come from a profile: after three comparisons, a preferred to b, b to c and c to a, û "
-        "is 0 throughout, and (49) is 0/0."
-    ),
-    corrected=(
-        "For the P of a profile, u(y|x) = min_{z≠y} P(y ≻ z|x) can be normalised: u exp(βu) divided by its sum over y "
-        "is a policy."
-    ),
+    why="P̂ need not come from a profile: after ab, bc and ca, first preferred, û is 0 throughout, and (49) is 0/0.",
+    corrected="With u(y|x) = min_{z≠y} P(y ≻ z|x) and P of a profile, u exp(βu) divided by its sum over y is a policy.",
     correction={"of_data": False},
     counterexample=lambda: by_hand(["abc"], [1.0], wins=["ab", "bc", "ca"]),
 )
@@ -155,10 +155,7 @@ def equation_55(c: Task, uniform: bool = False) -> Any:
     "Appendix U, equation (56)",
     setting=tasks,
     fails="convention",
-    quote=(
-        "Such μ* and the corresponding pointwise minimum can be obtained via the following linear programming (LP): "
-        "u(y|x) = min_{μ(.|x,y)∈Δ(𝒴)} Σ_{z∈𝒴} P(y ≻ z|x) μ(z|x,y)."
-    ),
+    quote="[...] via the following linear programming (LP): u(y|x) = min_{μ(·|x,y)∈Δ(𝒴)} Σ_{z∈𝒴} P(y≻z|x) μ(z|x,y).",
     why=(
         "Δ(𝒴) has the point mass on y itself, and P(y ≻ y) = 1/2, as in (48): for a Condorcet winner the minimum is "
         "1/2, not u. With abc 3/4 and bac 1/4 it is 1/2 for a, and u(a) is 3/4. With P(y ≻ y) = 1 (56) would be right."
