@@ -17,19 +17,6 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxval.theorems.claims import Setting
 
-__all__ = [
-    "Task",
-    "by_hand",
-    "diagonal",
-    "divergence",
-    "normalised",
-    "objective",
-    "over_sizes",
-    "selected",
-    "softmax_policy",
-    "tasks",
-]
-
 CONTEXTS, VOTERS = 2, 5
 
 

@@ -11,8 +11,6 @@ from jaxval import preferences
 from jaxval.theorems.claims import AtMost, claim
 from jaxval.theorems.ppa._tasks import Task, by_hand, divergence, objective, over_sizes, selected, softmax_policy, tasks
 
-__all__: list[str] = []
-
 
 def target(c: Task) -> tuple[Array, Array]:
     """û = Σ_z P μ̂ and π̂_β ∝ û exp(βû)."""

@@ -8,11 +8,20 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import axioms, preferences, social_choice
-from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._elections import CLOSE, Election, Elections, by_hand, elections
-from jaxval.theorems.ppa._profiles import APART, Profile, known, over_sizes, relaxed
-
-__all__ = ["is_winner", "limit"]
+from jaxval.theorems.claims import AtMost
+from jaxval.theorems.ppa._profiles import (
+    APART,
+    Case,
+    Instance,
+    Profile,
+    by_hand,
+    claim,
+    known,
+    over_sizes,
+    profiles,
+    relaxed,
+)
+from jaxval.theorems.ppa.domination import CLOSE
 
 
 def is_winner(P: Array, majority: float = 0.5) -> Array:
@@ -32,17 +41,17 @@ def limit(u: Array) -> Array:
 @claim(
     "ppa/definition-4.12",
     "Definition 4.12",
-    setting=elections,
+    setting=profiles,
     false="At most one alternative is preferred to every other by half or more of the voters.",
-    neighbour={"majority": 0.5 - 1e-6},
+    neighbour={"majority": 0.5 - 1e-6, "only": 4},
 )
 @over_sizes()
-def definition_4_12(c: Election, majority: float = 0.5) -> Any:
+def definition_4_12(c: Case, majority: float = 0.5) -> Any:
     """At most one alternative is preferred to every other by more than half of the voters, a Condorcet winner y*.
 
     The library finds it, and its axiom's gap is 1 - π(y*), what a policy π lacks.
     """
-    winner, policy = is_winner(c.P), c.policy
+    winner, policy = is_winner(c.P), c.lotteries[0]
     exists, star = jnp.any(winner), jnp.argmax(winner)
     axiom = axioms.condorcet(lambda orders, weights: policy, *c.profile)[0]
     return {
@@ -55,14 +64,14 @@ def definition_4_12(c: Election, majority: float = 0.5) -> Any:
 @claim(
     "ppa/proposition-4.13",
     "Proposition 4.13",
-    setting=elections,
+    setting=profiles,
     covers=("ppa-v1/proposition-4.13",),
     proof="π(y_j) ≥ α w_j - ε and π(y*) ≥ 1 - ε give α w_j ≤ 2ε",
     false="If y* is a Condorcet winner, every policy violates π(y*) = 1 or π ≥ αw by 1.05 α w_j/2 or more, for j ≠ y*.",
-    neighbour={"factor": 1.05},
+    neighbour={"factor": 1.05, "only": 4},
 )
 @over_sizes()
-def proposition_4_13(c: Election, factor: float = 1.0) -> Any:
+def proposition_4_13(c: Case, factor: float = 1.0) -> Any:
     """If y* is a Condorcet winner, every policy violates π(y*) = 1 or π ≥ αw by α w_j/2 or more, for all j ≠ y*.
 
     If some w_j > 0, no policy has both, so that no PSCF satisfies α-PPA and Condorcet consistency.
@@ -77,19 +86,19 @@ def proposition_4_13(c: Election, factor: float = 1.0) -> Any:
 
     half = c.level * jnp.max(others) / 2
     nearest = jnp.where(star, 1 - half, half * (jnp.arange(len(c.w)) == jnp.argmax(others)))
-    policies = {"any policy": c.policy, "the nearest": nearest}
+    policies = {"any policy": c.lotteries[0], "the nearest": nearest}
     return {name: jnp.where(jnp.any(winner), least - violation(policy), -1.0) for name, policy in policies.items()}
 
 
 @claim(
     "ppa/condorcet-inconsistent",
     "section 4.3",
-    setting=elections,
+    setting=profiles,
     false="Φ* denies a Condorcet winner y* of share w* at least 1.05 (1-w*)/(2-w*).",
-    neighbour={"factor": 1.05},
+    neighbour={"factor": 1.05, "only": 4},
 )
 @over_sizes()
-def condorcet_inconsistent(c: Election, factor: float = 1.0) -> Any:
+def condorcet_inconsistent(c: Case, factor: float = 1.0) -> Any:
     """Φ* is not Condorcet consistent: it denies a winner y* of share w* < 1 at least (1-w*)/(2-w*)."""
     return jnp.where(is_winner(c.P), factor * (1 - c.w) / (2 - c.w) - (1 - relaxed(c.u)), -1.0)
 
@@ -97,12 +106,12 @@ def condorcet_inconsistent(c: Election, factor: float = 1.0) -> Any:
 @claim(
     "ppa/minimax",
     "section 4.3, below equation (9)",
-    setting=elections,
+    setting=profiles,
     false="The largest u_i is where the Borda score is largest.",
-    neighbour={"borda": True},
+    neighbour={"borda": True, "only": 4},
 )
 @over_sizes()
-def minimax(c: Election, borda: bool = False) -> Any:
+def minimax(c: Case, borda: bool = False) -> Any:
     """Argmax_i u_i is the minimax Condorcet method: the smallest worst defeat, max_{j≠i} P(y_j ≻ y_i)."""
     worst_defeats = jnp.max(jnp.where(jnp.asarray(APART[len(c.P)]), c.P, 0), axis=0)
     rule = limit(jnp.sum(c.P, axis=1) if borda else -worst_defeats)
@@ -112,13 +121,12 @@ def minimax(c: Election, borda: bool = False) -> Any:
 @claim(
     "ppa/proposition-4.14",
     "Proposition 4.14",
-    setting=elections,
-    covers=("ppa-v1/proposition-4.14",),
+    setting=profiles,
     false="Φ^∞ gives 1 to an alternative that at least half of the voters prefer to every other.",
-    neighbour={"majority": 0.5 - 1e-6},
+    neighbour={"majority": 0.5 - 1e-6, "only": 4},
 )
 @over_sizes()
-def proposition_4_14(c: Election, majority: float = 0.5) -> Any:
+def proposition_4_14(c: Case, majority: float = 0.5) -> Any:
     """Φ^∞ satisfies Condorcet consistency."""
     policy = social_choice.proportional(c.P, beta=jnp.inf)
     return {
@@ -151,16 +159,16 @@ def violation(P: Array, policy: Array) -> Array:
 @claim(
     "ppa/definition-R.1",
     "Definition R.1",
-    setting=elections,
+    setting=profiles,
     covers=("ppa-v1/definition-4.15",),
     false=(
         "One ranking has P(y_i ≻ y_j) > 1/2 iff r(y_i) < r(y_j) for all i ≠ j if there is a Condorcet winner, and at "
         "most one if there is none."
     ),
-    neighbour={"with_winner": True},
+    neighbour={"with_winner": True, "only": 4},
 )
 @over_sizes(2, 3, 4, 5)
-def definition_r_1(c: Election, with_winner: bool = False) -> Any:
+def definition_r_1(c: Case, with_winner: bool = False) -> Any:
     """At most one of all rankings has P(y_i ≻ y_j) > 1/2 iff r(y_i) < r(y_j) for all i ≠ j; the library finds it."""
     rankings = np.array(list(itertools.permutations(range(len(c.P)))))
     r = np.argsort(rankings, axis=1)
@@ -176,17 +184,17 @@ def definition_r_1(c: Election, with_winner: bool = False) -> Any:
 @claim(
     "ppa/definition-R.2",
     "Definition R.2",
-    setting=elections,
+    setting=profiles,
     false=(
         "The gap of the library's axiom is the largest π(y_j) - π(y_i) over all y_i that a majority prefers to y_j, "
         "even if there is no PMC ranking."
     ),
-    neighbour={"all_majorities": True},
+    neighbour={"all_majorities": True, "only": 4},
 )
 @over_sizes()
-def definition_r_2(c: Election, all_majorities: bool = False) -> Any:
+def definition_r_2(c: Case, all_majorities: bool = False) -> Any:
     """The gap of the library's axiom is the largest π(y_j) - π(y_i) with r^σ(y_i) < r^σ(y_j), r^σ the PMC ranking."""
-    policy = c.policy
+    policy = c.lotteries[0]
     axiom = axioms.pairwise_majority(lambda orders, weights: policy, *c.profile)[0]
     everywhere = jnp.where(beats(c.P), policy[None, :] - policy[:, None], -1.0)
     return jnp.maximum(axiom, -1), jnp.max(everywhere if all_majorities else violation(c.P, policy))
@@ -195,7 +203,7 @@ def definition_r_2(c: Election, all_majorities: bool = False) -> Any:
 @claim(
     "ppa/pmc-stronger",
     "section 4.3 and Appendix R",
-    setting=elections,
+    setting=profiles,
     fails="reading",
     quote=(
         "Additionally, Appendix R discusses the connection to pairwise majority consistency (PMC) [24], which imposes "
@@ -211,12 +219,12 @@ def definition_r_2(c: Election, all_majorities: bool = False) -> Any:
     counterexample=lambda: by_hand((["0123"], [1.0]), lotteries=[[0.25] * 4, [1.0]]),
 )
 @over_sizes()
-def pmc_stronger(c: Election, converse: bool = False) -> Any:
+def pmc_stronger(c: Case, converse: bool = False) -> Any:
     """PMC implies Condorcet consistency: a policy in the order of the PMC ranking has π(y*) = 1."""
     r, exists = majority_places(c.P)
     if converse:
         return violation(c.P, (r == 0).astype(float))
-    policy = jnp.sort(c.policy)[::-1][r]  # in the order of the PMC ranking
+    policy = jnp.sort(c.lotteries[0])[::-1][r]  # in the order of the PMC ranking
     return jnp.where(exists & (r == 0), 1 - policy, -1.0)
 
 
@@ -227,14 +235,14 @@ HAND_MATRIX = np.array([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]])
 @claim(
     "ppa/proposition-R.3",
     "Proposition R.3, first part, equations (47) and (48)",
-    setting=elections,
-    covers=("ppa/equation-47", "ppa/equation-48", "ppa-v1/proposition-4.17"),
+    setting=profiles,
+    covers=("ppa/equation-47", "ppa/equation-48"),
     scope="the profile (47), M = 3; β ≥ 0 random, often 0",
     proof="u = (3/10, 2/5, 3/5), and π(y2)/π(y1) = 4/3 e^{β/10} ≥ 4/3 for every β ≥ 0",
     false="On (47), Φ^β(σ)(y2) ≥ 4/3 Φ^β(σ)(y3) for every finite β ≥ 0.",
     neighbour={"below": 2},
 )
-def proposition_r_3(c: Elections, below: int = 0) -> Any:
+def proposition_r_3(c: Instance, below: int = 0) -> Any:
     """On (47), Φ^β violates PMC for every finite β ≥ 0: Φ^β(σ)(y2) ≥ 4/3 Φ^β(σ)(y1), and the PMC ranking is y3, y1, y2.
 
     (47) has the preference function (48) and u = (0.3, 0.4, 0.6).
@@ -253,13 +261,12 @@ def proposition_r_3(c: Elections, below: int = 0) -> Any:
 @claim(
     "ppa/proposition-R.3-limit",
     "Proposition R.3, second part",
-    setting=elections,
-    covers=("ppa-v1/proposition-4.17",),
+    setting=profiles,
     false="Φ^10 satisfies PMC, and gives 1 to the first of the PMC ranking.",
-    neighbour={"beta": 10.0},
+    neighbour={"beta": 10.0, "only": 4},
 )
 @over_sizes()
-def proposition_r_3_limit(c: Election, beta: float = np.inf) -> Any:
+def proposition_r_3_limit(c: Case, beta: float = np.inf) -> Any:
     """Φ^∞ satisfies PMC: it gives 1 to the first of the PMC ranking and 0 to the others."""
     r, exists = majority_places(c.P)
     policy = limit(c.u) if np.isinf(beta) else relaxed(c.u, beta)
@@ -269,12 +276,12 @@ def proposition_r_3_limit(c: Election, beta: float = np.inf) -> Any:
 @claim(
     "ppa/pmc-slack",
     "Appendix R, at its end",
-    setting=elections,
+    setting=profiles,
     false="For ε = 0.01, on each profile, Φ^β satisfies PMC with slack from β = 1/(u¹ - u²) on, u¹ > u² the largest u.",
-    neighbour={"steps": 1.0},
+    neighbour={"steps": 1.0, "only": 4},
 )
 @over_sizes()
-def pmc_slack(c: Election, steps: float = 40.0) -> Any:
+def pmc_slack(c: Case, steps: float = 40.0) -> Any:
     """For ε = 0.01, on each profile, Φ^β(y_i) ≥ Φ^β(y_j) - ε if r^σ(y_i) < r^σ(y_j), from some β on.
 
     Here from β = 40/(u¹ - u²) on, u¹ > u² the two largest u.

@@ -6,11 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import axioms, social_choice
-from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._elections import CLOSE, Election, by_hand, elections
-from jaxval.theorems.ppa._profiles import APART, over_sizes, relaxed
+from jaxval.theorems.claims import AtMost
+from jaxval.theorems.ppa._profiles import APART, Case, by_hand, claim, over_sizes, profiles, relaxed
 
-__all__: list[str] = []
+CLOSE = 1e-9  # what differs by rounding is a tie
 
 
 def is_dominated(P: Array, delta: Array | float) -> Array:
@@ -27,12 +26,12 @@ def inverse_level(P: Array, w: Array, delta: Array | float, *, second: int = -2)
 @claim(
     "ppa/definition-4.8",
     "Definition 4.8",
-    setting=elections,
+    setting=profiles,
     false="y is δ-dominated, P(y' ≻ y) ≥ δ for some y' ≠ y, iff u_y < 1 - δ.",
-    neighbour={"strictly": True},
+    neighbour={"strictly": True, "only": 4},
 )
 @over_sizes()
-def definition_4_8(c: Election, strictly: bool = False) -> Any:
+def definition_4_8(c: Case, strictly: bool = False) -> Any:
     """An alternative y is δ-dominated, P(y' ≻ y) ≥ δ for some y' ≠ y, iff u_y ≤ 1 - δ.
 
     An alternative that is 1-dominated is nobody's first choice.
@@ -47,13 +46,13 @@ def definition_4_8(c: Election, strictly: bool = False) -> Any:
 @claim(
     "ppa/lemma-4.9",
     "Lemma 4.9, equation (7), Appendix L (34), (35), (37)",
-    setting=elections,
+    setting=profiles,
     covers=("ppa/equation-7", "ppa/equation-34", "ppa/equation-35", "ppa/equation-37"),
     false="For every δ in [0, 1], Σu ≤ (N_δ-1)(1-w¹) + (1-w¹) + (M-N_δ)(1-δ).",
-    neighbour={"second": -1},
+    neighbour={"second": -1, "only": 4},
 )
 @over_sizes()
-def lemma_4_9(c: Election, second: int = -2) -> Any:
+def lemma_4_9(c: Case, second: int = -2) -> Any:
     """For every δ in [0, 1], 1 ≤ Σu ≤ 1/α(σ) = (N_δ-1)(1-w¹) + (1-w²) + (M-N_δ)(1-δ), N_δ = 0 and ties included.
 
     The steps are u_i ≤ 1 - δ if y_i is δ-dominated, u_i ≤ P(i ≻ k) ≤ 1 - w_k for i ≠ k, and u_k ≤ 1 - w², k the
@@ -76,7 +75,7 @@ def lemma_4_9(c: Election, second: int = -2) -> Any:
 @claim(
     "ppa/equation-36",
     "Appendix L, equation (36)",
-    setting=elections,
+    setting=profiles,
     fails="slip",
     quote="Σ_{i=1}^M u_i = u_k + Σ_{i≠k,i∉I} u_i + Σ_{i∈I} u_i ≤ (1-w_l^σ) + (N_δ^σ-1)(1-w_k^σ) + (M-N_δ^σ)(1-δ).",
     why=(
@@ -92,7 +91,7 @@ def lemma_4_9(c: Election, second: int = -2) -> Any:
     counterexample=lambda: by_hand((["01", "10"], [0.5, 0.5]), delta=0.5),
 )
 @over_sizes()
-def equation_36(c: Election, in_cases: bool = False) -> Any:
+def equation_36(c: Case, in_cases: bool = False) -> Any:
     """Σu = u_k + Σ_{i≠k, i∉I} u_i + Σ_{i∈I} u_i ≤ (1-w_l) + (N_δ-1)(1-w_k) + (M-N_δ)(1-δ), k the largest group."""
     k, inside = jnp.argmax(c.w), is_dominated(c.P, c.delta)
     middle = c.u[k] + jnp.sum(jnp.where(inside, c.u, jnp.where(jnp.arange(len(c.w)) == k, 0, c.u)))
@@ -111,7 +110,7 @@ def equation_36(c: Election, in_cases: bool = False) -> Any:
 @claim(
     "ppa/dominated-count",
     "Appendix L, above equation (34)",
-    setting=elections,
+    setting=profiles,
     fails="slip",
     quote="Let I ⊆ [M] be the set of indexes for δ-dominated alternatives, where |I| = N_δ^σ.",
     why=(
@@ -123,7 +122,7 @@ def equation_36(c: Election, in_cases: bool = False) -> Any:
     counterexample=lambda: by_hand((["0123"], [1.0])),
 )
 @over_sizes()
-def dominated_count(c: Election, complement: bool = False) -> Any:
+def dominated_count(c: Case, complement: bool = False) -> Any:
     """|I| = N_δ, I the set of the δ-dominated alternatives and N_δ the number of those that are not δ-dominated."""
     not_dominated = jnp.sum(c.u > 1 - c.delta + CLOSE)
     return jnp.sum(is_dominated(c.P, c.delta)), len(c.u) - not_dominated if complement else not_dominated
@@ -132,12 +131,12 @@ def dominated_count(c: Election, complement: bool = False) -> Any:
 @claim(
     "ppa/theorem-4.10",
     "Theorem 4.10",
-    setting=elections,
+    setting=profiles,
     false="Φ*(σ)(y_i) ≥ 1.05 α(σ) w_i for all i, with α of (7).",
-    neighbour={"factor": 1.05},
+    neighbour={"factor": 1.05, "only": 4},
 )
 @over_sizes()
-def theorem_4_10(c: Election, factor: float = 1.0) -> Any:
+def theorem_4_10(c: Case, factor: float = 1.0) -> Any:
     """Φ* satisfies α-PPA with α of (7), which is in (0, 1], for every δ."""
     inverse = inverse_level(c.P, c.w, c.delta)
     level = jnp.minimum(1 / inverse, 1.0)  # the axiom refuses 1 + 1e-16
@@ -153,13 +152,13 @@ def theorem_4_10(c: Election, factor: float = 1.0) -> Any:
 @claim(
     "ppa/sum-of-one",
     "section 4.2, below Theorem 4.10",
-    setting=elections,
+    setting=profiles,
     false="If Σu ≤ 1.05, the alignment is perfect: Φ*(σ) = w.",
-    neighbour={"limit": 1.05},
+    neighbour={"limit": 1.05, "only": 4},
     tolerance=1e-8,
 )
 @over_sizes()
-def sum_of_one(c: Election, limit: float = 1.0) -> Any:
+def sum_of_one(c: Case, limit: float = 1.0) -> Any:
     """If Σu = 1, the alignment is perfect: Φ*(σ) = w."""
     return jnp.where(jnp.sum(c.u) <= limit + CLOSE, relaxed(c.u), c.w), c.w
 
@@ -167,12 +166,12 @@ def sum_of_one(c: Election, limit: float = 1.0) -> Any:
 @claim(
     "ppa/two-undominated",
     "section 4.2, below Theorem 4.10",
-    setting=elections,
+    setting=profiles,
     false="If three alternatives are not 1-dominated, then w¹ + w² = 1, α(σ) = 1 for δ = 1, and Φ*(σ) = w.",
-    neighbour={"number": 3},
+    neighbour={"number": 3, "only": 4},
 )
 @over_sizes()
-def two_undominated(c: Election, number: int = 2) -> Any:
+def two_undominated(c: Case, number: int = 2) -> Any:
     """If two alternatives are not 1-dominated, then w¹ + w² = 1, α(σ) = 1 for δ = 1, and Φ*(σ) = w."""
     such = jnp.sum(~is_dominated(c.P, 1.0)) == number
     return {
@@ -185,11 +184,11 @@ def two_undominated(c: Election, number: int = 2) -> Any:
 @claim(
     "ppa/dominating-group",
     "section 4.2, below Theorem 4.10",
-    setting=elections,
+    setting=profiles,
     false="With δ = 1, 1/α(σ) - 1 ≤ (M-2)(1-w¹).",
-    neighbour={"fewer": 2},
+    neighbour={"fewer": 2, "only": 4},
 )
 @over_sizes()
-def dominating_group(c: Election, fewer: int = 1) -> Any:
+def dominating_group(c: Case, fewer: int = 1) -> Any:
     """With δ = 1, 1/α(σ) - 1 ≤ (M-1)(1-w¹), so that α(σ) approaches 1 as (w¹, w²) approaches (1, 0)."""
     return AtMost(inverse_level(c.P, c.w, 1.0) - 1, (len(c.w) - fewer) * (1 - jnp.max(c.w)))

@@ -1,25 +1,53 @@
 """Kim et al., Theorem 4.11 and Appendices M and N: what groups can gain by misreports; (8) and (38) to (41)."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._elections import (
-    CLOSE,
-    Election,
-    Elections,
-    after_misreports,
+from jaxval.theorems.claims import AtMost
+from jaxval.theorems.ppa._profiles import (
+    Case,
+    Instance,
+    Profile,
+    bounds,
     by_hand,
-    elections,
-    proportional,
+    claim,
+    induced,
+    known,
+    over_sizes,
+    places,
+    profiles,
+    relaxed,
+    to_top,
 )
-from jaxval.theorems.ppa._profiles import Profile, bounds, induced, known, over_sizes, places, relaxed, to_top
+from jaxval.theorems.ppa.domination import CLOSE
 
-__all__: list[str] = []
+
+def misreports(c: Case) -> Array:
+    """P of σ'_k for each k: as group k reports it, and with y_k lifted to the top of each report; (1) is linear."""
+
+    def of_group(k: Array) -> Array:
+        others = c.profile._replace(weights=jnp.where(c.profile.orders[:, 0] == k, 0.0, c.profile.weights))
+        lifted = c.reports._replace(orders=to_top(c.reports.orders, k))
+        return induced(others)[None] + c.w[k] * jnp.stack([induced(c.reports), induced(lifted)])
+
+    return jax.vmap(of_group)(jnp.arange(len(c.w)))
+
+
+def after_misreports(c: Case, value: Callable[[Array], Array]) -> tuple[Array, Array]:
+    """The k-th entry of a value of P at σ'_k for each group k: as reported, and with y_k on top."""
+    as_reported, on_top = jnp.diagonal(jax.vmap(jax.vmap(value))(misreports(c)), axis1=0, axis2=2)
+    return as_reported, on_top
+
+
+def proportional(P: Array) -> Array:
+    """F* of Definition 4.5."""
+    return relaxed(bounds(P))
+
 
 # Theorem 4.11, Appendices M and N
 
@@ -27,15 +55,15 @@ __all__: list[str] = []
 @claim(
     "ppa/theorem-4.11",
     "Theorem 4.11, equation (8), Appendix M (38) to (40)",
-    setting=elections,
+    setting=profiles,
     covers=("ppa/equation-8", "ppa/equation-38", "ppa/equation-39", "ppa/equation-40"),
     false="After any misreport of group k, π'(y_k) ≤ 0.95 u_k/(u_k+1-w_k).",
-    neighbour={"factor": 0.95},
+    neighbour={"factor": 0.95, "only": 4},
 )
 @over_sizes()
-def theorem_4_11(c: Election, factor: float = 1.0) -> Any:
+def theorem_4_11(c: Case, factor: float = 1.0) -> Any:
     """After any misreport of group k, π'(y_k) ≤ u_k/(u_k+1-w_k) ≤ (w_k+1)/2, so that Φ* satisfies (1/2, 1/2)-PBM."""
-    found = jax.vmap(jax.vmap(bounds))(c.misreported)  # (groups, 2, alternatives)
+    found = jax.vmap(jax.vmap(bounds))(misreports(c))  # (groups, 2, alternatives)
     total = jnp.sum(found, axis=2).T
     own = jnp.diagonal(found, axis1=0, axis2=2)
     bound = c.u / (c.u + 1 - c.w)
@@ -50,14 +78,14 @@ def theorem_4_11(c: Election, factor: float = 1.0) -> Any:
 @claim(
     "ppa/worst-case-bound",
     "section 4.2, below Theorem 4.11",
-    setting=elections,
+    setting=profiles,
     scope="one profile for each M = 2 to 6",
     proof="u_0 = (M-2)/(M-1) for the second choice and u_i = 1/(M-1) for the others",
     false="If M-1 groups of equal shares have one second choice, Φ* gives it at most 0.44, for every M.",
-    neighbour={"most": 0.44},
+    neighbour={"most": 0.44, "only": 6},
 )
 @over_sizes()
-def worst_case_bound(c: Election, most: float = 0.5) -> Any:
+def worst_case_bound(c: Case, most: float = 0.5) -> Any:
     """(1/2, 1/2) is a worst case: if M-1 groups of equal shares have one second choice, Φ* gives it (M-2)/(2M-3).
 
     That tends to γ2 = 1/2 as M grows, though nobody has it first.
@@ -72,7 +100,7 @@ def worst_case_bound(c: Election, most: float = 0.5) -> Any:
 @claim(
     "ppa/majority-by-manipulation",
     "section 4.2, below Theorem 4.11",
-    setting=elections,
+    setting=profiles,
     fails="reading",
     quote=(
         "For instance, if u_k ≤ 1/2 and w_k^σ ≤ 1/2, then π'(y_k) ≤ 1/2. This indicates that a non-majority group "
@@ -90,7 +118,7 @@ def worst_case_bound(c: Election, most: float = 0.5) -> Any:
     ),
 )
 @over_sizes()
-def majority_by_manipulation(c: Election, by_bound: bool = False) -> Any:
+def majority_by_manipulation(c: Case, by_bound: bool = False) -> Any:
     """A group with w_k ≤ 1/2 and Φ*(σ)(y_k) ≤ 1/2 has π'(y_k) ≤ 1/2 after any misreport."""
     such = c.u <= 0.5 + CLOSE if by_bound else jnp.maximum(c.w, relaxed(c.u)) <= 0.5 + CLOSE
     reached = jnp.maximum(*after_misreports(c, proportional))
@@ -100,12 +128,12 @@ def majority_by_manipulation(c: Election, by_bound: bool = False) -> Any:
 @claim(
     "ppa/section-M-best-report",
     "Appendix M, above equation (39)",
-    setting=elections,
+    setting=profiles,
     false="To report the truth never gives group k less than another report.",
-    neighbour={"truth": True},
+    neighbour={"truth": True, "only": 4},
 )
 @over_sizes()
-def best_report(c: Election, truth: bool = False) -> Any:
+def best_report(c: Case, truth: bool = False) -> Any:
     """To lift y_k to the top of its reports never costs group k anything, and then u'_k = u_k."""
     as_reported, on_top = after_misreports(c, proportional)
     if truth:
@@ -116,13 +144,13 @@ def best_report(c: Election, truth: bool = False) -> Any:
 @claim(
     "ppa/strategyproofness",
     "Appendix N",
-    setting=elections,
+    setting=profiles,
     scope="abc of share s and cba of share 1-s, M = 3; s in [0, 1] random, the ends among them",
     proof="F*(a) = s/(1+m) by the truth, and s after acb, since then u_b = 0",
     false="Of abc (share s) and cba (1-s), group a gains 1.05 s m/(1+m), m = min(s, 1-s), if it reports acb.",
     neighbour={"factor": 1.05},
 )
-def strategyproofness(c: Elections, factor: float = 1.0) -> Any:
+def strategyproofness(c: Instance, factor: float = 1.0) -> Any:
     """Φ* is not strategyproof: of abc (share s) and cba (1-s), group a gains s m/(1+m), m = min(s, 1-s), by acb."""
     share = c.three.share
     weights = jnp.stack([share, 1 - share])
@@ -134,12 +162,12 @@ def strategyproofness(c: Elections, factor: float = 1.0) -> Any:
 @claim(
     "ppa/section-N",
     "Appendix N",
-    setting=elections,
+    setting=profiles,
     false="Whatever the other groups report, the truth never gives group k less than another report.",
-    neighbour={"truth": True},
+    neighbour={"truth": True, "only": 4},
 )
 @over_sizes()
-def section_n(c: Election, truth: bool = False) -> Any:
+def section_n(c: Case, truth: bool = False) -> Any:
     """Whatever all groups report, to lift y_k to the top of group k's reports never costs it anything."""
     reported = proportional(induced(c.profile._replace(orders=c.reports.orders)))
 
@@ -154,7 +182,7 @@ def section_n(c: Election, truth: bool = False) -> Any:
 @claim(
     "ppa/only-top-reports",
     "Appendix N",
-    setting=elections,
+    setting=profiles,
     scope="M = 2, 3 and 4; profiles of up to 6 rankings; all rankings as the common report of a group",
     fails="convention",
     quote=(
@@ -169,12 +197,12 @@ def section_n(c: Election, truth: bool = False) -> Any:
     corrected="Among the best common rankings of a group is one with y_k on top.",
     correction={"only": False},
     false="Among the best common rankings of a group is the true ranking of one of its members.",
-    neighbour={"only": False, "truth": True},
+    neighbour={"only": False, "truth": True, "only": 4},
     counterexample=lambda: by_hand((["012", "021", "102", "201"], [0.25] * 4)),
     most=2_500,
 )
 @over_sizes(2, 3, 4)
-def only_top_reports(c: Election, only: bool = True, truth: bool = False) -> Any:
+def only_top_reports(c: Case, only: bool = True, truth: bool = False) -> Any:
     """All groups report their top choice: every best common ranking of a group has y_k on top."""
     orders, weights = c.profile
     rankings = jnp.asarray(list(itertools.permutations(range(orders.shape[1]))))
@@ -199,12 +227,12 @@ def only_top_reports(c: Election, only: bool = True, truth: bool = False) -> Any
 @claim(
     "ppa/equation-41",
     "Appendix N, equation (41)",
-    setting=elections,
+    setting=profiles,
     false="Whatever all groups report, π'(y_k) ≤ u'_k/(u'_k+1-w_k) ≤ (w_k+1)/2, u' of the reports.",
-    neighbour={"top": False},
+    neighbour={"top": False, "only": 4},
 )
 @over_sizes()
-def equation_41(c: Election, top: bool = True) -> Any:
+def equation_41(c: Case, top: bool = True) -> Any:
     """If all groups report their top choices, π'(y_k) ≤ u'_k/(u'_k+1-w_k) ≤ (w_k+1)/2, u' of the reports."""
     first = c.profile.orders[:, :1] == jnp.arange(c.profile.orders.shape[1])[None, :]
     orders = jnp.argsort(jnp.where(first & top, 0, places(c.reports.orders)), axis=1)
@@ -216,12 +244,12 @@ def equation_41(c: Election, top: bool = True) -> Any:
 @claim(
     "ppa/section-N-not-tight",
     "Appendix N, below equation (41)",
-    setting=elections,
+    setting=profiles,
     false="With M alternatives and any misreport, π'(y_k) stays 5(1-w_k)/(16(M-1)) or more below (w_k+1)/2.",
-    neighbour={"factor": 1.25},
+    neighbour={"factor": 1.25, "only": 4},
 )
 @over_sizes()
-def section_n_not_tight(c: Election, factor: float = 1.0) -> Any:
+def section_n_not_tight(c: Case, factor: float = 1.0) -> Any:
     """(w_k+1)/2 is not tight: with M alternatives, π'(y_k) ≤ u_k/(u_k+1-w_k) is (1-w_k)/(4(M-1)) or more below it."""
     reached = jnp.maximum(c.u / (c.u + 1 - c.w), jnp.maximum(*after_misreports(c, proportional)))
     return AtMost(reached, (c.w + 1) / 2 - factor * (1 - c.w) / (4 * (len(c.w) - 1)))

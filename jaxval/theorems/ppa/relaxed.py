@@ -7,13 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import social_choice
-from jaxval.theorems.claims import AtMost, claim
-from jaxval.theorems.ppa._elections import CLOSE, Election, after_misreports, by_hand, elections
-from jaxval.theorems.ppa._profiles import APART, bounds, lifts, over_sizes, relaxed
+from jaxval.theorems.claims import AtMost
+from jaxval.theorems.ppa._profiles import APART, Case, bounds, by_hand, claim, lifts, over_sizes, profiles, relaxed
 from jaxval.theorems.ppa.condorcet import is_winner, limit
-
-__all__: list[str] = []
-
+from jaxval.theorems.ppa.domination import CLOSE
+from jaxval.theorems.ppa.manipulation import after_misreports
 
 # F^β
 
@@ -21,12 +19,12 @@ __all__: list[str] = []
 @claim(
     "ppa/equation-9",
     "section 4.3, equation (9)",
-    setting=elections,
+    setting=profiles,
     false="The library's F^β is π(y_i) = e^{βu_i} / Σ_j e^{βu_j}.",
-    neighbour={"tilt_only": True},
+    neighbour={"tilt_only": True, "only": 4},
 )
 @over_sizes()
-def equation_9(c: Election, tilt_only: bool = False) -> Any:
+def equation_9(c: Case, tilt_only: bool = False) -> Any:
     """π(y_i) = u_i e^{βu_i} / Σ_j u_j e^{βu_j} is the library's F^β, and F* at β = 0."""
     scores = jnp.exp(c.beta * c.u) * (1 if tilt_only else c.u)
     return {
@@ -38,18 +36,18 @@ def equation_9(c: Election, tilt_only: bool = False) -> Any:
 @claim(
     "ppa/relaxed-limit",
     "section 4.3, below equation (9)",
-    setting=elections,
+    setting=profiles,
     fails="convention",
     quote="As β→∞, the policy becomes deterministic and converges to π(y*)=1, where y*=argmax_{i∈[M]} u_i.",
     why="If the largest u is shared, no argmax is single: with ab and ba, half each, π = (1/2, 1/2) for every β.",
     corrected="As β → ∞, the policy converges to the uniform policy on the alternatives with the largest u.",
     correction={"shared": True},
     false="The policy is uniform on the alternatives with the largest u when β is 10 over the gap to the next u.",
-    neighbour={"shared": True, "steps": 10.0},
+    neighbour={"shared": True, "steps": 10.0, "only": 4},
     counterexample=lambda: by_hand((["01", "10"], [0.5, 0.5])),
 )
 @over_sizes()
-def relaxed_limit(c: Election, shared: bool = False, steps: float = 40.0) -> Any:
+def relaxed_limit(c: Case, shared: bool = False, steps: float = 40.0) -> Any:
     """As β → ∞, the policy becomes deterministic: it converges to π(y*) = 1 with y* = argmax_i u_i."""
     best = jnp.max(c.u)
     margin = best - jnp.max(jnp.where(c.u < best - CLOSE, c.u, -1.0))
@@ -57,7 +55,7 @@ def relaxed_limit(c: Election, shared: bool = False, steps: float = 40.0) -> Any
     return relaxed(c.u, steps / margin), limit(c.u) if shared else alone
 
 
-def two_policies(c: Election) -> tuple[Array, Array]:
+def two_policies(c: Case) -> tuple[Array, Array]:
     """The policies of β and of a larger one."""
     return relaxed(c.u, c.beta), relaxed(c.u, c.beta + 10 * c.level)
 
@@ -65,12 +63,12 @@ def two_policies(c: Election) -> tuple[Array, Array]:
 @claim(
     "ppa/concentration",
     "section 4.3, below equation (9)",
-    setting=elections,
+    setting=profiles,
     false="As β rises, the second largest probability never falls.",
-    neighbour={"second": True},
+    neighbour={"second": True, "only": 4},
 )
 @over_sizes()
-def concentration(c: Election, second: bool = False) -> Any:
+def concentration(c: Case, second: bool = False) -> Any:
     """As β rises, π(y_i)/π(y_j) with u_i ≥ u_j never falls, nor does the mean of u under the policy."""
     before, after = two_policies(c)
     if second:
@@ -82,12 +80,12 @@ def concentration(c: Election, second: bool = False) -> Any:
 @claim(
     "ppa/trade-off",
     "section 4.3, at its end, and Appendix Q, equation (46)",
-    setting=elections,
+    setting=profiles,
     false="As β rises, a Condorcet winner's probability never falls, and the level min_i π(y_i)/w_i never rises.",
-    neighbour={"level": True},
+    neighbour={"level": True, "only": 4},
 )
 @over_sizes()
-def trade_off(c: Election, level: bool = False) -> Any:
+def trade_off(c: Case, level: bool = False) -> Any:
     """As β rises, the probability of a Condorcet winner never falls, and the level that (46) guarantees never rises."""
     before, after = two_policies(c)
     first, second = level_of_46(c.u, c.beta), level_of_46(c.u, c.beta + 10 * c.level)
@@ -108,7 +106,7 @@ def level_of_46(u: Array, beta: Array | float) -> Array:
 @claim(
     "ppa/proposition-Q.1",
     "Proposition Q.1, equations (42) and (43)",
-    setting=elections,
+    setting=profiles,
     covers=("ppa/equation-42", "ppa/equation-43"),
     fails="root error",
     quote=(
@@ -118,18 +116,17 @@ def level_of_46(u: Array, beta: Array | float) -> Array:
     why=(
         "(43) bounds e^{βu_i}, and (44) needs the bound for u_i e^{βu_i}, which is smaller: the β of (42) is too "
         "small. With abcd and adcb 0.3 each, bcda and dcba 0.2 each, u = (3, 2, 2, 2)/5; at α_c = 2/5 the logarithm "
-        "is 0, so that β = 0 is allowed, and π(a) = 1/3. With two alternatives, shares 3/5 and 2/5, and α_c = 13/20, "
-        "β = 0 is allowed, too, and π(a) = 3/5. Since u_j ≤ 1 - u_i for all j ≠ i, there is a bound that is exact if "
-        "all u_j are 1 - u_i; 2u_i in place of 2 is enough, too."
+        "is 0, so that β = 0 is allowed, and π(a) = 1/3. 2u_i in place of 2 is enough; since u_j ≤ 1 - u_i for j ≠ i, "
+        "there is a smaller bound, exact if all u_j are 1 - u_i."
     ),
     corrected=("A Condorcet winner has π(y_i) ≥ α_c if β ≥ max(0, 1/(2u_i - 1) log((M-1)(1-u_i)α_c / (u_i(1-α_c))))."),
     correction={"exact": True},
     false=("A Condorcet winner has π(y_i) ≥ α_c if β ≥ 0.95 max(0, 1/(2u_i - 1) log((M-1)(1-u_i)α_c / (u_i(1-α_c))))."),
-    neighbour={"exact": True, "factor": 0.95},
+    neighbour={"exact": True, "factor": 0.95, "only": 4},
     counterexample=lambda: by_hand((["0123", "0321", "1230", "3210"], [0.3, 0.3, 0.2, 0.2]), level=0.4),
 )
 @over_sizes()
-def proposition_q_1(c: Election, exact: bool = False, factor: float = 1.0) -> Any:
+def proposition_q_1(c: Case, exact: bool = False, factor: float = 1.0) -> Any:
     """A Condorcet winner has π(y_i) ≥ α_c if β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2(1-α_c))) and β ≥ 0."""
     winner, odds = is_winner(c.P), (len(c.u) - 1) * c.level / (1 - c.level)
     star, exists = jnp.argmax(winner), jnp.any(winner)
@@ -148,7 +145,7 @@ def proposition_q_1(c: Election, exact: bool = False, factor: float = 1.0) -> An
 @claim(
     "ppa/equation-44",
     "Appendix Q, equation (44)",
-    setting=elections,
+    setting=profiles,
     fails="follows",
     root="ppa/proposition-Q.1",
     quote=(
@@ -167,11 +164,11 @@ def proposition_q_1(c: Election, exact: bool = False, factor: float = 1.0) -> An
     false=(
         "From β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2.1u_i(1-α_c))) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2."
     ),
-    neighbour={"factor": 1.05},
+    neighbour={"factor": 1.05, "only": 4},
     counterexample=lambda: by_hand((["0123", "0321", "1230", "3210"], [0.3, 0.3, 0.2, 0.2]), level=0.4),
 )
 @over_sizes()
-def equation_44(c: Election, factor: float | None = None) -> Any:
+def equation_44(c: Case, factor: float | None = None) -> Any:
     """From (43) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2 ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}."""
     winner, odds = is_winner(c.P), c.level / (1 - c.level)
     exists = jnp.any(winner)
@@ -191,12 +188,12 @@ def equation_44(c: Election, factor: float | None = None) -> Any:
 @claim(
     "ppa/equation-45",
     "Appendix Q, equation (45)",
-    setting=elections,
+    setting=profiles,
     false="If u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, then π(y_i) ≥ 1.05 α_c.",
-    neighbour={"factor": 1.05},
+    neighbour={"factor": 1.05, "only": 4},
 )
 @over_sizes()
-def equation_45(c: Election, factor: float = 1.0) -> Any:
+def equation_45(c: Case, factor: float = 1.0) -> Any:
     """If u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, then π(y_i) ≥ α_c."""
     scores = c.u * jnp.exp(c.beta * c.u)
     others = jnp.sum(scores) - scores
@@ -208,12 +205,12 @@ def equation_45(c: Election, factor: float = 1.0) -> Any:
 @claim(
     "ppa/equation-46",
     "Appendix Q, equation (46)",
-    setting=elections,
+    setting=profiles,
     false="π(y_i) ≥ 1.05 w_i (Σ_j u_j exp(β(u_j-u_i)))⁻¹ for every β ≥ 0.",
-    neighbour={"factor": 1.05},
+    neighbour={"factor": 1.05, "only": 4},
 )
 @over_sizes()
-def equation_46(c: Election, factor: float = 1.0) -> Any:
+def equation_46(c: Case, factor: float = 1.0) -> Any:
     """For every β ≥ 0, π(y_i)/w_i ≥ (Σ_j u_j exp(β(u_j-u_i)))⁻¹, which goes to 0 as β → ∞ unless u_i is the largest."""
     below = jnp.max(c.u) - c.u
     behind = below > CLOSE
@@ -231,15 +228,15 @@ def equation_46(c: Election, factor: float = 1.0) -> Any:
 @claim(
     "ppa/relaxed-monotone",
     "Table 1, the proposed framework, for F^β",
-    setting=elections,
+    setting=profiles,
     false="If one alternative is lifted in a ranking, Φ^β gives no other alternative more.",
-    neighbour={"others": True},
+    neighbour={"others": True, "only": 4},
 )
 @over_sizes()
-def relaxed_monotone(c: Election, others: bool = False) -> Any:
+def relaxed_monotone(c: Case, others: bool = False) -> Any:
     """Φ^β satisfies monotonicity and Pareto efficiency for every β ≥ 0, and so does Φ^∞."""
     P, u = c.P, c.u
-    after, lifted = lifts(c.profile)
+    after, lifted = lifts(c)
     is_lifted = jnp.arange(len(u))[None, :] == lifted[:, None]
     unanimous = jnp.asarray(APART[len(u)]) & (1 - CLOSE <= P)
     found = {}
@@ -254,13 +251,13 @@ def relaxed_monotone(c: Election, others: bool = False) -> Any:
 @claim(
     "ppa/relaxed-manipulability",
     "Table 1, the proposed framework, for F^β, with a bound of ours",
-    setting=elections,
+    setting=profiles,
     proof="g(x) = x e^{βx} rises, u'_k ≤ u_k and u'_i ≥ w_i for i ≠ k, as in Theorem 4.11",
     false="For every β, Φ^β has π'(y_k) ≤ u_k/(u_k+1-w_k) ≤ (w_k+1)/2 after any misreport of group k.",
-    neighbour={"of_theorem_4_11": True},
+    neighbour={"of_theorem_4_11": True, "only": 4},
 )
 @over_sizes()
-def relaxed_manipulability(c: Election, of_theorem_4_11: bool = False) -> Any:
+def relaxed_manipulability(c: Case, of_theorem_4_11: bool = False) -> Any:
     """Φ^β satisfies γ-PBM with γ = (1, e^β)/(1 + e^β), which is (1/2, 1/2) at β = 0.
 
     After any misreport of group k, π'(y_k) ≤ g(u_k)/(g(u_k) + Σ_{i≠k} g(w_i)) ≤ γ1 w_k + γ2 with g(x) = x e^{βx}.

@@ -20,8 +20,6 @@ from jaxval.theorems.ppa._tasks import (
     tasks,
 )
 
-__all__: list[str] = []
-
 TWO_BALLOTS = ["abc", "bac"], [0.75, 0.25]
 
 
