@@ -122,6 +122,7 @@ def minimax(c: Case, borda: bool = False) -> Any:
     "ppa/proposition-4.14",
     "Proposition 4.14",
     setting=profiles,
+    covers=("ppa-v1/proposition-4.14",),
     false="Φ^∞ gives 1 to an alternative that at least half of the voters prefer to every other.",
     neighbour={"majority": 0.5 - 1e-6, "only": 4},
 )
@@ -236,7 +237,7 @@ HAND_MATRIX = np.array([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]])
     "ppa/proposition-R.3",
     "Proposition R.3, first part, equations (47) and (48)",
     setting=profiles,
-    covers=("ppa/equation-47", "ppa/equation-48"),
+    covers=("ppa/equation-47", "ppa/equation-48", "ppa-v1/proposition-4.17"),
     scope="the profile (47), M = 3; β ≥ 0 random, often 0",
     proof="u = (3/10, 2/5, 3/5), and π(y2)/π(y1) = 4/3 e^{β/10} ≥ 4/3 for every β ≥ 0",
     false="On (47), Φ^β(σ)(y2) ≥ 4/3 Φ^β(σ)(y3) for every finite β ≥ 0.",
