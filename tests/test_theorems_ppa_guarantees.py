@@ -94,15 +94,6 @@ def test_the_dominated_are_not_those_that_are_not():
     assert len(dominated) == 3
 
 
-def test_one_group_alone_and_a_level_of_one_half():
-    """ppa/dominating-group: all say abc, δ = 1/2, N = 1: 1/α = 0 + 1 + 2 · 1/2, though F* gives a all that it has."""
-    profile = {"abc": Fraction(1)}
-    not_dominated = [a for a in "abc" if all(preferred(profile, b, a) < Fraction(1, 2) for b in "abc" if b != a)]
-    assert not_dominated == ["a"]
-    assert (1 - 1) * (1 - 1) + (1 - 0) + (3 - 1) * (1 - Fraction(1, 2)) == 2
-    assert proportional(profile) == {"a": 1, "b": 0, "c": 0} == first_choices(profile)
-
-
 def test_half_of_the_voters_gain_a_majority():
     """ppa/majority-by-manipulation: w_a = F*(a) = 1/2 by the truth, u_a = 2/3; burying b gives 4/7."""
     truth = {"abc": Fraction(1, 2), "bac": Fraction(1, 6), "cab": Fraction(1, 6), "cba": Fraction(1, 6)}
@@ -133,20 +124,6 @@ def test_two_halves_stay_two_halves():
     """ppa/relaxed-limit: the largest u is shared, and no β makes the policy deterministic."""
     profile = {"ab": Fraction(1, 2), "ba": Fraction(1, 2)}
     assert [relaxed(profile, beta)["a"] for beta in (0.0, 1.0, 1000.0)] == [0.5, 0.5, 0.5]
-
-
-def test_the_level_rises_and_the_win_rate_falls():
-    """ppa/trade-off: it goes the other way on abc, abc, cab, cba, and on abc three times, bca twice."""
-    profile = {"abc": Fraction(1, 2), "cab": Fraction(1, 4), "cba": Fraction(1, 4)}
-    assert bounds(profile) == {"a": Fraction(1, 2), "b": Fraction(1, 4), "c": Fraction(1, 2)}
-    levels = [min(relaxed(profile, beta)[name] / 0.5 for name in "ac") for beta in (0.0, 1.0)]
-    np.testing.assert_allclose(levels, [0.8, 2 / (2 + 0.5 * np.exp(-0.25))], rtol=1e-12)
-    assert levels[1] > 0.836
-    profile = {"abc": Fraction(3, 5), "bca": Fraction(2, 5)}
-    assert bounds(profile) == {"a": Fraction(3, 5), "b": Fraction(2, 5), "c": 0}
-    wins = {"a": (0.5 + 0.6 + 0.6) / 3, "b": (0.4 + 0.5 + 1.0) / 3}
-    rates = [sum(relaxed(profile, beta)[name] * wins[name] for name in "ab") for beta in (0.0, 1.0)]
-    np.testing.assert_allclose(rates, [0.5933, 0.5902], atol=5e-5)
 
 
 def test_a_beta_of_zero_is_allowed_and_too_small():
@@ -187,40 +164,6 @@ def test_the_uniform_policy_is_in_every_order():
     assert policy["a"] < 1
 
 
-def test_the_rest_is_tied_in_the_limit():
-    """ppa/proposition-R.3-strictly.
-
-    Majorities say c, a, b; u = (0.3, 0.4, 0.6), so the limit is (0, 0, 1), and every β has a below b.
-    """
-    profile = {"abc": Fraction(3, 10), "bca": Fraction(1, 10), "cab": Fraction(3, 10), "cba": Fraction(3, 10)}
-    assert bounds(profile) == {"a": Fraction(3, 10), "b": Fraction(2, 5), "c": Fraction(3, 5)}
-    assert all(preferred(profile, *pair) > Fraction(1, 2) for pair in ("ca", "cb", "ab"))
-    for beta in (0.0, 1.0, 50.0):
-        policy = relaxed(profile, beta)
-        assert policy["a"] < policy["b"] < policy["c"]
-
-
-def test_no_beta_is_large_enough_for_all_profiles():
-    """ppa/pmc-slack: a, c, b by majorities, yet b has 1/2 and c nothing as η → 0, whatever β is."""
-    for beta in (0.0, 10.0, 1000.0):
-        eta = Fraction(1, 10**6)
-        profile = {"bac": Fraction(1, 2) - eta, "acb": Fraction(1, 2) + eta}
-        assert all(preferred(profile, *pair) > Fraction(1, 2) for pair in ("ac", "ab", "cb"))
-        policy = relaxed(profile, beta)
-        assert policy["c"] == 0
-        assert policy["b"] > 0.499
-
-
-def test_the_truth_is_above_the_bound_at_beta_one():
-    """ppa/relaxed-theorem-4.11: w_a = 2/5, u = (4, 1, 1, 1)/5, and 0.708 > (1 + 2/5)/2; (1 + e w)/(1 + e) holds."""
-    profile = {"abcd": Fraction(2, 5), "bacd": Fraction(1, 5), "cabd": Fraction(1, 5), "dabc": Fraction(1, 5)}
-    assert bounds(profile) == {"a": Fraction(4, 5), "b": Fraction(1, 5), "c": Fraction(1, 5), "d": Fraction(1, 5)}
-    found = relaxed(profile, 1.0)["a"]
-    np.testing.assert_allclose(found, 0.8 / (0.8 + 0.6 * np.exp(-0.6)), rtol=1e-12)
-    assert 0.708 < found < 0.709
-    assert found < (0.4 + np.e) / (1 + np.e)
-
-
 THREE_QUARTERS = np.array([[0.5, 0.75, 1.0], [0.25, 0.5, 1.0], [0.0, 0.0, 0.5]])
 
 
@@ -236,20 +179,6 @@ def test_a_response_against_itself_caps_the_bound():
     # (50): the expected cost of the selector of a is Σ_z P(a ≻ z) μ(z), least on a itself.
     costs = [THREE_QUARTERS[0] @ mass for mass in np.eye(3)]
     assert int(np.argmin(costs)) == 0
-
-
-def test_who_was_never_compared_is_selected():
-    """ppa/selector-from-data.
-
-    Ab once and ba three times; the selector of a pays 1 on b and nothing on a or c: û(a) = 1/2.
-    """
-    wins = {"aa": 0, "ab": 1, "ac": 0}
-    least = min(wins.values())
-    chosen = [pair[1] for pair, count in wins.items() if count == least]
-    assert chosen == ["a", "c"]
-    estimate = {"a": Fraction(1, 2), "b": Fraction(1, 4), "c": Fraction(1, 2)}
-    assert {estimate[name] for name in chosen} == {Fraction(1, 2)}
-    assert min(estimate["b"], estimate["c"]) == Fraction(1, 4)
 
 
 def test_a_cycle_of_three_comparisons_has_no_policy():
@@ -277,13 +206,14 @@ def test_the_substituted_divergence_has_another_minimiser():
 def test_the_selectors_are_exchanged():
     """ppa/equation-53.
 
-    a preferred to b, μ(b|a) = 1, μ(c|b) = 1: by (60) P̂(a ≻ .) = (1/2, 1, 1/2), P̂(b ≻ .) = (0, 1/2, 1/2).
+    a preferred to b, μ(.|a) = (1, 2, 1)/4, μ(.|b) = (0, 1, 1)/2: by (60) P̂(a ≻ .) = (1/2, 1, 1/2) and
+    P̂(b ≻ .) = (0, 1/2, 1/2).
     """
-    of_a, of_b = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
+    of_a, of_b = np.array([0.25, 0.5, 0.25]), np.array([0.0, 0.5, 0.5])
     u_a, u_b = np.array([0.5, 1.0, 0.5]) @ of_a, np.array([0.0, 0.5, 0.5]) @ of_b
-    assert (u_a, u_b) == (1.0, 0.5)
-    assert (0.5 + of_b[0] / 2, 0.5 - of_a[1] / 2) == (0.5, 0.0)  # as printed
-    assert (0.5 + of_a[1] / 2, 0.5 - of_b[0] / 2) == (1.0, 0.5)  # corrected
+    assert (u_a, u_b) == (0.75, 0.5)
+    assert (0.5 + of_b[0] / 2, 0.5 - of_a[1] / 2) == (0.5, 0.25)  # as printed
+    assert (0.5 + of_a[1] / 2, 0.5 - of_b[0] / 2) == (0.75, 0.5)  # corrected
 
 
 def test_the_mean_of_logarithms_has_another_minimiser():

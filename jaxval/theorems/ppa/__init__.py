@@ -23,15 +23,6 @@ from jaxval.theorems.ppa import (  # noqa: F401  # isort: skip
 
 __all__ = ["EXEMPT"]
 
-CLAIMS = (
-    *domination.CLAIMS,
-    *manipulation.CLAIMS,
-    *condorcet.CLAIMS,
-    *relaxed.CLAIMS,
-    *selectors.CLAIMS,
-    *algorithm.CLAIMS,
-)
-
 # Of the first version's numbered statements, the text at hand has whole sentences of Definitions 3.1, 3.2 and 4.15,
 # Theorem 4.6 and Propositions 4.13, 4.14 and 4.17 alone.
 BLANK = (

@@ -1,130 +1,191 @@
 """Kim et al., Appendix T, phase 2: the loss of the policy, equations (51) to (54)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.scipy.special import rel_entr
 from jaxtyping import Array
 
 from jaxval import preferences
-from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._elections import highest
-from jaxval.theorems.ppa._tasks import (
-    RESPONSES,
-    TWO,
-    Task,
-    divergence,
-    generate,
-    objective,
-    selected,
-    softmax_policy,
-    task,
-)
-
-__all__ = ["CLAIMS"]
-
-
-# Phase 2
+from jaxval.theorems.claims import AtMost, claim
+from jaxval.theorems.ppa._tasks import Task, by_hand, divergence, objective, over_sizes, selected, softmax_policy, tasks
 
 
 def target(c: Task) -> tuple[Array, Array]:
-    """Û and π̂_β."""
+    """û = Σ_z P μ̂ and π̂_β ∝ û exp(βû)."""
     u = selected(c.P, c.selector)
     return u, softmax_policy(u, c.beta)
 
 
-def divergence_to_target(c: Task, factor: float) -> Array:
-    """(51) with KL: 0 at π̂_β, elsewhere at least factor · E_x ‖π - π̂_β‖₁² (Pinsker)."""
+def offline_scores(of_winner: Array, of_loser: Array, *, exchanged: bool) -> tuple[Array, Array, Array]:
+    """The scores of y^w and y^l in (53), and that in the exponent of y^l; `exchanged` as they are printed.
+
+    The arguments are μ̂(y^l|x,y^w) and μ̂(y^w|x,y^l).
+    """
+    plus, minus = (of_loser, of_winner) if exchanged else (of_winner, of_loser)
+    return (1 + plus) / 2, (1 - minus) / 2, (1 - of_loser) / 2
+
+
+@claim(
+    "ppa/equation-51",
+    "Appendix T, equation (51)",
+    setting=tasks,
+    false="With KL for L^π, (51) is at least E_x ‖π - π̂_β‖₁².",
+    neighbour={"factor": 1.0},
+)
+@over_sizes
+def equation_51(c: Task, factor: float = 0.5) -> Any:
+    """With KL for L^π, (51) is at least E_x ‖π - π̂_β‖₁²/2 (Pinsker), so that π̂_β alone minimises it."""
     _, wanted = target(c)
-    apart = jnp.einsum("x,x->", c.prompts, jnp.sum(jnp.abs(c.policy - wanted), axis=1) ** 2)
-    return jnp.maximum(factor * apart - divergence(c, c.policy, wanted), jnp.abs(divergence(c, wanted, wanted)))
+    apart = jnp.sum(c.prompts * jnp.sum(jnp.abs(c.policy - wanted), axis=1) ** 2)
+    return AtMost(factor * apart, divergence(c, c.policy, wanted))
 
 
-def offline_form(c: Task, *, divided: bool = True) -> Array:
-    """The second line of (52) against the first."""
+@claim(
+    "ppa/equation-52",
+    "Appendix T, equation (52)",
+    setting=tasks,
+    false="E_x KL(π ‖ û) = E_{(x,y)~(ρ,π_d)} π log(π/û).",
+    neighbour={"divided": False},
+)
+@over_sizes
+def equation_52(c: Task, divided: bool = True) -> Any:
+    """E_x KL(π ‖ û) = E_{(x,y)~(ρ,π_d)} (π/π_d) log(π/û)."""
     u, _ = target(c)
     ratio = c.policy / c.queries if divided else c.policy
-    second = jnp.einsum("x,xy,xy->", c.prompts, c.queries, ratio * jnp.log(c.policy / u))
-    return jnp.abs(second - divergence(c, c.policy, u))
+    return divergence(c, c.policy, u), jnp.einsum("x,xy,xy->", c.prompts, c.queries, ratio * jnp.log(c.policy / u))
 
 
-def substituted(c: Task, *, tilted: bool, constant: bool = True) -> Array:
-    """How far (52) is from (51) with KL and π̂_β of (49), up to a constant: compared on two policies."""
+@claim(
+    "ppa/equation-52-substituted",
+    "Appendix T, above equation (52)",
+    setting=tasks,
+    fails="slip",
+    quote="Substituting the KL divergence [...], the loss function becomes 𝔼_{x∼ρ}[D_KL(π(·|x) ‖ Σ_z P̂ μ̂(z|x,·))].",
+    why=(
+        "By (49) π̂_β is proportional to û exp(βû): (52) leaves the exponential out, and (53) has it again. At β = 1 "
+        "and û = (9, 7, 2)/12 the minimiser of (51) has 0.56 for the first response, and that of (52) has 0.5."
+    ),
+    corrected="With KL for L^π, (51) is E_x KL(π ‖ û exp(βû)) up to a constant, E_x log Σ_y û exp(βû).",
+    correction={"tilt": 1.0},
+    counterexample=lambda: by_hand(["abc", "bac"], [0.75, 0.25], beta=1.0),
+)
+@over_sizes
+def equation_52_substituted(c: Task, tilt: float = 0.0) -> Any:
+    """With KL for L^π, (51) is E_x KL(π ‖ û) up to a constant."""
     u, wanted = target(c)
-    score = u * jnp.exp(c.beta * u) if tilted else u
-    differences = [divergence(c, policy, score) - divergence(c, policy, wanted) for policy in (c.policy, c.reference)]
-    expected = -jnp.sum(c.prompts * jnp.log(jnp.sum(score, axis=1)))
-    if not constant:
-        return jnp.abs(differences[0])
-    return jnp.maximum(jnp.abs(differences[0] - differences[1]), jnp.abs(differences[0] - expected))
+    score = u * jnp.exp(tilt * c.beta * u)
+    return (
+        divergence(c, c.policy, wanted) - divergence(c, c.reference, wanted),
+        divergence(c, c.policy, score) - divergence(c, c.reference, score),
+    )
 
 
-def brackets(c: Task, *, form: str) -> Array:
-    """The estimates in (53) against Σ_z P̂(. ≻ z) μ̂(z|x,.) with P̂ of (60) from the one comparison y^w ≻ y^l.
+@claim(
+    "ppa/equation-53",
+    "Appendix T, equation (53)",
+    setting=tasks,
+    fails="root error",
+    quote=(
+        "Using the offline dataset and function approximation, we obtain π̂ ∈ argmin_{π∈ℱ_π} "
+        "𝔼_{(x,y^w,y^l)∼D}[π(y^w|x)/"
+        "π_d(y^w|x) log π(y^w|x)/((1/2 + 1/2 μ̂(y^w|x,y^l)) exp(β/2 + β/2 μ̂(y^w|x,y^l))) + π(y^l|x)/π_d(y^l|x) log "
+        "π(y^l|x)/((1/2 - 1/2 μ̂(y^l|x,y^w)) exp(β/2 - β/2 μ̂(y^w|x,y^l)))]."
+    ),
+    why=(
+        "By (60) one comparison has P̂(y^w ≻ z) = 1 at z = y^l and 1/2 elsewhere, so that û(y^w) = 1/2 + "
+        "μ̂(y^l|x,y^w)/2 and û(y^l) = 1/2 - μ̂(y^w|x,y^l)/2. (53) has the other of the two selectors in all places "
+        "but its last exponent: with a preferred to b, μ̂(b|a) = 1/2 and μ̂(a|b) = 0, û is 3/4 for a and 1/2 for b, "
+        "and (53) has 1/2 and 1/4."
+    ),
+    corrected=(
+        "After the one comparison y^w ≻ y^l, û = Σ_z P̂ μ̂ is 1/2 + μ̂(y^l|x,y^w)/2 for y^w and 1/2 - μ̂(y^w|x,y^l)/2 "
+        "for y^l; these belong in front and in the exponents of (53)."
+    ),
+    correction={"exchanged": False},
+    counterexample=lambda: by_hand(
+        ["abc", "bac"], [0.75, 0.25], selector=[[0.25, 0.5, 0.25], [0.0, 0.5, 0.5], [0.5, 0.25, 0.25]]
+    ),
+)
+@over_sizes
+def equation_53(c: Task, exchanged: bool = True) -> Any:
+    """The scores in (53) are û = Σ_z P̂ μ̂ of y^w and of y^l, with P̂ of (60) from the one comparison y^w ≻ y^l.
 
-    Four numbers in each context: in front and in the exponent, for y^w and for y^l.
+    The scores are 1/2 + μ̂(y^w|x,y^l)/2 of y^w and 1/2 - μ̂(y^l|x,y^w)/2, in the exponent 1/2 - μ̂(y^w|x,y^l)/2, of y^l.
     """
     w, l = c.pair  # noqa: E741
-    estimate = preferences.empirical_matrix(jnp.zeros((RESPONSES, RESPONSES)).at[w, l].set(1.0))
-    u = jnp.sum(estimate[None] * c.selector, axis=2)
-    winner_of_loser, loser_of_winner = c.selector[:, l, w], c.selector[:, w, l]
-    in_front, in_exponent = {
-        "printed": ((winner_of_loser, loser_of_winner), (winner_of_loser, winner_of_loser)),
-        "corrected": ((loser_of_winner, winner_of_loser), (loser_of_winner, winner_of_loser)),
-        "swapped": ((winner_of_loser, loser_of_winner), (winner_of_loser, loser_of_winner)),
-    }[form]
-    gaps = [
-        largest(0.5 + sign * 0.5 * place[side] - u[:, response])
-        for place in (in_front, in_exponent)
-        for side, (sign, response) in enumerate(((1, w), (-1, l)))
-    ]
-    return highest(jnp.stack(gaps))
+    once = jnp.zeros(c.P.shape[1:]).at[w, l].set(1.0)
+    u = selected(preferences.empirical_matrix(once)[None], c.selector)
+    winner, loser, exponent = offline_scores(c.selector[:, w, l], c.selector[:, l, w], exchanged=exchanged)
+    return {"y^w": (winner, u[:, w]), "y^l": (loser, u[:, l]), "exponent of y^l": (exponent, u[:, l])}
 
 
-def pair_loss(c: Task, policy: Array, won: Array, lost: Array) -> Array:
-    """The expectation of a loss such as (53): Σ π/π_d log(π/score) of y^w and y^l over queries (y, z) and labels.
-
-    won[x, y, z] is the score of y where it was preferred to z, lost[x, y, z] where z was.
-    """
-    ratio = (policy / c.queries)[:, :, None]
-    winner, loser = (ratio * jnp.log(policy[:, :, None] / score) for score in (won, lost))
-    label = c.P * (winner + jnp.swapaxes(loser, 1, 2)) + (1 - c.P) * (jnp.swapaxes(winner, 1, 2) + loser)
-    return jnp.einsum("x,xy,xz,xyz->", c.prompts, c.queries, c.queries, label)
-
-
-def one_comparison(c: Task, *, form: str) -> tuple[Array, Array]:
-    """The scores of (53) for the winner and the loser; μ(y^l|x,y^w) is selector[x, y, z] for a winner y, loser z."""
-    own, other = c.selector, jnp.swapaxes(c.selector, 1, 2)
-    if form == "printed":
-        won = (0.5 + other / 2) * jnp.exp(c.beta * (0.5 + other / 2))
-        return won, (0.5 - other / 2) * jnp.exp(c.beta * (0.5 - own / 2))
-    return (0.5 + own / 2) * jnp.exp(c.beta * (0.5 + own / 2)), (0.5 - own / 2) * jnp.exp(c.beta * (0.5 - own / 2))
-
-
-def offline_minimiser(c: Task, *, form: str) -> Array:
-    """How much less than at π̂_β the expectation of the loss is at another policy, its own minimiser.
-
-    That is softmax of the mean logarithm of a response's score. With û exp(βû) for scores, π̂_β is the minimiser, and
-    the loss is 2 (E_x KL(π ‖ π̂_β) - a constant).
-    """
+@claim(
+    "ppa/equation-53-minimiser",
+    "Appendix T, equation (53)",
+    setting=tasks,
+    fails="root error",
+    quote="Using the offline dataset and function approximation, we obtain π̂ ∈ argmin_{π∈ℱ_π} (53).",
+    why=(
+        "(53) puts the estimate of û from one comparison into the logarithm of (51), and the mean of that logarithm is "
+        "not the logarithm of its mean. With abc 3/4, bac 1/4, μ̂ = π_d = 1/3 throughout and β = 0, (51) is minimised "
+        "by π̂ ∝ û = (9, 7, 2)/12, and (53) by π ∝ 2^û, even with its selectors in the right places. With a point "
+        "mass, the selector that (50) is for, (53) has logarithms of 0 and is infinite."
+    ),
+    corrected=(
+        "With endless data and û exp(βû) of y^w and of y^l in place of the estimates from one comparison, π̂_β ∝ û "
+        "exp(βû) minimises (53) over all policies."
+    ),
+    correction={"one_comparison": False},
+    false=(
+        "With endless data, and μ̂(y^l|x,y^w) and μ̂(y^w|x,y^l) in their right places in (53), π̂_β ∝ û exp(βû) "
+        "minimises it over all policies."
+    ),
+    neighbour={"exchanged": False},
+    counterexample=lambda: by_hand(["abc", "bac"], [0.75, 0.25]),
+)
+@over_sizes
+def equation_53_minimiser(c: Task, exchanged: bool = True, one_comparison: bool = True) -> Any:
+    """With endless data, (53) is minimised over all policies by π̂_β ∝ û exp(βû) with û = Σ_z P μ̂, as (51) is."""
     u, wanted = target(c)
-    if form == "û":
-        tilted = u * jnp.exp(c.beta * u)
-        scores = jnp.broadcast_to(tilted[:, :, None], c.P.shape)
-        constant = jnp.sum(c.prompts * jnp.log(jnp.sum(tilted, axis=1)))
-        found = pair_loss(c, c.policy, scores, scores)
-        same = jnp.abs(found - 2 * (divergence(c, c.policy, wanted) - constant))
-        return jnp.maximum(pair_loss(c, wanted, scores, scores) - found, same)
-    won, lost = one_comparison(c, form=form)
-    logs = jnp.sum(c.queries[:, None, :] * (c.P * jnp.log(won) + (1 - c.P) * jnp.log(lost)), axis=2)
-    return pair_loss(c, wanted, won, lost) - pair_loss(c, jax.nn.softmax(logs, axis=1), won, lost)
+    # won[x, y, z] is the score of y if it was preferred to z, lost[x, y, z] if z was.
+    if one_comparison:
+        of_y, of_z = c.selector, jnp.swapaxes(c.selector, 1, 2)
+        won, _, _ = offline_scores(of_y, of_z, exchanged=exchanged)
+        _, lost, exponent = offline_scores(of_z, of_y, exchanged=exchanged)
+    else:
+        won = lost = exponent = jnp.broadcast_to(u[:, :, None], c.P.shape)
+    log_won, log_lost = jnp.log(won) + c.beta * won, jnp.log(lost) + c.beta * exponent
+
+    # A query (y, z) comes in both orders, and y^w or y^l is y: both halves of (53) have each response twice.
+    logs = jnp.sum(c.queries[:, None, :] * (c.P * log_won + (1 - c.P) * log_lost), axis=2)
+
+    def loss(policy: Array) -> Array:
+        return 2 * jnp.einsum("x,xy->", c.prompts, policy * (jnp.log(policy) - logs))
+
+    others = {"(53)'s minimiser": jax.nn.softmax(logs, axis=1), "another policy": c.policy}
+    return {name: AtMost(loss(wanted), loss(policy)) for name, policy in others.items()}
 
 
-def regularised(c: Task, *, drift: float = 1.0) -> Array:
-    """(54): the minimisers with both regularisers, and that the divergence from the reference falls with them.
+@claim(
+    "ppa/equation-54",
+    "Appendix T, equation (54)",
+    setting=tasks,
+    false=(
+        "If the coefficient of a term of (54) is doubled, the divergence of the minimiser from the reference falls to "
+        "half or less."
+    ),
+    neighbour={"drift": 0.5},
+)
+@over_sizes
+def equation_54(c: Task, drift: float = 1.0) -> Any:
+    """The minimisers of (51) and (58) with the terms of (54) come no further from the reference as β_π and β_μ rise.
 
-    π ∝ (π̂_β π_ref^{β_π})^{1/(1+β_π)}; μ(.|x,y) ∝ π_ref(z|x,y) exp(-2 P(y ≻ z|x)/β_μ), by (58).
+    The minimisers are π ∝ (π̂_β π_ref^{β_π})^{1/(1+β_π)} and μ(z|x,y) ∝ π_ref(z|x,y) exp(-2P(y ≻ z|x)/β_μ).
     """
     _, wanted = target(c)
+    coefficients = c.coefficient * jnp.array([1.0, 0.5, 2.0])
 
     def policy(coefficient: Array) -> Array:
         return jax.nn.softmax((jnp.log(wanted) + coefficient * jnp.log(c.reference)) / (1 + coefficient), axis=1)
@@ -132,137 +193,20 @@ def regularised(c: Task, *, drift: float = 1.0) -> Array:
     def selector(coefficient: Array) -> Array:
         return jax.nn.softmax(jnp.log(c.reference_selector) - 2 * c.P / coefficient, axis=2)
 
-    def from_selector(found: Array) -> Array:
-        each = jnp.sum(found * (jnp.log(found + 1e-300) - jnp.log(c.reference_selector)), axis=2)
-        return jnp.einsum("x,xy,xy->", c.prompts, c.queries, each)
+    def of_policy(found: Array) -> tuple[Array, Array]:
+        apart = divergence(c, found, c.reference)
+        return divergence(c, found, wanted) + c.coefficient * apart, apart
 
-    def second_phase(found: Array) -> Array:
-        return divergence(c, found, wanted) + c.coefficient * divergence(c, found, c.reference)
+    def of_selector(found: Array) -> tuple[Array, Array]:
+        apart = jnp.einsum("x,xy,xyz->", c.prompts, c.queries, rel_entr(found, c.reference_selector))
+        return objective(c, found) + c.coefficient * apart, apart
 
-    def first_phase(found: Array) -> Array:
-        return objective(c, found) + c.coefficient * from_selector(found)
-
-    half, one, two = 0.5 * c.coefficient, c.coefficient, 2 * c.coefficient
-    gaps = [
-        second_phase(policy(one)) - second_phase(c.policy),
-        second_phase(policy(one)) - jnp.minimum(second_phase(policy(half)), second_phase(policy(two))),
-        first_phase(selector(one)) - first_phase(c.selector),
-        first_phase(selector(one)) - jnp.minimum(first_phase(selector(half)), first_phase(selector(two))),
-        divergence(c, policy(two), c.reference) - drift * divergence(c, policy(one), c.reference),
-        from_selector(selector(two)) - drift * from_selector(selector(one)),
-    ]
-    return highest(jnp.stack(gaps))
-
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        "ppa/equation-51",
-        "Appendix T, equation (51)",
-        Statement(
-            "With KL for L, (51) is 0 at π̂_β and elsewhere at least E_x ‖π - π̂_β‖₁²/2: π̂_β alone minimises it.",
-            lambda c: divergence_to_target(c, 0.5),
-            "At least E_x ‖π - π̂_β‖₁².",
-            lambda c: divergence_to_target(c, 1.0),
-        ),
-        generate,
-        covers=("ppa-v1/equation-12",),
-    ),
-    Claim(
-        "ppa/equation-52",
-        "Appendix T, equation (52)",
-        Statement(
-            "E_x KL(π ‖ û) = E_{(x,y)~(ρ,π_d)} π/π_d log(π/û).",
-            offline_form,
-            "E_{(x,y)~(ρ,π_d)} π log(π/û).",
-            lambda c: offline_form(c, divided=False),
-        ),
-        generate,
-        covers=("ppa-v1/equation-58",),
-    ),
-    Claim(
-        "ppa/equation-52-substituted",
-        "Appendix T, above equation (52)",
-        Statement(
-            "Substituting KL into (51), the loss becomes E_x KL(π ‖ û), up to a constant.",
-            lambda c: substituted(c, tilted=False),
-            "It becomes that with no constant.",
-            lambda c: substituted(c, tilted=False, constant=False),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "π̂_β of (49) is proportional to û exp(βû), as in (53), not to û: at β = 1, û = (0.75, 0.58, 0.17) the "
-            "minimiser of (51) has a with 0.56, that of (52) with 0.5. And û does not sum to one."
-        ),
-        corrected=Statement(
-            "It becomes E_x KL(π ‖ û exp(βû)), less E_x log Σ_y û exp(βû), which is a constant.",
-            lambda c: substituted(c, tilted=True),
-            "It becomes that with no constant.",
-            lambda c: substituted(c, tilted=True, constant=False),
-        ),
-        counterexample=lambda: TWO._replace(beta=jnp.ones(())),
-    ),
-    Claim(
-        "ppa/equation-53",
-        "Appendix T, equation (53)",
-        Statement(
-            "Its scores are Σ_z P̂(y^w ≻ z) μ̂(z|x,y^w) and Σ_z P̂(y^l ≻ z) μ̂(z|x,y^l), P̂ of the one comparison.",
-            lambda c: brackets(c, form="printed"),
-            "They are so with μ̂(y^l|x,y^w) in the exponent, too.",
-            lambda c: brackets(c, form="swapped"),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "P̂(y^w ≻ z) is 1 at z = y^l and 1/2 elsewhere, so that y^w has 1/2 + μ̂(y^l|x,y^w)/2 and y^l has "
-            "1/2 - μ̂(y^w|x,y^l)/2. (53) has the other selector in all places but the last exponent: with a preferred "
-            "to b, μ̂(b|a) = 1 and μ̂(a|b) = 0, û(a) = 1 and û(b) = 1/2, but (53) has 1/2 and 0."
-        ),
-        corrected=Statement(
-            "With 1/2 + μ̂(y^l|x,y^w)/2 and 1/2 - μ̂(y^w|x,y^l)/2, in front and in the exponents, they are.",
-            lambda c: brackets(c, form="corrected"),
-            "They are as printed.",
-            lambda c: brackets(c, form="printed"),
-        ),
-        counterexample=lambda: task(["abc", "bac"], [0.75, 0.25], selector=np.eye(3)[[1, 2, 0]].tolist()),
-        covers=("ppa-v1/equation-59",),
-    ),
-    Claim(
-        "ppa/equation-53-minimiser",
-        "Appendix T, equation (53)",
-        Statement(
-            "Using the offline data, (53) estimates (51): with endless data π̂_β minimises it, π̂_β of û = Σ_z P μ̂.",
-            lambda c: offline_minimiser(c, form="printed"),
-            "With the selectors' places corrected, it does.",
-            lambda c: offline_minimiser(c, form="corrected"),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "The mean of the logarithm of a one-comparison estimate is not the logarithm of its mean. abc 3/4, bac 1/4 "
-            "and μ̂ = π_d = 1/3 throughout, β = 0: π̂ ∝ û = (9, 7, 2)/12, but the minimiser is ∝ 2^û. With the selector "
-            "that (50) is for, a point mass, logarithms of 0 come in, and (53) is infinite."
-        ),
-        corrected=Statement(
-            "With û exp(βû) of y^w and of y^l in place of the one-comparison estimates it does: (53) is twice (51), "
-            "less a constant.",
-            lambda c: offline_minimiser(c, form="û"),
-            "With the selectors' places corrected, it does.",
-            lambda c: offline_minimiser(c, form="corrected"),
-        ),
-        counterexample=lambda: TWO,
-    ),
-    Claim(
-        "ppa/equation-54",
-        "Appendix T, equation (54)",
-        Statement(
-            "Added to the losses, the terms make the minimisers (π̂_β π_ref^c)^{1/(1+c)} and π_ref exp(-2P/c), "
-            "normalised; their divergence from π_ref never rises with c.",
-            regularised,
-            "It falls to a half or less where c doubles.",
-            lambda c: regularised(c, drift=0.5),
-        ),
-        generate,
-        covers=("ppa-v1/equation-60",),
-    ),
-)
+    found = {}
+    for name, minimiser, of, other in (
+        ("policy", policy, of_policy, c.policy),
+        ("selector", selector, of_selector, c.selector),
+    ):
+        rivals = jnp.concatenate([jax.vmap(minimiser)(coefficients), other[None]])
+        losses, apart = jax.vmap(of)(rivals)
+        found[name] = {"minimiser": AtMost(losses[0], losses), "drift": AtMost(apart[2], drift * apart[0])}
+    return found

@@ -1,371 +1,256 @@
 """Kim et al., Theorem 4.11 and Appendices M and N: what groups can gain by misreports; (8) and (38) to (41)."""
 
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array
 
-from jaxval import axioms, social_choice
-from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._elections import (
-    ALTERNATIVES,
-    APART,
-    CLOSE,
-    RANKINGS,
-    Election,
-    all_small_elections,
+from jaxval.theorems.claims import AtMost
+from jaxval.theorems.ppa._profiles import (
+    Case,
+    Instance,
+    Profile,
     bounds,
-    election,
-    generate,
-    highest,
-    manipulated,
-    matrix,
-    place,
+    by_hand,
+    claim,
+    induced,
+    known,
+    over_sizes,
+    places,
+    profiles,
     relaxed,
-    shares,
     to_top,
 )
+from jaxval.theorems.ppa.domination import CLOSE
 
-__all__ = ["CLAIMS"]
 
-GROUPS = np.arange(ALTERNATIVES)
+@jax.jit
+def misreports(c: Case) -> Array:
+    """P of σ'_k for each k: as group k reports it, and with y_k lifted to the top of each report; (1) is linear."""
+
+    def of_group(k: Array) -> Array:
+        others = c.profile._replace(weights=jnp.where(c.profile.orders[:, 0] == k, 0.0, c.profile.weights))
+        lifted = c.reports._replace(orders=to_top(c.reports.orders, k))
+        return induced(others)[None] + c.w[k] * jnp.stack([induced(c.reports), induced(lifted)])
+
+    return jax.vmap(of_group)(jnp.arange(len(c.w)))
+
+
+def after_misreports(c: Case, value: Callable[[Array], Array]) -> tuple[Array, Array]:
+    """The k-th entry of a value of P at σ'_k for each group k: as reported, and with y_k on top."""
+    as_reported, on_top = jnp.diagonal(jax.vmap(jax.vmap(value))(misreports(c)), axis1=0, axis2=2)
+    return as_reported, on_top
+
+
+def proportional(P: Array) -> Array:
+    """F* of Definition 4.5."""
+    return relaxed(bounds(P))
 
 
 # Theorem 4.11, Appendices M and N
 
 
-def manipulations(e: Election) -> tuple[Array, Array, Array]:
-    """P of σ'_k as reported, as reported with y_k on top, for each k; and the true u."""
-    k = jnp.asarray(GROUPS)
-    as_reported = jax.vmap(lambda k: manipulated(e, k, e.reports))(k)
-    on_top = jax.vmap(lambda k: manipulated(e, k, to_top(e.reports, k)))(k)
-    return as_reported, on_top, bounds(matrix(e.orders, e.weights))
+@claim(
+    "ppa/theorem-4.11",
+    "Theorem 4.11, equation (8), Appendix M (38) to (40)",
+    setting=profiles,
+    covers=("ppa/equation-8", "ppa/equation-38", "ppa/equation-39", "ppa/equation-40"),
+    false="After any misreport of group k, π'(y_k) ≤ 0.95 u_k/(u_k+1-w_k).",
+    neighbour={"factor": 0.95, "only": 4},
+)
+@over_sizes()
+def theorem_4_11(c: Case, factor: float = 1.0) -> Any:
+    """After any misreport of group k, π'(y_k) ≤ u_k/(u_k+1-w_k) ≤ (w_k+1)/2, so that Φ* satisfies (1/2, 1/2)-PBM."""
+    found = jax.vmap(jax.vmap(bounds))(misreports(c))  # (groups, 2, alternatives)
+    total = jnp.sum(found, axis=2).T
+    own = jnp.diagonal(found, axis1=0, axis2=2)
+    bound = c.u / (c.u + 1 - c.w)
+    return {
+        "(39)": AtMost((1 - c.w)[None], total - own),
+        "(40), first": AtMost(own / total, factor * bound[None]),
+        "(40), second": AtMost(bound, (c.w + 1) / 2),
+        "(40), its condition": (c.w - c.u + 1) * (c.w - 1),
+    }
 
 
-def pushed(e: Election, factor: float) -> Array:
-    """Theorem 4.11 and its steps: the largest violation over all groups, reported so or with y_k on top."""
-    as_reported, on_top, u = manipulations(e)
-    w = shares(e.orders, e.weights)
-    bound = u / (u + 1 - w)
-    affine = (w + 1) / 2
-    gaps = [jnp.max(factor * bound - affine), jnp.max((w - u + 1) * (w - 1))]
-    for P in (as_reported, on_top):
-        found = jax.vmap(bounds)(P)
-        own = jnp.diagonal(found)
-        policy = own / jnp.sum(found, axis=1)  # (38)
-        direct = jnp.diagonal(jax.vmap(social_choice.proportional)(P))
-        rest = jnp.sum(found, axis=1) - own
-        gaps += [jnp.max(policy - factor * bound), largest(policy - direct), jnp.max(1 - w - rest)]  # (39)
-    return highest(jnp.stack(gaps))
+@claim(
+    "ppa/worst-case-bound",
+    "section 4.2, below Theorem 4.11",
+    setting=profiles,
+    scope="one profile for each M = 2 to 6",
+    proof="u_0 = (M-2)/(M-1) for the second choice and u_i = 1/(M-1) for the others",
+    false="If M-1 groups of equal shares have one second choice, Φ* gives it at most 0.44, for every M.",
+    neighbour={"most": 0.44, "only": 6},
+)
+@over_sizes()
+def worst_case_bound(c: Case, most: float = 0.5) -> Any:
+    """(1/2, 1/2) is a worst case: if M-1 groups of equal shares have one second choice, Φ* gives it (M-2)/(2M-3).
 
-
-def best_report(e: Election, *, truth: bool = False) -> Array:
-    """What a group gains by not putting y_k on top (or, by not telling the truth); and |u'_k - u_k| where it does."""
-    as_reported, on_top, u = manipulations(e)
-    w = shares(e.orders, e.weights)
-    policies = jax.vmap(lambda P: jnp.diagonal(jax.vmap(lambda P: relaxed(bounds(P)))(P)))
-    found, lifted = policies(jnp.stack([as_reported, on_top]))
-    if truth:
-        return highest(jnp.where(w > 0, lifted - relaxed(u), -1))
-    same = jnp.diagonal(jax.vmap(bounds)(on_top)) - u
-    return jnp.maximum(jnp.max(jnp.where(w > 0, found - lifted, -1)), largest(same))
-
-
-def all_report(e: Election, *, truth: bool = False) -> Array:
-    """Appendix N: whatever all others report, to lift y_k (or to report the truth) never costs group k."""
-    reported = relaxed(bounds(matrix(e.reports, e.weights)))
-
-    def own(k: Array) -> Array:
-        better = e.orders if truth else to_top(e.reports, k)
-        orders = jnp.where((e.orders[:, 0] == k)[:, None], better, e.reports)
-        return reported[k] - relaxed(bounds(matrix(orders, e.weights)))[k]
-
-    return highest(jax.vmap(own)(jnp.asarray(GROUPS)))
-
-
-def top_ranked(e: Election, *, always: bool = True) -> Array:
-    """(41) where each ballot of each group has its own alternative on top, the rest as reported; u' of the reports."""
-    orders = e.reports
-    if always:
-        own = e.orders[:, :1] == jnp.arange(ALTERNATIVES)[None, :]
-        orders = jnp.argsort(jnp.where(own, -1, place(e.reports)), axis=1)
-    w = shares(e.orders, e.weights)
-    u = bounds(matrix(orders, e.weights))
-    bound = u / jnp.where(u + 1 - w > 0, u + 1 - w, 1)
-    return highest(jnp.stack([jnp.max(relaxed(u) - bound), jnp.max(bound - (w + 1) / 2)]))
-
-
-def distance_to_bound(e: Election, factor: float) -> Array:
-    """A part of (1 - w_k)/(4(M - 1)) less how far below (w_k + 1)/2 group k stays, reported so or with y_k on top."""
-    as_reported, on_top, u = manipulations(e)
-    w = shares(e.orders, e.weights)
-    policies = [jnp.diagonal(jax.vmap(lambda P: relaxed(bounds(P)))(P)) for P in (as_reported, on_top)]
-    reached = jnp.maximum(jnp.maximum(*policies), u / (u + 1 - w))
-    return highest(factor * (1 - w) / (4 * (ALTERNATIVES - 1)) - ((w + 1) / 2 - reached))
-
-
-def common_reports(e: Election, *, only: str) -> Array:
-    """Whether some group's best common ranking is another than the statement says: 1 where a tie breaks 'only'."""
-    P = matrix(e.orders, e.weights)
-    tables = jnp.asarray(RANKINGS)
-    r = jnp.argsort(tables, axis=1)
-    above = (r[:, :, None] < r[:, None, :]) + jnp.eye(ALTERNATIVES)[None] / 2
-
-    def gap(k: Array) -> Array:
-        inside = jnp.where(e.orders[:, 0] == k, e.weights, 0)
-        w_k = jnp.sum(inside)
-        rest = P - matrix(e.orders, inside) + (1 - w_k) * jnp.eye(ALTERNATIVES) / 2
-        rest = jnp.where(jnp.asarray(APART), rest, (1 - w_k) / 2)
-        values = jax.vmap(lambda table: relaxed(bounds(rest + w_k * table))[k])(above)
-        top = tables[:, 0] == k
-        best = jnp.max(values)
-        if only == "top":
-            found = jnp.max(jnp.where(top, -1, values)) >= best - 1e-12
-            return jnp.where(w_k > 0, found.astype(float), 0)
-        if only == "true":
-            first = jnp.argmax(e.orders[:, 0] == k)
-            truth = jnp.all(tables == e.orders[first][None], axis=1)
-            return jnp.where(w_k > 0, best - jnp.max(jnp.where(truth, values, -1)), 0)
-        return jnp.where(w_k > 0, best - jnp.max(jnp.where(top, values, -1)), 0)
-
-    return highest(jax.vmap(gap)(jnp.asarray(GROUPS)))
-
-
-def majority_by_manipulation(e: Election, *, where: str) -> Array:
-    """How far π'(y_k) rises above 1/2 over the groups with w_k ≤ 1/2 (and Φ*(σ)(y_k) ≤ 1/2, or u_k ≤ 1/2)."""
-    as_reported, on_top, u = manipulations(e)
-    w = shares(e.orders, e.weights)
-    small = w <= 0.5 + CLOSE
-    inside = {
-        "minority before": small & (relaxed(u) <= 0.5 + CLOSE),
-        "bound": small & (u <= 0.5 + CLOSE),
-        "bound alone": u <= 0.5 + CLOSE,
-        "share": small,
-        "any": w <= 1,
-    }[where]
-    policies = [jnp.diagonal(jax.vmap(lambda P: relaxed(bounds(P)))(P)) for P in (as_reported, on_top)]
-    return highest(jnp.where(inside, jnp.maximum(*policies) - 0.5, -1))
-
-
-def enumerated(e: Election, *, gamma: float | None = None) -> float:
-    """The library's gaps of PBM, over all reports of three ballots of three alternatives, and of Appendix N."""
-    orders = np.argsort(np.argsort(e.orders[:3], axis=1)[:, :3], axis=1)
-    weights = (1 + np.floor(4 * e.lottery[:3])) / np.sum(1 + np.floor(4 * e.lottery[:3]))
-    profile = social_choice.proportional, orders, weights
-    if gamma is not None:
-        return float(axioms.population_bounded_manipulability(*profile, gamma=gamma)[0])
-    bounded, _ = axioms.population_bounded_manipulability(*profile, bound="share_bounds")
-    return max(float(bounded), float(axioms.population_bounded_strategyproofness(*profile)[0]))
-
-
-class Second(NamedTuple):
-    """Everybody's second choice.
-
-    Attributes:
-        groups: m, from 2 to 12: so many groups of equal shares have different first choices and the same second.
-        share: s in (0, 1).
+    That tends to γ2 = 1/2 as M grows, though nobody has it first.
     """
-
-    groups: Int[Array, ""]
-    share: Float[Array, ""]
-
-
-LARGEST = 12
-
-
-def generate_second(key: Key[Array, ""]) -> Second:
-    """M from 2 to 12."""
-    keys = jax.random.split(key)
-    return Second(jax.random.randint(keys[0], (), 2, LARGEST + 1), jax.random.randint(keys[1], (), 1, 64) / 64)
+    size = c.profile.orders.shape[1]
+    orders = [[first, 0, *(other for other in range(1, size) if other != first)] for first in range(1, size)]
+    _, w, u = known(Profile(jnp.array(orders), jnp.full(size - 1, 1 / (size - 1))))
+    policy = relaxed(u)[0]
+    return {"Φ*": (policy, (size - 2) / (2 * size - 3)), "w": (w[0], 0.0), "γ2": AtMost(policy, most)}
 
 
-def second_everywhere(c: Second, gamma: float) -> Array:
-    """F* where m voters put y_1, ..., y_m first and y_0 second: |Φ*(y_0) - (m-1)/(2m-1)|, Φ*(y_0) - γ2."""
-    voters, names = np.arange(LARGEST), np.arange(LARGEST + 1)
-    orders = np.stack([np.concatenate([[i + 1, 0], np.delete(names, [0, int(i) + 1])]) for i in voters])
-    r = jnp.asarray(np.argsort(orders, axis=1))
-    r = jnp.where(jnp.asarray(names)[None, :] > c.groups, 100 + r, r)
-    weights = (jnp.asarray(voters) < c.groups) / c.groups
-    P = jnp.sum((r[:, :, None] < r[:, None, :]) * weights[:, None, None], axis=0)
-    u = jnp.min(jnp.where(jnp.eye(LARGEST + 1, dtype=bool), 1, P), axis=1)
-    policy = (u / jnp.sum(u))[0]
-    return jnp.maximum(jnp.abs(policy - (c.groups - 1) / (2 * c.groups - 1)), policy - gamma)
-
-
-def buried(c: Second, factor: float) -> Array:
-    """The gain s m/(1 + m) times a factor, m = min(s, 1-s), less what group a of abc (s), cba (1-s) gains by acb."""
-    names = np.array([[0, 1, 2], [2, 1, 0]])
-    lied = np.array([[0, 2, 1], [2, 1, 0]])
-    weights = jnp.stack([c.share, 1 - c.share])
-    truth, after = (social_choice.proportional(matrix(jnp.asarray(orders), weights))[0] for orders in (names, lied))
-    smaller = jnp.minimum(c.share, 1 - c.share)
-    return factor * c.share * smaller / (1 + smaller) - (after - truth)
-
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        "ppa/theorem-4.11",
-        "Theorem 4.11, equation (8), Appendix M (38) to (40)",
-        Statement(
-            "After any misreport of group k, π'(y_k) ≤ u_k/(u_k+1-w_k) ≤ (w_k+1)/2; so Φ* satisfies (1/2, 1/2)-PBM.",
-            lambda e: pushed(e, 1.0),
-            "π'(y_k) ≤ 0.95 u_k/(u_k+1-w_k).",
-            lambda e: pushed(e, 0.95),
-        ),
-        generate,
-        covers=(
-            "ppa/equation-8",
-            "ppa/equation-38",
-            "ppa/equation-39",
-            "ppa/equation-40",
-            "ppa-v1/theorem-4.11",
-            "ppa-v1/equation-8",
-            "ppa-v1/equation-41",
-            "ppa-v1/equation-42",
-            "ppa-v1/equation-43",
-        ),
-        exhaustive=all_small_elections,
+@claim(
+    "ppa/majority-by-manipulation",
+    "section 4.2, below Theorem 4.11",
+    setting=profiles,
+    fails="reading",
+    quote=(
+        "For instance, if u_k ≤ 1/2 and w_k^σ ≤ 1/2, then π'(y_k) ≤ 1/2. This indicates that a non-majority group "
+        "cannot elevate their preferred alternative to majority status through manipulation."
     ),
-    Claim(
-        "ppa/theorem-4.11-enumerated",
-        "Theorem 4.11 and Appendix N, by the library's axioms",
-        Statement(
-            "Over all reports of three voters' ballots the axioms' gaps for (8) and for Appendix N are at most 0.",
-            enumerated,
-            "So they are for PBM with γ = (0.9, 0.1).",
-            lambda e: enumerated(e, gamma=0.9),
-        ),
-        generate,
-        most=40,
-        compiled=False,
+    why=(
+        "The condition u_k ≤ 1/2 of the sentence before is needed, and w_k ≤ 1/2 is not enough: with abc 1/2, and "
+        "bac, cab and cba 1/6 each, u_a = 2/3 and w_a = Φ*(σ)(a) = 1/2; if the first half reports acb, u is (2/3, 1/6, "
+        "1/3), and Φ* gives a 4/7."
     ),
-    Claim(
-        "ppa/worst-case-bound",
-        "section 4.2, below Theorem 4.11",
-        Statement(
-            "(1/2, 1/2) is a worst case: where m groups have one second choice, Φ* gives it (m-1)/(2m-1) → 1/2, w = 0.",
-            lambda c: second_everywhere(c, 0.5),
-            "γ2 = 0.475 would do.",
-            lambda c: second_everywhere(c, 0.475),
-        ),
-        generate_second,
-    ),
-    Claim(
-        "ppa/half",
-        "section 4.2, below Theorem 4.11",
-        Statement(
-            "If u_k ≤ 1/2 and w_k ≤ 1/2, then π'(y_k) ≤ 1/2.",
-            lambda e: majority_by_manipulation(e, where="bound"),
-            "If w_k ≤ 1/2.",
-            lambda e: majority_by_manipulation(e, where="share"),
-        ),
-        generate,
-    ),
-    Claim(
-        "ppa/majority-by-manipulation",
-        "section 4.2, below Theorem 4.11",
-        Statement(
-            "A non-majority group, w_k ≤ 1/2, cannot elevate y_k from at most 1/2 to majority status by a misreport.",
-            lambda e: majority_by_manipulation(e, where="minority before"),
-            "No group can.",
-            lambda e: majority_by_manipulation(e, where="any"),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "Three voters abc, and bac, cab, cba: u_a = 2/3, w_a = Φ*(σ)(a) = 1/2; the three report acb, u falls to "
-            "(2/3, 1/6, 1/3), and Φ* gives a 4/7. It is u_k ≤ 1/2 that protects, not w_k ≤ 1/2."
-        ),
-        corrected=Statement(
-            "A group with u_k ≤ 1/2 (so w_k ≤ 1/2) cannot.",
-            lambda e: majority_by_manipulation(e, where="bound alone"),
-            "A group with w_k ≤ 1/2 cannot, where Φ*(σ)(y_k) ≤ 1/2.",
-            lambda e: majority_by_manipulation(e, where="minority before"),
-        ),
-        counterexample=lambda: election(["abc", "bac", "cab", "cba"], [1 / 2, 1 / 6, 1 / 6, 1 / 6], reports=["acb"]),
-    ),
-    Claim(
-        "ppa/section-M-best-report",
-        "Appendix M, above equation (39)",
-        Statement(
-            "To report y_k as the top choice never costs group k, and then u'_k = u_k.",
-            best_report,
-            "To report the truth never costs group k.",
-            lambda e: best_report(e, truth=True),
-        ),
-        generate,
-    ),
-    Claim(
-        "ppa/strategyproofness",
-        "Appendix N",
-        Statement(
-            "Φ* is not strategyproof: of abc (s) and cba (1-s), group a gains s m/(1+m), m = min(s, 1-s), by acb.",
-            lambda c: jnp.abs(buried(c, 1.0)),
-            "It gains 5 % more.",
-            lambda c: buried(c, 1.05),
-        ),
-        generate_second,
-    ),
-    Claim(
-        "ppa/section-N",
-        "Appendix N",
-        Statement(
-            "Whatever all groups report, to lift y_k to the top of group k's reports never costs it: it dominates.",
-            all_report,
-            "Whatever the others report, the truth costs it nothing.",
-            lambda e: all_report(e, truth=True),
-        ),
-        generate,
-    ),
-    Claim(
-        "ppa/only-top-reports",
-        "Appendix N",
-        Statement(
-            "Hence all groups report their top choice: a group's best common ranking always has y_k on top.",
-            lambda e: common_reports(e, only="top"),
-            "It is always the truth.",
-            lambda e: common_reports(e, only="true"),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "Dominance is weak: with abc, acb, bac and cab the group of b has 1/5 by its truth, which is the most it "
-            "can have (u'_b ≤ 1/4 and u'_a + u'_c ≥ 1), and 1/5 by cba, too. (41) holds where all do report their top "
-            "choice."
-        ),
-        corrected=Statement(
-            "Among a group's best common rankings is one with y_k on top.",
-            lambda e: common_reports(e, only="also"),
-            "Among them is the truth.",
-            lambda e: common_reports(e, only="true"),
-        ),
-        counterexample=lambda: election(["abc", "acb", "bac", "cab"], [0.25] * 4),
-        most=2_500,
-    ),
-    Claim(
-        "ppa/equation-41",
-        "Appendix N, equation (41)",
-        Statement(
-            "Where all groups report their top choices, π'(y_k) ≤ u'_k/(u'_k+1-w_k) ≤ (w_k+1)/2, u' of the reports.",
-            top_ranked,
-            "Whatever they report.",
-            lambda e: top_ranked(e, always=False),
-        ),
-        generate,
-        covers=("ppa-v1/equation-44",),
-    ),
-    Claim(
-        "ppa/section-N-not-tight",
-        "Appendix N, below equation (41)",
-        Statement(
-            "(w_k+1)/2 is not tight: with M alternatives group k stays (1-w_k)/(4(M-1)) or more below it.",
-            lambda e: distance_to_bound(e, 1.0),
-            "It stays 5/4 of that below it.",
-            lambda e: distance_to_bound(e, 1.25),
-        ),
-        generate,
-        exhaustive=all_small_elections,
+    corrected="If u_k ≤ 1/2 and w_k ≤ 1/2, then π'(y_k) ≤ 1/2 after any misreport of group k.",
+    correction={"by_bound": True},
+    counterexample=lambda: by_hand(
+        (["012", "102", "201", "210"], [1 / 2, 1 / 6, 1 / 6, 1 / 6]), reports=(["021"], [1.0])
     ),
 )
+@over_sizes()
+def majority_by_manipulation(c: Case, by_bound: bool = False) -> Any:
+    """A group with w_k ≤ 1/2 and Φ*(σ)(y_k) ≤ 1/2 has π'(y_k) ≤ 1/2 after any misreport."""
+    such = c.u <= 0.5 + CLOSE if by_bound else jnp.maximum(c.w, relaxed(c.u)) <= 0.5 + CLOSE
+    reached = jnp.maximum(*after_misreports(c, proportional))
+    return AtMost(jnp.where(such, reached, 0.0), 0.5)
+
+
+@claim(
+    "ppa/section-M-best-report",
+    "Appendix M, above equation (39)",
+    setting=profiles,
+    false="To report the truth never gives group k less than another report.",
+    neighbour={"truth": True, "only": 4},
+)
+@over_sizes()
+def best_report(c: Case, truth: bool = False) -> Any:
+    """To lift y_k to the top of its reports never costs group k anything, and then u'_k = u_k."""
+    as_reported, on_top = after_misreports(c, proportional)
+    if truth:
+        return jnp.where(c.w > 0, on_top - relaxed(c.u), -1.0)
+    return {"π'": AtMost(as_reported, on_top), "u'": (after_misreports(c, bounds)[1], c.u)}
+
+
+@claim(
+    "ppa/strategyproofness",
+    "Appendix N",
+    setting=profiles,
+    scope="abc of share s and cba of share 1-s, M = 3; s in [0, 1] random, the ends among them",
+    proof="F*(a) = s/(1+m) by the truth, and s after acb, since then u_b = 0",
+    false="Of abc (share s) and cba (1-s), group a gains 1.05 s m/(1+m), m = min(s, 1-s), if it reports acb.",
+    neighbour={"factor": 1.05},
+)
+def strategyproofness(c: Instance, factor: float = 1.0) -> Any:
+    """Φ* is not strategyproof: of abc (share s) and cba (1-s), group a gains s m/(1+m), m = min(s, 1-s), by acb."""
+    share = c.three.share
+    weights = jnp.stack([share, 1 - share])
+    truth, lie = (Profile(jnp.array(orders), weights) for orders in ([[0, 1, 2], [2, 1, 0]], [[0, 2, 1], [2, 1, 0]]))
+    smaller = jnp.minimum(share, 1 - share)
+    return proportional(induced(lie))[0] - proportional(induced(truth))[0], factor * share * smaller / (1 + smaller)
+
+
+@claim(
+    "ppa/section-N",
+    "Appendix N",
+    setting=profiles,
+    false="Whatever the other groups report, the truth never gives group k less than another report.",
+    neighbour={"truth": True, "only": 4},
+)
+@over_sizes()
+def section_n(c: Case, truth: bool = False) -> Any:
+    """Whatever all groups report, to lift y_k to the top of group k's reports never costs it anything."""
+    reported = proportional(induced(c.profile._replace(orders=c.reports.orders)))
+
+    def gain(k: Array) -> Array:
+        better = c.profile.orders if truth else to_top(c.reports.orders, k)
+        orders = jnp.where((c.profile.orders[:, 0] == k)[:, None], better, c.reports.orders)
+        return reported[k] - proportional(induced(c.profile._replace(orders=orders)))[k]
+
+    return jax.vmap(gain)(jnp.arange(len(reported)))
+
+
+@claim(
+    "ppa/only-top-reports",
+    "Appendix N",
+    setting=profiles,
+    scope="M = 2, 3 and 4; profiles of up to 6 rankings; all rankings as the common report of a group",
+    fails="convention",
+    quote=(
+        "The optimal strategy for G_k is to truthfully report y_k as their top choice. Hence, all groups truthfully "
+        "report their top choice regardless of other groups' strategies, meaning P'_k(y_k ≻ y) = 1 for all y ≠ y_k."
+    ),
+    why=(
+        "Dominance is weak, and there are ties: with abc, acb, bac and cab, one quarter each, the group of b has 1/5 "
+        "by its truth, which is the most that it can have (u'_b ≤ 1/4 and u'_a + u'_c ≥ 1), and 1/5 by cba, too. (41) "
+        "holds if all groups do report their top choice."
+    ),
+    corrected="Among the best common rankings of a group is one with y_k on top.",
+    correction={"some": True},
+    false="Among the best common rankings of a group is the true ranking of one of its members.",
+    neighbour={"some": True, "truth": True, "only": 4},
+    counterexample=lambda: by_hand((["012", "021", "102", "201"], [0.25] * 4)),
+    most=2_500,
+)
+@over_sizes(2, 3, 4)
+def only_top_reports(c: Case, some: bool = False, truth: bool = False) -> Any:
+    """All groups report their top choice: every best common ranking of a group has y_k on top."""
+    orders, weights = c.profile
+    rankings = jnp.asarray(list(itertools.permutations(range(orders.shape[1]))))
+    reported = jax.vmap(lambda ranking: induced(Profile(ranking[None], jnp.ones(1))))(rankings)
+
+    def gap(k: Array) -> Array:
+        inside = orders[:, 0] == k
+        others = induced(c.profile._replace(weights=jnp.where(inside, 0.0, weights)))
+        w_k = jnp.sum(jnp.where(inside, weights, 0.0))
+        values = jax.vmap(lambda report: proportional(others + w_k * report)[k])(reported)
+        such = rankings[:, 0] == k
+        if truth:
+            such = jnp.any(jnp.all(rankings[:, None] == orders[None], axis=2) & inside[None], axis=1)
+        best = jnp.max(jnp.where(such, values, -1.0))
+        best_other = jnp.max(jnp.where(such, -1.0, values))
+        broken = best_other - best if some else (best <= best_other + 1e-12).astype(float)
+        return jnp.where(w_k > 0, broken, 0.0)
+
+    return jax.vmap(gap)(jnp.arange(orders.shape[1]))
+
+
+@claim(
+    "ppa/equation-41",
+    "Appendix N, equation (41)",
+    setting=profiles,
+    false="Whatever all groups report, π'(y_k) ≤ u'_k/(u'_k+1-w_k) ≤ (w_k+1)/2, u' of the reports.",
+    neighbour={"top": False, "only": 4},
+)
+@over_sizes()
+def equation_41(c: Case, top: bool = True) -> Any:
+    """If all groups report their top choices, π'(y_k) ≤ u'_k/(u'_k+1-w_k) ≤ (w_k+1)/2, u' of the reports."""
+    first = c.profile.orders[:, :1] == jnp.arange(c.profile.orders.shape[1])[None, :]
+    orders = jnp.argsort(jnp.where(first & top, 0, places(c.reports.orders)), axis=1)
+    w, u = c.w, bounds(induced(c.profile._replace(orders=orders)))
+    bound = u / jnp.where(u + 1 - w > 0, u + 1 - w, 1)
+    return {"first": AtMost(relaxed(u), bound), "second": AtMost(bound, (w + 1) / 2)}
+
+
+@claim(
+    "ppa/section-N-not-tight",
+    "Appendix N, below equation (41)",
+    setting=profiles,
+    false="With M alternatives and any misreport, π'(y_k) stays 5(1-w_k)/(16(M-1)) or more below (w_k+1)/2.",
+    neighbour={"factor": 1.25, "only": 4},
+)
+@over_sizes()
+def section_n_not_tight(c: Case, factor: float = 1.0) -> Any:
+    """(w_k+1)/2 is not tight: with M alternatives, π'(y_k) ≤ u_k/(u_k+1-w_k) is (1-w_k)/(4(M-1)) or more below it."""
+    reached = jnp.maximum(c.u / (c.u + 1 - c.w), jnp.maximum(*after_misreports(c, proportional)))
+    return AtMost(reached, (c.w + 1) / 2 - factor * (1 - c.w) / (4 * (len(c.w) - 1)))

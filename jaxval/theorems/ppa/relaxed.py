@@ -1,371 +1,276 @@
 """Kim et al., section 4.3 and Appendix Q: F^β between F* and the minimax rule; (9), (42) to (46)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import social_choice
-from jaxval.theorems._old import Claim, Statement, largest
-from jaxval.theorems.ppa._elections import (
-    ALTERNATIVES,
-    APART,
-    CLOSE,
-    Election,
-    all_small_elections,
-    bounds,
-    election,
-    generate,
-    highest,
-    known,
-    lifts,
-    manipulated,
-    relaxed,
-    to_top,
-)
+from jaxval.theorems.claims import AtMost
+from jaxval.theorems.ppa._profiles import APART, Case, bounds, by_hand, claim, lifts, over_sizes, profiles, relaxed
 from jaxval.theorems.ppa.condorcet import is_winner, limit
-
-__all__ = ["CLAIMS"]
-
+from jaxval.theorems.ppa.domination import CLOSE
+from jaxval.theorems.ppa.manipulation import after_misreports
 
 # F^β
 
 
-def softmax_relaxed(e: Election, *, tilt_only: bool = False) -> Array:
-    """(9) against the library, β = 0 against F*."""
-    P, _, u = known(e)
-    scores = jnp.exp(e.beta * u) * (1 if tilt_only else u)
-    found = social_choice.proportional(P, beta=e.beta)
-    gaps = [largest(found - scores / jnp.sum(scores)), jnp.abs(jnp.sum(found) - 1)]
-    gaps += [largest(social_choice.proportional(P, beta=0.0) - u / jnp.sum(u))]
-    return highest(jnp.stack(gaps))
-
-
-def towards_largest(e: Election, *, ties: str, steps: float = 40.0) -> Array:
-    """How far Φ^β is from one alternative (or from all of the largest u, evenly), β = steps / the margin."""
-    _, _, u = known(e)
-    best = jnp.max(u)
-    below = jnp.max(jnp.where(u < best - CLOSE, u, -1.0))
-    policy = relaxed(u, steps / (best - below))
-    if ties == "one":
-        return 1 - jnp.max(policy)
-    return largest(policy - limit(u))
-
-
-def concentration(e: Election, *, of: str) -> Array:
-    """By how much something falls (for the level: rises) from β to a larger β'."""
-    P, w, u = known(e)
-    more = e.beta + 10 * e.level
-    before, after = relaxed(u, e.beta), relaxed(u, more)
-    wins = jnp.mean(P, axis=1)
-    level = [jnp.min(jnp.where(w > 0, policy / jnp.where(w > 0, w, 1), jnp.inf)) for policy in (before, after)]
-    guarantee = [
-        jnp.min(1 / jnp.sum(u[None, :] * jnp.exp(b * (u[None, :] - u[:, None])), axis=1)) for b in (e.beta, more)
-    ]
-    star = is_winner(P)
-    odds = after[:, None] * before[None, :] - before[:, None] * after[None, :]
-    ordered = jnp.max(jnp.where(u[:, None] >= u[None, :], -odds, -1))
-    falls = {
-        "mean bound": before @ u - after @ u,
-        "odds": ordered,
-        "winner": jnp.max(jnp.where(star, before - after, -1)),
-        "win rate": before @ wins - after @ wins,
-        "level": level[1] - level[0],
-        "guarantee": guarantee[1] - guarantee[0],
-        "second": jnp.sort(before)[-2] - jnp.sort(after)[-2],
+@claim(
+    "ppa/equation-9",
+    "section 4.3, equation (9)",
+    setting=profiles,
+    false="The library's F^β is π(y_i) = e^{βu_i} / Σ_j e^{βu_j}.",
+    neighbour={"tilt_only": True, "only": 4},
+)
+@over_sizes()
+def equation_9(c: Case, tilt_only: bool = False) -> Any:
+    """π(y_i) = u_i e^{βu_i} / Σ_j u_j e^{βu_j} is the library's F^β, and F* at β = 0."""
+    scores = jnp.exp(c.beta * c.u) * (1 if tilt_only else c.u)
+    return {
+        "the library's": (social_choice.proportional(c.P, beta=c.beta), scores / jnp.sum(scores)),
+        "β = 0": (social_choice.proportional(c.P, beta=0.0), c.u / jnp.sum(c.u)),
     }
-    return highest(jnp.stack([falls[name] for name in of.split(", ")]))
+
+
+@claim(
+    "ppa/relaxed-limit",
+    "section 4.3, below equation (9)",
+    setting=profiles,
+    fails="convention",
+    quote="As β→∞, the policy becomes deterministic and converges to π(y*)=1, where y*=argmax_{i∈[M]} u_i.",
+    why="If the largest u is shared, no argmax is single: with ab and ba, half each, π = (1/2, 1/2) for every β.",
+    corrected="As β → ∞, the policy converges to the uniform policy on the alternatives with the largest u.",
+    correction={"shared": True},
+    false="The policy is uniform on the alternatives with the largest u when β is 10 over the gap to the next u.",
+    neighbour={"shared": True, "steps": 10.0, "only": 4},
+    counterexample=lambda: by_hand((["01", "10"], [0.5, 0.5])),
+)
+@over_sizes()
+def relaxed_limit(c: Case, shared: bool = False, steps: float = 40.0) -> Any:
+    """As β → ∞, the policy becomes deterministic: it converges to π(y*) = 1 with y* = argmax_i u_i."""
+    best = jnp.max(c.u)
+    margin = best - jnp.max(jnp.where(c.u < best - CLOSE, c.u, -1.0))
+    alone = (jnp.arange(len(c.u)) == jnp.argmax(c.u)).astype(float)
+    return relaxed(c.u, steps / margin), limit(c.u) if shared else alone
+
+
+def two_policies(c: Case) -> tuple[Array, Array]:
+    """The policies of β and of a larger one."""
+    return relaxed(c.u, c.beta), relaxed(c.u, c.beta + 10 * c.level)
+
+
+@claim(
+    "ppa/concentration",
+    "section 4.3, below equation (9)",
+    setting=profiles,
+    false="As β rises, the second largest probability never falls.",
+    neighbour={"second": True, "only": 4},
+)
+@over_sizes()
+def concentration(c: Case, second: bool = False) -> Any:
+    """As β rises, π(y_i)/π(y_j) with u_i ≥ u_j never falls, nor does the mean of u under the policy."""
+    before, after = two_policies(c)
+    if second:
+        return AtMost(jnp.sort(before)[-2], jnp.sort(after)[-2])
+    crossed = before[:, None] * after[None, :] - after[:, None] * before[None, :]
+    return {"odds": jnp.where(c.u[:, None] >= c.u[None, :], crossed, -1.0), "mean": AtMost(before @ c.u, after @ c.u)}
+
+
+@claim(
+    "ppa/trade-off",
+    "section 4.3, at its end, and Appendix Q, equation (46)",
+    setting=profiles,
+    false="As β rises, a Condorcet winner's probability never falls, and the level min_i π(y_i)/w_i never rises.",
+    neighbour={"level": True, "only": 4},
+)
+@over_sizes()
+def trade_off(c: Case, level: bool = False) -> Any:
+    """As β rises, the probability of a Condorcet winner never falls, and the level that (46) guarantees never rises."""
+    before, after = two_policies(c)
+    first, second = level_of_46(c.u, c.beta), level_of_46(c.u, c.beta + 10 * c.level)
+    if level:
+        first, second = (jnp.where(c.w > 0, policy / c.w, jnp.inf) for policy in (before, after))
+    winner = jnp.where(is_winner(c.P), before - after, -1.0)
+    return {"Condorcet winner": winner, "level": AtMost(jnp.min(second), jnp.min(first))}
+
+
+def level_of_46(u: Array, beta: Array | float) -> Array:
+    """(Σ_j u_j exp(β(u_j - u_i)))⁻¹ for each i."""
+    return 1 / jnp.sum(u[None, :] * jnp.exp(beta * (u[None, :] - u[:, None])), axis=1)
 
 
 # Appendix Q
 
 
-def needed(e: Election, u: Array, form: str) -> Array:
-    """The β that (42) asks for, at least 0; its corrected form."""
-    odds = (ALTERNATIVES - 1) * e.level / (1 - e.level)
-    if form == "printed":
-        return jnp.log(odds / 2) / (u - 0.5)
-    return jnp.log(odds * (1 - u) / u) / (2 * u - 1)
+@claim(
+    "ppa/proposition-Q.1",
+    "Proposition Q.1, equations (42) and (43)",
+    setting=profiles,
+    covers=("ppa/equation-42", "ppa/equation-43"),
+    fails="root error",
+    quote=(
+        "Let y_i be a Condorcet winner with u_i > 0.5. Then, the softmax policy satisfies π(y_i) ≥ α_c if "
+        "β ≥ 1/(u_i - 0.5) log((M-1)α_c / (2(1-α_c)))."
+    ),
+    why=(
+        "(43) bounds e^{βu_i}, and (44) needs the bound for u_i e^{βu_i}, which is smaller: the β of (42) is too "
+        "small. With abcd and adcb 0.3 each, bcda and dcba 0.2 each, u = (3, 2, 2, 2)/5; at α_c = 2/5 the logarithm "
+        "is 0, so that β = 0 is allowed, and π(a) = 1/3. 2u_i in place of 2 is enough; since u_j ≤ 1 - u_i for j ≠ i, "
+        "there is a smaller bound, exact if all u_j are 1 - u_i."
+    ),
+    corrected=("A Condorcet winner has π(y_i) ≥ α_c if β ≥ max(0, 1/(2u_i - 1) log((M-1)(1-u_i)α_c / (u_i(1-α_c))))."),
+    correction={"exact": True},
+    false=("A Condorcet winner has π(y_i) ≥ α_c if β ≥ 0.95 max(0, 1/(2u_i - 1) log((M-1)(1-u_i)α_c / (u_i(1-α_c))))."),
+    neighbour={"exact": True, "factor": 0.95, "only": 4},
+    counterexample=lambda: by_hand((["0123", "0321", "1230", "3210"], [0.3, 0.3, 0.2, 0.2]), level=0.4),
+)
+@over_sizes()
+def proposition_q_1(c: Case, exact: bool = False, factor: float = 1.0) -> Any:
+    """A Condorcet winner has π(y_i) ≥ α_c if β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2(1-α_c))) and β ≥ 0."""
+    winner, odds = is_winner(c.P), (len(c.u) - 1) * c.level / (1 - c.level)
+    star, exists = jnp.argmax(winner), jnp.any(winner)
+    bound = jnp.where(exists, c.u[star], 0.75)
+    if exact:
+        needed = jnp.log(odds * jnp.maximum(1 - bound, 0) / bound) / (2 * bound - 1)
+    else:
+        needed = jnp.log(odds / 2) / (bound - 0.5)
+    least = factor * jnp.maximum(needed, 0)
+    return {
+        name: jnp.where(exists, c.level - relaxed(c.u, beta)[star], -1.0)
+        for name, beta in {"the smallest β": least, "a larger β": least + c.beta}.items()
+    }
 
 
-def enough(e: Election, *, form: str, factor: float = 1.0) -> Array:
-    """α_c - π(y_i) for a Condorcet winner at the smallest β ≥ 0 that is enough, and at a larger one."""
-    P, _, u = known(e)
-    winner = is_winner(P)
-    i = jnp.argmax(winner)
-    bound = jnp.where(jnp.any(winner), u[i], 0.75)
-    least = factor * jnp.maximum(needed(e, bound, form), 0)
-    gaps = jnp.stack([e.level - relaxed(u, beta)[i] for beta in (least, least + e.beta)])
-    return jnp.where(
-        jnp.any(winner) & (bound < 1 - CLOSE), jnp.max(gaps), jnp.where(jnp.any(winner), 1 - relaxed(u)[i], 0)
-    )
+@claim(
+    "ppa/equation-44",
+    "Appendix Q, equation (44)",
+    setting=profiles,
+    fails="follows",
+    root="ppa/proposition-Q.1",
+    quote=(
+        "From the given condition [(43)], we can establish the following lower bound: u_i exp(βu_i) ≥ "
+        "α_c/(1-α_c) (M-1)(0.5 exp(0.5β)) ≥ α_c/(1-α_c) Σ_{j≠i} u_j exp(βu_j)."
+    ),
+    why=(
+        "(43) says that e^{βu_i} is at least the middle of (44), and u_i < 1 times it can be less: M = 4, u_i = 3/5, "
+        "α_c = 2/5 and β = 0, where the logarithm in (43) is 0, give 3/5 on the left and 1 in the middle."
+    ),
+    corrected=(
+        "From β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2u_i(1-α_c))) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2 ≥ "
+        "α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}."
+    ),
+    correction={"factor": 1.0},
+    false=(
+        "From β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2.1u_i(1-α_c))) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2."
+    ),
+    neighbour={"factor": 1.05, "only": 4},
+    counterexample=lambda: by_hand((["0123", "0321", "1230", "3210"], [0.3, 0.3, 0.2, 0.2]), level=0.4),
+)
+@over_sizes()
+def equation_44(c: Case, factor: float | None = None) -> Any:
+    """From (43) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2 ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}."""
+    winner, odds = is_winner(c.P), c.level / (1 - c.level)
+    exists = jnp.any(winner)
+    star = exists & (jnp.arange(len(c.u)) == jnp.argmax(winner))
+    bound = jnp.where(exists, jnp.sum(c.u * star), 0.75)
+    # (43) has 2 where the correction has 2 u_i.
+    under = 2.0 if factor is None else 2 * factor * bound
+    beta = jnp.maximum(jnp.log((len(c.u) - 1) * odds / under) / (bound - 0.5), 0)
+    middle = odds * (len(c.u) - 1) / 2  # all sides are divided by e^{β/2}, and then by the middle
+    others = odds * jnp.sum(jnp.where(star, 0, c.u * jnp.exp(beta * (c.u - 0.5))))
+    return {
+        "first": AtMost(1.0, bound * jnp.exp(beta * (bound - 0.5)) / middle),
+        "second": AtMost(jnp.where(exists, others / middle, 0.0), 1.0),
+    }
 
 
-def chain(e: Election, *, first: str, second: float = 1.0) -> Array:
-    """(44) divided by its right sides: u_i e^{βu_i} ≥ c (M-1) e^{β/2}/2 ≥ c Σ_{j≠i} u_j e^{βu_j}, c = α_c/(1-α_c).
-
-    β is the smallest that (43) allows, at least 0; with `first` "corrected", 2 in (43) is 2u_i.
-    """
-    P, _, u = known(e)
-    winner = is_winner(P)
-    i = jnp.argmax(winner)
-    bound = jnp.where(jnp.any(winner), u[i], 0.75)
-    odds = e.level / (1 - e.level)
-    under = {"printed": jnp.asarray(2.0), "corrected": 2 * bound, "tight": 2.1 * bound}[first]
-    beta = jnp.maximum(jnp.log((ALTERNATIVES - 1) * odds / under) / (bound - 0.5), 0)
-    middle = odds * (ALTERNATIVES - 1) / 2
-    left = bound * jnp.exp(beta * (bound - 0.5))
-    others = jnp.where(jnp.arange(ALTERNATIVES) == i, 0, u * jnp.exp(beta * (u - 0.5)))
-    gaps = jnp.maximum(1 - left / middle, second * odds * jnp.sum(others) / middle - 1)
-    return jnp.where(jnp.any(winner), gaps, 0)
+@claim(
+    "ppa/equation-45",
+    "Appendix Q, equation (45)",
+    setting=profiles,
+    false="If u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, then π(y_i) ≥ 1.05 α_c.",
+    neighbour={"factor": 1.05, "only": 4},
+)
+@over_sizes()
+def equation_45(c: Case, factor: float = 1.0) -> Any:
+    """If u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, then π(y_i) ≥ α_c."""
+    scores = c.u * jnp.exp(c.beta * c.u)
+    others = jnp.sum(scores) - scores
+    odds = jnp.where(others > 0, scores / jnp.where(others > 0, others, 1), 0.0)
+    largest_level = jnp.maximum(odds / (1 + odds), jnp.where(c.level / (1 - c.level) <= odds, c.level, 0))
+    return AtMost(factor * largest_level, relaxed(c.u, c.beta))
 
 
-def share_of_chain(e: Election, factor: float) -> Array:
-    """(45): where u_i e^{βu_i} ≥ c Σ_{j≠i} u_j e^{βu_j}, π(y_i) ≥ α_c, on the largest α_c that has it."""
-    _, _, u = known(e)
-    scores = u * jnp.exp(e.beta * u)
-    odds = scores / jnp.where(jnp.sum(scores) - scores > 0, jnp.sum(scores) - scores, jnp.inf)
-    level = jnp.where(jnp.isfinite(odds), odds / (1 + odds), 0)
-    by_level = jnp.where(e.level / (1 - e.level) <= odds, e.level, 0)
-    return highest(factor * jnp.maximum(level, by_level) - relaxed(u, e.beta))
-
-
-def relaxed_alignment(e: Election, factor: float) -> Array:
-    """(46): factor w_i (Σ_j u_j exp(β(u_j - u_i)))⁻¹ - π(y_i); and 0 its limit unless u_i is the largest, then not."""
-    _, w, u = known(e)
-
-    def bound(beta: Array) -> Array:
-        return 1 / jnp.sum(u[None, :] * jnp.exp(beta * (u[None, :] - u[:, None])), axis=1)
-
-    margin = jnp.max(u) - u
-    smallest = jnp.min(jnp.where(margin > CLOSE, margin, 1.0))
-    vanishing = jnp.max(jnp.where(margin > CLOSE, bound(60 / smallest), 0))
-    staying = jnp.max(jnp.where(margin > CLOSE, 0, 1 / ALTERNATIVES - bound(60 / smallest)))
-    return highest(jnp.stack([jnp.max(factor * w * bound(e.beta) - relaxed(u, e.beta)), vanishing, staying]))
+@claim(
+    "ppa/equation-46",
+    "Appendix Q, equation (46)",
+    setting=profiles,
+    false="π(y_i) ≥ 1.05 w_i (Σ_j u_j exp(β(u_j-u_i)))⁻¹ for every β ≥ 0.",
+    neighbour={"factor": 1.05, "only": 4},
+)
+@over_sizes()
+def equation_46(c: Case, factor: float = 1.0) -> Any:
+    """For every β ≥ 0, π(y_i)/w_i ≥ (Σ_j u_j exp(β(u_j-u_i)))⁻¹, which goes to 0 as β → ∞ unless u_i is the largest."""
+    below = jnp.max(c.u) - c.u
+    behind = below > CLOSE
+    late = level_of_46(c.u, 60 / jnp.min(jnp.where(behind, below, 1.0)))
+    return {
+        "(46)": AtMost(factor * c.w * level_of_46(c.u, c.beta), relaxed(c.u, c.beta)),
+        "to 0": AtMost(jnp.where(behind, late, 0.0), 0.0),
+        "not to 0": AtMost(jnp.where(behind, 0.0, 1 / len(c.u)), late),
+    }
 
 
 # Table 1 for F^β
 
 
-def relaxed_never_lower(e: Election, *, limit_too: bool = True, others_neither: bool = False) -> Array:
-    """Monotonicity and Pareto efficiency of Φ^β and of Φ^∞."""
-    P, _, u = known(e)
-    after, y = lifts(e, 1.0)
-    lifted = jnp.arange(ALTERNATIVES)[None, :] == y[:, None]
-    unanimous = jnp.asarray(APART) & (1 - CLOSE <= P)
-    found = []
-    for rule in (lambda u: relaxed(u, e.beta), limit) if limit_too else (lambda u: relaxed(u, e.beta),):
-        policy = rule(u)
-        change = policy[None] - jax.vmap(lambda P, rule=rule: rule(bounds(P)))(after)
-        found.append(jnp.max(jnp.where(lifted, change, -change if others_neither else -jnp.inf)))
-        found.append(jnp.max(jnp.where(unanimous, policy[None, :] - policy[:, None], -jnp.inf)))
-    return highest(jnp.stack(found))
+@claim(
+    "ppa/relaxed-monotone",
+    "Table 1, the proposed framework, for F^β",
+    setting=profiles,
+    false="If one alternative is lifted in a ranking, Φ^β gives no other alternative more.",
+    neighbour={"others": True, "only": 4},
+)
+@over_sizes()
+def relaxed_monotone(c: Case, others: bool = False) -> Any:
+    """Φ^β satisfies monotonicity and Pareto efficiency for every β ≥ 0, and so does Φ^∞."""
+    P, u = c.P, c.u
+    after, lifted = lifts(c)
+    is_lifted = jnp.arange(len(u))[None, :] == lifted[:, None]
+    unanimous = jnp.asarray(APART[len(u)]) & (1 - CLOSE <= P)
+    found = {}
+    for name, rule in {"Φ^β": lambda u: relaxed(u, c.beta), "Φ^∞": limit}.items():
+        policy, lifted_policies = rule(u), jax.vmap(lambda P, rule=rule: rule(bounds(P)))(after)
+        falls = policy[None] - lifted_policies
+        found[f"{name}, monotone"] = jnp.where(is_lifted, falls, -falls if others else -1.0)
+        found[f"{name}, Pareto"] = jnp.where(unanimous, policy[None, :] - policy[:, None], -1.0)
+    return found
 
 
-def relaxed_pushed(e: Election, *, bound: str, factor: float = 1.0) -> Array:
-    """The largest Φ^β(σ'_k)(y_k) less its bound: of Theorem 4.11, or what takes its place for β > 0."""
-    groups = jnp.arange(ALTERNATIVES)
-    _, w, u = known(e)
+@claim(
+    "ppa/relaxed-manipulability",
+    "Table 1, the proposed framework, for F^β, with a bound of ours",
+    setting=profiles,
+    proof="g(x) = x e^{βx} rises, u'_k ≤ u_k and u'_i ≥ w_i for i ≠ k, as in Theorem 4.11",
+    false="For every β, Φ^β has π'(y_k) ≤ u_k/(u_k+1-w_k) ≤ (w_k+1)/2 after any misreport of group k.",
+    neighbour={"of_theorem_4_11": True, "only": 4},
+)
+@over_sizes()
+def relaxed_manipulability(c: Case, of_theorem_4_11: bool = False) -> Any:
+    """Φ^β satisfies γ-PBM with γ = (1, e^β)/(1 + e^β), which is (1/2, 1/2) at β = 0.
+
+    After any misreport of group k, π'(y_k) ≤ g(u_k)/(g(u_k) + Σ_{i≠k} g(w_i)) ≤ γ1 w_k + γ2 with g(x) = x e^{βx}.
+    """
 
     def g(x: Array) -> Array:
-        return x * jnp.exp(e.beta * (x - 1))
+        return x * jnp.exp(c.beta * (x - 1))
 
-    tight = g(u) / (g(u) + jnp.sum(g(w)) - g(w))
-    steep = 1 / (1 + jnp.exp(-e.beta))
-    loose = (1 - steep) * w + steep
-    limits = {"printed": jnp.minimum(u / (u + 1 - w), (1 + w) / 2), "corrected": jnp.minimum(factor * tight, loose)}[
-        bound
-    ]
-    gaps = [jnp.max(tight - loose)]
-    for reports in (lambda k: e.reports, lambda k: to_top(e.reports, k)):
-        found = jax.vmap(lambda k, reports=reports: relaxed(bounds(manipulated(e, k, reports(k))), e.beta)[k])(groups)
-        gaps.append(jnp.max(found - limits))
-    return highest(jnp.stack(gaps))
-
-
-CLAIMS = (
-    Claim(
-        "ppa/equation-9",
-        "section 4.3, equation (9)",
-        Statement(
-            "π(y_i) = u_i e^{βu_i} / Σ_j u_j e^{βu_j} is a policy, F* at β = 0; the library's is this.",
-            softmax_relaxed,
-            "π(y_i) ∝ e^{βu_i}.",
-            lambda e: softmax_relaxed(e, tilt_only=True),
-        ),
-        generate,
-        covers=("ppa-v1/equation-9",),
-        exhaustive=all_small_elections,
-    ),
-    Claim(
-        "ppa/relaxed-limit",
-        "section 4.3, below equation (9)",
-        Statement(
-            "As β → ∞ the policy becomes deterministic, π(y*) = 1 with y* = argmax u.",
-            lambda e: towards_largest(e, ties="one"),
-            "It is so at β = 10/margin.",
-            lambda e: towards_largest(e, ties="one", steps=10.0),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why="Where the largest u is shared there is no argmax: ab and ba, half each, have π = (1/2, 1/2) for all β.",
-        corrected=Statement(
-            "It converges to the uniform policy on the alternatives of the largest u.",
-            lambda e: towards_largest(e, ties="all"),
-            "It is there at β = 10/margin.",
-            lambda e: towards_largest(e, ties="all", steps=10.0),
-        ),
-        counterexample=lambda: election(["ab", "ba"], [0.5, 0.5]),
-        exhaustive=all_small_elections,
-    ),
-    Claim(
-        "ppa/concentration",
-        "section 4.3, below equation (9)",
-        Statement(
-            "β concentrates the policy on larger u: odds of larger to smaller u, and the mean of u, never fall with β.",
-            lambda e: concentration(e, of="odds, mean bound"),
-            "Nor does the second largest probability.",
-            lambda e: concentration(e, of="second"),
-        ),
-        generate,
-    ),
-    Claim(
-        "ppa/trade-off",
-        "sections 4.3 and 5.1 (seen on MovieLens), read as a rule for every profile",
-        Statement(
-            "As β increases, the win rate against the uniform policy rises and the level min_i π(y_i)/w_i falls.",
-            lambda e: concentration(e, of="win rate, level"),
-            "The level rises.",
-            lambda e: -concentration(e, of="level"),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "Neither is so on every profile. abc, abc, cab, cba: u = (1/2, 1/4, 1/2), w = (1/2, 0, 1/2), the level is "
-            "0.8 at β = 0 and 0.837 at β = 1, since F* gives less than w to those with the largest u. Three voters "
-            "abc, two bca: u = (3/5, 2/5, 0), and the win rate falls from 0.5933 to 0.5902, since b, of the smaller u, "
-            "has the larger Borda score."
-        ),
-        corrected=Statement(
-            "The mean of u and a Condorcet winner's probability rise; the guarantee, min_i of (46), falls.",
-            lambda e: concentration(e, of="mean bound, winner, guarantee"),
-            "What falls is the level.",
-            lambda e: concentration(e, of="level"),
-        ),
-        counterexample=lambda: election(["abc", "cab", "cba"], [0.5, 0.25, 0.25], beta=0.0, level=0.1),
-    ),
-    Claim(
-        "ppa/proposition-Q.1",
-        "Proposition Q.1, equations (42) and (43)",
-        Statement(
-            "A Condorcet winner has π(y_i) ≥ α_c if β ≥ 1/(u_i - 1/2) · log((M-1)α_c / (2(1-α_c))), β ≥ 0.",
-            lambda e: enough(e, form="printed"),
-            "If β is at least half of that.",
-            lambda e: enough(e, form="printed", factor=0.5),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "(43) gives e^{βu_i}, not u_i e^{βu_i}, the lower bound of (44). abcd and adcb 0.3 each, bcda and dcba 0.2 "
-            "each: u = (3, 2, 2, 2)/5; with α_c = 2/5 the logarithm is 0, β = 0 is allowed, and π(a) = 1/3. So with "
-            "two alternatives, 3/5 for a and α_c = 13/20. u_j ≤ 1 - u_i gives a bound that is sharp there."
-        ),
-        corrected=Statement(
-            "If β ≥ max(0, 1/(2u_i - 1) · log((M-1)(1-u_i)α_c / (u_i(1-α_c)))); 2u_i for 2 in (42) does, too.",
-            lambda e: enough(e, form="corrected"),
-            "If β is 0.95 times that or more.",
-            lambda e: enough(e, form="corrected", factor=0.95),
-        ),
-        counterexample=lambda: election(["abcd", "adcb", "bcda", "dcba"], [0.3, 0.3, 0.2, 0.2], level=0.4),
-        covers=(
-            "ppa/equation-42",
-            "ppa/equation-43",
-            "ppa-v1/proposition-N.1",
-            "ppa-v1/equation-45",
-            "ppa-v1/equation-46",
-        ),
-    ),
-    Claim(
-        "ppa/equation-44",
-        "Appendix Q, equation (44)",
-        Statement(
-            "u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2 ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j} from (43).",
-            lambda e: chain(e, first="printed"),
-            "From (43), whatever the others' u.",
-            lambda e: chain(e, first="printed", second=2.0),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "(43) bounds e^{βu_i} by the middle, and u_i < 1 times it can be less: M = 4, u_i = 3/5, α_c = 2/5, β = 0 "
-            "(the logarithm is 0): 3/5 against 1."
-        ),
-        corrected=Statement(
-            "The same from β ≥ 1/(u_i - 1/2) · log((M-1)α_c / (2u_i(1-α_c))) and β ≥ 0.",
-            lambda e: chain(e, first="corrected"),
-            "With 2.1 u_i for 2u_i.",
-            lambda e: chain(e, first="tight"),
-        ),
-        counterexample=lambda: election(["ab", "ba"], [0.6, 0.4], level=0.4),
-        covers=("ppa-v1/equation-47",),
-    ),
-    Claim(
-        "ppa/equation-45",
-        "Appendix Q, equation (45)",
-        Statement(
-            "Where u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, π(y_i) ≥ α_c.",
-            lambda e: share_of_chain(e, 1.0),
-            "Then π(y_i) ≥ 1.05 α_c.",
-            lambda e: share_of_chain(e, 1.05),
-        ),
-        generate,
-        covers=("ppa-v1/equation-48",),
-    ),
-    Claim(
-        "ppa/equation-46",
-        "Appendix Q, equation (46)",
-        Statement(
-            "π(y_i)/w_i ≥ (Σ_j u_j exp(β(u_j-u_i)))⁻¹, which goes to 0 as β → ∞ unless u_i is the largest.",
-            lambda e: relaxed_alignment(e, 1.0),
-            "1.05 times that.",
-            lambda e: relaxed_alignment(e, 1.05),
-        ),
-        generate,
-        covers=("ppa-v1/equation-49",),
-        exhaustive=all_small_elections,
-    ),
-    Claim(
-        "ppa/relaxed-monotone",
-        "Table 1, the proposed framework, for F^β",
-        Statement(
-            "Φ^β satisfies monotonicity and Pareto efficiency for every β ≥ 0, and so does Φ^∞.",
-            relaxed_never_lower,
-            "A lift of one alternative never raises another's probability either.",
-            lambda e: relaxed_never_lower(e, others_neither=True),
-        ),
-        generate,
-    ),
-    Claim(
-        "ppa/relaxed-theorem-4.11",
-        "Table 1 (F^β has PBM, for some γ), read with the bounds of Theorem 4.11",
-        Statement(
-            "The bounds of Theorem 4.11 hold for Φ^β.",
-            lambda e: relaxed_pushed(e, bound="printed"),
-            "The corrected bound times 0.95 does.",
-            lambda e: relaxed_pushed(e, bound="corrected", factor=0.95),
-        ),
-        generate,
-        verdict="holds as corrected",
-        why=(
-            "Two abcd, and bacd, cabd, dabc: w_a = 2/5, u = (4, 1, 1, 1)/5, and at β = 1 the truth gives a 0.708 > "
-            "(1 + w_a)/2 = 0.7. The proof's steps give, for all β, π'(y_k) ≤ g(u_k)/(g(u_k) + Σ_{i≠k} g(w_i)) with "
-            "g(x) = x e^{βx}, and PBM with γ = (1, e^β)/(1 + e^β): (1/2, 1/2) at β = 0."
-        ),
-        corrected=Statement(
-            "π'(y_k) ≤ g(u_k)/(g(u_k) + Σ_{i≠k} g(w_i)) ≤ γ1 w_k + γ2, γ = (1, e^β)/(1 + e^β), g(x) = x e^{βx}.",
-            lambda e: relaxed_pushed(e, bound="corrected"),
-            "0.95 times the first bound.",
-            lambda e: relaxed_pushed(e, bound="corrected", factor=0.95),
-        ),
-        counterexample=lambda: election(["abcd", "bacd", "cabd", "dabc"], [0.4, 0.2, 0.2, 0.2], beta=1.0),
-    ),
-)
+    first = c.u / (c.u + 1 - c.w) if of_theorem_4_11 else g(c.u) / (g(c.u) + jnp.sum(g(c.w)) - g(c.w))
+    gamma = 0.5 if of_theorem_4_11 else 1 / (1 + jnp.exp(-c.beta))
+    as_reported, on_top = after_misreports(c, lambda P: relaxed(bounds(P), c.beta))
+    return {
+        "as reported": AtMost(as_reported, first),
+        "with y_k on top": AtMost(on_top, first),
+        "γ": AtMost(first, (1 - gamma) * c.w + gamma),
+    }
