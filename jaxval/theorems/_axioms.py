@@ -7,12 +7,13 @@ unique if the equations have full rank and a solution.
 
 import functools
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["LinearValues", "linear_values", "ordered_value", "unanimity", "unique"]
+__all__ = ["LinearValues", "linear_values", "ordered_value", "subset_weights", "unanimity", "unique"]
 
 
 class LinearValues(NamedTuple):
@@ -72,6 +73,17 @@ def linear_values(axioms: frozenset[str], groups: tuple[int, ...], weights: tupl
     return LinearValues(
         matrix.shape[1] - int(rank), float(np.abs(matrix @ best - targets).max()), best.reshape(n, size)
     )
+
+
+@functools.cache
+def subset_weights(n: int, *, banzhaf: bool = False) -> np.ndarray:
+    """(n, 2^n): the Shapley value over subsets S, |S|! (n-|S|-1)!/n! for each, or the Banzhaf value."""
+    matrix = np.zeros((n, 2**n))
+    for i, code in itertools.product(range(n), range(2**n)):
+        if not code >> i & 1:
+            weight = 1 / (2 ** (n - 1) if banzhaf else n * math.comb(n - 1, code.bit_count()))
+            matrix[i, [code, code | 1 << i]] = -weight, weight
+    return matrix
 
 
 @functools.cache

@@ -7,7 +7,6 @@ them.
 """
 
 import itertools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from jaxval import values
 from jaxval.coalitions import combine, expected_reward
 from jaxval.policies import tabular
 from jaxval.preferences import bradley_terry_solve
-from jaxval.theorems._axioms import ordered_value, unique
+from jaxval.theorems._axioms import ordered_value, subset_weights, unique
 from jaxval.theorems.claims import AtMost, Setting, claim
 from jaxval.training import newton_optimum
 from jaxval.types import Comparisons
@@ -73,9 +72,10 @@ class Instance(NamedTuple):
 
 def generate(key: Key[Array, ""]) -> Instance:
     """Small counts with a cycle of wins through all responses; β from 0.05 to 10; a tenth of references lean hard."""
-    normal = jax.random.normal(key, (4 * RESPONSES + COALITIONS,))
+    first, second = jax.random.split(key)
+    normal = jax.random.normal(first, (4 * RESPONSES + COALITIONS,))
     shared, rewards, given, other = normal[: 4 * RESPONSES].reshape(4, RESPONSES)
-    u = jax.random.uniform(jax.random.fold_in(key, 1), (EACH + 2, SOURCES, RESPONSES, RESPONSES))
+    u = jax.random.uniform(second, (EACH + 2, SOURCES, RESPONSES, RESPONSES))
     apart = 1 - jnp.eye(RESPONSES)
     cycle = jnp.roll(jnp.eye(RESPONSES), 1, axis=1)
     wins = jnp.maximum(jnp.floor(4 * u[0]) * apart[None], cycle[None])
@@ -159,17 +159,6 @@ def closed(c: Instance) -> Array:
 def combined(c: Instance) -> Array:
     """What `coalitions.combine` makes of the policies of one source each."""
     return jax.vmap(lambda members: combine(c.reference, c.unions[SINGLE], members))(jnp.asarray(MASKS))
-
-
-def shapley_weights(n: int, *, banzhaf: bool = False) -> np.ndarray:
-    """(n, 2^n): the coefficients of equation (3), or those of the Banzhaf value."""
-    matrix = np.zeros((n, 2**n))
-    for i, code in itertools.product(range(n), range(2**n)):
-        if not code >> i & 1:
-            orders = math.factorial(code.bit_count()) * math.factorial(n - code.bit_count() - 1)
-            weight = 1 / 2 ** (n - 1) if banzhaf else orders / math.factorial(n)
-            matrix[i, [code, code | 1 << i]] = -weight, weight
-    return matrix
 
 
 def by_sources(sides: Callable[[int], Any]) -> dict[str, Any]:
@@ -260,7 +249,7 @@ def equation_3(c: Instance, banzhaf: bool = False) -> Any:
 
     def sides(n: int) -> Any:
         table = c.table[: 2**n]
-        printed = shapley_weights(n, banzhaf=banzhaf) @ table
+        printed = subset_weights(n, banzhaf=banzhaf) @ table
         mean_marginal = ordered_value((0,) * n) @ table
         return {"mean marginal": (printed, mean_marginal), "values.shapley": (printed, values.shapley(table))}
 
@@ -279,7 +268,7 @@ def equation_3(c: Instance, banzhaf: bool = False) -> Any:
 )
 def shapley_unique(_: Instance, axioms: tuple[str, ...] = ("efficiency", "interchange", "nullity")) -> Any:
     """The Shapley value is the only value that satisfies efficiency, symmetry, dummy and linearity."""
-    return by_sources(lambda n: unique(axioms, shapley_weights(n), (0,) * n))
+    return by_sources(lambda n: unique(axioms, subset_weights(n), (0,) * n))
 
 
 def has_maximum(c: Instance) -> Any:
@@ -444,4 +433,4 @@ def figure_1(c: Instance, overlap: bool = True) -> Any:
 def equation_7(c: Instance, policies: str = "unions") -> Any:
     """φ̂ of (7), by arithmetic from n trainings, is φ of (3), by a training on the union of every coalition's data."""
     approximate, exact = value(combined(c), c.rewards), value(getattr(c, policies), c.rewards)
-    return by_sources(lambda n: (shapley_weights(n) @ approximate[: 2**n], shapley_weights(n) @ exact[: 2**n]))
+    return by_sources(lambda n: (subset_weights(n) @ approximate[: 2**n], subset_weights(n) @ exact[: 2**n]))
