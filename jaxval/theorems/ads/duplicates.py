@@ -60,17 +60,10 @@ def trainings(key: Key[Array, ""]) -> Training:
 
 def one_vote() -> Training:
     """All hypotheses always tie; two sources take the one of score 0, and with their copies that of score 1."""
+    losses, instances, scores = jnp.zeros((HYPOTHESES, SOURCES)), jnp.ones(SOURCES, int), jnp.array([0.0, 1.0, 0.0])
     choice = jnp.zeros((64, HYPOTHESES)).at[:, 0].set(0.5).at[15, 1].set(1.0)
-    return Training(
-        losses=jnp.zeros((HYPOTHESES, SOURCES)),
-        instances=jnp.ones(SOURCES, int),
-        scores=jnp.array([0.0, 1.0, 0.0]),
-        untrained=jnp.zeros(()),
-        choice=choice,
-        of_counts=jnp.zeros((4, 4, 4)),
-        labels=jnp.array([0.0, 1.0, 1.0, 0.0, 0.0, 0.0]),
-        number=jnp.asarray(3),
-    )
+    labels, of_counts, zero = jnp.array([0.0, 1.0, 1.0, 0.0, 0.0, 0.0]), jnp.zeros((4, 4, 4)), jnp.zeros(())
+    return Training(losses, instances, scores, zero, choice, of_counts, labels, jnp.asarray(3))
 
 
 copied = Setting(

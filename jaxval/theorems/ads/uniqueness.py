@@ -130,7 +130,8 @@ def definition_4_2(p: Partition, any_order: bool = False) -> Any:
     "equal parts in it, and efficiency 1 in all",
     fails="follows",
     root="ads/axiom-4.1",
-    quote="For z ∈ D, the ADS value φ^σ(z; v, D) is the unique allocation that satisfies Axioms 3.1, 3.2, 3.3, and 4.1.",
+    quote="For z ∈ D, the ADS value φ^σ(z; v, D) is the unique allocation that satisfies Axioms 3.1, 3.2, 3.3, and "
+    "4.1.",
     why="With Axiom 4.1 as printed no allocation satisfies the four if there are two groups or more. Of v(S) = |S| "
     "each source gets 1 by linearity, nullity and efficiency, and the earlier of two sources gets 0 by Axiom 4.1.",
     corrected="With mutual dependence as in the source that Axiom 4.1 cites, for sources that add nothing without each "
