@@ -178,7 +178,7 @@ def equation_4(t: Training, smallest: int = 0) -> Any:
 
     return {
         "mean loss": (risk(once), risk(2 * once)),
-        "minimisers": (minimisers(once @ t.losses.T), minimisers(2 * once @ t.losses.T)),
+        "minimisers": (minimisers(jnp.asarray(once) @ t.losses.T), minimisers(jnp.asarray(2 * once) @ t.losses.T)),
     }
 
 

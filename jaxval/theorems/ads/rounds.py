@@ -158,7 +158,10 @@ def remark_3_1(p: Pipeline, mean: bool = False) -> Any:
 
     `values.sequential_shapley` and `values.owner_totals` compute it.
     """
-    printed = [subset_weights(len(active)) @ table for active, (table, _) in zip(ROUNDS, in_rounds(p), strict=True)]
+    printed = [
+        jnp.asarray(subset_weights(len(active))) @ table
+        for active, (table, _) in zip(ROUNDS, in_rounds(p), strict=True)
+    ]
     if mean:
         return total(printed), total(printed, mean=True)
     rows, totals = by_library(p, values.sequential_shapley)
