@@ -21,9 +21,6 @@ __all__ = ["CLAIMS", "EXEMPT"]
 CLAIMS = (
     *order.CLAIMS,
     *forms.CLAIMS,
-    *uniqueness.CLAIMS,
-    *duplicates.CLAIMS,
-    *rounds.CLAIMS,
     *votes.CLAIMS,
     *sampling.CLAIMS,
     *market.CLAIMS,
