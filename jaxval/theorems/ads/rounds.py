@@ -16,7 +16,8 @@ from jaxval.theorems._axioms import ordered_value, subset_weights
 from jaxval.theorems.ads._games import Game, games
 from jaxval.theorems.claims import Setting, claim
 
-ROUNDS = ((0, 1, 2), (1, 2), (0, 1))
+ROUNDS = ((0, 1), (1, 2), (0, 2))
+SIZES = ((0, 1, 2), (1, 2), (0,))  # rounds of different sizes
 CONTRIBUTORS = 3
 
 
@@ -69,8 +70,8 @@ def mean_updates() -> Pipeline:
 
 training = Setting(
     pipelines,
-    "3 rounds of 3, 2 and 2 contributors out of 3 (rounds of 2 and 2, or 1 and 2, in Remark 4.1); a parameter that is "
-    "moved by sums or means, forgets or does not, and is judged by itself, a square loss or its sign",
+    "3 rounds of 2 contributors out of 3 (of 3, 2 and 1 in equation (6), 2 and 2, or 1 and 2, in Remark 4.1); a "
+    "parameter that is moved by sums or means, forgets or does not, and is judged by itself, a square loss or its sign",
 )
 
 
@@ -92,10 +93,10 @@ def utilities(state: Array, gifts: Array, p: Pipeline) -> Array:
     return jax.vmap(lambda members: judged(updated(state, gifts, members, p), p))(masks)
 
 
-def in_rounds(p: Pipeline) -> list[tuple[Array, Array]]:
+def in_rounds(p: Pipeline, rounds: tuple[tuple[int, ...], ...] = ROUNDS) -> list[tuple[Array, Array]]:
     """The utilities v(S; A_{t-1}) of each round along the realised trajectory, and v(A_t) - v(A_{t-1})."""
     state, found = p.start, []
-    for t, members in enumerate(ROUNDS):
+    for t, members in enumerate(rounds):
         gifts, before = p.gifts[t, np.array(members)], state
         state = updated(state, gifts, jnp.ones(len(members), bool), p)
         found.append((utilities(before, gifts, p), judged(state, p) - judged(before, p)))
@@ -136,7 +137,7 @@ def equation_6(p: Pipeline, improvement: bool = False) -> Any:
     Δ_A(z|S) = v(S∪{z}; A) - v(S; A) as in (5). A round's values add up to v(D_t; A_{t-1}) - v(∅; A_{t-1}).
     """
     found = {}
-    for members, (table, gain) in zip(ROUNDS, in_rounds(p), strict=True):
+    for members, (table, gain) in zip(SIZES, in_rounds(p, SIZES), strict=True):
         n = len(members)
         row = subset_weights(n) @ table
         found[f"round of {members}"] = {
