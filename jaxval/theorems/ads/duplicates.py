@@ -295,13 +295,6 @@ def nearest(labels: Array, number: Array) -> Array:
     return jnp.sum(jnp.where(inside, labels, 0.0)) / jnp.minimum(number, len(labels))
 
 
-def half_as_many(t: Training) -> Any:
-    """The utility of K neighbours with a copy of each, and of K/2 without, for even K."""
-    even = t.number + t.number % 2
-    sizes = range(1, NEIGHBOURS + 1)
-    return {f"n = {n}": (nearest(jnp.repeat(t.labels[:n], 2), even), nearest(t.labels[:n], even // 2)) for n in sizes}
-
-
 @claim(
     "ads/duplicates-neighbours",
     "section 6.1.2 (replication), nearest neighbours",
@@ -313,11 +306,15 @@ def half_as_many(t: Training) -> Any:
     "nearest neighbour wrong and the next two right, 2/3 of the neighbours are right; with each of them twice, 1/3 "
     "are, and the broker is credited with -1/3.",
     corrected="For even K, a copy of every instance makes K/2 neighbours of K; what that changes may have either sign.",
-    correction=half_as_many,
+    correction={"halved": True},
     counterexample=one_vote,
 )
-def duplicates_neighbours(t: Training) -> Any:
+def duplicates_neighbours(t: Training, halved: bool = False) -> Any:
     """For a nearest-neighbour classifier the change that duplicates bring, v(D^dup) - v(D_1), is positive, or none."""
-    sizes = range(1, NEIGHBOURS + 1)
-    alone = {n: nearest(t.labels[:n], t.number) for n in sizes}
-    return {f"n = {n}": AtMost(alone[n], nearest(jnp.repeat(t.labels[:n], 2), t.number)) for n in sizes}
+    number = t.number + t.number % 2 if halved else t.number
+
+    def sides(n: int) -> Any:
+        copied = nearest(jnp.repeat(t.labels[:n], 2), number)
+        return (copied, nearest(t.labels[:n], number // 2)) if halved else AtMost(nearest(t.labels[:n], number), copied)
+
+    return by_sources(sides, tuple(range(1, NEIGHBOURS + 1)))

@@ -106,7 +106,7 @@ def in_rounds(p: Pipeline, rounds: tuple[tuple[int, ...], ...] = ROUNDS) -> list
 def by_library(p: Pipeline, function: Callable[..., values.SequentialValues]) -> tuple[list[Array], Array]:
     """One of the library's functions on the pipeline: the values of those active in each round, and totals."""
 
-    def update(state: tuple[int, Array], coalition: Array) -> tuple[int, Array]:
+    def update(state: tuple[Any, Array], coalition: Array) -> tuple[Any, Array]:
         return state[0] + 1, updated(state[1], p.gifts[state[0]], coalition, p)
 
     with jax.ensure_compile_time_eval():  # the library needs the coalitions of a round as known numbers

@@ -126,8 +126,8 @@ def definition_4_2(p: Partition, any_order: bool = False) -> Any:
     "ads/theorem-4.1",
     "Theorem 4.1",
     setting=ordered,
-    proof="on the unanimity game of S, nullity gives 0 outside S, mutual dependence 0 in S outside its last group and "
-    "equal parts in it, and efficiency 1 in all",
+    proof="the corrected version: on the unanimity game of S, nullity gives 0 outside S, mutual dependence 0 in S "
+    "outside its last group and equal parts in it, and efficiency 1 in all",
     fails="follows",
     root="ads/axiom-4.1",
     quote="For z ∈ D, the ADS value φ^σ(z; v, D) is the unique allocation that satisfies Axioms 3.1, 3.2, 3.3, and "
