@@ -33,7 +33,7 @@ def test_an_original_and_its_copy():
 
 
 def test_no_value_obeys_the_four_axioms_as_printed():
-    """ads/theorem-4.1, ads/axioms-conflict: two sources, φ = A v with v = (v(∅), v(1), v(2), v(12)), 1 before 2.
+    """ads/theorem-4.1: two sources, φ = A v with v = (v(∅), v(1), v(2), v(12)), 1 before 2.
 
     On |S| the axiom asks φ_1 = 0. Nullity and efficiency on v = 1 where 1 is there ask φ_1 = 1, and on v = 1 where 2 is
     there φ_1 = 0; |S| is their sum.
@@ -45,7 +45,7 @@ def test_no_value_obeys_the_four_axioms_as_printed():
 
 
 def test_three_of_the_axioms_as_printed_can_be_met():
-    """ads/axioms-conflict: all to the last source, nothing to anybody, all to the last one who is not null."""
+    """ads/theorem-4.1: all to the last source, nothing to anybody, or all to the last one who is not null."""
     for table in ([0, 1, 1, 2], [1, 3, 3, 0], [0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]):
         empty, one, two, both = table
         all_to_last = np.array([0, both - empty])
@@ -79,15 +79,8 @@ def test_the_mean_loss_of_nothing():
         assert np.isnan(np.sum([]) / np.float64(0))
 
 
-def test_more_of_the_same_data_that_helps():
-    """ads/duplicates-readings: v = |S|/4, two originals and two copies."""
-    phi = value(lambda members: len(members) / 4, [0, 0, 0, 0])
-    np.testing.assert_allclose(phi[:2].sum(), 1 / 2)
-    assert (2 / 4 - 0) / 2 == 1 / 4
-
-
 def test_a_copy_that_is_paid():
-    """ads/duplicates-gain: losses (0, 3) and (4, 0) on sources a and b, scores 0 and 1; 2 and 3 are copies of them."""
+    """ads/duplicates-gain is of all copies together: losses (0, 3) and (4, 0), scores 0 and 1; 2 and 3 are copies."""
     losses, scores = np.array([[0, 3], [4, 0]]), np.array([0.0, 1.0])
 
     def v(members):
@@ -97,7 +90,7 @@ def test_a_copy_that_is_paid():
     assert [v({0, 1}), v({0, 1, 2}), v({0, 1, 3}), v({0, 1, 2, 3})] == [0, 0, 1, 0]
     np.testing.assert_allclose(value(v, [0, 0, 1, 1])[2:], [-0.5, 0.5])
     alone = value(lambda members: v({[0, 1, 3][z] for z in members}), [0, 0, 1])  # only b is copied
-    assert alone.tolist() == [-0.5, 0.5, 1]  # ads/robust-to-replication: b's owner has 3/2, and 1/2 without the copy
+    assert alone.tolist() == [-0.5, 0.5, 1]  # b's owner has 3/2, and 1/2 without the copy
     assert value(v, [0, 0]).tolist() == [-0.5, 0.5]
 
 
@@ -106,14 +99,6 @@ def test_copies_of_neighbours_that_harm():
     labels = np.array([0, 1, 1])
     assert labels[:3].mean() == 2 / 3
     np.testing.assert_allclose(np.repeat(labels, 2)[:3].mean(), 1 / 3)
-
-
-def test_forgetting_is_nobodys_gain():
-    """ads/round-improvement: A halves in each of three rounds, whoever brings nothing; v(A) = -A²."""
-    states = 2.0 * 0.5 ** np.arange(4)
-    gains = [-((state / 2) ** 2) + (state / 2) ** 2 for state in states[:-1]]  # with a source, without it
-    assert sum(gains) == 0
-    assert (-(states[-1] ** 2) + states[0] ** 2) == 4 - 1 / 16
 
 
 def test_identical_votes_have_equal_values_in_three_of_four_cases():

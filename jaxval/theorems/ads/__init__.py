@@ -16,9 +16,8 @@ from jaxval.theorems.ads import (  # noqa: F401, I001 - in the order of the pape
     neighbour_base,
 )
 
-__all__ = ["CLAIMS", "EXEMPT"]
+__all__ = ["EXEMPT"]
 
-CLAIMS = (*duplicates.CLAIMS, *rounds.CLAIMS, *uniqueness.CLAIMS)
 EXEMPT = {
     "ads/example-1.1": (
         "Motivation in prose; what it says of symmetry and copies is Lemma 3.1 (ads/lemma-3.1, ads/copies-share)."
