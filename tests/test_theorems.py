@@ -20,7 +20,7 @@ from jaxval.theorems.pages import literal
 # Examples 1.1 and 1.2 continued; statements of papers that are cited.
 OTHERS = {"ads/example-1", "ads/example-2", "ads/remark-2.2", "ppa/proposition-2", "ppa/proposition-4"}
 KEY = jax.random.key(0)
-framework = importlib.import_module("jaxval.theorems.claims")
+framework = importlib.import_module("jaxval.theorems.records")
 
 
 @pytest.mark.float64

@@ -1,9 +1,9 @@
 """The ledger: statements of the papers as executable claims, with evidence that is computed anew in each run."""
 
 from jaxval.theorems.checks import Verdict, check_claim, scope
-from jaxval.theorems.claims import AtMost, Claim, Inconclusive, Setting, claim, largest, parts
 from jaxval.theorems.ledger import Coverage, claims, coverage, verify
 from jaxval.theorems.pages import page
+from jaxval.theorems.records import AtMost, Claim, Inconclusive, Setting, claim, largest, parts
 
 __all__ = [
     "AtMost",

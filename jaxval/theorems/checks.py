@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
-from jaxval.theorems.claims import Claim, Inconclusive, parts, registered
+from jaxval.theorems.records import Claim, Inconclusive, parts, registered
 
 __all__ = ["Verdict", "check_claim", "require_float64", "scope"]
 

@@ -20,7 +20,7 @@ from jaxval.coalitions import combine, expected_reward
 from jaxval.policies import tabular
 from jaxval.preferences import bradley_terry_solve
 from jaxval.theorems._axioms import ordered_value, subset_weights, unique
-from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting, claim
 from jaxval.training import newton_optimum
 from jaxval.types import Comparisons
 

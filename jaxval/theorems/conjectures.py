@@ -18,7 +18,7 @@ from jaxval import values
 from jaxval.coalitions import combine, combine_next_tokens
 from jaxval.preferences import preference_matrix
 from jaxval.social_choice import box_distance, feasible_shares, share_bounds
-from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting, claim
 
 __all__: list[str] = []
 

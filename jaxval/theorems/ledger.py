@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -12,14 +11,15 @@ import jax
 
 from jaxval import _checks
 from jaxval.parallel import progress as progress_bar
-from jaxval.parallel import run_all
-from jaxval.theorems import _old, ads, coalition, conjectures, mallows, ppa
+from jaxval.parallel.executors import run_all
+from jaxval.theorems import ads, coalition, conjectures, mallows, ppa  # noqa: F401, their claims register themselves
 from jaxval.theorems.checks import Verdict, check_claim, require_float64
-from jaxval.theorems.claims import Claim, registered
+from jaxval.theorems.records import Claim, registered
+from jaxval.types import BadArgument
 
 __all__ = ["Coverage", "claims", "coverage", "verify"]
 
-PAPERS = {"coalition": coalition, "mallows": mallows, "ads": ads, "ppa": ppa, "conjectures": conjectures}
+PAPERS = ("coalition", "mallows", "ads", "ppa", "conjectures")
 EXEMPT = {**ads.EXEMPT, **ppa.EXEMPT}
 
 
@@ -44,34 +44,36 @@ def claims(*, paper: str | None = None, ids: Sequence[str] | None = None) -> tup
 
     Args:
         paper: "coalition" (Tamine et al.), "mallows" (Chen et al.), "ads" (Zheng et al.), "ppa" (Kim et al.), or
-            "conjectures", which are in none of them; all where None.
-        ids: such as ["coalition/equation-6"]; all where None.
+            "conjectures", which no paper states; None means all.
+        ids: such as ["coalition/equation-6"]; None means all.
 
     Returns:
         The claims, in the order of the papers.
 
     Raises:
-        ValueError: where there is no such paper or claim.
+        ValueError: if there is no such paper or claim.
 
     Example:
         >>> claims(paper="coalition")[0].id
         'coalition/equation-1'
     """
-    if paper is not None and paper not in PAPERS:
-        raise ValueError(f"paper: expected one of {', '.join(PAPERS)}; got {paper!r}")
-    found = [claim for name, room in PAPERS.items() if paper in (None, name) for claim in _claims_of(name, room)]
-    known = [claim.id for claim in found]
+    if paper is not None:
+        _checks.check_choice("paper", paper, PAPERS)
+    order = {name: place for place, name in enumerate(PAPERS)}
+    those = sorted(registered(), key=lambda claim: order.get(_paper(claim), len(order)))
+    chosen = [claim for claim in those if paper in (None, _paper(claim))]
+    known = [claim.id for claim in chosen]
     for name in ids or []:
         if name not in known:
             near = [one for one in known if one.lower().endswith(name.lower().replace(" ", "-"))]
             near += difflib.get_close_matches(name, known, n=3)
             such = ", ".join(list(dict.fromkeys(near or known))[:3])
-            raise ValueError(f"ids: expected claims such as {such}; got {name!r}")
-    return tuple(claim for claim in found if ids is None or claim.id in ids)
+            raise BadArgument("ids", expected=f"claims such as {such}", got=repr(name))
+    return tuple(claim for claim in chosen if ids is None or claim.id in ids)
 
 
-def _claims_of(name, room):
-    return [*getattr(room, "CLAIMS", ()), *(claim for claim in registered() if claim.id.partition("/")[0] == name)]
+def _paper(claim: Claim) -> str:
+    return claim.id.partition("/")[0]
 
 
 def verify(
@@ -83,22 +85,22 @@ def verify(
     executor: Executor | None = None,
     progress: bool = False,
 ) -> list[Verdict]:
-    """Check claims on random instances, their boundary cases among them.
+    """Check claims on random instances, finite families and counterexamples.
 
     Args:
-        paper: whose; all where None.
-        ids: which; all where None.
-        instances: how many for each claim, fewer where one is costly.
+        paper: the paper; None means all.
+        ids: the claims; None means all.
+        instances: the number of random instances for each claim, fewer if one is costly.
         seed: the same seed gives the same instances, whatever other claims are checked.
-        executor: where claims are checked at the same time, such as `parallel.ProcessPool()`; one by one where None.
+        executor: where claims are checked at the same time, such as `parallel.ProcessPool()`; None checks one by one.
         progress: whether a bar with the time left goes to standard error.
 
     Returns:
         One `Verdict` for each claim.
 
     Raises:
-        ValueError: where there is no such paper or claim, no instance is asked for, or JAX computes in float32.
-        RuntimeError: where a check breaks.
+        ValueError: if there is no such paper or claim, no instance is asked for, or JAX computes in float32.
+        RuntimeError: if a check breaks.
 
     Example:
         >>> if jax.config.jax_enable_x64:
@@ -108,14 +110,14 @@ def verify(
     require_float64()
     instances = _checks.check_size("instances", instances)
     chosen = {claim.id: claim for claim in claims(paper=paper, ids=ids)}
-    found = {}
+    verdicts = {}
     with progress_bar(progress, len(chosen), "claims") as advance:
         for outcome in run_all(_check, [(name, instances, seed) for name in chosen], executor=executor):
             if outcome.error is not None:
                 raise RuntimeError(f"{outcome.item[0]}: {outcome.error}")
-            found[outcome.item[0]] = outcome.value
+            verdicts[outcome.item[0]] = outcome.value
             advance(1)
-    return [found[name]._replace(claim=claim) for name, claim in chosen.items()]
+    return [verdicts[name]._replace(claim=claim) for name, claim in chosen.items()]
 
 
 def _check(job: tuple[str, int, int]) -> Verdict:
@@ -123,10 +125,7 @@ def _check(job: tuple[str, int, int]) -> Verdict:
     name, instances, seed = job
     jax.config.update("jax_enable_x64", True)
     (claim,) = claims(ids=[name])
-    if isinstance(claim, Claim):
-        return check_claim(claim, jax.random.key(seed), instances=instances)._replace(claim=None)  # type: ignore[arg-type]
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()) % 2**31)
-    return _old.check_claim(claim, key, instances=instances)._replace(claim=None)  # type: ignore[arg-type]
+    return check_claim(claim, jax.random.key(seed), instances=instances)._replace(claim=None)  # type: ignore[arg-type]
 
 
 def coverage() -> list[Coverage]:

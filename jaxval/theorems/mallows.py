@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval.alignment import dispersion_weight, dpo, entropy_index, mallows_phi, mallows_theta
-from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting, claim
 
 TOKENS, VOCABULARY = 4, 6
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxval.theorems.checks import Verdict, scope
-from jaxval.theorems.claims import AtMost, Claim, parts
+from jaxval.theorems.records import AtMost, Claim, parts
 
 __all__ = ["literal", "page"]
 

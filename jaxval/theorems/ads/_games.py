@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxval.theorems.claims import Setting
+from jaxval.theorems.records import Setting
 
 SOURCES, FEWEST = 5, 2
 GROUPS = 2 * SOURCES - FEWEST  # of those in the game at most five, and one for each other source

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxval.theorems.claims import Setting
+from jaxval.theorems.records import Setting
 
 __all__ = [
     "Group",

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxval.theorems.claims import Setting, claim
+from jaxval.theorems.records import Setting, claim
 
 MOST, LISTED = 9, 5
 SMALL = np.arange(2 * MOST + 2)  # every s, u, r and k

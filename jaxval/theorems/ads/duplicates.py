@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
-from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting, claim
 
 HYPOTHESES, SOURCES, NEIGHBOURS = 3, 3, 6
 

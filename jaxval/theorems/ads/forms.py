@@ -31,7 +31,7 @@ from jaxval.theorems.ads._games import (
     within,
     without,
 )
-from jaxval.theorems.claims import AtMost, claim
+from jaxval.theorems.records import AtMost, claim
 
 
 def on_top(table: Array, groups: Array, given: int = 1) -> Array:

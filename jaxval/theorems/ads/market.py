@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxval.theorems.ads._games import Game, data_shapley, of_sources, ordered_games, subset_form, two_groups, unions
-from jaxval.theorems.claims import Setting, claim
+from jaxval.theorems.records import Setting, claim
 
 MOST = 4
 

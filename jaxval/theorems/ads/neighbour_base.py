@@ -22,7 +22,7 @@ from jaxval.theorems.ads._neighbour_games import (
     size_base,
 )
 from jaxval.theorems.ads.neighbour_proof import Coalitions, coalitions, displaced, regimes, said_in_c
-from jaxval.theorems.claims import AtMost, claim
+from jaxval.theorems.records import AtMost, claim
 
 __all__: list[str] = []
 

@@ -35,7 +35,7 @@ from jaxval.theorems.ads._neighbour_games import (
     nearest_first,
     roles,
 )
-from jaxval.theorems.claims import Setting, claim
+from jaxval.theorems.records import Setting, claim
 
 __all__: list[str] = []
 

@@ -33,7 +33,7 @@ from jaxval.theorems.ads._neighbour_games import (
     printed_base,
     size_base,
 )
-from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting, claim
 from jaxval.values import knn_shapley, owner_totals
 
 __all__: list[str] = []

@@ -26,7 +26,7 @@ from jaxval.theorems.ads._neighbour_games import (
     nearest,
     nearest_first,
 )
-from jaxval.theorems.claims import AtMost, claim
+from jaxval.theorems.records import AtMost, claim
 
 __all__: list[str] = []
 

@@ -25,7 +25,7 @@ from jaxval.theorems.ads._games import (
     orders_of,
     permutation_form,
 )
-from jaxval.theorems.claims import claim
+from jaxval.theorems.records import claim
 
 # Sources 0 and 1 are the z and z' of the axioms. Their groups are drawn, so that either may come first.
 FIRST, SECOND = 1, 2

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxval import values
 from jaxval.theorems._axioms import ordered_value, subset_weights
 from jaxval.theorems.ads._games import Game, games
-from jaxval.theorems.claims import Setting, claim
+from jaxval.theorems.records import Setting, claim
 
 ROUNDS = ((0, 1), (1, 2), (0, 2))
 SIZES = ((0, 1, 2), (1, 2), (0,))  # rounds of different sizes

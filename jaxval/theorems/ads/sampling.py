@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
 from jaxval.theorems.ads._games import SOURCES, Game, of_sources, ordered_form, ordered_games, permutations
-from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting, claim
 
 
 class Accuracy(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval.theorems._axioms import linear_values, ordered_value, unique
-from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting, claim
 
 MOST = 4
 CITED = ("efficiency", "nullity", "dependence")

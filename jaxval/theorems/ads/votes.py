@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval.theorems.ads._games import data_shapley, masks
-from jaxval.theorems.claims import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting, claim
 
 REACH, ROUNDING = 15, 1e-12
 TOTALS = np.arange(-REACH, REACH + 1)

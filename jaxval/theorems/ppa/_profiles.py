@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval.theorems import claims
-from jaxval.theorems.claims import Setting
+from jaxval.theorems.records import Setting
 
 SIZES = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 MOST, BALLOTS = 6, 6

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linprog
 
-from jaxval.theorems.claims import Inconclusive
 from jaxval.theorems.ppa._profiles import profiles
+from jaxval.theorems.records import Inconclusive
 
 programs = profiles._replace(compiled=False, exhaustive=None, every="", most=8, tolerance=1e-7)
 EMPTY = -1e6  # what stands for a largest value over the empty set

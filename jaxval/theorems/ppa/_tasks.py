@@ -15,7 +15,7 @@ import numpy as np
 from jax.scipy.special import rel_entr
 from jaxtyping import Array, Float, Int, Key
 
-from jaxval.theorems.claims import Setting
+from jaxval.theorems.records import Setting
 
 CONTEXTS, VOTERS = 2, 5
 

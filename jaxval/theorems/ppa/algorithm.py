@@ -8,8 +8,8 @@ from jax.scipy.special import rel_entr
 from jaxtyping import Array
 
 from jaxval import preferences
-from jaxval.theorems.claims import AtMost, claim
 from jaxval.theorems.ppa._tasks import Task, by_hand, divergence, objective, over_sizes, selected, softmax_policy, tasks
+from jaxval.theorems.records import AtMost, claim
 
 
 def target(c: Task) -> tuple[Array, Array]:

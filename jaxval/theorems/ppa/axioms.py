@@ -10,7 +10,6 @@ from jaxtyping import Array
 
 from jaxval.axioms import monotonicity, pareto, ppa_level
 from jaxval.social_choice import maximal_borda, proportional, random_dictatorship
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
@@ -28,6 +27,7 @@ from jaxval.theorems.ppa._profiles import (
     to_top,
 )
 from jaxval.theorems.ppa.profiles import one_voter
+from jaxval.theorems.records import AtMost
 
 
 def policy(c: Case) -> Array:

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import axioms, preferences, social_choice
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
@@ -22,6 +21,7 @@ from jaxval.theorems.ppa._profiles import (
     relaxed,
 )
 from jaxval.theorems.ppa.domination import CLOSE
+from jaxval.theorems.records import AtMost
 
 
 def is_winner(P: Array, majority: float = 0.5) -> Array:

@@ -13,7 +13,6 @@ from jaxtyping import Array
 from jaxval.axioms import ppa_level
 from jaxval.preferences import borda_scores, preference_matrix
 from jaxval.social_choice import maximal_borda, random_dictatorship
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
@@ -30,6 +29,7 @@ from jaxval.theorems.ppa._profiles import (
     profiles,
     shares,
 )
+from jaxval.theorems.records import AtMost
 
 
 def near_tie(size: int, epsilon: Array) -> Profile:

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import axioms, social_choice
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import APART, Case, by_hand, claim, over_sizes, profiles, relaxed
+from jaxval.theorems.records import AtMost
 
 CLOSE = 1e-9  # what differs by rounding is a tie
 

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval.social_choice import box_distance, extended_membership, extended_shares
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import Case, Instance, by_hand, claim, over_sizes, profiles
 from jaxval.theorems.ppa._programs import by_box, by_definition, by_reports, programs, remembered
+from jaxval.theorems.records import AtMost
 
 
 @claim(

@@ -9,7 +9,6 @@ import numpy as np
 
 from jaxval.axioms import ppa_level
 from jaxval.social_choice import feasible_membership, feasible_shares, proportional, share_bounds
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
@@ -25,6 +24,7 @@ from jaxval.theorems.ppa._profiles import (
 )
 from jaxval.theorems.ppa._programs import by_definition, by_groups, largest_shares, programs, remembered
 from jaxval.theorems.ppa.constructions import EQUATION_28, SHARES_27
+from jaxval.theorems.records import AtMost
 
 
 @claim(

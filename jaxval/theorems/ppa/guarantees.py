@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval.social_choice import certificate, proportional, share_bounds
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     Case,
     Instance,
@@ -21,6 +20,7 @@ from jaxval.theorems.ppa._profiles import (
     relaxed,
 )
 from jaxval.theorems.ppa._programs import largest_shares, programs
+from jaxval.theorems.records import AtMost
 
 CLOSE = 1e-9
 

@@ -9,9 +9,9 @@ from jaxtyping import Array, Float, Key
 from scipy.optimize import linprog
 
 from jaxval.theorems import claims
-from jaxval.theorems.claims import AtMost, Inconclusive, Setting
 from jaxval.theorems.ppa._profiles import Case, claim, over_sizes, profiles
 from jaxval.theorems.ppa.constructions import determined
+from jaxval.theorems.records import AtMost, Inconclusive, Setting
 
 
 @claim(

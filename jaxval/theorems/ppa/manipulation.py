@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     Case,
     Instance,
@@ -25,6 +24,7 @@ from jaxval.theorems.ppa._profiles import (
     to_top,
 )
 from jaxval.theorems.ppa.domination import CLOSE
+from jaxval.theorems.records import AtMost
 
 
 @jax.jit

@@ -16,7 +16,6 @@ from jaxval.preferences import (
     preference_matrix,
 )
 from jaxval.social_choice import maximal_borda, maximal_lottery_solve
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
@@ -34,6 +33,7 @@ from jaxval.theorems.ppa._profiles import (
     profiles,
     shares,
 )
+from jaxval.theorems.records import AtMost
 
 
 def one_voter(**asked: Any) -> Instance:

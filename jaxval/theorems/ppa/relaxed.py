@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import social_choice
-from jaxval.theorems.claims import AtMost
 from jaxval.theorems.ppa._profiles import APART, Case, bounds, by_hand, claim, lifts, over_sizes, profiles, relaxed
 from jaxval.theorems.ppa.condorcet import is_winner, limit
 from jaxval.theorems.ppa.domination import CLOSE
 from jaxval.theorems.ppa.manipulation import after_misreports
+from jaxval.theorems.records import AtMost
 
 # F^β
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import preferences, social_choice
-from jaxval.theorems.claims import AtMost, claim
 from jaxval.theorems.ppa._tasks import (
     Task,
     by_hand,
@@ -19,6 +18,7 @@ from jaxval.theorems.ppa._tasks import (
     softmax_policy,
     tasks,
 )
+from jaxval.theorems.records import AtMost, claim
 
 TWO_BALLOTS = ["abc", "bac"], [0.75, 0.25]
 
