@@ -103,7 +103,9 @@ def compare(game: str, bench: Bench, options: argparse.Namespace) -> None:
                 np.mean(np.abs(ours["values"] - inputs["known"]) <= 1.96 * ours["standard_errors"] + 1e-12)
             )
             return Agreement(
-                max(np.median(error) / np.std(inputs["known"]) for error in errors), 2, "spreads of the values"
+                max(np.median(error) / np.std(inputs["known"]) for error in errors),
+                2,
+                "standard deviations of the values",
             )
 
         pairs = [Pair(OUR_METHODS[0], name) for name in PEER_METHODS]

@@ -23,7 +23,7 @@ import numpy as np
 
 from experiments.commands import documented_parser
 from jaxval import preferences, social_choice, training, values
-from jaxval.plots import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
+from jaxval.plots._drawing import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
 from jaxval.policies import tabular
 from jaxval.types import Comparisons
 

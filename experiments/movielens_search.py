@@ -28,7 +28,7 @@ from experiments.evaluators import DEFAULT, TIES, UNRATED, Completion, RankingRu
 from experiments.movielens import WITHOUT_DATA, add_options, movie_ratings
 from experiments.results import save_results, versions
 from jaxval.preferences import first_choice_shares, preference_matrix
-from jaxval.social_choice import share_bounds, win_rate
+from jaxval.social_choice import share_bounds, win_rate_over_uniform
 
 AT_LEAST = range(8, 19)
 RANKS, PENALTIES = (2, 3, 4, 5, 6, 8), (0.02, 0.05, 0.1)
@@ -108,10 +108,10 @@ def rates(keys: jax.Array, matrix: jax.Array, shares: jax.Array) -> dict[str, ja
     lotteries = jnp.mean(each, axis=0)  # win rates are linear in them
     sharpest, rlhf, nlhf = lotteries[1], lotteries[3], lotteries[4]
     return {
-        "win_rate_rlhf": win_rate(matrix, rlhf),
-        "win_rate_nlhf": win_rate(matrix, nlhf),
-        "win_rate_beta_0": win_rate(matrix, lotteries[0]),
-        "win_rate_beta_max": win_rate(matrix, sharpest),
+        "win_rate_rlhf": win_rate_over_uniform(matrix, rlhf),
+        "win_rate_nlhf": win_rate_over_uniform(matrix, nlhf),
+        "win_rate_beta_0": win_rate_over_uniform(matrix, lotteries[0]),
+        "win_rate_beta_max": win_rate_over_uniform(matrix, sharpest),
         "ppa_beta_0": jnp.mean(jax.vmap(ppa_level, in_axes=(0, None))(each[:, 0], shares)),
         "mean_bound": jnp.mean(jax.vmap(share_bounds)(estimates)),
     }

@@ -114,8 +114,8 @@ def log_linear(
 ) -> dict[str, Any]:
     """The optimum on hashed n-grams and lengths; its ridge is chosen by cross-validation on the training pairs."""
     features = policies.text_features(prompts, responses)[..., columns].astype(float)
-    spread = features.reshape(-1, features.shape[-1]).std(axis=0)
-    policy = policies.log_linear(features / np.where(spread > 0, spread, 1))
+    deviation = features.reshape(-1, features.shape[-1]).std(axis=0)
+    policy = policies.log_linear(features / np.where(deviation > 0, deviation, 1))
     chosen = choose_ridge(policy, train, beta=BETA)
     params = fitted(policy, train, beta=BETA, ridge=chosen["ridge"])
     return {

@@ -11,7 +11,7 @@ import pytest
 
 from jaxval.data import (
     Election,
-    Matches,
+    NamedComparisons,
     data_folder,
     rating_ballots,
     read_comparisons_csv,
@@ -52,7 +52,7 @@ def same(one, other):
 def test_files_are_told_apart(tmp_path, name, text, read):
     (tmp_path / name).write_text(text)
     votes = read_votes(tmp_path / name)
-    assert type(votes) is (Matches if read is read_comparisons_csv else Election)
+    assert type(votes) is (NamedComparisons if read is read_comparisons_csv else Election)
     same(votes, read(tmp_path / name))
     same(votes, read_votes(str(tmp_path / name)))
 

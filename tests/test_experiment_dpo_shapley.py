@@ -77,7 +77,7 @@ def test_measures_of_commutativity_are_those_of_two_orders():
     assert found["gap between orders, nats"] == pytest.approx(np.abs(orders[0] - orders[1]).max())
     value = [sum(np.exp(p) @ r for p, r in zip(order, rewards, strict=True)) / 2 for order in orders]
     spread = np.abs(value[0] - value[1]) / [4.0, 3.0]
-    assert found["spread of the reward over orders"] == pytest.approx(spread.max(), rel=1e-4)
+    assert found["range of the reward over orders"] == pytest.approx(spread.max(), rel=1e-4)
 
     product = masks[1] + masks[2] - masks[0]
     both = product - np.log(np.exp(product).sum(axis=1, keepdims=True))
@@ -171,8 +171,8 @@ def test_parts_a_and_b_run_and_what_is_finished_is_kept(tmp_path, capsys):
     verdicts = {row["claim"]: row["verdict"] for row in results["claims"]}
     assert verdicts["n trainings give the values of 2ⁿ retrainings (equation 7)"] == "holds"
     kinds = results["found"]["b"]
-    assert kinds["tabular, gradient descent"]["spread of the reward over orders"]["largest"]["value"] < 1e-12
-    assert kinds["adapters of full rank, Adam"]["spread of the reward over orders"]["largest"]["value"] > 1e-3
+    assert kinds["tabular, gradient descent"]["range of the reward over orders"]["largest"]["value"] < 1e-12
+    assert kinds["adapters of full rank, Adam"]["range of the reward over orders"]["largest"]["value"] > 1e-3
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "exact.png", "stopped-short.png"}
     assert jax.config.jax_enable_x64 == before
 

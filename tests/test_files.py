@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from jaxval.checkpoints import claim_folder, lock_folder, whole_file, write_whole
+from jaxval.checkpoints.files import claim_folder, lock_folder, whole_file, write_whole
 
 pytestmark = pytest.mark.once
 

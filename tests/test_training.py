@@ -254,7 +254,7 @@ def test_mallows_theta_with_a_dispersion_for_each_prompt_is_dpo_with_a_beta_for_
     dispersion = np.array([0.2, np.exp(-0.5), 0.9])
     source = SOURCES[0]
     params, _ = training.newton_optimum(
-        POLICY, THETA, source, beta=1.0, loss=alignment.mallows_theta, per_context={"dispersion": dispersion}
+        POLICY, THETA, source, beta=1.0, loss=alignment.mallows_theta, context_options={"dispersion": dispersion}
     )
     for x, phi in enumerate(dispersion):
         plain, _ = training.newton_optimum(POLICY, THETA, source, beta=float(-2 * np.log(phi)))
@@ -369,7 +369,7 @@ def test_the_link_phi_is_refused_for_its_jump_and_trained_by_minibatches():
             Comparisons([1, 1], [0, 1], [1, 0], [1.0, 1.0]),
             beta=1.0,
             loss=alignment.mallows_phi,
-            per_context={"dispersion": [1.0, 0.5, 0.5]},
+            context_options={"dispersion": [1.0, 0.5, 0.5]},
         )
     params, curves = training.train_minibatches(
         POLICY,
@@ -393,16 +393,18 @@ def test_the_dispersion_of_a_uniform_reference_makes_a_constant_loss(loss):
     dispersion = alignment.dispersion_from_index(alignment.response_entropy_index(uniform))
     assert (np.asarray(dispersion) == 1).all()
     with pytest.raises(ValueError, match=r"constant one in context 0,.*dispersion 1.*uniform reference"):
-        training.newton_optimum(POLICY, THETA, SOURCES[0], beta=1.0, loss=loss, per_context={"dispersion": dispersion})
+        training.newton_optimum(
+            POLICY, THETA, SOURCES[0], beta=1.0, loss=loss, context_options={"dispersion": dispersion}
+        )
     if loss is alignment.mallows_theta:  # a context without pairs asks nothing of its dispersion
         pairs = Comparisons([1, 1], [0, 1], [1, 0], [3.0, 1.0])
         found, _ = training.newton_optimum(
-            POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [1.0, 0.5, 1.0]}
+            POLICY, THETA, pairs, beta=1.0, loss=loss, context_options={"dispersion": [1.0, 0.5, 1.0]}
         )
         assert gap(found[1, 0] - found[1, 1], THETA[1, 0] - THETA[1, 1] + np.log(3) / np.log(4)) < 1e-4
         with pytest.raises(ValueError, match="constant one in context 1,"):
             training.newton_optimum(
-                POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [0.5, 1.0, 1.0]}
+                POLICY, THETA, pairs, beta=1.0, loss=loss, context_options={"dispersion": [0.5, 1.0, 1.0]}
             )
 
 
@@ -418,11 +420,11 @@ def test_a_sources_key_is_its_content():
             ),
         ]
     )
-    same = training.source_key(key, source)
-    assert same == training.source_key(key, shuffled)
-    assert same == training.source_key(key, Comparisons(*(field[0] for field in padded)))
-    assert same != training.source_key(key, SOURCES[1])
-    assert same != training.source_key(jax.random.key(2), source)
+    same = training.comparisons(key, source)
+    assert same == training.comparisons(key, shuffled)
+    assert same == training.comparisons(key, Comparisons(*(field[0] for field in padded)))
+    assert same != training.comparisons(key, SOURCES[1])
+    assert same != training.comparisons(jax.random.key(2), source)
 
 
 @alignment.margin_loss(source="a loss without a minimum")
@@ -516,12 +518,12 @@ ONE = Comparisons([0], [0], [1], [1.0])
         (
             lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta),
             ValueError,
-            "per_context: expected dispersion",
+            "context_options: expected dispersion",
         ),
         (
-            lambda: fit("tabular", THETA, ONE, per_context={"dispersion": [0.5] * 3}),
+            lambda: fit("tabular", THETA, ONE, context_options={"dispersion": [0.5] * 3}),
             ValueError,
-            "per_context: expected one of 'label_smoothing'; got 'dispersion'",
+            "context_options: expected one of 'label_smoothing'; got 'dispersion'",
         ),
         (
             lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.sppo),
@@ -529,9 +531,9 @@ ONE = Comparisons([0], [0], [1], [1.0])
             "sppo, which depends on the rewards of both responses, so on their level",
         ),
         (
-            lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta, per_context={"dispersion": [0.5]}),
+            lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta, context_options={"dispersion": [0.5]}),
             ValueError,
-            r"per_context\['dispersion'\]: expected shape \(3,\)",
+            r"context_options\['dispersion'\]: expected shape \(3,\)",
         ),
         (
             lambda: training.newton_optimum(POLICY._replace(linear=None), THETA, ONE, beta=1.0),

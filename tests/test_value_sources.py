@@ -271,8 +271,8 @@ def test_a_reference_that_has_decided_is_told():
         return learner._replace(policy=learner.policy._replace(init=lambda key: start))
 
     drawn = data.synthetic_preferences(jax.random.key(0), contexts=6, responses=3, sources={"a": 1.0, "b": 0.0})
-    assert sources.value_sources(drawn, policy=stubborn, beta=1.0).decided == 1
-    assert sources.value_sources(drawn, policy="tabular", beta=1.0).decided == 0
+    assert sources.value_sources(drawn, policy=stubborn, beta=1.0).reference_certain == 1
+    assert sources.value_sources(drawn, policy="tabular", beta=1.0).reference_certain == 0
 
 
 @pytest.mark.float64
@@ -463,9 +463,9 @@ def test_harmful_sources_are_found():
         )
         cases.append(sources.value_sources(drawn, policy="tabular", beta=1.0).values.mean(axis=1))
         harmful.append(qualities < 0)
-    found = sources.harm_detection(np.array(cases), np.array(harmful))
+    found = sources.harm_auc(np.array(cases), np.array(harmful))
     assert float(found.auc) - 3 * float(found.standard_error) > 0.8, found
-    shuffled = sources.harm_detection(np.array(cases), rng.permuted(np.array(harmful), axis=1))
+    shuffled = sources.harm_auc(np.array(cases), rng.permuted(np.array(harmful), axis=1))
     assert abs(float(shuffled.auc) - 0.5) < 0.25
 
 
@@ -474,7 +474,7 @@ def test_the_area_counts_pairs():
     scores, marked = rng.integers(0, 4, size=(5, 6)).astype(float), np.zeros((5, 6), bool)
     marked[:, :2] = True
     expected = [np.mean([1.0 if a < b else 0.5 if a == b else 0.0 for a in row[:2] for b in row[2:]]) for row in scores]
-    np.testing.assert_allclose(sources.harm_detection(scores, marked).by_case, expected, atol=1e-6)
+    np.testing.assert_allclose(sources.harm_auc(scores, marked).by_case, expected, atol=1e-6)
 
 
 def test_the_best_coalition_by_enumeration():
@@ -656,7 +656,7 @@ def test_mistakes_of_what_values_are_for():
         (lambda: sources.best_coalition(np.zeros((4, 2))), "one reward"),
         (lambda: sources.top_sources([1.0, 2.0], size=-1), "size"),
         (lambda: sources.source_weights([-1.0, 0.0]), "positive value"),
-        (lambda: sources.harm_detection([[1.0, 2.0]], [[True, True]]), "some harmful"),
+        (lambda: sources.harm_auc([[1.0, 2.0]], [[True, True]]), "some harmful"),
         (lambda: sources.payments([1.0, -1.0]), "a sum above 0"),
         (lambda: sources.payments([1.0, 2.0], negative="ignored"), "charged"),
     ):

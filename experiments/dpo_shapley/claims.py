@@ -84,10 +84,10 @@ def _stopped_short(found: dict[str, Any]) -> list[tuple[str, str, str]]:
         return max(found[kind][SHORT]["largest"]["value"] for kind in kinds)
 
     def sentence(kind: str) -> str:
-        spread, short = found[kind][SPREAD], found[kind][SHORT]
+        spread, short = found[kind][RANGE], found[kind][SHORT]
         where = f"β={spread['largest']['beta']:g}, T={spread['largest']['steps']}"
         return (
-            f"{kind}: orders spread the reward by up to {_percent(spread['largest']['value'])} of its range ({where}) "
+            f"{kind}: orders change the reward by up to {_percent(spread['largest']['value'])} of its range ({where}) "
             f"and by {_percent(max(spread['most steps']))} at T={found[kind]['steps'][-1]}; φ̂ misses equally short "
             f"retraining by up to {_percent(short['largest']['value'])}"
         )
@@ -114,7 +114,7 @@ def _percent(share: float) -> str:
     return f"{share:.2%}" if share > 1e-4 else f"{share:.0e}"
 
 
-SPREAD, SHORT = "spread of the reward over orders", "error against equally short retraining"
+RANGE, SHORT = "range of the reward over orders", "error against equally short retraining"
 
 
 def _real_pairs(found: dict[str, Any]) -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.dpo_shapley.providers import PROVIDERS
-from jaxval.plots import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
+from jaxval.plots._drawing import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def stopped_short(found: dict[str, Any]) -> Figure:
     row = some["betas"].index(0.1) if 0.1 in some["betas"] else 0
     at = f"β = {some['betas'][row]:g}"
     titles = {
-        "spread of the reward over orders": f"spread of the reward over orders,\nshare of its range, {at}",
+        "range of the reward over orders": f"range of the reward over orders,\nshare of its range, {at}",
         "error against equally short retraining": f"error of φ̂ against retraining\nwith T steps as well, {at}",
     }
     for axes, (measure, title) in zip(panels, titles.items(), strict=False):

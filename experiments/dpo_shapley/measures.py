@@ -70,5 +70,5 @@ def summary(numbers: Sequence[float | None]) -> dict[str, Any] | None:
     known = np.array([number for number in numbers if number is not None], dtype=float)
     if not len(known):
         return None
-    spread = float(known.std(ddof=1)) if len(known) > 1 else None
-    return {"mean": float(known.mean()), "std": spread, "low": float(known.min()), "high": float(known.max())}
+    deviation = float(known.std(ddof=1)) if len(known) > 1 else None
+    return {"mean": float(known.mean()), "std": deviation, "low": float(known.min()), "high": float(known.max())}

@@ -235,7 +235,7 @@ def measures(rewards: Any, orders: np.ndarray, masks: np.ndarray, limit: np.ndar
     return {
         "gap between orders, nats": float(np.ptp(orders, axis=0).max()),
         "largest change of log π, nats": float(np.abs(orders - masks[0][None]).max()),
-        "spread of the reward over orders": float(spread.max()),
+        "range of the reward over orders": float(spread.max()),
         "error against equally short retraining": float(np.abs(short - retrained).max() / scale),
         "error against convergence": float(np.abs(short - final).max() / scale),
     }

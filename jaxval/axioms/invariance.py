@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxval.axioms._profiles import compiled, door, each, finish, permutation_table
+from jaxval.axioms._profiles import checked_profile, compiled, each, finish, permutation_table
 from jaxval.axioms.rules import as_profile_rule
 from jaxval.types import BadArgument, Orders, Rule, Weights
 
@@ -131,7 +131,7 @@ def anonymity(rule: Rule, orders: Orders, weights: Weights | None = None) -> tup
         >>> float(gap), witness.orders[:2].tolist()
         (1.0, [[1, 0], [0, 1]])
     """
-    gap, witness = compiled(_anonymity, rule)(*door(orders, weights))
+    gap, witness = compiled(_anonymity, rule)(*checked_profile(orders, weights))
     return finish(gap), witness
 
 
@@ -154,7 +154,7 @@ def neutrality(
         >>> float(gap), witness.names.tolist()
         (1.0, [1, 0])
     """
-    gap, witness = compiled(_neutrality, rule)(*door(orders, weights))
+    gap, witness = compiled(_neutrality, rule)(*checked_profile(orders, weights))
     return finish(gap), witness
 
 
@@ -200,7 +200,7 @@ def pairwise_only(
     """
     if not 0 <= mixture < 1:
         raise BadArgument("mixture", expected="a number in [0, 1)", got=f"{mixture!r}")
-    gap, witness = compiled(_pairwise_only, rule, mixture=mixture)(*door(orders, weights))
+    gap, witness = compiled(_pairwise_only, rule, mixture=mixture)(*checked_profile(orders, weights))
     return finish(gap), witness
 
 

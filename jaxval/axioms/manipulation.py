@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from jaxval import _checks
 from jaxval.axioms._misreport_search import search_misreports
 from jaxval.axioms._misreports import Misreports, count_misreports, enumerate_misreports
-from jaxval.axioms._profiles import door, finish
+from jaxval.axioms._profiles import checked_profile, finish
 from jaxval.preferences import first_choice_shares, preference_matrix
 from jaxval.social_choice import share_bounds
 from jaxval.types import BadArgument, Orders, Rule, Weights
@@ -108,7 +108,7 @@ def manipulation_gains(
         >>> gains.tolist(), found.orders[1, 1].tolist()
         ([0.0, 1.0, 0.0], [1, 2, 0])
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     found = best_misreports(
         rule, orders, weights, reports=reports, method=method, limit=limit, starts=starts, ascents=ascents
     )
@@ -155,7 +155,7 @@ def population_bounded_manipulability(
         >>> bool(gap <= 1e-6)
         True
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     bounds = group_bounds(orders, weights, bound, gamma)
     found = best_misreports(rule, orders, weights, **options)
     gap, witness = _highest_above(found, bounds, first_choice_shares(orders, weights))
@@ -193,7 +193,7 @@ def strategyproofness(
         >>> float(strategyproofness(social_choice.random_dictatorship, *profile)[0])
         0.0
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     found = best_misreports(rule, orders, weights, **options)
     gap, witness = _highest_above(found, found.lottery, first_choice_shares(orders, weights))
     return finish(gap), witness

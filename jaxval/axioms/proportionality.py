@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
-from jaxval.axioms._profiles import compiled, door, finish
+from jaxval.axioms._profiles import checked_profile, compiled, finish
 from jaxval.axioms.rules import as_profile_rule, is_matrix_rule
 from jaxval.preferences import first_choice_shares, preference_matrix
 from jaxval.types import Number, Orders, Rule, Vector, Weights
@@ -98,7 +98,7 @@ def population_proportional_alignment(
         >>> round(float(gap), 4), int(witness.alternative)
         (0.01, 1)
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     if not callable(level):
         asked = _checks.check_number("level", level, low=0, high=1, expected="a number in [0, 1], or a function")
     elif is_matrix_rule(level, name="level"):
@@ -132,7 +132,7 @@ def lemma_4_9_level(orders: Orders, weights: Weights | None = None, *, delta: Nu
         >>> round(float(lemma_4_9_level([[0, 1, 2], [1, 0, 2]], [0.75, 0.25])), 4)
         1.0
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     delta = _checks.check_number("delta", delta, low=0, high=1, expected="a number in [0, 1]")
     return _lemma_4_9(orders, weights, delta)
 

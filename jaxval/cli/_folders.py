@@ -27,7 +27,7 @@ def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
             "--out", expected="a new or empty folder", got=f"{out} with files in it", advice="--resume goes on with it"
         )
     out.mkdir(parents=True, exist_ok=True)
-    from jaxval.checkpoints import lock_folder
+    from jaxval.checkpoints.files import lock_folder
 
     with lock_folder(out, lock=LOCK, name="--out"):
         if not resume and _used(out):  # another run may have written files and ended since the first check

@@ -32,7 +32,7 @@ def naming_options() -> Iterator[None]:
     try:
         yield
     except BadArgument as error:
-        argument, bracket, index = error.name.partition("[")  # such as per_pair['weight']
+        argument, bracket, index = error.name.partition("[")  # such as pair_options['weight']
         raise ValueError(error.under(OPTIONS.get(argument, argument + bracket + index))) from error
 
 

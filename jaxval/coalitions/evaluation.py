@@ -23,7 +23,7 @@ from jaxval.coalitions.masks import check_coalitions, check_fits, check_players,
 from jaxval.parallel.chunks import each_chunk, map_chunks
 from jaxval.types import BadArgument, Coalitions, Utility
 
-__all__ = ["Evaluation", "evaluate", "evaluation", "tabulate"]
+__all__ = ["Evaluation", "as_evaluation", "evaluate_coalitions", "tabulate"]
 
 HOST_CHUNK = 2**16  # how many masks an evaluation on the host is given at a time
 MOST_PROGRAMS = 64
@@ -76,7 +76,7 @@ class _Plain:
         return self._shape.shape
 
 
-def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Evaluation:
+def as_evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Evaluation:
     """The utility as an `Evaluation`.
 
     Args:
@@ -92,7 +92,7 @@ def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Eva
             evaluator of another number of players.
 
     Example:
-        >>> sizes = evaluation(lambda coalition: coalition.sum(), 2)
+        >>> sizes = as_evaluation(lambda coalition: coalition.sum(), 2)
         >>> sizes.many(jnp.array([[True, False], [True, True]])).tolist(), sizes.objectives()
         ([1.0, 2.0], ())
     """
@@ -105,7 +105,7 @@ def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Eva
     return as_evaluation()
 
 
-def evaluate(
+def evaluate_coalitions(
     utility: Utility, coalitions: Coalitions, *, batch_size: int = 1024
 ) -> Num[Array, "coalitions *objectives"]:
     """The utility of each coalition, `batch_size` of them at a time.
@@ -126,16 +126,16 @@ def evaluate(
             a number or a vector of numbers, or a number that is not finite.
 
     Example:
-        >>> evaluate(lambda coalition: coalition.sum(), [[True, False], [True, True]]).tolist()
+        >>> evaluate_coalitions(lambda coalition: coalition.sum(), [[True, False], [True, True]]).tolist()
         [1.0, 2.0]
     """
     masks = check_coalitions(coalitions)
     if masks.ndim != 2 or 0 in masks.shape:
         raise BadArgument("coalitions", expected="(coalitions, players) masks", got=f"shape {masks.shape}")
-    of_many = evaluation(utility, masks.shape[1], batch_size=batch_size)
+    of_many = as_evaluation(utility, masks.shape[1], batch_size=batch_size)
     if not of_many.traceable:
         return of_many.many(masks)
-    run = compiled(of_many.many, (of_many.identity, "evaluate"))
+    run = compiled(of_many.many, (of_many.identity, "evaluate_coalitions"))
     return check_utilities(run(masks), lambda row: np.asarray(masks)[row])
 
 
@@ -163,7 +163,7 @@ def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[A
     players = check_players(players)
     check_fits(players, row_bytes=4)
     rows = 2**players
-    of_many = evaluation(utility, players, batch_size=batch_size)
+    of_many = as_evaluation(utility, players, batch_size=batch_size)
 
     def of_indices(index: Any) -> Array:
         return of_many.many(index_coalition(jnp.asarray(index), players))

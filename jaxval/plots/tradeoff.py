@@ -24,9 +24,9 @@ def plot_tradeoff(results: Mapping[str, Any], *, title: str | None = None) -> Fi
     zeros are drawn on its lowest line.
 
     Args:
-        results: of one population: `betas`, and for each of `proportional`, `RLHF` and `NLHF` the measures `win_rate`,
-            `ppa_level` and `gain` (the last by family of misreports), each a mapping of `mean` and `std` (None for
-            unknown) to one number per β, or to one number for the two baselines.
+        results: of one population: `betas`, and for each of `proportional`, `RLHF` and `NLHF` the measures
+            `win_rate_over_uniform`, `ppa_level` and `gain` (the last by family of misreports), each a mapping of `mean`
+            and `std` (None for unknown) to one number per β, or to one number for the two baselines.
         title: the title of the figure.
 
     Returns:

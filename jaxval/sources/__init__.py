@@ -5,9 +5,9 @@ computes the utilities of coalitions, `valuation` computes values with intervals
 """
 
 from jaxval.sources.curation import (
-    Detection,
+    HarmAuc,
     best_coalition,
-    harm_detection,
+    harm_auc,
     payments,
     source_weights,
     top_sources,
@@ -23,14 +23,14 @@ from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, value_sources
 
 __all__ = [
-    "Detection",
+    "HarmAuc",
     "Learner",
     "SourceValues",
     "Training",
     "Truth",
     "best_coalition",
     "checkpoint_learner",
-    "harm_detection",
+    "harm_auc",
     "log_linear_learner",
     "payments",
     "source_weights",

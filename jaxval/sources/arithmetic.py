@@ -1,8 +1,8 @@
 """The utilities of coalitions over held-out prompts, by each arithmetic and by retraining, prompt by prompt.
 
 Every way of making the policy of a coalition gives a utility whose objectives are prompts times rewards, which
-`coalitions.evaluate` and `coalitions.evaluator` take. If a coalition needs a training or an evaluation of a whole
-model, its utilities are kept in a store, so that no coalition is evaluated twice.
+`coalitions.evaluate_coalitions` and `coalitions.evaluator` take. If a coalition needs a training or an evaluation of a
+whole model, its utilities are kept in a store, so that no coalition is evaluated twice.
 """
 
 import functools
@@ -121,7 +121,7 @@ def tables(name: str, setting: Setting, masks: np.ndarray, *, train: Callable[..
             utility, masks.shape[1], batch_size=batch_size, store=store, traced=name == "token", progress=setting.shown
         )
         try:
-            utilities = np.asarray(coalitions.evaluate(evaluate, masks))
+            utilities = np.asarray(coalitions.evaluate_coalitions(evaluate, masks))
         except ValueError as error:
             raise (error.__cause__ or error) from None  # the error of the training, not the evaluator's around it
     yield utilities.reshape(len(masks), len(setting.contexts), -1)
@@ -142,7 +142,7 @@ def _by_responses(setting: Setting, masks: np.ndarray) -> Tables:
 @jax.jit  # at the top of the module, so that it is compiled once for all seeds and blocks of one shape
 def _reward_table(reference: Array, sources: Array, rewards: Array, masks: Array) -> Array:
     utility = coalitions.reward_utility(reference, sources, rewards, by_context=True)
-    return coalitions.evaluate(utility, masks)
+    return coalitions.evaluate_coalitions(utility, masks)
 
 
 def _on_host(setting: Setting, params_of: Callable[[np.ndarray], Params]) -> Utility:

@@ -13,14 +13,14 @@ from jaxval import _checks
 from jaxval.types import BadArgument, Table
 from jaxval.values._tables import check_table, players_of
 
-__all__ = ["Detection", "best_coalition", "harm_detection", "payments", "source_weights", "top_sources"]
+__all__ = ["HarmAuc", "best_coalition", "harm_auc", "payments", "source_weights", "top_sources"]
 
 SourceVector = Float[ArrayLike, "sources"] | list[Any]
 Cases = Float[ArrayLike, "cases sources"] | list[Any]
 HarmfulSources = Bool[ArrayLike, "cases sources"] | list[Any]
 
 
-class Detection(NamedTuple):
+class HarmAuc(NamedTuple):
     """How well low values indicate harmful sources, over many cases.
 
     Attributes:
@@ -138,7 +138,7 @@ def source_weights(values: SourceVector, *, power: float = 1.0) -> Float[Array, 
     return raised * len(known) / jnp.sum(raised)
 
 
-def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
+def harm_auc(values: Cases, harmful: HarmfulSources) -> HarmAuc:
     """How well low values indicate harmful sources: the probability that a harmful source has the lower value.
 
     AUC = P(φ_harmful < φ_other) + P(φ_harmful = φ_other) / 2, over the pairs of a harmful source and another source of
@@ -151,13 +151,13 @@ def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
         harmful: (cases, sources) whether each source is harmful; in each case some are and some are not.
 
     Returns:
-        `Detection`, with the standard error over cases.
+        `HarmAuc`, with the standard error over cases.
 
     Raises:
         ValueError: if shapes differ, or all or none of the sources of a case are harmful.
 
     Example:
-        >>> found = harm_detection([[0.5, 0.1, -0.2], [0.3, 0.4, 0.35]], [[False, False, True], [False, False, True]])
+        >>> found = harm_auc([[0.5, 0.1, -0.2], [0.3, 0.4, 0.35]], [[False, False, True], [False, False, True]])
         >>> found.by_case.tolist(), float(found.auc)
         ([1.0, 0.5], 0.75)
     """
@@ -174,7 +174,7 @@ def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
     both = marked[:, :, None] & ~marked[:, None, :]
     by_case = (wins * both).sum(axis=(1, 2)) / both.sum(axis=(1, 2))
     error = by_case.std(ddof=1) / np.sqrt(len(by_case)) if len(by_case) > 1 else np.nan
-    return Detection(jnp.asarray(by_case.mean()), jnp.asarray(error), jnp.asarray(by_case))
+    return HarmAuc(jnp.asarray(by_case.mean()), jnp.asarray(error), jnp.asarray(by_case))
 
 
 def payments(values: SourceVector, *, total: float | None = None, negative: str = "charged") -> Float[Array, "sources"]:

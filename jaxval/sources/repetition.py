@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array
 
 import jaxval
-from jaxval.checkpoints import claim_folder, fingerprint
+from jaxval.checkpoints import fingerprint
+from jaxval.checkpoints.files import claim_folder
 from jaxval.coalitions import all_coalitions
 from jaxval.data import PreferencePairs
 from jaxval.parallel import progress as progress_bar
@@ -96,7 +97,7 @@ class Repetition(NamedTuple):
     exact: bool
     efficient: bool
     evaluations: int
-    decided: float
+    reference_certain: float
     seconds: dict[str, float]
 
 

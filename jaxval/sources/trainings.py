@@ -82,7 +82,7 @@ def trainer(learner: Learner, pairs: PreferencePairs, options: Training = DEFAUL
     """
     beta = float(_checks.check_number("beta", options.beta, low=1e-30, high=1e30, expected="a number above 0"))
     loss, lengths = _loss(learner, pairs, options)
-    newton = learner.policy.linear is not None and not lengths and training.suits_newton(loss)
+    newton = learner.policy.linear is not None and not lengths and training._losses(loss)
     for name in (*GRADIENT, "learning_rate") if newton else ("ridge",):
         if (value := getattr(options, name)) is not None:
             other = "'transformer' or another trained by gradients" if newton else "'log-linear' or another that "
@@ -172,7 +172,7 @@ def _adamw(
             batch_size=batch_size,
             key=key,
             loss=loss,
-            per_pair={name: table[context, responses[name]] for name, table in lengths.items()},
+            pair_options={name: table[context, responses[name]] for name, table in lengths.items()},
             checkpoints=folder,
         )[0]
 

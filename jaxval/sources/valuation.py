@@ -75,8 +75,8 @@ class SourceValues(NamedTuple):
         pairs: (sources,) the number of pairs on which each source was trained, the mean over seeds.
         contexts: how many prompts were evaluated; these are the held-out prompts, if any were held out.
         evaluations: how many distinct coalitions were evaluated, the largest number over seeds.
-        decided: the share of evaluated prompts at which the reference gives one candidate 99 % or more. At such prompts
-            sources hardly change the policy, and values are near zero for every source.
+        reference_certain: the share of evaluated prompts at which the reference gives one candidate 99 % or more. At
+            such prompts sources hardly change the policy, and values are near zero for every source.
         truth: the results of retraining, by "sequential" and "union"; empty unless `truth` was requested.
         seconds: the time spent on one training per source, and on the arithmetic.
     """
@@ -94,7 +94,7 @@ class SourceValues(NamedTuple):
     pairs: np.ndarray
     contexts: int
     evaluations: int
-    decided: float
+    reference_certain: float
     truth: dict[str, Truth]
     seconds: dict[str, float]
 
@@ -302,7 +302,7 @@ def _summary(repetitions: list[Repetition], *, distinct: bool) -> SourceValues:
         pairs=_mean([r.counts for r in repetitions]),
         contexts=len(first.contexts),
         evaluations=max(r.evaluations for r in repetitions),
-        decided=float(np.mean([r.decided for r in repetitions])),
+        reference_certain=float(np.mean([r.reference_certain for r in repetitions])),
         truth=truth,
         seconds={name: sum(r.seconds[name] for r in repetitions) for name in ("training", "arithmetic")},
     )

@@ -12,7 +12,7 @@ import jax
 
 from jaxval import _checks
 from jaxval.parallel import progress as progress_bar
-from jaxval.parallel import run_all
+from jaxval.parallel.executors import run_all
 from jaxval.theorems import ads, coalition, conjectures, mallows, ppa
 from jaxval.theorems.checks import Claim, Verdict, check_claim, require_float64
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.alignment import record_of
+from jaxval.alignment.registry import record_of
 from jaxval.types import BadArgument, Comparisons
 
 __all__ = ["check_loss", "check_options", "link_of", "steepness", "suits_newton"]
@@ -39,17 +39,17 @@ def steepness(curvature: Callable[..., Array], options: dict[str, Array], beta: 
     return jnp.max(jnp.where(bend > 1e-6 * jnp.max(bend), jnp.abs(turn) / jnp.where(bend > 0, bend, 1), 0))
 
 
-def check_options(loss: Callable[..., Array], per_context: Mapping[str, Any], contexts: int) -> dict[str, Array]:
+def check_options(loss: Callable[..., Array], context_options: Mapping[str, Any], contexts: int) -> dict[str, Array]:
     """The options of the loss that differ between contexts, checked to be one finite number for each context."""
     record, options = record_of(loss), {}
-    for name, value in per_context.items():
+    for name, value in context_options.items():
         if record.of_margin:
-            _checks.check_choice("per_context", name, record.options)
-        options[name] = _checks.floating(f"per_context[{name!r}]", value, ndim=1, expected="(contexts,) numbers")
+            _checks.check_choice("context_options", name, record.options)
+        options[name] = _checks.floating(f"context_options[{name!r}]", value, ndim=1, expected="(contexts,) numbers")
         if options[name].shape != (contexts,):
-            raise BadArgument(f"per_context[{name!r}]", expected=f"shape {(contexts,)}", got=options[name].shape)
+            raise BadArgument(f"context_options[{name!r}]", expected=f"shape {(contexts,)}", got=options[name].shape)
     if missing := sorted(name for name, default in record.options.items() if default is EMPTY and name not in options):
-        raise BadArgument("per_context", expected=f"{missing[0]}, which this loss takes", got=sorted(options))
+        raise BadArgument("context_options", expected=f"{missing[0]}, which this loss takes", got=sorted(options))
     return options
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxval import _checks
-from jaxval.coalitions.evaluation import compiled, evaluation
+from jaxval.coalitions.evaluation import as_evaluation, compiled
 from jaxval.types import BadArgument, Estimate, Groups, Utility
 from jaxval.values._intervals import TAIL, check_spread, constant_draws, interval_ends, reachable
 from jaxval.values._neighbours import check_groups
@@ -52,13 +52,13 @@ class StoppingDiagnostics(NamedTuple):
         half_widths: (players, *objectives) half-widths: each true value lies within `values` ± this at the level asked
             for.
         permutations: the number of permutations drawn.
-        looks: how many times the stopping rule was evaluated.
+        checks: how many times the stopping rule was evaluated.
     """
 
     converged: Bool[Array, ""]
     half_widths: Float[Array, "players *objectives"]
     permutations: Int[Array, ""]
-    looks: Int[Array, ""]
+    checks: Int[Array, ""]
 
 
 def anytime_factors(draws: list[int] | tuple[int, ...], *, level: float) -> list[float]:
@@ -259,7 +259,7 @@ def sample_until_solve(
 
     identity = (estimator.identity, "until", half_width, level, tuple(looks))
     estimator = estimator._replace(finished=finished, identity=identity)
-    state = run(key, estimator, evaluation(utility, players, batch_size=batch_size))
+    state = run(key, estimator, as_evaluation(utility, players, batch_size=batch_size))
     draws = state.drawn.moments.draws
     looked = jnp.sum(ends <= draws)
     estimate = estimator.estimate(state)
