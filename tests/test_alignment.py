@@ -239,14 +239,14 @@ def test_the_record_says_which_losses_are_smooth_and_convex():
 
 def test_options_set_by_partial_are_in_the_record():
     margin = jnp.array(0.7)
-    smoothed = alignment.registry(functools.partial(alignment.dpo, label_smoothing=0.25))
+    smoothed = alignment.registry.record_of(functools.partial(alignment.dpo, label_smoothing=0.25))
     np.testing.assert_allclose(
         smoothed.at(margin, beta=1.0), alignment.dpo(0.7, 0.0, 0.0, 0.0, beta=1.0, label_smoothing=0.25), rtol=1e-6
     )
     for unequal in ({"divergence": "forward_kl"}, {"chosen_length": 3}):
-        assert alignment.registry(functools.partial(alignment.ipo, **unequal)).obstacle
-    assert not alignment.registry(functools.partial(alignment.ipo, divergence="reverse_kl")).obstacle
-    assert "margin_loss" in alignment.registry(lambda *pair, beta: 0.0).obstacle
+        assert alignment.registry.record_of(functools.partial(alignment.ipo, **unequal)).obstacle
+    assert not alignment.registry.record_of(functools.partial(alignment.ipo, divergence="reverse_kl")).obstacle
+    assert "margin_loss" in alignment.registry.record_of(lambda *pair, beta: 0.0).obstacle
 
 
 def test_arguments_that_a_loss_lacks_are_named():

@@ -49,7 +49,7 @@ KEYED = {
     "init_adapters": lambda key: jv.policies.init_adapters(
         key, {"query": {"kernel": jnp.eye(3)}}, rank=1, targets=["query"]
     ),
-    "source_key": lambda key: jv.training.comparisons(key, PAIRS),
+    "source_key": lambda key: jv.training.comparisons.source_key(key, PAIRS),
     "sample_shapley": lambda key: jv.values.sample_shapley(key, size, 3, permutations=4),
     "sample_banzhaf": lambda key: jv.values.sample_banzhaf(key, size, 3, coalitions=4),
     "regress_shapley": lambda key: jv.values.regress_shapley(key, size, 3, evaluations=8),

@@ -420,11 +420,11 @@ def test_a_sources_key_is_its_content():
             ),
         ]
     )
-    same = training.comparisons(key, source)
-    assert same == training.comparisons(key, shuffled)
-    assert same == training.comparisons(key, Comparisons(*(field[0] for field in padded)))
-    assert same != training.comparisons(key, SOURCES[1])
-    assert same != training.comparisons(jax.random.key(2), source)
+    same = training.comparisons.source_key(key, source)
+    assert same == training.comparisons.source_key(key, shuffled)
+    assert same == training.comparisons.source_key(key, Comparisons(*(field[0] for field in padded)))
+    assert same != training.comparisons.source_key(key, SOURCES[1])
+    assert same != training.comparisons.source_key(jax.random.key(2), source)
 
 
 @alignment.margin_loss(source="a loss without a minimum")

@@ -5,8 +5,8 @@ implicit reward of a response is β f'(u) up to a constant in y. Hence f' takes 
 (Wang et al., "Beyond Reverse KL", 2024). The functions of this module take log u and return f'(u).
 
 A divergence determines f up to a multiple of u - 1, and so f' up to a constant. This module sets f'(1) = 0, so that a
-policy at its reference has the derivative 0. Losses of a difference of derivatives do not depend on the constant. Losses of
-single responses, and losses that divide by lengths, do.
+policy at its reference has the derivative 0. Losses of a difference of derivatives do not depend on the constant.
+Losses of single responses, and losses that divide by lengths, do.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def forward_kl(log_ratio: PerPair) -> Float[Array, "..."]:
         log_ratio: log u, of any shape.
 
     Returns:
-        1 - exp(-log u). If 1/u is above exp(80) in float32, or exp(690) in float64, the derivative continues as a straight
-        line, so that values and gradients stay finite.
+        1 - exp(-log u). If 1/u is above exp(80) in float32, or exp(690) in float64, the derivative continues as a
+        straight line, so that values and gradients stay finite.
 
     Example:
         >>> float(forward_kl(jnp.log(0.5)))
@@ -79,7 +79,7 @@ def jensen_shannon(log_ratio: PerPair) -> Float[Array, "..."]:
 
 
 def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Float[Array, "..."]:
-    """The derivative of the α-divergence: f'(u) = (u^{α-1} - 1) / (α - 1), which is log u at α = 1 and 1 - 1/u at α = 0.
+    """The α-divergence: f'(u) = (u^{α-1} - 1) / (α - 1), which is log u at α = 1 and 1 - 1/u at α = 0.
 
     Pass it to a loss as `divergence=functools.partial(alpha_divergence, alpha=0.5)`.
 
@@ -88,8 +88,8 @@ def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Fl
         alpha: α, a finite number; 1 gives the reverse and 0 the forward Kullback-Leibler divergence.
 
     Returns:
-        The derivative, of the same shape. If u^{α-1} is above exp(80) in float32, or exp(690) in float64, the derivative
-        continues as a straight line.
+        The derivative, of the same shape. If u^{α-1} is above exp(80) in float32, or exp(690) in float64, the
+        derivative continues as a straight line.
 
     Raises:
         ValueError: if α is not finite.

@@ -50,7 +50,7 @@ def robust_dpo(margin: Array, *, label_smoothing: PerPair = 0.0) -> Array:
 
 @margin_loss(source='Zhao et al., "SLiC-HF" (2023); Liu et al., "RSO" (2024)', obstacle="has a kink at margin 1")
 def hinge(margin: Array) -> Array:
-    """The hinge loss, ℓ(m) = max(0, 1 - m), which is 0 from a gap of log-ratios of 1/β on; its derivative at m = 1 is 0.
+    """The hinge loss, ℓ(m) = max(0, 1 - m), which is 0 if the log-ratios differ by 1/β or more; ℓ'(1) is 0.
 
     Example:
         >>> float(hinge(-1.0, -2.0, -1.5, -1.5, beta=0.5))

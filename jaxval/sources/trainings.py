@@ -82,7 +82,7 @@ def trainer(learner: Learner, pairs: PreferencePairs, options: Training = DEFAUL
     """
     beta = float(_checks.check_number("beta", options.beta, low=1e-30, high=1e30, expected="a number above 0"))
     loss, lengths = _loss(learner, pairs, options)
-    newton = learner.policy.linear is not None and not lengths and training._losses(loss)
+    newton = learner.policy.linear is not None and not lengths and training.suits_newton(loss)
     for name in (*GRADIENT, "learning_rate") if newton else ("ridge",):
         if (value := getattr(options, name)) is not None:
             other = "'transformer' or another trained by gradients" if newton else "'log-linear' or another that "

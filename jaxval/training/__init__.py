@@ -4,6 +4,7 @@
 return parameters and diagnostics.
 """
 
+from jaxval.training._losses import suits_newton
 from jaxval.training.comparisons import stack_sources
 from jaxval.training.gradient import MinibatchDiagnostics, adamw, pair_log_probs, train_minibatches
 from jaxval.training.newton import NewtonDiagnostics, newton_optimum
@@ -17,6 +18,7 @@ __all__ = [
     "pair_log_probs",
     "sequential_dpo",
     "stack_sources",
+    "suits_newton",
     "train_minibatches",
     "union_dpo",
 ]
