@@ -36,9 +36,18 @@ from jaxval.social_choice import (
 )
 
 __all__ = [
-    "BASELINES", "Measures", "Population", "draw", "episode", "maximal_lotteries", "measure", "policies", "population",
-    "ppa_level", "summary",
-]  # fmt: skip
+    "BASELINES",
+    "Measures",
+    "Population",
+    "draw",
+    "episode",
+    "maximal_lotteries",
+    "measure",
+    "policies",
+    "population",
+    "ppa_level",
+    "summary",
+]
 
 BASELINES = ("minimax", "RLHF", "NLHF")
 

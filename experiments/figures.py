@@ -56,11 +56,15 @@ def profiles(key: Any, alternatives: int, num: int) -> jax.Array:
     one, other = (around(k, c) for k, c in zip(jax.random.split(camps), (center, center[::-1]), strict=True))
     first = jnp.arange(VOTERS)[None, :, None] < VOTERS // 2 + 1
     shape = (each, VOTERS, alternatives)
-    return jnp.concatenate([
-        preferences.sample_impartial_culture(impartial, alternatives=alternatives, num=each * VOTERS).reshape(shape),
-        around(mallows, center).reshape(shape),
-        jnp.where(first, one.reshape(shape), other.reshape(shape)),
-    ])  # fmt: skip
+    return jnp.concatenate(
+        [
+            preferences.sample_impartial_culture(impartial, alternatives=alternatives, num=each * VOTERS).reshape(
+                shape
+            ),
+            around(mallows, center).reshape(shape),
+            jnp.where(first, one.reshape(shape), other.reshape(shape)),
+        ]
+    )
 
 
 def level(lottery: Any, orders: Any) -> jax.Array:
@@ -85,18 +89,27 @@ def alignment() -> Figure:
     line = np.linspace(1, left.get_xlim()[1], 100)
     left.plot(line, 1 / line, color=BLACK, linewidth=1)
     left.annotate(
-        "1/Σu, the certificate", (line[25], 1 / line[25]), (-52, -30), textcoords="offset points", fontsize=SMALL,
+        "1/Σu, the certificate",
+        (line[25], 1 / line[25]),
+        (-52, -30),
+        textcoords="offset points",
+        fontsize=SMALL,
         arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5},
-    )  # fmt: skip
+    )
     left.set_xlabel("Σu, the sum of the share bounds", fontsize=NORMAL)
     left.set_ylabel("worst group's π(y)/w under F*", fontsize=NORMAL)
     left.legend(title="alternatives", title_fontsize=SMALL, fontsize=SMALL, frameon=False)
     for (name, (_, colour)), dashes in zip(RULES.items(), ("-", "--", "-.", ":"), strict=True):
         found = np.sort(np.concatenate(levels[name]))
         right.plot(
-            np.concatenate([[0], found, [1]]), np.concatenate([[0], np.arange(1, len(found) + 1) / len(found), [1]]),
-            dashes, color=colour, linewidth=1.4, drawstyle="steps-post", label=name,
-        )  # fmt: skip
+            np.concatenate([[0], found, [1]]),
+            np.concatenate([[0], np.arange(1, len(found) + 1) / len(found), [1]]),
+            dashes,
+            color=colour,
+            linewidth=1.4,
+            drawstyle="steps-post",
+            label=name,
+        )
     right.set_xlabel("worst group's π(y)/w", fontsize=NORMAL)
     right.set_ylabel("share of profiles at or below", fontsize=NORMAL)
     right.legend(fontsize=SMALL, frameon=False, loc="lower right")
@@ -177,9 +190,14 @@ def commutativity() -> Figure:
         axes.plot(*path.T, style, color=colour, linewidth=1.3, marker="o", markersize=4)
         left = order[0] == 0
         axes.annotate(
-            f"{'A' if left else 'B'} alone", path[1], (-6, -3) if left else (6, -3), textcoords="offset points",
-            fontsize=SMALL, color=colour, ha="right" if left else "left",
-        )  # fmt: skip
+            f"{'A' if left else 'B'} alone",
+            path[1],
+            (-6, -3) if left else (6, -3),
+            textcoords="offset points",
+            fontsize=SMALL,
+            color=colour,
+            ha="right" if left else "left",
+        )
     ends = [training.sequential_dpo(policy, reference, sources, order, beta=1.0)[0] for order in ([0, 1], [1, 0])]
     apart = np.abs(place(ends[0]) - place(ends[1])).max()
     together, start = place(training.newton_optimum(policy, reference, union, beta=1.0)[0]), place(reference)
@@ -245,10 +263,18 @@ def _cycle(axes: Axes) -> None:
     for better, worse in pairwise(cycle):
         always = matrix[better, worse] == 1
         axes.annotate(
-            "", ring[worse], ring[better],
-            arrowprops={"arrowstyle": "-|>", "color": BLACK if always else VERMILLION, "linewidth": 1.2,
-                        "linestyle": "-" if always else "--", "shrinkA": 11, "shrinkB": 11},
-        )  # fmt: skip
+            "",
+            ring[worse],
+            ring[better],
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": BLACK if always else VERMILLION,
+                "linewidth": 1.2,
+                "linestyle": "-" if always else "--",
+                "shrinkA": 11,
+                "shrinkB": 11,
+            },
+        )
     for name, place in ring.items():
         axes.text(
             *place,
@@ -313,8 +339,12 @@ def _cancelling(axes: Axes) -> None:
     """Two sources with opposed counts, 1 to 3 and 30 to 10."""
     wins = np.array([[1.0, 3.0], [30.0, 10.0]])
     each = np.log(wins[:, 0] / wins[:, 1])
-    bars = {"A\n1 : 3": each[0], "B\n30 : 10": each[1], "A, then B": each.sum(),
-            "union\n31 : 13": np.log(wins.sum(0)[0] / wins.sum(0)[1])}  # fmt: skip
+    bars = {
+        "A\n1 : 3": each[0],
+        "B\n30 : 10": each[1],
+        "A, then B": each.sum(),
+        "union\n31 : 13": np.log(wins.sum(0)[0] / wins.sum(0)[1]),
+    }
     axes.bar(list(bars), list(bars.values()), color=[GREY, GREY, BLUE, VERMILLION], width=0.65)
     axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.annotate("0", (2, 0), (0, 3), textcoords="offset points", fontsize=SMALL, color=BLUE, ha="center")

@@ -62,9 +62,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--comparisons", type=positive, default=100_000, metavar="N", help="in each episode (default: %(default)s)"
     )
     parser.add_argument(
-        "--rules", nargs="+", type=ranking_rule, default=[RankingRule.parse(text) for text in RULES], metavar="RULE",
+        "--rules",
+        nargs="+",
+        type=ranking_rule,
+        default=[RankingRule.parse(text) for text in RULES],
+        metavar="RULE",
         help="K:UNRATED:TIES or K:predictions, see experiments/evaluators.py; default: " + " ".join(RULES),
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--rank",
         type=positive,
@@ -124,9 +128,13 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         )
     completion = Completion(options.rank, options.penalty)
     configuration: dict[str, Any] = {
-        "episodes": options.episodes, "comparisons": options.comparisons, "alternatives": options.alternatives,
-        "seed": options.seed, "betas": list(BETAS), "precision": "float64",
-    }  # fmt: skip
+        "episodes": options.episodes,
+        "comparisons": options.comparisons,
+        "alternatives": options.alternatives,
+        "seed": options.seed,
+        "betas": list(BETAS),
+        "precision": "float64",
+    }
     if options.synthetic:
         names, makers = synthetic(options)
         configuration |= {"source": "Mallows mixture", "voters": options.voters, **SYNTHETIC}

@@ -51,12 +51,13 @@ def search(options: argparse.Namespace, notes: Console) -> None:
     table, names, digest = movie_ratings(options)
     choices = [
         (RankingRule(at_least, *words), completion)
-        for at_least in AT_LEAST if at_least <= options.alternatives
+        for at_least in AT_LEAST
+        if at_least <= options.alternatives
         for words, completion in [
             *(((unrated, ties), DEFAULT) for unrated in UNRATED for ties in TIES),
             *((("predictions",), Completion(rank, penalty)) for rank in RANKS for penalty in PENALTIES),
         ]
-    ]  # fmt: skip
+    ]
     keys = jax.random.split(jax.random.key(options.seed), options.episodes)
     found = []
     with progress(notes) as bar:

@@ -135,9 +135,13 @@ def transformer(
     def run() -> dict[str, Any]:
         length = 1 + options.prompt_bytes + options.response_bytes
         model = policies.transformer(
-            vocabulary=policies.byte_tokeniser().vocabulary, length=length, width=options.width, layers=options.layers,
-            heads=4, key_value_heads=2,
-        )  # fmt: skip
+            vocabulary=policies.byte_tokeniser().vocabulary,
+            length=length,
+            width=options.width,
+            layers=options.layers,
+            heads=4,
+            key_value_heads=2,
+        )
         truncate = (1 + options.prompt_bytes, options.response_bytes)
         tokens = policies.encode_catalogue(pairs.prompts, pairs.responses, length=length, truncate=truncate)
         policy = policies.over_catalogue(model, *tokens)
@@ -145,10 +149,18 @@ def transformer(
         reference = policy.init(key)
         steps = options.epochs * -(-len(train.weight) // BATCH)
         params, curves = training.train_minibatches(
-            policy, reference, train, beta=BETA, steps=steps, batch_size=BATCH, key=key, every=10, progress=True,
+            policy,
+            reference,
+            train,
+            beta=BETA,
+            steps=steps,
+            batch_size=BATCH,
+            key=key,
+            every=10,
+            progress=True,
             optimiser=training.adamw(LEARNING_RATE, steps=steps, weight_decay=0.01),
             checkpoints=options.out / f"checkpoints-{seed}",
-        )  # fmt: skip
+        )
         return {
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
             "steps": steps,
@@ -175,8 +187,11 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         ]
         low, high = np.quantile(draws, [0.025, 0.975])
         found[name] = {
-            "mean": float(table.mean()), "low": float(low), "high": float(high), "seeds": table.mean(axis=1).tolist(),
-        }  # fmt: skip
+            "mean": float(table.mean()),
+            "low": float(low),
+            "high": float(high),
+            "seeds": table.mean(axis=1).tolist(),
+        }
     return found
 
 

@@ -218,10 +218,17 @@ np.save(sys.argv[4], coalitions.tabulate(evaluator, 10)[:300])
 def test_killed_at_any_moment_it_repeats_and_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "WEIGHTS", np.arange(10.0))
     child = [
-        sys.executable, "-c", CHILD.replace("import evaluator_tasks as tasks, ", "import evaluator_tasks as tasks; "
-        "import numpy; tasks.WEIGHTS = numpy.arange(10.0)\nimport "),
-        Path(__file__).parent, tmp_path / "calls", tmp_path / "run.sqlite", tmp_path / "table.npy",
-    ]  # fmt: skip
+        sys.executable,
+        "-c",
+        CHILD.replace(
+            "import evaluator_tasks as tasks, ",
+            "import evaluator_tasks as tasks; import numpy; tasks.WEIGHTS = numpy.arange(10.0)\nimport ",
+        ),
+        Path(__file__).parent,
+        tmp_path / "calls",
+        tmp_path / "run.sqlite",
+        tmp_path / "table.npy",
+    ]
     dice, kills = random.Random(0), 0
     for _ in range(3):
         process = subprocess.Popen(child)
@@ -295,14 +302,20 @@ def test_forty_players_are_sampled_and_not_tabulated():
         (lambda: unstored(tasks.total).many([[True, False]]), r"expected \(rows, 3\) masks"),
         (lambda: unstored(tasks.total).many(np.zeros((0, 3), bool)), r"expected \(rows, 3\)"),
         (lambda: coalitions.evaluator(lambda m: "a", 2, traced=False).many([[True, True]]), r"not a number.*\[0, 1\]"),
-        (lambda: coalitions.evaluator(lambda m: m * 1.0 if m[0] else 1.0, 2, traced=False).many(np.eye(2, dtype=bool)),
-         r"but other coalitions have"),
+        (
+            lambda: coalitions.evaluator(lambda m: m * 1.0 if m[0] else 1.0, 2, traced=False).many(
+                np.eye(2, dtype=bool)
+            ),
+            r"but other coalitions have",
+        ),
         (lambda: jax.jit(coalitions.evaluator(tasks.total, 3, traced=False))(np.zeros(3, bool)), "got a tracer"),
         (lambda: coalitions.evaluator(lambda m: m.sum() / 0.0, 2).many([[False, True]]), r"inf for coalition \[1\]"),
-        (lambda: values.sample_shapley(KEY, coalitions.evaluator(tasks.total, 3, traced=False), 4, permutations=4),
-         "evaluator of 4 players; got one of 3"),
+        (
+            lambda: values.sample_shapley(KEY, coalitions.evaluator(tasks.total, 3, traced=False), 4, permutations=4),
+            "evaluator of 4 players; got one of 3",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes(call, message):
     with pytest.raises(ValueError, match=message):
         call()

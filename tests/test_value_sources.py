@@ -132,9 +132,17 @@ def test_retraining_shares_its_beginnings():
 @pytest.mark.once
 @pytest.mark.parametrize(
     ("policy", "loss"),
-    [("tabular", "ipo"), ("tabular", "hinge"), ("log-linear", "mallows_theta"), ("log-linear", "length_normalised_dpo"),
-     ("transformer", "length_normalised_dpo"), ("mine", dpo_of_margin), ("mine", dpo_of_log_probs), ("mine", "bco")],
-)  # fmt: skip
+    [
+        ("tabular", "ipo"),
+        ("tabular", "hinge"),
+        ("log-linear", "mallows_theta"),
+        ("log-linear", "length_normalised_dpo"),
+        ("transformer", "length_normalised_dpo"),
+        ("mine", dpo_of_margin),
+        ("mine", dpo_of_log_probs),
+        ("mine", "bco"),
+    ],
+)
 def test_every_policy_takes_every_loss_in_one_way(policy, loss, pairs):
     """By Newton's method where it suits policy and loss, by minibatches elsewhere: the foe's value is the lowest."""
     makers = {
@@ -147,9 +155,13 @@ def test_every_policy_takes_every_loss_in_one_way(policy, loss, pairs):
     newton = policy != "transformer" and loss in ("ipo", "mallows_theta", dpo_of_margin)
     options = {} if newton else {"epochs": 4, "batch_size": 16, "learning_rate": 3e-2, "accumulation": 2}
     found = sources.value_sources(
-        pairs, policy=makers.get(policy, policy), loss=loss, seeds=None if policy == "tabular" and newton else 1,
-        loss_options={"dispersion": 0.5} if loss == "mallows_theta" else None, **options,
-    )  # fmt: skip
+        pairs,
+        policy=makers.get(policy, policy),
+        loss=loss,
+        seeds=None if policy == "tabular" and newton else 1,
+        loss_options={"dispersion": 0.5} if loss == "mallows_theta" else None,
+        **options,
+    )
     one, two, foe = found.values[:, 0]
     assert foe < min(one, two)
 
@@ -443,9 +455,12 @@ def test_the_order_of_qualities_comes_back():
     for redraw in range(100):
         qualities = rng.permutation(np.linspace(-1, 1, 5)) + rng.uniform(-0.1, 0.1, 5)
         drawn = data.synthetic_preferences(
-            jax.random.key(redraw), contexts=30, responses=4, objectives=["reward"],
+            jax.random.key(redraw),
+            contexts=30,
+            responses=4,
+            objectives=["reward"],
             sources={f"source {i}": float(q) for i, q in enumerate(qualities)},
-        )  # fmt: skip
+        )
         found = sources.value_sources(drawn, policy="tabular", beta=1.0)
         assert found.efficiency_gap[0] < 1e-10
         recovered += bool((np.argsort(found.values[:, 0]) == np.argsort(qualities)).all())

@@ -15,9 +15,7 @@ from jaxval.axioms.rules import as_profile_rule
 from jaxval.preferences import condorcet_winner, pmc_ranking, preference_matrix
 from jaxval.types import Orders, Rule, Weights
 
-__all__ = [
-    "CondorcetWitness", "MajorityWitness", "ParetoWitness", "condorcet", "pairwise_majority", "pareto",
-]  # fmt: skip
+__all__ = ["CondorcetWitness", "MajorityWitness", "ParetoWitness", "condorcet", "pairwise_majority", "pareto"]
 
 
 class ParetoWitness(NamedTuple):

@@ -16,9 +16,7 @@ from jaxval.axioms._profiles import checked_profile, compiled, each, finish, per
 from jaxval.axioms.rules import as_profile_rule
 from jaxval.types import BadArgument, Orders, Rule, Weights
 
-__all__ = [
-    "AnonymityWitness", "NeutralityWitness", "PairwiseWitness", "anonymity", "neutrality", "pairwise_only",
-]  # fmt: skip
+__all__ = ["AnonymityWitness", "NeutralityWitness", "PairwiseWitness", "anonymity", "neutrality", "pairwise_only"]
 
 ADDED, REORDERED, SPLIT, MERGED = 0, 1, 2, 3
 CROSSED, EXCHANGED, MIXED = 0, 1, 2

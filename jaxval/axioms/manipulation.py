@@ -21,9 +21,12 @@ from jaxval.social_choice import share_bounds
 from jaxval.types import BadArgument, Orders, Rule, Weights
 
 __all__ = [
-    "ManipulationWitness", "Manipulations", "manipulation_gains", "population_bounded_manipulability",
+    "ManipulationWitness",
+    "Manipulations",
+    "manipulation_gains",
+    "population_bounded_manipulability",
     "strategyproofness",
-]  # fmt: skip
+]
 
 BOUNDS = ("affine", "share_bounds")
 

@@ -33,11 +33,25 @@ NAMED = (  # functions written in C, and what their types hold
 )
 DYNAMIC = {"__import__", "eval", "exec", "globals"}  # what these read, no one can tell from the code
 OF_THE_CLASS = {  # says nothing of what the class computes, or is told by its methods
-    "__abstractmethods__", "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__",
-    "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__match_args__",
-    "__module__", "__orig_bases__", "__parameters__", "__qualname__", "__static_attributes__", "__weakref__",
+    "__abstractmethods__",
+    "__annotations__",
+    "__annotate__",
+    "__annotate_func__",
+    "__annotations_cache__",
+    "__dataclass_fields__",
+    "__dataclass_params__",
+    "__dict__",
+    "__doc__",
+    "__firstlineno__",
+    "__match_args__",
+    "__module__",
+    "__orig_bases__",
+    "__parameters__",
+    "__qualname__",
+    "__static_attributes__",
+    "__weakref__",
     "_abc_impl",
-}  # fmt: skip
+}
 
 
 def fingerprint(*parts: Any) -> str:

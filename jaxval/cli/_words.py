@@ -18,12 +18,28 @@ OPTIONS = {
     **{
         name: "--" + name.replace("_", "-")
         for name in (
-            "source", "skip_unusable", "reward", "policy", "arithmetic", "beta", "ridge", "held_out", "semivalue",
-            "permutations", "evaluations", "seeds", "truth", "epochs", "learning_rate", "reference", "loss",
-            "batch_size", "accumulation",
+            "source",
+            "skip_unusable",
+            "reward",
+            "policy",
+            "arithmetic",
+            "beta",
+            "ridge",
+            "held_out",
+            "semivalue",
+            "permutations",
+            "evaluations",
+            "seeds",
+            "truth",
+            "epochs",
+            "learning_rate",
+            "reference",
+            "loss",
+            "batch_size",
+            "accumulation",
         )
     },
-}  # fmt: skip
+}
 
 
 @contextmanager

@@ -144,9 +144,18 @@ class Evaluator:
     """
 
     def __init__(
-        self, utility: Utility, players: int, batch_size: int, store: Store | None, executor: Executor | None,
-        mesh: Mesh | None, timeout: float | None, traced: bool, keep_going: bool, shown: bool,
-    ) -> None:  # fmt: skip
+        self,
+        utility: Utility,
+        players: int,
+        batch_size: int,
+        store: Store | None,
+        executor: Executor | None,
+        mesh: Mesh | None,
+        timeout: float | None,
+        traced: bool,
+        keep_going: bool,
+        shown: bool,
+    ) -> None:
         self.players, self.computed = players, 0
         self.traceable = traced and store is None and mesh is None and not shown and not keep_going
         self._utility, self._store, self._executor = utility, store, executor

@@ -118,9 +118,17 @@ def _key(figure: Figure, bars: str | None, plane: bool) -> None:
         lines.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle=DASHED, label="same value under both"))
     if lines:
         figure.legend(
-            handles=lines, loc="outside lower center", ncols=len(lines), fontsize=SMALL, frameon=False,
-            handlelength=1.8, handletextpad=0.5, columnspacing=1.0, borderpad=0.2, borderaxespad=0.1,
-        )  # fmt: skip
+            handles=lines,
+            loc="outside lower center",
+            ncols=len(lines),
+            fontsize=SMALL,
+            frameon=False,
+            handlelength=1.8,
+            handletextpad=0.5,
+            columnspacing=1.0,
+            borderpad=0.2,
+            borderaxespad=0.1,
+        )
 
 
 def _signature_line(axes: Axes, names: list[str], points: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:

@@ -112,9 +112,15 @@ def _gains(axes: Axes, betas: np.ndarray, rules: Mapping[str, Any], families: Se
 
 
 def _line(
-    axes: Axes, betas: np.ndarray, measure: Mapping[str, Any], *, colour: str, style: str = "-", floor: float = -np.inf,
+    axes: Axes,
+    betas: np.ndarray,
+    measure: Mapping[str, Any],
+    *,
+    colour: str,
+    style: str = "-",
+    floor: float = -np.inf,
     bars: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """A mean, and one standard deviation to each side: a band, or bars at the powers of ten."""
     mean = np.asarray(measure["mean"], dtype=float)
     deviation = np.nan_to_num(np.asarray(measure["std"], dtype=float))
@@ -148,6 +154,15 @@ def _key(axes: Axes, styles: Mapping[str, Any], colours: Mapping[str, str], *, c
     by_column = [labels[i] for j in range(columns) for i in range(j, len(labels), columns)]
     lines = [Line2D([], [], color=colours[label], linestyle=styles[label], linewidth=1.4) for label in by_column]
     axes.legend(
-        lines, by_column, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, fontsize=NORMAL, frameon=False,
-        handlelength=2.2, columnspacing=1.2, labelspacing=0.2, borderaxespad=0.2,
-    )  # fmt: skip
+        lines,
+        by_column,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=columns,
+        fontsize=NORMAL,
+        frameon=False,
+        handlelength=2.2,
+        columnspacing=1.2,
+        labelspacing=0.2,
+        borderaxespad=0.2,
+    )

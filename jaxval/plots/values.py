@@ -62,9 +62,15 @@ def plot_values(estimate: Estimate, *, level: float | None = None, title: str | 
         wide = reach[:, order, objective].max(axis=0) > 0
         known = order[wide]
         axes.errorbar(
-            values[known, objective], rows[wide], xerr=reach[:, known, objective],
-            fmt="none", ecolor=BLACK, elinewidth=0.9, capsize=2, zorder=3,
-        )  # fmt: skip
+            values[known, objective],
+            rows[wide],
+            xerr=reach[:, known, objective],
+            fmt="none",
+            ecolor=BLACK,
+            elinewidth=0.9,
+            capsize=2,
+            zorder=3,
+        )
         axes.axvline(0, color=GREY, linewidth=0.6, zorder=1)
         axes.set_xlabel(f"value {objective}" if np.ndim(estimate.values) > 1 else "value", fontsize=NORMAL)
         axes.tick_params(labelsize=NORMAL, width=0.6)
