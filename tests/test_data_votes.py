@@ -89,7 +89,7 @@ def test_what_is_not_readable_says_what_is(tmp_path):
         with pytest.raises(ValueError, match=rf"\.soc, .*\.csv, or the folder of MovieLens 1M; got {got}$"):
             read_votes(tmp_path / name)
     (tmp_path / "ratings.dat.gz").touch()
-    with pytest.raises(ValueError, match=rf"for MovieLens pass the folder, {re.escape(str(tmp_path))}$"):
+    with pytest.raises(ValueError, match=rf"for MovieLens, pass the folder {re.escape(str(tmp_path))}$"):
         read_votes(tmp_path / "ratings.dat.gz")
     (tmp_path / "winner.csv").write_text("winner,second\ntea,juice\n")
     with pytest.raises(ValueError, match=r"line 1: expected columns winner and loser, or left"):

@@ -171,7 +171,7 @@ def cut(step):
             ValueError,
             "another's: parameters",
         ),
-        (lambda folder: train(SOURCE._replace(loser=SOURCE.winner)), ValueError, "chosen and rejected to differ"),
+        (lambda folder: train(SOURCE._replace(loser=SOURCE.winner)), ValueError, "the rejected response to differ"),
         (lambda folder: train(SOURCE._replace(winner=[9] * 8)), ValueError, "responses: expected ids in -1..2"),
         (lambda folder: train(pair_options={"dispersion": [0.5]}), ValueError, "one for each of 8 comparisons"),
         (lambda folder: train(steps=0), ValueError, "steps: expected a whole number"),

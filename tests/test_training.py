@@ -471,7 +471,7 @@ ONE = Comparisons([0], [0], [1], [1.0])
         (
             lambda: fit("tabular", THETA, ONE._replace(loser=[0])),
             ValueError,
-            "chosen and rejected to differ; got response 0",
+            "the chosen and the rejected response to differ; got response 0",
         ),
         (
             lambda: fit("tabular", THETA, ONE._replace(winner=[9])),
@@ -479,7 +479,11 @@ ONE = Comparisons([0], [0], [1], [1.0])
             r"winner: expected ids in 0..3.*9 in row 0",
         ),
         (lambda: fit("tabular", THETA, ONE._replace(context=[-1])), ValueError, "context: expected ids in 0..2"),
-        (lambda: fit("tabular", THETA, ONE._replace(weight=[0.0])), ValueError, "at least one of positive weight"),
+        (
+            lambda: fit("tabular", THETA, ONE._replace(weight=[0.0])),
+            ValueError,
+            "at least one comparison of positive weight",
+        ),
         (
             lambda: fit("tabular", THETA, ONE._replace(weight=[-1.0])),
             ValueError,
@@ -559,7 +563,7 @@ ONE = Comparisons([0], [0], [1], [1.0])
             ValueError,
             "reference: expected a pytree as policy.linear.features is",
         ),
-        (lambda: training.stack_sources([]), ValueError, "at least one; got none"),
+        (lambda: training.stack_sources([]), ValueError, "at least one source; got none"),
         (
             lambda: training.stack_sources([ONE, Comparisons([], [], [], [])]),
             ValueError,

@@ -44,7 +44,7 @@ class BoundedStrategyproofnessWitness(NamedTuple):
     lifted_lottery: Float[Array, "alternatives"]
 
     def words(self) -> dict[str, str]:
-        """The meaning of the number in a field, by the name of the field."""
+        """What the number in a field means: a dictionary from the name of the field to words."""
         claims = "top-ranking one's own alternative costs", "the probability is above the bound"
         return {"claim": claims[int(self.claim)]}
 

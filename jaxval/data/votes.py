@@ -17,7 +17,7 @@ MOST_NAMED = 12
 
 
 def read_votes(path: FilePath) -> Election | NamedComparisons:
-    r"""An election or comparisons from any file that this room reads.
+    r"""An election or comparisons from any supported file of votes.
 
     - `.soc`, `.soi`, `.toc`, `.toi`: PrefLib, by `read_preflib`.
     - `.csv` with a column `winner`: comparisons, by `read_comparisons_csv`.
@@ -54,7 +54,7 @@ def read_votes(path: FilePath) -> Election | NamedComparisons:
         return read_preflib(path)
     if ending == ".csv":
         return read_comparisons_csv(path) if holds_comparisons(path) else read_rankings_csv(path)
-    advice = f"; for MovieLens pass the folder, {path.parent}" if path.name.startswith("ratings.dat") else ""
+    advice = f"; for MovieLens, pass the folder {path.parent}" if path.name.startswith("ratings.dat") else ""
     raise BadArgument(
         path,
         expected=f"a file that ends in {', '.join(READABLE)}, or the folder of MovieLens 1M",

@@ -184,9 +184,9 @@ def gain_range(tally: Tally, spread: ArrayLike | None) -> Float[Array, "2 *objec
 
 
 def check_spread(spread: object, tally: Tally | None = None) -> np.ndarray | None:
-    """The spread: None, or a finite number above 0, or one such number for each objective.
+    """Check the spread, which is None, a finite number above 0, or one such number for each objective.
 
-    With a tally of known numbers, the spread must also be at least the largest minus the smallest gain seen.
+    If a tally with known values is given, the spread must also be at least the largest minus the smallest gain seen.
     """
     if spread is None:
         return None
@@ -225,7 +225,7 @@ def error_intervals(values: Array, errors: Array, freedom: Array | None = None) 
 
 
 def reachable(groups: np.ndarray) -> int:
-    """The number of coalitions that the orders that respect the groups pass through."""
+    """The number of coalitions that can be formed by adding players one by one in an order that respects the groups."""
     sizes = np.bincount(groups).tolist()
     return sum(2**size for size in sizes) - len(sizes) + 1
 

@@ -67,8 +67,8 @@ def sample_banzhaf(
         they are drawn.
 
     Raises:
-        ValueError: if a player belongs to fewer than two of the coalitions, or to all but fewer than two, or if the
-            utility returns anything but finite numbers.
+        ValueError: if fewer than two of the coalitions drawn contain some player, or fewer than two do not contain it,
+            or if the utility returns anything but finite numbers.
 
     Example:
         >>> estimate = sample_banzhaf(jax.random.key(0), lambda coalition: coalition.any(), 3, coalitions=1000)
@@ -82,7 +82,7 @@ def sample_banzhaf(
     if _checks.concrete(state.moments.draws) and int(state.moments.draws.min()) < 2:
         raise BadArgument(
             "coalitions",
-            expected="enough for every player to be in two of them and out of two",
+            expected="so many coalitions that at least two contain each player and at least two do not",
             got=f"{coalitions} for {players} players",
         )
     return check_finite(estimator.estimate(state))
@@ -93,7 +93,7 @@ def sample_reuse_estimator(players: int, *, coalitions: int, per_ask: int | None
 
     Args:
         coalitions: the number of coalitions drawn in all.
-        per_ask: the number of coalitions in one ask; None means all of them. The last ask is filled up with copies of
+        per_ask: the number of coalitions in one ask; None means all of them. The last ask is padded with copies of
             the last coalition, which do not count.
 
     Returns:

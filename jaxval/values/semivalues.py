@@ -123,25 +123,29 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
     weights = _checks.floating("weights", weights, ndim=1, expected=f"({n},) weights, one for each size 0..{n - 1}")
     if weights.shape != (n,):
         raise BadArgument(
-            "weights", expected=f"one for each size 0..{n - 1} of a coalition", got=f"shape {weights.shape}"
+            "weights", expected=f"one weight for each size 0..{n - 1} of a coalition", got=f"shape {weights.shape}"
         )
     if _checks.concrete(weights):
         known = np.asarray(weights, dtype=float)
         total = sum(math.comb(n - 1, size) * known[size] for size in range(n))
         if known.min() < 0:
-            raise BadArgument("weights", expected="none negative", got=f"{known.min():g} at size {int(known.argmin())}")
+            raise BadArgument(
+                "weights",
+                expected="no negative weight",
+                got=f"{known.min():g} for coalitions of size {int(known.argmin())}",
+            )
         if abs(total - 1) > max(_checks.tolerance(weights.dtype), 1e-8):
             raise BadArgument(
                 "weights",
-                expected="C(n-1, s) w_s to sum to one",
-                got=f"{total:g}",
-                advice="a weight is that of one coalition, not of all of its size: divide those by C(n-1, s)",
+                expected="weights w_s for which the products C(n-1, s) w_s sum to one",
+                got=f"a sum of {total:g}",
+                advice="if each weight is the total of all coalitions of size s, divide it by C(n-1, s)",
             )
     return jax.jit(_semivalue)(gains_over_empty(table), weights)
 
 
 def leave_one_out(table: Table) -> Values:
-    """The utility lost without a player, φ_i = v(N) - v(N∖{i}).
+    """The utility that the full coalition loses without player i, φ_i = v(N) - v(N∖{i}).
 
     The argument and the errors are those of `shapley`.
 
