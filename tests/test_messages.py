@@ -137,7 +137,7 @@ def test_a_rule_is_no_value():
 def test_options_of_an_axiom_are_checked_before_the_search():
     search = partial(jv.axioms.find_counterexample, jv.social_choice.proportional, alternatives=3, voters=2)
     axiom = jv.axioms.population_proportional_alignment
-    with pytest.raises(BadArgument, match=r"^level: expected a value, which population_pr.*pass level=\.\.\. to find"):
+    with pytest.raises(BadArgument, match=r"^level: expected a value, because.*pass level=\.\.\. to find"):
         search(axiom)
     assert search(axiom, level=jv.axioms.lemma_4_9_level) is None
     assert search(partial(axiom, level=0.0)) is None
