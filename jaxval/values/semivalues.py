@@ -147,11 +147,17 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
 def leave_one_out(table: Table) -> Values:
     """The utility that the full coalition loses without player i, φ_i = v(N) - v(N∖{i}).
 
-    The argument and the errors are those of `shapley`.
+    The argument and the errors are those of `shapley`. Only n + 1 of the 2^n rows enter. For a utility of many players,
+    evaluate these coalitions alone, as the second example does.
 
     Example:
         >>> leave_one_out([0.0, 1.0, 2.0, 4.0]).tolist()
         [2.0, 3.0]
+        >>> from jaxval.coalitions import evaluate_coalitions
+        >>> everybody, all_but_one = np.ones((1, 40), bool), ~np.eye(40, dtype=bool)
+        >>> full, without = jnp.split(evaluate_coalitions(jnp.sum, np.concatenate([everybody, all_but_one])), [1])
+        >>> (full - without)[:3].tolist()
+        [1.0, 1.0, 1.0]
     """
     table = check_table(table)
     full = table.shape[0] - 1
