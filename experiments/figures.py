@@ -405,8 +405,16 @@ def _titles(figure: Figure, *titles: tuple[Axes, str]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Draw the figures, and return the exit status."""
     parser = documented_parser("experiments.figures", __doc__)
-    parser.add_argument("--figure", nargs="+", choices=FIGURES, metavar="NAME", help="only these; default: all")
-    parser.add_argument("--out", type=Path, default=Path("results/figures"), metavar="FOLDER", help="(%(default)s)")
+    parser.add_argument(
+        "--figure", nargs="+", choices=FIGURES, metavar="NAME", help="draw only these figures (default: all)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results/figures"),
+        metavar="FOLDER",
+        help="the folder for the figures (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.movielens_search", description=__doc__.split("\n")[0])
     add_options(parser)
     parser.add_argument(
-        "--episodes", type=positive, default=10, metavar="N", help="for each ranking rule (default: %(default)s)"
+        "--episodes",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="number of episodes for each ranking rule (default: %(default)s)",
     )
     return guarded(search, parser.parse_args(arguments), kept="the search starts anew", without_data=WITHOUT_DATA)
 

@@ -249,18 +249,26 @@ def draw(results: dict[str, Any], shown: Any) -> Any:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.ultrafeedback", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", metavar="FOLDER", help="where data sets are (default: $JAXVAL_DATA, ../shared/data)")
-    parser.add_argument("--out", type=Path, default=Path("results", "ultrafeedback"), metavar="FOLDER")
+    parser.add_argument("--data", metavar="FOLDER", help="the folder of data sets (default: $JAXVAL_DATA, then data)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results", "ultrafeedback"),
+        metavar="FOLDER",
+        help="the folder for results (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print the results alone, as JSON, on standard output")
     for name, default, help_text in (
-        ("seeds", 3, "trainings of the transformer"),
-        ("epochs", 2, "times that it sees every pair"),
-        ("width", 128, "of the transformer"),
-        ("layers", 5, "of the transformer"),
-        ("prompt-bytes", 63, "last bytes of a prompt that it sees"),
-        ("response-bytes", 192, "first bytes of a response that it sees"),
+        ("seeds", 3, "number of trainings of the transformer"),
+        ("epochs", 2, "how many times a training sees every pair"),
+        ("width", 128, "width of the transformer"),
+        ("layers", 5, "number of layers of the transformer"),
+        ("prompt-bytes", 63, "how many of the last bytes of a prompt the transformer reads"),
+        ("response-bytes", 192, "how many of the first bytes of a response the transformer reads"),
     ):
-        parser.add_argument(f"--{name}", type=positive, default=default, metavar="N", help=f"{help_text} ({default})")
+        parser.add_argument(
+            f"--{name}", type=positive, default=default, metavar="N", help=f"{help_text} (default: {default})"
+        )
     return parser.parse_args(arguments)
 
 

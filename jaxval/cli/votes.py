@@ -159,14 +159,15 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument("file", nargs="?", metavar="FILE", help="ballots or comparisons; see above")
     command.add_argument(
-        "--rule", action="append", choices=list(RULES), metavar="RULE", help="only this rule; may be repeated"
+        "--rule", action="append", choices=list(RULES), metavar="RULE", help="apply only this rule; may be repeated"
     )
-    command.add_argument("--beta", type=_beta, default=0.0, help="of F^β, from 0 (the default) to inf")
+    command.add_argument("--beta", type=_beta, default=0.0, help="β of F^β, from 0 (the default) to inf")
     command.add_argument(
         "--unranked",
         choices=("below", "ignored"),
         default="below",
-        help="unranked alternatives tie below the ranked ones (the default), or their pairs are not counted",
+        help="how unranked alternatives are read: they tie below the ranked ones (below, the default), or pairs with "
+        "them are not counted (ignored)",
     )
     command.add_argument("--json", action="store_true", help="print the result alone, as JSON, on standard output")
     command.add_argument("--figure", type=Path, metavar="PNG", help="write a figure of the lotteries there")
