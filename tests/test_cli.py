@@ -265,7 +265,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, capsys):
     done = retrained(kept)
     assert done
     assert main([*words, "--out", str(cut)]) == 2
-    assert "--resume goes on with it" in capsys.readouterr().err
+    assert "add --resume to continue the run in it" in capsys.readouterr().err
     resumed = run(*words, "--out", cut, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert without_seconds(cut) == without_seconds(whole)

@@ -88,7 +88,7 @@ def change(folder, **settings):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"model_type": "gpt2"}, "LlamaForCausalLM; got .* of type 'gpt2'"),
+        ({"model_type": "gpt2"}, "LlamaForCausalLM.*; got model_type 'gpt2'"),
         ({"architectures": ["LlamaForSequenceClassification"]}, "got .'LlamaForSequenceClassification'"),
         ({"attention_bias": True}, "config.json: expected attention_bias False; got True"),
         ({"hidden_act": "gelu"}, "expected hidden_act 'silu'; got 'gelu'"),

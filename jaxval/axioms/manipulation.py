@@ -86,7 +86,7 @@ def manipulation_gains(
         reports: with "ballots", each row of the group reports any ranking; with "common", the whole group reports one
             ranking.
         method: "enumerate" tries all reports, so that the gains are exact. "search" runs a search, whose gains are
-            lower bounds; of common rankings with M <= 6 it tries all. "auto" enumerates if no group has more than
+            lower bounds; if M <= 6, it tries all common rankings. "auto" enumerates if no group has more than
             `limit` reports and the arguments are concrete, and else searches, as it always does inside `jit` and
             `vmap`.
         limit: the most reports of a group that are enumerated.
@@ -132,15 +132,18 @@ def population_bounded_manipulability(
 ) -> tuple[Float[Array, ""], ManipulationWitness]:
     """How far a group can push its alternative above its bound, max_k Φ(σ'_k)(y_k) - bound_k.
 
-    The bound is γ w_k + (1 - γ), or u_k / (u_k + 1 - w_k) with w and u of the true profile. F* satisfies the second
-    bound. Groups without members are not counted.
+    Φ(σ'_k)(y_k) is the probability of group k's first choice y_k if the group reports what suits it best and the others
+    tell the truth. Its bound is γ w_k + (1 - γ), or u_k / (u_k + 1 - w_k), where w_k is the group's share of the voters
+    and u_k = min_{j≠k} P(k ≻ j) in the true profile. The rule `proportional` satisfies the second bound. Groups
+    without members are not counted.
 
     Source: Kim et al., Definitions 3.2 and 3.3, Theorem 4.11.
 
     Args:
         bound: "affine" or "share_bounds".
         gamma: γ1 in (0, 1] of the affine bound; γ2 = 1 - γ1.
-        options: the options of `manipulation_gains`. If reports are searched, a gap of 0 or less is no proof.
+        options: the options of `manipulation_gains`. If reports are searched, better ones may be missed, and a gap of
+            0 or less does not prove that the axiom holds.
 
     Returns:
         (gap, `ManipulationWitness`); the axiom is violated if gap > 0.
@@ -173,13 +176,14 @@ def strategyproofness(
 ) -> tuple[Float[Array, ""], ManipulationWitness]:
     """How much a group gains by misreporting, max_k Φ(σ'_k)(y_k) - Φ(σ)(y_k).
 
-    Group k is the ballots with first choice k, and its utility is the probability of y_k. The profile holds whatever
-    the other groups report, true or not, so that a rule is strategyproof if the gap is 0 on all profiles.
+    Group k is the ballots with first choice k, and its utility is the probability of y_k. The rankings of
+    the other groups are their reports, true or not. A rule is therefore strategyproof if the gap is 0 on all profiles.
 
     Source: Kim et al., Appendix N, first paragraph.
 
     Args:
-        options: the options of `manipulation_gains`. If reports are searched, a gap of 0 is no proof.
+        options: the options of `manipulation_gains`. If reports are searched, better ones may be missed, and a gap of
+            0 does not prove that the axiom holds.
 
     Returns:
         (gap, `ManipulationWitness`), whose bound is Φ(σ)(y_k); the axiom is violated if gap > 0.

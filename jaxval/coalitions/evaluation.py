@@ -1,9 +1,9 @@
 """One contract of evaluation, `Evaluation`: every function that takes a utility turns it into one first.
 
-A utility is written for one mask. `evaluation` turns it into an `Evaluation`, which maps many masks to their utilities
-and knows the shape of one utility. Tables, sampled values and regressed values use this contract alone. The object that
-fulfils it decides whether the utility is plain JAX, runs on many devices, trains a model in another process or is read
-from a store.
+A utility is written for one mask. `as_evaluation` turns it into an `Evaluation`, which maps many masks to their
+utilities and knows the shape of one utility. Tables, sampled values and regressed values use this contract alone. The
+object that fulfils it decides whether the utility is plain JAX, runs on many devices, trains a model in another process
+or is read from a store.
 """
 
 from __future__ import annotations
@@ -77,12 +77,13 @@ class _Plain:
 
 
 def as_evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Evaluation:
-    """The utility as an `Evaluation`.
+    """Turn a utility into an `Evaluation`, which gives the utilities of many masks and the shape of one utility.
 
     Args:
         utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         players: how many, n.
-        batch_size: how many coalitions a utility written in JAX evaluates at a time. An evaluator has its own.
+        batch_size: how many coalitions a utility written in JAX evaluates at a time. An evaluator uses its own
+            `batch_size`.
 
     Returns:
         An `Evaluation`.
@@ -116,7 +117,7 @@ def evaluate_coalitions(
     Args:
         utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         coalitions: (coalitions, n) masks.
-        batch_size: how many at a time; memory grows with it. An evaluator has its own.
+        batch_size: how many at a time; memory grows with it. An evaluator uses its own `batch_size`.
 
     Returns:
         (coalitions, *objectives) utilities.
@@ -147,7 +148,7 @@ def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[A
     Args:
         utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         players: how many, n.
-        batch_size: how many at a time. An evaluator has its own.
+        batch_size: how many at a time. An evaluator uses its own `batch_size`.
 
     Returns:
         (2^n, *objectives) utilities.
@@ -181,8 +182,8 @@ PROGRAMS: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
 def compiled(function: Callable[..., Any], identity: tuple[Hashable, ...]) -> Callable[..., Any]:
     """`jax.jit(function)`, and the same object again for the same identity, so that nothing is compiled twice.
 
-    If a part of the identity is None, the identity is unknown and nothing is kept. The programs of the last identities
-    are kept.
+    If a part of the identity is None, the identity is unknown and nothing is kept. Only the programs of
+    the `MOST_PROGRAMS` identities used last are kept.
     """
     if None in identity:
         return jax.jit(function)
@@ -202,7 +203,7 @@ def identity_of(*parts: Any) -> Hashable:
 
 
 def checked_utility(utility: Utility, players: int) -> Utility:
-    """The utility as a function to a floating-point scalar or vector; errors of its shape are raised here."""
+    """Check what a utility returns; the result is the utility as a function to a floating-point scalar or vector."""
     if not callable(utility):
         raise BadArgument("utility", expected="a function of a mask", got=type(utility).__name__)
 
@@ -233,7 +234,7 @@ def checked_utility(utility: Utility, players: int) -> Utility:
 
 
 def check_utilities(values: Array, coalition: Any) -> Array:
-    """The utilities, all finite. The error names the first other one by its members."""
+    """Check that all utilities are finite. The error names the members of the first coalition whose utility is not."""
     if _checks.concrete(values):
         finite = np.isfinite(values)
         if not finite.all():

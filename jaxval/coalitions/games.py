@@ -212,7 +212,7 @@ def voting(votes: Numbers, *, quota: int) -> Game:
     if not weights or min(weights) < 0:
         raise BadArgument("votes", expected="at least one player and no negative votes", got=weights)
     if _checks.check_size("quota", quota) > total:
-        raise BadArgument("quota", expected=f"at most all {total} votes", got=quota)
+        raise BadArgument("quota", expected=f"at most {total} votes, the sum of all votes", got=quota)
     shapley = []
     for i, own in enumerate(weights):
         counts = np.zeros((n, total + 1), dtype=object)
@@ -309,5 +309,5 @@ def _numbers(name: str, value: Any, *, ndim: int, expected: str, low: float = -m
             name, expected="numbers with known values", got="a tracer", advice="make the game outside jit"
         )
     if array.size == 0 or float(array.min()) < low:
-        raise BadArgument(name, expected=f"{expected}, of at least one player", got=np.asarray(array).tolist())
+        raise BadArgument(name, expected=f"{expected}, and at least one player", got=np.asarray(array).tolist())
     return array

@@ -133,13 +133,13 @@ def feasible_shares(matrix: Matrix) -> FeasibleShares:
 
 
 def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagnostics]:
-    """`feasible_shares` with diagnostics: whether W(P) is empty, and how far P is from the matrix of any profile.
+    """`feasible_shares` with diagnostics, which say whether P comes from a profile and give the nearest profile.
 
     Args:
         matrix: (alternatives, alternatives) preference function of at most 7 alternatives.
 
     Returns:
-        (`FeasibleShares`, `FeasibleDiagnostics`); the shares are NaN if W(P) is empty or HiGHS fails.
+        (`FeasibleShares`, `FeasibleDiagnostics`); the shares are NaN if P comes from no profile or HiGHS fails.
 
     Raises:
         ValueError: if the matrix is not a preference function, has more than 7 alternatives, or is a tracer.

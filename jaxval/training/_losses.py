@@ -54,7 +54,7 @@ def check_options(loss: Callable[..., Array], context_options: Mapping[str, Any]
 
 
 def suits_newton(loss: Callable[..., Array]) -> bool:
-    """Whether `newton_optimum` takes a loss, which is so if its link is a smooth convex function of the margin.
+    """Whether `newton_optimum` can minimise a loss: the loss must be a smooth convex function of the pair's margin.
 
     Args:
         loss: a loss of one pair.
@@ -74,7 +74,7 @@ def suits_newton(loss: Callable[..., Array]) -> bool:
 
 
 def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array], comparisons: Comparisons) -> None:
-    """Raise if the link is not a smooth convex function of the margin, or is constant with these options."""
+    """Raise if the loss is not a smooth convex function of the margin, or is constant with these options."""
     record = record_of(loss)
     suited = True  # inside `jit` the numbers are traced, and the link is not checked
     if record.of_margin and _checks.concrete(beta, *options.values()):
@@ -103,9 +103,10 @@ def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array
 
 
 def _with_pairs(comparisons: Comparisons, contexts: np.ndarray) -> np.ndarray:
-    """The contexts of the mask that have comparisons.
+    """Which contexts are both in the mask `contexts` and have comparisons.
 
-    If the comparisons are traced, the whole mask counts if it holds for every context, and no context counts if not.
+    If the comparisons are traced, it is unknown which contexts have any. The mask is then returned unchanged if it
+    holds for every context, and all False otherwise.
     """
     if len(contexts) == 1:
         return contexts

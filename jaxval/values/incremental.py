@@ -38,7 +38,7 @@ def sample_shapley_along_paths(
     spread: float | Sequence[float] | None = None,
     per_ask: int = 32,
 ) -> Estimate:
-    """Shapley values, or with groups asymmetric ones, from utilities along sampled permutations.
+    """Shapley values, or asymmetric ones if `groups` is given, from utilities along sampled permutations.
 
     With the same key the permutations are those of `sample_shapley`, and the values are the same up to rounding.
 
@@ -54,8 +54,9 @@ def sample_shapley_along_paths(
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`, the
-            groups are wrong, or the utilities have another length or are not finite.
+        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`;
+            there is not one group for each player, or a group number is left out; or the utilities are not finite or
+            not of length players + 1.
 
     Example:
         >>> gifts = jnp.array([1.0, 2.0, 3.0])

@@ -93,15 +93,17 @@ def knn_shapley(
     groups: Groups | None = None,
     normalise: str = "neighbours",
 ) -> Float[Array, "instances"]:
-    """The exact Shapley value of every training instance for K nearest neighbours, or with groups the ADS value.
+    """The exact Shapley value of every training instance for K nearest neighbours; with `groups`, the asymmetric value.
 
-    φ(q) = 1/|D_t| Σ_{S ⊆ D_t - q} C(|D_t| - 1, |S|)^{-1} [v(U_{t-1} ∪ S ∪ {q}) - v(U_{t-1} ∪ S)], averaged over the
-    test points, where v is the fraction of right labels among the K nearest (Euclidean) instances of a set, ordered by
-    (distance, index). It takes O(n log n + T K) steps a test point for n instances in T groups. Test points are taken
-    in blocks, so that memory does not grow with their number. The function may be jitted if the groups are known.
+    φ(q) = 1/|D_t| Σ_{S ⊆ D_t - q} C(|D_t| - 1, |S|)^{-1} [v(U_{t-1} ∪ S ∪ {q}) - v(U_{t-1} ∪ S)] for q in group
+    D_t, averaged over the test points. U_{t-1} is the union of the earlier groups, and v is the fraction of right
+    labels among the K nearest (Euclidean) instances of a set, ordered by (distance, index).
+
+    It takes O(n log n + T K) steps a test point for n instances in T groups. Test points are taken in blocks, so that
+    memory does not grow with their number. The function may be jitted if the groups are known.
 
     Source: Zheng et al., Theorem 5.1, Appendix B.6 and Algorithm 2; with one group Jia et al. (2019), Theorem 1. The
-    base case is corrected for groups smaller than K.
+    base case of the recursion is corrected for groups smaller than K.
 
     Args:
         train_x: (instances, features) finite features.

@@ -78,7 +78,8 @@ def beta_shapley(table: Table, *, alpha: Number, beta: Number) -> Values:
         (n, *objectives) values.
 
     Raises:
-        ValueError: if the table is wrong, or α or β is not above 0 and finite.
+        ValueError: if the table's length is not a power of two of at least 2, a utility is not finite, or α or β is not
+            above 0 and finite.
 
     Example:
         >>> beta_shapley([0.0, 1.0, 2.0, 4.0], alpha=1.0, beta=1.0).tolist()
@@ -111,8 +112,8 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
         (n, *objectives) values.
 
     Raises:
-        ValueError: if the table is wrong, there is not one weight for each size 0..n-1, a weight is negative, or the
-            weights do not sum to one over the coalitions.
+        ValueError: if the table's length is not a power of two of at least 2, a utility is not finite, there is not one
+            weight for each size 0..n-1, a weight is negative, or Σ_s C(n-1, s) w_s is not 1.
 
     Example:
         >>> semivalue([0.0, 1.0, 2.0, 4.0], weights=[1.0, 0.0]).tolist()

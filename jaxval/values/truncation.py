@@ -65,7 +65,9 @@ def sample_truncated_shapley(
     groups: Groups | None = None,
     walks: int = 64,
 ) -> Estimate:
-    """Shapley values, or with groups asymmetric ones, from permutations that stop once |v(N) - v(prefix)| < tolerance.
+    """Shapley values, or asymmetric ones if `groups` is given, from truncated permutations.
+
+    A permutation stops once |v(N) - v(prefix)| < tolerance. The marginals of the players after the prefix count as 0.
 
     If |v(N) - v(∅)| < tolerance, every permutation after the burn-in would stop before its first player. The values
     then rest on the burn-in alone, and a `UserWarning` says so. There is no warning inside `jit`.
@@ -87,7 +89,8 @@ def sample_truncated_shapley(
 
     Raises:
         ValueError: if the permutations are too few for a standard error, the tolerance is negative, the burn-in
-            is below 2, the groups are wrong, or the utility returns anything but finite numbers.
+            is below 2, there is not one group for each player, a group number is left out, or the utility returns
+            anything but finite numbers.
 
     Example:
         >>> estimate = sample_truncated_shapley(
@@ -129,7 +132,7 @@ def truncated_shapley_estimator(
 
     Raises:
         ValueError: if the permutations are too few for a standard error, the tolerance is negative or NaN, the
-            burn-in is below 2, or the groups are wrong.
+            burn-in is below 2, there is not one group for each player, or a group number is left out.
 
     Example:
         >>> estimator = truncated_shapley_estimator(3, permutations=2, tolerance=0.0)
