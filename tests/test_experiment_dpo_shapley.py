@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import values_by_definition as definition
 
+from experiments.commands import precision
 from experiments.dpo_shapley import exact, growth, providers, real_pairs, stopped_short
 from experiments.dpo_shapley.__main__ import main, parse
-from experiments.dpo_shapley.measures import compare, pearson, precision, spearman
+from experiments.dpo_shapley.measures import compare, pearson, spearman
 from jaxval.data import PreferencePairs
 from jaxval.types import Comparisons
 

@@ -459,6 +459,22 @@ def test_a_link_of_the_users_own_is_fitted_and_trained(exact):
     assert abs(step[0, 0] - step[0, 1] - np.log(3) / 2) <= 1e-3
 
 
+@pytest.mark.once
+def test_equal_partials_of_a_loss_are_compiled_once():
+    """Each call makes its partial anew; an option that cannot be hashed is compiled anew, and is no mistake."""
+    from jaxval.training import _losses, newton
+
+    pairs = Comparisons([0, 0], [0, 1], [1, 0], [3.0, 1.0])
+    steps, sizes = [], []
+    for scale in (1.25, 1.25, np.array(1.25)):
+        loss = functools.partial(exponential, scale=scale)
+        steps.append(np.asarray(fit("tabular", THETA, pairs, beta=1.0, loss=loss)[0]))
+        sizes.append((_losses._derivatives._cache_size(), newton._fit_table._cache_size()))
+    assert sizes[0] == sizes[1]
+    np.testing.assert_array_equal(steps[0], steps[1])
+    np.testing.assert_allclose(steps[2], steps[0], atol=1e-6)
+
+
 ONE = Comparisons([0], [0], [1], [1.0])
 
 

@@ -4,14 +4,7 @@
 computes the utilities of coalitions, `valuation` computes values with intervals, and `curation` takes decisions.
 """
 
-from jaxval.sources.curation import (
-    HarmAuc,
-    best_coalition,
-    harm_auc,
-    payments,
-    source_weights,
-    top_sources,
-)
+from jaxval.sources.curation import HarmAuc, best_coalition, harm_auc, payments, source_weights, top_sources
 from jaxval.sources.learners import (
     Learner,
     checkpoint_learner,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,9 +17,25 @@ from jaxval import _checks
 from jaxval.alignment.registry import record_of
 from jaxval.types import BadArgument, Comparisons
 
-__all__ = ["check_loss", "check_options", "link_of", "steepness", "suits_newton"]
+__all__ = ["check_loss", "check_options", "link_of", "one_of_equals", "steepness", "suits_newton"]
 
 EMPTY = inspect.Parameter.empty  # the default of an option that must be given
+
+
+def one_of_equals(loss: Callable[..., Array]) -> Callable[..., Array]:
+    """The same object for equal `functools.partial`s, each of which `jax.jit` would take for another loss.
+
+    An option that cannot be hashed, such as an array, leaves the partial as it is.
+    """
+    if isinstance(loss, functools.partial):
+        with contextlib.suppress(TypeError):
+            return _partial(loss.func, loss.args, tuple(sorted(loss.keywords.items())))
+    return loss
+
+
+@functools.lru_cache(maxsize=64)
+def _partial(function: Callable[..., Array], args: tuple[Any, ...], keywords: tuple[Any, ...]) -> Callable[..., Array]:
+    return functools.partial(function, *args, **dict(keywords))
 
 
 def link_of(loss: Callable[..., Array], beta: Array) -> tuple[Callable[..., Array], ...]:

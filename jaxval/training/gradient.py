@@ -20,6 +20,7 @@ from jaxval.alignment import dpo
 from jaxval.checkpoints import open_checkpoints
 from jaxval.parallel import progress as progress_bar
 from jaxval.parallel.chunks import each_chunk
+from jaxval.training._losses import one_of_equals
 from jaxval.training.comparisons import check_comparisons, source_key
 from jaxval.types import BadArgument, Comparisons, Number, Params, Policy
 
@@ -163,6 +164,7 @@ def train_minibatches(
     )
     if not callable(loss):
         raise BadArgument("loss", expected="a function of one pair, such as alignment.dpo", got=type(loss).__name__)
+    loss = one_of_equals(loss)
     pairs = np.size(comparisons.weight)
     options = {name: jnp.asarray(value, dtype=float) for name, value in (pair_options or {}).items()}
     for name, value in options.items():

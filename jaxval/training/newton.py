@@ -22,7 +22,7 @@ from jaxval import _checks
 from jaxval.alignment import dpo
 from jaxval.preferences.newton import damped_newton
 from jaxval.preferences.profiles import reachable
-from jaxval.training._losses import check_loss, check_options, link_of, steepness
+from jaxval.training._losses import check_loss, check_options, link_of, one_of_equals, steepness
 from jaxval.training.comparisons import check_comparisons
 from jaxval.types import BadArgument, Comparisons, LinearLogits, Number, Params, Policy
 
@@ -118,6 +118,7 @@ def newton_optimum(
         _checks.check_number(name, value, low=0.0, high=1e30, expected="a number of at least 0")
         for name, value in (("ridge", ridge), ("decay", decay))
     )
+    loss = one_of_equals(loss)
     options = check_options(loss, context_options or {}, contexts)
     check_loss(loss, beta, options, comparisons)
     reference = _check_reference(reference, linear)
