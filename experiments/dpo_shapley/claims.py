@@ -36,9 +36,13 @@ def _exact(found: dict[str, Any]) -> Iterator[Row]:
     entries = list(found.values())
     orders, product, sequential, gap = (
         max(entry[name] for entry in entries)
-        for name in ("gap between orders, nats", "gap between product and (6), nats",
-                     "gap between sequential and (6), nats", "gap to sequential, share of the largest value")
-    )  # fmt: skip
+        for name in (
+            "gap between orders, nats",
+            "gap between product and (6), nats",
+            "gap between sequential and (6), nats",
+            "gap to sequential, share of the largest value",
+        )
+    )
     said = f"log π of all sources differs between orders by {orders:.0e} nats at most"
     yield "The order of sources does not matter at convergence (Algorithm 1)", said, _holds(orders)
     claim = "Sequential DPO = product of the single policies = equation (6)"
@@ -80,10 +84,12 @@ def _stopped_short(found: dict[str, Any]) -> Iterator[Row]:
 
     for kinds, claim in (
         (linear, "Does commutativity persist short of convergence? Where log π is linear in the parameters"),
-        (rounded, "The same by Adam, which divides by the size of the gradient: exact but for rounding, which it "
-                  "amplifies"),
+        (
+            rounded,
+            "The same by Adam, which divides by the size of the gradient: exact but for rounding, which it amplifies",
+        ),
         (others, "The same where a step depends on where its stage begins"),
-    ):  # fmt: skip
+    ):
         if kinds:
             most = max(found[kind][SHORT]["largest"]["value"] for kind in kinds)
             verdict = "yes, exactly" if most < 1e-6 else f"to {most:.0e}"

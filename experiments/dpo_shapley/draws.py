@@ -21,9 +21,11 @@ def draw_preferences(
     """Sources with qualities uniform in [lowest, highest] under either reward: most are useful, some are harmful."""
     qualities = np.random.default_rng(seed).uniform(lowest, highest, (sources, 2))
     return synthetic_preferences(
-        jax.random.key(seed), contexts=contexts, responses=responses,
+        jax.random.key(seed),
+        contexts=contexts,
+        responses=responses,
         sources={f"source {i}": quality.tolist() for i, quality in enumerate(qualities)},
-    )  # fmt: skip
+    )
 
 
 def wins_of(drawn: SyntheticPreferences) -> Array:

@@ -99,9 +99,16 @@ def real_pairs(found: dict[str, Any]) -> Figure:
             name = f"retrained, {way}" if way in RETRAINED else f"arithmetic, {way}s"
             colour, marker = WAYS[way]
             axes.errorbar(
-                means, rows, xerr=reach, color=colour, marker=marker, markersize=3.5, linestyle="none", elinewidth=0.8,
+                means,
+                rows,
+                xerr=reach,
+                color=colour,
+                marker=marker,
+                markersize=3.5,
+                linestyle="none",
+                elinewidth=0.8,
                 label=name,
-            )  # fmt: skip
+            )
         axes.axvline(0, color=GREY, linewidth=0.5, zorder=0)
         axes.set_yticks(range(len(PROVIDERS)), PROVIDERS if axes is each[0] else [""] * len(PROVIDERS))
         axes.set_ylim(len(PROVIDERS) - 0.5, -0.5)

@@ -58,20 +58,35 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
     def log_linear(seed: int) -> dict[str, Any]:
         chosen = choice()["chosen"]
         return value_all(
-            pairs(), seed, ("response", "parameter"), beta=settings.beta, ridge=chosen["ridge"] / settings.beta**2,
+            pairs(),
+            seed,
+            ("response", "parameter"),
+            beta=settings.beta,
+            ridge=chosen["ridge"] / settings.beta**2,
             policy=functools.partial(linear_policy, buckets=chosen["buckets"]),
-        )  # fmt: skip
+        )
 
     def transformer(seed: int) -> dict[str, Any]:
         policy = functools.partial(
-            sources.transformer_learner, prompt_bytes=settings.prompt_tokens - 1,
-            response_bytes=settings.response_tokens, width=settings.width, layers=settings.layers, key_value_heads=2,
-        )  # fmt: skip
+            sources.transformer_learner,
+            prompt_bytes=settings.prompt_tokens - 1,
+            response_bytes=settings.response_tokens,
+            width=settings.width,
+            layers=settings.layers,
+            key_value_heads=2,
+        )
         return value_all(
-            pairs(), seed, ("response", "token", "parameter"), policy=policy, reference="uniform",
-            folder=out / "trainings" / f"seed-{seed}", beta=settings.beta, epochs=settings.epochs,
-            batch_size=settings.batch, learning_rate=settings.learning_rate,
-        )  # fmt: skip
+            pairs(),
+            seed,
+            ("response", "token", "parameter"),
+            policy=policy,
+            reference="uniform",
+            folder=out / "trainings" / f"seed-{seed}",
+            beta=settings.beta,
+            epochs=settings.epochs,
+            batch_size=settings.batch,
+            learning_rate=settings.learning_rate,
+        )
 
     asked = {"features and ridge": Run(choice, 4.0)}
     for seed in range(settings.log_linear_seeds):
@@ -112,11 +127,17 @@ def value_all(pairs: Pairs, seed: int, ways: tuple[str, ...], **options: Any) ->
     """Values by each arithmetic and by retraining, their comparison, and the seconds, compiling included."""
     by_way = {
         way: sources.value_sources(
-            provider_pairs(pairs, seed), reward=held_out_rewards(pairs.held_out), held_out=pairs.held_out,
-            arithmetic=way, seeds=1, truth=way == ways[0], key=jax.random.key(seed), **options,
+            provider_pairs(pairs, seed),
+            reward=held_out_rewards(pairs.held_out),
+            held_out=pairs.held_out,
+            arithmetic=way,
+            seeds=1,
+            truth=way == ways[0],
+            key=jax.random.key(seed),
+            **options,
         )
         for way in ways
-    }  # fmt: skip
+    }
     first = by_way[ways[0]]
     everything: dict[str, Any] = {**by_way, **first.truth}
     return {
@@ -124,14 +145,16 @@ def value_all(pairs: Pairs, seed: int, ways: tuple[str, ...], **options: Any) ->
         "values": {way: one.values.tolist() for way, one in everything.items()},
         "against": {
             f"{way} against {truth}": [against(everything[way], everything[truth], k) for k in range(len(OBJECTIVES))]
-            for way in (*ways, "sequential") for truth in first.truth if way != truth
+            for way in (*ways, "sequential")
+            for truth in first.truth
+            if way != truth
         },
         "seconds": {
             "separate": first.seconds["training"],
             **{way: one.seconds["arithmetic"] for way, one in by_way.items()},
             **{way: truth.seconds for way, truth in first.truth.items()},
         },
-    }  # fmt: skip
+    }
 
 
 def against(one: Any, other: Any, k: int) -> dict[str, Any]:

@@ -84,10 +84,15 @@ SIZES = {
     "default": Settings(),
     "full": Settings(contexts=24, steps=tuple(2**k for k in range(14)), seeds=10),
     "quick": Settings(
-        sources=2, contexts=2, responses=3, betas=(1.0,), steps=(1, 4), seeds=1,
+        sources=2,
+        contexts=2,
+        responses=3,
+        betas=(1.0,),
+        steps=(1, 4),
+        seeds=1,
         kinds=("tabular, gradient descent", "adapters of full rank, Adam"),
     ),
-}  # fmt: skip
+}
 
 
 def runs(settings: Settings, *_: Any) -> dict[str, Run]:

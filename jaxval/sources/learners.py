@@ -59,7 +59,7 @@ def tabular_learner(pairs: PreferencePairs) -> Learner:
         pairs: the pairs of all sources.
 
     Returns:
-        A `Learner` without randomness. Training does not change it at prompts without pairs.
+        A `Learner` whose initial parameters are zero. Training does not change it at prompts without pairs.
 
     Example:
         >>> learner = tabular_learner(EXAMPLE)
@@ -75,15 +75,15 @@ def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner
 
     The features are those of `policies.text_features`, divided by their standard deviations. The penalty is on the
     weights, all equally, with the total strength of a penalty on rewards, which would keep the rewards of prompts
-    without pairs at 0 if there are more features than prompts. Among values of ρ from 0.1 to 3, the default ρ = 1 gave
-    the largest reward of union training on UltraFeedback pairs, and the smallest differences between seeds.
+    without pairs at 0 if there are more features than prompts. Among values of `ridge` from 0.1 to 3, the default 1
+    gave the largest reward of union training on UltraFeedback pairs, and the smallest differences between seeds.
 
     Args:
         pairs: the pairs of all sources.
         buckets: the number of buckets of the hashed n-grams.
 
     Returns:
-        A `Learner` without randomness.
+        A `Learner` whose initial parameters are zero.
 
     Example:
         >>> two = EXAMPLE._replace(responses=(("A whole answer.", "No."),))
@@ -124,7 +124,7 @@ def transformer_learner(
         **shape: further options.
 
     Returns:
-        A `Learner` whose initial parameters depend on the key.
+        A `Learner`; `policy.init(key)` draws the initial parameters.
 
     Raises:
         ValueError: if a size is below 1.
@@ -206,8 +206,8 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
     if callable(policy):
         made = policy(pairs)
         if not isinstance(made, Policy | Learner):
-            expected, got = "a function of the pairs to a Policy or a Learner", f"{type(made).__name__} from it"
-            raise BadArgument("policy", expected=expected, got=got)
+            got = f"a function that returns {type(made).__name__}"
+            raise BadArgument("policy", expected="a function of the pairs to a Policy or a Learner", got=got)
         return Learner(made) if isinstance(made, Policy) else made
     if policy not in NAMED and isinstance(policy, str | Path) and Path(policy).is_dir():
         try:

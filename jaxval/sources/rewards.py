@@ -105,7 +105,8 @@ def _by_scores(comparisons: Comparisons, scores: np.ndarray) -> Comparisons:
     gap = scores[context, winner] - scores[context, loser]
     if not np.isfinite(gap).all():
         row = int((~np.isfinite(gap)).argmax())
-        raise BadArgument("reward", expected="scores of both responses of every pair", got=f"none in pair {row}")
+        got = f"a missing or infinite score in pair {row}"
+        raise BadArgument("reward", expected="scores of both responses of every pair", got=got)
     won, lost = (weight * np.heaviside(sign * gap, 0.5) for sign in (1, -1))
     return joined([Comparisons(context, winner, loser, won), Comparisons(context, loser, winner, lost)])
 

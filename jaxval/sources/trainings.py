@@ -132,19 +132,33 @@ def _by_newton(
 
 
 def _by_adamw(
-    learner: Learner, loss: Any, lengths: dict[str, np.ndarray], options: Any,
-    reference: Params, comparisons: Comparisons, key: Key[Array, ""], folder: Path | None,
-) -> Params:  # fmt: skip
+    learner: Learner,
+    loss: Any,
+    lengths: dict[str, np.ndarray],
+    options: Any,
+    reference: Params,
+    comparisons: Comparisons,
+    key: Key[Array, ""],
+    folder: Path | None,
+) -> Params:
     """The parameters after a number of epochs of minibatches."""
     steps = options.epochs * math.ceil(int(np.count_nonzero(comparisons.weight)) / options.batch_size)
     filled: Any = _filled(comparisons)
     responses = dict(zip(LENGTHS, filled[1:3], strict=True))
     pair_options = {name: table[filled.context, responses[name]] for name, table in lengths.items()}
     return training.train_minibatches(
-        learner.policy, reference, filled, beta=options.beta, steps=steps, batch_size=options.batch_size, key=key,
+        learner.policy,
+        reference,
+        filled,
+        beta=options.beta,
+        steps=steps,
+        batch_size=options.batch_size,
+        key=key,
         optimiser=_adamw(float(options.learning_rate), steps=steps, accumulation=options.accumulation),
-        loss=loss, pair_options=pair_options, checkpoints=folder,
-    )[0]  # fmt: skip
+        loss=loss,
+        pair_options=pair_options,
+        checkpoints=folder,
+    )[0]
 
 
 def _filled(comparisons: Comparisons) -> Comparisons:
