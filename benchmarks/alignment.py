@@ -21,9 +21,22 @@ PEERS = (NUMPY,)
 
 JAXVAL = "alignment_jaxval"
 LOSSES = (
-    "dpo", "robust_dpo", "hinge", "ipo", "length_normalised_dpo", "exo", "discopop", "nca", "bco", "sppo", "apo_zero",
-    "apo_down", "mallows_theta", "mallows_phi", "mallows_phi_limit",
-)  # fmt: skip
+    "dpo",
+    "robust_dpo",
+    "hinge",
+    "ipo",
+    "length_normalised_dpo",
+    "exo",
+    "discopop",
+    "nca",
+    "bco",
+    "sppo",
+    "apo_zero",
+    "apo_down",
+    "mallows_theta",
+    "mallows_phi",
+    "mallows_phi_limit",
+)
 CALLS = 5  # in one run
 
 

@@ -63,17 +63,27 @@ def _add_options(parser: argparse.ArgumentParser, peers: Sequence[Peer]) -> None
     parser.add_argument("--cores", type=_positive, default=2, metavar="N", help="for each side (default: 2)")
     parser.add_argument("--limit", type=_positive, default=600, metavar="SECONDS", help="for one call (default: 600)")
     parser.add_argument(
-        "--python", default=sys.executable, metavar="PATH",
+        "--python",
+        default=sys.executable,
+        metavar="PATH",
         help="the interpreter that makes the peers' environments; pref_voting's newest dependencies want 3.12",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--environment", nargs="+", action="extend", type=_environment, default=[], metavar="NAME=PATH",
+        "--environment",
+        nargs="+",
+        action="extend",
+        type=_environment,
+        default=[],
+        metavar="NAME=PATH",
         help=f"an environment that exists, for a peer: {named}",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--environments", type=Path, default=Path(".benchmarks"), metavar="FOLDER",
+        "--environments",
+        type=Path,
+        default=Path(".benchmarks"),
+        metavar="FOLDER",
         help="where environments are made that do not exist (default: .benchmarks)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where results go (default: results/benchmarks/NAME)"
     )
@@ -106,9 +116,13 @@ def _run_cases(
         save(folder, {**results, "versions": bench.versions, "records": records})
 
     bench = Bench(
-        environments, repeats=options.repeats, cores=options.cores, limit=options.limit, keep=keep,
+        environments,
+        repeats=options.repeats,
+        cores=options.cores,
+        limit=options.limit,
+        keep=keep,
         tell=lambda sentence: notes.print(sentence, markup=False),
-    )  # fmt: skip
+    )
     interrupted = False
     try:
         with bench:

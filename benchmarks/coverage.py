@@ -143,8 +143,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--permutations", type=int, nargs="+", default=[200], metavar="N", help="(default: 200)")
     parser.add_argument("--evaluations", type=int, nargs="+", default=[4, 8, 12, 20], metavar="N", help="a player")
-    parser.add_argument("--method", nargs="+", choices=methods, default=["shapley"], metavar="NAME",
-                        help=f"{', '.join(methods)} (default: shapley)")  # fmt: skip
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        choices=methods,
+        default=["shapley"],
+        metavar="NAME",
+        help=f"{', '.join(methods)} (default: shapley)",
+    )
     parser.add_argument("--game", nargs="+", default=[""], metavar="TEXT", help="games whose names hold one of these")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("results", "benchmarks", "coverage"), metavar="FOLDER")

@@ -137,8 +137,15 @@ def judged(title: str, killing: Killing, alone: Path, expected: set[str], number
         "sizes": {"run": title, "kills": number, "evaluations": len(expected)},
         "sides": [],
         "pairs": [
-            {"ours": "killed", "theirs": "left alone", "at_least": None, "gap": float(differ), "limit": 0.0,
-             "unit": "numbers that are not the same to the bit", "agrees": differ == 0 and final == wanted},
+            {
+                "ours": "killed",
+                "theirs": "left alone",
+                "at_least": None,
+                "gap": float(differ),
+                "limit": 0.0,
+                "unit": "numbers that are not the same to the bit",
+                "agrees": differ == 0 and final == wanted,
+            },
         ],
         "targets": [
             target("recorded and evaluated again", again, 0),
@@ -157,7 +164,7 @@ def judged(title: str, killing: Killing, alone: Path, expected: set[str], number
             "recorded at each kill": [len(one) for one in killing.recorded],
             "seconds until each kill and to the end": [round(second, 3) for second in killing.seconds],
         },
-    }  # fmt: skip
+    }
 
 
 def first_call_and_end(folder: Path, arguments: list[str], limit: float) -> tuple[float, float]:

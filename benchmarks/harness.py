@@ -103,9 +103,15 @@ class Worker:
         self._noise = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (it lives as long as we)
         self._process = subprocess.Popen(
             [str(python), "-m", "benchmarks.worker", f"benchmarks.workers.{module}", str(cores)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._noise, text=True, encoding="utf-8",
-            cwd=ROOT, env=dict(environment) | dict.fromkeys(THREADS, str(cores)), start_new_session=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._noise,
+            text=True,
+            encoding="utf-8",
+            cwd=ROOT,
+            env=dict(environment) | dict.fromkeys(THREADS, str(cores)),
+            start_new_session=True,
+        )
         try:
             self.hello = self._read()
         except FailedRunError:
@@ -297,8 +303,10 @@ class Bench:
         try:
             worker = self._worker(side)
             self.versions[f"{side.peer.name}, float64" if side.x64 else side.peer.name] = {
-                **worker.hello["versions"], "device": worker.hello["device"], "cores": worker.hello["cores"],
-            }  # fmt: skip
+                **worker.hello["versions"],
+                "device": worker.hello["device"],
+                "cores": worker.hello["cores"],
+            }
             told = self._ask(side, worker, path, answers_path)
         except (MissingPeerError, FailedRunError) as error:
             self.tell(f"{side.name}: {error}")

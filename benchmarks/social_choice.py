@@ -166,7 +166,11 @@ def monotonicity(bench: Bench, options: argparse.Namespace) -> None:
             side("minimax by pref_voting", PREF_VOTING, "monotonicity", items=theirs, rule="minimax", only=theirs),
             side("instant runoff", OURS, "monotonicity", rule="instant_runoff", moving="ballot", **checked),
             side(
-                "instant runoff by pref_voting", PREF_VOTING, "monotonicity", items=theirs, rule="instant_runoff",
+                "instant runoff by pref_voting",
+                PREF_VOTING,
+                "monotonicity",
+                items=theirs,
+                rule="instant_runoff",
                 only=theirs,
             ),
         ],
@@ -177,7 +181,7 @@ def monotonicity(bench: Bench, options: argparse.Namespace) -> None:
         ],
         compare=same_verdicts,
         rates={} if options.quick else {"F^β, single ballots": 1e5, "F^β, blocs": 1e5},
-    )  # fmt: skip
+    )
 
 
 def same_verdicts(inputs: Answers, ours: Answers, theirs: Answers) -> Agreement:

@@ -103,14 +103,20 @@ def compare(game: str, bench: Bench, options: argparse.Namespace) -> None:
                 np.mean(np.abs(ours["values"] - inputs["known"]) <= 1.96 * ours["standard_errors"] + 1e-12)
             )
             return Agreement(
-                max(np.median(error) / np.std(inputs["known"]) for error in errors), 2, "spreads of the values"
+                max(np.median(error) / np.std(inputs["known"]) for error in errors),
+                2,
+                "standard deviations of the values",
             )
 
         pairs = [Pair(OUR_METHODS[0], name) for name in PEER_METHODS]
         record = bench.race(
-            f"{game}, few evaluations", {"players": players, "evaluations": budget}, inputs, sides,
-            pairs=[*pairs, Pair(OUR_METHODS[1], PEER_METHODS[0])], compare=judge,
-        )  # fmt: skip
+            f"{game}, few evaluations",
+            {"players": players, "evaluations": budget},
+            inputs,
+            sides,
+            pairs=[*pairs, Pair(OUR_METHODS[1], PEER_METHODS[0])],
+            compare=judge,
+        )
         told = [pair for pair in record["pairs"] if "gap" in pair]
         medians: dict[str, float] = {}
         for pair, both in zip(told, [found for name, found in accuracy.items() if name != "covered"], strict=True):
@@ -134,9 +140,13 @@ def show_errors(records: list[dict[str, Any]], console: Console) -> None:
                 seconds = side.get("cpu_median", float("nan")) / side["items"]
                 ratio = error / medians.get(OUR_METHODS[0], float("nan"))
                 grid.add_row(
-                    record["case"], str(record["sizes"]["evaluations"]), side["side"], f"{error:.3g}", f"{ratio:.2f}",
+                    record["case"],
+                    str(record["sizes"]["evaluations"]),
+                    side["side"],
+                    f"{error:.3g}",
+                    f"{ratio:.2f}",
                     f"{seconds:.3f}",
-                )  # fmt: skip
+                )
     console.print(grid)
 
 

@@ -1,14 +1,15 @@
 """What the experiments' commands share: parsers, whole numbers, errors of one sentence, and a progress bar."""
 
 import argparse
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["documented_parser", "guarded", "natural", "positive", "progress"]
+__all__ = ["documented_parser", "guarded", "natural", "positive", "precision", "progress"]
 
 
 def documented_parser(module: str, text: str | None) -> argparse.ArgumentParser:
@@ -51,10 +52,9 @@ def guarded(
         The exit status: 0, 2 if input is wrong or missing, 130 if interrupted.
     """
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", True)
     try:
-        work(options, notes)
+        with precision(True):
+            work(options, notes)
     except FileNotFoundError as error:
         notes.print(f"error: {error}. Without the data: {without_data}", markup=False)
         return 2
@@ -64,14 +64,28 @@ def guarded(
     except KeyboardInterrupt:
         notes.print(f"interrupted; {kept}")
         return 130
+    return 0
+
+
+@contextlib.contextmanager
+def precision(x64: bool) -> Iterator[None]:
+    """A context that computes in float64 or float32; afterwards the precision is what it was before."""
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", x64)
+    try:
+        yield
     finally:
         jax.config.update("jax_enable_x64", before)
-    return 0
 
 
 def progress(notes: Console) -> Progress:
     """A progress bar with the remaining time, on standard error."""
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"),
-        TimeRemainingColumn(), console=notes,
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=notes,
+    )

@@ -13,8 +13,17 @@ from rich.table import Table
 from experiments.misreports import FAMILIES
 
 __all__ = [
-    "GAINS", "LABELS", "PAPER", "beside", "distance", "figures", "gain_distance", "gain_figures", "orderings", "show",
-]  # fmt: skip
+    "GAINS",
+    "LABELS",
+    "PAPER",
+    "beside",
+    "distance",
+    "figures",
+    "gain_distance",
+    "gain_figures",
+    "orderings",
+    "show",
+]
 
 PAPER = {
     "evaluators": 1297,

@@ -26,12 +26,28 @@ from jaxval.preferences import (
     preference_matrix,
     sample_comparisons,
 )
-from jaxval.social_choice import maximal_borda, maximal_lottery, minimax, proportional, share_bounds, win_rate
+from jaxval.social_choice import (
+    maximal_borda,
+    maximal_lottery,
+    minimax,
+    proportional,
+    share_bounds,
+    win_rate_over_uniform,
+)
 
 __all__ = [
-    "BASELINES", "Measures", "Population", "draw", "episode", "maximal_lotteries", "measure", "policies", "population",
-    "ppa_level", "summary",
-]  # fmt: skip
+    "BASELINES",
+    "Measures",
+    "Population",
+    "draw",
+    "episode",
+    "maximal_lotteries",
+    "measure",
+    "policies",
+    "population",
+    "ppa_level",
+    "summary",
+]
 
 BASELINES = ("minimax", "RLHF", "NLHF")
 
@@ -102,7 +118,7 @@ def measure(estimate: Float[Array, "M M"], truth: Population, betas: Float[Array
     """All measures of all policies made from P̂; NaN for a maximal lottery that did not converge."""
     lotteries, gained = gains(partial(policies, betas=betas), estimate, truth.shares, truth.groups)
     return Measures(
-        win_rate=jax.vmap(partial(win_rate, truth.matrix))(lotteries),
+        win_rate=jax.vmap(partial(win_rate_over_uniform, truth.matrix))(lotteries),
         ppa_level=jax.vmap(partial(ppa_level, shares=truth.shares))(lotteries),
         gain=jnp.mean(gained, axis=1),
         bounds=share_bounds(estimate),
@@ -135,21 +151,21 @@ def summary(measures: list[Measures]) -> dict:
     win_rates, levels, gained, bounds, agree = (np.stack(part) for part in zip(*measures, strict=True))
 
     def policy(index: int | slice) -> dict:
-        by_family = {name: _spread(gained[:, i, index]) for i, name in enumerate(FAMILIES)}
-        return {"win_rate": _spread(win_rates[:, index]), "ppa_level": _spread(levels[:, index]), "gain": by_family}
+        by_family = {name: _summary(gained[:, i, index]) for i, name in enumerate(FAMILIES)}
+        return {"win_rate": _summary(win_rates[:, index]), "ppa_level": _summary(levels[:, index]), "gain": by_family}
 
     total = bounds.sum(axis=1)
     return {
         "proportional": policy(slice(0, -len(BASELINES))),
         **{name: policy(i - len(BASELINES)) for i, name in enumerate(BASELINES)},
-        "mean_bound": _spread(bounds.mean(axis=1)),
-        "sum_of_bounds": _spread(total),
-        "certificate": _spread(1 / np.maximum(total, 1)),
+        "mean_bound": _summary(bounds.mean(axis=1)),
+        "sum_of_bounds": _summary(total),
+        "certificate": _summary(1 / np.maximum(total, 1)),
         "winners_agree": float(agree.mean()),
     }
 
 
-def _spread(values: np.ndarray) -> dict:
+def _summary(values: np.ndarray) -> dict:
     if not np.isfinite(values).all():
         raise FloatingPointError("a measure is not finite; the maximal lottery did not converge")
     deviation = values.std(axis=0, ddof=1).tolist() if len(values) > 1 else np.full(values.shape[1:], None).tolist()

@@ -23,7 +23,7 @@ import numpy as np
 
 from experiments.commands import documented_parser
 from jaxval import preferences, social_choice, training, values
-from jaxval.plots import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
+from jaxval.plots._drawing import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
 from jaxval.policies import tabular
 from jaxval.types import Comparisons
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["alignment", "commutativity", "counterexamples", "main", "manipulation"]
+__all__ = ["alignment", "commutativity", "counterexamples", "label", "main", "manipulation", "panels"]
 
 Rule = Callable[[Any], Any]
 RULES: dict[str, tuple[Rule, str]] = {
@@ -56,11 +56,15 @@ def profiles(key: Any, alternatives: int, num: int) -> jax.Array:
     one, other = (around(k, c) for k, c in zip(jax.random.split(camps), (center, center[::-1]), strict=True))
     first = jnp.arange(VOTERS)[None, :, None] < VOTERS // 2 + 1
     shape = (each, VOTERS, alternatives)
-    return jnp.concatenate([
-        preferences.sample_impartial_culture(impartial, alternatives=alternatives, num=each * VOTERS).reshape(shape),
-        around(mallows, center).reshape(shape),
-        jnp.where(first, one.reshape(shape), other.reshape(shape)),
-    ])  # fmt: skip
+    return jnp.concatenate(
+        [
+            preferences.sample_impartial_culture(impartial, alternatives=alternatives, num=each * VOTERS).reshape(
+                shape
+            ),
+            around(mallows, center).reshape(shape),
+            jnp.where(first, one.reshape(shape), other.reshape(shape)),
+        ]
+    )
 
 
 def level(lottery: Any, orders: Any) -> jax.Array:
@@ -71,7 +75,7 @@ def level(lottery: Any, orders: Any) -> jax.Array:
 
 def alignment() -> Figure:
     """Left: F* against its certificate. Right: the levels that four rules reach on the same profiles."""
-    figure, (left, right) = _panels(2, 3.2)
+    figure, (left, right) = panels(2, 3.2)
     levels: dict[str, list[np.ndarray]] = {name: [] for name in RULES}
     for alternatives, colour, marker in ((3, BLUE, "o"), (5, ORANGE, "s"), (8, GREEN, "^")):
         orders = profiles(jax.random.key(alternatives), alternatives, 300)
@@ -85,26 +89,30 @@ def alignment() -> Figure:
     line = np.linspace(1, left.get_xlim()[1], 100)
     left.plot(line, 1 / line, color=BLACK, linewidth=1)
     left.annotate(
-        "1/Σu, the certificate", (line[25], 1 / line[25]), (-52, -30), textcoords="offset points", fontsize=SMALL,
+        "1/Σu, the certificate",
+        (line[25], 1 / line[25]),
+        (-52, -30),
+        textcoords="offset points",
+        fontsize=SMALL,
         arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5},
-    )  # fmt: skip
-    left.set_xlabel("Σu, the sum of the share bounds", fontsize=NORMAL)
-    left.set_ylabel("worst group's π(y)/w under F*", fontsize=NORMAL)
+    )
+    label(left, x="Σu, the sum of the share bounds", y="worst group's π(y)/w under F*")
     left.legend(title="alternatives", title_fontsize=SMALL, fontsize=SMALL, frameon=False)
     for (name, (_, colour)), dashes in zip(RULES.items(), ("-", "--", "-.", ":"), strict=True):
         found = np.sort(np.concatenate(levels[name]))
         right.plot(
-            np.concatenate([[0], found, [1]]), np.concatenate([[0], np.arange(1, len(found) + 1) / len(found), [1]]),
-            dashes, color=colour, linewidth=1.4, drawstyle="steps-post", label=name,
-        )  # fmt: skip
-    right.set_xlabel("worst group's π(y)/w", fontsize=NORMAL)
-    right.set_ylabel("share of profiles at or below", fontsize=NORMAL)
+            np.concatenate([[0], found, [1]]),
+            np.concatenate([[0], np.arange(1, len(found) + 1) / len(found), [1]]),
+            dashes,
+            color=colour,
+            linewidth=1.4,
+            drawstyle="steps-post",
+            label=name,
+        )
+    label(right, x="worst group's π(y)/w", y="share of profiles at or below")
     right.legend(fontsize=SMALL, frameon=False, loc="lower right")
-    _titles(
-        figure,
-        (left, f"No profile falls below the certificate\n(900 profiles of {VOTERS} voters)"),
-        (right, "Winners who take all leave groups with 0\n(the same profiles)"),
-    )
+    label(left, f"No profile falls below the certificate\n(900 profiles of {VOTERS} voters)")
+    label(right, "Winners who take all leave groups with 0\n(the same profiles)")
     return figure
 
 
@@ -123,11 +131,11 @@ def best_report(rule: Rule, orders: Any, weights: Any) -> tuple[jax.Array, jax.A
 
 def manipulation() -> Figure:
     """A panel for each rule: the share of each group, and the most probability that a common misreport gets it."""
-    figure, panels = _panels(4, 2.9)
+    figure, each = panels(4, 2.9)
     keys = jax.random.split(jax.random.key(0), 2)
     orders = profiles(keys[0], 4, 300)[:, :6]
     weights = jax.random.dirichlet(keys[1], jnp.ones(6), (len(orders),))
-    for axes, (name, (rule, colour)) in zip(panels, RULES.items(), strict=True):
+    for axes, (name, (rule, colour)) in zip(each, RULES.items(), strict=True):
         shares, most = jax.lax.map(lambda profile, rule=rule: best_report(rule, *profile), (orders, weights))
         w, found = np.asarray(shares).ravel(), np.asarray(most).ravel()
         bound = (w + 1) / 2
@@ -135,20 +143,20 @@ def manipulation() -> Figure:
         axes.scatter(w[w > 0], found[w > 0], s=5, color=colour, linewidth=0, alpha=0.6)
         axes.plot([0, 1], [0.5, 1], color=BLACK, linewidth=1)
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.6, linestyle=":")
-        axes.set_xlabel("share w of the group", fontsize=NORMAL)
+        label(axes, x="share w of the group")
         axes.set_xticks([0, 0.5, 1])
         axes.set_title(
             f"{name}\n{100 * above.sum() / (w > 0).sum():.0f} % above the bound", fontsize=NORMAL, loc="left"
         )
-    panels[0].set_ylabel("largest π′(y) by misreporting", fontsize=NORMAL)
-    panels[0].text(0.02, 0.78, "(w + 1)/2,\nF*'s bound", fontsize=SMALL)
-    panels[0].text(0.82, 0.68, "w", fontsize=SMALL, color=GREY)
+    label(each[0], y="largest π′(y) by misreporting")
+    each[0].text(0.02, 0.78, "(w + 1)/2,\nF*'s bound", fontsize=SMALL)
+    each[0].text(0.82, 0.68, "w", fontsize=SMALL, color=GREY)
     return figure
 
 
 def commutativity() -> Figure:
     """Policies over three responses as points of a triangle: both orders end at one point, the union at another."""
-    figure, (axes,) = _panels(1, 3.4, width=3.5)
+    figure, (axes,) = panels(1, 3.4, width=3.5)
     policy = tabular(contexts=1, responses=3)
     reference = policy.init(jax.random.key(0))
     pairs = [(0, 1), (1, 0), (1, 2), (2, 1), (0, 2), (2, 0)]
@@ -177,9 +185,14 @@ def commutativity() -> Figure:
         axes.plot(*path.T, style, color=colour, linewidth=1.3, marker="o", markersize=4)
         left = order[0] == 0
         axes.annotate(
-            f"{'A' if left else 'B'} alone", path[1], (-6, -3) if left else (6, -3), textcoords="offset points",
-            fontsize=SMALL, color=colour, ha="right" if left else "left",
-        )  # fmt: skip
+            f"{'A' if left else 'B'} alone",
+            path[1],
+            (-6, -3) if left else (6, -3),
+            textcoords="offset points",
+            fontsize=SMALL,
+            color=colour,
+            ha="right" if left else "left",
+        )
     ends = [training.sequential_dpo(policy, reference, sources, order, beta=1.0)[0] for order in ([0, 1], [1, 0])]
     apart = np.abs(place(ends[0]) - place(ends[1])).max()
     together, start = place(training.newton_optimum(policy, reference, union, beta=1.0)[0]), place(reference)
@@ -197,9 +210,9 @@ def commutativity() -> Figure:
 
 def counterexamples() -> Figure:
     """Six questions whose answer is no, at instances that can be checked by hand."""
-    figure, panels = _panels(6, 5.4, rows=2)
+    figure, each = panels(6, 5.4, rows=2)
     drawings = (_box, _cycle, _broken_bound, _slack, _cancelling, _halving)
-    for axes, draw in zip(panels, drawings, strict=True):
+    for axes, draw in zip(each, drawings, strict=True):
         draw(axes)
     return figure
 
@@ -227,10 +240,9 @@ def _box(axes: Axes) -> None:
     axes.plot(at + 0.12, gap.nearest, "o", color=BLUE, markersize=4, label="nearest feasible")
     axes.set_xticks(at, [str(i) for i in at])
     axes.set_ylim(-0.05, 0.95)
-    axes.set_xlabel("alternative", fontsize=NORMAL)
-    axes.set_ylabel("share of first choices", fontsize=NORMAL)
+    label(axes, x="alternative", y="share of first choices")
     axes.legend(fontsize=SMALL, frameon=False, ncols=2, loc="upper left", handletextpad=0.3, columnspacing=0.8)
-    axes.set_title(f"Is every w ≤ u feasible?\nvoters 0123, 2130: {gap.distance:.2g} away", fontsize=NORMAL, loc="left")
+    label(axes, f"Is every w ≤ u feasible?\nvoters 0123, 2130: {gap.distance:.2g} away")
 
 
 def _cycle(axes: Axes) -> None:
@@ -245,10 +257,18 @@ def _cycle(axes: Axes) -> None:
     for better, worse in pairwise(cycle):
         always = matrix[better, worse] == 1
         axes.annotate(
-            "", ring[worse], ring[better],
-            arrowprops={"arrowstyle": "-|>", "color": BLACK if always else VERMILLION, "linewidth": 1.2,
-                        "linestyle": "-" if always else "--", "shrinkA": 11, "shrinkB": 11},
-        )  # fmt: skip
+            "",
+            ring[worse],
+            ring[better],
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": BLACK if always else VERMILLION,
+                "linewidth": 1.2,
+                "linestyle": "-" if always else "--",
+                "shrinkA": 11,
+                "shrinkB": 11,
+            },
+        )
     for name, place in ring.items():
         axes.text(
             *place,
@@ -285,9 +305,7 @@ def _broken_bound(axes: Axes) -> None:
     axes.plot(betas, found, color=BLUE, linewidth=1.4)
     axes.axhline((share + 1) / 2, color=BLACK, linewidth=1)
     axes.text(4, (share + 1) / 2 - 0.01, "(w + 1)/2", fontsize=SMALL, ha="right", va="top")
-    axes.set_xlabel("β", fontsize=NORMAL)
-    axes.set_ylabel("largest π′(0)", fontsize=NORMAL)
-    axes.set_title("Does Fᵝ keep F*'s bound?\ntwo 0123, then 1023, 2013, 3012", fontsize=NORMAL, loc="left")
+    label(axes, "Does Fᵝ keep F*'s bound?\ntwo 0123, then 1023, 2013, 3012", x="β", y="largest π′(0)")
 
 
 def _slack(axes: Axes) -> None:
@@ -303,24 +321,26 @@ def _slack(axes: Axes) -> None:
     bounds, found = jax.jit(jax.vmap(of))(shares)
     axes.plot(shares, bounds, color=BLACK, linewidth=1, label="u/(u + 1 - w)")
     axes.plot(shares, found, "--", color=BLUE, linewidth=1.4, label="the best report")
-    axes.set_xlabel("share w of the group that wants 0", fontsize=NORMAL)
-    axes.set_ylabel("π′(0) under F*", fontsize=NORMAL)
+    label(axes, x="share w of the group that wants 0", y="π′(0) under F*")
     axes.legend(fontsize=SMALL, frameon=False)
-    axes.set_title("Is the bound attained?\nthe others split: 1203, 2103", fontsize=NORMAL, loc="left")
+    label(axes, "Is the bound attained?\nthe others split: 1203, 2103")
 
 
 def _cancelling(axes: Axes) -> None:
     """Two sources with opposed counts, 1 to 3 and 30 to 10."""
     wins = np.array([[1.0, 3.0], [30.0, 10.0]])
     each = np.log(wins[:, 0] / wins[:, 1])
-    bars = {"A\n1 : 3": each[0], "B\n30 : 10": each[1], "A, then B": each.sum(),
-            "union\n31 : 13": np.log(wins.sum(0)[0] / wins.sum(0)[1])}  # fmt: skip
+    bars = {
+        "A\n1 : 3": each[0],
+        "B\n30 : 10": each[1],
+        "A, then B": each.sum(),
+        "union\n31 : 13": np.log(wins.sum(0)[0] / wins.sum(0)[1]),
+    }
     axes.bar(list(bars), list(bars.values()), color=[GREY, GREY, BLUE, VERMILLION], width=0.65)
     axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.annotate("0", (2, 0), (0, 3), textcoords="offset points", fontsize=SMALL, color=BLUE, ha="center")
     axes.tick_params(axis="x", labelsize=SMALL)
-    axes.set_ylabel("β × change of log-odds", fontsize=NORMAL)
-    axes.set_title("Is the union milder?\nsources that disagree", fontsize=NORMAL, loc="left")
+    label(axes, "Is the union milder?\nsources that disagree", y="β × change of log-odds")
 
 
 def _halving(axes: Axes) -> None:
@@ -342,10 +362,9 @@ def _halving(axes: Axes) -> None:
     axes.text(0.03, 0.53, "a half: Shapley", fontsize=SMALL)
     axes.plot(0.5, kept(0.5), "o", color=VERMILLION, markersize=5)
     axes.annotate("Banzhaf", (0.5, 0.75), (6, 4), textcoords="offset points", fontsize=SMALL, color=VERMILLION)
-    axes.set_xlabel("chance p of each other player", fontsize=NORMAL)
-    axes.set_ylabel("originals' total, after/before", fontsize=NORMAL)
+    label(axes, x="chance p of each other player", y="originals' total, after/before")
     axes.set_ylim(0, 2)
-    axes.set_title("Does a copy of all halve values?\ntwo sources, both needed", fontsize=NORMAL, loc="left")
+    label(axes, "Does a copy of all halve values?\ntwo sources, both needed")
 
 
 FIGURES = {
@@ -356,27 +375,41 @@ FIGURES = {
 }
 
 
-def _panels(count: int, height: float, *, rows: int = 1, width: float = 7.0) -> tuple[Figure, list[Axes]]:
+def panels(count: int, height: float, *, rows: int = 1, width: float = 7.0) -> tuple[Figure, list[Axes]]:
+    """A figure of `width` by `height` inches, and its panels row by row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    panels = list(np.ravel(figure.subplots(rows, count // rows)))
-    for axes in panels:
+    every = list(np.ravel(figure.subplots(rows, count // rows)))
+    for axes in every:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=SMALL)
-    return figure, panels
+    return figure, every
 
 
-def _titles(figure: Figure, *titles: tuple[Axes, str]) -> None:
-    for axes, title in titles:
+def label(axes: Axes, title: str = "", *, x: str = "", y: str = "") -> None:
+    """The title, on the left, and the names of the axes, all in one size; "" leaves a text as it is."""
+    if title:
         axes.set_title(title, fontsize=NORMAL, loc="left")
+    if x:
+        axes.set_xlabel(x, fontsize=NORMAL)
+    if y:
+        axes.set_ylabel(y, fontsize=NORMAL)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Draw the figures, and return the exit status."""
     parser = documented_parser("experiments.figures", __doc__)
-    parser.add_argument("--figure", nargs="+", choices=FIGURES, metavar="NAME", help="only these; default: all")
-    parser.add_argument("--out", type=Path, default=Path("results/figures"), metavar="FOLDER", help="(%(default)s)")
+    parser.add_argument(
+        "--figure", nargs="+", choices=FIGURES, metavar="NAME", help="draw only these figures (default: all)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results/figures"),
+        metavar="FOLDER",
+        help="the folder for the figures (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -56,41 +56,69 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add_options(parser)
     parser.add_argument(
-        "--episodes", type=positive, default=50, metavar="N", help="for each ranking rule (default: %(default)s)"
+        "--episodes",
+        type=positive,
+        default=50,
+        metavar="N",
+        help="number of episodes for each ranking rule (default: %(default)s)",
     )
     parser.add_argument(
-        "--comparisons", type=positive, default=100_000, metavar="N", help="in each episode (default: %(default)s)"
+        "--comparisons",
+        type=positive,
+        default=100_000,
+        metavar="N",
+        help="number of comparisons in each episode (default: %(default)s)",
     )
     parser.add_argument(
-        "--rules", nargs="+", type=ranking_rule, default=[RankingRule.parse(text) for text in RULES], metavar="RULE",
-        help="K:UNRATED:TIES or K:predictions, see experiments/evaluators.py; default: " + " ".join(RULES),
-    )  # fmt: skip
+        "--rules",
+        nargs="+",
+        type=ranking_rule,
+        default=[RankingRule.parse(text) for text in RULES],
+        metavar="RULE",
+        help="K:UNRATED:TIES or K:predictions, as experiments/evaluators.py explains (default: "
+        + " ".join(RULES)
+        + ")",
+    )
     parser.add_argument(
         "--rank",
         type=positive,
         default=DEFAULT.rank,
         metavar="N",
-        help="of the low-rank completion (default: %(default)s)",
+        help="rank of the low-rank completion (default: %(default)s)",
     )
     parser.add_argument(
-        "--penalty", type=penalty, default=DEFAULT.penalty, metavar="X", help="of the completion (default: %(default)s)"
+        "--penalty",
+        type=penalty,
+        default=DEFAULT.penalty,
+        metavar="X",
+        help="ridge penalty of the completion (default: %(default)s)",
     )
-    parser.add_argument("--synthetic", action="store_true", help="a Mallows mixture instead of MovieLens")
     parser.add_argument(
-        "--voters", type=positive, default=1323, metavar="N", help="of the Mallows mixture (default: %(default)s)"
+        "--synthetic", action="store_true", help="draw voters from a Mallows mixture instead of reading MovieLens"
+    )
+    parser.add_argument(
+        "--voters",
+        type=positive,
+        default=1323,
+        metavar="N",
+        help="number of voters of the Mallows mixture (default: %(default)s)",
     )
     return parser.parse_args(arguments)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that every experiment on the movies takes."""
-    parser.add_argument("--data", metavar="FOLDER", help="folder of data sets (default: $JAXVAL_DATA, then data)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where results go (default: results/NAME)")
+    parser.add_argument("--data", metavar="FOLDER", help="the folder of data sets (default: $JAXVAL_DATA, then data)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="the folder for results (default: results/NAME)")
     parser.add_argument(
-        "--alternatives", type=positive, default=20, metavar="N", help="how many movies (default: %(default)s)"
+        "--alternatives", type=positive, default=20, metavar="N", help="number of movies (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=natural, default=0, metavar="N", help="of everything drawn (default: %(default)s)"
+        "--seed",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="random seed of everything that is drawn (default: %(default)s)",
     )
     parser.add_argument(
         "--json", action="store_true", help="print the results as JSON, and nothing else, on standard output"
@@ -124,9 +152,13 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         )
     completion = Completion(options.rank, options.penalty)
     configuration: dict[str, Any] = {
-        "episodes": options.episodes, "comparisons": options.comparisons, "alternatives": options.alternatives,
-        "seed": options.seed, "betas": list(BETAS), "precision": "float64",
-    }  # fmt: skip
+        "episodes": options.episodes,
+        "comparisons": options.comparisons,
+        "alternatives": options.alternatives,
+        "seed": options.seed,
+        "betas": list(BETAS),
+        "precision": "float64",
+    }
     if options.synthetic:
         names, makers = synthetic(options)
         configuration |= {"source": "Mallows mixture", "voters": options.voters, **SYNTHETIC}

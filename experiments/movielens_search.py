@@ -28,7 +28,7 @@ from experiments.evaluators import DEFAULT, TIES, UNRATED, Completion, RankingRu
 from experiments.movielens import WITHOUT_DATA, add_options, movie_ratings
 from experiments.results import save_results, versions
 from jaxval.preferences import first_choice_shares, preference_matrix
-from jaxval.social_choice import share_bounds, win_rate
+from jaxval.social_choice import share_bounds, win_rate_over_uniform
 
 AT_LEAST = range(8, 19)
 RANKS, PENALTIES = (2, 3, 4, 5, 6, 8), (0.02, 0.05, 0.1)
@@ -41,7 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.movielens_search", description=__doc__.split("\n")[0])
     add_options(parser)
     parser.add_argument(
-        "--episodes", type=positive, default=10, metavar="N", help="for each ranking rule (default: %(default)s)"
+        "--episodes",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="number of episodes for each ranking rule (default: %(default)s)",
     )
     return guarded(search, parser.parse_args(arguments), kept="the search starts anew", without_data=WITHOUT_DATA)
 
@@ -51,12 +55,13 @@ def search(options: argparse.Namespace, notes: Console) -> None:
     table, names, digest = movie_ratings(options)
     choices = [
         (RankingRule(at_least, *words), completion)
-        for at_least in AT_LEAST if at_least <= options.alternatives
+        for at_least in AT_LEAST
+        if at_least <= options.alternatives
         for words, completion in [
             *(((unrated, ties), DEFAULT) for unrated in UNRATED for ties in TIES),
             *((("predictions",), Completion(rank, penalty)) for rank in RANKS for penalty in PENALTIES),
         ]
-    ]  # fmt: skip
+    ]
     keys = jax.random.split(jax.random.key(options.seed), options.episodes)
     found = []
     with progress(notes) as bar:
@@ -108,10 +113,10 @@ def rates(keys: jax.Array, matrix: jax.Array, shares: jax.Array) -> dict[str, ja
     lotteries = jnp.mean(each, axis=0)  # win rates are linear in them
     sharpest, rlhf, nlhf = lotteries[1], lotteries[3], lotteries[4]
     return {
-        "win_rate_rlhf": win_rate(matrix, rlhf),
-        "win_rate_nlhf": win_rate(matrix, nlhf),
-        "win_rate_beta_0": win_rate(matrix, lotteries[0]),
-        "win_rate_beta_max": win_rate(matrix, sharpest),
+        "win_rate_rlhf": win_rate_over_uniform(matrix, rlhf),
+        "win_rate_nlhf": win_rate_over_uniform(matrix, nlhf),
+        "win_rate_beta_0": win_rate_over_uniform(matrix, lotteries[0]),
+        "win_rate_beta_max": win_rate_over_uniform(matrix, sharpest),
         "ppa_beta_0": jnp.mean(jax.vmap(ppa_level, in_axes=(0, None))(each[:, 0], shares)),
         "mean_bound": jnp.mean(jax.vmap(share_bounds)(estimates)),
     }

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 import jaxval
-from jaxval.checkpoints import write_whole
+from jaxval.checkpoints.files import write_whole
 
 __all__ = ["open_results", "save_results", "versions"]
 

@@ -114,8 +114,8 @@ def log_linear(
 ) -> dict[str, Any]:
     """The optimum on hashed n-grams and lengths; its ridge is chosen by cross-validation on the training pairs."""
     features = policies.text_features(prompts, responses)[..., columns].astype(float)
-    spread = features.reshape(-1, features.shape[-1]).std(axis=0)
-    policy = policies.log_linear(features / np.where(spread > 0, spread, 1))
+    deviation = features.reshape(-1, features.shape[-1]).std(axis=0)
+    policy = policies.log_linear(features / np.where(deviation > 0, deviation, 1))
     chosen = choose_ridge(policy, train, beta=BETA)
     params = fitted(policy, train, beta=BETA, ridge=chosen["ridge"])
     return {
@@ -135,9 +135,13 @@ def transformer(
     def run() -> dict[str, Any]:
         length = 1 + options.prompt_bytes + options.response_bytes
         model = policies.transformer(
-            vocabulary=policies.byte_tokeniser().vocabulary, length=length, width=options.width, layers=options.layers,
-            heads=4, key_value_heads=2,
-        )  # fmt: skip
+            vocabulary=policies.byte_tokeniser().vocabulary,
+            length=length,
+            width=options.width,
+            layers=options.layers,
+            heads=4,
+            key_value_heads=2,
+        )
         truncate = (1 + options.prompt_bytes, options.response_bytes)
         tokens = policies.encode_catalogue(pairs.prompts, pairs.responses, length=length, truncate=truncate)
         policy = policies.over_catalogue(model, *tokens)
@@ -145,10 +149,18 @@ def transformer(
         reference = policy.init(key)
         steps = options.epochs * -(-len(train.weight) // BATCH)
         params, curves = training.train_minibatches(
-            policy, reference, train, beta=BETA, steps=steps, batch_size=BATCH, key=key, every=10, progress=True,
+            policy,
+            reference,
+            train,
+            beta=BETA,
+            steps=steps,
+            batch_size=BATCH,
+            key=key,
+            every=10,
+            progress=True,
             optimiser=training.adamw(LEARNING_RATE, steps=steps, weight_decay=0.01),
             checkpoints=options.out / f"checkpoints-{seed}",
-        )  # fmt: skip
+        )
         return {
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
             "steps": steps,
@@ -175,8 +187,11 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         ]
         low, high = np.quantile(draws, [0.025, 0.975])
         found[name] = {
-            "mean": float(table.mean()), "low": float(low), "high": float(high), "seeds": table.mean(axis=1).tolist(),
-        }  # fmt: skip
+            "mean": float(table.mean()),
+            "low": float(low),
+            "high": float(high),
+            "seeds": table.mean(axis=1).tolist(),
+        }
     return found
 
 
@@ -234,18 +249,26 @@ def draw(results: dict[str, Any], shown: Any) -> Any:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.ultrafeedback", description=__doc__.split("\n")[0])
-    parser.add_argument("--data", metavar="FOLDER", help="where data sets are (default: $JAXVAL_DATA, ../shared/data)")
-    parser.add_argument("--out", type=Path, default=Path("results", "ultrafeedback"), metavar="FOLDER")
+    parser.add_argument("--data", metavar="FOLDER", help="the folder of data sets (default: $JAXVAL_DATA, then data)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results", "ultrafeedback"),
+        metavar="FOLDER",
+        help="the folder for results (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print the results alone, as JSON, on standard output")
     for name, default, help_text in (
-        ("seeds", 3, "trainings of the transformer"),
-        ("epochs", 2, "times that it sees every pair"),
-        ("width", 128, "of the transformer"),
-        ("layers", 5, "of the transformer"),
-        ("prompt-bytes", 63, "last bytes of a prompt that it sees"),
-        ("response-bytes", 192, "first bytes of a response that it sees"),
+        ("seeds", 3, "number of trainings of the transformer"),
+        ("epochs", 2, "how many times a training sees every pair"),
+        ("width", 128, "width of the transformer"),
+        ("layers", 5, "number of layers of the transformer"),
+        ("prompt-bytes", 63, "how many of the last bytes of a prompt the transformer reads"),
+        ("response-bytes", 192, "how many of the first bytes of a response the transformer reads"),
     ):
-        parser.add_argument(f"--{name}", type=positive, default=default, metavar="N", help=f"{help_text} ({default})")
+        parser.add_argument(
+            f"--{name}", type=positive, default=default, metavar="N", help=f"{help_text} (default: {default})"
+        )
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""Shape names, and the records that the rooms exchange.
+"""Names of array shapes, and the records that the modules of the package exchange.
 
 Everything here is a plain pytree or a name for a shape, so that it passes through `jit`, `vmap` and `tree_map`
 unchanged. Functions accept NumPy and JAX arrays and nested lists alike and return JAX arrays.
@@ -58,7 +58,7 @@ Wins = Float[ArrayLike, "alternatives alternatives"] | list[Any]
 """Counts: `wins[i, j]` is how often i was preferred to j."""
 
 Vector = Float[ArrayLike, "alternatives"] | list[Any]
-"""One number for each alternative: rewards, scores, the probabilities of a lottery that comes in."""
+"""One number for each alternative: rewards, scores, or the probabilities of a lottery that is an argument."""
 
 Number = Float[ArrayLike, ""] | float | int
 """A scalar."""
@@ -73,7 +73,7 @@ Utility = Callable[..., Any]
 """A utility: from the mask of one coalition, (players,) bool, to a scalar or to a vector of objectives."""
 
 Coalitions = Bool[ArrayLike, "coalitions players"] | list[Any]
-"""Masks of coalitions, one a row: who is in."""
+"""Masks of coalitions, one row for each: True for the members."""
 
 Table = Num[ArrayLike, "coalitions *objectives"] | list[Any]
 """The utilities of all 2^n coalitions; bit i of a row's index is player i, so row 0 is the empty coalition."""
@@ -128,20 +128,20 @@ class Comparisons(NamedTuple):
 class LinearLogits(NamedTuple):
     """Logits that are linear in the parameters: log π(y|x) = b(x, y) + f(x, y)·θ - log Z(x).
 
-    It is the optional part of a `Policy` and all that Newton's method asks of one: log Z(x) cancels in the difference
-    of two responses' log-probabilities, which is what a preference pair is about. For logits of your own,
+    A `Policy` may have it as its field `linear`. Newton's method uses it in place of `log_probs`: a loss of preference
+    pairs depends only on differences of log-probabilities, in which log Z(x) cancels. For your own logits, write
 
         LinearLogits(logits(zeros), jax.jacobian(logits)(zeros))
 
-    with `logits(params)` of shape (contexts, responses) and `zeros` the parameters that are 0 throughout;
-    `testing.check_policy` tells whether they agree with the policy's `log_probs`.
+    where `logits(params)` has shape (contexts, responses) and all parameters in `zeros` are 0.
+    `testing.check_policy` tests whether these logits agree with the policy's `log_probs`.
 
     Attributes:
         base: (contexts, responses) b, the logits at θ = 0, up to a constant in each context; -inf if a context has
             fewer responses.
         features: f, a pytree as the parameters are: an array (contexts, responses, *shape) for a parameter of that
-            shape. None if each parameter is one logit, θ (contexts, responses) and log π(·|x) = log softmax (b + θ)[x]:
-            no context then shares a parameter with another, and Newton's method solves each of them apart.
+            shape. None if each parameter is one logit: θ is (contexts, responses) and log π(·|x) = log softmax
+            (b + θ)[x]. Contexts then share no parameter, and Newton's method solves each context separately.
 
     Example:
         >>> import jax.numpy as jnp
@@ -171,10 +171,10 @@ class Policy(NamedTuple):
 
     Attributes:
         init: `init(key)` gives parameters, a plain pytree.
-        log_probs: `log_probs(params, contexts (B,), responses (B, R))` gives the policy's own log π(y|x), (B, R), -inf
-            if the id is -1; `policies.normalise` conditions on the candidates.
-        linear: the policy's logits as a linear map of the parameters, if they are one, which `training.newton_optimum`
-            needs. None if they are not, or if nobody asks for it.
+        log_probs: `log_probs(params, contexts (B,), responses (B, R))` gives log π(y|x), (B, R), and -inf for an id of
+            -1. The probabilities of the candidates need not sum to one; `policies.normalise` conditions on them.
+        linear: the policy's logits as a linear map of the parameters, which `training.newton_optimum` needs. None if
+            the logits are not linear, or if Newton's method is not used.
     """
 
     init: Callable[[Any], Params]
@@ -189,11 +189,12 @@ class SequenceModel(NamedTuple):
         init: `init(key)` gives parameters, a plain pytree.
         logits: `logits(params, tokens (B, T))` gives (B, T, V): row t scores what follows tokens 0..t, and does not
             depend on the tokens after t, so that padding on the right changes nothing.
-        vocabulary: V, how many tokens there are.
+        vocabulary: V, the number of tokens that the model knows.
         length: the most tokens that a sequence may have.
         start: `start(params, tokens (B, T), lengths (B,))` reads prompts padded on the right and gives `(logits (B, V),
-            cache)` at their ends; None if there is no cache.
-        advance: `advance(params, cache, tokens (B,))` gives `(logits (B, V), cache)` one token on; None likewise.
+            cache)` at their ends. None if the model has no cache.
+        advance: `advance(params, cache, tokens (B,))` gives `(logits (B, V), cache)` after one more token. None if the
+            model has no cache.
     """
 
     init: Callable[[Any], Params]
@@ -205,12 +206,12 @@ class SequenceModel(NamedTuple):
 
 
 class SeenGains(NamedTuple):
-    """The gains behind sampled values. If few of them are not zero, intervals use the range that gains may have.
+    """What is known of the sampled gains whose means are the values. Intervals need it if few gains are not zero.
 
     Attributes:
         nonzero: (players, *objectives) in how many independent draws the player's gain was not zero.
         range: (2, *objectives) the least and the greatest gain that the intervals allow for.
-        stated: whether that range comes from the caller's `spread`, and not from the utilities seen.
+        stated: whether `range` comes from the caller's `spread`, and not from the utilities seen.
     """
 
     nonzero: Any  # no shapes here, as below
@@ -221,19 +222,19 @@ class SeenGains(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Estimate:
-    """Values of players, how far each can be trusted, and what they cost.
+    """Values of players, their standard errors and intervals, and how many coalitions were evaluated.
 
     A pytree whose leaves are the arrays; the names are part of its structure. `values.estimate_table` shows it,
-    `values.save_estimate` keeps it, and `plots.plot_values` draws it.
+    `values.save_estimate` saves it, and `plots.plot_values` draws it.
 
     Attributes:
         values: (players, *objectives) values.
         standard_errors: the same shape; 0 if exact, NaN if there were too few draws.
         evaluations: how many distinct coalitions were evaluated, the empty and the full one included.
-        intervals: (2, players, *objectives) low and high ends at 95 %; both are the value if it is exact, and NaN
-            if there were too few draws. None means that they were not computed.
+        intervals: (2, players, *objectives) low and high ends of 95 % intervals. Both ends equal the value if it
+            is exact, and are NaN if there were too few draws. None means that no intervals were computed.
         names: one name for each player, or None.
-        gains: the gains behind the values if permutations were sampled; else None.
+        gains: what is known of the sampled gains if the values are means over permutations; otherwise None.
 
     Example:
         >>> estimate = Estimate(np.array([0.25, 0.5]), np.array([0.01, 0.02]), 4).with_names(["news", "books"])

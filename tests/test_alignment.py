@@ -239,14 +239,14 @@ def test_the_record_says_which_losses_are_smooth_and_convex():
 
 def test_options_set_by_partial_are_in_the_record():
     margin = jnp.array(0.7)
-    smoothed = alignment.record_of(functools.partial(alignment.dpo, label_smoothing=0.25))
+    smoothed = alignment.registry.record_of(functools.partial(alignment.dpo, label_smoothing=0.25))
     np.testing.assert_allclose(
         smoothed.at(margin, beta=1.0), alignment.dpo(0.7, 0.0, 0.0, 0.0, beta=1.0, label_smoothing=0.25), rtol=1e-6
     )
     for unequal in ({"divergence": "forward_kl"}, {"chosen_length": 3}):
-        assert alignment.record_of(functools.partial(alignment.ipo, **unequal)).obstacle
-    assert not alignment.record_of(functools.partial(alignment.ipo, divergence="reverse_kl")).obstacle
-    assert "margin_loss" in alignment.record_of(lambda *pair, beta: 0.0).obstacle
+        assert alignment.registry.record_of(functools.partial(alignment.ipo, **unequal)).obstacle
+    assert not alignment.registry.record_of(functools.partial(alignment.ipo, divergence="reverse_kl")).obstacle
+    assert "margin_loss" in alignment.registry.record_of(lambda *pair, beta: 0.0).obstacle
 
 
 def test_arguments_that_a_loss_lacks_are_named():
@@ -357,8 +357,8 @@ def test_exo_is_a_divergence_and_its_minimum_is_where_the_margin_says_so():
     np.testing.assert_allclose([value, slope], [0, 0], atol=1e-6)
 
 
-def test_lengths_divide_scores(close):
-    pair = (-2.0, -3.0, -4.0, -1.0)  # scores 2 and -2
+def test_lengths_divide_log_ratios(close):
+    pair = (-2.0, -3.0, -4.0, -1.0)  # log-ratios 2 and -2
     close(alignment.ipo(*pair, 4, 2, beta=1.0), (0.5 + 1 - 0.5) ** 2)
     close(alignment.length_normalised_dpo(*pair, 4, 2, beta=2.0), np.log1p(np.exp(-3.0)))
     close(alignment.length_normalised_dpo(*pair, 1, 1, beta=2.0), alignment.dpo(*pair, beta=2.0))

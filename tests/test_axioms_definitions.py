@@ -48,27 +48,46 @@ def bounded_strategyproofness(rule, profile):
 CASES = {
     "monotonicity": (axioms.monotonicity, plain.monotonicity, {}, "proportional", ["fewest_first_choices"]),
     "monotonicity of blocs": (
-        axioms.monotonicity, plain.monotonicity, {"moving": "bloc"}, "proportional", ["fewest_first_choices"],
+        axioms.monotonicity,
+        plain.monotonicity,
+        {"moving": "bloc"},
+        "proportional",
+        ["fewest_first_choices"],
     ),
     "monotonicity of shares": (
-        axioms.monotonicity, plain.monotonicity, {"share": 0.5}, "proportional", ["fewest_first_choices"],
+        axioms.monotonicity,
+        plain.monotonicity,
+        {"share": 0.5},
+        "proportional",
+        ["fewest_first_choices"],
     ),
     "pareto": (axioms.pareto, plain.pareto, {}, "maximal_borda", ["fewest_first_choices"]),
     "condorcet": (axioms.condorcet, plain.condorcet, {}, "minimax", ["proportional", "fewest_first_choices"]),
     "pairwise_majority": (
-        axioms.pairwise_majority, plain.pairwise_majority, {}, "minimax", ["proportional", "fewest_first_choices"],
+        axioms.pairwise_majority,
+        plain.pairwise_majority,
+        {},
+        "minimax",
+        ["proportional", "fewest_first_choices"],
     ),
     "anonymity": (axioms.anonymity, plain.anonymity, {}, "random_dictatorship", ["first_voter"]),
     "neutrality": (axioms.neutrality, plain.neutrality, {}, "proportional", ["first_name"]),
     "pairwise_only": (axioms.pairwise_only, plain.pairwise_only, {}, "maximal_borda", ["random_dictatorship"]),
     "pairwise_only unmixed": (
-        axioms.pairwise_only, plain.pairwise_only, {"mixture": 0}, "maximal_borda", ["random_dictatorship"],
+        axioms.pairwise_only,
+        plain.pairwise_only,
+        {"mixture": 0},
+        "maximal_borda",
+        ["random_dictatorship"],
     ),
     "population_bounded_strategyproofness": (
-        axioms.population_bounded_strategyproofness, bounded_strategyproofness, {}, "proportional",
+        axioms.population_bounded_strategyproofness,
+        bounded_strategyproofness,
+        {},
+        "proportional",
         ["maximal_borda", "fewest_first_choices"],
     ),
-}  # fmt: skip
+}
 PAIRS = [(name, rule, rule != case[3]) for name, case in CASES.items() for rule in (case[3], *case[4])]
 
 

@@ -99,27 +99,27 @@ def test_small_sizes_come_first_and_the_same_key_finds_the_same():
 
 
 def test_plan_counts_all_profiles():
-    plan = axioms.search_plan(alternatives=3, voters=3, profiles=50)
+    plan = axioms.search.find.search_plan(alternatives=3, voters=3, profiles=50)
     counts = {(size.alternatives, size.voters): size for size in plan}
     for (alternatives, voters), size in counts.items():
         every = np.concatenate(list(_profile_search._all_profiles(size._replace(profiles=10**6), False, 64)))
         multisets = {tuple(sorted(map(tuple, profile))) for profile in every.tolist()}
-        assert len(multisets) == len(every) == axioms.count_profiles(alternatives, voters)
+        assert len(multisets) == len(every) == axioms.search._profiles.count_profiles(alternatives, voters)
         assert size.exhaustive == (len(every) <= 50)
         assert size.profiles == min(len(every), 50)
     # One ballot fixed: every profile is a renaming of one of these.
     fixed = np.concatenate(list(_profile_search._all_profiles(counts[3, 3], True, 64)))
-    assert len(fixed) == axioms.count_profiles(3, 3, neutral=True) == 21
+    assert len(fixed) == axioms.search._profiles.count_profiles(3, 3, neutral=True) == 21
     reached = {
         tuple(sorted(tuple(names[i] for i in ranking) for ranking in profile))
         for profile in fixed.tolist()
         for names in [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
     }
-    assert len(reached) == axioms.count_profiles(3, 3)
+    assert len(reached) == axioms.search._profiles.count_profiles(3, 3)
 
 
 def test_random_profiles_are_profiles():
-    size = axioms.SearchedSize(5, 6, 40, False)
+    size = axioms.search._profiles.SearchedSize(5, 6, 40, False)
     drawn = np.concatenate(list(_profile_search._random_profiles(jax.random.key(3), size, 16)))
     assert drawn.shape == (40, 6, 5)
     assert (np.sort(drawn, axis=-1) == np.arange(5)).all()

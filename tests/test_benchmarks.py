@@ -28,10 +28,28 @@ def quick(tmp_path_factory):
     """`python -m benchmarks.social_choice` on tiny sizes: this interpreter as NumPy's, no environment for another."""
     folder = tmp_path_factory.mktemp("benchmark")
     done = subprocess.run(
-        [HERE, "-m", "benchmarks.social_choice", "--quick", "--repeats", "2", "--json", "--out", folder,
-         "--case", "lotteries", "ballots", "--environment", f"numpy={HERE}", f"pref_voting={folder / 'nowhere'}"],
-        capture_output=True, text=True, cwd=ROOT, timeout=110,
-    )  # fmt: skip
+        [
+            HERE,
+            "-m",
+            "benchmarks.social_choice",
+            "--quick",
+            "--repeats",
+            "2",
+            "--json",
+            "--out",
+            folder,
+            "--case",
+            "lotteries",
+            "ballots",
+            "--environment",
+            f"numpy={HERE}",
+            f"pref_voting={folder / 'nowhere'}",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=110,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return json.loads(done.stdout)
@@ -104,10 +122,16 @@ def test_sides_run_in_turn_one_at_a_time(bench):
     bench._ask = lambda side, *rest: started.append(side.name) or ask(side, *rest)
     sides = [Side(name, NUMPY, "tried", "echo", {"add": add}, items=10) for name, add in (("ours", 1), ("theirs", 2))]
     record = bench.race(
-        "race", {}, {"numbers": np.zeros(2)}, sides, repeats=2, rates={"ours": 1e-9}, seconds={"ours": 0},
+        "race",
+        {},
+        {"numbers": np.zeros(2)},
+        sides,
+        repeats=2,
+        rates={"ours": 1e-9},
+        seconds={"ours": 0},
         pairs=[Pair("ours", "theirs", at_least=1e-9), Pair("theirs", "ours", at_least=1e9), Pair("ours", "ours")],
         compare=lambda inputs, ours, theirs: Agreement(np.abs(ours["sum"] - theirs["sum"]).max(), 0.5, ""),
-    )  # fmt: skip
+    )
     assert started == ["ours", "theirs"] * 3
     assert [target["met"] for target in record["targets"]] == [True, False, True, False]
     assert [pair["agrees"] for pair in record["pairs"]] == [False, False, True]
@@ -120,8 +144,10 @@ def test_what_a_package_prints_is_no_answer(bench):
 
 
 def test_a_side_that_fails_is_told_and_the_others_go_on(bench):
-    sides = [Side(task, NUMPY, "tried", task, options) for task, options in (
-        ("fails", {}), ("dies", {}), ("echo", {"add": 2}))]  # fmt: skip
+    sides = [
+        Side(task, NUMPY, "tried", task, options)
+        for task, options in (("fails", {}), ("dies", {}), ("echo", {"add": 2}))
+    ]
     record = bench.race("race", {}, {"numbers": np.zeros(2)}, sides, pairs=[Pair("echo", "dies", at_least=1)])
     fails, dies, echo = record["sides"]
     assert "no answer to this" in fails["missing"]

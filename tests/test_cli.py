@@ -1,6 +1,7 @@
 """The command `jaxval` as a user runs it: a process of its own, real files, one mistake of each kind."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -19,8 +20,20 @@ PAGE = 4096  # bytes that SQLite writes at least for an evaluation
 JAXVAL = [sys.executable, "-m", "jaxval.cli"]
 
 
-def run(*words, **options):
+def run_process(*words, **options):
+    """The command in a process of its own."""
     return subprocess.run([*JAXVAL, *map(str, words)], capture_output=True, text=True, timeout=100, **options)
+
+
+def run(*words):
+    """The command in this process, which has JAX loaded: most tests need no other."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main([*map(str, words)])
+        except SystemExit as end:
+            status = end.code
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def result_of(*words):
@@ -53,7 +66,7 @@ def test_the_textbook_election():
     for name, votes in bounds.items():
         assert by_name[name]["share_bound"] == pytest.approx(votes / 55)
         assert by_name[name]["proportional"] == pytest.approx(votes / 101)
-    assert by_name["Dan"]["borda"] == by_name["Eve"]["lottery"] == by_name["Eve"]["minimax"] == 1
+    assert by_name["Dan"]["borda"] == by_name["Eve"]["maximal-lottery"] == by_name["Eve"]["minimax"] == 1
     assert by_name["Ada"]["dictatorship"] == pytest.approx(18 / 55)
     assert result["certificate"] == pytest.approx(55 / 101)
     assert result["certificate_holds"] == "yes"
@@ -62,12 +75,12 @@ def test_the_textbook_election():
 
 
 def test_the_table_says_what_the_json_says():
-    done = run("aggregate", "--rule", "lottery", "--rule", "proportional", "--beta", "inf")
+    done = run_process("aggregate", "--rule", "maximal-lottery", "--rule", "proportional", "--beta", "inf")
     assert done.returncode == 0, done.stderr
     for words in ("0.509", "win rate", "Certificate 1/Σu = 0.5446", "Condorcet winner: Eve", "10 of 10"):
         assert words in done.stdout, words
     assert "RLHF" not in done.stdout
-    assert done.stdout.index("NLHF") < done.stdout.index("F^∞")
+    assert done.stdout.index("maximal") < done.stdout.index("F^∞")
     assert "no guarantee of the F^β above" in done.stdout
 
 
@@ -121,7 +134,7 @@ def test_real_votes_on_language_models(data_path):
     assert result["comparisons"] == 8931
     assert result["pairs"] == {"compared": 927, "of": 1711}
     assert sum(row["share_bound"] == 0 for row in result["alternatives"]) > 20
-    assert sum(row["lottery"] for row in result["alternatives"]) == pytest.approx(1)
+    assert sum(row["maximal-lottery"] for row in result["alternatives"]) == pytest.approx(1)
 
 
 MISTAKES = {
@@ -142,9 +155,10 @@ MISTAKES = {
 
 @pytest.mark.mistakes
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_named_without_a_traceback(mistake, request):
+def test_mistakes_are_named_without_a_traceback(mistake, request, monkeypatch):
     words, message = MISTAKES[mistake]
-    done = run(*words, cwd=request.config.rootpath)
+    monkeypatch.chdir(request.config.rootpath)
+    done = run(*words)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -155,7 +169,7 @@ def test_mistakes_are_named_without_a_traceback(mistake, request):
 def test_a_truncated_file_names_its_line(tmp_path):
     file = tmp_path / "cut.csv"
     file.write_text("winner,loser\na,b\nc")
-    done = run("aggregate", file)
+    done = run_process("aggregate", file)
     assert done.returncode == 2
     assert "line 3" in done.stderr
     assert "Traceback" not in done.stderr
@@ -187,10 +201,8 @@ def without_seconds(folder):
 
 def test_values_without_a_file(tmp_path):
     """What the answer looks like: a copy like its original, less when it comes later; noise; an adversary."""
-    started = time.perf_counter()
     done = run("value", "--out", tmp_path / "new")
     assert done.returncode == 0, done.stderr
-    assert time.perf_counter() - started < 60
     for words in ("experts", "in order", "95 % over prompts", "Efficiency", "the same evidence twice", "utilities"):
         assert words in done.stdout, words
     result = json.loads((tmp_path / "new" / "results.json").read_text())
@@ -253,7 +265,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, capsys):
     done = retrained(kept)
     assert done
     assert main([*words, "--out", str(cut)]) == 2
-    assert "--resume goes on with it" in capsys.readouterr().err
+    assert "add --resume to continue the run in it" in capsys.readouterr().err
     resumed = run(*words, "--out", cut, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert without_seconds(cut) == without_seconds(whole)
@@ -446,17 +458,14 @@ def broken(tmp_path_factory):
 
 @pytest.mark.mistakes
 @pytest.mark.parametrize("mistake", VALUE_MISTAKES)
-def test_mistakes_of_value_are_named(mistake, broken, request, capsys, monkeypatch):
+def test_mistakes_of_value_are_named(mistake, broken, request, monkeypatch):
     """In this process: none of them comes as far as a training."""
     words, message = VALUE_MISTAKES[mistake]
     monkeypatch.chdir(request.config.rootpath)
-    try:
-        status = main(["value", *(word.format(**broken) for word in words)])
-    except SystemExit as end:
-        status = end.code
-    out, err = capsys.readouterr()
-    assert status == 2
-    assert out == ""
+    done = run("value", *(word.format(**broken) for word in words))
+    err = done.stderr
+    assert done.returncode == 2
+    assert done.stdout == ""
     assert re.search(message, err), err
     assert not re.search(r"\w=\w|\w=\(|True|False|None", err), err  # nor does it speak Python
     assert len(err.splitlines()) == 1

@@ -65,7 +65,7 @@ def test_the_table_is_the_same_for_every_batch(batch_size, close):
 def test_masks_in_any_order_and_vectors_of_objectives():
     masks = coalitions.all_coalitions(4)[::-1]
     utility = lambda coalition: jnp.array([coalition.sum(), coalition[0]])  # noqa: E731
-    values = coalitions.evaluate(utility, masks, batch_size=5)
+    values = coalitions.evaluate_coalitions(utility, masks, batch_size=5)
     assert values.tolist() == [[float(mask.sum()), float(mask[0])] for mask in np.asarray(masks)]
 
 
@@ -106,8 +106,8 @@ def test_known_values_of_many_players_sum_to_the_whole(close):
         (lambda: coalitions.index_coalition(-1, 3), "index: .*-1"),
         (lambda: coalitions.index_coalition(0.5, 3), "index: .*whole numbers"),
         (lambda: coalitions.coalition_index([0, 1]), "coalitions: .*boolean"),
-        (lambda: coalitions.evaluate(lambda s: 0.0, [True, False]), "coalitions: .*shape"),
-        (lambda: coalitions.evaluate(lambda s: 0.0, np.zeros((0, 3), bool)), "coalitions: .*shape"),
+        (lambda: coalitions.evaluate_coalitions(lambda s: 0.0, [True, False]), "coalitions: .*shape"),
+        (lambda: coalitions.evaluate_coalitions(lambda s: 0.0, np.zeros((0, 3), bool)), "coalitions: .*shape"),
         (lambda: coalitions.tabulate(3, 2), "utility: .*function"),
         (lambda: coalitions.tabulate(lambda s: jnp.zeros((2, 2)), 2), r"utility: .*shape \(2, 2\)"),
         (lambda: coalitions.tabulate(lambda s: jnp.zeros(0), 2), "utility: .*shape"),

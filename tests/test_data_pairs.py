@@ -197,12 +197,13 @@ MISTAKES = [
     (['{"prompt": "p", "chosen": "a", "rejected": "b", "x_chosen": 1, "x_rejected": 1e999}'], 1, "finite .*; got inf"),
     ([row(x_chosen=1, x_rejected=1, chosen_x=1, rejected_x=1)], 1, "one pair of columns for the reward x; got two"),
     (
-        [row(), row(prompt=[user("p")], chosen=[assistant("a")], rejected=[assistant("b")])], 2,
+        [row(), row(prompt=[user("p")], chosen=[assistant("a")], rejected=[assistant("b")])],
+        2,
         "expected plain strings, as in line 1; got chat messages",
     ),
     ([""], 1, "got an empty file"),
     ([row(rejected="a"), "{"], 1, "two different"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.mistakes
@@ -367,14 +368,21 @@ TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=4).filter(str
 ROWS = st.lists(
     st.builds(
         lambda prompt, two, source, scores: row(
-            prompt=prompt, chosen=two[0], rejected=two[1], source=source,
-            score_chosen=scores[0], score_rejected=scores[1],
+            prompt=prompt,
+            chosen=two[0],
+            rejected=two[1],
+            source=source,
+            score_chosen=scores[0],
+            score_rejected=scores[1],
         ),
-        TEXTS, st.lists(TEXTS, min_size=2, max_size=2, unique=True), TEXTS,
+        TEXTS,
+        st.lists(TEXTS, min_size=2, max_size=2, unique=True),
+        TEXTS,
         st.tuples(st.integers(-5, 5), st.floats(-9, 9)),
     ),
-    min_size=1, max_size=5,
-)  # fmt: skip
+    min_size=1,
+    max_size=5,
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "x"]), inner),
@@ -441,8 +449,14 @@ def test_random_bytes_are_refused(content, packed):
 
 
 SOURCES = {
-    "good": 1.0, "fair": 0.4, "copy": "fair", "coin": 0.0, "bad": -1.0, "copy of copy": "copy", "one": (1.0, 0.0)
-}  # fmt: skip
+    "good": 1.0,
+    "fair": 0.4,
+    "copy": "fair",
+    "coin": 0.0,
+    "bad": -1.0,
+    "copy of copy": "copy",
+    "one": (1.0, 0.0),
+}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from jaxval.data import (
     Election,
-    Matches,
+    NamedComparisons,
     data_folder,
     rating_ballots,
     read_comparisons_csv,
@@ -52,7 +52,7 @@ def same(one, other):
 def test_files_are_told_apart(tmp_path, name, text, read):
     (tmp_path / name).write_text(text)
     votes = read_votes(tmp_path / name)
-    assert type(votes) is (Matches if read is read_comparisons_csv else Election)
+    assert type(votes) is (NamedComparisons if read is read_comparisons_csv else Election)
     same(votes, read(tmp_path / name))
     same(votes, read_votes(str(tmp_path / name)))
 
@@ -89,7 +89,7 @@ def test_what_is_not_readable_says_what_is(tmp_path):
         with pytest.raises(ValueError, match=rf"\.soc, .*\.csv, or the folder of MovieLens 1M; got {got}$"):
             read_votes(tmp_path / name)
     (tmp_path / "ratings.dat.gz").touch()
-    with pytest.raises(ValueError, match=rf"for MovieLens pass the folder, {re.escape(str(tmp_path))}$"):
+    with pytest.raises(ValueError, match=rf"for MovieLens, pass the folder {re.escape(str(tmp_path))}$"):
         read_votes(tmp_path / "ratings.dat.gz")
     (tmp_path / "winner.csv").write_text("winner,second\ntea,juice\n")
     with pytest.raises(ValueError, match=r"line 1: expected columns winner and loser, or left"):

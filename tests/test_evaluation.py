@@ -23,10 +23,12 @@ def scaled(coalition):
 
 CALLS = {
     "tabulate": lambda u: coalitions.tabulate(u, PLAYERS),
-    "evaluate": lambda u: coalitions.evaluate(u, np.eye(PLAYERS, dtype=bool)),
+    "evaluate": lambda u: coalitions.evaluate_coalitions(u, np.eye(PLAYERS, dtype=bool)),
     "sample_shapley": lambda u: values.sample_shapley(KEY, u, PLAYERS, permutations=8).values,
     "sample_banzhaf": lambda u: values.sample_banzhaf(KEY, u, PLAYERS, coalitions=64).values,
-    "sample_truncated": lambda u: values.sample_truncated(KEY, u, PLAYERS, permutations=6, tolerance=0.5).values,
+    "sample_truncated_shapley": lambda u: (
+        values.sample_truncated_shapley(KEY, u, PLAYERS, permutations=6, tolerance=0.5).values
+    ),
     "sample_until": lambda u: values.sample_until(KEY, u, PLAYERS, half_width=50.0, most=256).values,
     "regress_shapley": lambda u: values.regress_shapley(KEY, u, PLAYERS, evaluations=32).values,
 }
@@ -62,7 +64,7 @@ def test_two_schedules_of_looks_are_told_apart():
         values.sample_until_solve(KEY, game.utility, 5, half_width=1e-9, most=most, batch_size=330)[1]
         for most in (132, 256)
     )
-    assert (int(once.looks), int(twice.looks), int(once.permutations), int(twice.permutations)) == (1, 2, 132, 132)
+    assert (int(once.checks), int(twice.checks), int(once.permutations), int(twice.permutations)) == (1, 2, 132, 132)
     assert float(twice.half_widths.max()) > 1.05 * float(once.half_widths.max())
 
 

@@ -47,7 +47,9 @@ def counted():
 ESTIMATES = {
     "sample_shapley": lambda u: values.sample_shapley(KEY, u, PLAYERS, permutations=20, batch_size=16),
     "sample_banzhaf": lambda u: values.sample_banzhaf(KEY, u, PLAYERS, coalitions=40, batch_size=16),
-    "sample_truncated": lambda u: values.sample_truncated(KEY, u, PLAYERS, permutations=6, tolerance=0.5),
+    "sample_truncated_shapley": lambda u: values.sample_truncated_shapley(
+        KEY, u, PLAYERS, permutations=6, tolerance=0.5
+    ),
     "sample_until": lambda u: values.sample_until(KEY, u, PLAYERS, half_width=5.0, most=512, batch_size=64),
     "regress_shapley": lambda u: values.regress_shapley(KEY, u, PLAYERS, evaluations=64),
 }
@@ -74,13 +76,13 @@ def test_tables_and_chunks(tmp_path, close):
         kept = coalitions.evaluator(traced, PLAYERS, batch_size=7, store=store)
         first = kept.many(coalitions.all_coalitions(PLAYERS)[:20])
         again = coalitions.tabulate(kept, PLAYERS)
-        assert kept.evaluations == 64
+        assert kept.computed == 64
         np.testing.assert_array_equal(first, again[:20])
         close(again, table, atol=1e-5)
     with Store(tmp_path / "run.sqlite", fingerprint="table") as store:
         kept = coalitions.evaluator(traced, PLAYERS, store=store)
         np.testing.assert_array_equal(coalitions.tabulate(kept, PLAYERS), again)
-        assert kept.evaluations == 0
+        assert kept.computed == 0
 
 
 @pytest.mark.once
@@ -92,7 +94,7 @@ def test_a_path_takes_its_fingerprint_from_the_utility(tmp_path):
         coalitions.evaluator(tasks.two, 3, traced=False, store=path)
     again = coalitions.evaluator(tasks.total, 3, traced=False, store=path)
     again.many([[True, False, True]])
-    assert again.evaluations == 0
+    assert again.computed == 0
 
 
 @pytest.mark.once
@@ -139,14 +141,14 @@ def test_failures_are_recorded_and_named_and_the_rest_is_kept(tmp_path):
             "nan",
         ]
         assert evaluator.many(masks[[0, 5]]).tolist() == [1.0, 1.0]
-        before = evaluator.evaluations
+        before = evaluator.computed
         with pytest.raises(ValueError, match=r"coalition \[1\]; the others"):
             evaluator.many(masks[2:3])
-        assert evaluator.evaluations == before  # not even a failed one is evaluated twice
+        assert evaluator.computed == before  # not even a failed one is evaluated twice
         assert evaluator.forget_failures() == 4
         with pytest.raises(ValueError, match=r"nan for coalition \[1\]"):
             evaluator.many(masks[2:3])
-        assert evaluator.evaluations == before + 1
+        assert evaluator.computed == before + 1
 
 
 @pytest.mark.once
@@ -198,7 +200,7 @@ def test_a_repaired_run_goes_on_with_a_path_as_its_store(tmp_path):
     evaluator = coalitions.evaluator(utility, 3, traced=False, store=tmp_path / "run.sqlite")
     assert evaluator.forget_failures() == 1
     assert coalitions.tabulate(evaluator, 3).tolist() == [0, 1, 1, 2, 1, 2, 2, 3]
-    assert evaluator.evaluations == 5
+    assert evaluator.computed == 5
 
 
 CHILD = """
@@ -216,10 +218,17 @@ np.save(sys.argv[4], coalitions.tabulate(evaluator, 10)[:300])
 def test_killed_at_any_moment_it_repeats_and_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "WEIGHTS", np.arange(10.0))
     child = [
-        sys.executable, "-c", CHILD.replace("import evaluator_tasks as tasks, ", "import evaluator_tasks as tasks; "
-        "import numpy; tasks.WEIGHTS = numpy.arange(10.0)\nimport "),
-        Path(__file__).parent, tmp_path / "calls", tmp_path / "run.sqlite", tmp_path / "table.npy",
-    ]  # fmt: skip
+        sys.executable,
+        "-c",
+        CHILD.replace(
+            "import evaluator_tasks as tasks, ",
+            "import evaluator_tasks as tasks; import numpy; tasks.WEIGHTS = numpy.arange(10.0)\nimport ",
+        ),
+        Path(__file__).parent,
+        tmp_path / "calls",
+        tmp_path / "run.sqlite",
+        tmp_path / "table.npy",
+    ]
     dice, kills = random.Random(0), 0
     for _ in range(3):
         process = subprocess.Popen(child)
@@ -293,14 +302,20 @@ def test_forty_players_are_sampled_and_not_tabulated():
         (lambda: unstored(tasks.total).many([[True, False]]), r"expected \(rows, 3\) masks"),
         (lambda: unstored(tasks.total).many(np.zeros((0, 3), bool)), r"expected \(rows, 3\)"),
         (lambda: coalitions.evaluator(lambda m: "a", 2, traced=False).many([[True, True]]), r"not a number.*\[0, 1\]"),
-        (lambda: coalitions.evaluator(lambda m: m * 1.0 if m[0] else 1.0, 2, traced=False).many(np.eye(2, dtype=bool)),
-         r"but other coalitions have"),
+        (
+            lambda: coalitions.evaluator(lambda m: m * 1.0 if m[0] else 1.0, 2, traced=False).many(
+                np.eye(2, dtype=bool)
+            ),
+            r"but other coalitions have",
+        ),
         (lambda: jax.jit(coalitions.evaluator(tasks.total, 3, traced=False))(np.zeros(3, bool)), "got a tracer"),
         (lambda: coalitions.evaluator(lambda m: m.sum() / 0.0, 2).many([[False, True]]), r"inf for coalition \[1\]"),
-        (lambda: values.sample_shapley(KEY, coalitions.evaluator(tasks.total, 3, traced=False), 4, permutations=4),
-         "evaluator of 4 players; got one of 3"),
+        (
+            lambda: values.sample_shapley(KEY, coalitions.evaluator(tasks.total, 3, traced=False), 4, permutations=4),
+            "evaluator of 4 players; got one of 3",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import values_by_definition as definition
 
+from experiments.commands import precision
 from experiments.dpo_shapley import exact, growth, providers, real_pairs, stopped_short
 from experiments.dpo_shapley.__main__ import main, parse
-from experiments.dpo_shapley.measures import compare, pearson, precision, spearman
+from experiments.dpo_shapley.measures import compare, pearson, spearman
 from jaxval.data import PreferencePairs
 from jaxval.types import Comparisons
 
@@ -77,7 +78,7 @@ def test_measures_of_commutativity_are_those_of_two_orders():
     assert found["gap between orders, nats"] == pytest.approx(np.abs(orders[0] - orders[1]).max())
     value = [sum(np.exp(p) @ r for p, r in zip(order, rewards, strict=True)) / 2 for order in orders]
     spread = np.abs(value[0] - value[1]) / [4.0, 3.0]
-    assert found["spread of the reward over orders"] == pytest.approx(spread.max(), rel=1e-4)
+    assert found["range of the reward over orders"] == pytest.approx(spread.max(), rel=1e-4)
 
     product = masks[1] + masks[2] - masks[0]
     both = product - np.log(np.exp(product).sum(axis=1, keepdims=True))
@@ -113,9 +114,14 @@ def test_providers_share_out_the_prompts():
     prompts = tuple(f"p{i}" for i in range(8))
     ids = np.repeat(np.arange(8), 4)  # every prompt is in the file of every provider
     texts = PreferencePairs(
-        prompts, (("a", "b"),) * 8, Comparisons(ids, ids * 0, ids * 0 + 1, np.ones(32)), np.tile(np.arange(4), 8),
-        providers.FILES[:4], {"score": np.array([[2.0, 1.0]] * 8)}, "texts",
-    )  # fmt: skip
+        prompts,
+        (("a", "b"),) * 8,
+        Comparisons(ids, ids * 0, ids * 0 + 1, np.ones(32)),
+        np.tile(np.arange(4), 8),
+        providers.FILES[:4],
+        {"score": np.array([[2.0, 1.0]] * 8)},
+        "texts",
+    )
     seen = set()
     for seed in range(4):
         found = providers.provider_pairs(providers.Pairs(texts, texts), seed)
@@ -133,17 +139,24 @@ def test_real_pairs_are_valued_by_the_library(ways):
     rng = np.random.default_rng(0)
     n = 24
     texts = PreferencePairs(
-        tuple(f"q{i}" for i in range(n)), tuple((f"yes {i % 3} well", f"no {i % 4} never") for i in range(n)),
-        Comparisons(np.arange(n), rng.integers(0, 2, n), np.zeros(n, int), np.ones(n)), np.arange(n) % 4,
-        providers.FILES[:4], {"score": rng.normal(size=(n, 2))}, "texts",
-    )  # fmt: skip
+        tuple(f"q{i}" for i in range(n)),
+        tuple((f"yes {i % 3} well", f"no {i % 4} never") for i in range(n)),
+        Comparisons(np.arange(n), rng.integers(0, 2, n), np.zeros(n, int), np.ones(n)),
+        np.arange(n) % 4,
+        providers.FILES[:4],
+        {"score": rng.normal(size=(n, 2))},
+        "texts",
+    )
     winner = np.asarray(texts.comparisons.winner)
     texts = texts._replace(comparisons=texts.comparisons._replace(loser=1 - winner))
     held_out = texts._replace(
-        prompts=tuple(f"h{i}" for i in range(6)), responses=texts.responses[:6], source=np.zeros(6, int),
-        comparisons=Comparisons(*(np.asarray(field)[:6] for field in texts.comparisons)), sources=("held out",),
+        prompts=tuple(f"h{i}" for i in range(6)),
+        responses=texts.responses[:6],
+        source=np.zeros(6, int),
+        comparisons=Comparisons(*(np.asarray(field)[:6] for field in texts.comparisons)),
+        sources=("held out",),
         scores={"score": texts.scores["score"][:6]},
-    )  # fmt: skip
+    )
     policy = functools.partial(real_pairs.linear_policy, buckets=4)
     with precision(True):
         found = real_pairs.value_all(providers.Pairs(texts, held_out), 0, ways, policy=policy, beta=0.1, ridge=1.0)
@@ -171,8 +184,8 @@ def test_parts_a_and_b_run_and_what_is_finished_is_kept(tmp_path, capsys):
     verdicts = {row["claim"]: row["verdict"] for row in results["claims"]}
     assert verdicts["n trainings give the values of 2ⁿ retrainings (equation 7)"] == "holds"
     kinds = results["found"]["b"]
-    assert kinds["tabular, gradient descent"]["spread of the reward over orders"]["largest"]["value"] < 1e-12
-    assert kinds["adapters of full rank, Adam"]["spread of the reward over orders"]["largest"]["value"] > 1e-3
+    assert kinds["tabular, gradient descent"]["range of the reward over orders"]["largest"]["value"] < 1e-12
+    assert kinds["adapters of full rank, Adam"]["range of the reward over orders"]["largest"]["value"] > 1e-3
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "exact.png", "stopped-short.png"}
     assert jax.config.jax_enable_x64 == before
 
@@ -180,9 +193,12 @@ def test_parts_a_and_b_run_and_what_is_finished_is_kept(tmp_path, capsys):
 @pytest.mark.mistakes
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--part", "e"], "invalid choice"), (["--seeds", "0"], "expected a whole number of at least 1,"),
-     (["--quick", "--full"], "not allowed with")],
-)  # fmt: skip
+    [
+        (["--part", "e"], "invalid choice"),
+        (["--seeds", "0"], "expected a whole number of at least 1,"),
+        (["--quick", "--full"], "not allowed with"),
+    ],
+)
 def test_options_that_are_none_are_refused(arguments, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         parse(arguments)

@@ -9,9 +9,14 @@ from jaxval.data import PreferencePairs
 from jaxval.types import Comparisons
 
 PAIRS = PreferencePairs(
-    prompts=("What is tea?",), responses=(("A drink é", "Rain"),),
-    comparisons=Comparisons([0], [0], [1], [1.0]), source=np.zeros(1, int), sources=("one",), scores={}, title="tea",
-)  # fmt: skip
+    prompts=("What is tea?",),
+    responses=(("A drink é", "Rain"),),
+    comparisons=Comparisons([0], [0], [1], [1.0]),
+    source=np.zeros(1, int),
+    sources=("one",),
+    scores={},
+    title="tea",
+)
 
 
 @pytest.mark.once
@@ -36,9 +41,9 @@ def test_a_pair_is_right_where_the_chosen_gained_more():
 def test_intervals_redraw_pairs_and_seeds():
     rng = np.random.default_rng(1)
     rows = (rng.random((3, 400)) < 0.6).astype(float)
-    found = ultrafeedback.summary({"length only": {"right": rows[0]}} | {
-        f"transformer, seed {k}": {"right": row} for k, row in enumerate(rows)
-    })  # fmt: skip
+    found = ultrafeedback.summary(
+        {"length only": {"right": rows[0]}} | {f"transformer, seed {k}": {"right": row} for k, row in enumerate(rows)}
+    )
     one = found["length only"]
     half = 1.96 * np.sqrt(rows[0].var() / 400)
     assert abs((one["high"] - one["low"]) / 2 - half) < 0.1 * half  # the normal interval of a mean

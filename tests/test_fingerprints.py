@@ -168,7 +168,7 @@ def test_a_store_does_not_answer_for_another_global(tmp_path, monkeypatch):
     del first
     again = coalitions.evaluator(called, 3, traced=False, store=path)
     assert again.many(masks).tolist() == [1.0, 1.0, 1.0]
-    assert again.evaluations == 0
+    assert again.computed == 0
     del again
     monkeypatch.setitem(globals(), "D", -1)
     with pytest.raises(ValueError, match="another run"):

@@ -94,7 +94,7 @@ def test_options_of_pairs_and_accumulated_clipped_updates():
     dispersion = np.where(np.asarray(SOURCE.context) == 0, 0.3, 0.8)
     optimiser = training.adamw(0.1, steps=8, accumulation=2, clip=0.5, weight_decay=0.01)
     params, curves = train(
-        steps=8, loss=alignment.mallows_theta, per_pair={"dispersion": dispersion}, optimiser=optimiser
+        steps=8, loss=alignment.mallows_theta, pair_options={"dispersion": dispersion}, optimiser=optimiser
     )
     assert np.isfinite(np.asarray(params)).all()
     assert curves.losses[0] == curves.losses[1] == pytest.approx(np.log(2), abs=1e-6)  # no update after one of two
@@ -171,9 +171,9 @@ def cut(step):
             ValueError,
             "another's: parameters",
         ),
-        (lambda folder: train(SOURCE._replace(loser=SOURCE.winner)), ValueError, "chosen and rejected to differ"),
+        (lambda folder: train(SOURCE._replace(loser=SOURCE.winner)), ValueError, "the rejected response to differ"),
         (lambda folder: train(SOURCE._replace(winner=[9] * 8)), ValueError, "responses: expected ids in -1..2"),
-        (lambda folder: train(per_pair={"dispersion": [0.5]}), ValueError, "one for each of 8 comparisons"),
+        (lambda folder: train(pair_options={"dispersion": [0.5]}), ValueError, "one for each of 8 comparisons"),
         (lambda folder: train(steps=0), ValueError, "steps: expected a whole number"),
         (lambda folder: train(loss="dpo"), ValueError, "loss: expected a function"),
         (lambda folder: train(optimiser=optax.sgd(1e30), loss=alignment.ipo), FloatingPointError, "lower the learning"),

@@ -49,7 +49,7 @@ KEYED = {
     "init_adapters": lambda key: jv.policies.init_adapters(
         key, {"query": {"kernel": jnp.eye(3)}}, rank=1, targets=["query"]
     ),
-    "source_key": lambda key: jv.training.source_key(key, PAIRS),
+    "source_key": lambda key: jv.training.comparisons.source_key(key, PAIRS),
     "sample_shapley": lambda key: jv.values.sample_shapley(key, size, 3, permutations=4),
     "sample_banzhaf": lambda key: jv.values.sample_banzhaf(key, size, 3, coalitions=4),
     "regress_shapley": lambda key: jv.values.regress_shapley(key, size, 3, evaluations=8),
@@ -137,7 +137,7 @@ def test_a_rule_is_no_value():
 def test_options_of_an_axiom_are_checked_before_the_search():
     search = partial(jv.axioms.find_counterexample, jv.social_choice.proportional, alternatives=3, voters=2)
     axiom = jv.axioms.population_proportional_alignment
-    with pytest.raises(BadArgument, match=r"^level: expected a value, which population_pr.*pass level=\.\.\. to find"):
+    with pytest.raises(BadArgument, match=r"^level: expected a value, because.*pass level=\.\.\. to find"):
         search(axiom)
     assert search(axiom, level=jv.axioms.lemma_4_9_level) is None
     assert search(partial(axiom, level=0.0)) is None

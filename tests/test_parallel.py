@@ -174,7 +174,7 @@ def test_chunks_after_an_interruption_are_those_of_an_undisturbed_run(tmp_path, 
     with checkpoints.Store(tmp_path / "run.sqlite", fingerprint="run") as store:
         resumed = evaluator(store)
         found = np.asarray(resumed.many(masks))
-    assert resumed.evaluations == len(np.unique(masks, axis=0)) - 200
+    assert resumed.computed == len(np.unique(masks, axis=0)) - 200
     np.testing.assert_array_equal(found, np.asarray(evaluator(checkpoints.Store()).many(masks)))
 
 

@@ -95,7 +95,7 @@ def test_a_profile_worked_by_hand(close):
     beta = 3.0
     scores = np.array([0.4, 0.4, 0.2]) * np.exp(beta * np.array([0.4, 0.4, 0.2]))
     close(social_choice.proportional(matrix, beta=beta), scores / scores.sum())
-    close(social_choice.win_rate(matrix, [0.4, 0.4, 0.2]), 0.4 * 0.5 + 0.4 * 1.7 / 3 + 0.2 * 1.3 / 3)
+    close(social_choice.win_rate_over_uniform(matrix, [0.4, 0.4, 0.2]), 0.4 * 0.5 + 0.4 * 1.7 / 3 + 0.2 * 1.3 / 3)
 
 
 def test_degenerate_conventions(close):
@@ -369,7 +369,7 @@ MISTAKES = {
     "a batch": (lambda: social_choice.minimax(np.full((2, 3, 3), 0.5)), "matrix.*square.*\\(2, 3, 3\\)"),
     "empty": (lambda: social_choice.minimax(np.zeros((0, 0))), "matrix.*square.*\\(0, 0\\)"),
     "text": (lambda: social_choice.minimax("P"), "matrix.*no array of numbers"),
-    "lottery": (lambda: social_choice.win_rate(SKEW, [0.5, 0.6]), "lottery.*sum of 1.1"),
+    "lottery": (lambda: social_choice.win_rate_over_uniform(SKEW, [0.5, 0.6]), "lottery.*sum of 1.1"),
     "lottery's length": (lambda: social_choice.exploitability(SKEW, [1.0]), "lottery.*each of 2.*\\(1,\\)"),
     "level": (
         lambda: social_choice.bootstrap_intervals(jax.random.key(0), np.ones((2, 2)), social_choice.minimax, level=95),

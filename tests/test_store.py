@@ -171,5 +171,5 @@ def test_fingerprints_change_with_everything_a_value_depends_on(tmp_path):
     data[0] = 7.0  # what the function closes over
     others.append(fingerprint(utility, np.arange(6.0), 0, {"a": 1}, file))
     assert len({one, *others}) == len(others) + 1
-    with pytest.raises(ValueError, match="name it by a string"):
+    with pytest.raises(ValueError, match="pass a string that changes with its content"):
         fingerprint(object())

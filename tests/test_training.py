@@ -254,7 +254,7 @@ def test_mallows_theta_with_a_dispersion_for_each_prompt_is_dpo_with_a_beta_for_
     dispersion = np.array([0.2, np.exp(-0.5), 0.9])
     source = SOURCES[0]
     params, _ = training.newton_optimum(
-        POLICY, THETA, source, beta=1.0, loss=alignment.mallows_theta, per_context={"dispersion": dispersion}
+        POLICY, THETA, source, beta=1.0, loss=alignment.mallows_theta, context_options={"dispersion": dispersion}
     )
     for x, phi in enumerate(dispersion):
         plain, _ = training.newton_optimum(POLICY, THETA, source, beta=float(-2 * np.log(phi)))
@@ -369,7 +369,7 @@ def test_the_link_phi_is_refused_for_its_jump_and_trained_by_minibatches():
             Comparisons([1, 1], [0, 1], [1, 0], [1.0, 1.0]),
             beta=1.0,
             loss=alignment.mallows_phi,
-            per_context={"dispersion": [1.0, 0.5, 0.5]},
+            context_options={"dispersion": [1.0, 0.5, 0.5]},
         )
     params, curves = training.train_minibatches(
         POLICY,
@@ -393,16 +393,18 @@ def test_the_dispersion_of_a_uniform_reference_makes_a_constant_loss(loss):
     dispersion = alignment.dispersion_from_index(alignment.response_entropy_index(uniform))
     assert (np.asarray(dispersion) == 1).all()
     with pytest.raises(ValueError, match=r"constant one in context 0,.*dispersion 1.*uniform reference"):
-        training.newton_optimum(POLICY, THETA, SOURCES[0], beta=1.0, loss=loss, per_context={"dispersion": dispersion})
+        training.newton_optimum(
+            POLICY, THETA, SOURCES[0], beta=1.0, loss=loss, context_options={"dispersion": dispersion}
+        )
     if loss is alignment.mallows_theta:  # a context without pairs asks nothing of its dispersion
         pairs = Comparisons([1, 1], [0, 1], [1, 0], [3.0, 1.0])
         found, _ = training.newton_optimum(
-            POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [1.0, 0.5, 1.0]}
+            POLICY, THETA, pairs, beta=1.0, loss=loss, context_options={"dispersion": [1.0, 0.5, 1.0]}
         )
         assert gap(found[1, 0] - found[1, 1], THETA[1, 0] - THETA[1, 1] + np.log(3) / np.log(4)) < 1e-4
         with pytest.raises(ValueError, match="constant one in context 1,"):
             training.newton_optimum(
-                POLICY, THETA, pairs, beta=1.0, loss=loss, per_context={"dispersion": [0.5, 1.0, 1.0]}
+                POLICY, THETA, pairs, beta=1.0, loss=loss, context_options={"dispersion": [0.5, 1.0, 1.0]}
             )
 
 
@@ -418,11 +420,11 @@ def test_a_sources_key_is_its_content():
             ),
         ]
     )
-    same = training.source_key(key, source)
-    assert same == training.source_key(key, shuffled)
-    assert same == training.source_key(key, Comparisons(*(field[0] for field in padded)))
-    assert same != training.source_key(key, SOURCES[1])
-    assert same != training.source_key(jax.random.key(2), source)
+    same = training.comparisons.source_key(key, source)
+    assert same == training.comparisons.source_key(key, shuffled)
+    assert same == training.comparisons.source_key(key, Comparisons(*(field[0] for field in padded)))
+    assert same != training.comparisons.source_key(key, SOURCES[1])
+    assert same != training.comparisons.source_key(jax.random.key(2), source)
 
 
 @alignment.margin_loss(source="a loss without a minimum")
@@ -457,6 +459,22 @@ def test_a_link_of_the_users_own_is_fitted_and_trained(exact):
     assert abs(step[0, 0] - step[0, 1] - np.log(3) / 2) <= 1e-3
 
 
+@pytest.mark.once
+def test_equal_partials_of_a_loss_are_compiled_once():
+    """Each call makes its partial anew; an option that cannot be hashed is compiled anew, and is no mistake."""
+    from jaxval.training import _losses, newton
+
+    pairs = Comparisons([0, 0], [0, 1], [1, 0], [3.0, 1.0])
+    steps, sizes = [], []
+    for scale in (1.25, 1.25, np.array(1.25)):
+        loss = functools.partial(exponential, scale=scale)
+        steps.append(np.asarray(fit("tabular", THETA, pairs, beta=1.0, loss=loss)[0]))
+        sizes.append((_losses._derivatives._cache_size(), newton._fit_table._cache_size()))
+    assert sizes[0] == sizes[1]
+    np.testing.assert_array_equal(steps[0], steps[1])
+    np.testing.assert_allclose(steps[2], steps[0], atol=1e-6)
+
+
 ONE = Comparisons([0], [0], [1], [1.0])
 
 
@@ -469,7 +487,7 @@ ONE = Comparisons([0], [0], [1], [1.0])
         (
             lambda: fit("tabular", THETA, ONE._replace(loser=[0])),
             ValueError,
-            "chosen and rejected to differ; got response 0",
+            "the chosen and the rejected response to differ; got response 0",
         ),
         (
             lambda: fit("tabular", THETA, ONE._replace(winner=[9])),
@@ -477,7 +495,11 @@ ONE = Comparisons([0], [0], [1], [1.0])
             r"winner: expected ids in 0..3.*9 in row 0",
         ),
         (lambda: fit("tabular", THETA, ONE._replace(context=[-1])), ValueError, "context: expected ids in 0..2"),
-        (lambda: fit("tabular", THETA, ONE._replace(weight=[0.0])), ValueError, "at least one of positive weight"),
+        (
+            lambda: fit("tabular", THETA, ONE._replace(weight=[0.0])),
+            ValueError,
+            "at least one comparison of positive weight",
+        ),
         (
             lambda: fit("tabular", THETA, ONE._replace(weight=[-1.0])),
             ValueError,
@@ -516,12 +538,12 @@ ONE = Comparisons([0], [0], [1], [1.0])
         (
             lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta),
             ValueError,
-            "per_context: expected dispersion",
+            "context_options: expected dispersion",
         ),
         (
-            lambda: fit("tabular", THETA, ONE, per_context={"dispersion": [0.5] * 3}),
+            lambda: fit("tabular", THETA, ONE, context_options={"dispersion": [0.5] * 3}),
             ValueError,
-            "per_context: expected one of 'label_smoothing'; got 'dispersion'",
+            "context_options: expected one of 'label_smoothing'; got 'dispersion'",
         ),
         (
             lambda: fit("tabular", THETA, SOURCES[0], loss=alignment.sppo),
@@ -529,9 +551,9 @@ ONE = Comparisons([0], [0], [1], [1.0])
             "sppo, which depends on the rewards of both responses, so on their level",
         ),
         (
-            lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta, per_context={"dispersion": [0.5]}),
+            lambda: fit("tabular", THETA, ONE, loss=alignment.mallows_theta, context_options={"dispersion": [0.5]}),
             ValueError,
-            r"per_context\['dispersion'\]: expected shape \(3,\)",
+            r"context_options\['dispersion'\]: expected shape \(3,\)",
         ),
         (
             lambda: training.newton_optimum(POLICY._replace(linear=None), THETA, ONE, beta=1.0),
@@ -557,7 +579,7 @@ ONE = Comparisons([0], [0], [1], [1.0])
             ValueError,
             "reference: expected a pytree as policy.linear.features is",
         ),
-        (lambda: training.stack_sources([]), ValueError, "at least one; got none"),
+        (lambda: training.stack_sources([]), ValueError, "at least one source; got none"),
         (
             lambda: training.stack_sources([ONE, Comparisons([], [], [], [])]),
             ValueError,

@@ -89,9 +89,17 @@ def test_logits_follow_the_definition(model, params, rough):
 
 def test_an_untied_model_with_heads_of_their_own_follows_the_definition(rough):
     model = policies.transformer(
-        vocabulary=V, length=6, width=6, layers=1, heads=3, head_width=4, hidden=5, rope_base=50.0, epsilon=1e-2,
+        vocabulary=V,
+        length=6,
+        width=6,
+        layers=1,
+        heads=3,
+        head_width=4,
+        hidden=5,
+        rope_base=50.0,
+        epsilon=1e-2,
         tied=False,
-    )  # fmt: skip
+    )
     params = model.init(jax.random.key(1))
     expected = by_definition(params, TOKENS[0], heads=3, head_width=4, epsilon=1e-2, base=50.0)
     np.testing.assert_allclose(model.logits(params, TOKENS)[0], expected, **rough)

@@ -44,11 +44,17 @@ def valued(file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     found = {
         arithmetic: sources.value_sources(
-            pairs, policy=policy, arithmetic=arithmetic, seeds=1, folder=folder, **options,
-            held_out=first_prompts(pairs, 9), reference="policy" if arithmetic == "parameter" else "uniform",
+            pairs,
+            policy=policy,
+            arithmetic=arithmetic,
+            seeds=1,
+            folder=folder,
+            **options,
+            held_out=first_prompts(pairs, 9),
+            reference="policy" if arithmetic == "parameter" else "uniform",
         )
         for arithmetic in ("response", "token", "parameter")
-    }  # fmt: skip
+    }
     like = policy(pairs).policy.init(jax.random.key(0))
     trained = [load_state(folder / "seed-0" / f"source-{i}.npz", like) for i in range(3)]
     return pairs, found, trained

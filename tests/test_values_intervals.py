@@ -203,7 +203,7 @@ def test_the_stopping_rule_goes_on_where_a_gain_was_not_seen(close):
 
 def test_truncation_where_nothing_seems_to_be_gained():
     utility = lambda s: 0.76 + 0.01 * jnp.sqrt(jnp.mean(s))  # noqa: E731
-    sample = functools.partial(values.sample_truncated, KEY, utility, 6, permutations=40, tolerance=0.02)
+    sample = functools.partial(values.sample_truncated_shapley, KEY, utility, 6, permutations=40, tolerance=0.02)
     with pytest.warns(UserWarning, match=r"tolerance: .*30 of 40 permutations ended before their first player"):
         estimate = sample()
     np.testing.assert_allclose(estimate.values.sum(), 0.01, rtol=1e-3)
@@ -212,14 +212,14 @@ def test_truncation_where_nothing_seems_to_be_gained():
     with pytest.warns(UserWarning, match="rest on the 20 of the burn-in"):
         longer = sample(burn_in=20)
     assert int(longer.evaluations) > int(estimate.evaluations)
-    inside = jax.jit(lambda: values.sample_truncated(KEY, utility, 6, permutations=40, tolerance=0.02).values)()
+    inside = jax.jit(lambda: values.sample_truncated_shapley(KEY, utility, 6, permutations=40, tolerance=0.02).values)()
     np.testing.assert_allclose(inside, estimate.values, rtol=1e-3)
-    assert values.sample_truncated(KEY, utility, 6, permutations=40, tolerance=0.005).values.shape == (6,)
+    assert values.sample_truncated_shapley(KEY, utility, 6, permutations=40, tolerance=0.005).values.shape == (6,)
 
 
 def test_reuse_has_students_intervals(close):
     table = np.random.default_rng(2).normal(size=2**8)
-    estimator = values.reuse_estimator(8, coalitions=30)
+    estimator = values.sample_reuse_estimator(8, coalitions=30)
     state = estimator.init(KEY)
     coalitions = np.asarray(estimator.ask(state))
     drawn = jnp.asarray(coalitions)

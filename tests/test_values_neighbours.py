@@ -12,7 +12,7 @@ from jaxval.coalitions import tabulate
 from jaxval.values import neighbours as module
 from jaxval.values import shapley
 from jaxval.values._neighbours import check_instances, distances, nearest_first
-from jaxval.values.incremental import sample_shapley_along
+from jaxval.values.incremental import sample_shapley_along_paths
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
 from jaxval.values.owner_totals import owner_totals
@@ -208,7 +208,7 @@ def test_groups_sum_to_what_they_add(data, close):
     groups = np.array(GROUPINGS["three groups, a small one last"])
     for normalise in ("neighbours", "size"):
         values = knn_shapley(*data, neighbours=3, groups=groups, normalise=normalise)
-        v = knn_utility(*data, neighbours=3, score="soft", normalise=normalise)
+        v = knn_utility(*data, neighbours=3, measure="soft", normalise=normalise)
         added = [float(v(groups <= t) - v(groups < t)) for t in range(3)]
         close(owner_totals(values, groups), added)
 
@@ -292,7 +292,7 @@ def test_accuracy_against_a_count_of_votes(data, K, ties, close):
         )
         for mask in masks
     ]
-    close(jax.vmap(knn_utility(*data, neighbours=K, score="accuracy", ties=ties))(masks), expected)
+    close(jax.vmap(knn_utility(*data, neighbours=K, measure="accuracy", ties=ties))(masks), expected)
 
 
 def test_the_default_score_is_that_of_the_exact_values(data, close):
@@ -358,7 +358,7 @@ def test_all_permutations_give_the_exact_value(data, normalise, close):
     groups = [0, 1, 0, 1, 0, 2, 1]
     parts = [[i for i in range(7) if groups[i] == t] for t in range(3)]
     permutations = np.array([sum(parts, ()) for parts in itertools.product(*map(itertools.permutations, parts))])
-    along = knn_path_utility(*data, neighbours=3, score="soft", normalise=normalise)
+    along = knn_path_utility(*data, neighbours=3, measure="soft", normalise=normalise)
     marginals = np.diff(np.asarray(jax.vmap(along)(permutations)), axis=1)
     values = np.zeros(7)
     np.add.at(values, permutations, marginals / len(permutations))
@@ -371,7 +371,7 @@ def test_sampled_along_permutations(data, close):
     options = {"neighbours": 3, "score": "soft"}
     sampling = {"permutations": 40, "groups": groups}
     key = jax.random.key(0)
-    estimate = sample_shapley_along(key, knn_path_utility(*data, **options), 7, per_ask=12, **sampling)
+    estimate = sample_shapley_along_paths(key, knn_path_utility(*data, **options), 7, per_ask=12, **sampling)
     expected = sample_shapley(key, knn_utility(*data, **options), 7, **sampling)
     close(estimate.values, expected.values)
     close(estimate.standard_errors, expected.standard_errors)
@@ -387,9 +387,12 @@ def test_sampled_along_permutations_with_objectives_and_one_player(close):
     def along(order):
         return jnp.concatenate([jnp.zeros((1, 2)), jnp.cumsum(gifts[order], axis=0)])
 
-    estimate = sample_shapley_along(jax.random.key(0), along, 3, permutations=4, antithetic=False)
+    estimate = sample_shapley_along_paths(jax.random.key(0), along, 3, permutations=4, antithetic=False)
     close(estimate.values, gifts)
-    close(sample_shapley_along(jax.random.key(0), lambda order: jnp.array([1.0, 3.0]), 1, permutations=4).values, [2])
+    close(
+        sample_shapley_along_paths(jax.random.key(0), lambda order: jnp.array([1.0, 3.0]), 1, permutations=4).values,
+        [2],
+    )
 
 
 def test_totals_of_owners(close):
@@ -451,8 +454,8 @@ def test_wrong_options_of_the_exact_values_are_refused(options, message):
 
 @pytest.mark.mistakes
 def test_wrong_options_of_the_utilities_are_refused():
-    with pytest.raises(ValueError, match="score: expected one of 'accuracy', 'soft'"):
-        knn_utility(X, Y, TEST_X, TEST_Y, neighbours=1, score="hard")
+    with pytest.raises(ValueError, match="measure: expected one of 'accuracy', 'soft'"):
+        knn_utility(X, Y, TEST_X, TEST_Y, neighbours=1, measure="hard")
     with pytest.raises(ValueError, match="ties: expected one of 'shared', 'smallest'"):
         knn_path_utility(X, Y, TEST_X, TEST_Y, neighbours=1, ties="largest")
     with pytest.raises(ValueError, match="make the utility outside jit"):
@@ -464,9 +467,9 @@ def test_wrong_options_of_the_utilities_are_refused():
 @pytest.mark.mistakes
 def test_utilities_of_another_length_are_refused():
     with pytest.raises(ValueError, match=r"path_utility: expected utilities \(4, \*objectives\); got shape \(3,\)"):
-        sample_shapley_along(jax.random.key(0), lambda order: jnp.zeros(3), 3, permutations=4)
+        sample_shapley_along_paths(jax.random.key(0), lambda order: jnp.zeros(3), 3, permutations=4)
     with pytest.raises(ValueError, match="utility: expected finite numbers"):
-        sample_shapley_along(jax.random.key(0), lambda order: jnp.full(4, jnp.nan), 3, permutations=4)
+        sample_shapley_along_paths(jax.random.key(0), lambda order: jnp.full(4, jnp.nan), 3, permutations=4)
 
 
 @pytest.mark.mistakes

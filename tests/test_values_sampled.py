@@ -199,29 +199,29 @@ def test_truncated_permutations_against_a_plain_walk(walks, tolerance, groups, t
     draws = draws[:burn_in] if in_vain else draws
     options = {"permutations": 12, "tolerance": tolerance, "groups": groups, "walks": walks, "burn_in": burn_in}
     with pytest.warns(UserWarning, match="9 of 12 permutations") if in_vain else contextlib.nullcontext():
-        estimate = values.sample_truncated(KEY, of_table(table), 6, **options)
+        estimate = values.sample_truncated_shapley(KEY, of_table(table), 6, **options)
     close(estimate.values, draws.mean(axis=0))
     close(estimate.standard_errors, draws.std(axis=0, ddof=1) / math.sqrt(len(draws)))
     assert int(estimate.evaluations) == len(seen)
-    assert int(values.truncated_estimator(6, **options).asks) >= len(seen) / (walks + 2)
+    assert int(values.truncated_shapley_estimator(6, **options).asks) >= len(seen) / (walks + 2)
 
 
 def test_truncation_saves_evaluations_and_carries_objectives(close):
     curve = games.saturating(np.ones(12))
-    both = values.sample_truncated(
+    both = values.sample_truncated_shapley(
         KEY, lambda s: jnp.array([curve.utility(s), s.sum() / 12]), 12, permutations=20, tolerance=0.3
     )
     assert both.values.shape == (12, 2)
     # ten are walked whole; the mean of all is 9/12 where the others stop, as 3/12 is nearer to 0 than 0.3
     close(both.values[:, 1].sum(), (1 + 9 / 12) / 2)
     assert 9 < int(both.evaluations) <= 2 + 10 * 9 + 10 * 11
-    one = values.sample_truncated(KEY, lambda s: s.sum(), 1, permutations=4, tolerance=0.0)
+    one = values.sample_truncated_shapley(KEY, lambda s: s.sum(), 1, permutations=4, tolerance=0.0)
     assert one.values.tolist() == [1.0]
 
 
 @pytest.mark.parametrize("per_ask", [None, 16])
 def test_reuse_against_plain_means(per_ask, table, close):
-    estimator = values.reuse_estimator(6, coalitions=40, per_ask=per_ask)
+    estimator = values.sample_reuse_estimator(6, coalitions=40, per_ask=per_ask)
     state, asked = told(estimator, table)
     drawn = np.concatenate(asked)[:40]
     utilities = table[np.asarray(coalition_index(jnp.asarray(drawn)))]
@@ -245,8 +245,8 @@ def test_reuse_nears_banzhaf_and_carries_objectives(table):
 def test_before_anything_is_told_nothing_is_known():
     for estimator in (
         values.permutation_estimator(3, permutations=4),
-        values.truncated_estimator(3, permutations=4, tolerance=0.0),
-        values.reuse_estimator(3, coalitions=4),
+        values.truncated_shapley_estimator(3, permutations=4, tolerance=0.0),
+        values.sample_reuse_estimator(3, coalitions=4),
     ):
         estimate = estimator.estimate(estimator.init(KEY))
         assert np.isnan(estimate.values).all()
@@ -289,8 +289,8 @@ def test_the_stopping_rule_keeps_its_level_in_a_thousand_runs(game, half_width):
     assert np.all(inside.mean(axis=0) >= level - 0.01)
     central_limit = stats.norm.ppf((1 + level) / 2) * np.asarray(errors)
     assert (np.asarray(diagnostics.half_widths) / central_limit).max() <= 1.5
-    assert len(np.unique(diagnostics.looks)) <= 3
-    assert 1 < np.max(diagnostics.looks) < 8
+    assert len(np.unique(diagnostics.checks)) <= 3
+    assert 1 < np.max(diagnostics.checks) < 8
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
@@ -335,13 +335,19 @@ def test_sampling_stops_when_it_may_and_says_when_it_could_not(close):
         (lambda u: values.sample_shapley(KEY, lambda s: jnp.log(s.sum()), 3, permutations=4), "utility: .*finite"),
         (lambda u: values.sample_shapley(KEY, lambda s: jnp.zeros((2, 2)), 3, permutations=4), "utility: .*scalar"),
         (lambda u: values.sample_shapley(KEY, lambda s: np.sum(np.asarray(s)), 3, permutations=4), "utility: .*trace"),
-        (lambda u: values.sample_truncated(KEY, u, 3, permutations=4, tolerance=-1.0), "tolerance: .*at least 0"),
-        (lambda u: values.sample_truncated(KEY, u, 3, permutations=4, tolerance=np.nan), "tolerance: .*nan"),
-        (lambda u: values.sample_truncated(KEY, u, 3, permutations=4, tolerance=0.0, burn_in=1), "burn_in: .*2"),
+        (
+            lambda u: values.sample_truncated_shapley(KEY, u, 3, permutations=4, tolerance=-1.0),
+            "tolerance: .*at least 0",
+        ),
+        (lambda u: values.sample_truncated_shapley(KEY, u, 3, permutations=4, tolerance=np.nan), "tolerance: .*nan"),
+        (
+            lambda u: values.sample_truncated_shapley(KEY, u, 3, permutations=4, tolerance=0.0, burn_in=1),
+            "burn_in: .*2",
+        ),
         (lambda u: values.sample_shapley(KEY, u, 3, permutations=4, spread=0.0), "spread: .*above 0"),
         (lambda u: values.sample_shapley(KEY, u, 3, permutations=4, spread=[1.0, 1.0]), "spread: .*each objective"),
         (lambda u: values.sample_shapley(KEY, lambda s: s[0] * s[1], 3, permutations=4, spread=0.5), "spread: .*seen"),
-        (lambda u: values.sample_truncated(KEY, u, 3, permutations=4, tolerance=0.0, walks=0), "walks: "),
+        (lambda u: values.sample_truncated_shapley(KEY, u, 3, permutations=4, tolerance=0.0, walks=0), "walks: "),
         (lambda u: values.sample_banzhaf(KEY, u, 3, coalitions=1), "coalitions: .*3 players"),
         (lambda u: values.sample_banzhaf(KEY, u, 3, coalitions=0), "coalitions: .*at least 1"),
         (lambda u: values.sample_banzhaf(KEY, lambda s: jnp.inf * s[0], 3, coalitions=99), "utility: .*finite"),

@@ -27,9 +27,9 @@ def sampled(inputs: dict[str, np.ndarray], *, neighbours: int, permutations: int
     """MC-ADS of the accuracy, compiled once; the neighbours are sorted once, when the utility is made."""
     data = [inputs[name] for name in ("train_x", "train_y", "test_x", "test_y")]
     players, groups = len(inputs["train_y"]), inputs["groups"]
-    along = values.knn_path_utility(*data, neighbours=neighbours, score="accuracy")
+    along = values.knn_path_utility(*data, neighbours=neighbours, measure="accuracy")
     options = {"permutations": permutations, "groups": groups, "per_ask": per_ask}
-    sample = jax.jit(lambda key: values.sample_shapley_along(key, along, players, **options))
+    sample = jax.jit(lambda key: values.sample_shapley_along_paths(key, along, players, **options))
     accuracy = np.asarray(jax.jit(along)(jnp.arange(players))[-1])
 
     def run() -> dict[str, np.ndarray]:

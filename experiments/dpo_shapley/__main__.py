@@ -22,10 +22,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.commands import documented_parser, guarded, positive, progress
+from experiments.commands import documented_parser, guarded, positive, precision, progress
 from experiments.dpo_shapley import exact, figures, growth, real_pairs, stopped_short
 from experiments.dpo_shapley.claims import claims
-from experiments.dpo_shapley.measures import Run, precision
+from experiments.dpo_shapley.measures import Run
 from experiments.results import open_results, save_results
 
 PARTS = {
@@ -87,12 +87,10 @@ def run(options: argparse.Namespace, notes: Console) -> None:
 def kept_runs(results: dict[str, Any], part: str, settings: Any, notes: Console) -> dict[str, Any]:
     """The finished runs of a part; none if its settings other than the number of seeds have changed."""
     wanted = {name: value for name, value in settings._asdict().items() if not name.endswith("seeds")}
-    wanted = json.loads(json.dumps(wanted))
-    before = results["runs"].get(part)
-    if before is None or before["settings"] != wanted:
-        if before is not None:
-            notes.print(f"part {part}: its settings are new, so it is done again", markup=False)
-        results["runs"][part] = {"settings": wanted, "runs": {}}
+    fresh = {"settings": json.loads(json.dumps(wanted)), "runs": {}}
+    if results["runs"].setdefault(part, fresh)["settings"] != fresh["settings"]:
+        notes.print(f"part {part}: its settings are new, so it is done again", markup=False)
+        results["runs"][part] = fresh
     return results["runs"][part]["runs"]
 
 

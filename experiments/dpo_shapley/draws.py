@@ -1,33 +1,18 @@
 """Sources whose judgements are drawn from two true rewards, with a different quality for each source."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxval.data import SyntheticPreferences, synthetic_preferences
-from jaxval.training import newton_optimum, stack_sources
+from jaxval.preferences import count_wins
+from jaxval.training import newton_optimum
 from jaxval.types import Comparisons, Policy
 
-__all__ = ["Drawn", "as_arrays", "draw_preferences", "log_probs_of_sources"]
+__all__ = ["draw_preferences", "log_probs_of_sources", "wins_of"]
 
 LOWEST, HIGHEST = -0.6, 1.0
-
-
-class Drawn(NamedTuple):
-    """The true rewards of prompts and responses, and the comparisons of the sources.
-
-    Attributes:
-        rewards: (contexts, responses, 2) the two true rewards.
-        stacked: `Comparisons` of all sources, fields (sources, comparisons).
-        wins: (sources, contexts, responses, responses) the comparisons as counts.
-    """
-
-    rewards: Float[Array, "contexts responses objectives"]
-    stacked: Comparisons
-    wins: Float[Array, "sources contexts responses responses"]
 
 
 def draw_preferences(
@@ -36,19 +21,17 @@ def draw_preferences(
     """Sources with qualities uniform in [lowest, highest] under either reward: most are useful, some are harmful."""
     qualities = np.random.default_rng(seed).uniform(lowest, highest, (sources, 2))
     return synthetic_preferences(
-        jax.random.key(seed), contexts=contexts, responses=responses,
+        jax.random.key(seed),
+        contexts=contexts,
+        responses=responses,
         sources={f"source {i}": quality.tolist() for i, quality in enumerate(qualities)},
-    )  # fmt: skip
+    )
 
 
-def as_arrays(drawn: SyntheticPreferences) -> Drawn:
-    """The drawn preferences without names, as a pytree of arrays."""
+def wins_of(drawn: SyntheticPreferences) -> Array:
+    """(sources, contexts, responses, responses) how often each source preferred one response to another."""
     contexts, responses = drawn.responses.shape
-    stacked = stack_sources(drawn.comparisons)
-    who = jnp.broadcast_to(jnp.arange(len(drawn.sources))[:, None], stacked.weight.shape)
-    wins = jnp.zeros((len(drawn.sources), contexts, responses, responses))
-    wins = wins.at[who, stacked.context, stacked.winner, stacked.loser].add(stacked.weight)
-    return Drawn(jnp.asarray(drawn.rewards), stacked, wins)
+    return jnp.stack([count_wins(part, alternatives=responses, contexts=contexts) for part in drawn.comparisons])
 
 
 def log_probs_of_sources(policy: Policy, wins: Array, *, beta: float) -> tuple[Array, Array]:

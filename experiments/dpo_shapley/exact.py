@@ -7,16 +7,16 @@ is computed from rewards that `preferences.bradley_terry` fits, and not from the
 
 import functools
 import itertools
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.dpo_shapley.draws import Drawn, as_arrays, draw_preferences, log_probs_of_sources
-from experiments.dpo_shapley.measures import Run, compare, summary
+from experiments.dpo_shapley.draws import draw_preferences, log_probs_of_sources, wins_of
+from experiments.dpo_shapley.measures import SHARE, Run, compare, grouped, summary
 from jaxval import alignment, coalitions, policies, preferences, sources, training
+from jaxval.data import SyntheticPreferences
 
 
 class Settings(NamedTuple):
@@ -36,10 +36,8 @@ SIZES = {
 }
 
 
-def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
+def runs(settings: Settings, *_: Any) -> dict[str, Run]:
     """One run for each number of sources, β and seed."""
-    del data, out
-
     asked = {}
     for n, beta in itertools.product(settings.sources, settings.betas):
         seeds = 1 if n >= 10 else settings.seeds if n == min(settings.sources) else max(1, settings.seeds // 3)
@@ -51,10 +49,10 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
 
 def compare_all(settings: Settings, *, n: int, beta: float, seed: int) -> dict[str, Any]:
     """φ̂ and φ of one draw of sources."""
-    preferences = draw_preferences(seed, sources=n, contexts=settings.contexts, responses=settings.responses)
-    valued = sources.value_sources(preferences, policy="tabular", beta=beta, ridge=0.0, truth=True)
-    phi = {"arithmetic": valued.values} | {way: truth.values for way, truth in valued.truth.items()}
-    tables = {"arithmetic": valued.utilities} | {way: truth.utilities for way, truth in valued.truth.items()}
+    drawn = draw_preferences(seed, sources=n, contexts=settings.contexts, responses=settings.responses)
+    valued = sources.value_sources(drawn, policy="tabular", beta=beta, ridge=0.0, truth=True)
+    ways: dict[str, Any] = {"arithmetic": valued, **valued.truth}
+    phi = {way: one.values for way, one in ways.items()}
     gap = float(np.abs(phi["arithmetic"] - phi["sequential"]).max())
     return {
         "n": n,
@@ -63,78 +61,67 @@ def compare_all(settings: Settings, *, n: int, beta: float, seed: int) -> dict[s
         "values": {way: value.tolist() for way, value in phi.items()},
         "gap to sequential": gap,
         "gap to sequential, share of the largest value": gap / float(np.abs(phi["sequential"]).max()),
-        "union": [compare(phi["arithmetic"][:, k], phi["union"][:, k]) for k in range(len(valued.rewards))],
-        "gain of all sources": {way: (found[-1] - found[0]).tolist() for way, found in tables.items()},
-        **identities(as_arrays(preferences), settings, n=n, beta=beta),
+        "union": [compare(*pair) for pair in zip(phi["arithmetic"].T, phi["union"].T, strict=True)],
+        "gain of all sources": {way: (one.utilities[-1] - one.utilities[0]).tolist() for way, one in ways.items()},
+        **identities(drawn, beta=beta),
         "seconds": {"arithmetic": sum(valued.seconds.values())}
-        | {way: truth.seconds for way, truth in valued.truth.items()},
+        | {way: one.seconds for way, one in valued.truth.items()},
     }
 
 
-def identities(drawn: Drawn, settings: Settings, *, n: int, beta: float) -> dict[str, float]:
+def identities(drawn: SyntheticPreferences, *, beta: float) -> dict[str, float]:
     """The largest differences in log π after training on all sources: between orders, and from the closed form (6)."""
-    policy = policies.tabular(settings.contexts, settings.responses)
-    reference, separate = log_probs_of_sources(policy, drawn.wins, beta=beta)
-    rewards = jnp.stack([jnp.stack([preferences.bradley_terry(wins) for wins in source]) for source in drawn.wins])
+    policy, wins = policies.tabular(*drawn.responses.shape), wins_of(drawn)
+    n = len(wins)
+    reference, separate = log_probs_of_sources(policy, wins, beta=beta)
+    rewards = jnp.stack([jnp.stack([preferences.bradley_terry(counts) for counts in source]) for source in wins])
     closed = alignment.kl_policy(reference, rewards.sum(axis=0), beta=beta)
     product = coalitions.combine(reference, separate, jnp.ones(n))
     generator = np.random.default_rng(0)
     orders = list(itertools.permutations(range(n))) if n <= 4 else [generator.permutation(n) for _ in range(4)]
-
-    trained = np.asarray(_in_orders(drawn, jnp.asarray(beta), np.array(orders)))
+    stacked = training.stack_sources(drawn.comparisons)
+    trained = np.asarray(_in_orders(stacked, jnp.asarray(beta), np.array(orders), shape=drawn.responses.shape))
     return {
         "orders compared": len(trained),
-        "gap between orders, nats": float((trained.max(axis=0) - trained.min(axis=0)).max()),
+        "gap between orders, nats": float(np.ptp(trained, axis=0).max()),
         "gap between product and (6), nats": float(np.abs(product - closed).max()),
         "gap between sequential and (6), nats": float(np.abs(trained - np.asarray(closed)[None]).max()),
     }
 
 
-@jax.jit
-def _in_orders(drawn: Drawn, beta: Any, orders: Any) -> Any:
+@functools.partial(jax.jit, static_argnames="shape")
+def _in_orders(stacked: Any, beta: Any, orders: Any, *, shape: tuple[int, int]) -> Any:
     """(orders, contexts, responses) log π after training on all sources in each order."""
-    contexts, responses, _ = drawn.rewards.shape
-    policy = policies.tabular(contexts, responses)
-    ids = jnp.arange(contexts), jnp.broadcast_to(jnp.arange(responses), (contexts, responses))
+    policy = policies.tabular(*shape)
 
     def trained(order: Any) -> Any:
-        params, _ = training.sequential_dpo(policy, policy.init(None), drawn.stacked, order, beta=beta)
-        return policy.log_probs(params, *ids)
+        params, _ = training.sequential_dpo(policy, policy.init(None), stacked, order, beta=beta)
+        return policy.log_probs(params, jnp.arange(shape[0]), jnp.broadcast_to(jnp.arange(shape[1]), shape))
 
     return jax.vmap(trained)(orders)
 
 
 def found(kept: dict[str, Any]) -> dict[str, Any]:
     """The results for each number of sources and β, over seeds and both rewards."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for run in kept.values():
-        groups.setdefault(f"n={run['n']}, beta={run['beta']:g}", []).append(run)
-    return {name: _summary(group) for name, group in groups.items()}
+    return {name: _summary(group) for name, group in grouped(kept).items()}
 
 
 def _summary(group: list[dict[str, Any]]) -> dict[str, Any]:
     unions = [entry for run in group for entry in run["union"]]
-    ratios = [
-        union / sequential
-        for run in group
-        for union, sequential in zip(
-            run["gain of all sources"]["union"], run["gain of all sources"]["sequential"], strict=True
-        )
-    ]
-    worst = ("gap to sequential", "gap to sequential, share of the largest value", "gap between orders, nats",
-             "gap between product and (6), nats", "gap between sequential and (6), nats")  # fmt: skip
-    points = {way: np.concatenate([np.ravel(run["values"][way]) for run in group]).tolist() for way in
-              ("arithmetic", "sequential", "union")}  # fmt: skip
+    union, sequential = ([run["gain of all sources"][way] for run in group] for way in ("union", "sequential"))
+    points = {
+        way: np.concatenate([np.ravel(run["values"][way]) for run in group]).tolist() for way in group[0]["values"]
+    }
     return {
         "n": group[0]["n"],
         "beta": group[0]["beta"],
         "seeds": len(group),
-        **{name: max(run[name] for run in group) for name in worst},
+        **{name: max(run[name] for run in group) for name in group[0] if name.startswith("gap")},
         "union": {
             measure: summary([entry[measure] for entry in unions])
-            for measure in ("largest gap", "largest gap, share of the largest value", "pearson", "spearman")
+            for measure in ("largest gap", SHARE, "pearson", "spearman")
         },
-        "median of union's gain over sequential's": float(np.median(ratios)),
+        "median of union's gain over sequential's": float(np.median(np.divide(union, sequential))),
         "values that change sign": sum(len(entry["change sign"]) for entry in unions),
         "values": len(points["union"]),
         "points": points,

@@ -11,20 +11,20 @@ import functools
 import itertools
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.dpo_shapley.draws import as_arrays, draw_preferences, log_probs_of_sources
-from experiments.dpo_shapley.measures import Run
+from experiments.dpo_shapley.draws import draw_preferences, log_probs_of_sources, wins_of
+from experiments.dpo_shapley.measures import Run, grouped
 from jaxval import coalitions, policies, values
 
 BATCH = 256
 TARGET = 0.01
-METHODS = ("permutations", "least squares", "adjusted regression")
+REGRESSIONS = {"least squares": "least_squares", "adjusted regression": "adjusted"}
+METHODS = ("permutations", *REGRESSIONS)
 
 
 class Settings(NamedTuple):
@@ -50,10 +50,8 @@ SIZES = {
 }
 
 
-def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
+def runs(settings: Settings, *_: Any) -> dict[str, Run]:
     """One run for each number of sources and seed."""
-    del data, out
-
     return {
         f"n={n}, seed {seed}": Run(functools.partial(grow, settings, n=n, seed=seed), 10.0 + n)
         for n, seed in itertools.product(settings.sources, range(settings.seeds))
@@ -63,39 +61,22 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
 def grow(settings: Settings, *, n: int, seed: int) -> dict[str, Any]:
     """The true values, and the errors of both methods at every budget."""
     sizes = {"contexts": settings.contexts, "responses": settings.responses, "lowest": settings.lowest}
-    drawn = as_arrays(draw_preferences(seed, sources=n, **sizes))
-    policy = policies.tabular(settings.contexts, settings.responses)
-    trained, seconds_of_training = _timed(lambda: log_probs_of_sources(policy, drawn.wins, beta=settings.beta))
+    drawn = draw_preferences(seed, sources=n, **sizes)
+    policy, wins = policies.tabular(settings.contexts, settings.responses), wins_of(drawn)
+    trained, seconds_of_training = _timed(lambda: log_probs_of_sources(policy, wins, beta=settings.beta))
     utility = coalitions.reward_utility(*trained, drawn.rewards)
     truth, uncertain, seconds_of_truth = find_truth(settings, utility, n, jax.random.key(1000 + seed))
     ends = utility(jnp.ones(n, dtype=bool)) - utility(jnp.zeros(n, dtype=bool))
     scale = float(np.abs(np.asarray(ends)).max())
     found: dict[str, Any] = {}
     for method in METHODS:
-        rows = []
+        found[method] = rows = []
         most = settings.most_adjusted if method == "adjusted regression" else max(settings.budgets)
         for budget in [budget for budget in settings.budgets if n + 2 <= budget <= most]:
             estimate = estimator(method, utility, n, budget)
-            estimate(jax.random.key(0))  # compiled before the clock starts
-            errors, evaluations, seconds = [], [], []
-            for draw in range(settings.draws):
-                result, passed = _timed(lambda draw=draw, estimate=estimate: estimate(jax.random.key(draw + 1)))
-                errors.append(float(np.abs(np.asarray(result.values) - truth).max()) / scale)
-                evaluations.append(int(np.asarray(result.evaluations)))
-                seconds.append(passed)
-            rows.append(
-                {
-                    "budget": budget,
-                    "evaluations": float(np.median(evaluations)),
-                    "error": float(np.median(errors)),
-                    "lowest error": min(errors),
-                    "highest error": max(errors),
-                    "seconds": float(np.median(seconds)),
-                }
-            )
-            if rows[-1]["error"] < TARGET / 3 or evaluations[-1] == 2**n:
+            rows.append({"budget": budget, **errors(estimate, truth, scale, draws=settings.draws)})
+            if rows[-1]["error"] < TARGET / 3 or rows[-1]["evaluations"] == 2**n:
                 break
-        found[method] = rows
     return {
         "n": n,
         "scale": scale,
@@ -107,6 +88,20 @@ def grow(settings: Settings, *, n: int, seed: int) -> dict[str, Any]:
     }
 
 
+def errors(estimate: Callable[[Any], Any], truth: np.ndarray, scale: float, *, draws: int) -> dict[str, float]:
+    """The medians of evaluations, errors and seconds over draws, and the range of the errors."""
+    estimate(jax.random.key(0))  # compiled before the clock starts
+    results, seconds = zip(*(_timed(estimate, jax.random.key(draw + 1)) for draw in range(draws)), strict=True)
+    errors = [float(np.abs(np.asarray(result.values) - truth).max()) / scale for result in results]
+    return {
+        "evaluations": float(np.median([int(result.evaluations) for result in results])),
+        "error": float(np.median(errors)),
+        "lowest error": min(errors),
+        "highest error": max(errors),
+        "seconds": float(np.median(seconds)),
+    }
+
+
 def find_truth(settings: Settings, utility: Any, n: int, key: Any) -> tuple[np.ndarray, float, float]:
     """The true values (n, 2), the largest of their standard errors, and the seconds."""
     if n <= settings.enumerated:
@@ -114,24 +109,23 @@ def find_truth(settings: Settings, utility: Any, n: int, key: Any) -> tuple[np.n
         enumerate_all()  # compiled before the clock starts
         found, seconds = _timed(enumerate_all)
         return np.asarray(found), 0.0, seconds
-    long, seconds = _timed(lambda: values.sample_shapley(key, utility, n, permutations=settings.long_run))
+    sample = functools.partial(values.sample_shapley, permutations=settings.long_run)
+    long, seconds = _timed(sample, key, utility, n)
     return np.asarray(long.values), float(np.asarray(long.standard_errors).max()), seconds
 
 
 def estimator(method: str, utility: Any, n: int, budget: int) -> Callable[[Any], Any]:
     """A function from a key to an `Estimate` from about `budget` evaluations."""
-    if method != "permutations":
-        way = "least_squares" if method == "least squares" else "adjusted"
-        return lambda key: values.regress_shapley(
-            key, utility, n, evaluations=min(budget, 2**n), method=way, batch_size=BATCH
-        )
-    permutations = 2 * max(2, round(budget / (2 * (n - 1))))
-    return jax.jit(lambda key: values.sample_shapley(key, utility, n, permutations=permutations, batch_size=BATCH))
+    if method == "permutations":
+        count = 2 * max(2, round(budget / (2 * (n - 1))))
+        return jax.jit(lambda key: values.sample_shapley(key, utility, n, permutations=count, batch_size=BATCH))
+    options: Any = {"method": REGRESSIONS[method], "evaluations": min(budget, 2**n), "batch_size": BATCH}
+    return lambda key: values.regress_shapley(key, utility, n, **options)
 
 
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+def _timed(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     started = time.perf_counter()
-    result = jax.block_until_ready(work())
+    result = jax.block_until_ready(work(*arguments))
     return result, time.perf_counter() - started
 
 
@@ -152,28 +146,23 @@ def needed(rows: list[dict[str, float]], measure: str, target: float) -> float |
 
 def found(kept: dict[str, Any]) -> dict[str, Any]:
     """For each number of sources, the curves of the first seed, and the mean cost of an error of 1 % over seeds."""
-    entries: dict[str, Any] = {}
-    for run in kept.values():
-        entries.setdefault(str(run["n"]), []).append(run)
-    summary = {}
-    for n, group in entries.items():
-        summary[n] = group[0] | {
-            f"{measure} for 1 %": {
-                method: _mean([_or_enumerated(run, method, measure) for run in group]) for method in METHODS
-            }
+    return {
+        str(group[0]["n"]): group[0]
+        | {
+            f"{measure} for 1 %": {method: _mean_cost(group, method, measure) for method in METHODS}
             for measure in ("evaluations", "seconds")
         }
-    return summary
+        for group in grouped(kept).values()
+    }
 
 
-def _or_enumerated(run: dict[str, Any], method: str, measure: str) -> float | None:
-    """The cost of an error of 1 %, or the cost of the whole table if a method reaches all coalitions first."""
-    rows = run[method]
-    if rows[-1]["error"] > TARGET and rows[-1]["evaluations"] >= 2 ** run["n"]:
-        return float(2 ** run["n"]) if measure == "evaluations" else run["seconds of the truth"]
-    return needed(rows, measure, TARGET)
-
-
-def _mean(numbers: list[float | None]) -> float | None:
-    known = [number for number in numbers if number is not None]
-    return float(np.mean(known)) if len(known) == len(numbers) else None
+def _mean_cost(group: list[dict[str, Any]], method: str, measure: str) -> float | None:
+    """The mean cost of an error of 1 %, or of the whole table if a method reaches all coalitions first."""
+    costs = []
+    for run in group:
+        last = run[method][-1]
+        if last["error"] > TARGET and last["evaluations"] >= 2 ** run["n"]:
+            costs.append(float(2 ** run["n"]) if measure == "evaluations" else run["seconds of the truth"])
+        else:
+            costs.append(needed(run[method], measure, TARGET))
+    return None if None in costs else float(np.mean(costs))

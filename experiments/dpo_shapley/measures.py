@@ -1,14 +1,15 @@
-"""What the parts share: runs that are kept, the comparison of two lists of values, and the precision."""
+"""What the parts share: runs that are kept, the comparison of two lists of values, and summaries over seeds."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from scipy import stats
 
-__all__ = ["Run", "compare", "pearson", "precision", "spearman", "summary"]
+__all__ = ["RETRAINED", "SHARE", "SHORT", "Run", "compare", "grouped", "pearson", "spearman", "spent", "summary"]
+
+SHARE, SHORT = "largest gap, share of the largest value", "error against equally short retraining"
+RETRAINED = ("sequential", "union")
 
 
 class Run(NamedTuple):
@@ -46,7 +47,7 @@ def compare(estimate: Any, truth: Any) -> dict[str, Any]:
     gap = np.abs(estimate - truth).max()
     return {
         "largest gap": float(gap),
-        "largest gap, share of the largest value": float(gap / np.abs(truth).max()),
+        SHARE: float(gap / np.abs(truth).max()),
         "ratio of the totals": float(truth.sum() / estimate.sum()),
         "pearson": pearson(estimate, truth),
         "spearman": spearman(estimate, truth),
@@ -54,15 +55,12 @@ def compare(estimate: Any, truth: Any) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def precision(x64: bool) -> Iterator[None]:
-    """A context that computes in float64 or float32; afterwards the precision is what it was before."""
-    before = jax.config.read("jax_enable_x64")
-    jax.config.update("jax_enable_x64", x64)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", before)
+def grouped(kept: Mapping[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The runs whose names are equal but for the seed, by the name without the seed."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for name, run in kept.items():
+        groups.setdefault(name.rpartition(", seed ")[0] or name, []).append(run)
+    return groups
 
 
 def summary(numbers: Sequence[float | None]) -> dict[str, Any] | None:
@@ -70,5 +68,12 @@ def summary(numbers: Sequence[float | None]) -> dict[str, Any] | None:
     known = np.array([number for number in numbers if number is not None], dtype=float)
     if not len(known):
         return None
-    spread = float(known.std(ddof=1)) if len(known) > 1 else None
-    return {"mean": float(known.mean()), "std": spread, "low": float(known.min()), "high": float(known.max())}
+    deviation = float(known.std(ddof=1)) if len(known) > 1 else None
+    return {"mean": float(known.mean()), "std": deviation, "low": float(known.min()), "high": float(known.max())}
+
+
+def spent(entry: dict[str, Any]) -> dict[str, float]:
+    """The mean seconds of each arithmetic, its single trainings included, and of each retraining."""
+    seconds = {way: numbers["mean"] for way, numbers in entry["seconds"].items()}
+    once = seconds.pop("separate")
+    return {way: value + once * (way not in RETRAINED) for way, value in seconds.items()}

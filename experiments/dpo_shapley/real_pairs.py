@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.dpo_shapley.measures import Run, compare, pearson, spearman, summary
+from experiments.dpo_shapley.measures import Run, compare, grouped, pearson, spearman, summary
 from experiments.dpo_shapley.providers import (
     OBJECTIVES,
     PROVIDERS,
@@ -58,28 +58,42 @@ def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
     def log_linear(seed: int) -> dict[str, Any]:
         chosen = choice()["chosen"]
         return value_all(
-            pairs(), seed, ("response", "parameter"), beta=settings.beta, ridge=chosen["ridge"] / settings.beta**2,
+            pairs(),
+            seed,
+            ("response", "parameter"),
+            beta=settings.beta,
+            ridge=chosen["ridge"] / settings.beta**2,
             policy=functools.partial(linear_policy, buckets=chosen["buckets"]),
-        )  # fmt: skip
+        )
 
     def transformer(seed: int) -> dict[str, Any]:
         policy = functools.partial(
-            sources.transformer_learner, prompt_bytes=settings.prompt_tokens - 1,
-            response_bytes=settings.response_tokens, width=settings.width, layers=settings.layers, key_value_heads=2,
-        )  # fmt: skip
+            sources.transformer_learner,
+            prompt_bytes=settings.prompt_tokens - 1,
+            response_bytes=settings.response_tokens,
+            width=settings.width,
+            layers=settings.layers,
+            key_value_heads=2,
+        )
         return value_all(
-            pairs(), seed, ("response", "token", "parameter"), policy=policy, reference="uniform",
-            folder=out / "trainings" / f"seed-{seed}", beta=settings.beta, epochs=settings.epochs,
-            batch_size=settings.batch, learning_rate=settings.learning_rate,
-        )  # fmt: skip
+            pairs(),
+            seed,
+            ("response", "token", "parameter"),
+            policy=policy,
+            reference="uniform",
+            folder=out / "trainings" / f"seed-{seed}",
+            beta=settings.beta,
+            epochs=settings.epochs,
+            batch_size=settings.batch,
+            learning_rate=settings.learning_rate,
+        )
 
     asked = {"features and ridge": Run(choice, 4.0)}
     for seed in range(settings.log_linear_seeds):
         asked[f"log-linear, seed {seed}"] = Run(functools.partial(log_linear, seed), 1.0)
     for seed in range(settings.transformer_seeds):
-        asked[f"transformer, seed {seed}"] = Run(
-            functools.partial(transformer, seed), 46.0 * settings.epochs, x64=False
-        )
+        work = functools.partial(transformer, seed)
+        asked[f"transformer, seed {seed}"] = Run(work, 46.0 * settings.epochs, x64=False)
     return asked
 
 
@@ -113,29 +127,28 @@ def value_all(pairs: Pairs, seed: int, ways: tuple[str, ...], **options: Any) ->
     """Values by each arithmetic and by retraining, their comparison, and the seconds, compiling included."""
     by_way = {
         way: sources.value_sources(
-            provider_pairs(pairs, seed), reward=held_out_rewards(pairs.held_out), held_out=pairs.held_out,
-            arithmetic=way, seeds=1, truth=way == ways[0], key=jax.random.key(seed), **options,
+            provider_pairs(pairs, seed),
+            reward=held_out_rewards(pairs.held_out),
+            held_out=pairs.held_out,
+            arithmetic=way,
+            seeds=1,
+            truth=way == ways[0],
+            key=jax.random.key(seed),
+            **options,
         )
         for way in ways
-    }  # fmt: skip
+    }
     first = by_way[ways[0]]
     everything: dict[str, Any] = {**by_way, **first.truth}
-    tables, phi = ({way: getattr(one, name) for way, one in everything.items()} for name in ("utilities", "values"))
-    against = {
-        f"{way} against {truth}": [
-            {
-                **compare(phi[way][:, k], phi[truth][:, k]),
-                "pearson of the coalitions' utilities": pearson(tables[way][1:, k], tables[truth][1:, k]),
-                "spearman of the coalitions' utilities": spearman(tables[way][1:, k], tables[truth][1:, k]),
-            }
-            for k in range(len(OBJECTIVES))
-        ]
-        for way in (*ways, "sequential") for truth in first.truth if way != truth
-    }  # fmt: skip
     return {
-        "utilities": {name: table.tolist() for name, table in tables.items()},
-        "values": {name: value.tolist() for name, value in phi.items()},
-        "against": against,
+        "utilities": {way: one.utilities.tolist() for way, one in everything.items()},
+        "values": {way: one.values.tolist() for way, one in everything.items()},
+        "against": {
+            f"{way} against {truth}": [against(everything[way], everything[truth], k) for k in range(len(OBJECTIVES))]
+            for way in (*ways, "sequential")
+            for truth in first.truth
+            if way != truth
+        },
         "seconds": {
             "separate": first.seconds["training"],
             **{way: one.seconds["arithmetic"] for way, one in by_way.items()},
@@ -144,37 +157,41 @@ def value_all(pairs: Pairs, seed: int, ways: tuple[str, ...], **options: Any) ->
     }
 
 
+def against(one: Any, other: Any, k: int) -> dict[str, Any]:
+    """How far the values of objective k are from others, and the correlations of the coalitions' utilities."""
+    tables = one.utilities[1:, k], other.utilities[1:, k]
+    return compare(one.values[:, k], other.values[:, k]) | {
+        "pearson of the coalitions' utilities": pearson(*tables),
+        "spearman of the coalitions' utilities": spearman(*tables),
+    }
+
+
 def found(kept: dict[str, Any]) -> dict[str, Any]:
     """The results over the seeds: values, their order, correlations with retraining, and seconds."""
-    summaries = {}
-    for kind in ("log-linear", "transformer"):
-        seeds = [run for name, run in kept.items() if name.startswith(f"{kind}, seed")]
-        if not seeds:
-            continue
-        values = {way: np.array([run["values"][way] for run in seeds]) for way in seeds[0]["values"]}
-        entries = {way: [run["against"][way] for run in seeds] for way in seeds[0]["against"]}
-        summaries[kind] = {
-            "seeds": len(seeds),
-            "values": {
-                way: [[summary(value[:, s, k]) for s in range(N)] for k in range(len(OBJECTIVES))]
-                for way, value in values.items()
-            },
-            "order of the means": {
-                way: [[PROVIDERS[s] for s in np.argsort(-value[:, :, k].mean(axis=0))] for k in range(len(OBJECTIVES))]
-                for way, value in values.items()
-            },
-            "against": {
-                way: [
-                    {
-                        measure: summary([run[k][measure] for run in runs])
-                        for measure in runs[0][k]
-                        if measure != "change sign"
-                    }
-                    | {"sign changes per seed": float(np.mean([len(run[k]["change sign"]) for run in runs]))}
-                    for k in range(len(OBJECTIVES))
-                ]
-                for way, runs in entries.items()
-            },
-            "seconds": {way: summary([run["seconds"][way] for run in seeds]) for way in seeds[0]["seconds"]},
-        }
-    return summaries
+    return {kind: _summary(runs) for kind, runs in grouped(kept).items() if kind in ("log-linear", "transformer")}
+
+
+def _summary(seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    objectives, entry = range(len(OBJECTIVES)), seeds[0]
+    values = {way: np.array([run["values"][way] for run in seeds]) for way in entry["values"]}
+    means = {way: value.mean(axis=0) for way, value in values.items()}
+    return {
+        "seeds": len(seeds),
+        "values": {
+            way: [[summary(value[:, s, k]) for s in range(N)] for k in objectives] for way, value in values.items()
+        },
+        "order of the means": {
+            way: [[PROVIDERS[s] for s in np.argsort(-mean[:, k])] for k in objectives] for way, mean in means.items()
+        },
+        "against": {
+            way: [_summary_against([run["against"][way][k] for run in seeds]) for k in objectives]
+            for way in entry["against"]
+        },
+        "seconds": {way: summary([run["seconds"][way] for run in seeds]) for way in entry["seconds"]},
+    }
+
+
+def _summary_against(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    changes = float(np.mean([len(entry["change sign"]) for entry in entries]))
+    measures = [measure for measure in entries[0] if measure != "change sign"]
+    return {m: summary([entry[m] for entry in entries]) for m in measures} | {"sign changes per seed": changes}

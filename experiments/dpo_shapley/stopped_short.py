@@ -16,7 +16,6 @@ learning is slow if β is small: T has to grow as 1/β².
 import functools
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.dpo_shapley.draws import as_arrays, draw_preferences, log_probs_of_sources
-from experiments.dpo_shapley.measures import Run
+from experiments.dpo_shapley.draws import draw_preferences, log_probs_of_sources, wins_of
+from experiments.dpo_shapley.measures import Run, grouped
 from jaxval import coalitions, policies
 from jaxval.values import shapley
 
@@ -85,16 +84,19 @@ SIZES = {
     "default": Settings(),
     "full": Settings(contexts=24, steps=tuple(2**k for k in range(14)), seeds=10),
     "quick": Settings(
-        sources=2, contexts=2, responses=3, betas=(1.0,), steps=(1, 4), seeds=1,
+        sources=2,
+        contexts=2,
+        responses=3,
+        betas=(1.0,),
+        steps=(1, 4),
+        seeds=1,
         kinds=("tabular, gradient descent", "adapters of full rank, Adam"),
     ),
-}  # fmt: skip
+}
 
 
-def runs(settings: Settings, data: str | None, out: Path) -> dict[str, Run]:
+def runs(settings: Settings, *_: Any) -> dict[str, Run]:
     """One run for each kind and seed, with all β and all numbers of steps."""
-    del data, out
-
     units = float(sum(settings.steps))
     return {
         f"{kind}, seed {seed}": Run(functools.partial(along_steps, settings, kind, seed), units)
@@ -176,28 +178,20 @@ def _compiled(kind: Kind, sources: int, contexts: int, responses: int) -> Callab
 
 def along_steps(settings: Settings, name: str, seed: int) -> dict[str, Any]:
     """The measures at every β (rows) and number of steps (columns)."""
-    n = settings.sources
-    drawn = as_arrays(draw_preferences(seed, sources=n, contexts=settings.contexts, responses=settings.responses))
-    betas = jnp.asarray(settings.betas)
-    kind = KINDS[name]
-    wins = drawn.wins
+    kind, n = KINDS[name], settings.sources
+    drawn = draw_preferences(seed, sources=n, contexts=settings.contexts, responses=settings.responses)
+    wins = wins_of(drawn)
     if not kind.ties:
         wins = wins * (1 + UNEVEN * jax.random.uniform(jax.random.key(seed), wins.shape))
     limits = [limit_table(drawn.rewards, wins, kind, beta) for beta in settings.betas]
     train = _compiled(kind, n, settings.contexts, settings.responses)
-    columns = []
+    found: list[list[dict[str, float]]] = [[] for _ in limits]  # by β, then by the number of steps
     for steps in settings.steps:
-        every_order, every_mask = (np.asarray(part) for part in train(wins, steps, betas))
-        columns.append(
-            [
-                measures(drawn.rewards, orders, masks, limit)
-                for orders, masks, limit in zip(every_order, every_mask, limits, strict=True)
-            ]
-        )
-    return {
-        measure: [[column[row][measure] for column in columns] for row in range(len(settings.betas))]
-        for measure in columns[0][0]
-    } | {"betas": list(settings.betas), "steps": list(settings.steps)}
+        trained = (np.asarray(part) for part in train(wins, steps, jnp.asarray(settings.betas)))
+        for row, orders, masks, limit in zip(found, *trained, limits, strict=True):
+            row.append(measures(drawn.rewards, orders, masks, limit))
+    table = {measure: [[entry[measure] for entry in row] for row in found] for measure in found[0][0]}
+    return {**table, "betas": list(settings.betas), "steps": list(settings.steps)}
 
 
 def limit_table(rewards: Any, wins: Any, kind: Kind, beta: float) -> np.ndarray:
@@ -235,7 +229,7 @@ def measures(rewards: Any, orders: np.ndarray, masks: np.ndarray, limit: np.ndar
     return {
         "gap between orders, nats": float(np.ptp(orders, axis=0).max()),
         "largest change of log π, nats": float(np.abs(orders - masks[0][None]).max()),
-        "spread of the reward over orders": float(spread.max()),
+        "range of the reward over orders": float(spread.max()),
         "error against equally short retraining": float(np.abs(short - retrained).max() / scale),
         "error against convergence": float(np.abs(short - final).max() / scale),
     }
@@ -243,16 +237,14 @@ def measures(rewards: Any, orders: np.ndarray, masks: np.ndarray, limit: np.ndar
 
 def found(kept: dict[str, Any]) -> dict[str, Any]:
     """For each kind, the means over seeds at every β and T, and the largest mean of each measure with its β and T."""
-    kinds: dict[str, list[dict[str, Any]]] = {}
-    for name, run in kept.items():
-        kinds.setdefault(name.rsplit(", seed", 1)[0], []).append(run)
-    return {name: _summary(group) for name, group in kinds.items()}
+    return {name: _summary(group) for name, group in grouped(kept).items()}
 
 
 def _summary(group: list[dict[str, Any]]) -> dict[str, Any]:
-    betas, steps = group[0]["betas"], group[0]["steps"]
+    measured = dict(group[0])
+    betas, steps = measured.pop("betas"), measured.pop("steps")
     entry: dict[str, Any] = {"seeds": len(group), "betas": betas, "steps": steps}
-    for measure in [name for name in group[0] if name not in ("betas", "steps")]:
+    for measure in measured:
         each = np.array([run[measure] for run in group])
         mean = each.mean(axis=0)
         _, row, column = np.unravel_index(each.argmax(), each.shape)
@@ -261,7 +253,7 @@ def _summary(group: list[dict[str, Any]]) -> dict[str, Any]:
             "lowest seed": each.min(axis=0).tolist(),
             "highest seed": each.max(axis=0).tolist(),
             "largest": {"value": float(each.max()), "beta": betas[row], "steps": steps[column]},
-            "most steps": [float(value) for value in mean[:, -1]],
-            "fewest steps": [float(value) for value in mean[:, 0]],
+            "most steps": mean[:, -1].tolist(),
+            "fewest steps": mean[:, 0].tolist(),
         }
     return entry

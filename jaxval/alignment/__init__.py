@@ -26,7 +26,7 @@ from jaxval.alignment.divergences import (
     jensen_shannon,
     reverse_kl,
 )
-from jaxval.alignment.registry import Loss, PairLoss, margin_loss, record_of, reward_loss
+from jaxval.alignment.registry import Loss, PairLoss, margin_loss, reward_loss
 from jaxval.alignment.reward_losses import implicit_reward
 from jaxval.alignment.tokens import (
     confidence_weight,
@@ -55,7 +55,6 @@ __all__ = [
     "losses",
     "margin_loss",
     "negative_log_likelihood",
-    "record_of",
     "response_entropy_index",
     "response_log_prob",
     "reverse_kl",

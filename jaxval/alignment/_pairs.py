@@ -1,4 +1,4 @@
-"""The checks of arguments that every loss of a pair makes.
+"""The checks of arguments that all losses of preference pairs share.
 
 A pair is four log-probabilities of whole responses: the policy's of the chosen and of the rejected one, and the
 reference's of both. They are scalars, or arrays of one shape for many pairs at once.
@@ -32,7 +32,7 @@ PerPair = Num[ArrayLike, "..."] | float | int | list[Any]
 
 
 def check_log_probs(**arguments: Any) -> tuple[Array, ...]:
-    """The arguments as arrays, checked to be finite and of one shape; a scalar goes with every shape."""
+    """The arguments as arrays, checked to be finite and of one shape; a scalar fits every shape."""
     arrays = tuple(check_finite(name, value) for name, value in arguments.items())
     first = next((array.shape for array in arrays if array.ndim), ())
     for name, array in zip(arguments, arrays, strict=True):
@@ -44,7 +44,10 @@ def check_log_probs(**arguments: Any) -> tuple[Array, ...]:
 def check_finite(name: str, value: Any) -> Array:
     """The argument as an array of any shape, checked to be finite."""
     return check_within(
-        name, value, np.isfinite, "finite log-probabilities, one a pair; leave pairs with an impossible response out"
+        name,
+        value,
+        np.isfinite,
+        "finite log-probabilities, one for each pair; leave out pairs with a response of probability 0",
     )
 
 
@@ -80,7 +83,9 @@ def check_within(name: str, value: Any, holds: Callable[[np.ndarray], Any], expe
     except ValueError:
         values = np.empty(0, dtype=object)
     if values.dtype.kind not in "biufV":  # V: the short floating-point types
-        raise BadArgument(name, expected=expected, got=f"{type(value).__name__} that is no number")
+        raise BadArgument(
+            name, expected=expected, got=f"a value of type {type(value).__name__} that does not consist of numbers"
+        )
     # The check is made in JAX's precision: a number that overflows float32 counts as infinite.
     with np.errstate(over="ignore"):
         values = values.astype(jax.dtypes.canonicalize_dtype(float))

@@ -90,14 +90,16 @@ def _check_tilt(reference: LogProbs, rewards: LogProbs) -> tuple[Array, Array]:
     if base.ndim == 0 or base.shape[-1] == 0:
         raise BadArgument("reference", expected="log-probabilities (..., responses)", got=f"shape {base.shape}")
     if gains.shape != base.shape:
-        raise BadArgument("rewards", expected=f"the shape of reference, {base.shape}", got=gains.shape)
+        raise BadArgument("rewards", expected=f"the shape of reference, {base.shape}", got=f"shape {gains.shape}")
     if _checks.concrete(base):
         values = np.asarray(base)
         if np.isnan(values).any() or (values == np.inf).any():
-            raise BadArgument("reference", expected="log-probabilities, finite or -inf", got="NaN or inf")
+            raise BadArgument("reference", expected="log-probabilities, finite or -inf", got="NaN or +inf")
         if (values == -np.inf).all(axis=-1).any():
             raise BadArgument(
-                "reference", expected="at least one response above -inf in every row", got="a row without"
+                "reference",
+                expected="at least one response above -inf in every row",
+                got="a row without such a response",
             )
         if _checks.concrete(gains) and not np.isfinite(np.asarray(gains)[values > -np.inf]).all():
             raise BadArgument(
@@ -112,4 +114,6 @@ def _numbers(name: str, value: LogProbs) -> ArrayLike:
     try:
         return np.asarray(value, dtype=float)
     except (TypeError, ValueError):
-        raise BadArgument(name, expected="numbers (..., responses)", got=type(value).__name__) from None
+        raise BadArgument(
+            name, expected="an array of numbers, (..., responses)", got=f"a {type(value).__name__} that is not one"
+        ) from None

@@ -1,12 +1,12 @@
-"""Divergences that keep a policy near its reference, each as the score f'(u) of a ratio u = π(y|x) / π0(y|x).
+"""Divergences that keep a policy near its reference, each as the derivative f'(u) of a ratio u = π(y|x) / π0(y|x).
 
 If the policy is regularised by β times the f-divergence of π from π0, in place of the Kullback-Leibler divergence, the
 implicit reward of a response is β f'(u) up to a constant in y. Hence f' takes the place of the log-ratio in every loss
 (Wang et al., "Beyond Reverse KL", 2024). The functions of this module take log u and return f'(u).
 
 A divergence determines f up to a multiple of u - 1, and so f' up to a constant. This module sets f'(1) = 0, so that a
-policy at its reference has the score 0. Losses of a difference of scores do not depend on the constant. Losses of
-single responses, and losses that divide by lengths, do.
+policy at its reference has the derivative 0. Losses of a difference of derivatives do not depend on the constant.
+Losses of single responses, and losses that divide by lengths, do.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from jaxval import _checks
 from jaxval.alignment._pairs import PerPair, check_log_probs, check_within
 from jaxval.types import BadArgument
 
-__all__ = ["Divergence", "alpha_divergence", "divergences", "forward_kl", "jensen_shannon", "reverse_kl", "scores"]
+__all__ = ["Divergence", "alpha_divergence", "derivatives", "divergences", "forward_kl", "jensen_shannon", "reverse_kl"]
 
 Divergence = str | Callable[[Any], Any]
 """A name in `divergences`, or a function from log u to f'(u)."""
 
 
 def reverse_kl(log_ratio: PerPair) -> Float[Array, "..."]:
-    """The score of KL(π || π0), f(u) = u log u: log u itself, which is the score of DPO.
+    """The derivative of KL(π || π0), f(u) = u log u: log u itself, which is the derivative of DPO.
 
     Args:
         log_ratio: log u = log π(y|x) - log π0(y|x), of any shape.
@@ -46,14 +46,14 @@ def reverse_kl(log_ratio: PerPair) -> Float[Array, "..."]:
 
 
 def forward_kl(log_ratio: PerPair) -> Float[Array, "..."]:
-    """The score of KL(π0 || π), f(u) = -log u + u - 1: f'(u) = 1 - 1/u.
+    """The derivative of KL(π0 || π), f(u) = -log u + u - 1: f'(u) = 1 - 1/u.
 
     Args:
         log_ratio: log u, of any shape.
 
     Returns:
-        1 - exp(-log u). If 1/u is above exp(80) in float32, or exp(690) in float64, the score continues as a straight
-        line, so that values and gradients stay finite.
+        1 - exp(-log u). If 1/u is above exp(80) in float32, or exp(690) in float64, the derivative continues as a
+        straight line, so that values and gradients stay finite.
 
     Example:
         >>> float(forward_kl(jnp.log(0.5)))
@@ -63,7 +63,7 @@ def forward_kl(log_ratio: PerPair) -> Float[Array, "..."]:
 
 
 def jensen_shannon(log_ratio: PerPair) -> Float[Array, "..."]:
-    """The score of the Jensen-Shannon divergence: f'(u) = log(2u / (1 + u)).
+    """The derivative of the Jensen-Shannon divergence: f'(u) = log(2u / (1 + u)).
 
     Args:
         log_ratio: log u, of any shape.
@@ -79,7 +79,7 @@ def jensen_shannon(log_ratio: PerPair) -> Float[Array, "..."]:
 
 
 def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Float[Array, "..."]:
-    """The score of the α-divergence: f'(u) = (u^{α-1} - 1) / (α - 1), which is log u at α = 1 and 1 - 1/u at α = 0.
+    """The α-divergence: f'(u) = (u^{α-1} - 1) / (α - 1), which is log u at α = 1 and 1 - 1/u at α = 0.
 
     Pass it to a loss as `divergence=functools.partial(alpha_divergence, alpha=0.5)`.
 
@@ -88,8 +88,8 @@ def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Fl
         alpha: α, a finite number; 1 gives the reverse and 0 the forward Kullback-Leibler divergence.
 
     Returns:
-        The score, of the same shape. If u^{α-1} is above exp(80) in float32, or exp(690) in float64, the score
-        continues as a straight line.
+        The derivative, of the same shape. If u^{α-1} is above exp(80) in float32, or exp(690) in float64, the
+        derivative continues as a straight line.
 
     Raises:
         ValueError: if α is not finite.
@@ -112,10 +112,10 @@ divergences: Mapping[str, Callable[[Any], Any]] = {
 """The divergences without a parameter, by name."""
 
 
-def scores(
+def derivatives(
     chosen: PerPair, rejected: PerPair, reference_chosen: PerPair, reference_rejected: PerPair, divergence: Divergence
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """The scores f'(u) of both responses of a pair, u = π / π0; with "reverse_kl" these are log-ratios.
+    """The derivatives f'(u) of both responses of a pair, u = π / π0; with "reverse_kl" these are log-ratios.
 
     Args:
         chosen: log π(y+|x), a scalar or an array of any shape.
@@ -125,13 +125,13 @@ def scores(
         divergence: a name in `divergences`, or a function from log u to f'(u).
 
     Returns:
-        (score of the chosen response, score of the rejected response).
+        (derivative of the chosen response, derivative of the rejected response).
 
     Raises:
         ValueError: if a log-probability is not finite, shapes differ, or the divergence is unknown.
 
     Example:
-        >>> [float(score) for score in scores(-1.0, -2.0, -1.5, -1.5, "reverse_kl")]
+        >>> [float(slope) for slope in derivatives(-1.0, -2.0, -1.5, -1.5, "reverse_kl")]
         [0.5, -0.5]
     """
     plus, minus, plus_0, minus_0 = check_log_probs(

@@ -50,7 +50,7 @@ def robust_dpo(margin: Array, *, label_smoothing: PerPair = 0.0) -> Array:
 
 @margin_loss(source='Zhao et al., "SLiC-HF" (2023); Liu et al., "RSO" (2024)', obstacle="has a kink at margin 1")
 def hinge(margin: Array) -> Array:
-    """The hinge loss, ℓ(m) = max(0, 1 - m), which is 0 from a gap of scores of 1/β on; its derivative at m = 1 is 0.
+    """The hinge loss, ℓ(m) = max(0, 1 - m), which is 0 if the log-ratios differ by 1/β or more; ℓ'(1) is 0.
 
     Example:
         >>> float(hinge(-1.0, -2.0, -1.5, -1.5, beta=0.5))
@@ -61,7 +61,7 @@ def hinge(margin: Array) -> Array:
 
 @margin_loss(source="Azar et al. (2024), equation (17), with τ for β; TRL's with lengths in tokens")
 def ipo(margin: Array, *, beta: Array | float) -> Array:
-    """Identity preference optimisation, ℓ(m) = ((m - 1/2) / β)²: the target of the gap of scores is 1/(2β).
+    """Identity preference optimisation, ℓ(m) = ((m - 1/2) / β)²: the target of the gap of log-ratios is 1/(2β).
 
     Lengths of 1 give the paper's loss. With lengths in tokens, β is comparable between long and short responses.
 
@@ -74,7 +74,7 @@ def ipo(margin: Array, *, beta: Array | float) -> Array:
 
 @margin_loss(source=TULU, per_token=True, obstacle="divides by the lengths of responses")
 def length_normalised_dpo(margin: Array) -> Array:
-    """DPO with scores per token, ℓ(m) = -log σ(m), m = β[score(y+)/|y+| - score(y-)/|y-|].
+    """DPO with log-ratios per token, ℓ(m) = -log σ(m), m = β[ρ(y+)/|y+| - ρ(y-)/|y-|].
 
     Example:
         >>> round(float(length_normalised_dpo(-1.0, -2.0, -1.5, -1.5, 2, 1, beta=4.0)), 4)  # log(1 + e^-3)

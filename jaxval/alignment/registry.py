@@ -3,7 +3,7 @@
 A loss is written as its link ℓ, and a decorator turns the link into the function of log-probabilities that users call:
 
     margin_loss: ℓ(m),         m = r(y+)/|y+| - r(y-)/|y-|, lengths of 1 unless they are given
-    reward_loss: ℓ(r+, r-),    r(y) = β score(y), score = log π(y|x) - log π0(y|x), or f' of the ratio π/π0
+    reward_loss: ℓ(r+, r-),    r(y) = β ρ(y),     ρ(y) = log π(y|x) - log π0(y|x), or f' of the ratio π/π0
 
 The record of a loss keeps its link, its options and its source; `losses` in `jaxval.alignment` lists the records by
 name. To add a loss, write its link with a decorator in one of the files of losses, and its definition in the tests.
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from jaxtyping import Array, Float
 
 from jaxval.alignment._pairs import PerPair, check_beta, check_lengths
-from jaxval.alignment.divergences import scores
+from jaxval.alignment.divergences import derivatives
 from jaxval.types import BadArgument
 
 __all__ = ["Loss", "PairLoss", "margin_loss", "record_of", "reward_loss"]
@@ -88,7 +88,7 @@ class Loss(NamedTuple):
 def margin_loss(
     *, source: str, obstacle: str = "", per_token: bool = False
 ) -> Callable[[Callable[..., Array]], PairLoss]:
-    """Turn a link into a loss of one pair, ℓ(m) with m = β[score(y+)/|y+| - score(y-)/|y-|].
+    """Turn a link into a loss of one pair, ℓ(m) with m = β[ρ(y+)/|y+| - ρ(y-)/|y-|].
 
     The functions of `training` take such a loss as they take those in `losses`.
 
@@ -113,7 +113,7 @@ def margin_loss(
 
 
 def reward_loss(*, source: str) -> Callable[[Callable[..., Array]], PairLoss]:
-    """Turn a link of both implicit rewards into a loss of one pair, ℓ(r+, r-) with r = β score.
+    """Turn a link of both implicit rewards into a loss of one pair, ℓ(r+, r-) with r = β ρ.
 
     Args:
         source: the paper and the equation.
@@ -152,7 +152,7 @@ def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, length
         given = signature.bind(*args, **options)  # refuses a missing or unknown argument by its name
         given.apply_defaults()
         named = given.arguments
-        plus, minus = scores(**{name: named.pop(name) for name in (*PAIR, "divergence")})
+        plus, minus = derivatives(**{name: named.pop(name) for name in (*PAIR, "divergence")})
         beta = check_beta(named.pop("beta"))
         if not lengths:
             return record.at(beta * plus, beta * minus, beta=beta, **named)
@@ -192,9 +192,9 @@ def record_of(loss: Callable[..., Array]) -> Loss:
     if isinstance(loss, functools.partial):
         record, options = record_of(loss.func), dict(loss.keywords)
         if loss.args or options.keys() & {*PAIR, *LENGTHS}:
-            record = record._replace(obstacle="is given lengths, so that scores count unequally")
+            record = record._replace(obstacle="is given lengths, so that log-ratios count unequally")
         if options.pop("divergence", "reverse_kl") != "reverse_kl":
-            record = record._replace(obstacle="has another divergence, whose scores are not linear in log π")
+            record = record._replace(obstacle="has another divergence, whose derivatives f' are not linear in log π")
         options = {name: value for name, value in options.items() if name in record.options}
         link = functools.partial(record.link, **options) if options else record.link
         return record._replace(function=loss, link=link, options={**record.options, **options})

@@ -1,7 +1,7 @@
 """Losses of both implicit rewards, which depend on the reward of each response and not on the margin alone.
 
-The implicit reward of a response is r(x, y) = β score(y) with score = log π(y|x) - log π0(y|x). For another divergence
-the score is f' of the ratio π/π0, and the constant in f' changes these losses. Each function below is a link
+The implicit reward of a response is r(x, y) = β ρ(y) with ρ(y) = log π(y|x) - log π0(y|x). For another divergence
+ρ is f' of the ratio π/π0, and the constant in f' changes these losses. Each function below is a link
 ℓ(r+, r-). `reward_loss` turns a link into the loss of one pair of log-probabilities. `registry` documents the arguments
 that all losses take.
 """

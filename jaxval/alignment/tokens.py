@@ -1,4 +1,4 @@
-"""From the log-probabilities of tokens to numbers of one response, which losses take.
+"""From the log-probabilities of tokens to one number for each response, which losses take.
 
 A mask is 1 on the response's tokens, and 0 on the prompt's tokens and on padding.
 """
@@ -131,7 +131,7 @@ def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Toke
 
 
 def check_tokens(values: Tokens, mask: Mask, *, name: str = "token_log_probs") -> tuple[Array, Array]:
-    """The numbers of the tokens, checked to be finite on the response, and a mask of the response's tokens."""
+    """Check one number for each token, finite on the response; return the numbers and the response's boolean mask."""
     array, inside = jnp.asarray(values, dtype=float), jnp.asarray(mask) != 0
     if array.ndim != 1 or inside.shape != array.shape:
         raise BadArgument(

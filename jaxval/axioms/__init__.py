@@ -68,17 +68,8 @@ from jaxval.axioms.proportionality import (
     population_proportional_alignment,
     ppa_level,
 )
-from jaxval.axioms.rules import as_profile_rule, is_matrix_rule
-from jaxval.axioms.search import (
-    Counterexample,
-    GameCounterexample,
-    SearchedSize,
-    count_profiles,
-    find_counterexample,
-    format_game,
-    format_profile,
-    search_plan,
-)
+from jaxval.axioms.rules import as_profile_rule
+from jaxval.axioms.search import Counterexample, GameCounterexample, find_counterexample, format_game, format_profile
 from jaxval.axioms.substitutes import PairWitness, mutual_dependence, symmetry, within_group_symmetry
 from jaxval.axioms.values import (
     GroupWitness,
@@ -110,19 +101,16 @@ __all__ = [
     "ParetoWitness",
     "PlayerWitness",
     "ProportionalityWitness",
-    "SearchedSize",
     "TotalWitness",
     "anonymity",
     "as_profile_rule",
     "as_value",
     "condorcet",
-    "count_profiles",
     "efficiency",
     "find_counterexample",
     "format_game",
     "format_profile",
     "group_efficiency",
-    "is_matrix_rule",
     "lemma_4_9_level",
     "linearity",
     "manipulation_gains",
@@ -140,7 +128,6 @@ __all__ = [
     "population_proportional_alignment",
     "ppa_level",
     "precedence",
-    "search_plan",
     "strategyproofness",
     "symmetry",
     "violated",

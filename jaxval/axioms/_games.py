@@ -1,7 +1,7 @@
 """What the axioms of values share: checked games, the rows that a change of a game reads, and what counts as equal.
 
-The spread of a game is its largest utility minus its smallest. Two utilities are equal if they differ by at most the
-tolerance times the spread, so that adding a constant to all utilities changes no premise. A gap of at most the same
+The range of a game is its largest utility minus its smallest. Two utilities are equal if they differ by at most the
+tolerance times the range, so that adding a constant to all utilities changes no premise. A gap of at most the same
 limit is 0: neither the slack of a premise nor rounding counts as a violation.
 """
 
@@ -90,9 +90,9 @@ def marginals(table: Array, player: int) -> Array:
 
 
 def equal_within(*tables: Array) -> Array:
-    """The largest difference of utilities that count as equal: the tolerance times the largest spread of the games."""
-    spreads = jnp.stack([jnp.max(table) - jnp.min(table) for table in tables])
-    return _checks.tolerance(spreads.dtype) * jnp.max(spreads)
+    """The largest difference of utilities that count as equal: the tolerance times the largest range of the games."""
+    ranges = jnp.stack([jnp.max(table) - jnp.min(table) for table in tables])
+    return _checks.tolerance(ranges.dtype) * jnp.max(ranges)
 
 
 def some_or_none(gap: Array, limit: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The reports of a group, as the enumeration of all of them and the search among them use them."""
+"""Joint reports of a group of voters: what their full enumeration and the search among them share."""
 
 import itertools
 import math
@@ -32,7 +32,7 @@ class Misreports(NamedTuple):
     """The best known report of each group.
 
     Attributes:
-        values: (alternatives,) Φ(σ'_k)(k).
+        values: (alternatives,) Φ(σ'_k)(k), the probability of alternative k under the best report of group k.
         orders: (alternatives, rankings, alternatives) σ'_k, the whole profile with the best report of group k.
         lotteries: (alternatives, alternatives) Φ(σ'_k), one row for each group.
         lottery: (alternatives,) Φ(σ), the lottery of the true profile.
@@ -57,7 +57,7 @@ def profile_matrix(orders: Array, weights: Array) -> Array:
 
 
 def evaluator(rule: Rule, alternatives: int) -> Callable[[Array, Array, Array], Array]:
-    """The rule as a function of (matrix, orders, weights); it uses either the matrix or the other two."""
+    """The rule as a function of (matrix, orders, weights). A rule of P reads only the matrix, other rules ignore it."""
     if is_matrix_rule(rule):
         return lambda matrix, orders, weights: call(rule, matrix, alternatives=alternatives)
     profile_rule = as_profile_rule(rule)
@@ -77,9 +77,10 @@ def settle(values: Array, orders: Array, lotteries: Array, truth: Array, lottery
 
 
 def count_misreports(orders: np.ndarray, weights: np.ndarray, *, common: bool) -> list[int]:
-    """How many reports each group has: M! common ones, or else one ranking for each row.
+    """How many joint reports each group has.
 
-    That is (M!)^rows, or, if all rows have the same weight, the number of multisets of rankings.
+    If the group reports one common ranking, there are M!. If each of its rows reports a ranking, there are (M!)^rows,
+    or, if all rows have the same weight, as many as there are multisets of rankings.
     """
     every = math.factorial(orders.shape[1])
     counts = []

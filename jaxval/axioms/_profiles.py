@@ -16,12 +16,12 @@ from jaxtyping import Array
 from jaxval import _checks
 from jaxval.types import BadArgument, Orders, Rule, Weights
 
-__all__ = ["cached", "compiled", "door", "each", "finish", "permutation_table", "rankings", "violated"]
+__all__ = ["cached", "checked_profile", "compiled", "each", "finish", "permutation_table", "rankings", "violated"]
 
 AT_ONCE = 1 << 22  # numbers alive at a time when changed profiles are mapped in chunks
 
 
-def door(orders: Orders, weights: Weights | None) -> tuple[Array, Array]:
+def checked_profile(orders: Orders, weights: Weights | None) -> tuple[Array, Array]:
     """Check the profile; return its rankings and its weights, which are equal if `weights` is None."""
     orders = _checks.check_orders(orders)
     return orders, _checks.check_weights(weights, orders.shape[0])

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxval.axioms._profiles import compiled, door, each, finish
+from jaxval.axioms._profiles import checked_profile, compiled, each, finish
 from jaxval.axioms.manipulation import group_bounds
 from jaxval.axioms.rules import as_profile_rule
 from jaxval.preferences import first_choice_shares
@@ -44,7 +44,7 @@ class BoundedStrategyproofnessWitness(NamedTuple):
     lifted_lottery: Float[Array, "alternatives"]
 
     def words(self) -> dict[str, str]:
-        """The meaning of the number in a field, by the name of the field."""
+        """What the number in a field means: a dictionary from the name of the field to words."""
         claims = "top-ranking one's own alternative costs", "the probability is above the bound"
         return {"claim": claims[int(self.claim)]}
 
@@ -95,7 +95,7 @@ def population_bounded_strategyproofness(
         >>> int(witness.claim), int(witness.alternative), round(float(gap), 4)
         (1, 0, 0.56)
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     gap, witness = compiled(_bounded_strategyproofness, rule)(
         orders, weights, group_bounds(orders, weights, bound, gamma)
     )

@@ -10,14 +10,12 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxval.axioms._profiles import compiled, door, finish
+from jaxval.axioms._profiles import checked_profile, compiled, finish
 from jaxval.axioms.rules import as_profile_rule
 from jaxval.preferences import condorcet_winner, pmc_ranking, preference_matrix
 from jaxval.types import Orders, Rule, Weights
 
-__all__ = [
-    "CondorcetWitness", "MajorityWitness", "ParetoWitness", "condorcet", "pairwise_majority", "pareto",
-]  # fmt: skip
+__all__ = ["CondorcetWitness", "MajorityWitness", "ParetoWitness", "condorcet", "pairwise_majority", "pareto"]
 
 
 class ParetoWitness(NamedTuple):
@@ -80,7 +78,7 @@ def pareto(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[
         >>> float(pareto(constant, [[0, 1], [1, 0]])[0])
         -inf
     """
-    gap, witness = compiled(_pareto, rule)(*door(orders, weights))
+    gap, witness = compiled(_pareto, rule)(*checked_profile(orders, weights))
     return finish(gap), witness
 
 
@@ -98,7 +96,7 @@ def condorcet(rule: Rule, orders: Orders, weights: Weights | None = None) -> tup
         >>> [float(condorcet(rule, *profile)[0]) for rule in (social_choice.minimax, social_choice.proportional)]
         [0.0, 0.25]
     """
-    gap, witness = compiled(_condorcet, rule)(*door(orders, weights))
+    gap, witness = compiled(_condorcet, rule)(*checked_profile(orders, weights))
     return finish(gap), witness
 
 
@@ -125,7 +123,7 @@ def pairwise_majority(
         >>> round(float(gap), 4), int(witness.better), int(witness.worse)
         (0.0769, 0, 1)
     """
-    gap, witness = compiled(_pairwise_majority, rule)(*door(orders, weights))
+    gap, witness = compiled(_pairwise_majority, rule)(*checked_profile(orders, weights))
     return finish(gap), witness
 
 

@@ -12,13 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxval.axioms._profiles import compiled, door, each, finish, permutation_table
+from jaxval.axioms._profiles import checked_profile, compiled, each, finish, permutation_table
 from jaxval.axioms.rules import as_profile_rule
 from jaxval.types import BadArgument, Orders, Rule, Weights
 
-__all__ = [
-    "AnonymityWitness", "NeutralityWitness", "PairwiseWitness", "anonymity", "neutrality", "pairwise_only",
-]  # fmt: skip
+__all__ = ["AnonymityWitness", "NeutralityWitness", "PairwiseWitness", "anonymity", "neutrality", "pairwise_only"]
 
 ADDED, REORDERED, SPLIT, MERGED = 0, 1, 2, 3
 CROSSED, EXCHANGED, MIXED = 0, 1, 2
@@ -28,13 +26,13 @@ class AnonymityWitness(NamedTuple):
     """Another way to write the same distribution of rankings, for which the rule returns another lottery.
 
     Attributes:
-        change: 0 if only a ballot of weight 0 is added, which all changes add; 1 if the ballots are in another order; 2
-            if one ballot is split in two; 3 if equal ballots are merged.
+        change: the kind of rewriting. 0: only a ballot of weight 0 is added. 1: the ballots are in another order.
+            2: one ballot is split in two. 3: equal ballots are merged.
         alternative: the alternative whose probabilities differ most.
         lottery: (alternatives,) the lottery of the profile as given.
         changed_lottery: (alternatives,) the lottery of the changed profile.
         orders: (rankings + 1, alternatives) the changed profile; rows of weight 0 belong to no voter.
-        weights: (rankings + 1,) the shares of its rows.
+        weights: (rankings + 1,) the shares of the changed profile.
     """
 
     change: Int[Array, ""]
@@ -45,9 +43,9 @@ class AnonymityWitness(NamedTuple):
     weights: Float[Array, "more_rankings"]
 
     def words(self) -> dict[str, str]:
-        """The meaning of the number in a field, by the name of the field."""
+        """What the number in a field means: a dictionary from the name of the field to words."""
         changes = (
-            "a ballot of nobody added",
+            "a ballot of weight 0 added",
             "ballots in another order",
             "a ballot split in two",
             "equal ballots merged",
@@ -77,9 +75,10 @@ class PairwiseWitness(NamedTuple):
     """Two profiles with the same P, for which the rule returns different lotteries.
 
     Attributes:
-        change: 0 if two ballots with the same set of first alternatives exchange the rest of their rankings; 1 if
-            shares of a ballot and its reverse move to another ranking and its reverse; 2 if the given profile is mixed
-            with one of two pairs of a ranking and its reverse.
+        change: how the profiles were made, as `pairwise_only` describes. 0: crossed, two ballots exchange the lower
+            parts of their rankings. 1: exchanged, a share of a ballot and of its reverse moves to another ranking and
+            its reverse. 2: mixed, the given profile is mixed with a ranking and its reverse, which differ between
+            the two profiles.
         alternative: the alternative whose probabilities differ most.
         orders: (rankings + 2, alternatives) the first profile; rows of weight 0 belong to no voter.
         weights: (rankings + 2,) the shares of the first profile.
@@ -99,11 +98,11 @@ class PairwiseWitness(NamedTuple):
     changed_lottery: Float[Array, "alternatives"]
 
     def words(self) -> dict[str, str]:
-        """The meaning of the number in a field, by the name of the field."""
+        """What the number in a field means: a dictionary from the name of the field to words."""
         changes = (
-            "ends of two ballots crossed",
-            "a ballot and its reverse exchanged",
-            "mixed with a ballot and its reverse",
+            "the lower parts of two ballots exchanged",
+            "a ballot and its reverse moved to another ranking and its reverse",
+            "mixed with another ranking and its reverse",
         )
         return {"change": changes[int(self.change)]}
 
@@ -111,12 +110,15 @@ class PairwiseWitness(NamedTuple):
 def anonymity(rule: Rule, orders: Orders, weights: Weights | None = None) -> tuple[Float[Array, ""], AnonymityWitness]:
     """How much the lottery depends on how σ is written down, max |Φ(σ') - Φ(σ)| over rewritings σ' of σ.
 
-    There are three kinds of rewriting, and each adds a ballot of weight 0, as one more rewriting of σ does alone:
+    There are four kinds of rewriting:
 
-    - the ballots in another order: all orders of up to 4 ballots; of more ballots the exchanges of neighbours, the
+    - a ballot of weight 0 added;
+    - the ballots in another order: all orders of up to 4 ballots; for more ballots, the exchanges of neighbours, the
       rotations by one, the reversal and 32 orders from a fixed seed;
     - each ballot split in two, one third and two thirds of its weight;
     - equal ballots merged.
+
+    All rewritings have one row more than σ, so that one compiled function evaluates them all.
 
     A rule of P satisfies the axiom by construction.
 
@@ -131,7 +133,7 @@ def anonymity(rule: Rule, orders: Orders, weights: Weights | None = None) -> tup
         >>> float(gap), witness.orders[:2].tolist()
         (1.0, [[1, 0], [0, 1]])
     """
-    gap, witness = compiled(_anonymity, rule)(*door(orders, weights))
+    gap, witness = compiled(_anonymity, rule)(*checked_profile(orders, weights))
     return finish(gap), witness
 
 
@@ -154,7 +156,7 @@ def neutrality(
         >>> float(gap), witness.names.tolist()
         (1.0, [1, 0])
     """
-    gap, witness = compiled(_neutrality, rule)(*door(orders, weights))
+    gap, witness = compiled(_neutrality, rule)(*checked_profile(orders, weights))
     return finish(gap), witness
 
 
@@ -165,9 +167,10 @@ def pairwise_only(
 
     Profiles with the same P are made from the given profile σ in three ways:
 
-    - crossed: two ballots with the same set of first p alternatives exchange the rest of their rankings, for the
-      smaller of their two shares;
-    - exchanged: if two ballots are each other's reverse, equal shares of both move to a ranking s and its reverse;
+    - crossed: if the first p alternatives of two ballots are the same set, the ballots exchange the rest of their
+      rankings. Only a share of each ballot changes, which is the smaller of their two shares;
+    - exchanged: if two ballots are each other's reverse, the smaller of their two shares moves from one to a ranking s,
+      and from the other to the reverse of s;
     - mixed: σ' = (1 - m) σ + m {r, r reversed}/2, and σ'' is the same with s in place of r, where r is the identity
       and m is the `mixture`.
 
@@ -182,8 +185,7 @@ def pairwise_only(
         mixture: m in [0, 1); 0 leaves out the mixed profiles.
 
     Returns:
-        (gap, `PairwiseWitness`); the axiom is violated if gap > 0. The gap is -inf if no
-            change applies to the profile.
+        (gap, `PairwiseWitness`); the axiom is violated if gap > 0. The gap is -inf if no change applies to the profile.
 
     Raises:
         ValueError: as every axiom does, and if the mixture lies outside [0, 1).
@@ -200,7 +202,7 @@ def pairwise_only(
     """
     if not 0 <= mixture < 1:
         raise BadArgument("mixture", expected="a number in [0, 1)", got=f"{mixture!r}")
-    gap, witness = compiled(_pairwise_only, rule, mixture=mixture)(*door(orders, weights))
+    gap, witness = compiled(_pairwise_only, rule, mixture=mixture)(*checked_profile(orders, weights))
     return finish(gap), witness
 
 

@@ -15,15 +15,18 @@ from jaxtyping import Array, Float, Int
 from jaxval import _checks
 from jaxval.axioms._misreport_search import search_misreports
 from jaxval.axioms._misreports import Misreports, count_misreports, enumerate_misreports
-from jaxval.axioms._profiles import door, finish
+from jaxval.axioms._profiles import checked_profile, finish
 from jaxval.preferences import first_choice_shares, preference_matrix
 from jaxval.social_choice import share_bounds
 from jaxval.types import BadArgument, Orders, Rule, Weights
 
 __all__ = [
-    "ManipulationWitness", "Manipulations", "manipulation_gains", "population_bounded_manipulability",
+    "ManipulationWitness",
+    "Manipulations",
+    "manipulation_gains",
+    "population_bounded_manipulability",
     "strategyproofness",
-]  # fmt: skip
+]
 
 BOUNDS = ("affine", "share_bounds")
 
@@ -83,7 +86,7 @@ def manipulation_gains(
         reports: with "ballots", each row of the group reports any ranking; with "common", the whole group reports one
             ranking.
         method: "enumerate" tries all reports, so that the gains are exact. "search" runs a search, whose gains are
-            lower bounds; of common rankings with M <= 6 it tries all. "auto" enumerates if no group has more than
+            lower bounds; if M <= 6, it tries all common rankings. "auto" enumerates if no group has more than
             `limit` reports and the arguments are concrete, and else searches, as it always does inside `jit` and
             `vmap`.
         limit: the most reports of a group that are enumerated.
@@ -108,7 +111,7 @@ def manipulation_gains(
         >>> gains.tolist(), found.orders[1, 1].tolist()
         ([0.0, 1.0, 0.0], [1, 2, 0])
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     found = best_misreports(
         rule, orders, weights, reports=reports, method=method, limit=limit, starts=starts, ascents=ascents
     )
@@ -129,15 +132,18 @@ def population_bounded_manipulability(
 ) -> tuple[Float[Array, ""], ManipulationWitness]:
     """How far a group can push its alternative above its bound, max_k Φ(σ'_k)(y_k) - bound_k.
 
-    The bound is γ w_k + (1 - γ), or u_k / (u_k + 1 - w_k) with w and u of the true profile. F* satisfies the second
-    bound. Groups without members are not counted.
+    Φ(σ'_k)(y_k) is the probability of group k's first choice y_k if the group reports what suits it best and the others
+    tell the truth. Its bound is γ w_k + (1 - γ), or u_k / (u_k + 1 - w_k), where w_k is the group's share of the voters
+    and u_k = min_{j≠k} P(k ≻ j) in the true profile. The rule `proportional` satisfies the second bound. Groups
+    without members are not counted.
 
     Source: Kim et al., Definitions 3.2 and 3.3, Theorem 4.11.
 
     Args:
         bound: "affine" or "share_bounds".
         gamma: γ1 in (0, 1] of the affine bound; γ2 = 1 - γ1.
-        options: the options of `manipulation_gains`. If reports are searched, a gap of 0 or less is no proof.
+        options: the options of `manipulation_gains`. If reports are searched, better ones may be missed, and a gap of
+            0 or less does not prove that the axiom holds.
 
     Returns:
         (gap, `ManipulationWitness`); the axiom is violated if gap > 0.
@@ -155,7 +161,7 @@ def population_bounded_manipulability(
         >>> bool(gap <= 1e-6)
         True
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     bounds = group_bounds(orders, weights, bound, gamma)
     found = best_misreports(rule, orders, weights, **options)
     gap, witness = _highest_above(found, bounds, first_choice_shares(orders, weights))
@@ -170,13 +176,14 @@ def strategyproofness(
 ) -> tuple[Float[Array, ""], ManipulationWitness]:
     """How much a group gains by misreporting, max_k Φ(σ'_k)(y_k) - Φ(σ)(y_k).
 
-    Group k is the ballots with first choice k, and its utility is the probability of y_k. The profile holds whatever
-    the other groups report, true or not, so that a rule is strategyproof if the gap is 0 on all profiles.
+    Group k is the ballots with first choice k, and its utility is the probability of y_k. The rankings of
+    the other groups are their reports, true or not. A rule is therefore strategyproof if the gap is 0 on all profiles.
 
     Source: Kim et al., Appendix N, first paragraph.
 
     Args:
-        options: the options of `manipulation_gains`. If reports are searched, a gap of 0 is no proof.
+        options: the options of `manipulation_gains`. If reports are searched, better ones may be missed, and a gap of
+            0 does not prove that the axiom holds.
 
     Returns:
         (gap, `ManipulationWitness`), whose bound is Φ(σ)(y_k); the axiom is violated if gap > 0.
@@ -193,7 +200,7 @@ def strategyproofness(
         >>> float(strategyproofness(social_choice.random_dictatorship, *profile)[0])
         0.0
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     found = best_misreports(rule, orders, weights, **options)
     gap, witness = _highest_above(found, found.lottery, first_choice_shares(orders, weights))
     return finish(gap), witness

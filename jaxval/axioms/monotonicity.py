@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
-from jaxval.axioms._profiles import compiled, door, each, finish
+from jaxval.axioms._profiles import checked_profile, compiled, each, finish
 from jaxval.axioms.rules import as_profile_rule, call, is_matrix_rule
 from jaxval.preferences import preference_matrix
 from jaxval.types import BadArgument, Orders, Rule, Weights
@@ -27,7 +27,7 @@ class MonotonicityWitness(NamedTuple):
     Attributes:
         alternative: y, the alternative that is lifted.
         row: the ballot in which y is lifted; with `moving="bloc"`, y is lifted in all equal ballots too.
-        place: the new rank of y in that ballot, 0 for the top.
+        rank: the new rank of y in that ballot, 0 for the top.
         lottery: (alternatives,) the lottery before the lift.
         lifted_lottery: (alternatives,) the lottery after the lift.
         orders: (rankings, alternatives) the profile after the lift; (2 rankings, alternatives) if only a share moves.
@@ -36,7 +36,7 @@ class MonotonicityWitness(NamedTuple):
 
     alternative: Int[Array, ""]
     row: Int[Array, ""]
-    place: Int[Array, ""]
+    rank: Int[Array, ""]
     lottery: Float[Array, "alternatives"]
     lifted_lottery: Float[Array, "alternatives"]
     orders: Int[Array, "lifted_rankings alternatives"]
@@ -72,7 +72,7 @@ def monotonicity(
         >>> float(gap), int(witness.alternative), witness.orders.tolist()
         (1.0, 1, [[1, 0]])
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     _checks.check_choice("moving", moving, ("ballot", "bloc"))
     if not 0 < share <= 1:
         raise BadArgument("share", expected="a number in (0, 1]", got=f"{share!r}")

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
-from jaxval.axioms._profiles import compiled, door, finish
+from jaxval.axioms._profiles import checked_profile, compiled, finish
 from jaxval.axioms.rules import as_profile_rule, is_matrix_rule
 from jaxval.preferences import first_choice_shares, preference_matrix
 from jaxval.types import Number, Orders, Rule, Vector, Weights
@@ -43,8 +43,8 @@ class ProportionalityWitness(NamedTuple):
 def ppa_level(lottery: Vector, shares: Vector) -> Float[Array, ""]:
     """The level of population-proportional alignment, min_k π_k / w_k over the groups with w_k > 0, at most 1.
 
-    Source: Kim et al., Definition 3.1 and section 5.1. Both π and w sum to one, so that the minimum exceeds 1 by
-    rounding only.
+    Source: Kim et al., Definition 3.1 and section 5.1. Both π and w sum to one, so the minimum could exceed 1 only by
+    rounding.
 
     Args:
         lottery: (alternatives,) probabilities π.
@@ -75,8 +75,8 @@ def population_proportional_alignment(
 ) -> tuple[Float[Array, ""], ProportionalityWitness]:
     """How far the level of alignment falls below the required level, α(σ) - min_k π(y_k)/w_k.
 
-    Source: Kim et al., Definition 3.1. Theorem 4.10 guarantees F* the level α of equation (7), and Lemma 4.7
-    guarantees it the level 1/Σu.
+    Source: Kim et al., Definition 3.1. For the rule F* (`social_choice.proportional`), Theorem 4.10 guarantees the
+    level α of equation (7) and Lemma 4.7 the level 1/Σ_j u_j, where u_j = min_{k≠j} P(j ≻ k).
 
     Args:
         level: α, a number in [0, 1], or a function of P or of (orders, weights) such as `social_choice.certificate`
@@ -98,7 +98,7 @@ def population_proportional_alignment(
         >>> round(float(gap), 4), int(witness.alternative)
         (0.01, 1)
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     if not callable(level):
         asked = _checks.check_number("level", level, low=0, high=1, expected="a number in [0, 1], or a function")
     elif is_matrix_rule(level, name="level"):
@@ -110,10 +110,11 @@ def population_proportional_alignment(
 
 
 def lemma_4_9_level(orders: Orders, weights: Weights | None = None, *, delta: Number = 1.0) -> Float[Array, ""]:
-    """The level that F* guarantees, α(σ) = [(N_δ - 1)(1 - w¹) + (1 - w²) + (M - N_δ)(1 - δ)]⁻¹.
+    """The level of alignment α(σ) = [(N_δ - 1)(1 - w¹) + (1 - w²) + (M - N_δ)(1 - δ)]⁻¹ that F* guarantees.
 
-    N_δ is the number of alternatives y that are not δ-dominated, which means that no y' has P(y' ≻ y) ≥ δ. w¹ and w²
-    are the two largest shares of first choices; with one alternative, w² = 0.
+    F* is the rule `social_choice.proportional`. An alternative y is δ-dominated if some y' has P(y' ≻ y) ≥ δ, and N_δ
+    is the number of alternatives that are not. w¹ and w² are the two largest shares of first choices; with one
+    alternative, w² = 0.
 
     Source: Kim et al., Definition 4.8, equation (7), Lemma 4.9.
 
@@ -121,18 +122,18 @@ def lemma_4_9_level(orders: Orders, weights: Weights | None = None, *, delta: Nu
         delta: δ in [0, 1]; P(y' ≻ y) within the tolerance of δ counts as at least δ.
 
     Returns:
-        A number in (0, 1], at most 1/Σu.
+        A number in (0, 1], at most 1/Σ_j u_j with u_j = min_{k≠j} P(j ≻ k).
 
     Raises:
         ValueError: if the arguments are not a profile or δ lies outside [0, 1].
 
     Example:
-        Two alternatives are not 1-dominated, and only these have first choices: α = 1.
+        Only alternatives 0 and 1 are someone's first choice, and only these are not 1-dominated, so α = 1.
 
         >>> round(float(lemma_4_9_level([[0, 1, 2], [1, 0, 2]], [0.75, 0.25])), 4)
         1.0
     """
-    orders, weights = door(orders, weights)
+    orders, weights = checked_profile(orders, weights)
     delta = _checks.check_number("delta", delta, low=0, high=1, expected="a number in [0, 1]")
     return _lemma_4_9(orders, weights, delta)
 

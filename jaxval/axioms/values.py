@@ -4,8 +4,8 @@
 above the tolerance, and the gap is -inf if no player meets the premise. Gaps are in the units of the utilities.
 `jaxval.axioms` describes the arguments that every axiom takes; functions list only their further ones.
 
-The spread of a game is its largest utility minus its smallest. Two utilities are equal if they differ by at most the
-tolerance times the spread, and a gap up to this limit is 0. `with_null_player` and the functions beside it make games
+The range of a game is its largest utility minus its smallest. Two utilities are equal if they differ by at most the
+tolerance times the range, and a gap up to this limit is 0. `with_null_player` and the functions beside it make games
 that meet the premises.
 """
 
@@ -208,7 +208,7 @@ def linearity(
     of = as_value(value)
     values = of(alpha * table + beta * other, groups)
     expected = alpha * of(table, groups) + beta * of(other, groups)
-    # The combination is itself rounded. This error grows with the size of the utilities and not with their spread, so
+    # The combination is itself rounded. This error grows with the size of the utilities and not with their range, so
     # that a constant added to all utilities matters here, unlike in the premises.
     rounding = 4 * jnp.finfo(table.dtype).eps * jnp.max(jnp.abs(alpha * table) + jnp.abs(beta * other))
     limit = equal_within(alpha * table, beta * other) + rounding

@@ -33,11 +33,25 @@ NAMED = (  # functions written in C, and what their types hold
 )
 DYNAMIC = {"__import__", "eval", "exec", "globals"}  # what these read, no one can tell from the code
 OF_THE_CLASS = {  # says nothing of what the class computes, or is told by its methods
-    "__abstractmethods__", "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__",
-    "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__match_args__",
-    "__module__", "__orig_bases__", "__parameters__", "__qualname__", "__static_attributes__", "__weakref__",
+    "__abstractmethods__",
+    "__annotations__",
+    "__annotate__",
+    "__annotate_func__",
+    "__annotations_cache__",
+    "__dataclass_fields__",
+    "__dataclass_params__",
+    "__dict__",
+    "__doc__",
+    "__firstlineno__",
+    "__match_args__",
+    "__module__",
+    "__orig_bases__",
+    "__parameters__",
+    "__qualname__",
+    "__static_attributes__",
+    "__weakref__",
     "_abc_impl",
-}  # fmt: skip
+}
 
 
 def fingerprint(*parts: Any) -> str:
@@ -60,8 +74,8 @@ def fingerprint(*parts: Any) -> str:
         64 hexadecimal digits. They change with the version of Python, which compiles other code.
 
     Raises:
-        ValueError: if a part has no content that can be read, such as an open file or a lock, or reads names that are
-            not in its code, such as by `eval`.
+        ValueError: if a part has no content that can be read, such as an open file or a lock, or reads names that do
+            not appear in its code, such as by `eval`.
 
     Example:
         >>> data, scale = np.arange(3.0), 2.0
@@ -79,7 +93,9 @@ def fingerprint(*parts: Any) -> str:
         return _mark("parts", *(reader.digest(part, "") for part in parts)).hex()
     except RecursionError as error:
         raise BadArgument(
-            "fingerprint", expected="parts that are less deeply nested", advice="name them by a string"
+            "fingerprint",
+            expected="parts that are less deeply nested",
+            advice="in place of such a part, pass a string that names it",
         ) from error
 
 
@@ -119,7 +135,7 @@ class _Reader:
         self._known[id(part)] = (part, content)
         return content
 
-    def _refuse(self, what: str, advice: str = "name it by a string that changes with it") -> NoReturn:
+    def _refuse(self, what: str, advice: str = "in its place, pass a string that changes with its content") -> NoReturn:
         trail = " of ".join(step for step in reversed(self._trail) if step)
         raise BadArgument(
             "fingerprint",
@@ -243,13 +259,16 @@ class _Reader:
         for name in reads.names:
             if name not in scope:
                 if name in DYNAMIC:
-                    self._refuse(f"a function that calls {name}", "name what it reads by a string")
+                    self._refuse(
+                        f"a function that calls {name}", "pass a string that stands for what the function reads"
+                    )
                 marks.append(_mark("builtin" if hasattr(builtins, name) else "absent", name))
                 continue
             value = scope[name]
             if self._is_own_module(value) and name in reads.passed_on:
                 self._refuse(
-                    f"a function that passes on the module {name} as a value", "name what it reads by a string"
+                    f"a function that passes on the module {name} as a value",
+                    "pass a string that stands for what the function reads",
                 )
             marks.append(self._name(value, name, reads.attributes, "global"))
         return _mark("globals", *marks)
@@ -292,7 +311,9 @@ class _Reader:
     def _module(self, module: types.ModuleType) -> bytes:
         version = self._version(module.__name__)
         if version is None:
-            self._refuse(f"the module {module.__name__} as a value", "name what is read of it by a string")
+            self._refuse(
+                f"the module {module.__name__} as a value", "pass a string that stands for what is read from it"
+            )
         return _mark("module", module.__name__, version)
 
     def _class(self, part: type) -> bytes:

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: Orbax folders, and a note that describes the training."""
+"""Checkpoints of a training: an Orbax folder, and a file beside them that describes the training."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import numpy as np
 from jaxval.checkpoints.files import claim_folder
 from jaxval.types import BadArgument
 
-if TYPE_CHECKING:  # Orbax takes as long to load as JAX: only who keeps checkpoints of a training waits for it
+if TYPE_CHECKING:  # Orbax takes as long to load as JAX, so only the functions that need it load it
     import orbax.checkpoint as ocp
 
 __all__ = ["Checkpoints", "open_checkpoints"]
@@ -20,7 +20,7 @@ NOTE = "training.json"
 
 
 class Checkpoints:
-    """The checkpoints in one folder; see `open_checkpoints`."""
+    """The checkpoints of one training in one folder, which `open_checkpoints` opens for reading and writing."""
 
     def __init__(self, folder: Path, manager: "ocp.CheckpointManager") -> None:
         self._folder, self._manager = folder, manager
@@ -29,10 +29,10 @@ class Checkpoints:
         """The step and the state of the newest checkpoint, or None if there is none.
 
         Args:
-            like: a state of the same structure, shapes and types.
+            like: a state with the structure, the shapes and the types of the saved one.
 
         Raises:
-            ValueError: if the checkpoint has another structure or shape, or was cut off.
+            ValueError: if the checkpoint has another structure, shape or type, or is cut off.
         """
         import orbax.checkpoint as ocp
 
@@ -42,12 +42,12 @@ class Checkpoints:
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), like)
         try:
             state = self._manager.restore(step, args=ocp.args.StandardRestore(shapes))
-        except Exception as error:  # Orbax and its storage have many
+        except Exception as error:  # Orbax and its storage raise many kinds
             raise BadArgument(
                 "checkpoints",
                 expected=f"a whole checkpoint of this training in {self._folder / str(step)}",
-                got=f"one that is of another shape or was cut off ({_first_line(error)})",
-                advice="delete that folder to go on from the one before",
+                got=f"a checkpoint that is of another shape or is cut off ({_first_line(error)})",
+                advice="delete that folder to continue from the checkpoint before it",
             ) from error
         for found, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(shapes), strict=True):
             if found.shape != wanted.shape or found.dtype != wanted.dtype:
@@ -72,8 +72,8 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
 
     Args:
         folder: the folder; it is made if it is missing.
-        what: words and numbers that describe the training. They are kept beside the checkpoints, so that another
-            training does not continue from them.
+        what: words and numbers that describe the training. They are saved with the checkpoints, and a training with
+            another description cannot continue from these checkpoints.
         keep: how many of the newest checkpoints are kept.
 
     Returns:

@@ -17,17 +17,20 @@ def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
     """
     if out is None:
         if resume:
-            raise BadArgument("--resume", expected="--out, the folder of the run to go on with", got="none")
+            raise BadArgument("--resume", expected="--out, the folder of the run to continue", got="none")
         yield
         return
     if out.exists() and not out.is_dir():
-        raise BadArgument("--out", expected="a folder, or a path where none is yet", got=f"the file {out}")
+        raise BadArgument("--out", expected="a folder, or a path that does not exist yet", got=f"the file {out}")
     if not resume and _used(out):
         raise BadArgument(
-            "--out", expected="a new or empty folder", got=f"{out} with files in it", advice="--resume goes on with it"
+            "--out",
+            expected="a new or empty folder",
+            got=f"{out} with files in it",
+            advice="add --resume to continue the run in it",
         )
     out.mkdir(parents=True, exist_ok=True)
-    from jaxval.checkpoints import lock_folder
+    from jaxval.checkpoints.files import lock_folder
 
     with lock_folder(out, lock=LOCK, name="--out"):
         if not resume and _used(out):  # another run may have written files and ended since the first check

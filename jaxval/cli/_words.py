@@ -18,12 +18,28 @@ OPTIONS = {
     **{
         name: "--" + name.replace("_", "-")
         for name in (
-            "source", "skip_unusable", "reward", "policy", "arithmetic", "beta", "ridge", "held_out", "semivalue",
-            "permutations", "evaluations", "seeds", "truth", "epochs", "learning_rate", "reference", "loss",
-            "batch_size", "accumulation",
+            "source",
+            "skip_unusable",
+            "reward",
+            "policy",
+            "arithmetic",
+            "beta",
+            "ridge",
+            "held_out",
+            "semivalue",
+            "permutations",
+            "evaluations",
+            "seeds",
+            "truth",
+            "epochs",
+            "learning_rate",
+            "reference",
+            "loss",
+            "batch_size",
+            "accumulation",
         )
     },
-}  # fmt: skip
+}
 
 
 @contextmanager
@@ -32,7 +48,7 @@ def naming_options() -> Iterator[None]:
     try:
         yield
     except BadArgument as error:
-        argument, bracket, index = error.name.partition("[")  # such as per_pair['weight']
+        argument, bracket, index = error.name.partition("[")  # such as pair_options['weight']
         raise ValueError(error.under(OPTIONS.get(argument, argument + bracket + index))) from error
 
 

@@ -71,42 +71,112 @@ def add_command(commands: Any) -> None:
     )
     add = command.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="preference pairs; see above")
-    add("--source", default="source", metavar="FIELD", help="that names a pair's source, such as metadata.provider")
-    add("--skip-unusable", action="store_true", help="leave out pairs that say nothing: empty, or chosen = rejected")
-    add("--reward", action="append", metavar="REWARD", help="see below")
-    add("--policy", metavar="POLICY", help="log-linear, tabular, transformer or a folder; see below")
-    add("--arithmetic", choices=("response", "token", "parameter"), default="response", metavar="A",
-        help="that makes the policies of coalitions: response (default), token or parameter")  # fmt: skip
-    add("--reference", choices=("policy", "uniform"), default="policy", metavar="R",
-        help="candidates as likely at the start as the reference policy says (policy, the default), or all the same "
-        "(uniform), for transformers and checkpoints, which may give nearly everything to one")  # fmt: skip
-    add("--loss", metavar="LOSS", help="see below (default dpo)")
-    add("--loss-option", action="append", nargs=2, metavar=("NAME", "NUMBER"),
-        help="a number that the loss takes, such as dispersion 0.5; may be repeated")  # fmt: skip
-    add("--beta", type=above_zero, metavar="BETA", help="of the loss (default 0.1; 1 for the generated set)")
-    add("--ridge", type=from_zero, metavar="RHO", help="penalty on rewards, of Newton's method")
-    add("--epochs", type=count, metavar="N", help="of AdamW (default 2; 4 for a checkpoint)")
-    add("--batch-size", type=count, metavar="N", help="pairs in a minibatch (default 16; 32 for a checkpoint)")
-    add("--learning-rate", type=above_zero, metavar="RATE", help="at its highest (default 1e-3; 2e-5 for a checkpoint)")
-    add("--accumulation", type=count, metavar="N", help="minibatches whose gradients are averaged (default 1)")
-    add("--held-out", metavar="SHARE|FILE", help="prompts to evaluate on (default 0.25); not with tabular")
-    add("--semivalue", choices=("shapley", "banzhaf", "leave-one-out", "beta-shapley"), default="shapley", metavar="V",
-        help="shapley (default), banzhaf, leave-one-out, beta-shapley")  # fmt: skip
-    add("--permutations", type=even_count, metavar="N",
-        help="sample coalitions from N permutations, an even number, 20 or more for standard errors; beyond 12 sources "
-        "64 by default")  # fmt: skip
-    add("--evaluations", type=count, metavar="N", help="regression on N coalitions: the fewest for a given error")
-    add("--group", action="append", metavar="NAME,...",
-        help="sources that come after the others, for asymmetric values too; may be repeated, in order")  # fmt: skip
-    add("--seeds", type=count, metavar="N", help="default 3, or 1 where nothing is random")
-    add("--seed", type=int, default=0, metavar="N", help="of the first (default 0)")
-    add("--truth", action="store_true", help="retrain every coalition too, sequentially and on the union")
-    add("--out", type=Path, metavar="FOLDER",
-        help="write results.json, signature.png and what is finished there: a new or empty folder, unless "
-        "--resume")  # fmt: skip
-    add("--resume", action="store_true",
-        help="go on with a run of the same words that was stopped: what is finished in --out is not done "
-        "again")  # fmt: skip
+    add(
+        "--source",
+        default="source",
+        metavar="FIELD",
+        help="the field that names a pair's source, such as metadata.provider",
+    )
+    add(
+        "--skip-unusable",
+        action="store_true",
+        help="leave out pairs that say nothing: an empty response, or two equal ones",
+    )
+    add("--reward", action="append", metavar="REWARD", help="what responses are worth; explained below")
+    add("--policy", metavar="POLICY", help="the model that is trained; explained below")
+    add(
+        "--arithmetic",
+        choices=("response", "token", "parameter"),
+        default="response",
+        metavar="A",
+        help="how the policies of coalitions are made: response (the default), token or parameter arithmetic",
+    )
+    add(
+        "--reference",
+        choices=("policy", "uniform"),
+        default="policy",
+        metavar="R",
+        help="how likely the candidates are before training: as the untrained model says (policy, the default), or all "
+        "equally (uniform). A transformer or a checkpoint may otherwise give nearly all probability to one",
+    )
+    add("--loss", metavar="LOSS", help="the loss of a pair; explained below (default dpo)")
+    add(
+        "--loss-option",
+        action="append",
+        nargs=2,
+        metavar=("NAME", "NUMBER"),
+        help="an option of the loss, such as dispersion 0.5; may be repeated",
+    )
+    add("--beta", type=above_zero, metavar="BETA", help="β of the loss (default 0.1; 1 for the generated set)")
+    add("--ridge", type=from_zero, metavar="RHO", help="the ridge penalty on rewards in Newton's method")
+    add(
+        "--epochs", type=count, metavar="N", help="how many times AdamW sees every pair (default 2; 4 for a checkpoint)"
+    )
+    add(
+        "--batch-size", type=count, metavar="N", help="number of pairs in a minibatch (default 16; 32 for a checkpoint)"
+    )
+    add(
+        "--learning-rate",
+        type=above_zero,
+        metavar="RATE",
+        help="the peak learning rate (default 1e-3; 2e-5 for a checkpoint)",
+    )
+    add(
+        "--accumulation",
+        type=count,
+        metavar="N",
+        help="how many minibatches make one step; their gradients are averaged (default 1)",
+    )
+    add(
+        "--held-out",
+        metavar="SHARE|FILE",
+        help="the prompts to evaluate on: a share of them (default 0.25), or a file of others; not with tabular",
+    )
+    add(
+        "--semivalue",
+        choices=("shapley", "banzhaf", "leave-one-out", "beta-shapley"),
+        default="shapley",
+        metavar="V",
+        help="the kind of value: shapley (the default), banzhaf, leave-one-out or beta-shapley",
+    )
+    add(
+        "--permutations",
+        type=even_count,
+        metavar="N",
+        help="sample coalitions from N permutations, an even number; standard errors need 20 or more (default: all "
+        "coalitions up to 12 sources, 64 permutations beyond)",
+    )
+    add(
+        "--evaluations",
+        type=count,
+        metavar="N",
+        help="fit a regression to N coalitions, which needs the fewest for a given error",
+    )
+    add(
+        "--group",
+        action="append",
+        metavar="NAME,...",
+        help="sources that come after all others: asymmetric values are computed too; repeat for later groups",
+    )
+    add(
+        "--seeds",
+        type=count,
+        metavar="N",
+        help="how many times prompts and trainings are drawn anew (default 3, or 1 if nothing is random)",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="the first random seed (default 0)")
+    add("--truth", action="store_true", help="also retrain every coalition, sequentially and on the union, and compare")
+    add(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write results.json, signature.png and what is finished there: a new or empty folder, unless --resume",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with a run of the same words that was stopped: what is finished in --out is not done again",
+    )
     add("--json", action="store_true", help="print the result alone, as JSON, on standard output")
     command.set_defaults(run=_value)
 
@@ -138,8 +208,9 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
     if arguments.files:
         drawn = data.read_preferences(
             arguments.files if len(arguments.files) > 1 else arguments.files[0],
-            source=arguments.source, skip_unusable=arguments.skip_unusable,
-        )  # fmt: skip
+            source=arguments.source,
+            skip_unusable=arguments.skip_unusable,
+        )
         names, title = drawn.sources, drawn.title
         groups = _groups(arguments.group, names)
         rewards = _rewards(arguments.reward, drawn)

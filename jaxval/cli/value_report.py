@@ -64,7 +64,7 @@ def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
             {name: by_reward(row) for name, row in zip(found.names, one, strict=True)} for one in found.by_seed
         ],
         "evaluations": found.evaluations,
-        "decided": found.decided,
+        "reference_certain": found.reference_certain,
         "truth": {
             name: {
                 "largest_gap": by_reward(truth.gap),
@@ -115,7 +115,7 @@ def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> No
         ...     json.loads(Path(folder, "results.json").read_text())["title"]
         'two'
     """
-    from jaxval.checkpoints import write_whole
+    from jaxval.checkpoints.files import write_whole
 
     text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(out / "results.json", text + "\n")
@@ -241,11 +241,11 @@ def _interval(ends: list[float | None], places: int) -> str:
 def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
     """The sentences below the tables, each only if it applies to the result."""
     lines = [*_what_was_done(result), *_efficiency(result)]
-    if result["decided"] > 0.5:
+    if result["reference_certain"] > 0.5:
         lines.append(
-            f"Warning: at {result['decided']:.0%} of the prompts the reference gives one candidate 99 % or more. No "
-            "source moves it much there, and these values say little. A transformer does so where candidates are long, "
-            "or of different lengths; --reference uniform takes them as equally likely at the start."
+            f"Warning: at {result['reference_certain']:.0%} of the prompts the reference gives one candidate 99 % or "
+            "more. No source moves it much there, and these values say little. A transformer does so if candidates are "
+            "long or of different lengths; --reference uniform takes them as equally likely at the start."
         )
     if FITTED in result["rewards"]:
         lines.append(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from jaxval._errors import BadArgument
 
 if TYPE_CHECKING:
-    from jaxval.data import Election, Matches
+    from jaxval.data import Election, NamedComparisons
 
 __all__ = ["aggregate"]
 
 RULES = {
     "proportional": "F^β, in proportion to the share bounds u (β by --beta)",
-    "borda": "RLHF: maximal Borda",
-    "lottery": "NLHF: maximal lottery",
+    "borda": "maximal Borda (RLHF)",
+    "maximal-lottery": "maximal lottery (NLHF)",
     "minimax": "minimax, the limit of F^β",
     "proportional-borda": "in proportion to Borda scores",
     "c1-lottery": "maximal lottery of the majority relation",
@@ -25,8 +25,8 @@ RULES = {
 RESAMPLES = 500
 HEADINGS = {
     "proportional": "F^β",
-    "borda": "RLHF",
-    "lottery": "NLHF",
+    "borda": "Borda",
+    "maximal-lottery": "maximal",
     "minimax": "minimax",
     "proportional-borda": "∝Borda",
     "c1-lottery": "C1",
@@ -43,12 +43,16 @@ P is estimated from comparisons; a dot is exactly zero."""
 
 
 def aggregate(
-    votes: "Election | Matches", *, rules: tuple[str, ...] = tuple(RULES), beta: float = 0.0, unranked: str = "below"
+    votes: "Election | NamedComparisons",
+    *,
+    rules: tuple[str, ...] = tuple(RULES),
+    beta: float = 0.0,
+    unranked: str = "below",
 ) -> dict[str, Any]:
     """The result of `jaxval aggregate` for an election or for comparisons, as plain numbers.
 
     Args:
-        votes: `data.Election` or `data.Matches`.
+        votes: `data.Election` or `data.NamedComparisons`.
         rules: names of rules; random dictatorship is left out if the votes are not ballots.
         beta: β of F^β.
         unranked: how ballots with unranked alternatives are read; see `preferences.ballot_wins`.
@@ -62,8 +66,8 @@ def aggregate(
 
     Example:
         >>> from jaxval.data import textbook_election
-        >>> result = aggregate(textbook_election(), rules=("proportional", "lottery"))
-        >>> result["condorcet_winner"], result["win_rates"]["lottery"] > result["win_rates"]["proportional"]
+        >>> result = aggregate(textbook_election(), rules=("proportional", "maximal-lottery"))
+        >>> result["condorcet_winner"], result["win_rates"]["maximal-lottery"] > result["win_rates"]["proportional"]
         ('Eve', True)
     """
     import jax
@@ -78,7 +82,7 @@ def aggregate(
     of_matrix = {
         "proportional": lambda matrix: social_choice.proportional(matrix, beta=beta),
         "borda": social_choice.maximal_borda,
-        "lottery": social_choice.maximal_lottery,
+        "maximal-lottery": social_choice.maximal_lottery,
         "minimax": social_choice.minimax,
         "proportional-borda": social_choice.proportional_borda,
         "c1-lottery": social_choice.c1_maximal_lottery,
@@ -131,7 +135,9 @@ def aggregate(
         "alternatives": [
             {"name": name, **{key: column[i] for key, column in plain.items()}} for i, name in enumerate(votes.names)
         ],
-        "win_rates": {rule: float(social_choice.win_rate(matrix, lottery)) for rule, lottery in lotteries.items()},
+        "win_rates": {
+            rule: float(social_choice.win_rate_over_uniform(matrix, lottery)) for rule, lottery in lotteries.items()
+        },
         "sum_of_share_bounds": float(found["bounds"].sum()),
         "certificate": None if refuted else float(found["certificate"]),
         "certificate_holds": "no" if refuted else "yes" if from_rankings else "if P is that of complete rankings",
@@ -153,14 +159,15 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument("file", nargs="?", metavar="FILE", help="ballots or comparisons; see above")
     command.add_argument(
-        "--rule", action="append", choices=list(RULES), metavar="RULE", help="only this rule; may be repeated"
+        "--rule", action="append", choices=list(RULES), metavar="RULE", help="apply only this rule; may be repeated"
     )
-    command.add_argument("--beta", type=_beta, default=0.0, help="of F^β, from 0 (the default) to inf")
+    command.add_argument("--beta", type=_beta, default=0.0, help="β of F^β, from 0 (the default) to inf")
     command.add_argument(
         "--unranked",
         choices=("below", "ignored"),
         default="below",
-        help="unranked alternatives tie below the ranked ones (the default), or their pairs are not counted",
+        help="how unranked alternatives are read: they tie below the ranked ones (below, the default), or pairs with "
+        "them are not counted (ignored)",
     )
     command.add_argument("--json", action="store_true", help="print the result alone, as JSON, on standard output")
     command.add_argument("--figure", type=Path, metavar="PNG", help="write a figure of the lotteries there")

@@ -5,7 +5,7 @@ or to a vector of objectives; a table holds the utilities of all 2^n coalitions.
 """
 
 from jaxval.coalitions import games
-from jaxval.coalitions.evaluation import Evaluation, evaluate, evaluation, tabulate
+from jaxval.coalitions.evaluation import Evaluation, as_evaluation, evaluate_coalitions, tabulate
 from jaxval.coalitions.evaluator import Evaluator, evaluator
 from jaxval.coalitions.games import Game
 from jaxval.coalitions.masks import (
@@ -26,12 +26,12 @@ __all__ = [
     "add_adapters",
     "add_parameters",
     "all_coalitions",
+    "as_evaluation",
     "coalition_index",
     "coalition_sizes",
     "combine",
     "combine_next_tokens",
-    "evaluate",
-    "evaluation",
+    "evaluate_coalitions",
     "evaluator",
     "expected_reward",
     "games",

@@ -1,9 +1,9 @@
 """One contract of evaluation, `Evaluation`: every function that takes a utility turns it into one first.
 
-A utility is written for one mask. `evaluation` turns it into an `Evaluation`, which maps many masks to their utilities
-and knows the shape of one utility. Tables, sampled values and regressed values use this contract alone. The object that
-fulfils it decides whether the utility is plain JAX, runs on many devices, trains a model in another process or is read
-from a store.
+A utility is written for one mask. `as_evaluation` turns it into an `Evaluation`, which maps many masks to their
+utilities and knows the shape of one utility. Tables, sampled values and regressed values use this contract alone. The
+object that fulfils it decides whether the utility is plain JAX, runs on many devices, trains a model in another process
+or is read from a store.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jaxval.coalitions.masks import check_coalitions, check_fits, check_players,
 from jaxval.parallel.chunks import each_chunk, map_chunks
 from jaxval.types import BadArgument, Coalitions, Utility
 
-__all__ = ["Evaluation", "evaluate", "evaluation", "tabulate"]
+__all__ = ["Evaluation", "as_evaluation", "evaluate_coalitions", "tabulate"]
 
 HOST_CHUNK = 2**16  # how many masks an evaluation on the host is given at a time
 MOST_PROGRAMS = 64
@@ -76,13 +76,14 @@ class _Plain:
         return self._shape.shape
 
 
-def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Evaluation:
-    """The utility as an `Evaluation`.
+def as_evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Evaluation:
+    """Turn a utility into an `Evaluation`, which gives the utilities of many masks and the shape of one utility.
 
     Args:
         utility: from a mask (players,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         players: how many, n.
-        batch_size: how many coalitions a utility written in JAX evaluates at a time. An evaluator has its own.
+        batch_size: how many coalitions a utility written in JAX evaluates at a time. An evaluator uses its own
+            `batch_size`.
 
     Returns:
         An `Evaluation`.
@@ -92,7 +93,7 @@ def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Eva
             evaluator of another number of players.
 
     Example:
-        >>> sizes = evaluation(lambda coalition: coalition.sum(), 2)
+        >>> sizes = as_evaluation(lambda coalition: coalition.sum(), 2)
         >>> sizes.many(jnp.array([[True, False], [True, True]])).tolist(), sizes.objectives()
         ([1.0, 2.0], ())
     """
@@ -105,7 +106,7 @@ def evaluation(utility: Utility, players: int, *, batch_size: int = 1024) -> Eva
     return as_evaluation()
 
 
-def evaluate(
+def evaluate_coalitions(
     utility: Utility, coalitions: Coalitions, *, batch_size: int = 1024
 ) -> Num[Array, "coalitions *objectives"]:
     """The utility of each coalition, `batch_size` of them at a time.
@@ -116,7 +117,7 @@ def evaluate(
     Args:
         utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         coalitions: (coalitions, n) masks.
-        batch_size: how many at a time; memory grows with it. An evaluator has its own.
+        batch_size: how many at a time; memory grows with it. An evaluator uses its own `batch_size`.
 
     Returns:
         (coalitions, *objectives) utilities.
@@ -126,16 +127,16 @@ def evaluate(
             a number or a vector of numbers, or a number that is not finite.
 
     Example:
-        >>> evaluate(lambda coalition: coalition.sum(), [[True, False], [True, True]]).tolist()
+        >>> evaluate_coalitions(lambda coalition: coalition.sum(), [[True, False], [True, True]]).tolist()
         [1.0, 2.0]
     """
     masks = check_coalitions(coalitions)
     if masks.ndim != 2 or 0 in masks.shape:
         raise BadArgument("coalitions", expected="(coalitions, players) masks", got=f"shape {masks.shape}")
-    of_many = evaluation(utility, masks.shape[1], batch_size=batch_size)
+    of_many = as_evaluation(utility, masks.shape[1], batch_size=batch_size)
     if not of_many.traceable:
         return of_many.many(masks)
-    run = compiled(of_many.many, (of_many.identity, "evaluate"))
+    run = compiled(of_many.many, (of_many.identity, "evaluate_coalitions"))
     return check_utilities(run(masks), lambda row: np.asarray(masks)[row])
 
 
@@ -147,7 +148,7 @@ def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[A
     Args:
         utility: from a mask (n,) to a scalar or a vector of objectives, written in JAX; or an `evaluator`.
         players: how many, n.
-        batch_size: how many at a time. An evaluator has its own.
+        batch_size: how many at a time. An evaluator uses its own `batch_size`.
 
     Returns:
         (2^n, *objectives) utilities.
@@ -163,7 +164,7 @@ def tabulate(utility: Utility, players: int, *, batch_size: int = 1024) -> Num[A
     players = check_players(players)
     check_fits(players, row_bytes=4)
     rows = 2**players
-    of_many = evaluation(utility, players, batch_size=batch_size)
+    of_many = as_evaluation(utility, players, batch_size=batch_size)
 
     def of_indices(index: Any) -> Array:
         return of_many.many(index_coalition(jnp.asarray(index), players))
@@ -181,8 +182,8 @@ PROGRAMS: OrderedDict[Hashable, Callable[..., Any]] = OrderedDict()
 def compiled(function: Callable[..., Any], identity: tuple[Hashable, ...]) -> Callable[..., Any]:
     """`jax.jit(function)`, and the same object again for the same identity, so that nothing is compiled twice.
 
-    If a part of the identity is None, the identity is unknown and nothing is kept. The programs of the last identities
-    are kept.
+    If a part of the identity is None, the identity is unknown and nothing is kept. Only the programs of
+    the `MOST_PROGRAMS` identities used last are kept.
     """
     if None in identity:
         return jax.jit(function)
@@ -202,7 +203,7 @@ def identity_of(*parts: Any) -> Hashable:
 
 
 def checked_utility(utility: Utility, players: int) -> Utility:
-    """The utility as a function to a floating-point scalar or vector; errors of its shape are raised here."""
+    """Check what a utility returns; the result is the utility as a function to a floating-point scalar or vector."""
     if not callable(utility):
         raise BadArgument("utility", expected="a function of a mask", got=type(utility).__name__)
 
@@ -233,7 +234,7 @@ def checked_utility(utility: Utility, players: int) -> Utility:
 
 
 def check_utilities(values: Array, coalition: Any) -> Array:
-    """The utilities, all finite. The error names the first other one by its members."""
+    """Check that all utilities are finite. The error names the members of the first coalition whose utility is not."""
     if _checks.concrete(values):
         finite = np.isfinite(values)
         if not finite.all():

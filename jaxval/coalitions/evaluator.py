@@ -1,7 +1,7 @@
 """Utilities evaluated on any device, process or executor, each coalition once, and remembered.
 
-An `Evaluator` goes wherever a utility goes: to `coalitions.tabulate` and `evaluate`, and to every `values.*` that takes
-a utility. It vectorises, chunks, shards and stores; utilities and estimators do none of this.
+An `Evaluator` goes wherever a utility goes: to `coalitions.tabulate` and `evaluate_coalitions`, and to every `values.*`
+that takes a utility. It vectorises, chunks, shards and stores; utilities and estimators do none of this.
 """
 
 import contextlib
@@ -18,13 +18,14 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Num
 
 from jaxval import _checks
-from jaxval.checkpoints import Store, Stored, fingerprint
-from jaxval.checkpoints.store import pack_masks, unpack_mask
-from jaxval.coalitions.evaluation import Evaluation, check_utilities, checked_utility, evaluation
+from jaxval.checkpoints import Store, fingerprint
+from jaxval.checkpoints.store import Stored, pack_masks, unpack_mask
+from jaxval.coalitions.evaluation import Evaluation, check_utilities, checked_utility
 from jaxval.coalitions.masks import check_coalitions
-from jaxval.parallel import over_mesh, progress, run_all
+from jaxval.parallel import progress
 from jaxval.parallel.chunks import each_chunk
-from jaxval.parallel.executors import check_timeout
+from jaxval.parallel.executors import check_timeout, run_all
+from jaxval.parallel.meshes import over_mesh
 from jaxval.types import BadArgument, Coalitions, Utility
 
 __all__ = ["Evaluator", "evaluator"]
@@ -139,14 +140,23 @@ class Evaluator:
         players: how many.
         traceable: whether it may be called under `jit` and `vmap` like the utility itself. It may not if it has a
             store, a mesh, an executor or a progress bar, or if JAX cannot trace the utility.
-        evaluations: how many evaluations were made by this object; those read from a store are not counted.
+        computed: how many utilities this object computed; those read from a store are not counted.
     """
 
     def __init__(
-        self, utility: Utility, players: int, batch_size: int, store: Store | None, executor: Executor | None,
-        mesh: Mesh | None, timeout: float | None, traced: bool, keep_going: bool, shown: bool,
-    ) -> None:  # fmt: skip
-        self.players, self.evaluations = players, 0
+        self,
+        utility: Utility,
+        players: int,
+        batch_size: int,
+        store: Store | None,
+        executor: Executor | None,
+        mesh: Mesh | None,
+        timeout: float | None,
+        traced: bool,
+        keep_going: bool,
+        shown: bool,
+    ) -> None:
+        self.players, self.computed = players, 0
         self.traceable = traced and store is None and mesh is None and not shown and not keep_going
         self._utility, self._store, self._executor = utility, store, executor
         self._timeout, self._traced, self._keep_going, self._shown = timeout, traced, keep_going, shown
@@ -165,7 +175,7 @@ class Evaluator:
                 got="a tracer",
                 advice=(
                     "an evaluator with a store, a mesh, a bar, or a function of NumPy masks is not traced: pass "
-                    "it to coalitions.tabulate, evaluate or values.*, or call .many"
+                    "it to coalitions.tabulate, evaluate_coalitions or values.*, or call .many"
                 ),
             )
         return self.many(np.asarray(coalition)[None])[0]
@@ -201,7 +211,7 @@ class Evaluator:
 
     def as_evaluation(self) -> Evaluation:
         """Itself: it fulfils the contract of `coalitions.evaluation`."""
-        return evaluation(self._utility, self.players, batch_size=self._batch_size) if self.traceable else self
+        return as_evaluation(self._utility, self.players, batch_size=self._batch_size) if self.traceable else self
 
     @property
     def identity(self) -> None:
@@ -230,7 +240,7 @@ class Evaluator:
         ):
             for finished in evaluations:
                 store.record(finished, players=self.players)
-                self.evaluations += len(finished)
+                self.computed += len(finished)
                 advance(len(finished))
                 failed |= {key: value for key, value in finished.items() if isinstance(value, str)}
                 if failed and not self._keep_going:  # what runs is given up, what waits is taken back
@@ -290,7 +300,7 @@ class Evaluator:
         with progress(self._shown and alone, len(masks), "coalitions") as advance:
 
             def finished(rows: int) -> None:
-                self.evaluations += rows if alone else 0
+                self.computed += rows if alone else 0
                 advance(rows)
 
             return each_chunk(of_rows, len(masks), self._batch_size, advance=finished)

@@ -27,11 +27,11 @@ Numbers = Num[ArrayLike, "players"] | list[Any]
 
 
 class Game(NamedTuple):
-    """A utility with what is known of it.
+    """A utility, its number of players and its Shapley values.
 
     Attributes:
         utility: from a mask (players,) to a number, or to a vector of objectives.
-        players: how many.
+        players: the number of players.
         shapley: (players, *objectives) Shapley values.
     """
 
@@ -44,7 +44,7 @@ def additive(weights: Num[ArrayLike, "players *objectives"] | list[Any]) -> Game
     """Players who do not need each other: v(S) = Σ_{i∈S} w_i. Every semivalue of player i is w_i.
 
     Args:
-        weights: (players, *objectives) what each brings.
+        weights: (players, *objectives) the numbers w.
 
     Returns:
         The game.
@@ -66,7 +66,9 @@ def unanimity(
     carriers: Bool[ArrayLike, "*carriers players"] | list[Any],
     coefficients: Num[ArrayLike, "_"] | list[Any] | None = None,
 ) -> Game:
-    """All of a carrier are needed: v(S) = Σ_j c_j [T_j ⊆ S]; every game is such a sum. φ_i = Σ_{j: i∈T_j} c_j / |T_j|.
+    """A carrier counts if all its members are in S: v(S) = Σ_j c_j [T_j ⊆ S], φ_i = Σ_{j: i∈T_j} c_j / |T_j|.
+
+    Every game with v(∅) = 0 is such a sum.
 
     Source: Shapley (1953), section 3.
 
@@ -78,7 +80,7 @@ def unanimity(
         The game.
 
     Raises:
-        ValueError: if a carrier is empty or no mask, or the numbers of carriers and coefficients differ.
+        ValueError: if a carrier is empty or not a mask, or the numbers of carriers and coefficients differ.
 
     Example:
         >>> unanimity([True, False, True]).shapley.tolist()
@@ -89,7 +91,7 @@ def unanimity(
         raise BadArgument("carriers", expected="(carriers, players) masks", got=f"{masks.dtype} of shape {masks.shape}")
     if not masks.any(axis=1).all():
         raise BadArgument(
-            "carriers", expected="at least one member in each", got=f"none in row {int(masks.any(1).argmin())}"
+            "carriers", expected="at least one member in each carrier", got=f"none in row {int(masks.any(1).argmin())}"
         )
     coefficients = _numbers(
         "coefficients",
@@ -98,7 +100,9 @@ def unanimity(
         expected="one number for each carrier",
     )
     if len(coefficients) != len(masks):
-        raise BadArgument("coefficients", expected=f"one for each of {len(masks)} carriers", got=len(coefficients))
+        raise BadArgument(
+            "coefficients", expected=f"one number for each of {len(masks)} carriers", got=len(coefficients)
+        )
     shares = jnp.asarray(masks / masks.sum(axis=1, keepdims=True), dtype=float)
     outside = jnp.asarray(~masks)
     return Game(
@@ -138,21 +142,21 @@ def airport(costs: Numbers) -> Game:
 
 
 def glove(right: Bool[ArrayLike, "players"] | list[Any]) -> Game:
-    """Everybody has one glove, a pair is worth 1: v(S) = min(|S ∩ left|, |S ∩ right|).
+    """Each player has one glove, and a pair is worth 1: v(S) = min(|S ∩ left|, |S ∩ right|).
 
-    A left glove adds 1 if it meets more right ones than left ones:
-    φ_left = Σ_{a<b} C(l-1, a) C(r, b) (a+b)! (n-a-b-1)! / n!.
+    A left glove adds 1 if the coalition has more right gloves than left gloves. With l left and r right gloves and
+    n = l + r, φ_left = Σ_{a<b} C(l-1, a) C(r, b) (a+b)! (n-a-b-1)! / n!.
 
     Source: Shapley and Shubik (1969).
 
     Args:
-        right: (players,) who has a right glove.
+        right: (players,) mask of the players with a right glove.
 
     Returns:
         The game.
 
     Raises:
-        ValueError: if there is no player, or no mask.
+        ValueError: if there is no player, or `right` is not a mask.
 
     Example:
         >>> [f"{value:.4f}" for value in glove([False, False, True]).shapley]
@@ -181,16 +185,16 @@ def glove(right: Bool[ArrayLike, "players"] | list[Any]) -> Game:
 
 
 def voting(votes: Numbers, *, quota: int) -> Game:
-    """Who carries the motion: v(S) = [Σ_{i∈S} w_i ≥ q] with whole numbers of votes w.
+    """A weighted vote: v(S) = [Σ_{i∈S} w_i ≥ q], with whole numbers of votes w and a quota q.
 
-    The Shapley-Shubik index by counting: with N_i(s, w) coalitions of s others who have w votes,
+    The Shapley values are the Shapley-Shubik index. With N_i(s, w) coalitions of s other players who have w votes,
     φ_i = Σ_s s! (n-s-1)! / n! Σ_{q - w_i ≤ w < q} N_i(s, w).
 
     Source: Shapley and Shubik (1954); the counting is Mann and Shapley (1962).
 
     Args:
         votes: (players,) whole numbers of at least 0.
-        quota: the votes needed, at least 1 and at most all.
+        quota: q, the votes needed, at least 1 and at most all votes.
 
     Returns:
         The game.
@@ -208,7 +212,7 @@ def voting(votes: Numbers, *, quota: int) -> Game:
     if not weights or min(weights) < 0:
         raise BadArgument("votes", expected="at least one player and no negative votes", got=weights)
     if _checks.check_size("quota", quota) > total:
-        raise BadArgument("quota", expected=f"at most all {total} votes", got=quota)
+        raise BadArgument("quota", expected=f"at most {total} votes, the sum of all votes", got=quota)
     shapley = []
     for i, own in enumerate(weights):
         counts = np.zeros((n, total + 1), dtype=object)
@@ -226,10 +230,10 @@ def voting(votes: Numbers, *, quota: int) -> Game:
 
 
 def saturating(weights: Numbers) -> Game:
-    """A learning curve: v(S) = 1 - exp(-2 Σ_{i∈S} w_i / Σ_j |w_j|); a negative weight does harm.
+    """A learning curve: v(S) = 1 - exp(-2 Σ_{i∈S} w_i / Σ_j |w_j|). Players with a negative weight lower the utility.
 
-    With a_i = exp(-2 w_i / Σ|w|), v(S) = 1 - Π_{i∈S} a_i and φ_i = (1 - a_i) ∫_0^1 Π_{j≠i} (1 - t + t a_j) dt; the
-    integrand is a polynomial, which Gauss and Legendre's rule integrates exactly.
+    With a_i = exp(-2 w_i / Σ_j |w_j|), v(S) = 1 - Π_{i∈S} a_i and φ_i = (1 - a_i) ∫_0^1 Π_{j≠i} (1 - t + t a_j) dt. The
+    integrand is a polynomial in t, so Gauss-Legendre quadrature is exact.
 
     Source: the integral is Owen's (1972) multilinear extension.
 
@@ -249,7 +253,7 @@ def saturating(weights: Numbers) -> Game:
     weights = _numbers("weights", weights, ndim=1, expected="(players,) numbers")
     scale = np.abs(np.asarray(weights, dtype=float)).sum()
     if scale == 0:
-        raise BadArgument("weights", expected="one that is not zero", got="none")
+        raise BadArgument("weights", expected="at least one weight that is not zero", got="only zeros")
     n = len(weights)
     factors = np.exp(-2 * np.asarray(weights, dtype=float) / scale)
     points, shares = np.polynomial.legendre.leggauss(n // 2 + 1)
@@ -260,9 +264,9 @@ def saturating(weights: Numbers) -> Game:
 
 
 def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] | list[Any]) -> Game:
-    """Players and pairs: v(S) = Σ_{i∈S} w_i + Σ_{i<j∈S} Q_ij. φ_i = w_i + 1/2 Σ_j Q_ij, and Q_ij is the interaction.
+    """Weights of players and of pairs: v(S) = Σ_{i∈S} w_i + Σ_{i<j∈S} Q_ij, φ_i = w_i + 1/2 Σ_j Q_ij.
 
-    The Banzhaf values are the same.
+    Q_ij is the interaction of players i and j. The Banzhaf values equal the Shapley values.
 
     Args:
         weights: (players,) numbers w.
@@ -272,7 +276,7 @@ def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] |
         The game.
 
     Raises:
-        ValueError: if Q is not symmetric with a zero diagonal, or of another size.
+        ValueError: if Q is not symmetric, its diagonal is not zero, or its size does not fit the weights.
 
     Example:
         >>> pairwise([1.0, 0.0], [[0.0, -1.0], [-1.0, 0.0]]).shapley.tolist()
@@ -287,8 +291,8 @@ def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] |
         raise BadArgument(
             "interactions",
             expected="a symmetric array with a zero diagonal",
-            got="another",
-            advice="call (Q + Q.T) / 2",
+            got="one that is not symmetric or has a nonzero diagonal",
+            advice="pass (Q + Q.T) / 2 with a diagonal of 0",
         )
 
     def utility(coalition: Array) -> Array:
@@ -301,7 +305,9 @@ def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] |
 def _numbers(name: str, value: Any, *, ndim: int, expected: str, low: float = -math.inf) -> Array:
     array = _checks.floating(name, value, ndim=ndim, expected=expected)
     if not _checks.concrete(array):
-        raise BadArgument(name, expected="known numbers", got="a tracer", advice="make the game outside jit")
+        raise BadArgument(
+            name, expected="numbers with known values", got="a tracer", advice="make the game outside jit"
+        )
     if array.size == 0 or float(array.min()) < low:
-        raise BadArgument(name, expected=f"{expected}, of at least one player", got=np.asarray(array).tolist())
+        raise BadArgument(name, expected=f"{expected}, and at least one player", got=np.asarray(array).tolist())
     return array

@@ -17,23 +17,23 @@ Members = Shaped[ArrayLike, "sources"] | list[Any]
 
 
 def add_parameters(base: Params, sources: Params, coalition: Members) -> Params:
-    """The parameters of a coalition from those of each source: θ_S = θ_0 + Σ_{ℓ∈S} (θ_ℓ - θ_0).
+    """The parameters of a coalition from the parameters of the sources: θ_S = θ_0 + Σ_{ℓ∈S} (θ_ℓ - θ_0).
 
     For a policy whose log-probabilities are linear in its parameters up to a constant (tabular, log-linear) this is the
     arithmetic of `combine`; for a transformer it is another approximation.
 
-    Source: Tamine et al., section 5 (their experiment adds adapters so); Ilharco et al. (2023), task arithmetic.
+    Source: Tamine et al., section 5 (their experiment adds adapters like this); Ilharco et al. (2023), task arithmetic.
 
     Args:
         base: θ_0, a pytree.
-        sources: the same pytree with an axis (sources,) in front of each leaf: θ_ℓ.
+        sources: the θ_ℓ, a pytree with the structure of `base` whose leaves have a further first axis (sources,).
         coalition: (sources,) a mask, or a weight for each source.
 
     Returns:
-        Parameters of the shapes of `base`. The empty coalition gives the base to the bit.
+        Parameters of the shapes of `base`. The empty coalition gives exactly the base.
 
     Raises:
-        ValueError: if the trees or their shapes do not fit.
+        ValueError: if the trees differ in structure, or a shape does not fit.
 
     Example:
         >>> add_parameters(jnp.array([1.0, 1.0]), jnp.array([[2.0, 1.0], [1.0, 5.0]]), [True, True]).tolist()
@@ -42,12 +42,16 @@ def add_parameters(base: Params, sources: Params, coalition: Members) -> Params:
     members = _members(coalition)
     ours, theirs = str(jax.tree.structure(base)), str(jax.tree.structure(sources))
     if ours != theirs:
-        raise BadArgument("sources", expected=f"the tree of base, {ours}", got=theirs)
+        raise BadArgument("sources", expected=f"the tree structure of base, {ours}", got=theirs)
 
     def add(leaf: ArrayLike, stacked: ArrayLike) -> Array:
         leaf, stacked = jnp.asarray(leaf), jnp.asarray(stacked)
         if stacked.shape != (len(members), *leaf.shape):
-            raise BadArgument("sources", expected=f"leaves of shape {(len(members), *leaf.shape)}", got=stacked.shape)
+            raise BadArgument(
+                "sources",
+                expected=f"leaves of shape {(len(members), *leaf.shape)}, the first axis as long as the coalition",
+                got=f"shape {stacked.shape}",
+            )
         steps = stacked - leaf[None]
         return leaf + jnp.tensordot(members.astype(leaf.dtype), steps, 1)
 
@@ -55,7 +59,7 @@ def add_parameters(base: Params, sources: Params, coalition: Members) -> Params:
 
 
 def add_adapters(adapters: Params, coalition: Members) -> Params:
-    """One adapter for a coalition from those of each source: A_S B_S = Σ_{ℓ∈S} A_ℓ B_ℓ.
+    """The adapter of a coalition from the adapters of the sources: A_S B_S = Σ_{ℓ∈S} A_ℓ B_ℓ.
 
     It is the sum of the products, not the product of the sums. It has n times the rank: A_S = [A_1, ..., A_n] side by
     side, B_S = n [c_1 B_1; ...; c_n B_n] one below the other. The factor n keeps α the same: `policies.merge` divides
@@ -101,5 +105,5 @@ def add_adapters(adapters: Params, coalition: Members) -> Params:
 def _members(coalition: Any) -> Array:
     members = jnp.asarray(coalition).astype(float)
     if members.ndim != 1 or not len(members):
-        raise BadArgument("coalition", expected="(sources,) a mask or weights", got=f"shape {members.shape}")
+        raise BadArgument("coalition", expected="a mask or weights of shape (sources,)", got=f"shape {members.shape}")
     return members

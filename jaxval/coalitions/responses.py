@@ -26,7 +26,7 @@ def combine(
 ) -> Float[Array, "*contexts candidates"]:
     """The policy of a coalition from one policy for each source: π_S ∝ exp(Σ_{ℓ∈S} s_ℓ + (1 - |S|) s_0).
 
-    In other words log π_S = s_0 + Σ_ℓ c_ℓ (s_ℓ - s_0), normalised over the candidates, with c the mask, or any weights.
+    In other words, log π_S = s_0 + Σ_ℓ c_ℓ (s_ℓ - s_0), normalised over the candidates; c is the mask or any weights.
     The empty coalition gives the reference. A candidate that the reference never gives (-inf) stays impossible; one
     that a member never gives has probability 0 for the coalition. If the members exclude each other's candidates, so
     that none is left in a row, the coalition has no policy: the row is NaN under `jit`, and an error outside it.
@@ -35,7 +35,7 @@ def combine(
 
     Args:
         reference: (..., candidates) s_0, log-probabilities up to a constant in each row.
-        sources: (sources, ..., candidates) s_ℓ likewise.
+        sources: (sources, ..., candidates) s_ℓ, log-probabilities up to a constant in each row.
         coalition: (sources,) a mask, or a weight for each source.
 
     Returns:
@@ -68,11 +68,11 @@ def expected_reward(
         log_probs: (contexts, candidates) log-probabilities.
         rewards: (contexts, candidates) numbers r, or (contexts, candidates, objectives).
         weights: (contexts,) the distribution of contexts; None means the mean.
-        by_context: whether contexts are objectives instead of being averaged; `weights` is then None.
+        by_context: whether each context is an objective instead of being averaged; `weights` must then be None.
 
     Returns:
-        A number, or (objectives,); by context, (contexts,) or (contexts · objectives,), the objectives of a context
-        side by side.
+        A number, or (objectives,). With `by_context`, (contexts,) or (contexts · objectives,), where the objectives of
+        one context stand side by side.
 
     Raises:
         ValueError: if shapes do not fit, a row has no candidate, or a reward of a candidate is not finite.
@@ -93,10 +93,10 @@ def reward_utility(
     weights: ContextWeights = None,
     by_context: bool = False,
 ) -> Utility:
-    """The utility of a coalition: the expected reward of the policy that arithmetic makes for it, u(S) = v(π_S).
+    """The utility of a coalition: the expected reward of the policy that `combine` gives, u(S) = v(π_S).
 
-    The result goes wherever a utility goes; `coalitions.tabulate` evaluates all 2^n coalitions from n trainings. A
-    coalition whose members exclude each other's responses has no policy and no utility, as in `combine`.
+    The result can be passed wherever a utility is expected; `coalitions.tabulate` evaluates all 2^n coalitions from n
+    trainings. A coalition whose members exclude each other's responses has no policy and no utility, as in `combine`.
 
     With `by_context`, every context is an objective of its own, u_x(S) = Σ_y π_S(y|x) r(x, y). Values are linear in the
     utility, so that one table gives the values of every context, and their mean is the value.
@@ -105,7 +105,7 @@ def reward_utility(
 
     Args:
         reference: (contexts, candidates) log-probabilities of the reference.
-        sources: (sources, contexts, candidates) of the policy of each source.
+        sources: (sources, contexts, candidates) log-probabilities of the policy of each source.
         rewards: (contexts, candidates) or (contexts, candidates, objectives).
         weights: (contexts,) the distribution of contexts; None means the mean.
         by_context: whether contexts are objectives, as in `expected_reward`.
@@ -191,16 +191,18 @@ def _expectation(chances: Array, weighted: Array, *, by_context: bool) -> Array:
 def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: bool) -> tuple[Array, Array]:
     """π(y|x), and each reward times the share of its context, or 0 if the policy never gives the response."""
     if by_context and weights is not None:
-        raise BadArgument("weights", expected="none with by_context=True, for contexts are not averaged", got="weights")
+        raise BadArgument(
+            "weights", expected="none with by_context=True, because contexts are then not averaged", got="weights"
+        )
     log_probs, rewards = jnp.asarray(log_probs, dtype=float), jnp.asarray(rewards, dtype=float)
     if log_probs.ndim != 2 or rewards.shape[:2] != log_probs.shape or rewards.ndim > 3:
         raise BadArgument(
             "rewards",
             expected=(
-                "(contexts, candidates) or (contexts, candidates, objectives) for log-probabilities "
+                "shape (contexts, candidates) or (contexts, candidates, objectives), and log-probabilities of shape "
                 "(contexts, candidates)"
             ),
-            got=f"shapes {rewards.shape} and {log_probs.shape}",
+            got=f"rewards of shape {rewards.shape} and log-probabilities of shape {log_probs.shape}",
         )
     contexts = len(log_probs)
     share = 1.0 if by_context else 1 / contexts

@@ -1,7 +1,7 @@
 """Readers of real files, makers of synthetic data.
 
 Readers take a path and return the records of `jaxval.types` with the names that belong to them: an `Election` (ballots,
-names, title), `Matches` (comparisons, names, contexts, title), `Ratings` (users, items, stars, ids, names) or
+names, title), `NamedComparisons` (comparisons, names, contexts, title), `Ratings` (users, items, stars, ids, names) or
 `PreferencePairs` (prompts, responses, comparisons, sources, scores). A file that is malformed or cut off raises a
 `ValueError` that names the file and the line. A missing file raises a `FileNotFoundError`.
 
@@ -20,7 +20,7 @@ from jaxval.data.folders import data_folder
 from jaxval.data.movielens import Ratings, rating_ballots, rating_table, read_movielens
 from jaxval.data.pairs import read_preferences, source_comparisons
 from jaxval.data.preflib import read_preflib
-from jaxval.data.records import Election, Matches, PreferencePairs, SyntheticPreferences
+from jaxval.data.records import Election, NamedComparisons, PreferencePairs, SyntheticPreferences
 from jaxval.data.scores import read_scores
 from jaxval.data.synthetic import synthetic_mallows_mixture, synthetic_preferences, textbook_election
 from jaxval.data.tables import read_comparisons_csv, read_rankings_csv
@@ -28,7 +28,7 @@ from jaxval.data.votes import read_votes
 
 __all__ = [
     "Election",
-    "Matches",
+    "NamedComparisons",
     "PreferencePairs",
     "Ratings",
     "SyntheticPreferences",

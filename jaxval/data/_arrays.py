@@ -19,12 +19,13 @@ MOST_CELLS = 2**31
 
 
 def indices(numbers: Sequence[Any] | np.ndarray) -> Int[Array, "..."]:
-    """Whole numbers as a JAX array, by `device_put`: `jnp.asarray` may compile a program for every shape."""
+    """Whole numbers as a JAX array of int32."""
+    # `device_put` compiles nothing, and `jnp.asarray` may compile a program for every shape.
     return jax.device_put(np.asarray(numbers, dtype=np.int32))
 
 
 def floats(numbers: Sequence[float] | Sequence[int] | np.ndarray) -> Float[Array, "..."]:
-    """Numbers as a JAX array in JAX's default precision, moved like `indices`."""
+    """Numbers as a JAX array in JAX's default precision, also by `device_put`."""
     return jax.device_put(np.asarray(numbers, dtype=jax.dtypes.canonicalize_dtype(float)))
 
 
@@ -38,7 +39,9 @@ def build_election(
     """An `Election` from rankings as lists of tied groups, best first. An alternative in no group is unranked."""
     shape = len(rankings), len(names)
     if shape[0] * shape[1] > MOST_CELLS:
-        raise BadArgument(os.fspath(path), expected=f"at most {MOST_CELLS} ballots x alternatives", got=shape)
+        raise BadArgument(
+            os.fspath(path), expected=f"at most {MOST_CELLS} ballots x alternatives", got=f"{shape[0]} x {shape[1]}"
+        )
     positions = np.full(shape, -1, dtype=np.int32)
     for row, ranking in zip(positions, rankings, strict=True):
         for place, tied in enumerate(ranking):

@@ -16,7 +16,7 @@ __all__ = ["ENDINGS", "json_objects"]
 
 ENDINGS = (".jsonl", ".jsonl.gz")
 LONGEST = 2**26
-"""Bytes of the longest line that is read: a file without ends of lines would else fill the memory."""
+"""Bytes of the longest line that is read: a file without line ends would otherwise fill the memory."""
 
 
 def json_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:

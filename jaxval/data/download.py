@@ -1,4 +1,4 @@
-"""MovieLens 1M from its publisher, either whole and with the right checksum or not at all."""
+"""MovieLens 1M from its publisher: downloaded whole and with the right checksum, or not at all."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ _BLOCK = 2**16
 
 
 def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str = MOVIELENS_MD5) -> Path:
-    """Get MovieLens 1M into `folder/ml-1m`, with progress on standard error.
+    """Download MovieLens 1M into `folder/ml-1m`, with progress on standard error.
 
     The archive is downloaded to a temporary folder inside `folder`, compared with its checksum, unpacked there and
     moved to its final path in one step. A wrong checksum, a lost connection or an interruption leaves nothing behind.
@@ -33,7 +33,7 @@ def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str =
     The data may be used for research, with acknowledgement, and may not be passed on: see the README in the archive.
 
     Args:
-        folder: where sets of data are kept, such as `data`; it is made if it is missing.
+        folder: the folder of data sets, such as `data`; it is made if it is missing.
         url: the archive's address, https or http.
         md5: the archive's published MD5 checksum, in hexadecimal.
 
@@ -54,7 +54,10 @@ def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str =
         raise BadArgument("url", expected="an address that starts with https:// or http://", got=f"{url!r}")
     if target.exists():
         raise BadArgument(
-            "folder", expected=f"no {NAME} in it yet", got=target, advice="read it by read_movielens, or remove it"
+            "folder",
+            expected=f"a folder without {NAME}",
+            got=target,
+            advice="read it with read_movielens, or remove it",
         )
     missing = [parent for parent in (target.parent, *target.parent.parents) if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +87,7 @@ def _fetch(url: str, archive: Path) -> None:
                 progress.update(task, advance=len(block))
             got = file.tell()
     except (OSError, http.client.HTTPException) as error:
-        raise ConnectionError(f"{url}: no archive came: {error}; try again") from error
+        raise ConnectionError(f"{url}: the download failed: {error}; try again") from error
     if got < size:
         raise ConnectionError(f"{url}: the connection was lost after {got} of {size} bytes; try again")
 
@@ -102,8 +105,8 @@ def _unpack(archive: Path, url: str) -> Path:
         with zipfile.ZipFile(archive) as file:
             file.extractall(unpacked)
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise BadArgument(url, expected="a zip archive", got=f"a file with this fault: {error}") from error
+        raise BadArgument(url, expected="a zip archive", got=f"a file that cannot be unpacked ({error})") from error
     for name in ("ratings.dat", "movies.dat"):
         if not (unpacked / NAME / name).is_file():
-            raise BadArgument(url, expected=f"{NAME}/{name} in the archive", got="none")
+            raise BadArgument(url, expected=f"an archive with {NAME}/{name}", got="an archive without it")
     return unpacked / NAME

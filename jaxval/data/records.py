@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxval.types import Ballots, Comparisons
 
-__all__ = ["Election", "Matches", "PreferencePairs", "SyntheticPreferences"]
+__all__ = ["Election", "NamedComparisons", "PreferencePairs", "SyntheticPreferences"]
 
 
 class Election(NamedTuple):
@@ -24,7 +24,7 @@ class Election(NamedTuple):
     title: str
 
 
-class Matches(NamedTuple):
+class NamedComparisons(NamedTuple):
     """Pairwise comparisons with the names of the alternatives and of the contexts.
 
     Attributes:

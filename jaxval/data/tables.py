@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from jaxval.data._arrays import build_election, floats, indices
 from jaxval.data._text import FilePath, positive, shorten, text_lines, whole, wrong
-from jaxval.data.records import Election, Matches
+from jaxval.data.records import Election, NamedComparisons
 from jaxval.types import Comparisons
 
 __all__ = ["holds_comparisons", "read_comparisons_csv", "read_rankings_csv"]
@@ -85,7 +85,7 @@ def read_rankings_csv(path: FilePath) -> Election:
     return build_election(path, ballots, weights, names, Path(path).stem)
 
 
-def read_comparisons_csv(path: FilePath) -> Matches:
+def read_comparisons_csv(path: FilePath) -> NamedComparisons:
     r"""Pairwise comparisons from a table with one row each, in any of three layouts.
 
     Columns `winner` and `loser` hold names; an optional column `tie` (1, true, yes or tie; else 0, false, no or empty)
@@ -100,8 +100,8 @@ def read_comparisons_csv(path: FilePath) -> Matches:
         path: a comma-separated file.
 
     Returns:
-        `Matches`. Comparisons are in the file's order, names and contexts are sorted, and the title is the file's name
-        without its ending.
+        `NamedComparisons`. Comparisons are in the file's order, names and contexts are sorted, and the title is the
+        file's name without its ending.
 
     Raises:
         ValueError: also if an alternative is compared with itself.
@@ -131,7 +131,7 @@ def read_comparisons_csv(path: FilePath) -> Matches:
             rows.append((topic_index[topic], index[second], index[first], weight / 2))
     context, winner, loser = (indices(field) for field in list(zip(*rows, strict=True))[:3])
     counts = floats([row[3] for row in rows])
-    return Matches(Comparisons(context, winner, loser, counts), names, contexts, Path(path).stem)
+    return NamedComparisons(Comparisons(context, winner, loser, counts), names, contexts, Path(path).stem)
 
 
 def holds_comparisons(path: FilePath) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxval.data._text import FilePath
 from jaxval.data.movielens import rating_ballots, read_movielens
 from jaxval.data.preflib import ENDINGS, read_preflib
-from jaxval.data.records import Election, Matches
+from jaxval.data.records import Election, NamedComparisons
 from jaxval.data.tables import holds_comparisons, read_comparisons_csv, read_rankings_csv
 from jaxval.types import BadArgument
 
@@ -16,8 +16,8 @@ READABLE = (*ENDINGS, ".csv")
 MOST_NAMED = 12
 
 
-def read_votes(path: FilePath) -> Election | Matches:
-    r"""An election or comparisons from any file that this room reads.
+def read_votes(path: FilePath) -> Election | NamedComparisons:
+    r"""An election or comparisons from any supported file of votes.
 
     - `.soc`, `.soi`, `.toc`, `.toi`: PrefLib, by `read_preflib`.
     - `.csv` with a column `winner`: comparisons, by `read_comparisons_csv`.
@@ -28,7 +28,7 @@ def read_votes(path: FilePath) -> Election | Matches:
         path: a file, or the folder of MovieLens 1M.
 
     Returns:
-        `Election`, or `Matches` if the file holds comparisons.
+        `Election`, or `NamedComparisons` if the file holds comparisons.
 
     Raises:
         ValueError: if the path is none of these (the message lists them), or its content is malformed (the message
@@ -42,7 +42,7 @@ def read_votes(path: FilePath) -> Election | Matches:
         ...     _ = path.write_text("winner,loser\ntea,coffee\n")
         ...     votes = read_votes(path)
         >>> type(votes).__name__, votes.names
-        ('Matches', ('coffee', 'tea'))
+        ('NamedComparisons', ('coffee', 'tea'))
     """
     path = Path(path)
     if path.is_dir():
@@ -54,7 +54,7 @@ def read_votes(path: FilePath) -> Election | Matches:
         return read_preflib(path)
     if ending == ".csv":
         return read_comparisons_csv(path) if holds_comparisons(path) else read_rankings_csv(path)
-    advice = f"; for MovieLens pass the folder, {path.parent}" if path.name.startswith("ratings.dat") else ""
+    advice = f"; for MovieLens, pass the folder {path.parent}" if path.name.startswith("ratings.dat") else ""
     raise BadArgument(
         path,
         expected=f"a file that ends in {', '.join(READABLE)}, or the folder of MovieLens 1M",

@@ -1,4 +1,4 @@
-"""Devices of one process or of several: a mesh, and a function of many rows spread over it."""
+"""Devices of one process or of several: a mesh, and a function of many rows distributed over it."""
 
 import os
 from collections.abc import Callable, Sequence

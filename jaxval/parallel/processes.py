@@ -23,10 +23,15 @@ from jaxval.types import BadArgument
 
 __all__ = ["ProcessPool"]
 
-THREADS = (  # of the libraries of linear algebra, each read when its library is loaded
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
-)  # fmt: skip
+THREADS = (  # variables that limit the threads of linear algebra; a library reads its own when it is loaded
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 
 class RemoteError(Exception):
@@ -39,10 +44,10 @@ class RemoteError(Exception):
 class ProcessPool(Executor):
     """Processes that take one call at a time. Each call can have a time limit.
 
-    Workers are started afresh (never forked, as JAX's threads forbid), so that functions must be importable, and a
-    script that uses them guards its own work by `if __name__ == "__main__":`. A function is sent to a worker once, and
-    again only after another function. Workers end when the process that started them ends, however it ends. They may
-    not start processes by `multiprocessing` themselves.
+    Workers are new processes, not forks, because a process with JAX's threads must not be forked. Functions must
+    therefore be importable, and a script that uses a pool must put its own work under `if __name__ == "__main__":`.
+    A worker that is given the same function again and again receives it only once. Workers end when the process that
+    started them ends, however it ends. Workers cannot start processes by `multiprocessing` themselves.
 
     If each worker ran linear algebra on all processors, the workers would slow each other down, which can cost several
     times the work itself. So each worker is started with one thread for OpenMP, OpenBLAS, MKL and their like.
@@ -50,7 +55,7 @@ class ProcessPool(Executor):
 
     Args:
         workers: how many; None means one for each processor.
-        threads: threads of linear algebra in each worker; None leaves the variables of the environment as they are.
+        threads: threads of linear algebra in each worker; None leaves the environment variables as they are.
 
     Raises:
         ValueError: if there is not at least one worker, or not at least one thread.
@@ -105,7 +110,7 @@ class ProcessPool(Executor):
                 with contextlib.suppress(queue.Empty):
                     while call := self._calls.get_nowait():
                         call.future.cancel()
-                    self._calls.put(None)  # an earlier shutdown's word to a worker, given back
+                    self._calls.put(None)  # the stop signal of an earlier shutdown, put back for its worker
             if first:
                 for _ in self._workers:
                     self._calls.put(None)
@@ -123,7 +128,7 @@ class ProcessPool(Executor):
     def __exit__(self, kind: Any, *_: Any) -> None:
         if kind is None:
             self.shutdown()
-        else:  # an interruption does not wait for what may take an hour
+        else:  # after an error or an interruption, calls that may take an hour are not awaited
             self.kill()
 
 
@@ -153,7 +158,7 @@ class _Worker(threading.Thread):
                 continue
             try:
                 found = self._call(call)
-            except BaseException as error:  # whatever it is, it is the caller's to know
+            except BaseException as error:  # every error is passed to the caller
                 call.future.set_exception(error)
             else:
                 call.future.set_result(found)
@@ -197,7 +202,7 @@ class _Worker(threading.Thread):
         with _environment(self._variables):
             process.start()
         theirs.close()
-        self._process, self._sent = process, None  # only now: `kill` takes what it finds here
+        self._process, self._sent = process, None  # assigned once it runs, because `kill` may read it at any time
         if self._killed:
             self._process.kill()
 
@@ -214,7 +219,7 @@ class _Worker(threading.Thread):
 
 def _serve(pipe: Connection) -> None:
     """The inside of a worker: functions and arguments in, results or errors out, until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whether to stop is the parent's to decide
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent decides whether to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
     function: Any = None
     with contextlib.suppress(EOFError, ConnectionError):

@@ -5,20 +5,12 @@ Matplotlib is the extra `plots`. Colours are Okabe and Ito's, which colour-blind
 Names are drawn as they are, never as formulas.
 """
 
-from jaxval.plots._drawing import BLACK, BLUE, GREEN, GREY, NORMAL, ORANGE, VERMILLION
 from jaxval.plots.lotteries import plot_lotteries
 from jaxval.plots.signature import plot_signature
 from jaxval.plots.tradeoff import plot_tradeoff
 from jaxval.plots.values import plot_values
 
 __all__ = [
-    "BLACK",
-    "BLUE",
-    "GREEN",
-    "GREY",
-    "NORMAL",
-    "ORANGE",
-    "VERMILLION",
     "plot_lotteries",
     "plot_signature",
     "plot_tradeoff",

@@ -54,7 +54,7 @@ def plot_lotteries(
     columns = {**({} if bounds is None else {"u": bounds}), **lotteries}
     if not names or not columns:
         raise BadArgument(
-            "lotteries", expected="at least one rule and one name", got=f"{len(columns)} and {len(names)}"
+            "lotteries", expected="at least one rule and one name", got=f"{len(columns)} rules and {len(names)} names"
         )
     ends = dict(intervals or {})
     if unknown := ends.keys() - columns.keys():

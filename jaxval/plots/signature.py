@@ -118,9 +118,17 @@ def _key(figure: Figure, bars: str | None, plane: bool) -> None:
         lines.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle=DASHED, label="same value under both"))
     if lines:
         figure.legend(
-            handles=lines, loc="outside lower center", ncols=len(lines), fontsize=SMALL, frameon=False,
-            handlelength=1.8, handletextpad=0.5, columnspacing=1.0, borderpad=0.2, borderaxespad=0.1,
-        )  # fmt: skip
+            handles=lines,
+            loc="outside lower center",
+            ncols=len(lines),
+            fontsize=SMALL,
+            frameon=False,
+            handlelength=1.8,
+            handletextpad=0.5,
+            columnspacing=1.0,
+            borderpad=0.2,
+            borderaxespad=0.1,
+        )
 
 
 def _signature_line(axes: Axes, names: list[str], points: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
@@ -148,16 +156,16 @@ def _signature_plane(axes: Axes, names: list[str], points: np.ndarray, low: np.n
         axes.hlines(y, low[i, 0], high[i, 0], color=hue, linewidth=0.9, zorder=2)
         axes.vlines(x, low[i, 1], high[i, 1], color=hue, linewidth=0.9, zorder=2)
         axes.plot(x, y, MARKERS[i % len(MARKERS)], color=hue, markersize=4.5, zorder=3)
-    spread = limits[1] - limits[0]
+    extent = limits[1] - limits[0]
     together: list[list[int]] = []  # what lies at one place has one label
     for i, point in enumerate(points):
-        same = [group for group in together if np.abs(points[group[0]] - point).max() < 0.012 * spread]
+        same = [group for group in together if np.abs(points[group[0]] - point).max() < 0.012 * extent]
         same[0].append(i) if same else together.append([i])
     labels = ["\n".join(short(names[i], 22) for i in group) for group in together]
     at = points[[group[0] for group in together]]
     obstacles = _ink(points, low, high, limits)
     for label, point, (x, y, aligned) in zip(labels, at, _label_places(labels, at, obstacles, limits), strict=True):
-        if abs(y - point[1]) > 0.06 * spread:
+        if abs(y - point[1]) > 0.06 * extent:
             axes.plot([point[0], x], [point[1], y], color=LIGHT, linewidth=0.5, zorder=1)
         axes.text(x, y, label, fontsize=NORMAL, ha=aligned, va="center", linespacing=1.0, parse_math=False, zorder=4)
 

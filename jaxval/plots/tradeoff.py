@@ -20,13 +20,14 @@ __all__ = ["plot_tradeoff"]
 def plot_tradeoff(results: Mapping[str, Any], *, title: str | None = None) -> Figure:
     """Figure 2 of Kim et al.: win rate and PPA level against β, and the gain by manipulation against β.
 
-    Lines are means. Bands are one standard deviation to each side; on a logarithmic scale they are bars instead, and
-    zeros are drawn on its lowest line.
+    Lines are means. In the left panel, bands are one standard deviation to each side. In the right panel, whose scale
+    is logarithmic, bars take the place of bands, and gains of 0 are drawn at the bottom.
 
     Args:
-        results: of one population: `betas`, and for each of `proportional`, `RLHF` and `NLHF` the measures `win_rate`,
-            `ppa_level` and `gain` (the last by family of misreports), each a mapping of `mean` and `std` (None for
-            unknown) to one number per β, or to one number for the two baselines.
+        results: the results of one population. `results["betas"]` holds the values of β. Each of `proportional`,
+            `RLHF` and `NLHF` maps `win_rate` and `ppa_level` to a measure, and `gain` to one measure for each family of
+            misreports. A measure maps `mean` and `std` to one number for each β, or to a single number for `RLHF` and
+            `NLHF`, which do not depend on β. A `std` of None is unknown.
         title: the title of the figure.
 
     Returns:
@@ -112,9 +113,15 @@ def _gains(axes: Axes, betas: np.ndarray, rules: Mapping[str, Any], families: Se
 
 
 def _line(
-    axes: Axes, betas: np.ndarray, measure: Mapping[str, Any], *, colour: str, style: str = "-", floor: float = -np.inf,
+    axes: Axes,
+    betas: np.ndarray,
+    measure: Mapping[str, Any],
+    *,
+    colour: str,
+    style: str = "-",
+    floor: float = -np.inf,
     bars: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """A mean, and one standard deviation to each side: a band, or bars at the powers of ten."""
     mean = np.asarray(measure["mean"], dtype=float)
     deviation = np.nan_to_num(np.asarray(measure["std"], dtype=float))
@@ -148,6 +155,15 @@ def _key(axes: Axes, styles: Mapping[str, Any], colours: Mapping[str, str], *, c
     by_column = [labels[i] for j in range(columns) for i in range(j, len(labels), columns)]
     lines = [Line2D([], [], color=colours[label], linestyle=styles[label], linewidth=1.4) for label in by_column]
     axes.legend(
-        lines, by_column, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, fontsize=NORMAL, frameon=False,
-        handlelength=2.2, columnspacing=1.2, labelspacing=0.2, borderaxespad=0.2,
-    )  # fmt: skip
+        lines,
+        by_column,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=columns,
+        fontsize=NORMAL,
+        frameon=False,
+        handlelength=2.2,
+        columnspacing=1.2,
+        labelspacing=0.2,
+        borderaxespad=0.2,
+    )

@@ -62,11 +62,19 @@ def plot_values(estimate: Estimate, *, level: float | None = None, title: str | 
         wide = reach[:, order, objective].max(axis=0) > 0
         known = order[wide]
         axes.errorbar(
-            values[known, objective], rows[wide], xerr=reach[:, known, objective],
-            fmt="none", ecolor=BLACK, elinewidth=0.9, capsize=2, zorder=3,
-        )  # fmt: skip
+            values[known, objective],
+            rows[wide],
+            xerr=reach[:, known, objective],
+            fmt="none",
+            ecolor=BLACK,
+            elinewidth=0.9,
+            capsize=2,
+            zorder=3,
+        )
         axes.axvline(0, color=GREY, linewidth=0.6, zorder=1)
-        axes.set_xlabel(f"value {objective}" if np.ndim(estimate.values) > 1 else "value", fontsize=NORMAL)
+        quantity = f"value {objective}" if np.ndim(estimate.values) > 1 else "value"
+        bars = f" ({100 * (level or 0.95):g} % intervals)" if wide.any() else ""
+        axes.set_xlabel(quantity + bars, fontsize=NORMAL)
         axes.tick_params(labelsize=NORMAL, width=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     labels = [short(names[i], LONGEST_NAME) for i in order]

@@ -6,7 +6,7 @@ next-token logits: `transformer` makes one, `read_llama` reads a published one, 
 from one, and `over_catalogue` makes it a policy.
 """
 
-from jaxval.policies.adapters import attach, init_adapters, low_rank, merge
+from jaxval.policies.adapters import init_adapters, low_rank, merge
 from jaxval.policies.candidates import normalise
 from jaxval.policies.catalogue import (
     Catalogue,
@@ -29,7 +29,6 @@ __all__ = [
     "RopeScaling",
     "Samples",
     "Tokeniser",
-    "attach",
     "byte_tokeniser",
     "catalogue",
     "encode_catalogue",

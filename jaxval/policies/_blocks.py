@@ -29,7 +29,7 @@ def attend(query: Array, keys: Array, values: Array, positions: Array) -> Array:
 
 
 class Linear(nn.Module):
-    """x W, or x W + (x A) B if low-rank adapters are attached to the parameters (`policies.attach`)."""
+    """x W, or x W + (x A) B if low-rank adapters are attached to the parameters (`policies.adapters.attach`)."""
 
     width: int
     dtype: Any

@@ -1,4 +1,4 @@
-"""Responses as wholes: log π(y|x) of a sequence model over a catalogue of tokenised prompts and candidates."""
+"""Whole responses: log π(y|x) of a sequence model over a catalogue of tokenised prompts and candidates."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Catalogue(NamedTuple):
     """Tokenised prompts and their candidate responses, held once each; row first[x] + y is response y of context x.
 
     Attributes:
-        sequences: (rows, T) prompt and response in one, padded on the right with 0.
+        sequences: (rows, T) prompt and response in one sequence, padded on the right with 0.
         prompt_lengths: (rows,) the position at which the response begins.
-        lengths: (rows,) the position at which it ends.
+        lengths: (rows,) the position after the last token of the response.
         first: (contexts,) the row of a context's first candidate.
-        counts: (contexts,) how many candidates it has.
+        counts: (contexts,) how many candidates a context has.
     """
 
     sequences: Int[Array, "rows tokens"]
@@ -52,14 +52,14 @@ def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalo
         prompts: (contexts,) sequences of ids, or texts, which are encoded by bytes.
         responses: for each prompt its candidates, sequences of ids, including the end token if there is one; or
             texts.
-        length: the most tokens of a prompt and a response together.
+        length: the largest number of tokens of a prompt and a response together.
 
     Returns:
         The arrays.
 
     Raises:
-        ValueError: if a prompt has no token (a model needs one to start from), a response is empty, or both
-            together are longer than `length`.
+        ValueError: if a prompt has no token (a model needs one to start from), a response is empty, or a prompt and a
+            response together are longer than `length`.
 
     Example:
         >>> arrays = catalogue([[0], [0, 1]], [[[1], [2, 2]], [[1]]], length=4)
@@ -82,7 +82,7 @@ def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalo
                     "prompts",
                     expected=f"a prompt and a response of at most length={length} tokens together",
                     got=f"{len(prompt)} + {len(response)} in context {context}",
-                    advice="cut them: policies.encode_catalogue(prompts, responses, length=length, truncate=(...))",
+                    advice="cut them with policies.encode_catalogue(prompts, responses, length=length, truncate=(...))",
                 )
     sequences = np.zeros((len(rows), max(map(len, rows))), dtype=np.int32)
     for row, ids in zip(sequences, rows, strict=True):
@@ -102,9 +102,9 @@ def over_catalogue(
 ) -> Policy:
     """A sequence model as a policy over candidates: log π(y|x) = Σ_t log p(y_t | x, y_<t).
 
-    The sum is over all tokens of the response, including its end token if the response has one (texts always
-    do); without it, log π is that of all continuations of y together. The probabilities of the candidates need not sum
-    to one: `policies.normalise` conditions on them.
+    The sum is over all tokens of the response, including its end token if the response has one; texts always have one.
+    Without an end token, π(y|x) is the probability of all responses that begin with y. The probabilities of the
+    candidates need not sum to one: `policies.normalise` conditions on them.
 
     Args:
         model: next-token logits.
@@ -112,15 +112,15 @@ def over_catalogue(
         responses: for each prompt its candidates, sequences of ids or texts; response y of context x is
             `responses[x][y]`.
         batch_size: how many responses go through the model at a time; None means all responses of a call. Gradients
-            then recompute each batch, so that memory is that of one.
+            then recompute each batch, so that they need the memory of one batch.
 
     Returns:
-        The policy. Its log-probabilities are -inf if the id is -1; a `ValueError` names an id outside the
-        catalogue, and inside `jit` the log-probability of such an id is NaN.
+        The policy. Its log-probabilities are -inf for an id of -1. An id outside the catalogue raises a
+        `ValueError`; inside `jit`, its log-probability is NaN.
 
     Raises:
-        ValueError: if a prompt or a response is empty, an id is none of the model's, or both together are longer
-            than the model's context.
+        ValueError: if a prompt or a response is empty, an id is not in the model's vocabulary, or a prompt and
+            a response together are longer than the model's context.
 
     Example:
         >>> bigram = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8)
@@ -190,15 +190,15 @@ def response_log_probs(
 ) -> Float[Array, "rows tokens"]:
     """The log-probability of each token of a response: log p(y_t | x, y_<t).
 
-    Both are padded on the right; the response is moved to the end of its prompt.
+    Prompts and responses are padded on the right; each response is moved to the end of its prompt.
 
     Args:
         model: next-token logits.
         params: its parameters.
         prompt_tokens: (B, P) ids, at least one in each row.
-        prompt_lengths: (B,) how many of them count.
+        prompt_lengths: (B,) how many of the prompt tokens count.
         response_tokens: (B, R) ids.
-        response_lengths: (B,) how many of them count.
+        response_lengths: (B,) how many of the response tokens count.
 
     Returns:
         (B, R) log-probabilities, 0 beyond the end of a response, so that a sum is log π(y|x).
@@ -217,10 +217,12 @@ def response_log_probs(
     starts = check_lengths(prompt_lengths, prompts, name="prompt_lengths")
     counts = check_lengths(response_lengths, answers, name="response_lengths")
     if len(prompts) != len(answers):
-        raise BadArgument("response_tokens", expected=f"a row for each of {len(prompts)} prompts", got=len(answers))
+        raise BadArgument(
+            "response_tokens", expected=f"a row for each of {len(prompts)} prompts", got=f"{len(answers)} rows"
+        )
     width = prompts.shape[1] + answers.shape[1]
     if width > model.length:
-        raise BadArgument("response_tokens", expected=f"P + R of at most length={model.length}", got=width)
+        raise BadArgument("response_tokens", expected=f"P + R of at most the model's length={model.length}", got=width)
     columns = jnp.arange(width)[None, :]
     within = jnp.clip(columns - starts[:, None], 0, answers.shape[1] - 1)
     moved = jnp.take_along_axis(answers, within, axis=1)
@@ -235,16 +237,16 @@ def response_log_probs(
 def next_token_entropies(
     model: SequenceModel, params: Params, tokens: Tokens, starts: Lengths, ends: Lengths
 ) -> Float[Array, "rows positions"]:
-    """How undecided the model is before each token of a response: H_t = -Σ_v p(v | y_<t) log p(v | y_<t), in nats.
+    """The entropy of the model before each token of a response: H_t = -Σ_v p(v | y_<t) log p(v | y_<t), in nats.
 
-    Of 0 log 0 the value is 0. The largest is log V, at equal probabilities.
+    0 log 0 counts as 0. The largest entropy is log V, at equal probabilities.
 
     Args:
         model: next-token logits.
         params: its parameters.
-        tokens: (B, T) prompt and response in one, padded on the right, such as `Catalogue.sequences`.
+        tokens: (B, T) prompt and response in one sequence, padded on the right, such as `Catalogue.sequences`.
         starts: (B,) the position at which the response begins, at least 1.
-        ends: (B,) the position at which it ends.
+        ends: (B,) the position after the last token of the response.
 
     Returns:
         (B, T - 1): column t - 1 is the entropy before token t if starts <= t < ends, and 0 otherwise.
@@ -279,7 +281,7 @@ def _token_log_probs(model: SequenceModel, params: Params, tokens: Array, starts
 
 
 def _in_batches(of_rows: Any, params: Params, rows: Array, batch_size: int | None) -> Array:
-    """`of_rows`, a batch at a time; a gradient computes a batch again instead of keeping it."""
+    """`of_rows` applied to one batch after another; a gradient recomputes each batch instead of storing it."""
     if batch_size is None or len(rows) <= batch_size:
         return of_rows(params, rows)
     recomputed = jax.checkpoint(of_rows)
@@ -307,7 +309,7 @@ def _check_ids(arrays: Catalogue, contexts: Any, responses: Any) -> tuple[Array,
     contexts = _checks.integers("contexts", contexts, ndim=1, expected="(B,) ids of prompts")
     ids = _checks.integers("responses", responses, ndim=2, expected="(B, R) ids of responses, -1 for none")
     if len(contexts) != len(ids):
-        raise BadArgument("responses", expected=f"a row for each of {len(contexts)} contexts", got=len(ids))
+        raise BadArgument("responses", expected=f"a row for each of {len(contexts)} contexts", got=f"{len(ids)} rows")
     if _checks.concrete(contexts, ids) and ids.size:
         prompts, answers, counts = np.asarray(contexts), np.asarray(ids), np.asarray(arrays.counts)
         if prompts.min() < 0 or prompts.max() >= len(counts):

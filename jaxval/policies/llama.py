@@ -21,7 +21,7 @@ from jaxval.types import BadArgument, Params, SequenceModel
 
 __all__ = ["read_llama"]
 
-LAYER = {  # ours: theirs, and whether theirs is (out, in)
+LAYER = {  # our name: the name in the checkpoint, and whether the matrix there is (out, in)
     ("attention_norm", "scale"): ("input_layernorm.weight", False),
     ("query", "kernel"): ("self_attn.q_proj.weight", True),
     ("key", "kernel"): ("self_attn.k_proj.weight", True),
@@ -53,17 +53,18 @@ def read_llama(
 ) -> tuple[SequenceModel, Params, Tokeniser]:
     """A published checkpoint of Llama's shape, such as SmolLM-135M: the model, its parameters, its tokeniser.
 
-    Read are the sizes, `rope_theta`, `rope_scaling` of type llama3, `rms_norm_eps`, `tie_word_embeddings` and
-    `num_key_value_heads`; anything else that would change the numbers is refused.
+    The function reads the sizes, `rope_theta`, `rope_scaling` of type llama3, `rms_norm_eps`, `tie_word_embeddings` and
+    `num_key_value_heads`. It refuses a checkpoint with any other setting that would change the log-probabilities.
 
     Args:
-        path: the folder.
-        length: the most tokens of a sequence, and the room of the cache; None means that of the checkpoint.
-        dtype: of the parameters, in which the model then computes; JAX's default precision where None, whatever the
-            file has.
+        path: the folder of the checkpoint.
+        length: the largest number of tokens in a sequence and in the cache; None means the checkpoint's own limit.
+        dtype: the type of the parameters, in which the model also computes. None means JAX's default precision,
+            whatever type the file has.
 
     Returns:
-        `(model, params, tokeniser)`. The tokeniser's `begin` is None if the published one puts nothing in front.
+        `(model, params, tokeniser)`. The tokeniser's `begin` is None if the published tokeniser adds no token
+        in front of a text.
 
     Raises:
         ValueError: if a file is missing, cut off or of another format, if the checkpoint has another architecture, or
@@ -111,16 +112,21 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise BadArgument("path", expected="a folder with config.json", got=folder)
     config = _read_json(path)
     if config.get("model_type") != "llama" or config.get("architectures", ["LlamaForCausalLM"]) != ["LlamaForCausalLM"]:
-        found = f"{config.get('architectures')} of type {config.get('model_type')!r}"
-        raise BadArgument(path, expected="a LlamaForCausalLM", got=found)
+        found = f"model_type {config.get('model_type')!r} and architectures {config.get('architectures')}"
+        raise BadArgument(path, expected="model_type 'llama' and architectures ['LlamaForCausalLM']", got=found)
     for name, wanted in REFUSED.items():
         if config.get(name, wanted) != wanted:
             raise BadArgument(path, expected=f"{name} {wanted!r}", got=f"{config[name]!r}, which is not supported")
     if config.get("quantization_config"):
-        raise BadArgument(path, expected="weights that are not quantised", got="a quantization_config")
+        raise BadArgument(
+            path,
+            expected="weights that are not quantised",
+            got="a quantization_config",
+            advice="use a checkpoint without quantisation",
+        )
     for name in SIZES:
         if name not in config:
-            raise BadArgument(path, expected=name, got="a configuration without it")
+            raise BadArgument(path, expected=f"the field {name}", got="a configuration without it")
         _checks.check_size(f"{path}: {name}", config[name])
     return config
 
@@ -141,17 +147,17 @@ def _rope_scaling(rope: dict[str, Any], folder: Path) -> RopeScaling | None:
 
 
 def _read_params(folder: Path, files: dict[str, Path], shapes: Params, layers: int, tied: bool, dtype: Any) -> Params:
-    """Each of our arrays from its tensor, or from one tensor for each layer."""
+    """The parameters of the model, each from one tensor of the files, or from one tensor for each layer."""
     wanted = [name for (branch, _), (name, _) in OUTSIDE.items() if not (tied and branch == "scores")]
     wanted += [f"model.layers.{layer}.{name}" for layer in range(layers) for name, _ in LAYER.values()]
     for name in wanted:
         if name not in files:
-            raise BadArgument(folder, expected=f"a tensor {name}", got="files without it")
+            raise BadArgument(folder, expected=f"the tensor {name}", got="files without it")
     passed = {"lm_head.weight"} if tied else set()  # a copy of the embedding
     unknown = sorted(name for name in set(files) - set(wanted) - passed if not name.endswith("rotary_emb.inv_freq"))
     if unknown:
         raise BadArgument(
-            files[unknown[0]], expected=f"the tensors of a Llama of {layers} layers", got=f"{unknown[0]} too"
+            files[unknown[0]], expected=f"only the tensors of a Llama of {layers} layers", got=f"{unknown[0]} as well"
         )
     open_file = _extra("safetensors").safe_open
     opened = {file: open_file(file, framework="flax") for file in set(files.values())}
@@ -159,10 +165,14 @@ def _read_params(folder: Path, files: dict[str, Path], shapes: Params, layers: i
     def read(name: str, turned: bool, shape: tuple[int, ...]) -> Array:
         tensor = opened[files[name]].get_tensor(name)
         if not jnp.issubdtype(tensor.dtype, jnp.floating):
-            raise BadArgument(files[name], expected=f"floating-point numbers in {name}", got=tensor.dtype)
+            raise BadArgument(
+                files[name], expected=f"floating-point numbers in the tensor {name}", got=f"{tensor.dtype} numbers"
+            )
         expected = shape[::-1] if turned else shape
         if tensor.shape != expected:
-            raise BadArgument(files[name], expected=f"{name} of shape {expected}", got=tensor.shape)
+            raise BadArgument(
+                files[name], expected=f"the tensor {name} of shape {expected}", got=f"shape {tensor.shape}"
+            )
         return (tensor.T if turned else tensor).astype(dtype)
 
     params: Params = {}
@@ -178,7 +188,7 @@ def _read_params(folder: Path, files: dict[str, Path], shapes: Params, layers: i
 
 
 def _find_tensors(folder: Path) -> dict[str, Path]:
-    """Which file holds each tensor; every file is opened, so that one that is cut off is seen."""
+    """The file of each tensor. Every file is opened, so that a file that is cut off is detected."""
     safetensors = _extra("safetensors")
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
@@ -195,18 +205,18 @@ def _find_tensors(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in paths:
         if not path.is_file():
-            raise BadArgument(path, expected=f"a file of tensors, for {index.name} lists it", got="no such file")
+            raise BadArgument(path, expected=f"a file of tensors, because {index.name} lists it", got="no such file")
         try:
             with safetensors.safe_open(path, framework="flax") as tensors:
                 files |= dict.fromkeys(tensors.keys(), path)
         except safetensors.SafetensorError as error:
             raise BadArgument(
-                path, expected="a whole file of tensors", got=f"one cut off or damaged ({error})"
+                path, expected="a whole file of tensors", got=f"a file that is cut off or damaged ({error})"
             ) from error
     for name, file in listed.items():
         if files.get(name) != folder / file:
             raise BadArgument(
-                folder / file, expected=f"a tensor {name}, for {index.name} lists it", got="a file without it"
+                folder / file, expected=f"the tensor {name}, because {index.name} lists it", got="a file without it"
             )
     return files
 
@@ -223,7 +233,11 @@ def _read_tokeniser(folder: Path, config: dict[str, Any]) -> Tokeniser:
         raise BadArgument(path, expected="a tokeniser", got=f"a file that is cut off or damaged ({error})") from error
     vocabulary = tokenizer.get_vocab_size(with_added_tokens=True)
     if vocabulary > config["vocab_size"]:
-        raise BadArgument(path, expected=f"at most vocab_size={config['vocab_size']} tokens", got=vocabulary)
+        raise BadArgument(
+            path,
+            expected=f"at most vocab_size={config['vocab_size']} tokens, as config.json says",
+            got=f"{vocabulary} tokens",
+        )
 
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False).ids

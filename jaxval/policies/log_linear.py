@@ -1,4 +1,4 @@
-"""Policies that are linear in features of (prompt, response), and generalise to prompts never seen."""
+"""Policies that are linear in features of (prompt, response), and generalise to prompts without training pairs."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def log_linear(
         A `Policy` with parameters (features,), zero at the start.
 
     Raises:
-        ValueError: if a feature is not finite, a shape is wrong, or a context has no response; by `log_probs`, if
-            an id is out of range.
+        ValueError: if a feature is not finite, a shape is wrong, or a context has no response. `log_probs` raises it
+            if an id is out of range.
 
     Example:
         >>> policy = log_linear([[[0.0], [1.0]]])
@@ -48,11 +48,15 @@ def log_linear(
     """
     features = _checks.floating("features", features, ndim=3, expected="(contexts, responses, features) numbers")
     if 0 in features.shape:
-        raise BadArgument("features", expected="contexts, responses and features", got=f"shape {features.shape}")
+        raise BadArgument(
+            "features", expected="at least one context, one response and one feature", got=f"shape {features.shape}"
+        )
     shape = features.shape[:2]
     base = jnp.zeros(shape) if base is None else jnp.asarray(base, dtype=float)
     if base.shape != shape:
-        raise BadArgument("base", expected=f"shape {shape}, as the features have", got=base.shape)
+        raise BadArgument(
+            "base", expected=f"shape {shape}, that of the first two axes of features", got=f"shape {base.shape}"
+        )
     if _checks.concrete(base):
         values = np.asarray(base)
         if np.isnan(values).any() or (values == np.inf).any():
@@ -61,7 +65,7 @@ def log_linear(
             raise BadArgument(
                 "base",
                 expected="a response in every context",
-                got=f"none in {int((values == -np.inf).all(1).argmax())}",
+                got=f"none in context {int((values == -np.inf).all(1).argmax())}",
             )
     base = normalise(base)
 
@@ -71,7 +75,11 @@ def log_linear(
 
     def log_probs(params: Any, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
         if jnp.shape(params) != features.shape[2:]:
-            raise BadArgument("params", expected=f"shape {features.shape[2:]}", got=jnp.shape(params))
+            raise BadArgument(
+                "params",
+                expected=f"shape {features.shape[2:]}, one weight for each feature",
+                got=f"shape {jnp.shape(params)}",
+            )
         contexts, responses = check_ids(contexts, responses, limits=shape)
         scores = base[contexts] + features[contexts] @ jnp.asarray(params)
         return take_candidates(jax.nn.log_softmax(scores, axis=1), responses)

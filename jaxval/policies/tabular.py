@@ -1,4 +1,4 @@
-"""Policies whose parameters are the log-probabilities themselves, one for each prompt and response."""
+"""Policies whose parameters are logits, one for each prompt and response."""
 
 from typing import Any
 
@@ -14,20 +14,19 @@ __all__ = ["tabular"]
 
 
 def tabular(contexts: int, responses: int) -> Policy:
-    """A free number for every prompt and response: log π(·|x) = log softmax θ[x]; θ = 0 is uniform.
+    """A policy with one logit for every prompt and response: log π(·|x) = log softmax θ[x]; θ = 0 is uniform.
 
-    Source: Tamine et al., section 3: every identity is exact for such a policy.
+    Source: Tamine et al., section 3, whose identities are exact for such a policy.
 
     Args:
-        contexts: how many prompts.
-        responses: how many candidate responses each has, at least 2.
+        contexts: the number of prompts.
+        responses: the number of candidate responses of each prompt, at least 2.
 
     Returns:
         A `Policy` with parameters (contexts, responses), zero at the start.
 
     Raises:
-        ValueError: if a number is below 1, or there is one response only; by `log_probs`, if an id is out of
-            range.
+        ValueError: if `contexts` is below 1 or `responses` below 2. `log_probs` raises it if an id is out of range.
 
     Example:
         >>> policy = tabular(1, 2)
@@ -38,7 +37,7 @@ def tabular(contexts: int, responses: int) -> Policy:
     shape = _checks.check_size("contexts", contexts), _checks.check_size("responses", responses)
     if responses == 1:
         raise BadArgument(
-            "responses", expected="at least 2 candidates, for nothing can be preferred to nothing", got="1"
+            "responses", expected="at least 2 candidates, because a preference pair compares two", got="1"
         )
 
     def init(key: Key[Array, ""] | None = None) -> Float[Array, "contexts responses"]:
@@ -47,7 +46,9 @@ def tabular(contexts: int, responses: int) -> Policy:
 
     def log_probs(params: Any, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
         if jnp.shape(params) != shape:
-            raise BadArgument("params", expected=f"shape {shape}", got=jnp.shape(params))
+            raise BadArgument(
+                "params", expected=f"shape {shape}, one logit for each response", got=f"shape {jnp.shape(params)}"
+            )
         contexts, responses = check_ids(contexts, responses, limits=shape)
         return take_candidates(jax.nn.log_softmax(jnp.asarray(params)[contexts], axis=1), responses)
 

@@ -10,12 +10,12 @@ __all__ = ["Tokeniser", "byte_tokeniser", "encode_catalogue"]
 
 
 class Tokeniser(NamedTuple):
-    """From text to ids of tokens and back.
+    """Functions from text to ids of tokens and back, and the special ids.
 
     Attributes:
-        encode: `encode(text)` gives a list of ids, nothing added in front or behind.
-        decode: `decode(ids)` gives the text; ids of no text (begin, end, padding) are left out.
-        vocabulary: how many ids there are.
+        encode: `encode(text)` gives a list of ids, to which no special id is added.
+        decode: `decode(ids)` gives the text; special ids (begin, end, padding) are left out.
+        vocabulary: the number of ids.
         begin: the id in front of a prompt, or None.
         end: the id behind a response, or None.
         pad: the id that fills up rows. Any id will do, because padding on the right changes nothing.
@@ -30,7 +30,7 @@ class Tokeniser(NamedTuple):
 
 
 def byte_tokeniser() -> Tokeniser:
-    """The bytes of the text's UTF-8 as ids 0 to 255; 256 begins, 257 ends, 258 fills up.
+    """A tokeniser whose ids 0 to 255 are the bytes of UTF-8; 256 is the id of begin, 257 of end and 258 of padding.
 
     Returns:
         A tokeniser of 259 ids. Bytes that are no UTF-8 decode to the replacement character.
@@ -60,22 +60,23 @@ def encode_catalogue(
     """The ids of prompts and of their candidate responses, as `over_catalogue` takes them.
 
     A prompt becomes begin + its ids, a response its ids + end. Prompt and response together must fit into `length`.
-    With `truncate=(P, R)`, a prompt of more than P tokens loses its start (begin stays in front), for its end stands
-    next to the response; a response of more than R tokens loses its end, its end token with it: a beginning is left.
+    With `truncate=(P, R)`, a prompt of more than P tokens is cut at its start, after begin, because its end is nearest
+    to the response. A response of more than R tokens is cut at its end, and loses its end token.
 
     Args:
         prompts: (contexts,) texts.
         responses: for each prompt its candidates.
-        length: the most tokens of a prompt and a response together, as the model's.
+        length: the largest number of tokens of a prompt and a response together, such as the model's `length`.
         tokeniser: None means `byte_tokeniser()`.
-        truncate: how many tokens of a prompt and of a response are kept, special ones included; None keeps all.
+        truncate: how many tokens of a prompt and of a response are kept, special tokens included; None keeps all.
 
     Returns:
         `(prompts, responses)`, lists of ids and lists of lists of ids.
 
     Raises:
         ValueError: if a prompt or a response is not a text, a response is empty, there is not one list of candidates
-            for each prompt, or a prompt and a response are longer than `length` (the call that cuts is named).
+            for each prompt, or a prompt and a response are longer than `length` (the message says how to
+            cut them).
 
     Example:
         >>> encode_catalogue(["hi"], [["a", "bc"]], length=8)
@@ -108,7 +109,7 @@ def encode_catalogue(
                 expected=f"a prompt and a response of at most length={length} tokens together",
                 got=f"{len(prompt)} + {longest} in context {context}",
                 advice=(
-                    "to cut the starts of prompts and the ends of responses pass truncate=(prompt tokens, "
+                    "to cut the starts of prompts and the ends of responses, pass truncate=(prompt tokens, "
                     f"response tokens), such as ({length // 2}, {length // 2})"
                 ),
             )
@@ -116,12 +117,12 @@ def encode_catalogue(
 
 
 def check_candidates(prompts: Sequence[Any], responses: Sequence[Any]) -> None:
-    """One list of candidates for each prompt, none of them empty."""
+    """Check that there is one list of candidates for each prompt, and that no list and no candidate is empty."""
     if len(prompts) == 0 or len(prompts) != len(responses):
         raise BadArgument(
             "responses",
-            expected=f"a list of candidates for each of {len(prompts)} prompts (at least one)",
-            got=len(responses),
+            expected=f"one list of candidates for each of {len(prompts)} prompts, and at least one prompt",
+            got=f"{len(responses)} lists",
         )
     for context, row in enumerate(responses):
         if isinstance(row, str) or len(row) == 0:
@@ -131,5 +132,5 @@ def check_candidates(prompts: Sequence[Any], responses: Sequence[Any]) -> None:
         for i, response in enumerate(row):
             if len(response) == 0:
                 raise BadArgument(
-                    "responses", expected="no empty response", got=f"one, response {i} of context {context}"
+                    "responses", expected="no empty response", got=f"an empty response {i} of context {context}"
                 )

@@ -51,7 +51,11 @@ def text_features(
     codes: dict[str, int] = {}
     for x, (prompt, candidates) in enumerate(zip(prompts, responses, strict=True)):
         if isinstance(candidates, str) or not len(candidates):
-            raise BadArgument("responses", expected="a list of responses for each prompt", got=f"{candidates!r} at {x}")
+            raise BadArgument(
+                "responses",
+                expected="a list of responses, at least one, for each prompt",
+                got=f"{candidates!r} for prompt {x}",
+            )
         asked = set(_WORD.findall(prompt.lower()))
         for y, response in enumerate(candidates):
             words = _WORD.findall(response.lower())

@@ -16,7 +16,7 @@ __all__ = ["ballot_first_choices", "ballot_wins", "ballots_from_orders", "count_
 
 
 def ballots_from_orders(orders: Orders, counts: Weights | None = None) -> Ballots:
-    """Complete strict rankings as ballots; `counts` voters cast each, and None means one voter.
+    """Complete strict rankings as ballots. `counts` is the number of voters of each ranking; None means one voter each.
 
     Example:
         >>> ballots_from_orders([[2, 0, 1]]).positions.tolist()
@@ -53,10 +53,10 @@ def ballot_wins(ballots: Ballots, *, unranked: str = "below") -> Float[Array, "a
 
 
 def ballot_first_choices(ballots: Ballots) -> Float[Array, "alternatives"]:
-    """The share of voters who put each alternative first; a ballot with several firsts is shared among them.
+    """The share of voters who put each alternative first; tied first choices share the weight of a ballot equally.
 
     Args:
-        ballots: `Ballots` of (ballots, alternatives) positions. A ballot that ranks nothing ties all.
+        ballots: `Ballots` of (ballots, alternatives) positions. A ballot that ranks no alternative is a tie of all.
 
     Returns:
         (alternatives,) shares that sum to one.
@@ -78,16 +78,16 @@ def ballot_first_choices(ballots: Ballots) -> Float[Array, "alternatives"]:
 def count_wins(
     comparisons: Comparisons, *, alternatives: int, contexts: int | None = None
 ) -> Float[Array, "*contexts alternatives alternatives"]:
-    """How often i was preferred to j: wins[i, j] = Σ weight 1{winner = i, loser = j}, over contexts or in each.
+    """How often i was preferred to j: wins[i, j] = Σ weight 1{winner = i, loser = j}.
 
     Args:
         comparisons: `Comparisons`, all fields (comparisons,).
         alternatives: M; indices lie in 0..M-1.
-        contexts: how many contexts to count apart; None sums over contexts.
+        contexts: the number of contexts, each of which is counted separately; None sums over contexts.
 
     Returns:
-        (alternatives, alternatives) counts, or (contexts, alternatives, alternatives); a tie, two rows of half weight,
-        adds one half each way.
+        (alternatives, alternatives) counts, or (contexts, alternatives, alternatives). A tie is two rows of weight 1/2
+        and adds 1/2 each way.
 
     Raises:
         ValueError: if lengths differ, an index is out of range, a row compares an alternative with itself, or a
@@ -111,7 +111,7 @@ def count_wins(
                     f"comparisons.{name}",
                     expected=f"indices in 0..{alternatives - 1}",
                     got=f"{low} to {high}",
-                    advice=f"raise alternatives={alternatives} if there are more",
+                    advice=f"pass a larger number than alternatives={alternatives} if there are more",
                 )
         same = np.asarray(winner) == np.asarray(loser)
         if same.any():
@@ -139,18 +139,20 @@ def _check_contexts(context: Any, winner: Array, contexts: int) -> Array:
 
 
 def empirical_matrix(wins: Wins) -> Float[Array, "alternatives alternatives"]:
-    """The preference function of counted wins, P̂(i ≻ j) = wins[i, j] / (wins[i, j] + wins[j, i]), 1/2 where never seen.
+    """The preference function of counted wins, P̂(i ≻ j) = wins[i, j] / (wins[i, j] + wins[j, i]).
+
+    P̂(i ≻ j) = 1/2 for a pair that was never compared.
 
     Source: Kim et al., equation (60).
 
     Args:
-        wins: (alternatives, alternatives) counts; the diagonal does not count.
+        wins: (alternatives, alternatives) counts; the diagonal is ignored.
 
     Returns:
         (alternatives, alternatives) array with P + Pᵀ = 1 and 1/2 on the diagonal.
 
     Raises:
-        ValueError: if counts are negative or not square.
+        ValueError: if a count is negative or the array is not square.
 
     Example:
         >>> empirical_matrix([[0.0, 3.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).tolist()
@@ -163,7 +165,7 @@ def empirical_matrix(wins: Wins) -> Float[Array, "alternatives alternatives"]:
 
 
 def check_wins(wins: Any, *, contexts: bool = False) -> Array:
-    """Counts of wins: a square array of non-negative numbers, or one for each context if `contexts`."""
+    """Check counts of wins: a square array of non-negative numbers, or, if `contexts`, one array for each context."""
     expected = "counts of wins (alternatives, alternatives)"
     ndim = 3 if contexts and np.ndim(wins) == 3 else 2
     array = _checks.floating("wins", wins, ndim=ndim, expected=expected)

@@ -24,7 +24,9 @@ __all__ = [
 
 
 def positions(orders: Orders) -> Int[Array, "rankings alternatives"]:
-    """Where each ranking puts each alternative: r(y), 0 for the first choice.
+    """The position of each alternative in each ranking, 0 for the first choice.
+
+    Equations count ranks from one: r(y) is the position of y plus one.
 
     Args:
         orders: (rankings, alternatives) rankings, best first.
@@ -33,7 +35,7 @@ def positions(orders: Orders) -> Int[Array, "rankings alternatives"]:
         (rankings, alternatives) integers; row k is the inverse permutation of `orders[k]`.
 
     Raises:
-        ValueError: if a row is no permutation.
+        ValueError: if a row is not a permutation.
 
     Example:
         >>> positions([[2, 0, 1]]).tolist()
@@ -55,7 +57,7 @@ def preference_matrix(orders: Orders, weights: Weights | None = None) -> Float[A
         (alternatives, alternatives) array with P + Pᵀ = 1 exactly and 1/2 on the diagonal.
 
     Raises:
-        ValueError: if a row is no permutation, or the weights are negative or do not sum to one.
+        ValueError: if a row is not a permutation, or the weights are negative or do not sum to one.
 
     Example:
         >>> preference_matrix([[0, 1, 2], [1, 2, 0], [2, 0, 1]], [0.5, 0.25, 0.25]).tolist()
@@ -119,7 +121,7 @@ def borda_scores(matrix: Matrix) -> Float[Array, "alternatives"]:
 def condorcet_winner(matrix: Matrix) -> Int[Array, ""]:
     """The alternative that a majority prefers to every other, P(i ≻ j) > 1/2 for all j ≠ i.
 
-    Source: Kim et al., section 2.2. With one alternative it is that one.
+    Source: Kim et al., section 2.2. A single alternative is the Condorcet winner.
 
     Args:
         matrix: (alternatives, alternatives) preference function.
@@ -148,7 +150,7 @@ def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
         matrix: (alternatives, alternatives) preference function.
 
     Returns:
-        (alternatives,) the ranking, best first; -1 throughout if a tie or a cycle leaves no such ranking.
+        (alternatives,) the ranking, best first; all -1 if there is a tie or a cycle, so that no such ranking exists.
 
     Raises:
         ValueError: if the matrix is not square or P + Pᵀ ≠ 1.
@@ -166,9 +168,10 @@ def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
 def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
     """The smallest set whose every member beats every alternative outside it by a majority.
 
-    If it has one member, that is the Condorcet winner; several members are tied or in a cycle.
+    If the set has one member, that is the Condorcet winner. Every member reaches every other alternative by a chain of
+    majorities and ties.
 
-    Source: Smith (1973), Schwartz (1986). Its members reach every other alternative by a chain of victories and ties.
+    Source: Smith (1973), Schwartz (1986).
 
     Args:
         matrix: (alternatives, alternatives) preference function.
@@ -187,7 +190,7 @@ def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
 
 
 def reachable(edges: Bool[Array, "alternatives alternatives"]) -> Bool[Array, "alternatives alternatives"]:
-    """The alternatives that a chain of edges leads to, by repeated squaring; each reaches itself."""
+    """Whether a chain of edges leads from i to j, by repeated squaring; every alternative reaches itself."""
     reach = edges | jnp.eye(len(edges), dtype=bool)
     for _ in range(max(len(edges) - 1, 1).bit_length()):
         reach = (reach.astype(jnp.float32) @ reach.astype(jnp.float32)) > 0

@@ -30,7 +30,7 @@ from jaxval.social_choice.rules import (
     proportional_borda,
     random_dictatorship,
     share_bounds,
-    win_rate,
+    win_rate_over_uniform,
 )
 
 __all__ = [
@@ -61,5 +61,5 @@ __all__ = [
     "share_bound_intervals",
     "share_bounds",
     "support_function",
-    "win_rate",
+    "win_rate_over_uniform",
 ]

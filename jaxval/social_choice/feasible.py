@@ -53,7 +53,7 @@ HIGHS = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e
 
 
 class FeasibleDiagnostics(NamedTuple):
-    """Whether P comes from a profile at all.
+    """Whether P is the preference function of some profile.
 
     Attributes:
         empty: whether W(P) is empty: no profile's matrix lies within the tolerance of P.
@@ -69,10 +69,10 @@ class FeasibleDiagnostics(NamedTuple):
 
 
 class SupportPoint(NamedTuple):
-    """The largest value of a direction over W(P), and a point at which it is attained.
+    """The largest value of Σ_i d_i w_i over w ∈ W(P), and shares and a profile that attain it.
 
     Attributes:
-        value: max_{w ∈ W(P)} Σ_i direction_i w_i.
+        value: max_{w ∈ W(P)} Σ_i d_i w_i.
         shares: (alternatives,) a maximiser.
         profile: a profile with this P and these shares.
     """
@@ -87,8 +87,8 @@ class BoxDistance(NamedTuple):
 
     Attributes:
         distance: the largest total-variation distance from a point of the box to W(P), in [0, 1].
-        shares: (alternatives,) a point of the box that far away.
-        nearest: (alternatives,) the point of W(P) nearest to it.
+        shares: (alternatives,) a point of the box at that distance from W(P).
+        nearest: (alternatives,) a point of W(P) nearest to `shares`.
         above: (alternatives,) u_i minus the largest feasible share.
         below: (alternatives,) the smallest feasible share minus the smallest in the box.
     """
@@ -104,8 +104,8 @@ def feasible_shares(matrix: Matrix) -> FeasibleShares:
     """The smallest and the largest share of first choices that each alternative has in some profile with this P.
 
     These are the extremes of w_i = Σ_r x_r 1{i first in r} over the weights x ≥ 0 of the M! rankings r with Σ_r x_r = 1
-    and Σ_r x_r 1{i above j in r} = P(i ≻ j). With up to four alternatives the largest share is u_i; with five it can be
-    0 although u_i = 1/2.
+    and Σ_r x_r 1{i above j in r} = P(i ≻ j). With up to four alternatives, the largest share is the bound
+    u_i = min_{j≠i} P(i ≻ j); with five, it can be 0 although u_i = 1/2.
 
     It takes about 0.01 s with 3 alternatives, 0.02 s with 4, 0.04 s with 5, 0.1 s with 6 and 0.6 s with 7 (CPU).
 
@@ -118,12 +118,12 @@ def feasible_shares(matrix: Matrix) -> FeasibleShares:
         `FeasibleShares(smallest, largest)`.
 
     Raises:
-        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is traced, or comes from
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is a tracer, or comes from
             no profile.
-        RuntimeError: if HiGHS fails.
+        RuntimeError: if the solver HiGHS fails.
 
     Example:
-        Appendix F: (1/3, 1/3, 1/3) and (2/3, 0, 1/3) are the shares of two profiles with this P.
+        Kim et al., Appendix F: (1/3, 1/3, 1/3) and (2/3, 0, 1/3) are the shares of two profiles with this P.
 
         >>> shares = feasible_shares([[1 / 2, 2 / 3, 2 / 3], [1 / 3, 1 / 2, 2 / 3], [1 / 3, 1 / 3, 1 / 2]])
         >>> shares.smallest.round(4).tolist(), shares.largest.round(4).tolist()
@@ -133,16 +133,16 @@ def feasible_shares(matrix: Matrix) -> FeasibleShares:
 
 
 def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagnostics]:
-    """`feasible_shares` with diagnostics: whether W(P) is empty, and how far P is from the matrix of any profile.
+    """`feasible_shares` with diagnostics, which say whether P comes from a profile and give the nearest profile.
 
     Args:
         matrix: (alternatives, alternatives) preference function of at most 7 alternatives.
 
     Returns:
-        (`FeasibleShares`, `FeasibleDiagnostics`); the shares are NaN if W(P) is empty or HiGHS fails.
+        (`FeasibleShares`, `FeasibleDiagnostics`); the shares are NaN if P comes from no profile or HiGHS fails.
 
     Raises:
-        ValueError: if the matrix is not a preference function, has more than 7 alternatives, or is traced.
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, or is a tracer.
 
     Example:
         A strict cycle comes from no profile: a ranking can agree with at most two of its three majorities.
@@ -168,7 +168,7 @@ def feasible_shares_solve(matrix: Matrix) -> tuple[FeasibleShares, FeasibleDiagn
 
 
 def feasible_membership(matrix: Matrix, shares: Vector) -> tuple[float, Profile]:
-    """Whether w ∈ W(P): the gap is the distance from w to W(P), and the witness is a profile that attains it.
+    """How far shares w are from W(P), the shares of profiles with this P; the witness is a profile that attains this.
 
     gap = min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|, in total variation. The witness has the preference function P. If the gap
     is zero within the tolerance, the witness has the shares w. It is one of many such profiles, a basic solution with
@@ -185,9 +185,9 @@ def feasible_membership(matrix: Matrix, shares: Vector) -> tuple[float, Profile]
         (gap, `Profile`); the weights of the profile are all positive.
 
     Raises:
-        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is traced, or comes from
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is a tracer, or comes from
             no profile; or if the shares are negative or do not sum to one.
-        RuntimeError: if HiGHS fails.
+        RuntimeError: if the solver HiGHS fails.
 
     Example:
         >>> matrix = [[1 / 2, 2 / 3, 2 / 3], [1 / 3, 1 / 2, 2 / 3], [1 / 3, 1 / 3, 1 / 2]]
@@ -204,7 +204,9 @@ def feasible_membership(matrix: Matrix, shares: Vector) -> tuple[float, Profile]
 
 
 def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
-    """The largest value of a direction over W(P), max_{w ∈ W(P)} Σ_i d_i w_i, with a maximiser and its profile.
+    """The largest value of Σ_i d_i w_i over the feasible shares w of first choices, and a profile that attains it.
+
+    Shares are feasible, w ∈ W(P), if a profile with this P has them.
 
     Args:
         matrix: (alternatives, alternatives) preference function of at most 7 alternatives.
@@ -214,9 +216,9 @@ def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
         `SupportPoint(value, shares, profile)`.
 
     Raises:
-        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is traced, or comes from
-            no profile; or if the direction has another length.
-        RuntimeError: if HiGHS fails.
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is a tracer, or comes from
+            no profile; or if there is not one number d_i for each alternative.
+        RuntimeError: if the solver HiGHS fails.
 
     Example:
         >>> matrix = [[1 / 2, 2 / 3, 2 / 3], [1 / 3, 1 / 2, 2 / 3], [1 / 3, 1 / 3, 1 / 2]]
@@ -241,7 +243,8 @@ def support_function(matrix: Matrix, direction: Vector) -> SupportPoint:
 def box_distance(matrix: Matrix) -> BoxDistance:
     """How far the box {w ∈ Δ : w_i ≤ u_i} is from W(P), for all shares jointly and for each alternative alone.
 
-    The joint distance is the Hausdorff distance max_{w in box} min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|. With up to three
+    Here u_i = min_{j≠i} P(i ≻ j), and W(P) is the set of shares of first choices of the profiles with this P. The joint
+    distance is the Hausdorff distance max_{w in box} min_{v ∈ W(P)} 1/2 Σ_i |w_i - v_i|. With up to three
     alternatives it is zero, because every skew-symmetric P_k with P_k(k ≻ ·) = 1 then comes from a profile.
 
     It takes about 0.02 s with 3 alternatives, 0.04 s with 4, 0.2 s with 5, 0.8 s with 6 and 5 s with 7 (CPU).
@@ -255,9 +258,9 @@ def box_distance(matrix: Matrix) -> BoxDistance:
         `BoxDistance(distance, shares, nearest, above, below)`.
 
     Raises:
-        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is traced, or comes from
+        ValueError: if the matrix is not a preference function, has more than 7 alternatives, is a tracer, or comes from
             no profile.
-        RuntimeError: if HiGHS fails.
+        RuntimeError: if the solver HiGHS fails.
 
     Example:
         For two voters, 1 0 3 2 4 and 2 0 4 1 3 (best first), u_0 = 1/2, but no voter can have 0 as first choice.

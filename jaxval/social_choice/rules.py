@@ -23,7 +23,7 @@ __all__ = [
     "proportional_borda",
     "random_dictatorship",
     "share_bounds",
-    "win_rate",
+    "win_rate_over_uniform",
 ]
 
 
@@ -164,7 +164,7 @@ def random_dictatorship(orders: Orders, weights: Weights | None = None) -> Lotte
     return first_choice_shares(orders, weights)
 
 
-def win_rate(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
+def win_rate_over_uniform(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
     """How often a draw from the lottery is preferred to a uniform draw, Σ_ij π_i P(i ≻ j) / M.
 
     An alternative against itself counts one half.
@@ -181,7 +181,7 @@ def win_rate(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
         ValueError: if the matrix is not a preference function, or the lottery has another length.
 
     Example:
-        >>> float(win_rate([[0.5, 0.75], [0.25, 0.5]], [1.0, 0.0]))
+        >>> float(win_rate_over_uniform([[0.5, 0.75], [0.25, 0.5]], [1.0, 0.0]))
         0.625
     """
     matrix = _checks.check_matrix(matrix)

@@ -4,14 +4,7 @@
 computes the utilities of coalitions, `valuation` computes values with intervals, and `curation` takes decisions.
 """
 
-from jaxval.sources.curation import (
-    Detection,
-    best_coalition,
-    harm_detection,
-    payments,
-    source_weights,
-    top_sources,
-)
+from jaxval.sources.curation import HarmAuc, best_coalition, harm_auc, payments, source_weights, top_sources
 from jaxval.sources.learners import (
     Learner,
     checkpoint_learner,
@@ -23,14 +16,14 @@ from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, value_sources
 
 __all__ = [
-    "Detection",
+    "HarmAuc",
     "Learner",
     "SourceValues",
     "Training",
     "Truth",
     "best_coalition",
     "checkpoint_learner",
-    "harm_detection",
+    "harm_auc",
     "log_linear_learner",
     "payments",
     "source_weights",

@@ -1,8 +1,8 @@
 """The utilities of coalitions over held-out prompts, by each arithmetic and by retraining, prompt by prompt.
 
 Every way of making the policy of a coalition gives a utility whose objectives are prompts times rewards, which
-`coalitions.evaluate` and `coalitions.evaluator` take. If a coalition needs a training or an evaluation of a whole
-model, its utilities are kept in a store, so that no coalition is evaluated twice.
+`coalitions.evaluate_coalitions` and `coalitions.evaluator` take. If a coalition needs a training or an evaluation of a
+whole model, its utilities are kept in a store, so that no coalition is evaluated twice.
 """
 
 import functools
@@ -20,6 +20,8 @@ from jaxval.checkpoints import Store, fingerprint, load_state, save_state
 from jaxval.parallel.chunks import each_chunk, map_chunks
 from jaxval.policies import Catalogue, normalise
 from jaxval.sources.learners import Learner
+from jaxval.sources.pairs import joined
+from jaxval.sources.trainings import Train
 from jaxval.types import BadArgument, Comparisons, Params, SequenceModel, Utility
 
 ARITHMETICS = ("response", "token", "parameter")
@@ -31,97 +33,73 @@ ROWS = 8  # the most sequences that go through all models at a time
 LOGITS = 2**27  # next-token log-probabilities of all models held at a time: half a gigabyte
 
 _by_prompt = functools.partial(coalitions.expected_reward, by_context=True)
-Train = Callable[[Params, Comparisons, Any, Path | None], Params]
+OfMask = Callable[[np.ndarray], Params]
 Tables = Iterator[np.ndarray]
 """Utilities (coalitions, prompts, rewards) of one block of prompts after another."""
 
 
 class Setting(NamedTuple):
-    """The policies of which coalitions are made, and the prompts and rewards on which they are evaluated.
-
-    Attributes:
-        learner: the policy.
-        reference: the policy's parameters at π_0.
-        contexts: (B,) ids of the held-out prompts.
-        responses: (B, R) ids of the prompts' candidates; -1 means no candidate.
-        rewards: (B, R, K) rewards of the candidates; 0 if there is no candidate.
-        folder: the folder in which finished evaluations are kept; None keeps them in memory.
-        shown: whether a progress bar goes to standard error.
-        trained: the parameters after training on each source.
-        start: (B, R) log π_0 if π_S / π_0 takes the place of π_S, as from a uniform reference; else None.
-        own: (B, R) the log-probabilities of the empty coalition.
-    """
+    """The policies of which coalitions are made, and the B prompts and K rewards on which they are evaluated."""
 
     learner: Learner
-    reference: Params
-    contexts: np.ndarray
-    responses: np.ndarray
-    rewards: np.ndarray
-    folder: Path | None
-    shown: bool
-    trained: Sequence[Params] = ()
-    start: Any = None
-    own: Any = None
+    reference: Params  # the parameters at π_0
+    contexts: np.ndarray  # (B,) ids of the held-out prompts
+    responses: np.ndarray  # (B, R) ids of the prompts' candidates; -1 means no candidate
+    rewards: np.ndarray  # (B, R, K) rewards of the candidates; 0 if there is no candidate
+    folder: Path | None  # where finished evaluations are kept; None keeps them in memory
+    shown: bool  # whether a progress bar goes to standard error
+    trained: Sequence[Params] = ()  # the parameters after training on each source
+    start: Any = 0.0  # (B, R) log π_0 if π_S / π_0 takes the place of π_S, as from a uniform reference; else 0
+    own: Any = None  # (B, R) the log-probabilities of the empty coalition
+    level: Any = None  # (B, K) the expected rewards of the empty coalition, from which `rewards` are measured
 
 
-def from_reference(setting: Setting, *, uniform: bool) -> tuple[Setting, np.ndarray]:
-    """The setting with the policy of the empty coalition, and the expected rewards (B, K) of that policy.
-
-    The rewards of the new setting are measured from this level.
-    """
-    # No value depends on the level of the rewards. With it subtracted, rounding is relative to what coalitions add.
-    log_probs = candidate_log_probs(setting, setting.reference)
+def from_reference(setting: Setting, *, uniform: bool) -> Setting:
+    """The setting with the policy of the empty coalition, and with rewards measured from those of that policy."""
+    own = candidate_log_probs(setting, setting.reference)
     if uniform:
-        finite = np.isfinite(log_probs)
-        highest = np.where(finite, log_probs, -np.inf).max(axis=1)
-        if (highest - np.where(finite, log_probs, np.inf).min(axis=1) < 1e-6).all():
+        possible = np.isfinite(own)
+        if (own.max(axis=1) - own.min(axis=1, where=possible, initial=np.inf) < 1e-6).all():
             raise BadArgument("reference", expected="'policy' for a policy that starts uniform", got="'uniform'")
-        setting = setting._replace(start=log_probs)
-        log_probs = np.asarray(from_start(log_probs, log_probs))
-    level = np.asarray(_by_prompt(log_probs, setting.rewards)).reshape(len(log_probs), -1)
-    return setting._replace(own=log_probs, rewards=setting.rewards - level[:, None, :]), level
+        setting = setting._replace(start=np.where(possible, own, np.inf))  # what π_0 never gives stays impossible
+        own = np.asarray(normalise(own - setting.start))
+    # No value depends on the level of the rewards. With it subtracted, rounding is relative to what coalitions add.
+    level = np.asarray(_by_prompt(own, setting.rewards)).reshape(len(own), -1)
+    return setting._replace(own=own, level=level, rewards=setting.rewards - level[:, None, :])
 
 
 def candidate_log_probs(setting: Setting, params: Params) -> np.ndarray:
     """(B, R) log-probabilities of the candidates, normalised over the candidates."""
-    size = min(len(setting.contexts), PROMPTS)
+    policy, contexts, responses = setting.learner.policy, setting.contexts, setting.responses
 
     def of_rows(rows: np.ndarray) -> Array:
-        return normalise(setting.learner.policy.log_probs(params, setting.contexts[rows], setting.responses[rows]))
+        return policy.log_probs(params, contexts[rows], responses[rows])
 
-    return np.asarray(from_start(each_chunk(of_rows, len(setting.contexts), size), setting.start))
-
-
-def from_start(log_probs: Any, start: Any) -> Any:
-    """The policy relative to the reference, p ∝ π / π_0 over the candidates; None as `start` returns π itself."""
-    if start is None:
-        return log_probs
-    finite = np.isfinite(start)
-    return normalise(jnp.where(finite, log_probs - np.where(finite, start, 0), -jnp.inf))
+    log_probs = each_chunk(of_rows, len(contexts), min(len(contexts), PROMPTS))
+    return np.asarray(normalise(log_probs - setting.start))
 
 
-def tables(name: str, setting: Setting, masks: np.ndarray, *, train: Callable[..., Params] | None = None) -> Tables:
-    """The utilities of coalitions by a named arithmetic or a named retraining.
-
-    Args:
-        name: one of `ARITHMETICS` or `RETRAININGS`.
-        setting: the policies, prompts and rewards.
-        masks: (coalitions, sources).
-        train: for retraining, a function from a mask to parameters, as `retrainer` makes it.
-    """
+def tables(name: str, setting: Setting, masks: np.ndarray, retrained: OfMask) -> Tables:
+    """The utilities of coalitions by a named arithmetic, or by retraining with parameters as `retrainer` gives them."""
     if name == "response":
         yield from _by_responses(setting, masks)
         return
-    if name == "token":
-        utility, batch_size = _by_tokens(setting), min(TOGETHER, 2 ** masks.shape[1])
-    else:
-        utility, batch_size = _on_host(setting, train or _added(setting)), 1
-    with _store(setting, name) as store:
+    sources, traced = masks.shape[1], name == "token"
+    params_of = _added(setting) if name == "parameter" else retrained
+
+    def of_parameters(mask: np.ndarray) -> np.ndarray:
+        return np.asarray(_by_prompt(candidate_log_probs(setting, params_of(mask)), setting.rewards))
+
+    utility = _by_tokens(setting) if traced else of_parameters
+    content = fingerprint(setting.contexts, setting.responses, setting.rewards, setting.start)
+    path = None if setting.folder is None else setting.folder / f"{name}-{content[:12]}.store"
+    with Store(path, fingerprint=content) as store:
+        store.forget_failures()
         evaluate = coalitions.evaluator(
-            utility, masks.shape[1], batch_size=batch_size, store=store, traced=name == "token", progress=setting.shown
+            utility, sources, batch_size=min(TOGETHER, 2**sources), store=store, traced=traced, progress=setting.shown
         )
         try:
-            utilities = np.asarray(coalitions.evaluate(evaluate, masks))
+            utilities = np.asarray(coalitions.evaluate_coalitions(evaluate, masks))
         except ValueError as error:
             raise (error.__cause__ or error) from None  # the error of the training, not the evaluator's around it
     yield utilities.reshape(len(masks), len(setting.contexts), -1)
@@ -133,29 +111,27 @@ def _by_responses(setting: Setting, masks: np.ndarray) -> Tables:
     prompts = len(setting.own)
     size = min(prompts, max(1, NUMBERS // (len(masks) * max(setting.rewards.shape[1:]))))
     for first in range(0, prompts, size):
-        block = np.arange(first, first + size)
-        block = np.where(block < prompts, block, 0)  # fill up the last block, so that one shape is compiled
+        block = np.minimum(np.arange(first, first + size), prompts - 1)  # filled up, so that one shape is compiled
         table = np.asarray(_reward_table(setting.own[block], each[:, block], setting.rewards[block], masks))
         yield table.reshape(len(masks), size, -1)[:, : prompts - first]
 
 
 @jax.jit  # at the top of the module, so that it is compiled once for all seeds and blocks of one shape
 def _reward_table(reference: Array, sources: Array, rewards: Array, masks: Array) -> Array:
-    utility = coalitions.reward_utility(reference, sources, rewards, by_context=True)
-    return coalitions.evaluate(utility, masks)
+    return coalitions.evaluate_coalitions(
+        coalitions.reward_utility(reference, sources, rewards, by_context=True), masks
+    )
 
 
-def _on_host(setting: Setting, params_of: Callable[[np.ndarray], Params]) -> Utility:
-    """The utility of a mask, from the parameters of its coalition."""
-    return lambda mask: np.asarray(_by_prompt(candidate_log_probs(setting, params_of(mask)), setting.rewards))
-
-
-def _added(setting: Setting) -> Callable[[np.ndarray], Params]:
+def _added(setting: Setting) -> OfMask:
     """A function from a mask to θ_0 + Σ (θ_ℓ - θ_0), or, for adapters, to the sum of their products."""
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *setting.trained)
     if setting.learner.adapters:
-        return lambda mask: coalitions.add_adapters(stacked, mask)
-    return lambda mask: coalitions.add_parameters(setting.reference, stacked, mask)
+        return functools.partial(coalitions.add_adapters, _stacked(setting))
+    return functools.partial(coalitions.add_parameters, setting.reference, _stacked(setting))
+
+
+def _stacked(setting: Setting) -> Params:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *setting.trained)
 
 
 def _by_tokens(setting: Setting) -> Utility:
@@ -164,17 +140,14 @@ def _by_tokens(setting: Setting) -> Utility:
     Next-token distributions are combined at every position, their logarithms are summed over each candidate, and the
     sums are normalised over the candidates.
     """
-    model, catalogue = setting.learner.model, setting.learner.catalogue
-    assert model is not None  # checked before training
-    assert catalogue is not None
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *setting.trained)
-    present = setting.responses >= 0
-    rows = (np.asarray(catalogue.first)[setting.contexts][:, None] + setting.responses)[present]
+    learner: Any = setting.learner
+    stacked, present = _stacked(setting), setting.responses >= 0
+    rows = (np.asarray(learner.catalogue.first)[setting.contexts][:, None] + setting.responses)[present]
 
     def utility(mask: Array) -> Array:
-        sums = sum_tokens(model, catalogue, setting.reference, stacked, mask, rows)
+        sums = sum_tokens(learner.model, learner.catalogue, setting.reference, stacked, mask, rows)
         log_probs = jnp.full(present.shape, -jnp.inf, sums.dtype).at[np.nonzero(present)].set(sums)
-        return _by_prompt(from_start(normalise(log_probs), setting.start), setting.rewards)
+        return _by_prompt(normalise(log_probs - setting.start), setting.rewards)
 
     return utility
 
@@ -197,45 +170,22 @@ def sum_tokens(
         at = jnp.arange(1, tokens.shape[1])[None, :]
         return combined(mask, base, each, tokens, (starts[:, None] <= at) & (at < ends[:, None]))
 
-    models = 1 + len(jax.tree.leaves(stacked)[0])
-    together = min(ROWS, max(1, LOGITS // (catalogue.sequences.shape[1] * model.vocabulary * models)))
+    numbers = catalogue.sequences.shape[1] * model.vocabulary * (1 + len(jax.tree.leaves(stacked)[0]))
+    together = min(ROWS, max(1, LOGITS // numbers))
     return map_chunks(lambda number: of_rows(jnp.asarray(rows)[number]), len(rows), together)
 
 
-def _store(setting: Setting, name: str) -> Store:
-    """The store of the utilities by one arithmetic or retraining; other prompts or rewards have another store."""
-    if setting.folder is None:
-        return Store()
-    content = fingerprint(setting.contexts, setting.responses, setting.rewards, setting.start)
-    store = Store(setting.folder / f"{name}-{content[:12]}.store", fingerprint=content)
-    store.forget_failures()
-    return store
+def train_once(train: Train, reference: Params, source: Comparisons, key: Array, path: Path | None) -> Params:
+    """The parameters of one source, which are kept at the path, or loaded if they are there; None keeps nothing."""
+    if path is None:
+        return train(reference, source, key, None)
+    kept = path.with_suffix(".npz")
+    if not kept.exists():
+        save_state(kept, train(reference, source, key, path))
+    return load_state(kept, reference)
 
 
-def train_each(
-    train: Train, reference: Params, sources: Sequence[Comparisons], key: Array, folder: Path | None,
-    advance: Callable[[int], None],
-) -> list[Params]:  # fmt: skip
-    """Train once on each source, from the reference; equal sources give equal parameters.
-
-    Finished trainings are kept in the folder, and are loaded from it if they are already there.
-    """
-    trained = []
-    for number, source in enumerate(sources):
-        path = None if folder is None else folder / f"source-{number}.npz"
-        if path is not None and path.exists():
-            trained.append(load_state(path, reference))
-        else:
-            trained.append(train(reference, source, key, None if folder is None else folder / f"training-{number}"))
-            if path is not None:
-                save_state(path, trained[-1])
-        advance(1)
-    return trained
-
-
-def retrainer(
-    train: Train, reference: Params, sources: Sequence[Comparisons], key: Array, *, sequential: bool
-) -> Callable[[np.ndarray], Params]:
+def retrainer(train: Train, reference: Params, sources: list[Comparisons], key: Array, *, sequential: bool) -> OfMask:
     """A function from a mask to the parameters after training on its sources, one after another or all at once.
 
     A sequential training continues from the coalition without the last source, so that each coalition takes one
@@ -243,18 +193,12 @@ def retrainer(
     """
     known: dict[tuple[int, ...], Params] = {(): reference}
 
-    def one_after_another(members: tuple[int, ...]) -> Params:
-        if members not in known:
-            known[members] = train(one_after_another(members[:-1]), sources[members[-1]], key, None)
+    def of_members(members: tuple[int, ...]) -> Params:
+        if members in known:
+            return known[members]
+        if not sequential:
+            return train(reference, joined([sources[i] for i in members]), key, None)
+        known[members] = train(of_members(members[:-1]), sources[members[-1]], key, None)
         return known[members]
 
-    def all_at_once(members: tuple[int, ...]) -> Params:
-        if not members:
-            return reference
-        fields = zip(*(sources[i] for i in members), strict=True)
-        return train(
-            reference, Comparisons(*(np.concatenate(list(map(np.asarray, part))) for part in fields)), key, None
-        )
-
-    of_members = one_after_another if sequential else all_at_once
     return lambda mask: of_members(tuple(np.flatnonzero(mask).tolist()))

@@ -10,17 +10,15 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxval import _checks
+from jaxval.coalitions import index_coalition
 from jaxval.types import BadArgument, Table
-from jaxval.values._tables import check_table, players_of
 
-__all__ = ["Detection", "best_coalition", "harm_detection", "payments", "source_weights", "top_sources"]
+__all__ = ["HarmAuc", "best_coalition", "harm_auc", "payments", "source_weights", "top_sources"]
 
 SourceVector = Float[ArrayLike, "sources"] | list[Any]
-Cases = Float[ArrayLike, "cases sources"] | list[Any]
-HarmfulSources = Bool[ArrayLike, "cases sources"] | list[Any]
 
 
-class Detection(NamedTuple):
+class HarmAuc(NamedTuple):
     """How well low values indicate harmful sources, over many cases.
 
     Attributes:
@@ -37,9 +35,8 @@ class Detection(NamedTuple):
 def best_coalition(table: Table, *, size: int | None = None) -> Bool[Array, "sources"]:
     """The coalition of sources with the largest utility, argmax_S u(S): the sources to train on.
 
-    All 2^n utilities come from n trainings, so that no search is needed. The coalition is chosen on the held-out
-    prompts on which the utilities were evaluated, so that its utility there is biased upwards. Among coalitions of
-    equal utility the smallest is returned, and among these the first in the order of indices.
+    The coalition is chosen on the prompts on which the utilities were evaluated, so that its utility there is biased
+    upwards. If several have it, the smallest of them is returned, and of equally small ones that of the lowest index.
 
     Source: Tamine et al., section 5.
 
@@ -60,29 +57,21 @@ def best_coalition(table: Table, *, size: int | None = None) -> Bool[Array, "sou
         >>> best_coalition([0.0, 1.0, 2.0, 1.5], size=2).tolist()
         [True, True]
     """
-    known = np.asarray(check_table(table))
+    utilities = _checks.check_table(table)
+    known = np.asarray(utilities)
     if known.ndim != 1:
-        raise BadArgument(
-            "table", expected="utilities (2^n,) under one reward", got=f"shape {known.shape}", advice="pick a column"
-        )
-    players = players_of(check_table(table))
-    indices = np.arange(len(known))
-    sizes = np.bitwise_count(indices)
-    allowed = np.ones(len(known), bool)
-    if size is not None:
-        if not 0 <= size <= players:
-            raise BadArgument("size", expected=f"a whole number in 0..{players}", got=f"{size!r}")
-        allowed = sizes == size
-    order = np.lexsort((indices, sizes, -known, ~allowed))
-    return jnp.asarray((order[0] >> np.arange(players)) & 1 == 1)
+        expected, got = "utilities (2^n,) under one reward", f"shape {known.shape}"
+        raise BadArgument("table", expected=expected, got=got, advice="pick a column")
+    players, sizes = _checks.players_of(utilities), np.bitwise_count(np.arange(len(known)))
+    allowed = np.ones(len(known), bool) if size is None else sizes == _check_size(size, players)
+    return index_coalition(int(np.lexsort((sizes, -known, ~allowed))[0]), players)
 
 
 def top_sources(values: SourceVector, *, size: int | None = None) -> Bool[Array, "sources"]:
     """The sources with the largest values: `size` of them, or all with a value above 0.
 
-    The function takes values alone, so that it also applies if there are too many sources for a table. A value is a
-    mean over coalitions, and not the marginal contribution to the chosen sources: copies of a good source all have good
-    values.
+    It also applies if there are too many sources for a table. A value is a mean over coalitions, and not the marginal
+    contribution to the chosen sources: copies of a good source all have good values.
 
     Args:
         values: (sources,) values under one reward.
@@ -101,17 +90,21 @@ def top_sources(values: SourceVector, *, size: int | None = None) -> Bool[Array,
     known = np.asarray(_checks.floating("values", values, ndim=1, expected="(sources,) values under one reward"))
     if size is None:
         return jnp.asarray(known > 0)
-    if not 0 <= size <= len(known):
-        raise BadArgument("size", expected=f"a whole number in 0..{len(known)}", got=f"{size!r}")
-    return jnp.zeros(len(known), bool).at[np.argsort(-known, kind="stable")[:size]].set(True)
+    first = np.argsort(-known, kind="stable")[: _check_size(size, len(known))]
+    return jnp.zeros(len(known), bool).at[first].set(True)
+
+
+def _check_size(size: Any, most: int) -> int:
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 0 <= size <= most:
+        raise BadArgument("size", expected=f"a whole number in 0..{most}", got=f"{size!r}")
+    return int(size)
 
 
 def source_weights(values: SourceVector, *, power: float = 1.0) -> Float[Array, "sources"]:
     """Weights for training on all sources: w_ℓ ∝ max(φ_ℓ, 0)^power, with mean one.
 
-    `training.union_dpo(..., weights=...)` multiplies the comparisons of each source by its weight.
-    `coalitions.combine` takes the weights as a weighted coalition, and needs no training. A source whose value is zero
-    or negative has weight 0.
+    `training.union_dpo(..., weights=...)` multiplies the comparisons of each source by its weight, and
+    `coalitions.combine` takes the weights as a weighted coalition, without training.
 
     Source: Tamine et al., section 5, who propose algorithms that weight their data as future work.
 
@@ -138,11 +131,13 @@ def source_weights(values: SourceVector, *, power: float = 1.0) -> Float[Array, 
     return raised * len(known) / jnp.sum(raised)
 
 
-def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
+def harm_auc(
+    values: Float[ArrayLike, "cases sources"] | list[Any], harmful: Bool[ArrayLike, "cases sources"] | list[Any]
+) -> HarmAuc:
     """How well low values indicate harmful sources: the probability that a harmful source has the lower value.
 
     AUC = P(φ_harmful < φ_other) + P(φ_harmful = φ_other) / 2, over the pairs of a harmful source and another source of
-    the same case. It is 1 if all harmful sources have the lowest values, and 1/2 if values are not related to harm.
+    the same case: 1 if all harmful sources have the lowest values, 1/2 if values are not related to harm.
 
     Source: the Mann-Whitney statistic; Hanley and McNeil (1982).
 
@@ -151,30 +146,28 @@ def harm_detection(values: Cases, harmful: HarmfulSources) -> Detection:
         harmful: (cases, sources) whether each source is harmful; in each case some are and some are not.
 
     Returns:
-        `Detection`, with the standard error over cases.
+        `HarmAuc`, with the standard error over cases.
 
     Raises:
         ValueError: if shapes differ, or all or none of the sources of a case are harmful.
 
     Example:
-        >>> found = harm_detection([[0.5, 0.1, -0.2], [0.3, 0.4, 0.35]], [[False, False, True], [False, False, True]])
+        >>> found = harm_auc([[0.5, 0.1, -0.2], [0.3, 0.4, 0.35]], [[False, False, True], [False, False, True]])
         >>> found.by_case.tolist(), float(found.auc)
         ([1.0, 0.5], 0.75)
     """
     known = np.asarray(_checks.floating("values", values, ndim=2, expected="(cases, sources) values"))
     marked = np.asarray(harmful)
     if marked.dtype != bool or marked.shape != known.shape:
-        raise BadArgument(
-            "harmful", expected=f"booleans of shape {known.shape}", got=f"{marked.dtype} of {marked.shape}"
-        )
+        got = f"{marked.dtype} of {marked.shape}"
+        raise BadArgument("harmful", expected=f"booleans of shape {known.shape}", got=got)
     if len(known) == 0 or marked.all(axis=1).any() or not marked.any(axis=1).all():
         raise BadArgument("harmful", expected="some harmful sources and some others in every case", got="one without")
-    below = known[:, :, None] - known[:, None, :]
-    wins = np.where(below < 0, 1.0, np.where(below == 0, 0.5, 0.0))
+    wins = (1 - np.sign(known[:, :, None] - known[:, None, :])) / 2
     both = marked[:, :, None] & ~marked[:, None, :]
     by_case = (wins * both).sum(axis=(1, 2)) / both.sum(axis=(1, 2))
     error = by_case.std(ddof=1) / np.sqrt(len(by_case)) if len(by_case) > 1 else np.nan
-    return Detection(jnp.asarray(by_case.mean()), jnp.asarray(error), jnp.asarray(by_case))
+    return HarmAuc(jnp.asarray(by_case.mean()), jnp.asarray(error), jnp.asarray(by_case))
 
 
 def payments(values: SourceVector, *, total: float | None = None, negative: str = "charged") -> Float[Array, "sources"]:
@@ -208,7 +201,7 @@ def payments(values: SourceVector, *, total: float | None = None, negative: str 
     gained = float(np.asarray(known, dtype=np.float64).sum())
     if not gained > 0:
         raise BadArgument("values", expected="a sum above 0, for it is what can be paid out", got=f"{gained:g}")
-    expected = "a budget above 0"
-    budget = _checks.check_number("total", gained if total is None else total, low=1e-30, high=1e30, expected=expected)
+    asked = gained if total is None else total
+    budget = _checks.check_number("total", asked, low=1e-30, high=1e30, expected="a budget above 0")
     shares = known if negative == "charged" else jnp.maximum(known, 0)
     return shares * (budget / jnp.sum(shares))

@@ -7,21 +7,21 @@ RESAMPLES = 1000
 LEVEL = 0.95
 
 
-def over_contexts(by_context: np.ndarray, ids: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def over_contexts(by_context: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The 95 % interval of the mean over prompts, by a percentile bootstrap over prompts.
 
     The array `by_context` has shape (held-out prompts of all seeds, ...) and holds the values of the prompts `ids`. If
     several seeds hold out the same prompt, its values are resampled together. The two ends of the interval have shape
     (2, ...); they are NaN if there is only one prompt.
     """
-    flat = by_context.reshape(len(by_context), -1).astype(np.float64)
+    flat = by_context.reshape(len(by_context), -1)
     distinct, index = np.unique(ids, return_inverse=True)
     if len(distinct) == 1:
         return np.full((2, *by_context.shape[1:]), np.nan)
     totals = np.zeros((len(distinct), flat.shape[1]))
     np.add.at(totals, index, flat)
     counts = np.bincount(index).astype(float)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     means = []
     for _ in range(RESAMPLES):
         times = np.bincount(rng.integers(len(distinct), size=len(distinct)), minlength=len(distinct))

@@ -35,13 +35,11 @@ class Learner(NamedTuple):
             the policy is evaluated on all prompts with pairs.
         random: whether the initial parameters depend on the key.
         defaults: this policy's defaults of options of `trainings.Training`.
-        feature_scale: the mean square of a feature, summed over the catalogue. If it is given, the penalty is on the
-            weights, and a squared weight counts as much as `feature_scale` squared rewards. None means that the penalty
-            is on the rewards.
+        feature_scale: the mean square of a feature, summed over the catalogue: a penalty on weights then counts a
+            squared weight as that many squared rewards. None means that the penalty is on the rewards.
         model: the sequence model inside the policy, for the arithmetic of tokens; None if the policy has none.
         catalogue: the tokenised prompts and responses of the sequence model; None if the policy has none.
-        adapters: whether the parameters are low-rank adapters. The arithmetic then adds their products, and not the
-            parameters.
+        adapters: whether the parameters are low-rank adapters, of which the arithmetic adds the products.
     """
 
     policy: Policy
@@ -61,7 +59,7 @@ def tabular_learner(pairs: PreferencePairs) -> Learner:
         pairs: the pairs of all sources.
 
     Returns:
-        A `Learner` without randomness. Training does not change it at prompts without pairs.
+        A `Learner` whose initial parameters are zero. Training does not change it at prompts without pairs.
 
     Example:
         >>> learner = tabular_learner(EXAMPLE)
@@ -76,17 +74,16 @@ def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner
     """A log-linear policy with one weight for each feature of the text, for pairs whose prompts are mostly distinct.
 
     The features are those of `policies.text_features`, divided by their standard deviations. The penalty is on the
-    weights, and all weights are penalised equally. Its total strength is that of a penalty on rewards. A penalty on
-    rewards itself would keep the rewards of prompts without pairs at 0 if there are more features than prompts. Among
-    values of ρ from 0.1 to 3, the default ρ = 1 gave the largest reward of union training on UltraFeedback pairs, and
-    the smallest differences between seeds.
+    weights, all equally, with the total strength of a penalty on rewards, which would keep the rewards of prompts
+    without pairs at 0 if there are more features than prompts. Among values of `ridge` from 0.1 to 3, the default 1
+    gave the largest reward of union training on UltraFeedback pairs, and the smallest differences between seeds.
 
     Args:
         pairs: the pairs of all sources.
         buckets: the number of buckets of the hashed n-grams.
 
     Returns:
-        A `Learner` without randomness.
+        A `Learner` whose initial parameters are zero.
 
     Example:
         >>> two = EXAMPLE._replace(responses=(("A whole answer.", "No."),))
@@ -96,12 +93,12 @@ def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner
         [-0.69, -0.69]
     """
     features = policies.text_features(pairs.prompts, pairs.responses, buckets=buckets)
-    present = candidates(pairs, np.arange(len(pairs.prompts))) >= 0
-    deviation = features.std(axis=(0, 1), where=present[..., None])
-    features /= np.where(deviation > 0, deviation, 1)[None, None]
-    policy = policies.log_linear(features, base=np.where(present, 0.0, -np.inf))
-    mean = features.mean(axis=1, keepdims=True, where=present[..., None])
-    scale = float(np.sum((features - mean) ** 2, where=present[..., None]) / features.shape[2])
+    present = candidates(pairs, np.arange(len(pairs.prompts)))[..., None] >= 0
+    deviation = features.std(axis=(0, 1), where=present)
+    features /= np.where(deviation > 0, deviation, 1)
+    policy = policies.log_linear(features, base=np.where(present[..., 0], 0.0, -np.inf))
+    mean = features.mean(axis=1, keepdims=True, where=present)
+    scale = float(np.sum((features - mean) ** 2, where=present) / features.shape[2])
     return Learner(policy, random=False, defaults={"ridge": 1.0}, feature_scale=scale)
 
 
@@ -115,21 +112,19 @@ def transformer_learner(
     heads: int = 4,
     **shape: Any,
 ) -> Learner:
-    """A small transformer over bytes, with random initial parameters.
-
-    The transformer reads the last bytes of each prompt and the first bytes of each response.
+    """A small transformer over bytes: the last bytes of each prompt, and the first bytes of each response.
 
     Args:
         pairs: the pairs of all sources.
         prompt_bytes: the number of bytes kept of a prompt.
         response_bytes: the number of bytes kept of a response.
-        width: the width of the transformer.
-        layers: the number of layers of the transformer.
+        width: as in `policies.transformer`, like `layers`, `heads` and all options of `shape`.
+        layers: the number of layers.
         heads: the number of attention heads.
-        **shape: further options of `policies.transformer`.
+        **shape: further options.
 
     Returns:
-        A `Learner` whose initial parameters depend on the key.
+        A `Learner`; `policy.init(key)` draws the initial parameters.
 
     Raises:
         ValueError: if a size is below 1.
@@ -140,11 +135,9 @@ def transformer_learner(
         >>> learner.policy.log_probs(learner.policy.init(jax.random.key(0)), [0], [[0, 1]]).shape
         (1, 2)
     """
-    length = 1 + prompt_bytes + response_bytes
-    model = policies.transformer(
-        vocabulary=policies.byte_tokeniser().vocabulary, length=length, width=width, layers=layers, heads=heads, **shape
-    )
-    return _over_tokens(pairs, model, kept=(1 + prompt_bytes, response_bytes), batch_size=64)
+    kept, size = (1 + prompt_bytes, response_bytes), policies.byte_tokeniser().vocabulary
+    model = policies.transformer(vocabulary=size, length=sum(kept), width=width, layers=layers, heads=heads, **shape)
+    return _over_tokens(pairs, model, kept, batch_size=64)
 
 
 def checkpoint_learner(
@@ -185,19 +178,16 @@ def checkpoint_learner(
     """
     base, params, tokeniser = policies.read_llama(folder)
     model = policies.low_rank(base, params, rank=rank, alpha=alpha)
-    kept = prompt_tokens, response_tokens
-    if sum(kept) > model.length:
-        kept = model.length * prompt_tokens // sum(kept), model.length - model.length * prompt_tokens // sum(kept)
-    defaults = {"epochs": 4, "batch_size": 32, "learning_rate": 2e-5}
-    learner = _over_tokens(pairs, model, kept=kept, batch_size=4, tokeniser=tokeniser)
-    return learner._replace(defaults=defaults, adapters=True)
+    asked = prompt_tokens + response_tokens
+    first = min(asked, model.length) * prompt_tokens // asked
+    kept = first, min(asked, model.length) - first
+    learner = _over_tokens(pairs, model, kept, batch_size=4, tokeniser=tokeniser)
+    return learner._replace(defaults={"epochs": 4, "batch_size": 32, "learning_rate": 2e-5}, adapters=True)
 
 
-def _over_tokens(
-    pairs: PreferencePairs, model: SequenceModel, *, kept: tuple[int, int], batch_size: int, **tokeniser: Any
-) -> Learner:
+def _over_tokens(pairs: PreferencePairs, model: SequenceModel, kept: Any, *, batch_size: int, **how: Any) -> Learner:
     """A sequence model over the tokenised catalogue, with `kept` tokens of each prompt and of each response."""
-    tokens = policies.encode_catalogue(pairs.prompts, pairs.responses, length=sum(kept), truncate=kept, **tokeniser)
+    tokens = policies.encode_catalogue(pairs.prompts, pairs.responses, length=sum(kept), truncate=kept, **how)
     policy = policies.over_catalogue(model, *tokens, batch_size=batch_size)
     return Learner(policy, model=model, catalogue=policies.catalogue(*tokens, length=model.length))
 
@@ -216,13 +206,10 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
     if callable(policy):
         made = policy(pairs)
         if not isinstance(made, Policy | Learner):
-            raise BadArgument(
-                "policy",
-                expected="a function of the pairs to a Policy or a Learner",
-                got=f"{type(made).__name__} from it",
-            )
+            got = f"a function that returns {type(made).__name__}"
+            raise BadArgument("policy", expected="a function of the pairs to a Policy or a Learner", got=got)
         return Learner(made) if isinstance(made, Policy) else made
-    if isinstance(policy, str | Path) and policy not in NAMED and Path(policy).is_dir():
+    if policy not in NAMED and isinstance(policy, str | Path) and Path(policy).is_dir():
         try:
             return checkpoint_learner(pairs, folder=policy)
         except BadArgument as error:  # `path` of the checkpoint's reader is the argument `policy` of the caller

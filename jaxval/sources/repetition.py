@@ -11,40 +11,35 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-import jaxval
-from jaxval.checkpoints import claim_folder, fingerprint
+from jaxval import values
+from jaxval._checks import check_groups
 from jaxval.coalitions import all_coalitions
 from jaxval.data import PreferencePairs
 from jaxval.parallel import progress as progress_bar
-from jaxval.sources.arithmetic import (
-    RETRAININGS,
-    Setting,
-    Tables,
-    from_reference,
-    retrainer,
-    tables,
-    train_each,
-)
+from jaxval.sources.arithmetic import RETRAININGS, Setting, Tables, from_reference, retrainer, tables, train_once
 from jaxval.sources.learners import Learner
-from jaxval.sources.pairs import candidates, draw_held_out, to_train_on
+from jaxval.sources.pairs import candidates, to_train_on
 from jaxval.sources.rewards import Rewards
-from jaxval.sources.trainings import Trainer
-from jaxval.types import BadArgument, Estimate
-from jaxval.values import asymmetric_shapley, permutation_estimator, regression_estimator
-from jaxval.values._neighbours import check_groups
+from jaxval.sources.trainings import Train
+from jaxval.types import BadArgument
 
+SEMIVALUES: dict[str, Callable[..., Array]] = {
+    "shapley": values.shapley,
+    "banzhaf": values.banzhaf,
+    "leave-one-out": values.leave_one_out,
+    "beta-shapley": functools.partial(values.beta_shapley, alpha=4.0, beta=1.0),
+}
 EXACT_SOURCES = 12
 PERMUTATIONS = 64
 TRUSTED_PERMUTATIONS = 20
 """With fewer permutations, antithetic pairs are often equal by chance, and standard errors are far too small."""
-DECIDED = 0.99
+CERTAIN = 0.99
 
 
 class Method(NamedTuple):
     """The options of `value_sources` that say which values are computed, and from which coalitions."""
 
-    name: Any
-    value_of: Callable[[Any], Array]
+    semivalue: Any
     groups: Any
     permutations: int | None
     evaluations: int | None
@@ -58,46 +53,26 @@ class Problem(NamedTuple):
 
     pairs: PreferencePairs
     learner: Learner
-    trainer: Trainer
+    train: Train
+    random: bool  # whether the training or the initial parameters are
     rewards: Rewards
     held_out: float | np.ndarray  # a share, or the ids of prompts
 
 
-class Game(NamedTuple):
-    """Values of one seed.
-
-    Attributes:
-        by_context: (contexts, sources, rewards) the values of each prompt; their mean is the value.
-        utilities: (coalitions, rewards) the means over prompts. In a sample of coalitions, the empty and the full
-            coalition come first.
-        standard_errors: (sources, rewards) the standard errors of sampling coalitions; 0 if all were evaluated, NaN if
-            the sample was too small to estimate them.
-    """
-
-    by_context: np.ndarray
-    utilities: np.ndarray
-    standard_errors: np.ndarray
-
-
-class Design(NamedTuple):
-    """The coalitions that are evaluated, and the estimate from their utilities (coalitions, objectives)."""
-
-    masks: np.ndarray
-    estimate: Callable[[Array], Estimate]
+Design = tuple[Any, Callable[[Array], tuple[Array, Any]]]
+"""The rows of a table that an estimate takes, and the estimate: (rows, objectives) to values and standard errors."""
 
 
 class Repetition(NamedTuple):
-    """The results of one seed; the keys of `games` are "values", "in_order", "sequential" and "union"."""
+    """The results of one seed, by "values", "in_order" (no utilities), "sequential" and "union"."""
 
-    problem: Problem
-    contexts: np.ndarray
-    counts: np.ndarray
-    games: dict[str, Game]
-    exact: bool
-    efficient: bool
-    evaluations: int
-    decided: float
-    seconds: dict[str, float]
+    contexts: np.ndarray  # (contexts,) the ids of the evaluated prompts
+    pairs: np.ndarray  # (sources,) the number of pairs on which each source was trained
+    by_context: dict[str, np.ndarray]  # (contexts, sources, rewards) the values of each prompt; their mean is the value
+    utilities: dict[str, np.ndarray]  # (coalitions, rewards) means over prompts, ∅ first and N last
+    standard_errors: np.ndarray  # (sources, rewards) as in `SourceValues`
+    reference_certain: float  # as in `SourceValues`
+    seconds: dict[str, float]  # also of "training"
 
 
 def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, label: str) -> Repetition:
@@ -105,147 +80,111 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
 
     If `method.truth`, every coalition is retrained too.
     """
-    pairs, learner, trainer, rewards, held_out = problem
-    split, start, train, sample = jax.random.split(key, 4)
-    contexts = draw_held_out(split, len(pairs.prompts), held_out) if isinstance(held_out, float) else held_out
-    sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
-    method = _checked(method, learner, len(sources))
-    reference = learner.policy.init(start)
-    setting = Setting(
-        learner, reference, contexts, candidates(pairs, contexts), rewards.of(contexts), folder, bool(label)
-    )
-    setting, level = from_reference(setting, uniform=method.reference == "uniform")
-    clock = time.perf_counter()
-    with progress_bar(bool(label), len(sources), f"{label}: a training for each source") as advance:
-        trained = train_each(trainer.train, reference, sources, train, folder, advance)
-    seconds = {"training": time.perf_counter() - clock}
-    clock = time.perf_counter()
-    setting = setting._replace(trained=trained)
-    designs, evaluations, exact = _designs(method, sample, len(sources))
-    masks = np.concatenate([design.masks for design in designs.values()])[: 2 ** len(sources) if exact else None]
-    games = _play(designs, tables(method.arithmetic, setting, masks), level, shared=exact)
-    if not exact and method.evaluations is None and (method.permutations or PERMUTATIONS) < TRUSTED_PERMUTATIONS:
-        games = {name: g._replace(standard_errors=np.full_like(g.standard_errors, np.nan)) for name, g in games.items()}
-    seconds["arithmetic"] = time.perf_counter() - clock
-    for name in RETRAININGS if method.truth else ():
-        clock = time.perf_counter()
-        of_mask = retrainer(trainer.train, reference, sources, train, sequential=name == "sequential")
-        games |= _play({name: designs["values"]}, tables(name, setting, masks, train=of_mask), level, shared=True)
-        seconds[name] = time.perf_counter() - clock
-    return Repetition(
-        problem, contexts, np.array([np.size(source.weight) for source in sources]), games, exact,
-        method.name == "shapley", evaluations, float((setting.own.max(axis=1) > np.log(DECIDED)).mean()), seconds,
-    )  # fmt: skip
-
-
-def _checked(method: Method, learner: Learner, players: int) -> Method:
-    """Check, before any training, the groups, the arithmetic, and the options that exclude a sample of coalitions."""
+    pairs, learner, train, _, rewards, contexts = problem
     if method.arithmetic == "token" and (learner.model is None or learner.catalogue is None):
-        raise BadArgument(
-            "arithmetic",
-            expected="'response' or 'parameter' for a policy without tokens",
-            got="'token'",
-            advice="choose the policy 'transformer', or the folder of a checkpoint",
-        )
-    budget = {"permutations": method.permutations, "evaluations": method.evaluations}
-    asked = [f"{number} {name}" for name, number in budget.items() if number is not None]
-    why = asked[0] if asked else f"{players} sources, more than {EXACT_SOURCES}"
-    instead = "leave that out, and all coalitions are evaluated"
-    if players > EXACT_SOURCES:
-        instead = "join sources, or leave some out"
-    if (asked or players > EXACT_SOURCES) and method.name != "shapley":
-        raise BadArgument(
-            "semivalue",
-            expected="'shapley', the only one that is estimated from a sample of coalitions",
-            got=f"{method.name!r} and {why}",
-            advice=instead,
-        )
-    if (asked or players > EXACT_SOURCES) and method.truth:
-        raise BadArgument(
-            "truth", expected="no sample, for the truth is retraining of all coalitions", got=why, advice=instead
-        )
-    return method if method.groups is None else method._replace(groups=check_groups(method.groups, players))
+        expected = "'response' or 'parameter' for a policy without tokens"
+        advice = "choose the policy 'transformer', or the folder of a checkpoint"
+        raise BadArgument("arithmetic", expected=expected, got="'token'", advice=advice)
+    split, start, of_training, sample = jax.random.split(key, 4)
+    if isinstance(contexts, float):  # a share of the prompts, at least one prompt
+        count = max(1, round(contexts * len(pairs.prompts)))
+        contexts = np.sort(np.asarray(jax.random.permutation(split, len(pairs.prompts)))[:count])
+    sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
+    designs, masks = _designs(method, sample, len(sources))
+    reference, shown = learner.policy.init(start), bool(label)
+    setting = Setting(learner, reference, contexts, candidates(pairs, contexts), rewards.of(contexts), folder, shown)
+    setting = from_reference(setting, uniform=method.reference == "uniform")
+    clock = time.perf_counter()
+    trained = []
+    with progress_bar(shown, len(sources), f"{label}: a training for each source") as advance:
+        for number, source in enumerate(sources):
+            trained.append(train_once(train, reference, source, of_training, folder and folder / f"source-{number}"))
+            advance(1)
+    setting = setting._replace(trained=trained)
+    seconds = {"training": time.perf_counter() - clock}
+    by_context: dict[str, np.ndarray] = {}
+    utilities: dict[str, np.ndarray] = {}
+    for name in ("values", *(RETRAININGS if method.truth else ())):
+        clock = time.perf_counter()
+        way = method.arithmetic if name == "values" else name
+        retrained = retrainer(train, reference, sources, of_training, sequential=name == "sequential")
+        wanted = designs if name == "values" else {name: designs["values"]}
+        found, utilities[name] = _values_by_context(wanted, tables(way, setting, masks, retrained))
+        by_context |= found
+        seconds[name] = time.perf_counter() - clock
+    rows, estimate = designs["values"]
+    mean, errors = estimate(jnp.asarray(utilities["values"][rows]))
+    level = setting.level.astype(np.float64).mean(axis=0)
+    counts = np.array([np.size(source.weight) for source in sources])
+    reference_certain = float((setting.own.max(axis=1) > np.log(CERTAIN)).mean())
+    utilities = {name: table + level for name, table in utilities.items()}
+    errors = np.broadcast_to(np.asarray(errors, float), mean.shape)
+    return Repetition(contexts, counts, by_context, utilities, errors, reference_certain, seconds)
 
 
-def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design], int, bool]:
-    """The designs of the values and of the values in order, the number of coalitions, and whether these are all."""
-    in_order = {} if method.groups is None else {"in_order": method.groups}
-    if method.permutations is not None or method.evaluations is not None or players > EXACT_SOURCES:
-        sampled = {
-            name: _sampled(method, key, players, groups) for name, groups in {"values": None, **in_order}.items()
-        }
-        evaluations = len(np.unique(np.concatenate([design.masks for design in sampled.values()]), axis=0))
-        if evaluations < 2**players:
-            return sampled, evaluations, False
-    value_of = {"values": method.value_of} | {
-        name: functools.partial(asymmetric_shapley, groups=groups) for name, groups in in_order.items()
-    }
-    masks = np.asarray(all_coalitions(players))
-    return {name: Design(masks, functools.partial(_exactly, of)) for name, of in value_of.items()}, 2**players, True
-
-
-def _exactly(value_of: Callable[[Any], Array], table: Array) -> Estimate:
-    values = value_of(table)
-    return Estimate(values, jnp.zeros_like(values), jnp.asarray(len(table)))
-
-
-def _sampled(method: Method, key: Array, players: int, groups: Any) -> Design:
-    """The design of sampled Shapley values, which are asymmetric if groups are given.
-
-    They are estimated by regression if a number of evaluations is given, and else from permutations.
-    """
-    if method.evaluations is not None:
-        estimator = regression_estimator(players, evaluations=method.evaluations, groups=groups)
-    else:
-        permutations = method.permutations or PERMUTATIONS
-        estimator = permutation_estimator(players, permutations=permutations, groups=groups)
-    masks = estimator.ask(estimator.init(key))
-
-    def estimate(table: Array) -> Estimate:
-        return estimator.estimate(estimator.tell(estimator.init(key, table.shape[1:]), masks, table))
-
-    return Design(np.asarray(masks), estimate)
-
-
-def _play(designs: dict[str, Design], blocks: Tables, level: np.ndarray, *, shared: bool) -> dict[str, Game]:
-    """The values of every prompt, from the tables of one block of prompts after another.
-
-    If `shared`, all designs use all rows of a table. If not, the rows of the designs follow one another.
-    """
-    ends = np.cumsum([0, *(0 if shared else len(design.masks) for design in designs.values())]).tolist()
-    rows = {name: slice(ends[i], None if shared else ends[i + 1]) for i, name in enumerate(designs)}
-    by_context: dict[str, list[np.ndarray]] = {name: [] for name in designs}
+def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The values of every prompt and the mean utilities, from the tables of one block of prompts after another."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in designs}
     total: Any = 0.0
     for table in blocks:
         total = total + table.astype(np.float64).sum(axis=1)
-        for name, design in designs.items():
-            part = table[rows[name]]
-            values = np.asarray(design.estimate(jnp.asarray(part.reshape(len(part), -1))).values)
-            by_context[name].append(np.moveaxis(values.reshape(-1, *part.shape[1:]), 1, 0))
-    utilities = total / len(level)
-    return {
-        name: Game(
-            np.concatenate(by_context[name]),
-            utilities[rows[name]] + level.astype(np.float64).mean(axis=0),
-            np.asarray(design.estimate(jnp.asarray(utilities[rows[name]])).standard_errors),
-        )
-        for name, design in designs.items()
-    }
+        for name, (rows, estimate) in designs.items():
+            part = table[rows]
+            found = np.asarray(estimate(jnp.asarray(part.reshape(len(part), -1)))[0], float)
+            parts[name].append(np.moveaxis(found.reshape(-1, *table.shape[1:]), 1, 0))
+    by_context = {name: np.concatenate(each) for name, each in parts.items()}
+    return by_context, total / len(next(iter(by_context.values())))
 
 
-def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
-    """Claim the folder of one seed for its pairs, its training and its key; raises if it holds another run."""
-    pairs = problem.pairs
-    content = fingerprint(
-        jaxval.__version__, str(jnp.zeros(0).dtype), pairs.prompts, pairs.responses, tuple(pairs.comparisons),
-        np.asarray(pairs.source), pairs.sources, problem.held_out, how,
-    )  # fmt: skip
-    try:
-        return claim_folder(folder, {"fingerprint": content}, note="run.json")
-    except BadArgument as error:
-        raise BadArgument(
-            "folder",
-            expected="the unfinished run of these pairs and options",
-            got=f"another's in {folder}",
-            advice="choose another folder",
-        ) from error
+def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design], np.ndarray]:
+    """The designs of the values and of the values in order, and the coalitions that they take, each once."""
+    in_order = {} if method.groups is None else {"in_order": check_groups(method.groups, players)}
+    groups = {"values": None, **in_order}
+    budget = {name: getattr(method, name) for name in ("permutations", "evaluations")}
+    why = [f"{number} {name}" for name, number in budget.items() if number is not None]
+    if not why and players > EXACT_SOURCES:
+        why = [f"{players} sources, more than {EXACT_SOURCES}"]
+    if why:
+        _check_sample(method, why[0], players)
+        asked, estimates = zip(*(_sampled(method, key, players, of) for of in groups.values()), strict=True)
+        # In the order of `unique`, the empty coalition is the first and the full one the last, as in a table.
+        masks, rows = np.unique(np.concatenate(asked), axis=0, return_inverse=True)
+        if len(masks) < 2**players:
+            of_each = np.split(rows.reshape(-1), np.cumsum([len(part) for part in asked])[:-1])
+            return dict(zip(groups, zip(of_each, estimates, strict=True), strict=True)), masks
+    value_of: Any = {n: functools.partial(values.asymmetric_shapley, groups=of) for n, of in in_order.items()}
+    value_of["values"] = method.semivalue if callable(method.semivalue) else SEMIVALUES[method.semivalue]
+    exact: Any = {name: (slice(None), lambda table, of=of: (of(table), 0.0)) for name, of in value_of.items()}
+    return exact, np.asarray(all_coalitions(players))
+
+
+def _check_sample(method: Method, why: str, players: int) -> None:
+    """Raise for options that exclude a sample of coalitions."""
+    too_many = players > EXACT_SOURCES
+    advice = "join sources, or leave some out" if too_many else "leave that out, and all coalitions are evaluated"
+    if method.semivalue != "shapley":
+        expected = "'shapley', the only one that is estimated from a sample of coalitions"
+        raise BadArgument("semivalue", expected=expected, got=f"{method.semivalue!r} and {why}", advice=advice)
+    if method.truth:
+        expected = "no sample, for the truth is retraining of all coalitions"
+        raise BadArgument("truth", expected=expected, got=why, advice=advice)
+
+
+def _sampled(method: Method, key: Array, players: int, groups: Any) -> tuple[np.ndarray, Callable[..., Any]]:
+    """The coalitions from which Shapley values are sampled, asymmetric ones if groups are given, and the estimate.
+
+    Values are estimated by regression if a number of evaluations is given, and else from permutations.
+    """
+    permutations = method.permutations or PERMUTATIONS
+    trusted = method.evaluations is not None or permutations >= TRUSTED_PERMUTATIONS
+    if method.evaluations is not None:
+        estimator = values.regression_estimator(players, evaluations=method.evaluations, groups=groups)
+    else:
+        estimator = values.permutation_estimator(players, permutations=permutations, groups=groups)
+    masks = estimator.ask(estimator.init(key))
+
+    def estimate(table: Array) -> tuple[Array, Any]:
+        found = estimator.estimate(estimator.tell(estimator.init(key, table.shape[1:]), masks, table))
+        return found.values, found.standard_errors if trusted else np.nan
+
+    return np.asarray(masks), estimate

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
@@ -27,7 +26,7 @@ from jaxval.sources.learners import Learner
 from jaxval.sources.pairs import candidates
 from jaxval.types import BadArgument, Comparisons, Params
 
-__all__ = ["Trainer", "Training"]
+__all__ = ["Train", "Training"]
 
 
 class Training(NamedTuple):
@@ -54,25 +53,16 @@ class Training(NamedTuple):
     accumulation: int | None = None
 
 
-class Trainer(NamedTuple):
-    """The training of one policy with one loss, to be called for any source and reference.
-
-    Attributes:
-        train: `train(reference, comparisons, key, folder)` trains on the comparisons, from this reference and against
-            it, and returns the parameters. `folder` may hold checkpoints of the training; None keeps none.
-        random: whether the result depends on the key.
-    """
-
-    train: Callable[[Params, Comparisons, Any, Path | None], Params]
-    random: bool
-
-
-DEFAULT = Training()
+Train = Callable[[Params, Comparisons, Any, Path | None], Params]
+"""`train(reference, comparisons, key, folder)` trains on the comparisons, from this reference and against it, and
+returns the parameters. `folder` may hold checkpoints of the training; None keeps none."""
+LENGTHS = ("chosen_length", "rejected_length")
 GRADIENT = {"epochs": 2, "batch_size": 16, "accumulation": 1}
+_adamw = functools.cache(training.adamw)  # the same optimiser for the same numbers, so that it is compiled once
 
 
-def trainer(learner: Learner, pairs: PreferencePairs, options: Training = DEFAULT) -> Trainer:
-    """The training for a policy: Newton's method if the policy and the loss allow it, else AdamW.
+def trainer(learner: Learner, pairs: PreferencePairs, options: Training) -> tuple[Train, bool]:
+    """The training of a policy, and whether it is random: Newton's method if policy and loss allow it, else AdamW.
 
     For a policy without tokens, lengths of responses are counted in words of the texts of the pairs.
 
@@ -80,118 +70,100 @@ def trainer(learner: Learner, pairs: PreferencePairs, options: Training = DEFAUL
         ValueError: if a loss is unknown or lacks an option, if a number is out of range, or if an option belongs to the
             other method. The function `train` raises if no finite optimum exists.
     """
-    beta = float(_checks.check_number("beta", options.beta, low=1e-30, high=1e30, expected="a number above 0"))
+    _checks.check_number("beta", options.beta, low=1e-30, high=1e30, expected="a number above 0")
     loss, lengths = _loss(learner, pairs, options)
     newton = learner.policy.linear is not None and not lengths and training.suits_newton(loss)
-    for name in (*GRADIENT, "learning_rate") if newton else ("ridge",):
-        if (value := getattr(options, name)) is not None:
-            other = "'transformer' or another trained by gradients" if newton else "'log-linear' or another that "
-            other += "" if newton else "Newton's method fits, with a loss that it takes"
-            raise BadArgument(name, expected=f"the policy {other}", got=value)
     given = {name: value for name, value in options._asdict().items() if value is not None}
-    chosen = {"ridge": 0.1, "learning_rate": 1e-3, **GRADIENT, **learner.defaults, **given}
+    other = "'log-linear' or another that Newton's method fits, with a loss that it takes"
     if newton:
-        return Trainer(_newton(learner, loss, beta, chosen["ridge"]), random=False)
-    sizes = {name: _checks.check_size(name, chosen[name]) for name in GRADIENT}
-    return Trainer(_adamw(learner, loss, lengths, beta, chosen["learning_rate"], **sizes), random=True)
+        other = "'transformer' or another trained by gradients"
+    for name in (*GRADIENT, "learning_rate") if newton else ("ridge",):
+        if name in given:
+            raise BadArgument(name, expected=f"the policy {other}", got=given[name])
+    options = Training(**{"ridge": 0.1, "learning_rate": 1e-3, **GRADIENT, **learner.defaults, **given})
+    if newton:
+        _checks.check_number("ridge", options.ridge, low=0, high=1e30, expected="a number of at least 0")
+        return functools.partial(_by_newton, learner, loss, options), False
+    for name in GRADIENT:
+        _checks.check_size(name, getattr(options, name))
+    return functools.partial(_by_adamw, learner, loss, lengths, options), True
 
 
-def _loss(
-    learner: Learner, pairs: PreferencePairs, options: Training
-) -> tuple[Callable[..., Array], dict[str, np.ndarray]]:
+def _loss(learner: Learner, pairs: PreferencePairs, options: Training) -> tuple[Any, dict[str, np.ndarray]]:
     """The loss with its options set, and the lengths of responses that it takes, by name."""
     loss: Any = alignment.find_loss(options.loss) if isinstance(options.loss, str) else options.loss
     if not callable(loss):
         raise BadArgument("loss", expected="a name of alignment.losses, or a function of one pair", got=f"{loss!r}")
     numbers = dict(options.loss_options or {})
     takes = dict(list(inspect.signature(loss).parameters.items())[4:])  # after the four log-probabilities
-    lengths_of = {"chosen_length", "rejected_length"}
     for name in numbers:
-        _checks.check_choice(
-            "loss_options", name, tuple(other for other in takes if other not in {"beta", *lengths_of})
-        )
+        _checks.check_choice("loss_options", name, tuple(other for other in takes if other not in ("beta", *LENGTHS)))
     needed = {name for name, one in takes.items() if one.default is one.empty and one.kind is not one.VAR_KEYWORD}
-    needed -= {"beta", *numbers}
-    if missing := sorted(needed - lengths_of):
+    if missing := sorted(needed - {"beta", *LENGTHS, *numbers}):
         raise BadArgument("loss_options", expected=f"{missing[0]}, a number that this loss takes", got="none")
-    lengths = {name: _lengths(learner, pairs) for name in sorted(needed)}
+    lengths = {name: _lengths(learner, pairs) for name in LENGTHS if name in needed}
     return (functools.partial(loss, **numbers) if numbers else loss), lengths
 
 
 def _lengths(learner: Learner, pairs: PreferencePairs) -> np.ndarray:
     """(contexts, most responses) lengths of responses, in tokens if the policy has tokens, else in words."""
+    ids = candidates(pairs, np.arange(len(pairs.prompts)))
     if learner.catalogue is not None:
-        ids = candidates(pairs, np.arange(len(pairs.prompts)))
         return np.maximum(policies.response_lengths(learner.catalogue, np.arange(len(ids)), ids), 1)
-    lengths = np.ones((len(pairs.prompts), max(map(len, pairs.responses))), int)
-    for row, texts in zip(lengths, pairs.responses, strict=True):
-        row[: len(texts)] = [max(1, len(text.split())) for text in texts]
+    lengths = np.ones(ids.shape, int)
+    lengths[ids >= 0] = [max(1, len(text.split())) for texts in pairs.responses for text in texts]
     return lengths
 
 
-def _newton(learner: Learner, loss: Callable[..., Array], beta: float, ridge: float) -> Callable[..., Params]:
-    """Training to the optimum by Newton's method, with the penalty on rewards or, for features, on weights."""
-    _checks.check_number("ridge", ridge, low=0.0, high=1e30, expected="a number of at least 0")
-    strength = ridge * beta**2
-    on_rewards, on_weights = (
-        (strength, 0.0) if learner.feature_scale is None else (0.0, strength * learner.feature_scale)
-    )
-
-    def train(reference: Params, comparisons: Comparisons, key: Key[Array, ""] | None, folder: Path | None) -> Params:
-        del key, folder
-        filled = _filled(_summed(comparisons))
-        return training.newton_optimum(
-            learner.policy, reference, filled, beta=beta, loss=loss, ridge=on_rewards, decay=on_weights
-        )[0]
-
-    return train
-
-
-def _adamw(
-    learner: Learner, loss: Callable[..., Array], lengths: dict[str, np.ndarray], beta: float, learning_rate: float, *,
-    epochs: int, batch_size: int, accumulation: int,
-) -> Callable[..., Params]:  # fmt: skip
-    """Training by AdamW for a number of epochs of minibatches."""
-
-    @functools.cache  # the same optimiser for the same number of steps, so that it is compiled once
-    def optimiser(steps: int) -> Any:
-        return training.adamw(learning_rate, steps=steps, accumulation=accumulation)
-
-    def train(reference: Params, comparisons: Comparisons, key: Key[Array, ""], folder: Path | None) -> Params:
-        steps = epochs * math.ceil(int(np.count_nonzero(comparisons.weight)) / batch_size)
-        filled = _filled(comparisons)
-        context = np.asarray(filled.context)
-        responses = {"chosen_length": np.asarray(filled.winner), "rejected_length": np.asarray(filled.loser)}
-        return training.train_minibatches(
-            learner.policy,
-            reference,
-            filled,
-            beta=beta,
-            optimiser=optimiser(steps),
-            steps=steps,
-            batch_size=batch_size,
-            key=key,
-            loss=loss,
-            per_pair={name: table[context, responses[name]] for name, table in lengths.items()},
-            checkpoints=folder,
-        )[0]
-
-    return train
-
-
-def _summed(comparisons: Comparisons) -> Comparisons:
-    """The comparisons in sorted order, with equal comparisons as one row whose weight is the sum of theirs."""
+def _by_newton(
+    learner: Learner, loss: Any, options: Any, reference: Params, comparisons: Comparisons, key: Any, folder: Any
+) -> Params:
+    """The optimum, with the penalty on rewards or, for features, on weights."""
+    del key, folder
+    # Equal comparisons are one row whose weight is the sum of theirs, and rows are sorted.
     context, winner, loser, weight = (np.asarray(field) for field in comparisons)
     rows, index = np.unique(np.stack([context, winner, loser], axis=1), axis=0, return_inverse=True)
-    return Comparisons(rows[:, 0], rows[:, 1], rows[:, 2], np.bincount(index.reshape(-1), weight).astype(weight.dtype))
+    summed = Comparisons(rows[:, 0], rows[:, 1], rows[:, 2], np.bincount(index.reshape(-1), weight))
+    ridge, scale = options.ridge * options.beta**2, learner.feature_scale
+    penalty = {"ridge": ridge} if scale is None else {"decay": ridge * scale}
+    return training.newton_optimum(learner.policy, reference, _filled(summed), beta=options.beta, loss=loss, **penalty)[
+        0
+    ]
+
+
+def _by_adamw(
+    learner: Learner,
+    loss: Any,
+    lengths: dict[str, np.ndarray],
+    options: Any,
+    reference: Params,
+    comparisons: Comparisons,
+    key: Key[Array, ""],
+    folder: Path | None,
+) -> Params:
+    """The parameters after a number of epochs of minibatches."""
+    steps = options.epochs * math.ceil(int(np.count_nonzero(comparisons.weight)) / options.batch_size)
+    filled: Any = _filled(comparisons)
+    responses = dict(zip(LENGTHS, filled[1:3], strict=True))
+    pair_options = {name: table[filled.context, responses[name]] for name, table in lengths.items()}
+    return training.train_minibatches(
+        learner.policy,
+        reference,
+        filled,
+        beta=options.beta,
+        steps=steps,
+        batch_size=options.batch_size,
+        key=key,
+        optimiser=_adamw(float(options.learning_rate), steps=steps, accumulation=options.accumulation),
+        loss=loss,
+        pair_options=pair_options,
+        checkpoints=folder,
+    )[0]
 
 
 def _filled(comparisons: Comparisons) -> Comparisons:
     """The comparisons, filled up with rows of weight 0 to 64, 128, 256, ... rows, so that few shapes are compiled."""
     rows = np.size(comparisons.weight)
-    more = max(64, 2 ** math.ceil(math.log2(max(rows, 1)))) - rows
-    context, winner, loser, weight = (
-        jnp.asarray(np.pad(np.asarray(field), (0, more), constant_values=fill))
-        for field, fill in zip(comparisons, (0, 0, 1, 0), strict=True)
-    )
-    return Comparisons(context, winner, loser, weight)
+    more = max(64, 2 ** math.ceil(math.log2(rows))) - rows
+    absent = zip(comparisons, (0, 0, 1, 0), strict=True)
+    return Comparisons(*(np.pad(field, (0, more), constant_values=fill) for field, fill in absent))

@@ -8,31 +8,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxval import _checks
+from jaxval import __version__, _checks
+from jaxval.checkpoints import fingerprint
+from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
 from jaxval.sources.arithmetic import ARITHMETICS, RETRAININGS
 from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
 from jaxval.sources.learners import Learner, learner_of
-from jaxval.sources.pairs import as_pairs, check_share, with_held_out
-from jaxval.sources.repetition import Method, Problem, Repetition, repeat, run_folder
+from jaxval.sources.pairs import as_pairs, with_held_out
+from jaxval.sources.repetition import SEMIVALUES, Method, Problem, Repetition, repeat
 from jaxval.sources.rewards import Reward, resolve_rewards
 from jaxval.sources.trainings import Training, trainer
 from jaxval.types import BadArgument, Estimate, Groups, Policy
-from jaxval.values import banzhaf, beta_shapley, leave_one_out, shapley
 
 __all__ = ["SourceValues", "Truth", "value_sources"]
 
-Pairs = PreferencePairs | SyntheticPreferences
-SEMIVALUES: dict[str, Callable[..., Array]] = {
-    "shapley": shapley,
-    "banzhaf": banzhaf,
-    "leave-one-out": leave_one_out,
-    "beta-shapley": functools.partial(beta_shapley, alpha=4.0, beta=1.0),
-}
-REFERENCES = ("policy", "uniform")
 HELD_OUT, SEEDS = 0.25, 3
 
 
@@ -61,10 +55,8 @@ class SourceValues(NamedTuple):
         names: the names of the sources.
         rewards: the names of the rewards.
         values: (sources, rewards) φ̂, the mean over seeds.
-        context_intervals: (2, sources, rewards) the low and high ends of 95 % intervals over held-out prompts; NaN if
-            only one prompt is held out.
-        seed_intervals: (2, sources, rewards) the low and high ends of 95 % intervals over seeds; NaN if there is only
-            one seed.
+        context_intervals: (2, sources, rewards) the ends of 95 % intervals over held-out prompts; NaN for one prompt.
+        seed_intervals: (2, sources, rewards) the ends of 95 % intervals over seeds; NaN for one seed.
         standard_errors: (sources, rewards) the standard errors of sampling coalitions; 0 if all were evaluated, NaN for
             fewer than 20 permutations.
         in_order: (sources, rewards) asymmetric values; None if no groups were given.
@@ -75,8 +67,8 @@ class SourceValues(NamedTuple):
         pairs: (sources,) the number of pairs on which each source was trained, the mean over seeds.
         contexts: how many prompts were evaluated; these are the held-out prompts, if any were held out.
         evaluations: how many distinct coalitions were evaluated, the largest number over seeds.
-        decided: the share of evaluated prompts at which the reference gives one candidate 99 % or more. At such prompts
-            sources hardly change the policy, and values are near zero for every source.
+        reference_certain: the share of evaluated prompts at which the reference gives one candidate 99 % or more. At
+            such prompts sources hardly change the policy, and values are near zero for every source.
         truth: the results of retraining, by "sequential" and "union"; empty unless `truth` was requested.
         seconds: the time spent on one training per source, and on the arithmetic.
     """
@@ -94,7 +86,7 @@ class SourceValues(NamedTuple):
     pairs: np.ndarray
     contexts: int
     evaluations: int
-    decided: float
+    reference_certain: float
     truth: dict[str, Truth]
     seconds: dict[str, float]
 
@@ -105,7 +97,7 @@ class SourceValues(NamedTuple):
 
 
 def value_sources(
-    pairs: Pairs | Callable[[Any], Pairs],
+    pairs: PreferencePairs | SyntheticPreferences | Callable[[Any], Any],
     *,
     reward: Reward | Sequence[Reward] = "score",
     policy: str | Path | Callable[[PreferencePairs], Policy | Learner] = "log-linear",
@@ -131,40 +123,35 @@ def value_sources(
     3. u(S) = E_x Σ_y π_S(y|x) r(x, y) over held-out prompts and their candidate responses.
     4. φ̂ is the semivalue of u.
 
-    Values are linear in u, so that the value of a source is the mean of its values at the held-out prompts. The
-    intervals over prompts resample these. A seed determines the held-out prompts and all randomness of training. If
-    neither is random, there is one seed and no interval over seeds. All seeds use the same pairs: the interval over
-    seeds shows how much these random choices matter, and not how much other pairs would change the values.
-
-    A table of rewards is in the order of the catalogue (`pairs.prompts`, `pairs.responses`). For tabular and log-linear
-    policies, the arithmetic of parameters gives the same policies as that of responses.
+    Values are linear in u, so that the value of a source is the mean of its values at the held-out prompts, which the
+    intervals over prompts resample. A seed determines the held-out prompts and all randomness of training. All seeds
+    use the same pairs: the interval over seeds shows how much these random choices matter, and not how much other pairs
+    would change the values. For tabular and log-linear policies, the arithmetic of parameters is that of responses.
 
     Source: Tamine et al., equations (1), (2), (6) and (7).
 
     Args:
         pairs: the pairs of all sources; or a function of a key that draws pairs, which each seed then calls.
         reward: "score" means all scores that the pairs have. "bradley-terry" means rewards fitted to the order of the
-            scores. If the pairs have no scores, these are fitted to the pairs of all sources together, so that values
-            measure how far a source agrees with all of them. A reward may also be a function of a prompt and a response
-            to a number or a vector, an array (prompts, responses) or (prompts, responses, rewards), a mapping of names
-            to arrays, or a list of all these.
+            scores, or, if there are none, to the pairs of all sources together, so that values measure how far a source
+            agrees with all of them. A reward may also be a function of a prompt and a response to a number or a vector,
+            an array (prompts, responses) or (prompts, responses, rewards) in the order of `pairs.prompts` and
+            `pairs.responses`, a mapping of names to arrays, or a list of all these.
         policy: "log-linear", "tabular", "transformer", the folder of a Llama checkpoint, or a function of the pairs to
             a `Policy` over their catalogue or to a `Learner`, such as `partial(transformer_learner, width=128)`.
         arithmetic: "response", "token" or "parameter".
         reference: with "policy", u(S) is the expected reward under π_S. With "uniform", it is the expected reward under
-            p_S ∝ π_S / π_0, as if the reference were uniform over the candidates. "uniform" is for sequence models,
-            whose π_0 gives nearly all probability to one of two long candidates regardless of their content. Other
-            policies start uniform.
+            p_S ∝ π_S / π_0. "uniform" is for sequence models, whose π_0 gives nearly all probability to one of two long
+            candidates regardless of their content. Other policies start uniform.
         held_out: the share of prompts that no source trains on and on which rewards are evaluated, or pairs that
             contain these prompts; None means 0.25. Tabular policies learn nothing about prompts without pairs, so that
             they are evaluated on all prompts with pairs.
-        seeds: the number of seeds; None means 3, or 1 if nothing is random.
+        seeds: the number of seeds; None means 3, or 1 if neither held-out prompts nor training are random.
         semivalue: "shapley", "banzhaf", "leave-one-out", "beta-shapley" (α = 4, β = 1), or a function of a table.
-        groups: (sources,) the group of each source, group 0 first, for asymmetric values beside the semivalue; None
-            computes no asymmetric values.
-        permutations: the number of permutations from which coalitions are sampled, an even number of at least 4. None
-            evaluates all coalitions of up to 12 sources, and samples 64 permutations if there are more sources. If a
-            sample contains all coalitions, values are exact. For Shapley and asymmetric values only.
+        groups: (sources,) the group of each source, group 0 first, for asymmetric values beside the semivalue.
+        permutations: the number of permutations from which coalitions are sampled, an even number of at least 4, for
+            Shapley and asymmetric values only. None evaluates all coalitions of up to 12 sources, and samples 64
+            permutations if there are more sources. If a sample contains all coalitions, values are exact.
         evaluations: the number of coalitions to which a regression is fitted, as by `regress_shapley`, in place of
             permutations. Regression takes the fewest coalitions for a given error.
         truth: whether every coalition is retrained too, sequentially and on the union.
@@ -172,8 +159,7 @@ def value_sources(
         folder: the folder in which finished trainings and evaluations are kept, so that a run that was killed can
             resume; None keeps nothing.
         progress: whether a progress bar goes to standard error.
-        **training: the fields of `Training`: loss, loss_options, beta, ridge, epochs, batch_size, learning_rate,
-            accumulation; the same for every policy.
+        **training: the fields of `Training`, the same for every policy.
 
     Returns:
         `SourceValues`.
@@ -194,28 +180,25 @@ def value_sources(
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
-    _checks.check_choice("reference", reference, REFERENCES)
+    _checks.check_choice("reference", reference, ("policy", "uniform"))
+    if not callable(semivalue):
+        _checks.check_choice("semivalue", semivalue, SEMIVALUES)
     if permutations is not None and evaluations is not None:
         raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
     options = Training(**training)
-    value_of = (
-        semivalue if callable(semivalue) else SEMIVALUES[_checks.check_choice("semivalue", semivalue, SEMIVALUES)]
-    )
-    method = Method(semivalue, value_of, groups, permutations, evaluations, arithmetic, reference, truth)
+    method = Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth)
     draw: Any = pairs if callable(pairs) else None
-    first = draw(jax.random.fold_in(key, 0)) if draw else pairs
-    problem = _problem(first, policy, options, reward, held_out)
+    problem = _problem(draw(jax.random.fold_in(key, 0)) if draw else pairs, policy, options, reward, held_out)
     count = _seeds(seeds, problem, policy, drawn=draw is not None)
     repetitions: list[Repetition] = []
     for seed in range(count):
-        seed_key = jax.random.fold_in(key, seed)
+        seed_key, kept = jax.random.fold_in(key, seed), None
         if draw and seed:
             problem = _problem(draw(seed_key), policy, options, reward, held_out)
-        kept = None
         if folder is not None:
-            kept = run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, seed_key))
+            kept = _run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, seed_key))
         repetitions.append(repeat(problem, method, seed_key, kept, f"seed {seed + 1} of {count}" if progress else ""))
-    return _summary(repetitions, distinct=draw is not None)
+    return _summary(problem, repetitions, efficient=semivalue == "shapley", distinct=draw is not None)
 
 
 def _problem(pairs: Any, policy: Any, options: Training, reward: Any, held_out: Any) -> Problem:
@@ -225,29 +208,29 @@ def _problem(pairs: Any, policy: Any, options: Training, reward: Any, held_out: 
     if isinstance(held_out, PreferencePairs):
         pairs, prompts = with_held_out(pairs, held_out)
     else:
-        prompts = check_share(HELD_OUT if held_out is None else held_out)
+        expected, share = "a share of the prompts in (0, 1), or pairs", HELD_OUT if held_out is None else held_out
+        prompts = float(_checks.check_number("held_out", share, low=1e-9, high=1 - 1e-9, expected=expected))
     learner = learner_of(policy, pairs)
     if not learner.generalises:
         if held_out is not None:
-            raise BadArgument(
-                "held_out",
-                expected=f"none with {_called(policy)}, which says nothing of prompts without pairs",
-                got=held_out if isinstance(held_out, int | float) else "pairs",
-                advice="leave it out: it is evaluated on all prompts that have pairs",
-            )
+            expected = f"none with {_called(policy)}, which says nothing of prompts without pairs"
+            advice = "leave it out: it is evaluated on all prompts that have pairs"
+            got = "pairs" if isinstance(held_out, PreferencePairs) else held_out
+            raise BadArgument("held_out", expected=expected, got=got, advice=advice)
         prompts = np.unique(np.asarray(pairs.comparisons.context))
-    return Problem(pairs, learner, trainer(learner, pairs, options), resolve_rewards(reward, pairs, learner), prompts)
+    train, random = trainer(learner, pairs, options)
+    rewards = resolve_rewards(reward, pairs, learner)
+    return Problem(pairs, learner, train, random or learner.random, rewards, prompts)
 
 
 def _seeds(seeds: int | None, problem: Problem, policy: Any, *, drawn: bool) -> int:
     """The number of seeds, which is 1 if nothing is random."""
-    fixed = isinstance(problem.held_out, np.ndarray)
-    if drawn or problem.learner.random or problem.trainer.random or not fixed:
-        return _checks.check_size("seeds", SEEDS if seeds is None else seeds)
-    if seeds is not None and _checks.check_size("seeds", seeds) > 1:
+    random = drawn or problem.random or isinstance(problem.held_out, float)
+    count = _checks.check_size("seeds", (SEEDS if random else 1) if seeds is None else seeds)
+    if count > 1 and not random:
         held_out = " and a file of held-out prompts" if problem.learner.generalises else ""
-        raise BadArgument("seeds", expected=f"1 with {_called(policy)}{held_out}, where nothing is random", got=seeds)
-    return 1
+        raise BadArgument("seeds", expected=f"1 with {_called(policy)}{held_out}, where nothing is random", got=count)
+    return count
 
 
 def _called(policy: Any) -> str:
@@ -263,57 +246,53 @@ def identity_of(policy: Any) -> Any:
     return (functools.partial(policy, folder=str(folder)) if callable(policy) else str(policy)), files
 
 
-def _summary(repetitions: list[Repetition], *, distinct: bool) -> SourceValues:
+def _run_folder(folder: Path, problem: Problem, how: Any) -> Path:
+    """Claim the folder of one seed for its pairs, its training and its key; raises if it holds another run."""
+    pairs = problem.pairs
+    catalogue = pairs.prompts, pairs.responses, tuple(pairs.comparisons), np.asarray(pairs.source), pairs.sources
+    content = fingerprint(__version__, str(jnp.zeros(0).dtype), *catalogue, problem.held_out, how)
+    try:
+        return claim_folder(folder, {"fingerprint": content}, note="run.json")
+    except BadArgument as error:
+        expected, got = "the unfinished run of these pairs and options", f"another's in {folder}"
+        raise BadArgument("folder", expected=expected, got=got, advice="choose another folder") from error
+
+
+def _summary(problem: Problem, repetitions: list[Repetition], *, efficient: bool, distinct: bool) -> SourceValues:
     """The mean over seeds, with intervals; `distinct` says whether each seed has its own prompts."""
-    first = repetitions[0]
-    values = {name: _mean([r.games[name].by_context.mean(axis=0) for r in repetitions]) for name in first.games}
-    exact = all(r.exact for r in repetitions)
-    tables = {name: _mean([r.games[name].utilities for r in repetitions]) for name in first.games if exact}
-    by_seed = np.stack([r.games["values"].by_context.mean(axis=0) for r in repetitions])
-    ids = np.concatenate(
-        [r.contexts + (seed * len(r.problem.pairs.prompts) if distinct else 0) for seed, r in enumerate(repetitions)]
-    )
-    by_context = np.concatenate([r.games["values"].by_context for r in repetitions])
-    squares = [r.games["values"].standard_errors.astype(float) ** 2 for r in repetitions]
-    gained, scale = (_mean(list(parts)) for parts in zip(*map(_gain, repetitions), strict=True))
-    gap = np.abs(values["values"].sum(axis=0) - gained) / np.where(scale > 0, scale, 1)
-    truth: dict[str, Truth] = {
-        name: Truth(
-            values[name],
-            tables[name],
-            np.abs(values["values"] - values[name]).max(axis=0),
-            rank_correlation(values["values"], values[name]),
-            sum(r.seconds[name] for r in repetitions),
-        )
-        for name in RETRAININGS
-        if name in values
+    by_context = {name: [r.by_context[name] for r in repetitions] for name in repetitions[0].by_context}
+    by_seed = {name: np.stack([part.mean(axis=0) for part in parts]) for name, parts in by_context.items()}
+    values = {name: each.mean(axis=0) for name, each in by_seed.items()}
+    tables = {name: [r.utilities[name] for r in repetitions] for name in repetitions[0].utilities}
+    evaluations = [len(table) for table in tables["values"]]
+    utilities = {
+        name: np.mean(parts, axis=0) for name, parts in tables.items() if min(evaluations) == 2 ** len(values["values"])
     }
+    ids = np.concatenate([r.contexts + distinct * i * len(problem.pairs.prompts) for i, r in enumerate(repetitions)])
+    gained = np.mean([table[-1] - table[0] for table in tables["values"]], axis=0)
+    scale = np.mean([np.abs(table - table[0]).max(axis=0) for table in tables["values"]], axis=0)
+    missing = np.abs(values["values"].sum(axis=0) - gained) / np.where(scale > 0, scale, 1)
+    seconds = {name: sum(r.seconds[name] for r in repetitions) for name in repetitions[0].seconds}
+    truth = {}
+    for name in RETRAININGS if "union" in values else ():
+        gap = np.abs(values["values"] - values[name]).max(axis=0)
+        ranks = rank_correlation(values["values"], values[name])
+        truth[name] = Truth(values[name], utilities[name], gap, ranks, seconds[name])
     return SourceValues(
-        names=first.problem.pairs.sources,
-        rewards=first.problem.rewards.names,
+        names=problem.pairs.sources,
+        rewards=problem.rewards.names,
         values=values["values"],
-        context_intervals=over_contexts(by_context, ids),
-        seed_intervals=over_seeds(by_seed),
-        standard_errors=np.sqrt(np.sum(squares, axis=0)) / len(repetitions),
+        context_intervals=over_contexts(np.concatenate(by_context["values"]), ids),
+        seed_intervals=over_seeds(by_seed["values"]),
+        standard_errors=np.linalg.norm([r.standard_errors for r in repetitions], axis=0) / len(repetitions),
         in_order=values.get("in_order"),
-        utilities=tables.get("values"),
-        efficiency_gap=gap if first.efficient else np.full(len(gap), np.nan),
-        by_seed=by_seed,
-        pairs=_mean([r.counts for r in repetitions]),
-        contexts=len(first.contexts),
-        evaluations=max(r.evaluations for r in repetitions),
-        decided=float(np.mean([r.decided for r in repetitions])),
+        utilities=utilities.get("values"),
+        efficiency_gap=missing if efficient else np.full_like(missing, np.nan),
+        by_seed=by_seed["values"],
+        pairs=np.mean([r.pairs for r in repetitions], axis=0),
+        contexts=len(repetitions[0].contexts),
+        evaluations=max(evaluations),
+        reference_certain=float(np.mean([r.reference_certain for r in repetitions])),
         truth=truth,
-        seconds={name: sum(r.seconds[name] for r in repetitions) for name in ("training", "arithmetic")},
+        seconds={"training": seconds["training"], "arithmetic": seconds["values"]},
     )
-
-
-def _gain(repetition: Repetition) -> tuple[np.ndarray, np.ndarray]:
-    """u(N) - u(∅), and the largest |u(S) - u(∅)| of the evaluated coalitions."""
-    utilities = repetition.games["values"].utilities
-    moved = utilities - utilities[:1]
-    return moved[-1 if repetition.exact else 1], np.abs(moved).max(axis=0)
-
-
-def _mean(parts: list[np.ndarray]) -> np.ndarray:
-    return np.mean([np.asarray(part, dtype=np.float64) for part in parts], axis=0)

@@ -5,7 +5,7 @@ return parameters and diagnostics.
 """
 
 from jaxval.training._losses import suits_newton
-from jaxval.training.comparisons import source_key, stack_sources
+from jaxval.training.comparisons import stack_sources
 from jaxval.training.gradient import MinibatchDiagnostics, adamw, pair_log_probs, train_minibatches
 from jaxval.training.newton import NewtonDiagnostics, newton_optimum
 from jaxval.training.stages import sequential_dpo, union_dpo
@@ -17,7 +17,6 @@ __all__ = [
     "newton_optimum",
     "pair_log_probs",
     "sequential_dpo",
-    "source_key",
     "stack_sources",
     "suits_newton",
     "train_minibatches",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,12 +14,28 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.alignment import record_of
+from jaxval.alignment.registry import record_of
 from jaxval.types import BadArgument, Comparisons
 
-__all__ = ["check_loss", "check_options", "link_of", "steepness", "suits_newton"]
+__all__ = ["check_loss", "check_options", "link_of", "one_of_equals", "steepness", "suits_newton"]
 
 EMPTY = inspect.Parameter.empty  # the default of an option that must be given
+
+
+def one_of_equals(loss: Callable[..., Array]) -> Callable[..., Array]:
+    """The same object for equal `functools.partial`s, each of which `jax.jit` would take for another loss.
+
+    An option that cannot be hashed, such as an array, leaves the partial as it is.
+    """
+    if isinstance(loss, functools.partial):
+        with contextlib.suppress(TypeError):
+            return _partial(loss.func, loss.args, tuple(sorted(loss.keywords.items())))
+    return loss
+
+
+@functools.lru_cache(maxsize=64)
+def _partial(function: Callable[..., Array], args: tuple[Any, ...], keywords: tuple[Any, ...]) -> Callable[..., Array]:
+    return functools.partial(function, *args, **dict(keywords))
 
 
 def link_of(loss: Callable[..., Array], beta: Array) -> tuple[Callable[..., Array], ...]:
@@ -39,22 +56,22 @@ def steepness(curvature: Callable[..., Array], options: dict[str, Array], beta: 
     return jnp.max(jnp.where(bend > 1e-6 * jnp.max(bend), jnp.abs(turn) / jnp.where(bend > 0, bend, 1), 0))
 
 
-def check_options(loss: Callable[..., Array], per_context: Mapping[str, Any], contexts: int) -> dict[str, Array]:
+def check_options(loss: Callable[..., Array], context_options: Mapping[str, Any], contexts: int) -> dict[str, Array]:
     """The options of the loss that differ between contexts, checked to be one finite number for each context."""
     record, options = record_of(loss), {}
-    for name, value in per_context.items():
+    for name, value in context_options.items():
         if record.of_margin:
-            _checks.check_choice("per_context", name, record.options)
-        options[name] = _checks.floating(f"per_context[{name!r}]", value, ndim=1, expected="(contexts,) numbers")
+            _checks.check_choice("context_options", name, record.options)
+        options[name] = _checks.floating(f"context_options[{name!r}]", value, ndim=1, expected="(contexts,) numbers")
         if options[name].shape != (contexts,):
-            raise BadArgument(f"per_context[{name!r}]", expected=f"shape {(contexts,)}", got=options[name].shape)
+            raise BadArgument(f"context_options[{name!r}]", expected=f"shape {(contexts,)}", got=options[name].shape)
     if missing := sorted(name for name, default in record.options.items() if default is EMPTY and name not in options):
-        raise BadArgument("per_context", expected=f"{missing[0]}, which this loss takes", got=sorted(options))
+        raise BadArgument("context_options", expected=f"{missing[0]}, which this loss takes", got=sorted(options))
     return options
 
 
 def suits_newton(loss: Callable[..., Array]) -> bool:
-    """Whether `newton_optimum` takes a loss, which is so if its link is a smooth convex function of the margin.
+    """Whether `newton_optimum` can minimise a loss: the loss must be a smooth convex function of the pair's margin.
 
     Args:
         loss: a loss of one pair.
@@ -74,7 +91,7 @@ def suits_newton(loss: Callable[..., Array]) -> bool:
 
 
 def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array], comparisons: Comparisons) -> None:
-    """Raise if the link is not a smooth convex function of the margin, or is constant with these options."""
+    """Raise if the loss is not a smooth convex function of the margin, or is constant with these options."""
     record = record_of(loss)
     suited = True  # inside `jit` the numbers are traced, and the link is not checked
     if record.of_margin and _checks.concrete(beta, *options.values()):
@@ -103,9 +120,10 @@ def check_loss(loss: Callable[..., Array], beta: Array, options: dict[str, Array
 
 
 def _with_pairs(comparisons: Comparisons, contexts: np.ndarray) -> np.ndarray:
-    """The contexts of the mask that have comparisons.
+    """Which contexts are both in the mask `contexts` and have comparisons.
 
-    If the comparisons are traced, the whole mask counts if it holds for every context, and no context counts if not.
+    If the comparisons are traced, it is unknown which contexts have any. The mask is then returned unchanged if it
+    holds for every context, and all False otherwise.
     """
     if len(contexts) == 1:
         return contexts

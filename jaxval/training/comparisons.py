@@ -17,7 +17,7 @@ __all__ = ["source_key", "stack_sources"]
 
 
 def stack_sources(sources: Sequence[Comparisons] | Comparisons) -> Comparisons:
-    """All sources in one record with a leading axis; shorter sources are filled up with rows of weight 0.
+    """All sources in one record, one row for each source; shorter sources are padded with comparisons of weight 0.
 
     Args:
         sources: one `Comparisons` for each source; a record that is already stacked is returned unchanged.
@@ -39,15 +39,15 @@ def stack_sources(sources: Sequence[Comparisons] | Comparisons) -> Comparisons:
         if fields[0].ndim != 2 or 0 in fields[0].shape or len({field.shape for field in fields}) > 1:
             raise BadArgument(
                 "sources",
-                expected="fields (sources, comparisons) of one shape",
+                expected="fields of one shape, (sources, comparisons)",
                 got=[field.shape for field in fields],
-                advice="for one source pass [comparisons]",
+                advice="if this is one source, pass [comparisons]",
             )
         if _checks.concrete(fields[3]):
             _check_weights(np.asarray(fields[3]))
         return Comparisons(*fields)
     if not len(sources):
-        raise BadArgument("sources", expected="at least one", got="none")
+        raise BadArgument("sources", expected="at least one source", got="none")
     parts = [tuple(np.asarray(field) for field in source) for source in sources]
     for number, part in enumerate(parts):
         if part[0].ndim != 1 or len({field.shape for field in part}) > 1:
@@ -88,7 +88,7 @@ def source_key(key: Key[Array, ""], comparisons: Comparisons) -> Key[Array, ""]:
     """
     _checks.check_key(key)
     if not _checks.concrete(*comparisons):
-        raise BadArgument("comparisons", expected="known values, for a source is known by them", got="a tracer")
+        raise BadArgument("comparisons", expected="known values, from which the key is computed", got="a tracer")
     rows = np.stack([np.asarray(field, dtype=np.float64) for field in comparisons], axis=1)
     rows = rows[rows[:, 3] > 0]
     content = np.ascontiguousarray(rows[np.lexsort(rows.T[::-1])], dtype="<f8").tobytes()
@@ -126,7 +126,7 @@ def check_comparisons(comparisons: Comparisons, *, contexts: int, responses: int
             row = int(same.argmax())
             raise BadArgument(
                 "comparisons",
-                expected="chosen and rejected to differ",
+                expected="the chosen and the rejected response to differ",
                 got=f"response {int(fields[1][row])} twice in row {row}",
             )
     return Comparisons(fields[0], fields[1], fields[2], weight)
@@ -138,5 +138,7 @@ def _check_weights(weight: np.ndarray) -> None:
     empty = ~(weight > 0).any(axis=1)
     if empty.any():
         raise BadArgument(
-            "comparisons", expected="at least one of positive weight", got=f"none (source {int(empty.argmax())})"
+            "comparisons",
+            expected="at least one comparison of positive weight",
+            got=f"none in source {int(empty.argmax())}",
         )

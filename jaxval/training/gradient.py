@@ -20,6 +20,7 @@ from jaxval.alignment import dpo
 from jaxval.checkpoints import open_checkpoints
 from jaxval.parallel import progress as progress_bar
 from jaxval.parallel.chunks import each_chunk
+from jaxval.training._losses import one_of_equals
 from jaxval.training.comparisons import check_comparisons, source_key
 from jaxval.types import BadArgument, Comparisons, Number, Params, Policy
 
@@ -108,7 +109,7 @@ def train_minibatches(
     batch_size: int,
     key: Key[Array, ""],
     loss: Callable[..., Array] = dpo,
-    per_pair: Mapping[str, Any] | None = None,
+    pair_options: Mapping[str, Any] | None = None,
     checkpoints: str | Path | None = None,
     every: int = 50,
     progress: bool = False,
@@ -132,8 +133,8 @@ def train_minibatches(
         batch_size: the number of pairs in a minibatch; the last minibatch of an epoch may have fewer.
         key: a random key.
         loss: a loss of one pair; `alignment.losses` lists the losses.
-        per_pair: options of the loss that differ between pairs, such as lengths or dispersions, (comparisons,) each;
-            None means that no option does.
+        pair_options: options of the loss that differ between pairs, such as lengths or dispersions, (comparisons,)
+            each; None means that no option does.
         checkpoints: the folder for checkpoints; None keeps none.
         every: the number of steps between checkpoints, and between updates of the progress bar.
         progress: whether a bar with the remaining time goes to standard error.
@@ -163,12 +164,13 @@ def train_minibatches(
     )
     if not callable(loss):
         raise BadArgument("loss", expected="a function of one pair, such as alignment.dpo", got=type(loss).__name__)
+    loss = one_of_equals(loss)
     pairs = np.size(comparisons.weight)
-    options = {name: jnp.asarray(value, dtype=float) for name, value in (per_pair or {}).items()}
+    options = {name: jnp.asarray(value, dtype=float) for name, value in (pair_options or {}).items()}
     for name, value in options.items():
         if value.shape != (pairs,):
             raise BadArgument(
-                f"per_pair[{name!r}]", expected=f"one for each of {pairs} comparisons", got=f"shape {value.shape}"
+                f"pair_options[{name!r}]", expected=f"one for each of {pairs} comparisons", got=f"shape {value.shape}"
             )
     content = source_key(key, comparisons)
     comparisons, options = _sorted(comparisons, options)

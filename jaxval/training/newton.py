@@ -22,7 +22,7 @@ from jaxval import _checks
 from jaxval.alignment import dpo
 from jaxval.preferences.newton import damped_newton
 from jaxval.preferences.profiles import reachable
-from jaxval.training._losses import check_loss, check_options, link_of, steepness
+from jaxval.training._losses import check_loss, check_options, link_of, one_of_equals, steepness
 from jaxval.training.comparisons import check_comparisons
 from jaxval.types import BadArgument, Comparisons, LinearLogits, Number, Params, Policy
 
@@ -60,7 +60,7 @@ def newton_optimum(
     *,
     beta: Number,
     loss: Callable[..., Array] = dpo,
-    per_context: Mapping[str, Any] | None = None,
+    context_options: Mapping[str, Any] | None = None,
     ridge: Number = 0.0,
     decay: Number = 0.0,
 ) -> tuple[Params, NewtonDiagnostics]:
@@ -83,8 +83,8 @@ def newton_optimum(
             `alignment.mallows_theta`, `functools.partial(alignment.dpo, label_smoothing=0.1)`, or a loss made by
             `alignment.margin_loss`. The link φ of `alignment.mallows_phi` jumps at 0, so that only `train_minibatches`
             takes it; `alignment.mallows_phi_limit` is smooth.
-        per_context: options of the loss that differ between contexts, (contexts,) each, such as `{"dispersion": phi}`;
-            None means that no option does.
+        context_options: options of the loss that differ between contexts, (contexts,) each, such as `{"dispersion":
+            phi}`; None means that no option does.
         ridge: λ ≥ 0.
         decay: μ ≥ 0 of a further penalty μ/2 |θ - θ_k|² on weights, for policies with features. Unlike the penalty on
             the rewards of the catalogue, it lets training change prompts without pairs even if there are more features
@@ -118,7 +118,8 @@ def newton_optimum(
         _checks.check_number(name, value, low=0.0, high=1e30, expected="a number of at least 0")
         for name, value in (("ridge", ridge), ("decay", decay))
     )
-    options = check_options(loss, per_context or {}, contexts)
+    loss = one_of_equals(loss)
+    options = check_options(loss, context_options or {}, contexts)
     check_loss(loss, beta, options, comparisons)
     reference = _check_reference(reference, linear)
     if linear.features is None:
@@ -276,7 +277,7 @@ def _fit_features(
     features = _design(linear)
     context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
     differences = features[context, winner] - features[context, loser]
-    per_pair = {name: value[context] for name, value in options.items()}
+    pair_options = {name: value[context] for name, value in options.items()}
     value_of, slope, curvature = link_of(loss, beta)
     bends_by = (
         jnp.max(jax.vmap(lambda options: steepness(curvature, options, beta))(options))
@@ -292,7 +293,7 @@ def _fit_features(
     unseen = _null_projector(seen.T @ seen + penalty)
 
     def each(function: Callable[..., Array], delta: Array) -> Array:
-        return jnp.where(weight > 0, weight * jax.vmap(function)(differences @ delta, per_pair), 0)
+        return jnp.where(weight > 0, weight * jax.vmap(function)(differences @ delta, pair_options), 0)
 
     def step_of(delta: Array) -> tuple[Array, Array, Array]:
         gradient = each(slope, delta) @ differences + penalty @ delta

@@ -5,13 +5,13 @@ Values are (players, *objectives) arrays. Groups are integers (players,), the fi
 - Exact, from a table of the utilities of all coalitions: `shapley`, `banzhaf`, `beta_shapley`, `semivalue`,
   `leave_one_out`; with groups `asymmetric_shapley` and `weighted_shapley`; `shapley_interactions`,
   `banzhaf_interactions`, `least_core`, `least_core_solve`.
-- Estimated, from a utility: `sample_shapley`, `sample_shapley_along`, `sample_truncated`, `sample_banzhaf`,
-  `regress_shapley`. `sample_until` and `sample_until_solve` sample until the intervals are narrow.
+- Estimated, from a utility: `sample_shapley`, `sample_shapley_along_paths`, `sample_truncated_shapley`,
+  `sample_banzhaf`, `regress_shapley`. `sample_until` and `sample_until_solve` sample until the intervals are narrow.
   `required_permutations` and `anytime_factors` say how many draws are enough.
 - Values for nearest neighbours: `knn_shapley`, and the utilities `knn_utility` and `knn_path_utility`.
 - Values of rounds that happened one after another: `sequential_shapley`, `sequential_leave_one_out`.
 - Estimators that can be interrupted: `run_estimator` drives `permutation_estimator`, `regression_estimator`,
-  `reuse_estimator`, `truncated_estimator`; `evaluate_along` evaluates whole permutations.
+  `sample_reuse_estimator`, `truncated_shapley_estimator`.
 - Totals, tables and files of values: `owner_totals`, `estimate_table`, `estimate_frame`, `save_estimate`,
   `load_estimate`.
 - Records: `Estimator`, `RegressionState`, `SequentialValues`, `LeastCoreDiagnostics`, `StoppingDiagnostics`.
@@ -30,10 +30,10 @@ The functions that sample describe only the arguments in which they differ. They
 
 from jaxval.values.asymmetric import asymmetric_shapley, weighted_shapley
 from jaxval.values.estimators import Estimator, run_estimator
-from jaxval.values.incremental import evaluate_along, sample_shapley_along
+from jaxval.values.incremental import sample_shapley_along_paths
 from jaxval.values.interactions import banzhaf_interactions, shapley_interactions
 from jaxval.values.least_core import LeastCoreDiagnostics, least_core, least_core_solve
-from jaxval.values.maximum_sample_reuse import reuse_estimator, sample_banzhaf
+from jaxval.values.maximum_sample_reuse import sample_banzhaf, sample_reuse_estimator
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
 from jaxval.values.owner_totals import owner_totals
@@ -43,7 +43,7 @@ from jaxval.values.reports import estimate_frame, estimate_table, load_estimate,
 from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semivalue, shapley
 from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
 from jaxval.values.stopping import StoppingDiagnostics, anytime_factors, sample_until, sample_until_solve
-from jaxval.values.truncation import sample_truncated, truncated_estimator
+from jaxval.values.truncation import sample_truncated_shapley, truncated_shapley_estimator
 
 __all__ = [
     "Estimator",
@@ -58,7 +58,6 @@ __all__ = [
     "beta_shapley",
     "estimate_frame",
     "estimate_table",
-    "evaluate_along",
     "knn_path_utility",
     "knn_shapley",
     "knn_utility",
@@ -71,12 +70,12 @@ __all__ = [
     "regress_shapley",
     "regression_estimator",
     "required_permutations",
-    "reuse_estimator",
     "run_estimator",
     "sample_banzhaf",
+    "sample_reuse_estimator",
     "sample_shapley",
-    "sample_shapley_along",
-    "sample_truncated",
+    "sample_shapley_along_paths",
+    "sample_truncated_shapley",
     "sample_until",
     "sample_until_solve",
     "save_estimate",
@@ -85,7 +84,7 @@ __all__ = [
     "sequential_shapley",
     "shapley",
     "shapley_interactions",
-    "truncated_estimator",
+    "truncated_shapley_estimator",
     "weighted_shapley",
 ]
 

@@ -40,7 +40,7 @@ FEW_GAINS = 10  # with fewer nonzero gains, a player's standard error cannot be 
 TAIL = 0.025  # the probability on either side of a 95 % interval
 FEW = FEW_GAINS  # the same limit for draws that differ from the usual value
 ROUNDING = 16  # a gain of fewer units in the last place of the largest utility counts as zero
-TABLE = 200  # Student's quantiles come from a table up to so many degrees of freedom
+TABLE = 200  # Student's quantiles come from a table up to this many degrees of freedom
 HALVINGS = 60  # bisection steps
 
 
@@ -77,11 +77,11 @@ def no_tally(players: int, objectives: tuple[int, ...]) -> Tally:
 
 
 def add_to_tally(tally: Tally, gains: Array, valid: Array, utilities: Array, drawn: Array) -> Tally:
-    """The tally after more draws, of which only the valid ones count.
+    """The tally after more draws; draws that are not valid are ignored.
 
     Args:
         tally: the tally of the earlier draws.
-        gains: (draws, together, players, *objectives) the gains whose means are the draws.
+        gains: (draws, together, players, *objectives) the gains in the permutations of each draw, which is their mean.
         valid: (draws,) whether each draw counts.
         utilities: (rows, *objectives) utilities of the coalitions evaluated.
         drawn: the number of earlier draws.
@@ -184,9 +184,9 @@ def gain_range(tally: Tally, spread: ArrayLike | None) -> Float[Array, "2 *objec
 
 
 def check_spread(spread: object, tally: Tally | None = None) -> np.ndarray | None:
-    """The spread: None, or a finite number above 0, or one such number for each objective.
+    """Check the spread, which is None, a finite number above 0, or one such number for each objective.
 
-    With a tally of known numbers, the spread must also be at least the largest minus the smallest gain seen.
+    If a tally with known values is given, the spread must also be at least the largest minus the smallest gain seen.
     """
     if spread is None:
         return None
@@ -225,7 +225,7 @@ def error_intervals(values: Array, errors: Array, freedom: Array | None = None) 
 
 
 def reachable(groups: np.ndarray) -> int:
-    """The number of coalitions that the orders that respect the groups pass through."""
+    """The number of coalitions that can be formed by adding players one by one in an order that respects the groups."""
     sizes = np.bincount(groups).tolist()
     return sum(2**size for size in sizes) - len(sizes) + 1
 

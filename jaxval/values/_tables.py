@@ -20,7 +20,7 @@ from jaxval._checks import check_table, players_of
 __all__ = ["check_table", "gains_over_empty", "pair_sums", "player_sums", "players_of", "small_gains", "weighted_sum"]
 
 FEW = 1024  # rows that tell whether the level of a table costs digits
-# Below LARGE rows v(∅) is subtracted inside the compiled sums, which takes less time than to look whether it is needed.
+# Below LARGE rows v(∅) is subtracted inside the compiled sums, which is faster than testing whether that is needed.
 # From a larger table it is subtracted only if needed, in BLOCKS blocks.
 LARGE, BLOCKS = 2**18, 16
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -50,7 +50,7 @@ def gains_over_empty(table: Array) -> Array:
 
 
 def small_gains(table: Array) -> Array:
-    """v(S) - v(∅) of a small table, inside a compiled function; a large table as it is."""
+    """The game v(S) - v(∅) of a small table; a large table is returned unchanged. For use inside compiled functions."""
     return table - jax.lax.stop_gradient(table[:1]) if len(table) < LARGE else table
 
 
@@ -60,7 +60,7 @@ def weighted_sum(table: Array, weights: Array) -> Array:
 
 
 def player_sums(table: Array, weights: Array) -> Array:
-    """Σ_{S∋i} weights[|S|] table[S] for every player i, (n, ...)."""
+    """Σ_{S∋i} weights[|S|] table[S] for every player i, (n, ...), with (n + 1,) weights."""
     n = players_of(table)
     digit = _digit(n)
     below = _member_sums(_sum_digit(table, weights, n - digit, digit))

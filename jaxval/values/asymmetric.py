@@ -28,9 +28,9 @@ Values = Float[Array, "players *objectives"]
 def asymmetric_shapley(table: Table, groups: Groups) -> Values:
     """Asymmetric Data Shapley: the mean marginal over the permutations whose groups are in order.
 
-    φ(z) = 1/|D_t| Σ_{S⊆D_t∖{z}} C(|D_t|-1, |S|)^{-1} [v(U_{t-1}∪S∪{z}) - v(U_{t-1}∪S)] for z in D_t, the Shapley value
-    within the group, given all earlier groups. With one group it is `shapley`; with groups of one player it is the
-    marginals in the order of the groups.
+    φ(z) = 1/|D_t| Σ_{S⊆D_t∖{z}} C(|D_t|-1, |S|)^{-1} [v(U_{t-1}∪S∪{z}) - v(U_{t-1}∪S)] for z in group D_t, where
+    U_{t-1} is the union of the earlier groups. This is the Shapley value within the group, given all earlier groups.
+    With one group it is `shapley`; with groups of one player it is the marginals in the order of the groups.
 
     Source: Zheng et al., Theorem 4.1 and Proposition 4.1, equation (9).
 
@@ -42,7 +42,8 @@ def asymmetric_shapley(table: Table, groups: Groups) -> Values:
         (n, *objectives) values; those of a group sum to v(U_t) - v(U_{t-1}).
 
     Raises:
-        ValueError: if the table is wrong, there is not one group for each player, or a group number is left out.
+        ValueError: if the table's length is not a power of two of at least 2, a utility is not finite, there is not one
+            group for each player, or a group number is left out.
 
     Example:
         >>> asymmetric_shapley([0.0, 1.0, 2.0, 4.0], [0, 1]).tolist()
@@ -59,7 +60,7 @@ def asymmetric_shapley(table: Table, groups: Groups) -> Values:
 
 
 def weighted_shapley(table: Table, groups: Groups, weights: Num[ArrayLike, "players"] | list[float]) -> Values:
-    """The weighted random-order value: the mean marginal over permutations drawn with weights, groups in order.
+    """The weighted random-order value: the mean marginal over permutations drawn by weight, with groups in order.
 
     φ(z) = Σ_π p_π [v(π^{<z}∪{z}) - v(π^{<z})],  p_π = Π_j λ_{o_j} / Σ_{z∈Max({z_{o_1}, ..., z_{o_j}})} λ_z,
 
@@ -84,7 +85,9 @@ def weighted_shapley(table: Table, groups: Groups, weights: Num[ArrayLike, "play
         (n, *objectives) values.
 
     Raises:
-        ValueError: if the table or the groups are wrong, or a weight is not above 0: (14) would then divide 0 by 0.
+        ValueError: if the table's length is not a power of two of at least 2, a utility is not finite, there is not one
+            group for each player, a group number is left out, or a weight is not above 0, because (14) would then
+            divide 0 by 0.
 
     Example:
         >>> weighted_shapley([0.0, 1.0, 2.0, 4.0], [0, 0], [1.0, 3.0]).tolist()
@@ -113,7 +116,7 @@ def _check_weights(weights: Any, players: int) -> np.ndarray | Array:
             "weights",
             expected="numbers above 0",
             got=f"{float(weights.min()):g} for player {int(weights.argmin())}",
-            advice="a player that is to come before the others of its group belongs into a group of its own",
+            advice="to put a player before the others of its group, give it an earlier group of its own",
         )
     return weights
 

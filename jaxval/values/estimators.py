@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt32
 
 from jaxval import _checks
 from jaxval.checkpoints import load_state, save_state
-from jaxval.coalitions.evaluation import Evaluation, compiled, evaluation
+from jaxval.coalitions.evaluation import Evaluation, as_evaluation, compiled
 from jaxval.parallel import progress as progress_bar
 from jaxval.types import BadArgument, Estimate, Utility
 
@@ -173,7 +173,7 @@ def run_estimator(
         ...     run_estimator(jax.random.key(0), estimator, trained, 3, save=save).values.tolist()
         [1.0, 1.0, 1.0]
     """
-    of_many = evaluation(utility, _checks.check_size("players", players), batch_size=batch_size)
+    of_many = as_evaluation(utility, _checks.check_size("players", players), batch_size=batch_size)
     state = run(key, estimator, of_many, save=save, progress=progress)
     return check_finite(estimator.estimate(state))
 
@@ -243,7 +243,7 @@ def check_finite(estimate: Estimate) -> Estimate:
             "utility",
             expected="finite numbers",
             got="NaN or infinity for a sampled coalition",
-            advice="find it with coalitions.evaluate(utility, masks)",
+            advice="find it with coalitions.evaluate_coalitions(utility, masks)",
         )
     return estimate
 

@@ -22,12 +22,12 @@ from jaxval.types import BadArgument, Estimate, Groups
 from jaxval.values.estimators import check_finite, run
 from jaxval.values.permutations import permutation_estimator
 
-__all__ = ["evaluate_along", "sample_shapley_along"]
+__all__ = ["sample_shapley_along_paths"]
 
 Path = Callable[[Array], Any]
 
 
-def sample_shapley_along(
+def sample_shapley_along_paths(
     key: Key[Array, ""],
     path_utility: Path,
     players: int,
@@ -38,7 +38,7 @@ def sample_shapley_along(
     spread: float | Sequence[float] | None = None,
     per_ask: int = 32,
 ) -> Estimate:
-    """Shapley values, or with groups asymmetric ones, from utilities along sampled permutations.
+    """Shapley values, or asymmetric ones if `groups` is given, from utilities along sampled permutations.
 
     With the same key the permutations are those of `sample_shapley`, and the values are the same up to rounding.
 
@@ -54,13 +54,14 @@ def sample_shapley_along(
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`, the
-            groups are wrong, or the utilities have another length or are not finite.
+        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`;
+            there is not one group for each player, or a group number is left out; or the utilities are not finite or
+            not of length players + 1.
 
     Example:
         >>> gifts = jnp.array([1.0, 2.0, 3.0])
         >>> along = lambda order: jnp.append(0, jnp.cumsum(gifts[order]))
-        >>> sample_shapley_along(jax.random.key(0), along, 3, permutations=4).values.tolist()
+        >>> sample_shapley_along_paths(jax.random.key(0), along, 3, permutations=4).values.tolist()
         [1.0, 2.0, 3.0]
     """
     players = _checks.check_size("players", players)
@@ -79,7 +80,7 @@ class _Along:
 
     def __init__(self, path_utility: Path, players: int) -> None:
         self._path_utility = path_utility
-        self.many = evaluate_along(path_utility, players)
+        self.many = _evaluate_paths(path_utility, players)
         self._shape = jax.eval_shape(path_utility, _order(players)).shape[1:]
 
     @property
@@ -90,7 +91,7 @@ class _Along:
         return self._shape
 
 
-def evaluate_along(path_utility: Path, players: int) -> Callable[[Array], Array]:
+def _evaluate_paths(path_utility: Path, players: int) -> Callable[[Array], Array]:
     """A function that evaluates the coalitions of `permutation_estimator`, permutation by permutation.
 
     Args:
@@ -105,7 +106,7 @@ def evaluate_along(path_utility: Path, players: int) -> Callable[[Array], Array]
 
     Example:
         >>> estimator = permutation_estimator(3, permutations=2, antithetic=False)
-        >>> evaluate = evaluate_along(lambda order: jnp.append(0, jnp.cumsum(order + 1)), 3)
+        >>> evaluate = _evaluate_paths(lambda order: jnp.append(0, jnp.cumsum(order + 1)), 3)
         >>> state = estimator.init(jax.random.key(0))
         >>> coalitions = estimator.ask(state)
         >>> bool((evaluate(coalitions) == coalitions @ jnp.array([1, 2, 3])).all())

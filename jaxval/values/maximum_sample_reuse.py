@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, UInt32
 
 from jaxval import _checks
-from jaxval.coalitions.evaluation import evaluation
+from jaxval.coalitions.evaluation import as_evaluation
 from jaxval.types import BadArgument, Estimate, Utility
 from jaxval.values._intervals import error_intervals
 from jaxval.values.estimators import (
@@ -30,10 +30,10 @@ from jaxval.values.estimators import (
     standard_errors,
 )
 
-__all__ = ["ReuseState", "reuse_estimator", "sample_banzhaf"]
+__all__ = ["SampleReuseState", "sample_banzhaf", "sample_reuse_estimator"]
 
 
-class ReuseState(NamedTuple):
+class SampleReuseState(NamedTuple):
     """The state of the estimator.
 
     Attributes:
@@ -67,8 +67,8 @@ def sample_banzhaf(
         they are drawn.
 
     Raises:
-        ValueError: if a player belongs to fewer than two of the coalitions, or to all but fewer than two, or if the
-            utility returns anything but finite numbers.
+        ValueError: if fewer than two of the coalitions drawn contain some player, or fewer than two do not contain it,
+            or if the utility returns anything but finite numbers.
 
     Example:
         >>> estimate = sample_banzhaf(jax.random.key(0), lambda coalition: coalition.any(), 3, coalitions=1000)
@@ -77,23 +77,23 @@ def sample_banzhaf(
     """
     players = _checks.check_size("players", players)
     batch_size = _checks.check_size("batch_size", batch_size)
-    estimator = reuse_estimator(players, coalitions=coalitions, per_ask=batch_size)
-    state = run(key, estimator, evaluation(utility, players, batch_size=batch_size))
+    estimator = sample_reuse_estimator(players, coalitions=coalitions, per_ask=batch_size)
+    state = run(key, estimator, as_evaluation(utility, players, batch_size=batch_size))
     if _checks.concrete(state.moments.draws) and int(state.moments.draws.min()) < 2:
         raise BadArgument(
             "coalitions",
-            expected="enough for every player to be in two of them and out of two",
+            expected="so many coalitions that at least two contain each player and at least two do not",
             got=f"{coalitions} for {players} players",
         )
     return check_finite(estimator.estimate(state))
 
 
-def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None) -> Estimator:
+def sample_reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None) -> Estimator:
     """The estimator `init, ask, tell, estimate` of Banzhaf values by maximum sample reuse.
 
     Args:
         coalitions: the number of coalitions drawn in all.
-        per_ask: the number of coalitions in one ask; None means all of them. The last ask is filled up with copies of
+        per_ask: the number of coalitions in one ask; None means all of them. The last ask is padded with copies of
             the last coalition, which do not count.
 
     Returns:
@@ -103,7 +103,7 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
         ValueError: if `players`, `coalitions` or `per_ask` is below 1.
 
     Example:
-        >>> estimator = reuse_estimator(2, coalitions=64)
+        >>> estimator = sample_reuse_estimator(2, coalitions=64)
         >>> state = estimator.init(jax.random.key(0))
         >>> drawn = estimator.ask(state)
         >>> estimate = estimator.estimate(estimator.tell(state, drawn, drawn[:, 0] * 1.0))
@@ -115,24 +115,24 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
     per_ask = coalitions if per_ask is None else min(_checks.check_size("per_ask", per_ask), coalitions)
     asks = -(-coalitions // per_ask)
 
-    def init(key: Array, objectives: tuple[int, ...] = ()) -> ReuseState:
+    def init(key: Array, objectives: tuple[int, ...] = ()) -> SampleReuseState:
         moments = no_draws((2, players, *objectives), (2, players))
-        return ReuseState(key, jnp.asarray(0), moments, jnp.zeros((asks, per_ask, 2), jnp.uint32))
+        return SampleReuseState(key, jnp.asarray(0), moments, jnp.zeros((asks, per_ask, 2), jnp.uint32))
 
-    def ask(state: ReuseState) -> Array:
+    def ask(state: SampleReuseState) -> Array:
         draw = jnp.minimum(state.drawn + jnp.arange(per_ask), coalitions - 1)
         return jax.vmap(lambda k: jax.random.bernoulli(jax.random.fold_in(state.key, k), shape=(players,)))(draw)
 
-    def tell(state: ReuseState, drawn: Array, utilities: Array) -> ReuseState:
+    def tell(state: SampleReuseState, drawn: Array, utilities: Array) -> SampleReuseState:
         valid = state.drawn + jnp.arange(per_ask) < coalitions
-        return ReuseState(
+        return SampleReuseState(
             state.key,
             state.drawn + jnp.sum(valid),
             merge(state.moments, _by_membership(drawn, utilities.astype(state.moments.mean.dtype), valid)),
             jax.lax.dynamic_update_index_in_dim(state.seen, coalition_codes(drawn), state.drawn // per_ask, 0),
         )
 
-    def estimate(state: ReuseState) -> Estimate:
+    def estimate(state: SampleReuseState) -> Estimate:
         errors = standard_errors(state.moments)
         drawn = state.moments.draws.reshape(2, players, *(1,) * (errors.ndim - 2)) > 0
         means = jnp.where(drawn, state.moments.mean, jnp.nan)
@@ -144,7 +144,7 @@ def reuse_estimator(players: int, *, coalitions: int, per_ask: int | None = None
         silent = constant & (evaluations < min(2**players, 2**31 - 1))
         return Estimate(values, error, evaluations, jnp.where(silent[None], jnp.nan, intervals))
 
-    def finished(state: ReuseState) -> Array:
+    def finished(state: SampleReuseState) -> Array:
         return state.drawn >= coalitions
 
     return Estimator(init, ask, tell, estimate, finished, asks, ("reuse", players, coalitions, per_ask))

@@ -25,7 +25,7 @@ from jaxval.values._neighbours import NORMALISE, check_instances, distances, nea
 
 __all__ = ["knn_path_utility", "knn_utility"]
 
-SCORES = ("accuracy", "soft")
+MEASURES = ("accuracy", "soft")
 TIES = ("shared", "smallest")
 AT_ONCE = 1 << 23  # distances held in memory at a time
 
@@ -56,7 +56,7 @@ def knn_utility(
     test_y: Int[ArrayLike, "tests"] | Bool[ArrayLike, "tests"] | list[Any],
     *,
     neighbours: int,
-    score: str = "soft",
+    measure: str = "soft",
     normalise: str = "neighbours",
     ties: str = "shared",
 ) -> Utility:
@@ -73,7 +73,7 @@ def knn_utility(
         test_x: (tests, features) features of the test points.
         test_y: (tests,) their labels.
         neighbours: K, at least 1.
-        score: "soft" or "accuracy".
+        measure: "soft" or "accuracy".
         normalise: for "soft", "neighbours" divides by K and "size" by min(K, |S|).
         ties: for "accuracy", the rule for labels with equally many votes. "shared" counts 1 / (labels that tie) if the
             right label is one of them; "smallest" takes the smallest label.
@@ -83,7 +83,7 @@ def knn_utility(
 
     Raises:
         ValueError: if shapes or lengths disagree, a set is empty, features are not finite, labels are not integers, K
-            is not a whole number of at least 1, or `score`, `normalise` or `ties` is not one of its words.
+            is not a whole number of at least 1, or `measure`, `normalise` or `ties` is not one of its words.
 
     Example:
         >>> utility = knn_utility([[1.0], [2.0], [3.0]], [1, 1, 0], [[0.0]], [1], neighbours=2)
@@ -91,7 +91,7 @@ def knn_utility(
         (0.5, 1.0)
     """
     known = _neighbours(train_x, train_y, test_x, test_y, neighbours)
-    rate = _score(known, neighbours, score, normalise, ties)
+    rate = _measure(known, neighbours, measure, normalise, ties)
     length = min(neighbours, known.codes.shape[0])
 
     def utility(coalition: Bool[ArrayLike, "instances"]) -> Float[Array, ""]:
@@ -108,7 +108,7 @@ def knn_path_utility(
     test_y: Int[ArrayLike, "tests"] | Bool[ArrayLike, "tests"] | list[Any],
     *,
     neighbours: int,
-    score: str = "soft",
+    measure: str = "soft",
     normalise: str = "neighbours",
     ties: str = "shared",
 ) -> Callable[[Int[ArrayLike, "instances"]], Float[Array, "prefixes"]]:
@@ -132,7 +132,7 @@ def knn_path_utility(
         [0.0, 0.0, 1.0, 1.0]
     """
     known = _neighbours(train_x, train_y, test_x, test_y, neighbours)
-    rate = _score(known, neighbours, score, normalise, ties)
+    rate = _measure(known, neighbours, measure, normalise, ties)
     instances, tests = known.codes.shape
     none = jnp.full((min(neighbours, instances), tests), _absent(known))
 
@@ -181,11 +181,11 @@ def _absent(known: _Neighbours) -> int:
     return known.codes.shape[0] << known.bits
 
 
-def _score(
-    known: _Neighbours, neighbours: int, score: str, normalise: str, ties: str
+def _measure(
+    known: _Neighbours, neighbours: int, measure: str, normalise: str, ties: str
 ) -> Callable[[Array], Float[Array, ""]]:
     """The function from the codes of the nearest neighbours, (K, tests), to the mean score."""
-    _checks.check_choice("score", score, SCORES)
+    _checks.check_choice("measure", measure, MEASURES)
     _checks.check_choice("normalise", normalise, NORMALISE)
     _checks.check_choice("ties", ties, TIES)
     right, absent = known.right, _absent(known)
@@ -212,4 +212,4 @@ def _score(
         winners = jnp.sum(wins, axis=0) / jnp.asarray(1 if by_class else jnp.maximum(most, 1), dtype=float)
         return jnp.mean(won / jnp.maximum(winners, 1))
 
-    return soft if score == "soft" else accuracy
+    return soft if measure == "soft" else accuracy

@@ -7,7 +7,7 @@ The utility of a set S of instances at one test point is the number of right lab
 
 The two utilities give a group the same values if at least K instances belong to earlier groups. The values are exact
 for these two utilities only. The values for the accuracy of the majority vote are estimated by sampling, with
-`score="accuracy"` in `knn_utility` or `knn_path_utility`, whose default is the soft score.
+`measure="accuracy"` in `knn_utility` or `knn_path_utility`, whose default is the soft score.
 
 Fix a test point and a group of m instances, nearest first, with p instances in earlier groups. Let a_i be 1 if the i-th
 instance of the group has the right label and 0 otherwise, c_i the number of earlier instances that are nearer than it,
@@ -68,7 +68,7 @@ class _Groups(NamedTuple):
         last: (n,) whether the instance is the farthest of its group.
         starts: (groups,) the first position of each group, which is the number p of instances in earlier groups.
         sizes: (groups,) the number m of instances in each group.
-        spread: (groups,) R, what `normalise="size"` adds for each right label; 0 for `normalise="neighbours"`.
+        size_term: (groups,) R, what `normalise="size"` adds for each right label; 0 for `normalise="neighbours"`.
         before: (groups,) the weight of a right label in U_{t-1} minus 1/K; 0 for `normalise="neighbours"`.
         after: (groups,) the weight of a right label in U_t minus 1/K; 0 for `normalise="neighbours"`.
     """
@@ -78,7 +78,7 @@ class _Groups(NamedTuple):
     last: Array
     starts: Array
     sizes: Array
-    spread: Array
+    size_term: Array
     before: Array
     after: Array
 
@@ -93,15 +93,17 @@ def knn_shapley(
     groups: Groups | None = None,
     normalise: str = "neighbours",
 ) -> Float[Array, "instances"]:
-    """The exact Shapley value of every training instance for K nearest neighbours, or with groups the ADS value.
+    """The exact Shapley value of every training instance for K nearest neighbours; with `groups`, the asymmetric value.
 
-    φ(q) = 1/|D_t| Σ_{S ⊆ D_t - q} C(|D_t| - 1, |S|)^{-1} [v(U_{t-1} ∪ S ∪ {q}) - v(U_{t-1} ∪ S)], averaged over the
-    test points, where v is the fraction of right labels among the K nearest (Euclidean) instances of a set, ordered by
-    (distance, index). It takes O(n log n + T K) steps a test point for n instances in T groups. Test points are taken
-    in blocks, so that memory does not grow with their number. The function may be jitted if the groups are known.
+    φ(q) = 1/|D_t| Σ_{S ⊆ D_t - q} C(|D_t| - 1, |S|)^{-1} [v(U_{t-1} ∪ S ∪ {q}) - v(U_{t-1} ∪ S)] for q in group
+    D_t, averaged over the test points. U_{t-1} is the union of the earlier groups, and v is the fraction of right
+    labels among the K nearest (Euclidean) instances of a set, ordered by (distance, index).
+
+    It takes O(n log n + T K) steps a test point for n instances in T groups. Test points are taken in blocks, so that
+    memory does not grow with their number. The function may be jitted if the groups are known.
 
     Source: Zheng et al., Theorem 5.1, Appendix B.6 and Algorithm 2; with one group Jia et al. (2019), Theorem 1. The
-    base case is corrected for groups smaller than K.
+    base case of the recursion is corrected for groups smaller than K.
 
     Args:
         train_x: (instances, features) finite features.
@@ -151,16 +153,16 @@ def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
     starts = np.cumsum(sizes) - sizes
     group = np.repeat(np.arange(len(sizes)), sizes)
     member = np.arange(instances) - starts[group] + 1
-    spread, before, after = np.zeros((3, len(sizes)))
+    size_term, before, after = np.zeros((3, len(sizes)))
     if normalise == "size":
         # Coalitions with fewer than K instances have h = clip(K - p - 1, 0, m - 1) sizes. With the harmonic numbers H,
         # R (m - 1) = H_{p+h} - H_p - h / K.
         harmonic = np.cumsum(np.append(0.0, 1 / np.arange(1, instances + 1)))
         below = np.clip(neighbours - starts - 1, 0, sizes - 1)
-        spread = (harmonic[starts + below] - harmonic[starts] - below / neighbours) / np.maximum(sizes - 1, 1)
+        size_term = (harmonic[starts + below] - harmonic[starts] - below / neighbours) / np.maximum(sizes - 1, 1)
         weight = np.append(0.0, 1 / np.minimum(neighbours, np.arange(1, instances + 1))) - 1 / neighbours
         before, after = weight[starts], weight[starts + sizes]
-    numbers = (jnp.asarray(array, dtype=float) for array in (spread, before, after))
+    numbers = (jnp.asarray(array, dtype=float) for array in (size_term, before, after))
     indices = (jnp.asarray(array, dtype=jnp.int32) for array in (starts, sizes))
     return _Groups(
         jnp.asarray(group, dtype=jnp.int32),
@@ -185,7 +187,7 @@ def _block_sum(
 
 def _point_values(rank: Array, right: Array, layout: _Groups, *, neighbours: int) -> Array:
     """The values at one test point, group by group, from the ranks of the instances among all and the right labels."""
-    group, member, last, starts, sizes, spread, before, after = layout
+    group, member, last, starts, sizes, size_term, before, after = layout
     K = min(neighbours, 2 * len(rank))  # a larger K clips to the same numbers, as c_i and i are at most n
     nearest, B = _earlier_groups(rank, right, starts, sizes, neighbours=K)
     c = _count_nearer(nearest, group, rank)
@@ -201,7 +203,7 @@ def _point_values(rank: Array, right: Array, layout: _Groups, *, neighbours: int
     m = sizes.astype(float)
     mean = (rights[starts + sizes] - rights[starts]) / m
     gain = (after * B[1:, -1] - before * B[:-1, -1]) / m
-    return values + (spread[group] * (right - mean[group]) + gain[group])
+    return values + (size_term[group] * (right - mean[group]) + gain[group])
 
 
 def _earlier_groups(rank: Array, right: Array, starts: Array, sizes: Array, *, neighbours: int) -> tuple[Array, Array]:

@@ -24,14 +24,16 @@ def owner_totals(
 ) -> Float[Array, "owners *objectives"]:
     """The total of every owner, Φ_i = Σ φ(z) over the z that i owns.
 
-    A source owns its instances and a contributor owns its sources, whichever groups or rounds they belong to.
+    The players are the instances that sources own, or the sources that contributors own. The players of one owner may
+    belong to different groups or rounds.
 
     Source: Zheng et al., Algorithm 1 (line 16), Algorithm 2 (lines 14 and 15) and Remark 3.1.
 
     Args:
         values: (players, *objectives) values.
         owners: (players,) the owner 0, 1, ... of each player.
-        num: the number of owners, some of whom may own nothing. None means one more than the largest owner.
+        num: the number of owners, some of whom may own nothing. None means the largest number in `owners`
+            plus one.
 
     Returns:
         (num, *objectives) totals. Their sum is the sum of the values.
@@ -48,7 +50,9 @@ def owner_totals(
     )
     expected = f"({len(values)},) owners 0, 1, ..., one for each value"
     if not _checks.concrete(owners) and num is None:
-        raise BadArgument("num", expected="the number of owners, for the owners are not known here", got="None")
+        raise BadArgument(
+            "num", expected="the number of owners, because `owners` is traced and its values are unknown", got="None"
+        )
     owners = _checks.integers("owners", owners, ndim=1, expected=expected)
     if owners.shape != values.shape[:1] or len(values) == 0:
         raise BadArgument("owners", expected=expected, got=f"shape {owners.shape}")

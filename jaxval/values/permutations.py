@@ -119,17 +119,19 @@ def sample_shapley(
     spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> Estimate:
-    """Shapley values, or with groups asymmetric ones, from sampled permutations.
+    """Shapley values from sampled permutations, or asymmetric Shapley values if `groups` is given.
 
     The estimates of the players sum to v(N) - v(∅), whatever the sample is. The function
     `jax.jit(lambda key: sample_shapley(key, ...))` is compiled only once, however often it is called.
 
-    The intervals are Student's t of the draws; a draw is a pair of permutations if `antithetic`. Other intervals are
-    used for a player with fewer than ten draws that held a nonzero gain, or with fewer than ten draws that differ from
-    the usual gain. Their ends are Wilson's and Clopper and Pearson's, scaled by the range of gains: `spread` if it is
-    given, and otherwise the range of the utilities seen. Such an interval allows for gains in this range that were
-    never seen. If no player had a gain above zero, gains above zero are taken to be impossible; the same holds below
-    zero. Draws that were all equal have a standard error of 0. Their interval still has a width above 0, unless every
+    A draw is a permutation, or a pair of permutations if `antithetic`. The intervals are Student's t intervals for the
+    mean of the draws. A player gets another interval, which allows for gains that were never seen, if fewer than
+    ten of its draws held a nonzero gain, or if fewer than ten differ from the first draw. This interval combines
+    Clopper and Pearson's lower bound and Wilson's upper bound on a proportion, scaled by the range of possible gains.
+    The range is `spread` if it is given, and otherwise the range of the utilities seen. If no player had a gain above
+    zero, gains above zero are taken to be impossible; the same holds below zero.
+
+    If all draws of a player were equal, its standard error is 0. Its interval still has a width above 0, unless every
     gain was the same nonzero number, or all coalitions were seen.
 
     Source: Castro, Gómez and Tejada (2009); Zheng et al., Algorithm 1; Mitchell et al. (2022) for antithetic pairs.
@@ -141,9 +143,9 @@ def sample_shapley(
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`, the
-            groups are wrong, the spread is less than the largest minus the smallest gain seen, or the utility returns
-            anything but finite numbers.
+        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`;
+            there is not one group for each player, or a group number is left out; the spread is less than the largest
+            minus the smallest gain seen; or the utility returns anything but finite numbers.
 
     Example:
         >>> from jaxval.coalitions import games
@@ -187,8 +189,8 @@ def permutation_estimator(
         An `Estimator`.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`, or
-            the groups are wrong.
+        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`; or
+            if there is not one group for each player, or a group number is left out.
 
     Example:
         >>> estimator = permutation_estimator(3, permutations=4, per_ask=2)
@@ -286,8 +288,8 @@ def permutation_reaches(
 ) -> Array:
     """The distances from the values to the low and the high ends of their intervals, (2, players, *objectives).
 
-    One draw gives the exact value of a player who is alone in a group; an antithetic pair gives those of a group of
-    two. If all coalitions were seen and all draws of a player were equal, they are the exact value.
+    One draw gives the exact value of a player who is alone in a group; an antithetic pair gives the exact values of a
+    group of two. If all coalitions were seen and all draws of a player were equal, its value is exact too.
     """
     by_design = jnp.asarray(np.bincount(groups)[groups] <= together)
     by_design = by_design.reshape(-1, *(1,) * (drawn.moments.mean.ndim - 1))

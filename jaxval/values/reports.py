@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxval.checkpoints import write_whole
+from jaxval.checkpoints.files import write_whole
 from jaxval.types import BadArgument, Estimate, SeenGains
 from jaxval.values._intervals import FEW_GAINS
 

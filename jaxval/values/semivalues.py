@@ -78,7 +78,8 @@ def beta_shapley(table: Table, *, alpha: Number, beta: Number) -> Values:
         (n, *objectives) values.
 
     Raises:
-        ValueError: if the table is wrong, or α or β is not above 0 and finite.
+        ValueError: if the table's length is not a power of two of at least 2, a utility is not finite, or α or β is not
+            above 0 and finite.
 
     Example:
         >>> beta_shapley([0.0, 1.0, 2.0, 4.0], alpha=1.0, beta=1.0).tolist()
@@ -111,8 +112,8 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
         (n, *objectives) values.
 
     Raises:
-        ValueError: if the table is wrong, there is not one weight for each size 0..n-1, a weight is negative, or the
-            weights do not sum to one over the coalitions.
+        ValueError: if the table's length is not a power of two of at least 2, a utility is not finite, there is not one
+            weight for each size 0..n-1, a weight is negative, or Σ_s C(n-1, s) w_s is not 1.
 
     Example:
         >>> semivalue([0.0, 1.0, 2.0, 4.0], weights=[1.0, 0.0]).tolist()
@@ -123,31 +124,41 @@ def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Valu
     weights = _checks.floating("weights", weights, ndim=1, expected=f"({n},) weights, one for each size 0..{n - 1}")
     if weights.shape != (n,):
         raise BadArgument(
-            "weights", expected=f"one for each size 0..{n - 1} of a coalition", got=f"shape {weights.shape}"
+            "weights", expected=f"one weight for each size 0..{n - 1} of a coalition", got=f"shape {weights.shape}"
         )
     if _checks.concrete(weights):
         known = np.asarray(weights, dtype=float)
         total = sum(math.comb(n - 1, size) * known[size] for size in range(n))
         if known.min() < 0:
-            raise BadArgument("weights", expected="none negative", got=f"{known.min():g} at size {int(known.argmin())}")
+            raise BadArgument(
+                "weights",
+                expected="no negative weight",
+                got=f"{known.min():g} for coalitions of size {int(known.argmin())}",
+            )
         if abs(total - 1) > max(_checks.tolerance(weights.dtype), 1e-8):
             raise BadArgument(
                 "weights",
-                expected="C(n-1, s) w_s to sum to one",
-                got=f"{total:g}",
-                advice="a weight is that of one coalition, not of all of its size: divide those by C(n-1, s)",
+                expected="weights w_s for which the products C(n-1, s) w_s sum to one",
+                got=f"a sum of {total:g}",
+                advice="if each weight is the total of all coalitions of size s, divide it by C(n-1, s)",
             )
     return jax.jit(_semivalue)(gains_over_empty(table), weights)
 
 
 def leave_one_out(table: Table) -> Values:
-    """The utility lost without a player, φ_i = v(N) - v(N∖{i}).
+    """The utility that the full coalition loses without player i, φ_i = v(N) - v(N∖{i}).
 
-    The argument and the errors are those of `shapley`.
+    The argument and the errors are those of `shapley`. Only n + 1 of the 2^n rows enter. For a utility of many players,
+    evaluate these coalitions alone, as the second example does.
 
     Example:
         >>> leave_one_out([0.0, 1.0, 2.0, 4.0]).tolist()
         [2.0, 3.0]
+        >>> from jaxval.coalitions import evaluate_coalitions
+        >>> everybody, all_but_one = np.ones((1, 40), bool), ~np.eye(40, dtype=bool)
+        >>> full, without = jnp.split(evaluate_coalitions(jnp.sum, np.concatenate([everybody, all_but_one])), [1])
+        >>> (full - without)[:3].tolist()
+        [1.0, 1.0, 1.0]
     """
     table = check_table(table)
     full = table.shape[0] - 1

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxval import _checks
-from jaxval.coalitions.evaluation import compiled, evaluation
+from jaxval.coalitions.evaluation import as_evaluation, compiled
 from jaxval.types import BadArgument, Estimate, Groups, Utility
 from jaxval.values._intervals import TAIL, check_spread, constant_draws, interval_ends, reachable
 from jaxval.values._neighbours import check_groups
@@ -52,13 +52,13 @@ class StoppingDiagnostics(NamedTuple):
         half_widths: (players, *objectives) half-widths: each true value lies within `values` ± this at the level asked
             for.
         permutations: the number of permutations drawn.
-        looks: how many times the stopping rule was evaluated.
+        checks: how many times the stopping rule was evaluated.
     """
 
     converged: Bool[Array, ""]
     half_widths: Float[Array, "players *objectives"]
     permutations: Int[Array, ""]
-    looks: Int[Array, ""]
+    checks: Int[Array, ""]
 
 
 def anytime_factors(draws: list[int] | tuple[int, ...], *, level: float) -> list[float]:
@@ -77,7 +77,7 @@ def anytime_factors(draws: list[int] | tuple[int, ...], *, level: float) -> list
         One factor for each look.
 
     Raises:
-        ValueError: if the draws do not increase from at least 2, or the level lies outside (0, 1).
+        ValueError: if the draws do not increase, the first is below 2, or the level lies outside (0, 1).
 
     Example:
         >>> [round(factor, 2) for factor in anytime_factors([1000], level=0.95)]
@@ -98,7 +98,7 @@ def _anytime_tail(draws: Sequence[int], level: float) -> float:
 
     counts = np.asarray(draws)
     if counts.ndim != 1 or not counts.size or counts[0] < 2 or np.any(np.diff(counts) <= 0):
-        raise BadArgument("draws", expected="increasing numbers from at least 2", got=list(draws))
+        raise BadArgument("draws", expected="increasing numbers of draws, the first at least 2", got=list(draws))
     if not 0 < level < 1:
         raise BadArgument("level", expected="a probability in (0, 1)", got=f"{level!r}")
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
@@ -131,7 +131,7 @@ def sample_until(
     spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> Estimate:
-    """Shapley values, or with groups asymmetric ones, sampled until each is known to ± `half_width`.
+    """Shapley values, or asymmetric ones if `groups` is given, sampled until each is known to ± `half_width`.
 
     `sample_until_solve` describes the intervals and also returns diagnostics.
 
@@ -171,7 +171,7 @@ def sample_until(
             widest = float(jnp.max(diagnostics.half_widths))
             raise RuntimeError(
                 f"after {int(diagnostics.permutations)} permutations the widest interval is ± {widest:.3g}, not "
-                f"{half_width:g}; allow more than most={most}, or call sample_until_solve, which returns what there is"
+                f"{half_width:g}; allow more than most={most}, or call sample_until_solve, which returns the estimate"
             )
         return estimate
     return unknown_unless(diagnostics.converged, estimate)
@@ -259,7 +259,7 @@ def sample_until_solve(
 
     identity = (estimator.identity, "until", half_width, level, tuple(looks))
     estimator = estimator._replace(finished=finished, identity=identity)
-    state = run(key, estimator, evaluation(utility, players, batch_size=batch_size))
+    state = run(key, estimator, as_evaluation(utility, players, batch_size=batch_size))
     draws = state.drawn.moments.draws
     looked = jnp.sum(ends <= draws)
     estimate = estimator.estimate(state)

@@ -25,7 +25,7 @@ from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import Estimator, count_distinct, run_estimator
 from jaxval.values.permutations import Drawn, add, check_permutations, draw_order, estimate_of, nothing_drawn
 
-__all__ = ["TruncatedState", "sample_truncated", "truncated_estimator"]
+__all__ = ["TruncatedState", "sample_truncated_shapley", "truncated_shapley_estimator"]
 
 BURN_IN = 10  # permutations
 
@@ -54,7 +54,7 @@ class TruncatedState(NamedTuple):
     asked: Int[Array, ""]
 
 
-def sample_truncated(
+def sample_truncated_shapley(
     key: Key[Array, ""],
     utility: Utility,
     players: int,
@@ -65,7 +65,9 @@ def sample_truncated(
     groups: Groups | None = None,
     walks: int = 64,
 ) -> Estimate:
-    """Shapley values, or with groups asymmetric ones, from permutations that stop once |v(N) - v(prefix)| < tolerance.
+    """Shapley values, or asymmetric ones if `groups` is given, from truncated permutations.
+
+    A permutation stops once |v(N) - v(prefix)| < tolerance. The marginals of the players after the prefix count as 0.
 
     If |v(N) - v(∅)| < tolerance, every permutation after the burn-in would stop before its first player. The values
     then rest on the burn-in alone, and a `UserWarning` says so. There is no warning inside `jit`.
@@ -87,23 +89,24 @@ def sample_truncated(
 
     Raises:
         ValueError: if the permutations are too few for a standard error, the tolerance is negative, the burn-in
-            is below 2, the groups are wrong, or the utility returns anything but finite numbers.
+            is below 2, there is not one group for each player, a group number is left out, or the utility returns
+            anything but finite numbers.
 
     Example:
-        >>> estimate = sample_truncated(
+        >>> estimate = sample_truncated_shapley(
         ...     jax.random.key(0), lambda coalition: coalition.any(), 20, permutations=200, tolerance=0.5
         ... )
         >>> round(float(estimate.values.sum()), 4), int(estimate.evaluations) < 250  # not 200 x 20
         (1.0, True)
     """
     players = _checks.check_size("players", players)
-    estimator = truncated_estimator(
+    estimator = truncated_shapley_estimator(
         players, permutations=permutations, tolerance=tolerance, burn_in=burn_in, groups=groups, walks=walks
     )
     return run_estimator(key, estimator, utility, players, batch_size=_checks.check_size("walks", walks) + 2)
 
 
-def truncated_estimator(
+def truncated_shapley_estimator(
     players: int,
     *,
     permutations: int,
@@ -129,10 +132,10 @@ def truncated_estimator(
 
     Raises:
         ValueError: if the permutations are too few for a standard error, the tolerance is negative or NaN, the
-            burn-in is below 2, or the groups are wrong.
+            burn-in is below 2, there is not one group for each player, or a group number is left out.
 
     Example:
-        >>> estimator = truncated_estimator(3, permutations=2, tolerance=0.0)
+        >>> estimator = truncated_shapley_estimator(3, permutations=2, tolerance=0.0)
         >>> state = estimator.init(jax.random.key(0))
         >>> while not estimator.finished(state):
         ...     coalitions = estimator.ask(state)

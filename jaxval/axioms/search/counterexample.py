@@ -48,7 +48,7 @@ class GameCounterexample(NamedTuple):
     """A game on which a value violates an axiom.
 
     For a counterexample `found`, `axiom(value, found.table, **options)` returns the same gap and witness. If
-    `found.other` is not None, it follows the table, and if `found.groups` is not None, pass `groups=found.groups`.
+    `found.other` is not None, pass it after the table. If `found.groups` is not None, pass `groups=found.groups`.
     `print(found)` prints the game and the witness.
 
     Attributes:
@@ -90,7 +90,7 @@ def format_game(table: Table, *, indent: str = "") -> str:
         indent: the text at the beginning of each line.
 
     Returns:
-        The lines, the largest utility first. The most frequent utility comes last and is given for all other
+        The lines, the largest utility first. The most frequent utility comes last, without a list of its
         coalitions.
 
     Example:
@@ -119,7 +119,7 @@ def format_game(table: Table, *, indent: str = "") -> str:
 def format_profile(orders: Orders, weights: Weights | None = None, *, indent: str = "", nobody: bool = False) -> str:
     """A profile as text, one line for each ranking and its share: `2 x a > b > c`.
 
-    If the shares are those of voters of equal weight, they are written as numbers of voters, and else as fractions.
+    If all shares are whole multiples of the smallest, they are written as numbers of voters, and else as decimals.
 
     Args:
         orders: (rankings, alternatives) rankings, best first.
@@ -151,7 +151,7 @@ def format_profile(orders: Orders, weights: Weights | None = None, *, indent: st
 
 
 def _format_witness(witness: Any, weights: np.ndarray) -> list[str]:
-    """One entry for each field of a witness that has something to show."""
+    """One entry for each field of a witness, without fields that would be empty."""
     fields = witness._asdict() if hasattr(witness, "_asdict") else {"witness": witness}
     words = witness.words() if hasattr(witness, "words") else {}
     lines = [

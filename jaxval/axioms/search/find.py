@@ -67,11 +67,11 @@ def find_counterexample(
     progress: bool = False,
     **options: Any,
 ) -> Counterexample | GameCounterexample | None:
-    """A minimal profile on which a rule violates an axiom of rules, or game on which a value violates one of values.
+    """A minimal counterexample: a profile on which a rule violates an axiom, or a game on which a value does.
 
-    The axiom tells which of the two is searched: axioms of values are those that `of_values` marks, and all others are
-    axioms of rules. The result None means that the search met no violation. That is a proof only for sizes searched in
-    full, with an axiom that is exact on each profile.
+    The axiom determines what is searched: games for axioms of values, which are those that `of_values` marks, and
+    profiles for all other axioms. The result None means that the search met no violation. This is a proof only for
+    sizes searched in full, with an axiom that is exact on each profile.
 
     Profiles have n voters of equal weight, and small sizes come first (`search_plan` lists them). A size with at most
     `profiles` profiles is searched in full, as multisets of rankings. Of a larger size, `profiles` random profiles are
@@ -161,7 +161,7 @@ def find_counterexample(
 
 
 def _check_options(axiom: Callable[..., Any], options: dict[str, Any]) -> None:
-    """Check that all options are the axiom's, and that none it needs is missing, before the search starts."""
+    """Check before the search that the axiom has all these options, and that no option without a default is missing."""
     parameters = inspect.signature(axiom).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
@@ -175,16 +175,16 @@ def _check_options(axiom: Callable[..., Any], options: dict[str, Any]) -> None:
         if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in options:
             raise BadArgument(
                 p.name,
-                expected=f"a value, which {name_of(axiom)} needs",
+                expected=f"a value, because the axiom {name_of(axiom)} has no default for it",
                 got="none",
-                advice=f"pass {p.name}=... to find_counterexample, which hands it to the axiom",
+                advice=f"pass {p.name}=... to find_counterexample",
             )
 
 
 def _check_sizes(axiom: Callable[..., Any], kind: str, needed: dict[str, Any], others: dict[str, Any]) -> None:
-    """Check that the sizes which the kind of axiom needs are given, and no arguments of the other kind."""
+    """Check that the sizes that this kind of axiom needs are given, and that no argument of the other kind is."""
     names = " and ".join(needed)
-    hint = "; an axiom of values of your own is marked by axioms.of_values" if kind == "rules" else ""
+    hint = "; mark your own axioms of values with axioms.of_values" if kind == "rules" else ""
     for name, value in needed.items():
         if value is None:
             raise BadArgument(name, expected=f"{names}, as {name_of(axiom)} is an axiom of {kind}", got=f"None{hint}")

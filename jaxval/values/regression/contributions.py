@@ -115,7 +115,7 @@ def containment(players: int) -> np.ndarray:
 
 
 def monomials(players: int, degree: int) -> list[np.ndarray]:
-    """For each odd size t up to the degree, the players of all T of size t, (count, t)."""
+    """For each odd size t up to the degree, an array (sets, t) of all sets T of t players, one set in each row."""
     return [np.array(list(combinations(range(players), size))) for size in odd_sizes(players, degree)]
 
 

@@ -70,7 +70,7 @@ def regress_shapley(
     method: str = "adjusted",
     batch_size: int = 1024,
 ) -> Estimate:
-    """Shapley values, or with groups asymmetric ones, by regression on few coalitions.
+    """Shapley values, or asymmetric ones if `groups` is given, by regression on few coalitions.
 
     "adjusted" uses for each fold the surrogate with the least cross-validated error on the other folds. The surrogates
     are shrunk polynomials of degree 1 and 3, whose terms of even degree cancel in v(S) - v(N - S); kernel regression
@@ -103,8 +103,8 @@ def regress_shapley(
         An `Estimate`.
 
     Raises:
-        ValueError: if the evaluations are fewer than n + 1, the groups are wrong, the utility returns anything but
-            finite numbers, or the call is inside `jit`.
+        ValueError: if the evaluations are fewer than n + 1, there is not one group for each player, a group number is
+            left out, the utility returns anything but finite numbers, or the call is inside `jit`.
 
     Example:
         >>> from jaxval.coalitions import games
@@ -141,7 +141,8 @@ def regression_estimator(
         An `Estimator`. `ask` and `estimate` run on the host.
 
     Raises:
-        ValueError: if the evaluations are fewer than n + 1, the groups are wrong, or the method is unknown.
+        ValueError: if the evaluations are fewer than n + 1, there is not one group for each player, a group number is
+            left out, or the method is unknown.
 
     Example:
         >>> estimator = regression_estimator(3, evaluations=8)

@@ -87,7 +87,7 @@ def choose(masks: np.ndarray, folds: np.ndarray, ends: np.ndarray, utilities: np
     Args:
         masks: (pairs, players) one coalition of each pair.
         folds: (pairs,) the fold of each pair.
-        ends: (2, objectives) v(N) and v(∅), which belong to every fit.
+        ends: (2, objectives) v(N) and v(∅), which every fit uses.
         utilities: (2, pairs, objectives) utilities of the coalitions and of their complements.
     """
     masks = np.concatenate([masks, np.ones((1, masks.shape[1]), bool)])
@@ -109,7 +109,7 @@ def choose(masks: np.ndarray, folds: np.ndarray, ends: np.ndarray, utilities: np
 
 
 def families(rows: int, players: int) -> list[Family]:
-    """The families of surrogates that are fitted to so many differences of so many players."""
+    """The families of surrogates that are worth fitting to this many differences d(S) of this many players."""
     few = rows <= KERNEL_PAIRS
     cubic = few or players + comb(players, 3) <= MOST_MONOMIALS
     smooth = [polynomial(rows, players, degree) for degree in (1, 3)[: 1 + cubic]]
@@ -118,7 +118,7 @@ def families(rows: int, players: int) -> list[Family]:
 
 def polynomial(rows: int, players: int, degree: int) -> Family:
     """A shrunk polynomial, fitted by its monomials if they are far fewer than the rows, and otherwise by its kernel."""
-    # The fit by monomials uses generalised cross-validation. With nearly as many monomials as rows, that error is small
+    # The fit by monomials uses generalised cross-validation. With nearly as many monomials as rows, its error is small
     # although the fit only interpolates. The leave-one-out errors of the kernel are large in that case.
     if 2 * sum(comb(players, size) for size in odd_sizes(players, degree)) < rows:
         fit, members = partial(fit_monomials, degree), partial(monomial_members, degree)
@@ -202,11 +202,11 @@ def fit_monomials(
 
 
 def fit_sparse(masks: np.ndarray, utilities: np.ndarray, folds: np.ndarray) -> Iterator[tuple[int, int, Fit]]:
-    """The first terms of `greedy_terms`, whose number has the least error on a fifth of the pairs, which is held out.
+    """The first terms of `greedy_terms`, as many as give the least error on the fifth of the pairs that is held out.
 
-    Terms and coefficients are fitted to the utilities, which say more than their differences. The coefficients are
-    refitted to all pairs. The model is the carriers and b_T: the term [T ⊆ S] has the difference h_T, and the term
-    [T ⊆ N - S] has -h_T.
+    Terms and coefficients are fitted to the utilities, which hold more information than their differences. The
+    coefficients are refitted to all pairs. The model is the carriers and b_T: the term [T ⊆ S] has the difference h_T,
+    and the term [T ⊆ N - S] has -h_T.
     """
     for fold in range(folds.max() + 1):
         train = np.flatnonzero(folds != fold)
