@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxval.theorems import claims
+from jaxval.theorems import records
 from jaxval.theorems.records import Setting
 
 SIZES = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -422,11 +422,11 @@ profiles = Setting(generate, exhaustive=every, **_told(tuple(SIZES)))
 
 
 def claim(id: str, source: str, *, setting: Setting, **told: Any) -> Callable[..., Callable[..., Any]]:
-    """`claims.claim` with a scope that names the sizes which `over_sizes` gave to the sides."""
+    """`records.claim` with a scope that names the sizes which `over_sizes` gave to the sides."""
 
     def register(sides: Callable[..., Any]) -> Callable[..., Any]:
         words = _told(getattr(sides, "sizes", tuple(SIZES)))
         scoped = setting._replace(scope=words["scope"], every=words["every"] if setting.every else "")
-        return claims.claim(id, source, setting=scoped, **told)(sides)
+        return records.claim(id, source, setting=scoped, **told)(sides)
 
     return register

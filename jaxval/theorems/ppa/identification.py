@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from scipy.optimize import linprog
 
-from jaxval.theorems import claims
+from jaxval.theorems import records
 from jaxval.theorems.ppa._profiles import Case, claim, over_sizes, profiles
 from jaxval.theorems.ppa.constructions import determined
 from jaxval.theorems.records import AtMost, Inconclusive, Setting
@@ -61,7 +61,7 @@ def without_voters(points: Any) -> float:
     return float(missing)
 
 
-@claims.claim(
+@records.claim(
     "ppa/section-J-regions",
     "Appendix J",
     setting=space,
