@@ -256,7 +256,7 @@ def test_the_list_holds_what_the_texts_hold():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: theorems.claims(paper="bible"), "paper: expected one of coalition, mallows, ads, ppa, conj"),
+        (lambda: theorems.claims(paper="bible"), "paper: expected one of .coalition., .mallows., .ads., .ppa., .conj"),
         (
             lambda: theorems.claims(ids=["coalition/equation-99"]),
             "ids: expected claims such as coalition/equation-.*equation-99",
