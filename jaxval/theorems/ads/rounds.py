@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
 from jaxval.theorems._axioms import ordered_value, subset_weights
-from jaxval.theorems.ads._games import Game, games
+from jaxval.theorems.ads._games import COALITIONS, Game, games
 from jaxval.theorems.records import Setting, claim
 
 ROUNDS = ((0, 1), (1, 2), (0, 2))
@@ -206,7 +206,7 @@ def example_2(g: Game, groups: tuple[int, ...] = (1, 0, 0, 1)) -> Any:
     """A source of round 2 is worth the half sum of its gains on D_1 and on D_1 and the other source of round 2."""
     first, z, other = 0b0110, 0b0001, 0b1000
     gains = g.table[first | z] - g.table[first] + g.table[first | other | z] - g.table[first | other]
-    return values.asymmetric_shapley(g.table, np.array(groups))[0], gains / 2
+    return values.asymmetric_shapley(g.table[:COALITIONS], np.array(groups))[0], gains / 2
 
 
 def composing(p: Pipeline) -> Any:
