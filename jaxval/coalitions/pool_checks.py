@@ -125,7 +125,9 @@ def pool_diagnostics(
     sources = len(scores) - 1
     sizes = effective_sizes(pool, check_coalitions(_default(sources) if coalitions is None else coalitions))
     means, errors = ratio_means(every, log_q, shares)
-    slopes, slope_errors = (None, None) if labels is None or shares is None else label_slopes(every, log_q, shares, labels)
+    slopes, slope_errors = (
+        (None, None) if labels is None or shares is None else label_slopes(every, log_q, shares, labels)
+    )
     names = ["the reference", *(f"source {i}" for i in range(sources))]
     names += [f"further proposal {i}" for i in range(len(every) - len(scores))]
     faults = pool_faults(names, means, errors, slopes, slope_errors)

@@ -220,7 +220,9 @@ def _in_halves(pool: WeighedPool, labels: np.ndarray | None) -> WeighedPool:
             return moved
         return np.insert(moved, samples, fill, axis=part.ndim - axes - 1)
 
-    return WeighedPool(arranged(pool.base, -np.inf, 0), arranged(pool.steps, 0, 0), arranged(pool.rewards, 0, 1), pool.centre)
+    return WeighedPool(
+        arranged(pool.base, -np.inf, 0), arranged(pool.steps, 0, 0), arranged(pool.rewards, 0, 1), pool.centre
+    )
 
 
 def _over_prompts(variance: np.ndarray, prompts: int) -> np.ndarray:

@@ -10,6 +10,7 @@ names, title), `NamedComparisons` (comparisons, names, contexts, title), `Rating
 - `read_rankings_csv`, `read_comparisons_csv`: comma-separated tables.
 - `read_movielens`, `rating_table`, `rating_ballots`: MovieLens 1M as published; `download_movielens` downloads it.
 - `read_preferences`, `source_comparisons`: preference pairs as JSON lines, with the sources they came from.
+- `read_log_probs`: tables of log-probabilities, a `SamplePool` of sampled responses or of candidates.
 - `read_scores`: reward models' scores of the responses.
 - `data_folder`: the folder in which a set of real data is.
 - `textbook_election`, `synthetic_mallows_mixture`, `synthetic_preferences`: data that need no file.
@@ -17,6 +18,7 @@ names, title), `NamedComparisons` (comparisons, names, contexts, title), `Rating
 
 from jaxval.data.download import download_movielens
 from jaxval.data.folders import data_folder
+from jaxval.data.log_probs import SamplePool, read_log_probs
 from jaxval.data.movielens import Ratings, rating_ballots, rating_table, read_movielens
 from jaxval.data.pairs import read_preferences, source_comparisons
 from jaxval.data.preflib import read_preflib
@@ -31,12 +33,14 @@ __all__ = [
     "NamedComparisons",
     "PreferencePairs",
     "Ratings",
+    "SamplePool",
     "SyntheticPreferences",
     "data_folder",
     "download_movielens",
     "rating_ballots",
     "rating_table",
     "read_comparisons_csv",
+    "read_log_probs",
     "read_movielens",
     "read_preferences",
     "read_preflib",

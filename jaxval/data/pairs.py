@@ -84,7 +84,7 @@ def read_preferences(
 
     Source: the preference formats of TRL, https://huggingface.co/docs/trl/dataset_formats.
     """
-    files = _files(path)
+    files = files_of(path)
     if source is not None and not isinstance(source, str):
         raise BadArgument("source", expected="the name of a field, or None", got=f"{source!r}")
     prompts: dict[str, int] = {}
@@ -123,7 +123,7 @@ def read_preferences(
         source=indices(np.frombuffer(origin, dtype=np.int32)),
         sources=tuple(sources),
         scores={name: _mean_scores(files[0], column, ids, shape) for name, column in scores.items()},
-        title=", ".join(map(_stem, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else ""),
+        title=title_of(files),
         skipped=skipped,
     )
 
@@ -189,11 +189,16 @@ def _index(places: dict[str, int], name: str) -> int:
     return places.setdefault(name, len(places))
 
 
-def _files(path: FilePath | Sequence[FilePath]) -> list[FilePath]:
+def files_of(path: FilePath | Sequence[FilePath]) -> list[FilePath]:
     files: list[Any] = [path] if not isinstance(path, Sequence) or isinstance(path, str) else list(path)
     if not files or not all(isinstance(file, str | os.PathLike) for file in files):
         raise BadArgument("path", expected="a file or several", got=f"{path!r}")
     return files
+
+
+def title_of(files: Sequence[FilePath]) -> str:
+    """The names of the files, at most three of them."""
+    return ", ".join(map(_stem, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
 def _check_names(files: Sequence[FilePath]) -> None:
