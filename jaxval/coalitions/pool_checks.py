@@ -3,8 +3,8 @@
 Two kinds of identities hold for a pool whose log-probabilities are those of its draws, and for hardly any other.
 
 - For every policy k, the mean of π_k/q over the draws is 1. Another truncation, template or temperature shows there.
-- If the draws say which policy they came from, that label has the probability p_k(y) = a_k π_k(y) / q(y) given the draw.
-  Hence Σ_j (1[label_j = k] - p_k(y_j)) h_k(y_j) is 0 in expectation for any function h_k. With the log-odds of p_k for
+- If the draws say which policy they came from, that label has the probability p_k(y) = a_k π_k(y) / q(y) given the
+  draw. Hence Σ_j (1[label_j = k] - p_k(y_j)) h_k(y_j) is 0 in expectation for any function h_k. With the log-odds of p_k for
   h_k, this is the score of a logistic regression of the labels on their log-odds, whose slope is 1. Exchanged columns
   have a slope below 0, and draws at a low temperature one above 1, although no mean of π_k/q may show either.
 """
@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxval import _checks
 from jaxval.coalitions.masks import all_coalitions, check_coalitions
 from jaxval.coalitions.pools import (
     Labels,
@@ -52,8 +51,8 @@ class PoolDiagnostics(NamedTuple):
 
     Attributes:
         effective_sizes: (coalitions, prompts) (Σ_j w_j)² / Σ_j w_j², from 1 to the number of draws.
-        mean_ratios: (policies,) the mean over prompts of the mean of π_k/q over the draws, of further proposals too; 1 for
-            a right pool.
+        mean_ratios: (policies,) the mean over prompts of the mean of π_k/q over the draws, of further proposals
+            too; 1 for a right pool.
         mean_errors: (policies,) their standard errors.
         slopes: (policies + 1,) the slope of the labels' log-odds for each policy, and last for all of them together; 1
             for a right pool. None if no labels are given, and NaN if a policy cannot be told from the mixture.
@@ -202,7 +201,7 @@ def label_slopes(
         seen = np.where(of_policy, odds, seen)
     variances = np.maximum(square - expected**2, 0)
     slopes[-1], errors[-1] = _slope(
-        np.sum((seen - expected)), np.sum(variances), np.max(np.abs(seen - expected), initial=0)
+        np.sum(seen - expected), np.sum(variances), np.max(np.abs(seen - expected), initial=0)
     )
     return slopes, errors
 

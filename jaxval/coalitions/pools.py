@@ -1,7 +1,7 @@
 """Utilities of all coalitions from one pool of sampled responses, by self-normalised importance sampling.
 
-Responses y_1, ..., y_m to a prompt x are drawn from a proposal q, usually the mixture Σ_k a_k π_k of the reference π_0 and
-the policies of the sources. Every policy scores every response. With s_k = log π_k(y|x),
+Responses y_1, ..., y_m to a prompt x are drawn from a proposal q, usually the mixture Σ_k a_k π_k of the reference π_0
+and the policies of the sources. Every policy scores every response. With s_k = log π_k(y|x),
 
     log w_S(y) = s_0 + Σ_{ℓ∈S} (s_ℓ - s_0) - log q,    u_S(x) = Σ_j w_S(y_j) r(x, y_j) / Σ_j w_S(y_j),
 
@@ -35,11 +35,11 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 
 def pool_utility(log_probs: PoolLogProbs, rewards: PoolRewards, *, proposal: PoolProposal = None) -> Utility:
-    """The utility of coalitions from one pool of samples, u(S) = E_x E_{y~π_S} r(x, y), for every S from the same draws.
+    """The utility of coalitions from one pool of samples, u(S) = E_x E_{y~π_S} r(x, y).
 
-    π_S ∝ π_0 Π_{ℓ∈S} π_ℓ / π_0 is the policy of `combine` over all responses, not over a catalogue. The result goes
-    wherever a utility goes: to tables, and to sampled, regressed and asymmetric values. For real weights λ in place of a
-    mask it is smooth, with the gradient ∂u/∂λ_ℓ = E_x Cov_{π_λ}(r, s_ℓ - s_0). Memory holds the weights of about 16,000
+    π_S ∝ π_0 Π_{ℓ∈S} π_ℓ / π_0 is the policy of `combine` over all responses, not over a catalogue. All coalitions
+    share the draws. The result goes wherever a utility goes: to tables, and to sampled, regressed and asymmetric values.
+    For real weights λ in place of a mask it is smooth, with the gradient ∂u/∂λ_ℓ = E_x Cov_{π_λ}(r, s_ℓ - s_0). Memory holds the weights of about 16,000
     draws for each coalition of a batch.
 
     If few draws carry nearly all weight, the number says little: `pool_diagnostics` computes effective sample sizes,
@@ -168,7 +168,7 @@ def split_prompts(pool: WeighedPool) -> WeighedPool:
 
 
 def log_weights(members: Array, pool: WeighedPool) -> Array:
-    """log w of one mask or of several (*rows, sources), (*rows, prompts, samples), by one product with the steps."""
+    """The log of w of one mask or of several (*rows, sources), (*rows, prompts, samples), by one product with the steps."""
     moved = jnp.tensordot(members, pool.steps, 1, precision=HIGHEST)
     # A draw that a member never gives has moved by about NEVER. A negative weight of such a source has no policy.
     moved = jnp.where(moved < NEVER * TINY, -jnp.inf, jnp.where(moved > -NEVER * TINY, jnp.nan, moved))

@@ -298,7 +298,7 @@ def _gather(
 
 def _rows(files: Sequence[FilePath], candidates: bool) -> Iterator[Batch]:
     for file in files:
-        for batch in batches(file):
+        for batch in batches(file, without=() if candidates else ("response",)):
             yield _from_pairs(batch) if candidates and {"chosen", "rejected"} <= set(batch.columns) else batch
 
 
