@@ -10,6 +10,7 @@ from jaxval._errors import BadArgument
 OPTIONS = {
     "pairs": "FILE",
     "path": "FILE",
+    "pool": "--log-probs",
     "comparisons": "FILE",
     "groups": "--group",
     "folder": "--out",

@@ -12,6 +12,7 @@ from jaxval import __version__
 from jaxval._errors import BadArgument
 from jaxval.cli._folders import own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
+from jaxval.cli.value_pool import add_options, value_pool
 from jaxval.cli.value_report import describe, print_result, write_result
 
 __all__ = ["describe"]
@@ -63,7 +64,7 @@ def add_command(commands: Any) -> None:
     """Add the command `jaxval value` and its options."""
     command = commands.add_parser(
         "value",
-        usage="jaxval value [FILE ...] [options]",
+        usage="jaxval value [FILE ...] [options]\n       jaxval value --log-probs TABLE [options]",
         help="what each source of preference pairs contributed, from one training per source",
         description="What each source of preference pairs contributed, from one training per source.\n\n" + FILES,
         epilog=REWARDS,
@@ -178,10 +179,16 @@ def add_command(commands: Any) -> None:
         help="go on with a run of the same words that was stopped: what is finished in --out is not done again",
     )
     add("--json", action="store_true", help="print the result alone, as JSON, on standard output")
-    command.set_defaults(run=_value)
+    add_options(command)
+    command.set_defaults(run=functools.partial(_value, defaults=vars(command.parse_args([]))))
 
 
-def _value(arguments: argparse.Namespace) -> int:
+def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
+    if arguments.log_probs:
+        return value_pool(arguments, defaults, _groups)
+    if arguments.candidates or arguments.unchecked:
+        name = "--candidates" if arguments.candidates else "--unchecked"
+        raise BadArgument(name, expected="--log-probs TABLE beside it", got="none")
     policy = arguments.policy or ("log-linear" if arguments.files else "tabular")
     _check_generated(arguments, policy)
     with own_folder(arguments.out, resume=arguments.resume):
@@ -248,7 +255,7 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
     return 0
 
 
-NO_OPTIONS = ("run", "command", "out", "json", "resume")
+NO_OPTIONS = ("run", "command", "out", "json", "resume", "log_probs", "candidates", "unchecked")
 TRAINING = ("ridge", "epochs", "batch_size", "learning_rate", "accumulation")
 
 

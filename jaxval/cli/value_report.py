@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, signed
+
 if TYPE_CHECKING:
     from jaxval.sources import SourceValues
 
@@ -13,8 +15,6 @@ __all__ = ["describe", "print_result", "write_result"]
 
 SHOWN_COALITIONS = 32
 FITTED = "bradley-terry"
-WIDEST = 140  # columns of a table if the output is not a terminal
-LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
 
 
 def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
@@ -155,40 +155,27 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
     if as_json:
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
         return
-    from rich.console import Console
-
     tables = [_table(result, reward) for reward in result["rewards"]]
     tables += [_utilities(result)] if "utilities" in result else []
-    console = Console(markup=False, highlight=False)
-    seen = sys.stdout.isatty()
-    for table in tables:
-        wanted = console.measure(table, options=console.options.update_width(WIDEST))
-        # On a terminal the table may be wider than the window, so that no column is left out.
-        width = max(console.width, wanted.minimum) if seen else wanted.maximum
-        Console(width=width, markup=False, highlight=False).print(table)
-    for line in _sentences(result, groups):
-        console.print(line, soft_wrap=not seen)
+    print_tables(tables, _sentences(result, groups))
 
 
 def _table(result: dict[str, Any], reward: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=f"{result['title']}: {reward}", box=box.SIMPLE_HEAD, **LAYOUT)
+    table = new_table(f"{result['title']}: {reward}")
     table.add_column("source", overflow="fold", min_width=12)
     rows = sorted(result["sources"], key=lambda row: -row["values"][reward])
-    places = _places([row["values"][reward] for row in rows])
+    digits = places([row["values"][reward] for row in rows])
     columns = {"pairs": [f"{row['pairs']:,.0f}" for row in rows]}
-    columns["value"] = [_signed(row["values"][reward], places) for row in rows]
-    columns["95 % over prompts"] = [_interval(row["context_intervals"][reward], places) for row in rows]
+    columns["value"] = [signed(row["values"][reward], digits) for row in rows]
+    columns["95 % over prompts"] = [interval(row["context_intervals"][reward], digits) for row in rows]
     if result["seeds"] > 1:
-        columns["95 % over seeds"] = [_interval(row["seed_intervals"][reward], places) for row in rows]
+        columns["95 % over seeds"] = [interval(row["seed_intervals"][reward], digits) for row in rows]
     if "utilities" not in result:
-        columns["standard error"] = [_fixed(row["standard_errors"][reward], places) for row in rows]
+        columns["standard error"] = [fixed(row["standard_errors"][reward], digits) for row in rows]
     if "values_in_order" in rows[0]:
-        columns["in order"] = [_signed(row["values_in_order"][reward], places) for row in rows]
+        columns["in order"] = [signed(row["values_in_order"][reward], digits) for row in rows]
     for name in result["truth"]:
-        columns[name] = [_signed(row[f"values_by_{name}_retraining"][reward], places) for row in rows]
+        columns[name] = [signed(row[f"values_by_{name}_retraining"][reward], digits) for row in rows]
     for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for row, *cells in zip(rows, *columns.values(), strict=True):
@@ -197,45 +184,21 @@ def _table(result: dict[str, Any], reward: str) -> Any:
 
 
 def _utilities(result: dict[str, Any]) -> Any:
-    from rich import box
-    from rich.table import Table
-
     rewards = result["rewards"]
     rows = sorted(result["utilities"], key=lambda row: -row[rewards[0]])
-    table = Table(title="utilities of coalitions", box=box.SIMPLE_HEAD, **LAYOUT)
+    table = new_table("utilities of coalitions")
     table.add_column("coalition", overflow="fold", min_width=20)
     for reward in rewards:
         table.add_column(reward, justify="right", no_wrap=True)
     half = SHOWN_COALITIONS // 2
-    places = [_places([row[reward] - rows[0][reward] for row in rows]) for reward in rewards]
+    digits = [places([row[reward] - rows[0][reward] for row in rows]) for reward in rewards]
     shown = rows if len(rows) <= SHOWN_COALITIONS else [*rows[:half], None, *rows[-half:]]
     for row in shown:
         if row is None:
             table.add_row("...", *([""] * len(rewards)))
         else:
-            table.add_row(" + ".join(row["members"]) or "none", *map(_fixed, map(row.get, rewards), places))
+            table.add_row(" + ".join(row["members"]) or "none", *map(fixed, map(row.get, rewards), digits))
     return table
-
-
-def _places(numbers: list[float]) -> int:
-    """The number of decimal places: four, or more if the largest number needs more to show three digits."""
-    largest = max(map(abs, numbers), default=0.0)
-    return 4 if largest == 0 else min(9, max(4, 2 - math.floor(math.log10(largest))))
-
-
-def _fixed(value: float | None, places: int, sign: str = "") -> str:
-    if value is None:
-        return "–"
-    text = f"{value:{sign}.{places}f}"
-    return text if float(text) else f"{0:.{places}f}"  # zero is written without a sign
-
-
-def _signed(value: float | None, places: int) -> str:
-    return _fixed(value, places, "+")
-
-
-def _interval(ends: list[float | None], places: int) -> str:
-    return "–" if None in ends else f"{_signed(ends[0], places)} to {_signed(ends[1], places)}"
 
 
 def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:

@@ -15,6 +15,8 @@ from jaxval.coalitions.masks import (
     index_coalition,
 )
 from jaxval.coalitions.parameters import add_adapters, add_parameters
+from jaxval.coalitions.pool_checks import PoolDiagnostics, pool_diagnostics
+from jaxval.coalitions.pools import pool_proposal, pool_utility
 from jaxval.coalitions.responses import combine, expected_reward, reward_utility
 from jaxval.coalitions.tokens import TokenArithmetic, combine_next_tokens, token_arithmetic
 
@@ -22,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "Game",
+    "PoolDiagnostics",
     "TokenArithmetic",
     "add_adapters",
     "add_parameters",
@@ -36,6 +39,9 @@ __all__ = [
     "expected_reward",
     "games",
     "index_coalition",
+    "pool_diagnostics",
+    "pool_proposal",
+    "pool_utility",
     "reward_utility",
     "tabulate",
     "token_arithmetic",

@@ -4,9 +4,9 @@ Two kinds of identities hold for a pool whose log-probabilities are those of its
 
 - For every policy k, the mean of π_k/q over the draws is 1. Another truncation, template or temperature shows there.
 - If the draws say which policy they came from, that label has the probability p_k(y) = a_k π_k(y) / q(y) given the
-  draw. Hence Σ_j (1[label_j = k] - p_k(y_j)) h_k(y_j) is 0 in expectation for any function h_k. With the log-odds of p_k for
-  h_k, this is the score of a logistic regression of the labels on their log-odds, whose slope is 1. Exchanged columns
-  have a slope below 0, and draws at a low temperature one above 1, although no mean of π_k/q may show either.
+  draw. Hence Σ_j (1[label_j = k] - p_k(y_j)) h_k(y_j) is 0 in expectation for any function h_k. With the log-odds of
+  p_k for h_k, this is the score of a logistic regression of the labels on their log-odds, whose slope is 1. Exchanged
+  columns have a slope below 0, and draws at a low temperature one above 1, although no mean of π_k/q may show either.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def _of_block(block: WeighedPool, real: Array, masks: Array, weights: Array) -> 
     shape = objectives, weights.shape[1]
     start = tuple(jnp.zeros((*shape, size), block.base.dtype) for size in (prompts * samples, prompts, prompts))
     (moves, values, biases), (sums, sizes) = jax.lax.scan(of_batch, start, (masks, weights))
-    squares = jnp.sum(moves.reshape(*shape, prompts, samples) ** 2, axis=3) * unbiased
+    squares = jnp.sum(moves.reshape(*shape, prompts, samples) ** 2, axis=3) * unbiased[None, None]
     by_prompt = (jnp.moveaxis(part, (0, 1, 2), (2, 1, 0)) for part in (values, biases, squares))
     sums = jnp.moveaxis(sums, 1, 0).reshape(4, -1, objectives)
     return _BlockSums(sums, sizes.reshape(-1, prompts), *by_prompt)

@@ -38,9 +38,9 @@ def pool_utility(log_probs: PoolLogProbs, rewards: PoolRewards, *, proposal: Poo
     """The utility of coalitions from one pool of samples, u(S) = E_x E_{y~π_S} r(x, y).
 
     π_S ∝ π_0 Π_{ℓ∈S} π_ℓ / π_0 is the policy of `combine` over all responses, not over a catalogue. All coalitions
-    share the draws. The result goes wherever a utility goes: to tables, and to sampled, regressed and asymmetric values.
-    For real weights λ in place of a mask it is smooth, with the gradient ∂u/∂λ_ℓ = E_x Cov_{π_λ}(r, s_ℓ - s_0). Memory holds the weights of about 16,000
-    draws for each coalition of a batch.
+    share the draws. The result goes wherever a utility goes: to tables, and to sampled, regressed and asymmetric
+    values. For real weights λ in place of a mask it is smooth, with the gradient
+    ∂u/∂λ_ℓ = E_x Cov_{π_λ}(r, s_ℓ - s_0). Memory holds the weights of about 16,000 draws for each coalition of a batch.
 
     If few draws carry nearly all weight, the number says little: `pool_diagnostics` computes effective sample sizes,
     and refuses a pool whose log-probabilities cannot be those of its draws.
@@ -168,7 +168,7 @@ def split_prompts(pool: WeighedPool) -> WeighedPool:
 
 
 def log_weights(members: Array, pool: WeighedPool) -> Array:
-    """The log of w of one mask or of several (*rows, sources), (*rows, prompts, samples), by one product with the steps."""
+    """The logs of the weights w, (*rows, prompts, samples), of masks (*rows, sources), by one product."""
     moved = jnp.tensordot(members, pool.steps, 1, precision=HIGHEST)
     # A draw that a member never gives has moved by about NEVER. A negative weight of such a source has no policy.
     moved = jnp.where(moved < NEVER * TINY, -jnp.inf, jnp.where(moved > -NEVER * TINY, jnp.nan, moved))

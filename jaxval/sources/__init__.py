@@ -1,7 +1,8 @@
 """What each source of preference pairs contributed, from one training per source, and decisions that follow from it.
 
 `learners` makes policies over the catalogue of the pairs, and `trainings` trains them on each source. `arithmetic`
-computes the utilities of coalitions, `valuation` computes values with intervals, and `curation` takes decisions.
+computes the utilities of coalitions, `valuation` computes values with intervals, and `curation` takes decisions. `pool`
+needs no training: it values sources from a table of log-probabilities.
 """
 
 from jaxval.sources.curation import HarmAuc, best_coalition, harm_auc, payments, source_weights, top_sources
@@ -12,12 +13,14 @@ from jaxval.sources.learners import (
     tabular_learner,
     transformer_learner,
 )
+from jaxval.sources.pool import PoolValues, value_pool
 from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, value_sources
 
 __all__ = [
     "HarmAuc",
     "Learner",
+    "PoolValues",
     "SourceValues",
     "Training",
     "Truth",
@@ -30,5 +33,6 @@ __all__ = [
     "tabular_learner",
     "top_sources",
     "transformer_learner",
+    "value_pool",
     "value_sources",
 ]

@@ -1,0 +1,55 @@
+"""Tables and numbers on the terminal."""
+
+import math
+import sys
+from typing import Any
+
+WIDEST = 140  # columns of a table if the output is not a terminal
+LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
+
+
+def new_table(title: str) -> Any:
+    """An empty table with a title."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(title=title, box=box.SIMPLE_HEAD, **LAYOUT)
+
+
+def print_tables(tables: list[Any], sentences: list[str]) -> None:
+    """Print tables, and sentences below them, on standard output."""
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False)
+    seen = sys.stdout.isatty()
+    for table in tables:
+        wanted = console.measure(table, options=console.options.update_width(WIDEST))
+        # On a terminal the table may be wider than the window, so that no column is left out.
+        width = max(console.width, wanted.minimum) if seen else wanted.maximum
+        Console(width=width, markup=False, highlight=False).print(table)
+    for line in sentences:
+        console.print(line, soft_wrap=not seen)
+
+
+def places(numbers: list[float]) -> int:
+    """The number of decimal places: four, or more if the largest number needs more to show three digits."""
+    largest = max(map(abs, numbers), default=0.0)
+    return 4 if largest == 0 else min(9, max(4, 2 - math.floor(math.log10(largest))))
+
+
+def fixed(value: float | None, digits: int, sign: str = "") -> str:
+    """A number with so many decimal places; None is a dash."""
+    if value is None:
+        return "–"
+    text = f"{value:{sign}.{digits}f}"
+    return text if float(text) else f"{0:.{digits}f}"  # zero is written without a sign
+
+
+def signed(value: float | None, digits: int) -> str:
+    """A number with its sign."""
+    return fixed(value, digits, "+")
+
+
+def interval(ends: list[float | None], digits: int) -> str:
+    """The two ends of an interval; a dash if one is unknown."""
+    return "–" if None in ends else f"{signed(ends[0], digits)} to {signed(ends[1], digits)}"
