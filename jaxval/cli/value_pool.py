@@ -59,7 +59,9 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
     for name, value in vars(arguments).items():  # an option that has no effect is refused
         if name not in (*OPTIONS, "run", "command") and value != defaults.get(name):
             option = "FILE" if name == "files" else "--" + name.replace("_", "-")
-            raise BadArgument(option, expected="not beside --log-probs, which needs no training", got="it")
+            raise BadArgument(
+                option, expected="nothing beside --log-probs, which trains no policy", got=_plain_option(value)
+            )
     with own_folder(arguments.out, resume=False), naming_options():
         import jax
 
@@ -78,9 +80,7 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
         )
         result = {
             **describe_pool(found, title=pool.title),
-            "options": {
-                name: _plain_option(getattr(arguments, name)) for name in OPTIONS if name not in ("out", "json")
-            },
+            "options": {name: _plain_option(getattr(arguments, name)) for name in OPTIONS[:-2]},
             "versions": {"jaxval": __version__, "jax": jax.__version__},
         }
     if arguments.out:
@@ -107,9 +107,9 @@ def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
         >>> from jaxval import sources
         >>> from jaxval.data import SamplePool
         >>> log_probs = np.log([[[0.5, 0.5]], [[0.75, 0.25]]])
-        >>> scores, proposal = np.array([[[1.0], [0.0]]]), np.zeros((1, 2))
-        >>> pool = SamplePool(
-        ...     ("2+2?",), ("school",), ("right",), log_probs, scores, proposal, None, (), np.zeros((0, 1, 2)), True, "t")
+        >>> scores, proposal, further = np.array([[[1.0], [0.0]]]), np.zeros((1, 2)), np.zeros((0, 1, 2))
+        >>> names = ("2+2?",), ("school",), ("right",)
+        >>> pool = SamplePool(*names, log_probs, scores, proposal, None, (), further, True, "sums")
         >>> describe_pool(sources.value_pool(pool), title="sums")["sources"][0]["values"]
         {'right': 0.25}
     """
@@ -261,7 +261,8 @@ def _sentences(result: dict[str, Any]) -> list[str]:
     some = f"all {coalitions:,}" if result["exact"] else f"{coalitions:,} of {2**sources:,}"
     drawn = "candidates" if result["candidates"] else "samples"
     lines = [
-        f"{sources} sources, {some} coalitions from one pool: {result['prompts']:,} prompts, {result['draws']:,} {drawn}."
+        f"{sources} sources, {some} coalitions from one pool: {result['prompts']:,} prompts, {result['draws']:,} "
+        f"{drawn}."
     ]
     if result["prompts"] == 1:
         lines.append("One prompt: how far values depend on the prompts is not seen.")
@@ -286,8 +287,8 @@ def _of_draws(result: dict[str, Any]) -> list[str]:
     ]
     if biased:
         lines.append(
-            f"Halves of the pool differ from the whole by more than the error of the draws for {', '.join(biased[:6])}: "
-            "values are biased by about that much, and more samples of each prompt lessen it."
+            f"Halves of the pool differ from the whole by more than the error of the draws for "
+            f"{', '.join(biased[:6])}: values are biased by about that much, and more samples of each prompt lessen it."
         )
     if result["weak_coalitions"]:
         lines.append(
@@ -296,8 +297,9 @@ def _of_draws(result: dict[str, Any]) -> list[str]:
         )
     marked = [row["name"] for row in result["sources"] if row["unreliable"]]
     if marked:
+        named = ", ".join(marked[:12]) + (f" and {len(marked) - 12} more" if len(marked) > 12 else "")
         lines.append(
-            f"Unreliable (†): more than {result['most_weak_share']:.0%} of the weight of the values of {', '.join(marked[:12])}"
-            f"{f' and {len(marked) - 12} more' if len(marked) > 12 else ''} is on weak coalitions; {WHAT_TO_DO}."
+            f"Unreliable (†): more than {result['most_weak_share']:.0%} of the weight of the values of {named} is on "
+            f"weak coalitions; {WHAT_TO_DO}."
         )
     return lines
