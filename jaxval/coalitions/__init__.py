@@ -15,7 +15,7 @@ from jaxval.coalitions.masks import (
     index_coalition,
 )
 from jaxval.coalitions.parameters import add_adapters, add_parameters
-from jaxval.coalitions.pool_checks import PoolDiagnostics, pool_diagnostics
+from jaxval.coalitions.pool_checks import PoolChecks, PoolDiagnostics, pool_diagnostics
 from jaxval.coalitions.pools import pool_proposal, pool_utility
 from jaxval.coalitions.responses import combine, expected_reward, reward_utility
 from jaxval.coalitions.tokens import TokenArithmetic, combine_next_tokens, token_arithmetic
@@ -24,6 +24,7 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "Game",
+    "PoolChecks",
     "PoolDiagnostics",
     "TokenArithmetic",
     "add_adapters",

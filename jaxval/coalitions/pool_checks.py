@@ -7,10 +7,12 @@ Two kinds of identities hold for a pool whose log-probabilities are those of its
   draw. Hence Σ_j (1[label_j = k] - p_k(y_j)) h_k(y_j) is 0 in expectation for any function h_k. With the log-odds of
   p_k for h_k, this is the score of a logistic regression of the labels on their log-odds, whose slope is 1. Exchanged
   columns have a slope below 0, and draws at a low temperature one above 1, although no mean of π_k/q may show either.
+  With the rank of log q for h_k, it tells draws of one policy that were cut or drawn at another temperature.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy import stats
 
 from jaxval.coalitions.masks import all_coalitions, check_coalitions
 from jaxval.coalitions.pools import (
@@ -38,12 +41,34 @@ from jaxval.coalitions.pools import (
 from jaxval.parallel.chunks import map_chunks
 from jaxval.types import BadArgument, Coalitions
 
-__all__ = ["PoolDiagnostics", "pool_diagnostics"]
+__all__ = ["PoolChecks", "PoolDiagnostics", "pool_diagnostics"]
 
 LEVEL = 0.01  # the chance that a right pool is refused, over all its policies together
-SMALLEST_MEAN, SMALLEST_SLOPE = 0.02, 0.1  # differences below these are never refused: half precision makes them
+LEAST_MEAN, LEAST_SLOPE, LEAST_SHIFT = 0.02, 0.1, 0.02  # less is never refused: half precision makes it
 CLIP = 6.0  # the largest log-odds that count, so that no draw decides alone
 MOST_LISTED = 12  # sources whose coalitions are all listed by default
+
+
+class PoolChecks(NamedTuple):
+    """What holds for a right pool, with standard errors. Further proposals count as policies.
+
+    Attributes:
+        mean_ratios: (policies,) the mean over prompts of the mean of π_k/q over the draws; 1 for a right pool.
+        mean_errors: (policies,)
+        slopes: (policies + 1,) the slope of the labels' log-odds for each policy, and last for all of them together; 1
+            for a right pool. NaN without labels, or if a policy cannot be told from the mixture.
+        slope_errors: (policies + 1,)
+        shifts: (policies,) how much more probable under q the draws with the label are than expected, as a mean rank
+            from -1 to 1 among the draws of the prompt; 0 for a right pool. NaN likewise.
+        shift_errors: (policies,)
+    """
+
+    mean_ratios: np.ndarray
+    mean_errors: np.ndarray
+    slopes: np.ndarray
+    slope_errors: np.ndarray
+    shifts: np.ndarray
+    shift_errors: np.ndarray
 
 
 class PoolDiagnostics(NamedTuple):
@@ -51,20 +76,12 @@ class PoolDiagnostics(NamedTuple):
 
     Attributes:
         effective_sizes: (coalitions, prompts) (Σ_j w_j)² / Σ_j w_j², from 1 to the number of draws.
-        mean_ratios: (policies,) the mean over prompts of the mean of π_k/q over the draws, of further proposals
-            too; 1 for a right pool.
-        mean_errors: (policies,) their standard errors.
-        slopes: (policies + 1,) the slope of the labels' log-odds for each policy, and last for all of them together; 1
-            for a right pool. None if no labels are given, and NaN if a policy cannot be told from the mixture.
-        slope_errors: (policies + 1,) their standard errors.
-        faults: one sentence for each number that differs from 1 by more than chance explains.
+        checks: `PoolChecks`, the numbers that are known for a right pool.
+        faults: one sentence for each number that differs from what it is for a right pool by more than chance explains.
     """
 
     effective_sizes: Float[Array, "coalitions prompts"]
-    mean_ratios: np.ndarray
-    mean_errors: np.ndarray
-    slopes: np.ndarray | None
-    slope_errors: np.ndarray | None
+    checks: PoolChecks
     faults: tuple[str, ...]
 
 
@@ -105,7 +122,7 @@ def pool_diagnostics(
     Example:
         >>> log_probs = np.log([[[0.5, 0.5]], [[0.75, 0.25]]])
         >>> found = pool_diagnostics(log_probs, proposal=np.log([[0.5, 0.5]]))
-        >>> [round(float(size), 4) for size in found.effective_sizes[:, 0]], found.mean_ratios.tolist()
+        >>> [round(float(size), 4) for size in found.effective_sizes[:, 0]], found.checks.mean_ratios.tolist()
         ([2.0, 1.6], [1.0, 1.0])
 
     Source: Veach and Guibas (1995) for the mixture; Kong (1992) for the effective size.
@@ -123,16 +140,13 @@ def pool_diagnostics(
     pool = weigh_pool(scores, np.zeros(scores.shape[1:]), log_q)
     sources = len(scores) - 1
     sizes = effective_sizes(pool, check_coalitions(_default(sources) if coalitions is None else coalitions))
-    means, errors = ratio_means(every, log_q, shares)
-    slopes, slope_errors = (
-        (None, None) if labels is None or shares is None else label_slopes(every, log_q, shares, labels)
-    )
+    checks = check_pool(every, log_q, shares, labels)
     names = ["the reference", *(f"source {i}" for i in range(sources))]
     names += [f"further proposal {i}" for i in range(len(every) - len(scores))]
-    faults = pool_faults(names, means, errors, slopes, slope_errors)
+    faults = pool_faults(names, checks)
     if faults and refuse:
         raise wrong_pool("log_probs", faults)
-    return PoolDiagnostics(sizes, means, errors, slopes, slope_errors, faults)
+    return PoolDiagnostics(sizes, checks, faults)
 
 
 def effective_sizes(pool: WeighedPool, masks: Array, *, batch_size: int = 256) -> Array:
@@ -156,7 +170,22 @@ def _effective_sizes(blocks: WeighedPool, masks: Array, batch_size: int) -> Arra
     return jnp.moveaxis(jax.lax.map(of_block, blocks), 0, 1).reshape(len(masks), -1)
 
 
-def ratio_means(scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def check_pool(
+    scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray | None, labels: np.ndarray | None
+) -> PoolChecks:
+    """The checks of log-probabilities (policies, prompts, samples) against log q and labels.
+
+    The shares are (policies, prompts) if they are known, and the labels if draws have any.
+    """
+    means, errors = _ratio_means(scores, log_q, shares)
+    if labels is None or shares is None:
+        slopes, shifts = np.full((2, len(scores) + 1), np.nan), np.full((2, len(scores)), np.nan)
+    else:
+        slopes, shifts = _label_checks(scores, log_q, shares, labels)
+    return PoolChecks(means, errors, *slopes, *shifts)
+
+
+def _ratio_means(scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """(policies,) the mean of π_k/q, each prompt counting the same, and its standard error about 1."""
     drawn = log_q < np.inf
     part = 1 / (drawn.sum(axis=1) * len(drawn))
@@ -167,69 +196,71 @@ def ratio_means(scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray | None
         # A ratio may be rare and large. The largest possible one, or else the largest drawn, is counted once more among
         # the squares, so that a pool without it is not refused.
         largest = np.max(np.abs(deviations))
-        if shares is not None and (shares[k] > 0).all():
+        if shares is not None and k < len(shares) and (shares[k] > 0).all():
             largest = np.max((1 / shares[k] - 1) * part)
         means[k] += deviations.sum()
         errors[k] = np.sqrt(np.sum(deviations**2) + largest**2)
     return means, errors
 
 
-def label_slopes(
+def _label_checks(
     scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(policies + 1,) one Newton step from 1 of the slope of the labels' log-odds, and its standard error.
+    """Slopes (2, policies + 1) and shifts (2, policies) with their standard errors.
 
-    Given the draws, the labels are independent with known probabilities. So are the variances of the scores below.
+    Given the draws, labels are independent with known probabilities. A slope is one Newton step from 1.
     """
     drawn = labels >= 0
-    slopes, errors = np.full((2, len(scores) + 1), np.nan)
-    expected, square, seen = (np.zeros(labels.shape) for _ in range(3))  # of the log-odds of the label
+    counts = np.maximum(drawn.sum(axis=1, keepdims=True), 1)
+    # Equal log-probabilities share their rank: an order by place would be one by label in a sorted file.
+    ranks = np.where(drawn, (2 * stats.rankdata(np.where(drawn, log_q, np.inf), axis=1) - 1) / counts - 1, 0)
+    slopes, shifts = np.full((2, len(scores) + 1), np.nan), np.full((2, len(scores)), np.nan)
+    mean, square, seen = (np.zeros(labels.shape) for _ in range(3))  # of the log-odds of the label
     for k, score in enumerate(scores):
         share = np.broadcast_to(shares[k][:, None], labels.shape)
         mixed = drawn & (share > 0) & (share < 1)
         prior = np.where(mixed, share, 0.5)
-        chance = np.where(mixed, np.clip(np.exp(np.where(mixed, score - log_q, 0)) * prior, 1e-30, 1 - 1e-15), 0.5)
-        odds = np.clip(np.log(chance / (1 - chance)) - np.log(prior / (1 - prior)), -CLIP, CLIP)
-        odds, chance = np.where(mixed, odds, 0), np.where(mixed, chance, 0)
-        of_policy = labels == k
-        slopes[k], errors[k] = _slope(
-            np.sum((of_policy - chance) * odds),
-            np.sum(chance * (1 - chance) * odds**2),
-            np.max(np.abs((of_policy - chance) * odds)),
-        )
-        expected, square = expected + chance * odds, square + chance * odds**2
-        seen = np.where(of_policy, odds, seen)
-    variances = np.maximum(square - expected**2, 0)
-    slopes[-1], errors[-1] = _slope(
-        np.sum(seen - expected), np.sum(variances), np.max(np.abs(seen - expected), initial=0)
-    )
-    return slopes, errors
+        ratio = np.exp(np.where(mixed, score - np.where(drawn, log_q, 0), 0))
+        chance = np.clip(ratio * prior, 1e-30, 1 - 1e-15)
+        odds = np.log(chance / (1 - chance)) - np.log(prior / (1 - prior))
+        odds, chance = np.where(mixed, np.clip(odds, -CLIP, CLIP), 0), np.where(mixed, chance, 0)
+        surprise = np.where(mixed, (labels == k) - chance, 0)
+        variance = chance * (1 - chance)
+        slopes[:, k] = _step(surprise * odds, np.sum(variance * odds**2), np.sum(variance * odds**2), start=1)
+        shifts[:, k] = _step(surprise * ranks, np.sum(variance * ranks**2), np.sum(labels == k), start=0)
+        mean, square = mean + chance * odds, square + chance * odds**2
+        seen = np.where(labels == k, odds, seen)
+    variance = np.sum(np.maximum(square - mean**2, 0))
+    slopes[:, -1] = _step(seen - mean, variance, variance, start=1)
+    return slopes, shifts
 
 
-def _slope(score: Any, information: Any, largest: Any) -> tuple[float, float]:
-    if information <= 0:
+def _step(parts: np.ndarray, variance: Any, scale: Any, *, start: float) -> tuple[float, float]:
+    """`start` plus the sum of the parts over the scale, and its error. The largest part counts once more, as above."""
+    if variance <= 0 or scale <= 0:
         return np.nan, np.nan
-    return 1 + score / information, np.sqrt(information + largest**2) / information
+    return start + parts.sum() / scale, np.sqrt(variance + np.max(np.abs(parts)) ** 2) / scale
 
 
-def pool_faults(
-    names: Any, means: np.ndarray, errors: np.ndarray, slopes: np.ndarray | None, slope_errors: np.ndarray | None
-) -> tuple[str, ...]:
-    """A sentence for each mean and slope that is not 1. The level is shared among all of them (Bonferroni)."""
-    tests = len(means) + (0 if slopes is None else len(slopes))
-    reach = -NormalDist().inv_cdf(LEVEL / 2 / tests)
-    faults = [
-        f"the mean of π/q over the draws is {mean:.3f} ± {error:.3f} for {name}, in place of 1"
-        for name, mean, error in zip(names, means, errors, strict=False)
-        if abs(mean - 1) > max(reach * error, SMALLEST_MEAN)
-    ]
-    if slopes is not None and slope_errors is not None:
-        faults += [
-            f"the draws labelled as those of {name} follow its log-probabilities with slope {slope:.2f} ± {error:.2f}, "
-            "in place of 1"
-            for name, slope, error in zip([*names, "all policies together"], slopes, slope_errors, strict=True)
-            if abs(slope - 1) > max(reach * error, SMALLEST_SLOPE)
-        ]
+def pool_faults(names: Sequence[str], checks: PoolChecks) -> tuple[str, ...]:
+    """A sentence for each number that is wrong. The level is shared among all of them (Bonferroni)."""
+    kinds = (
+        ("the mean of π/q over the draws is {} for {}, in place of 1", 1, LEAST_MEAN, checks[0:2]),
+        ("the draws of {1} follow its log-probabilities with slope {0}, in place of 1", 1, LEAST_SLOPE, checks[2:4]),
+        (
+            "the draws of {1} are of another probability than expected, by a mean rank of {0}",
+            0,
+            LEAST_SHIFT,
+            checks[4:6],
+        ),
+    )
+    tests = sum(int(np.isfinite(error).sum()) for _, _, _, (_, error) in kinds)
+    reach = -NormalDist().inv_cdf(LEVEL / 2 / max(tests, 1))
+    faults = []
+    for sentence, expected, least, (found, errors) in kinds:
+        for name, number, error in zip([*names, "all policies together"], found, errors, strict=False):
+            if abs(number - expected) > max(reach * error, least):  # never for NaN
+                faults.append(sentence.format(f"{number:.3f} ± {error:.3f}", name))
     return tuple(faults)
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from jaxval import _checks
 from jaxval.coalitions.masks import all_coalitions
-from jaxval.coalitions.pool_checks import label_slopes, pool_faults, ratio_means, wrong_pool
+from jaxval.coalitions.pool_checks import check_pool, pool_faults, wrong_pool
 from jaxval.coalitions.pool_errors import PoolEstimates, pool_estimates
 from jaxval.coalitions.pools import label_shares, mixture, weigh_pool
 from jaxval.data import SamplePool
@@ -277,12 +277,9 @@ def _faults(
         return {}, tuple(same)
     every = np.concatenate([pool.log_probs, pool.proposal_log_probs])
     names = ["reference", *pool.sources, *pool.proposals]
-    means, errors = ratio_means(every, proposal, shares)
-    slopes: Any = (None, None)
-    if pool.drawn_from is not None and shares is not None:
-        slopes = label_slopes(every, proposal, shares, pool.drawn_from)
-    ratios = {name: (float(m), float(e)) for name, m, e in zip(names, means, errors, strict=True)}
-    return ratios, (*same, *pool_faults(names, means, errors, *slopes))
+    checks = check_pool(every, proposal, shares, pool.drawn_from)
+    means = zip(names, checks.mean_ratios.tolist(), checks.mean_errors.tolist(), strict=True)
+    return {name: (mean, error) for name, mean, error in means}, (*same, *pool_faults(names, checks))
 
 
 def _summary(
