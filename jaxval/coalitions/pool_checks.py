@@ -248,7 +248,7 @@ def pool_faults(names: Sequence[str], checks: PoolChecks) -> tuple[str, ...]:
         ("the mean of π/q over the draws is {} for {}, in place of 1", 1, LEAST_MEAN, checks[0:2]),
         ("the draws of {1} follow its log-probabilities with slope {0}, in place of 1", 1, LEAST_SLOPE, checks[2:4]),
         (
-            "the draws of {1} are of another probability than expected, by a mean rank of {0}",
+            "the probability of the draws of {1} is not as expected, by a mean rank of {0}",
             0,
             LEAST_SHIFT,
             checks[4:6],
