@@ -2,11 +2,10 @@
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from jaxval import __version__
 from jaxval._errors import BadArgument
@@ -15,6 +14,8 @@ from jaxval.cli._tables import fixed, interval, new_table, places, print_tables,
 from jaxval.cli._words import naming_options
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from jaxval.sources import PoolValues
 
 __all__ = ["describe_pool"]
@@ -104,6 +105,7 @@ def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
         A dictionary that `json.dumps` takes.
 
     Example:
+        >>> import numpy as np
         >>> from jaxval import sources
         >>> from jaxval.data import SamplePool
         >>> log_probs = np.log([[[0.5, 0.5]], [[0.75, 0.25]]])
@@ -113,6 +115,9 @@ def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
         >>> describe_pool(sources.value_pool(pool), title="sums")["sources"][0]["values"]
         {'right': 0.25}
     """
+    import numpy as np
+
+    from jaxval.sources.pool import FLOOR, SHARE
 
     def by_reward(numbers: Any) -> dict[str, Any]:
         rounded = np.asarray(numbers, dtype=np.float32)  # the computation's own precision, without invented digits
@@ -133,8 +138,6 @@ def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
         }
         for i, name in enumerate(found.names)
     ]
-    from jaxval.sources.pool import FLOOR, SHARE
-
     sizes = found.effective_sizes
     shown = _shown(found.coalitions)
     weakest = [] if sizes is None else np.argsort(sizes, kind="stable")[:SHOWN_WEAK]
@@ -173,17 +176,22 @@ def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
     }
 
 
-def _shown(coalitions: np.ndarray) -> np.ndarray:
+def _shown(coalitions: "np.ndarray") -> "np.ndarray":
+    """The rows of the coalitions that results.json lists."""
+    import numpy as np
+
     if len(coalitions) <= MOST_UTILITIES:
         return np.arange(len(coalitions))
     order = np.argsort(coalitions.sum(axis=1), kind="stable")
     return np.concatenate([order[: MOST_UTILITIES // 2], order[-MOST_UTILITIES // 2 :]])
 
 
-def _plain(number: np.ndarray) -> Any:
+def _plain(number: Any) -> Any:
+    """A number of float32 in as few digits as tell it; None if it is not finite."""
     if number.ndim:
         return [_plain(part) for part in number]
-    return float(str(number)) if np.isfinite(number) else None
+    shortest = float(str(number))
+    return shortest if math.isfinite(shortest) else None
 
 
 def _plain_option(value: Any) -> Any:
