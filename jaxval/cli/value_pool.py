@@ -61,7 +61,7 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
         if name not in (*OPTIONS, "run", "command") and value != defaults.get(name):
             option = "FILE" if name == "files" else "--" + name.replace("_", "-")
             raise BadArgument(
-                option, expected="nothing beside --log-probs, which trains no policy", got=_plain_option(value)
+                option, expected="no such option beside --log-probs, which trains no policy", got=_plain_option(value)
             )
     with own_folder(arguments.out, resume=False), naming_options():
         import jax

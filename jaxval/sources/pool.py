@@ -200,7 +200,7 @@ def _linear_map(
         if groups is not None:
             of_table = functools.partial(asymmetric_shapley, groups=groups)
         # A linear function is its derivative, at any table.
-        contributions = np.asarray(jax.jacrev(of_table)(jnp.zeros(2**sources)))
+        contributions = np.asarray(jax.jit(jax.jacrev(of_table))(jnp.zeros(2**sources)))
         return _LinearMap(np.asarray(all_coalitions(sources)), contributions, True, None)
     if semivalue != "shapley":
         raise BadArgument(
@@ -214,14 +214,15 @@ def _linear_map(
 def _permuted(sources: int, groups: Any, permutations: int, key: Any) -> _LinearMap:
     """The mean marginals of sampled permutations, which are linear in the utilities."""
     estimator = permutation_estimator(sources, permutations=permutations, groups=groups)
-    asked = estimator.ask(estimator.init(key))
+    asked = jax.jit(estimator.ask)(estimator.init(key))
 
-    def estimate(utilities: Any) -> Estimate:
-        state = estimator.init(key, np.shape(utilities)[1:])
-        return estimator.estimate(estimator.tell(state, asked, jnp.asarray(utilities)))
+    @jax.jit
+    def estimate(utilities: Array) -> Estimate:
+        state = estimator.init(key, utilities.shape[1:])
+        return estimator.estimate(estimator.tell(state, asked, utilities))
 
-    contributions = np.asarray(jax.jacrev(lambda table: estimate(table).values)(jnp.zeros(len(asked))))
-    return _distinct(np.asarray(asked), contributions, estimate)
+    contributions = jax.jit(jax.jacrev(lambda table: estimate(table).values))(jnp.zeros(len(asked)))
+    return _distinct(np.asarray(asked), np.asarray(contributions), estimate)
 
 
 def _regressed(sources: int, groups: Any, evaluations: int, key: Any) -> _LinearMap:
@@ -250,7 +251,7 @@ def _distinct(asked: np.ndarray, contributions: np.ndarray, estimate: Callable[[
     first = first.reshape(-1)
     summed = np.zeros((len(contributions), len(masks)))
     np.add.at(summed.T, first, contributions.T.astype(np.float64))
-    return _LinearMap(masks, summed, False, lambda utilities: estimate(np.asarray(utilities)[first]))
+    return _LinearMap(masks, summed, False, lambda utilities: estimate(jnp.asarray(utilities)[first]))
 
 
 def _proposal(pool: SamplePool) -> tuple[np.ndarray, np.ndarray | None]:
