@@ -46,6 +46,7 @@ __all__ = ["PoolChecks", "PoolDiagnostics", "pool_diagnostics"]
 LEVEL = 0.01  # the chance that a right pool is refused, over all its policies together
 LEAST_MEAN, LEAST_SLOPE, LEAST_SHIFT = 0.02, 0.1, 0.02  # less is never refused: half precision makes it
 CLIP = 6.0  # the largest log-odds that count, so that no draw decides alone
+SLICE = 2**20  # draws that are checked at a time
 MOST_LISTED = 12  # sources whose coalitions are all listed by default
 
 
@@ -177,44 +178,58 @@ def check_pool(
 
     The shares are (policies, prompts) if they are known, and the labels if draws have any.
     """
-    means, errors = _ratio_means(scores, log_q, shares)
-    if labels is None or shares is None:
-        slopes, shifts = np.full((2, len(scores) + 1), np.nan), np.full((2, len(scores)), np.nan)
-    else:
-        slopes, shifts = _label_checks(scores, log_q, shares, labels)
-    return PoolChecks(means, errors, *slopes, *shifts)
+    prompts = scores.shape[1]
+    together = max(1, SLICE // scores.shape[2])
+    sums, largest = np.zeros((3, len(scores) + 1, 3)), np.zeros((3, len(scores) + 1))
+    for start in range(0, prompts, together):  # a slice of prompts at a time: large pools would need much memory
+        part = slice(start, start + together)
+        share = None if shares is None else shares[:, part]
+        found = [_ratio_sums(scores[:, part], log_q[part], share, prompts)]
+        if labels is not None and share is not None:
+            found += _label_sums(scores[:, part], log_q[part], share, labels[part])
+        for kind, (more, most) in enumerate(found):
+            sums[kind] += more
+            largest[kind] = np.maximum(largest[kind], most)
+    total, variance, scale = np.moveaxis(sums, 2, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # A large deviation may be rare. The largest one counts once more among the squares, so that a pool in which a
+        # rare one is missing is not refused.
+        known = np.where((variance > 0) & (scale > 0), 1, np.nan)
+        numbers = np.array([[1], [1], [0]]) + known * total / scale
+        errors = known * np.sqrt(variance + largest**2) / scale
+    ratios = np.nan_to_num(numbers[0, :-1], nan=1), np.nan_to_num(errors[0, :-1])  # π_k = q at every draw
+    return PoolChecks(*ratios, numbers[1], errors[1], numbers[2, :-1], errors[2, :-1])
 
 
-def _ratio_means(scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """(policies,) the mean of π_k/q, each prompt counting the same, and its standard error about 1."""
+Sums = tuple[np.ndarray, np.ndarray]  # (policies + 1, 3) sums, their variances and what divides them; (policies + 1,)
+
+
+def _ratio_sums(scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray | None, prompts: int) -> Sums:
+    """The sum over draws of π_k/q - 1, each of the prompts counting the same."""
     drawn = log_q < np.inf
-    part = 1 / (drawn.sum(axis=1) * len(drawn))
-    means, errors = np.ones(len(scores)), np.zeros(len(scores))
+    part = 1 / (drawn.sum(axis=1) * prompts)
+    sums, largest = np.zeros((len(scores) + 1, 3)), np.zeros(len(scores) + 1)
     for k, score in enumerate(scores):
         ratio = np.where(drawn, np.exp(np.minimum(score - np.where(drawn, log_q, 0), 300)), 1)
         deviations = (ratio - 1) * part[:, None]
-        # A ratio may be rare and large. The largest possible one, or else the largest drawn, is counted once more among
-        # the squares, so that a pool without it is not refused.
-        largest = np.max(np.abs(deviations))
+        sums[k] = np.sum(deviations), np.sum(deviations**2), 0
+        largest[k] = np.max(np.abs(deviations))  # of those drawn, if the largest possible one is not known
         if shares is not None and k < len(shares) and (shares[k] > 0).all():
-            largest = np.max((1 / shares[k] - 1) * part)
-        means[k] += deviations.sum()
-        errors[k] = np.sqrt(np.sum(deviations**2) + largest**2)
-    return means, errors
+            largest[k] = np.max((1 / shares[k] - 1) * part)
+    sums[:, 2] = len(drawn) / prompts
+    return sums, largest
 
 
-def _label_checks(
-    scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (2, policies + 1) and shifts (2, policies) with their standard errors.
+def _label_sums(scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray, labels: np.ndarray) -> list[Sums]:
+    """The sums over draws of (1[label = k] - p_k) h_k, with log-odds for h (one Newton step of the slope) and ranks.
 
-    Given the draws, labels are independent with known probabilities. A slope is one Newton step from 1.
+    Given the draws, labels are independent with the probabilities p_k, so that the variances are known.
     """
     drawn = labels >= 0
     counts = np.maximum(drawn.sum(axis=1, keepdims=True), 1)
     # Equal log-probabilities share their rank: an order by place would be one by label in a sorted file.
     ranks = np.where(drawn, (2 * stats.rankdata(np.where(drawn, log_q, np.inf), axis=1) - 1) / counts - 1, 0)
-    slopes, shifts = np.full((2, len(scores) + 1), np.nan), np.full((2, len(scores)), np.nan)
+    sums, largest = np.zeros((2, len(scores) + 1, 3)), np.zeros((2, len(scores) + 1))
     mean, square, seen = (np.zeros(labels.shape) for _ in range(3))  # of the log-odds of the label
     for k, score in enumerate(scores):
         share = np.broadcast_to(shares[k][:, None], labels.shape)
@@ -226,20 +241,15 @@ def _label_checks(
         odds, chance = np.where(mixed, np.clip(odds, -CLIP, CLIP), 0), np.where(mixed, chance, 0)
         surprise = np.where(mixed, (labels == k) - chance, 0)
         variance = chance * (1 - chance)
-        slopes[:, k] = _step(surprise * odds, np.sum(variance * odds**2), np.sum(variance * odds**2), start=1)
-        shifts[:, k] = _step(surprise * ranks, np.sum(variance * ranks**2), np.sum(labels == k), start=0)
+        information = np.sum(variance * odds**2)
+        sums[0, k] = np.sum(surprise * odds), information, information
+        sums[1, k] = np.sum(surprise * ranks), np.sum(variance * ranks**2), np.sum(labels == k)
+        largest[:, k] = np.max(np.abs(surprise * odds)), np.max(np.abs(surprise * ranks))
         mean, square = mean + chance * odds, square + chance * odds**2
         seen = np.where(labels == k, odds, seen)
-    variance = np.sum(np.maximum(square - mean**2, 0))
-    slopes[:, -1] = _step(seen - mean, variance, variance, start=1)
-    return slopes, shifts
-
-
-def _step(parts: np.ndarray, variance: Any, scale: Any, *, start: float) -> tuple[float, float]:
-    """`start` plus the sum of the parts over the scale, and its error. The largest part counts once more, as above."""
-    if variance <= 0 or scale <= 0:
-        return np.nan, np.nan
-    return start + parts.sum() / scale, np.sqrt(variance + np.max(np.abs(parts)) ** 2) / scale
+    information = np.sum(np.maximum(square - mean**2, 0))
+    sums[0, -1], largest[0, -1] = (np.sum(seen - mean), information, information), np.max(np.abs(seen - mean))
+    return list(zip(sums, largest, strict=True))
 
 
 def pool_faults(names: Sequence[str], checks: PoolChecks) -> tuple[str, ...]:

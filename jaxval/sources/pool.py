@@ -14,9 +14,9 @@ from scipy import stats
 
 from jaxval import _checks
 from jaxval.coalitions.masks import all_coalitions
-from jaxval.coalitions.pool_checks import check_pool, pool_faults, wrong_pool
+from jaxval.coalitions.pool_checks import SLICE, check_pool, pool_faults, wrong_pool
 from jaxval.coalitions.pool_errors import PoolEstimates, pool_estimates
-from jaxval.coalitions.pools import label_shares, mixture, weigh_pool
+from jaxval.coalitions.pools import WeighedPool, label_shares, mixture, weigh_pool
 from jaxval.data import SamplePool
 from jaxval.types import BadArgument, Estimate, Groups
 from jaxval.values import (
@@ -163,8 +163,7 @@ def value_pool(
     if drawn.sum(axis=1).min() < 2:
         got = f"one to prompt {int(drawn.sum(axis=1).argmin())}"
         raise BadArgument("pool", expected="at least two responses to every prompt", got=got)
-    weighed = weigh_pool(pool.log_probs, pool.scores, proposal)
-    found = pool_estimates(weighed, linear.masks, linear.contributions, labels=pool.drawn_from)
+    found = pool_estimates(_weighed(pool, proposal), linear.masks, linear.contributions, labels=pool.drawn_from)
     return _summary(pool, linear, found, ratios, faults, int(drawn.sum()))
 
 
@@ -254,12 +253,30 @@ def _distinct(asked: np.ndarray, contributions: np.ndarray, estimate: Callable[[
     return _LinearMap(masks, summed, False, lambda utilities: estimate(jnp.asarray(utilities)[first]))
 
 
+def _weighed(pool: SamplePool, proposal: np.ndarray) -> WeighedPool:
+    """The pool in JAX's precision, some prompts at a time, for the differences are taken in float64."""
+    together = max(1, SLICE // proposal.shape[1])
+    parts = [slice(start, start + together) for start in range(0, len(proposal), together)]
+    weighed = [weigh_pool(pool.log_probs[:, part], pool.scores[part], proposal[part]) for part in parts]
+    base, steps, rewards, centre = zip(*weighed, strict=True)
+    return WeighedPool(
+        np.concatenate(base), np.concatenate(steps, axis=1), np.concatenate(rewards), np.concatenate(centre)
+    )
+
+
+def _every(pool: SamplePool) -> np.ndarray:
+    """The log-probabilities of all policies and further proposals."""
+    if not pool.proposals:
+        return pool.log_probs
+    return np.concatenate([pool.log_probs, pool.proposal_log_probs])
+
+
 def _proposal(pool: SamplePool) -> tuple[np.ndarray, np.ndarray | None]:
     """(prompts, samples) log q, inf without a draw, and the shares (policies, prompts) if they are known."""
     if pool.drawn_from is None:
         assert pool.proposal is not None
         return pool.proposal, None
-    every = np.concatenate([pool.log_probs, pool.proposal_log_probs])
+    every = _every(pool)
     shares = label_shares(pool.drawn_from, len(every))
     return mixture(every, shares, pool.drawn_from >= 0), shares
 
@@ -276,7 +293,7 @@ def _faults(
     ]
     if pool.candidates:
         return {}, tuple(same)
-    every = np.concatenate([pool.log_probs, pool.proposal_log_probs])
+    every = _every(pool)
     names = ["reference", *pool.sources, *pool.proposals]
     checks = check_pool(every, proposal, shares, pool.drawn_from)
     means = zip(names, checks.mean_ratios.tolist(), checks.mean_errors.tolist(), strict=True)
