@@ -1,6 +1,10 @@
 """`jaxval value --log-probs`: tables, JSON and figure, marks of unreliable values, and options that do not fit."""
 
 import json
+import runpy
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,3 +113,55 @@ def test_options_that_do_not_fit(tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     assert main(["value", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+class FakePolicy:
+    """An engine in vLLM's shape: five tokens, the last one the end token, and other probabilities for each adapter."""
+
+    def __init__(self, *_, **__):
+        self.rng = np.random.default_rng(0)
+        self.logits = np.random.default_rng(1).normal(size=(3, 5))
+
+    def get_tokenizer(self):
+        return types.SimpleNamespace(apply_chat_template=lambda messages, **_: [7] * len(messages[0]["content"]))
+
+    def generate(self, prompts, params, lora_request):
+        logits = self.logits[0 if lora_request is None else lora_request.number]
+        log_probs = logits - np.log(np.exp(logits).sum())
+        return [self.output(prompt["prompt_token_ids"], params, log_probs) for prompt in prompts]
+
+    def output(self, ids, params, log_probs):
+        if params.n is None:  # the prompt's own tokens are scored, the first of them not
+            scores = [{token: types.SimpleNamespace(logprob=log_probs[token % 5])} for token in ids]
+            return types.SimpleNamespace(prompt_logprobs=[None, *scores[1:]])
+        draws = self.rng.choice(5, size=(params.n, 3), p=np.exp(log_probs)).tolist()
+        return types.SimpleNamespace(outputs=[types.SimpleNamespace(token_ids=ids, text=str(ids)) for ids in draws])
+
+
+def test_the_script_for_vllm_makes_a_table(tmp_path, monkeypatch, capsys):
+    def parameters(n=None, **_):
+        return types.SimpleNamespace(n=n)
+
+    def request(name, number, path):
+        return types.SimpleNamespace(number=number)
+
+    modules = {
+        "vllm": types.SimpleNamespace(LLM=FakePolicy, SamplingParams=parameters),
+        "vllm.lora": types.SimpleNamespace(),
+        "vllm.lora.request": types.SimpleNamespace(LoRARequest=request),
+        "my_rewards": types.SimpleNamespace(REWARDS={"length": lambda prompt, response: len(set(response))}),
+    }
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    script = Path(__file__).parent.parent / "docs" / "pool_vllm.py"
+    (tmp_path / "prompts.txt").write_text("2+2?\nHaiku\nName a bird\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pool_vllm.py", "base", "prompts.txt", "books=a", "web=b"])
+    runpy.run_path(str(script))
+    assert main(["value", "--log-probs", "pool.jsonl"]) == 0
+    assert "2 sources, all 4 coalitions from one pool: 3 prompts, 144 samples." in capsys.readouterr().out
+
+
+def test_the_scripts_are_python():
+    for script in (Path(__file__).parent.parent / "docs").glob("*.py"):
+        compile(script.read_text(), script.name, "exec")

@@ -266,7 +266,11 @@ def _named(members: list[str], sources: int) -> str:
 def _sentences(result: dict[str, Any]) -> list[str]:
     """The sentences below the tables, each only if it applies to the result."""
     sources, coalitions = len(result["sources"]), result["coalitions"]
-    some = f"all {coalitions:,}" if result["exact"] else f"{coalitions:,} of {2**sources:,}"
+    some = (
+        f"all {coalitions:,}"
+        if result["exact"]
+        else f"{coalitions:,} of {2**sources if sources <= 20 else f'2^{sources}'}"
+    )
     drawn = "candidates" if result["candidates"] else "samples"
     lines = [
         f"{sources} sources, {some} coalitions from one pool: {result['prompts']:,} prompts, {result['draws']:,} "

@@ -213,7 +213,9 @@ def _check_names(files: Sequence[FilePath]) -> None:
 
 def _stem(path: FilePath) -> str:
     name = Path(path).name
-    return next((name[: -len(ending)] for ending in ENDINGS if name.lower().endswith(ending)), name)
+    return next(
+        (name[: -len(ending)] for ending in (*ENDINGS, ".parquet", ".arrow") if name.lower().endswith(ending)), name
+    )
 
 
 def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | None) -> _Pair:
