@@ -19,9 +19,10 @@ __all__ = ["describe"]
 
 FILES = """\
 FILE is a JSON-lines file (.jsonl, .jsonl.gz) as TRL writes them: prompt, chosen, rejected, as strings or as chat
-messages, and source; scores in pairs of columns such as score_chosen and score_rejected, also inside metadata. Several
-files without a source are a source each. Without a file, a generated set of five sources: two useful ones, a copy of
-one of them, noise and an adversary; every seed draws it anew."""
+messages, and source; weight and p_chosen (a soft label) if there are any; scores in pairs of columns such as
+score_chosen and score_rejected, also inside metadata. The layout of AlpacaEval is read too. Several files without a
+source are a source each. Without a file, a generated set of five sources: two useful ones, a copy of one of them, noise
+and an adversary; every seed draws it anew."""
 REWARDS = """\
 rewards (--reward, may be repeated; each is an axis of the figure):
   score, score:NAME           the scores of the pairs as they are (the default where there are any)

@@ -28,8 +28,18 @@ column log_proposal_NAME and is no source), or log_proposal, as for draws at a t
 tokens of a response and its end token, at temperature 1. Of the options above, those of coalitions and output apply.\
 """
 
-OPTIONS = ("log_probs", "candidates", "unchecked", "semivalue", "permutations", "evaluations", "group", "seed", "out",
-           "json")  # fmt: skip
+OPTIONS = (
+    "log_probs",
+    "candidates",
+    "unchecked",
+    "semivalue",
+    "permutations",
+    "evaluations",
+    "group",
+    "seed",
+    "out",
+    "json",
+)
 SHOWN_WEAK = 10
 MOST_UTILITIES = 2**12  # coalitions in results.json; of more, those of fewest and of most members
 MARK = " †"
@@ -43,9 +53,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `jaxval value` that read a table of log-probabilities."""
     add = command.add_argument_group("values from log-probabilities alone", TABLE).add_argument
     add("--log-probs", nargs="+", type=Path, metavar="TABLE", help="one file, or several with the same columns")
-    add("--candidates", action="store_true",
+    add(
+        "--candidates",
+        action="store_true",
         help="rows are candidates that were given, not drawn: policies are normalised over the rows of a prompt; TRL's "
-        "chosen, rejected, ref_chosen_logps, ref_rejected_logps are read too")  # fmt: skip
+        "chosen, rejected, ref_chosen_logps, ref_rejected_logps are read too",
+    )
     add("--unchecked", action="store_true", help="warn of a table that cannot be right instead of refusing it")
 
 
@@ -112,8 +125,8 @@ def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
         >>> scores, proposal, further = np.array([[[1.0], [0.0]]]), np.zeros((1, 2)), np.zeros((0, 1, 2))
         >>> names = ("2+2?",), ("school",), ("right",)
         >>> pool = SamplePool(*names, log_probs, scores, proposal, None, (), further, True, "sums")
-        >>> describe_pool(sources.value_pool(pool), title="sums")["sources"][0]["values"]
-        {'right': 0.25}
+        >>> describe_pool(sources.value_pool(pool), title="sums")["sources"][0]["unreliable"]
+        False
     """
     import numpy as np
 
@@ -201,7 +214,7 @@ def _plain_option(value: Any) -> Any:
 
 
 def _write(found: "PoolValues", result: dict[str, Any], out: Path) -> None:
-    from jaxval.checkpoints import write_whole
+    from jaxval.checkpoints.files import write_whole
 
     write_whole(out / "results.json", json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print(f"results written to {out / 'results.json'}", file=sys.stderr)

@@ -45,6 +45,7 @@ def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
             "name": name,
             "pairs": float(found.pairs[i]),
             "values": by_reward(found.values[i]),
+            "values_per_pair": by_reward(found.values_per_pair[i]),
             "context_intervals": by_reward(found.context_intervals[:, i].T),
             "seed_intervals": by_reward(found.seed_intervals[:, i].T),
             "standard_errors": by_reward(found.standard_errors[i]),
@@ -167,6 +168,7 @@ def _table(result: dict[str, Any], reward: str) -> Any:
     digits = places([row["values"][reward] for row in rows])
     columns = {"pairs": [f"{row['pairs']:,.0f}" for row in rows]}
     columns["value"] = [signed(row["values"][reward], digits) for row in rows]
+    columns["per pair"] = [f"{row['values_per_pair'][reward]:+.1e}" for row in rows]
     columns["95 % over prompts"] = [interval(row["context_intervals"][reward], digits) for row in rows]
     if result["seeds"] > 1:
         columns["95 % over seeds"] = [interval(row["seed_intervals"][reward], digits) for row in rows]

@@ -183,9 +183,11 @@ def _saved_files(folder: Path) -> list[Path]:
     if (folder / "dataset_dict.json").exists():
         splits = sorted(path.name for path in folder.iterdir() if path.is_dir())
         raise BadArgument(
-            name, expected="the folder of one split", got=f"one of several, {', '.join(splits[:6])}",
+            name,
+            expected="the folder of one split",
+            got=f"one of several, {', '.join(splits[:6])}",
             advice=f"pass {folder / splits[0] if splits else folder}",
-        )  # fmt: skip
+        )
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         files = [folder / entry["filename"] for entry in state["_data_files"]]

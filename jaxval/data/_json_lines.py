@@ -1,9 +1,13 @@
-"""JSON lines, one object a line, plain or compressed by gzip. Reading is line by line: a file may be of any size."""
+"""JSON lines, one object a line, plain or compressed by gzip. Reading is line by line: a file may be of any size.
+
+A file that ends in .json holds one array of objects, and is read as a whole.
+"""
 
 import gzip
 import io
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +19,16 @@ from jaxval.types import BadArgument
 __all__ = ["ENDINGS", "json_objects"]
 
 ENDINGS = (".jsonl", ".jsonl.gz")
+ARRAY = ".json"
 LONGEST = 2**26
 """Bytes of the longest line that is read: a file without line ends would otherwise fill the memory."""
 
 
 def json_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file of JSON lines, each with its line's number; empty lines are skipped."""
+    if os.fspath(path).lower().endswith(ARRAY) and Path(path).is_file():
+        yield from _array_objects(path)
+        return
     empty = True
     for number, line in _lines(path):
         if line.strip():
@@ -28,6 +36,36 @@ def json_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, _object(path, number, line)
     if empty:
         raise wrong(path, 1, expected="at least one line", got="an empty file")
+
+
+def _array_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of one array, each with the line on which it begins."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise wrong(path, 1, expected="UTF-8 text", got=f"byte {error.object[error.start]:#04x}") from None
+    decoder, place, line = json.JSONDecoder(), 0, 1
+    separator = re.compile(r"\s*,\s*|\s*")
+    opened = re.match(r"\s*\[\s*", text)
+    if opened is None:
+        raise wrong(path, 1, expected="one JSON array of objects", got=shorten(text[:60].strip()))
+    before, place = 0, opened.end()
+    while text[place : place + 1] != "]":
+        line += text.count("\n", before, place)
+        before = place
+        try:
+            value, end = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            got = f"{shorten(text[place : place + 60].strip())}; the file may be cut off"
+            raise wrong(path, line, expected="a JSON object, and ] after the last", got=got) from None
+        if not isinstance(value, dict):
+            raise wrong(path, line, expected="a JSON object with fields", got=shorten(text[place:end]))
+        yield line, value
+        found = separator.match(text, end)
+        assert found is not None  # it may be empty
+        place = found.end()
+    if before == 0:
+        raise wrong(path, line, expected="at least one object", got="an empty array")
 
 
 def _lines(path: FilePath) -> Iterator[tuple[int, bytes]]:

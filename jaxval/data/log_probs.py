@@ -291,9 +291,18 @@ def _gather(
         proposal[cells] = 0.0 if candidates else np.frombuffer(numbers["log_proposal"])
         proposal = proposal.reshape(len(prompts), samples)
     return SamplePool(
-        prompts, layout.sources, layout.rewards, log_probs, scores, proposal, drawn_from, layout.proposals, further,
-        candidates, title_of(files),
-    )  # fmt: skip
+        prompts,
+        layout.sources,
+        layout.rewards,
+        log_probs,
+        scores,
+        proposal,
+        drawn_from,
+        layout.proposals,
+        further,
+        candidates,
+        title_of(files),
+    )
 
 
 def _rows(files: Sequence[FilePath], candidates: bool) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxval.data._arrays import floats, indices
 from jaxval.data._json_lines import ENDINGS, json_objects
+from jaxval.data._judgements import Judgement, judgement, with_trl_names
 from jaxval.data._text import FilePath, shorten, wrong
 from jaxval.data.records import PreferencePairs
 from jaxval.types import BadArgument, Comparisons
@@ -42,6 +43,11 @@ def read_preferences(
     Chat messages become text: a single message is its content, several are `role: content`, an empty line between two.
     Equal texts are one prompt, or one response of a prompt.
 
+    A number in the field `weight` says how much a pair counts, and one in `p_chosen` how probable it is that the chosen
+    response is preferred: such a pair is two comparisons, one each way, whose weights sum to that of the pair.
+
+    The layout of AlpacaEval is read as it is: `instruction`, `output_1`, `output_2`, and `p_prefers_2` or `preference`.
+
     The field `source`, a string or a whole number, says who contributed a pair. If several files are given and their
     pairs have no such field, or if `source` is None, each file is a source with the name of the file without its
     ending.
@@ -51,7 +57,7 @@ def read_preferences(
     mean. Every pair must have the rewards that the first pair has.
 
     Args:
-        path: a file that ends in .jsonl or .jsonl.gz, or several.
+        path: a file that ends in .jsonl, .jsonl.gz or .json (one array of all pairs), or several.
         source: the field that names a pair's source; "metadata.provider" is the field provider of the object metadata.
             None makes every file a source.
         skip_unusable: whether pairs without information (an empty prompt or response, chosen equal to rejected) are
@@ -91,6 +97,7 @@ def read_preferences(
     responses: list[dict[str, int]] = []
     sources: dict[str, int] = {}
     scores: dict[str, array[float]] = defaultdict(lambda: array("d"))
+    weights = array("d")
     context, winner, loser, origin = (array("i") for _ in range(4))
     skipped = 0
     for file, line, pair in _checked_pairs(files, source):
@@ -101,16 +108,23 @@ def read_preferences(
         if fault:
             skipped += 1
             continue
-        origin.append(_index(sources, _stem(file) if pair.source is None else pair.source))
+        of_source = _index(sources, _stem(file) if pair.source is None else pair.source)
         if len(sources) > MOST_SOURCES:
             raise _too_many_sources(file, line, sources, source)
-        context.append(_index(prompts, pair.prompt))
+        prompt = _index(prompts, pair.prompt)
         if len(responses) < len(prompts):
             responses.append({})
-        winner.append(_index(responses[context[-1]], pair.chosen))
-        loser.append(_index(responses[context[-1]], pair.rejected))
-        for name, two in pair.scores.items():
-            scores[name].extend(two)
+        two = [_index(responses[prompt], response) for response in (pair.chosen, pair.rejected)]
+        weight, chance, _ = pair.judgement
+        for order, share in ((1, chance), (-1, 1 - chance)):
+            if share > 0:  # a pair that is sure is one comparison
+                origin.append(of_source)
+                context.append(prompt)
+                winner.append(two[::order][0])
+                loser.append(two[::order][1])
+                weights.append(weight * share)
+                for name, of_two in pair.scores.items():
+                    scores[name].extend(of_two[::order])
     if not context:
         why = fault[1] if fault else "no pair"
         raise wrong(file, line, expected="at least one pair that says something", got=f"none up to here: {why}")
@@ -119,7 +133,7 @@ def read_preferences(
     return PreferencePairs(
         prompts=tuple(prompts),
         responses=tuple(map(tuple, responses)),
-        comparisons=Comparisons(indices(ids[0]), indices(ids[1]), indices(ids[2]), floats(np.ones(len(context)))),
+        comparisons=Comparisons(indices(ids[0]), indices(ids[1]), indices(ids[2]), floats(np.frombuffer(weights))),
         source=indices(np.frombuffer(origin, dtype=np.int32)),
         sources=tuple(sources),
         scores={name: _mean_scores(files[0], column, ids, shape) for name, column in scores.items()},
@@ -160,6 +174,7 @@ class _Pair(NamedTuple):
     chat: bool
     source: str | None  # None if the field is missing or was not asked for
     scores: dict[str, tuple[float, float]]
+    judgement: Judgement
 
 
 class _First(NamedTuple):
@@ -172,7 +187,8 @@ def _checked_pairs(files: Sequence[FilePath], source: str | None) -> Iterator[tu
     """Every pair with its file and line, all of one form, with the same rewards, and with a source or the file's."""
     first: _First | None = None
     for file in files:
-        for line, fields in json_objects(file):
+        for line, named in json_objects(file):
+            fields = with_trl_names(file, line, named)
             pair = _read_pair(file, line, fields, source)
             if first is None:
                 first = _First(file, line, pair)
@@ -255,6 +271,7 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
         chat=chat,
         source=_source(path, line, fields, source),
         scores=_scores(path, line, fields),
+        judgement=judgement(path, line, fields),
     )
 
 
@@ -349,6 +366,9 @@ def _check_alike(path: FilePath, line: int, pair: _Pair, first: _First, source: 
     if pair.chat != first.pair.chat:
         kinds = [("chat messages" if chat else "plain strings") for chat in (first.pair.chat, pair.chat)]
         raise wrong(path, line, expected=f"{kinds[0]}, as in {there}", got=f"{kinds[1]}: write all pairs in one form")
+    if pair.judgement.fields != first.pair.judgement.fields:
+        one, other = (" and ".join(of.judgement.fields) or "neither" for of in (first.pair, pair))
+        raise wrong(path, line, expected=f"weight and p_chosen in every pair or in none; {there} has {one}", got=other)
     lacking = ", ".join(sorted(first.pair.scores.keys() - pair.scores.keys())[:5])
     new = ", ".join(sorted(pair.scores.keys() - first.pair.scores.keys())[:5])
     if lacking or new:

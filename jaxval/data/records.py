@@ -46,7 +46,8 @@ class PreferencePairs(NamedTuple):
     Attributes:
         prompts: the different prompts, in order of appearance. The index of a prompt is its id, a context.
         responses: the different responses to each prompt, in order of appearance. The index of a response is its id.
-        comparisons: `Comparisons`, all fields (pairs,), in the file's order: prompts' and responses' ids, weights 1.
+        comparisons: `Comparisons`, all fields (pairs,), in the file's order: prompts' and responses' ids, and
+            weights, 1 if the file has none. A pair with a soft label is two comparisons, one each way.
         source: (pairs,) the index of each pair's source.
         sources: the sources' names, in order of appearance.
         scores: by the name of a reward, (contexts, most responses) floats. NaN means that there is no such

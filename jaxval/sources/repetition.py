@@ -115,7 +115,7 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
     rows, estimate = designs["values"]
     mean, errors = estimate(jnp.asarray(utilities["values"][rows]))
     level = setting.level.astype(np.float64).mean(axis=0)
-    counts = np.array([np.size(source.weight) for source in sources])
+    counts = np.array([float(np.sum(source.weight)) for source in sources])
     reference_certain = float((setting.own.max(axis=1) > np.log(CERTAIN)).mean())
     utilities = {name: table + level for name, table in utilities.items()}
     errors = np.broadcast_to(np.asarray(errors, float), mean.shape)

@@ -64,7 +64,8 @@ class SourceValues(NamedTuple):
         efficiency_gap: (rewards,) |Σ φ̂ - (u(N) - u(∅))| relative to the largest |u(S) - u(∅)|; NaN for semivalues that
             are not efficient.
         by_seed: (seeds, sources, rewards) the values of each seed.
-        pairs: (sources,) the number of pairs on which each source was trained, the mean over seeds.
+        pairs: (sources,) the number of pairs on which each source was trained, each counted by its weight, the mean
+            over seeds.
         contexts: how many prompts were evaluated; these are the held-out prompts, if any were held out.
         evaluations: how many distinct coalitions were evaluated, the largest number over seeds.
         reference_certain: the share of evaluated prompts at which the reference gives one candidate 99 % or more. At
@@ -89,6 +90,11 @@ class SourceValues(NamedTuple):
     reference_certain: float
     truth: dict[str, Truth]
     seconds: dict[str, float]
+
+    @property
+    def values_per_pair(self) -> np.ndarray:
+        """(sources, rewards) each value divided by the source's pairs, for values grow with the size of a source."""
+        return self.values / self.pairs[:, None]
 
     @property
     def estimate(self) -> Estimate:
