@@ -153,7 +153,7 @@ def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
     ]
     sizes = found.effective_sizes
     shown = _shown(found.coalitions)
-    weakest = [] if sizes is None else np.argsort(sizes, kind="stable")[:SHOWN_WEAK]
+    weakest: Any = [] if sizes is None else np.argsort(sizes, kind="stable")[:SHOWN_WEAK]
 
     def members(row: int) -> list[str]:
         return [found.names[i] for i in np.flatnonzero(found.coalitions[row])]

@@ -154,7 +154,8 @@ def _of_block(block: WeighedPool, real: Array, masks: Array, weights: Array) -> 
         total = jnp.sum(scale * half_sums, axis=2)
         shares = (parts * (scale / total[..., None])[..., None]).reshape(len(members), prompts, samples)
         sizes = 1 / jnp.sum(shares**2, axis=2)
-        sums, new = [], ([], [], [])
+        sums: list[Array] = []
+        new: tuple[list[Array], ...] = ([], [], [])
         for k in range(objectives):
             half_rewards = jnp.sum(parts * rewards[k].reshape(1, prompts, 2, -1), axis=3)
             utility = jnp.sum(scale * half_rewards, axis=2) / total
@@ -221,7 +222,7 @@ def _in_halves(pool: WeighedPool, labels: np.ndarray | None) -> WeighedPool:
         return np.insert(moved, samples, fill, axis=part.ndim - axes - 1)
 
     return WeighedPool(
-        arranged(pool.base, -np.inf, 0), arranged(pool.steps, 0, 0), arranged(pool.rewards, 0, 1), pool.centre
+        arranged(pool.base, -np.inf, 0), arranged(pool.steps, 0.0, 0), arranged(pool.rewards, 0.0, 1), pool.centre
     )
 
 

@@ -33,9 +33,9 @@ def with_trl_names(path: FilePath, line: int, fields: dict[str, Any]) -> dict[st
     """
     if "chosen" in fields or not {"instruction", "output_1", "output_2"} <= set(fields):
         return fields
-    second = fields.get("p_prefers_2")
+    second: Any = fields.get("p_prefers_2")
     if second is None:
-        verdict = fields.get("preference")
+        verdict: Any = fields.get("preference")
         if not _is_number(verdict) or not 1 <= verdict <= 2:
             raise wrong(
                 path,
@@ -45,7 +45,7 @@ def with_trl_names(path: FilePath, line: int, fields: dict[str, Any]) -> dict[st
                 advice="leave out what the annotator could not judge",
             )
         second = verdict - 1
-    first = 1 - _within("p_prefers_2", path, line, second, 0, 1)
+    first = 1 - _within("p_prefers_2", path, line, second, 0.0, 1.0)
     rest = {name: value for name, value in fields.items() if name not in ("instruction", "output_1", "output_2")}
     names = {"prompt": fields["instruction"], "chosen": fields["output_1"], "rejected": fields["output_2"]}
     return {**rest, **names, "p_chosen": first}
@@ -54,10 +54,10 @@ def with_trl_names(path: FilePath, line: int, fields: dict[str, Any]) -> dict[st
 def judgement(path: FilePath, line: int, fields: dict[str, Any]) -> Judgement:
     """The weight and the soft label of a pair, 1 and 1 if it has none."""
     names = tuple(name for name in ("weight", "p_chosen") if name in fields)
-    weight = _within("weight", path, line, fields.get("weight", 1), 0, LARGEST_WEIGHT)
+    weight = _within("weight", path, line, fields.get("weight", 1), 0.0, LARGEST_WEIGHT)
     if weight <= 0:
         raise wrong(path, line, expected="a weight above 0", got=weight, advice="leave the pair out")
-    return Judgement(weight, _within("p_chosen", path, line, fields.get("p_chosen", 1), 0, 1), names)
+    return Judgement(weight, _within("p_chosen", path, line, fields.get("p_chosen", 1), 0.0, 1.0), names)
 
 
 def _within(name: str, path: FilePath, line: int, value: Any, low: float, high: float) -> float:

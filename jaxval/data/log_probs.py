@@ -281,7 +281,8 @@ def _gather(
     log_probs = gathered([f"log_prob_{name}" for name in (REFERENCE, *layout.sources)])
     scores = np.moveaxis(gathered([f"reward_{name}" for name in layout.rewards]), 0, 2)
     further = gathered([f"log_proposal_{name}" for name in layout.proposals])
-    proposal = drawn_from = None
+    proposal: Any = None
+    drawn_from: Any = None
     if layout.labels:
         drawn_from = np.full(len(prompts) * samples, -1, dtype=np.int32)
         drawn_from[cells] = np.frombuffer(labels, np.int32)
