@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from jaxval import sources
+from jaxval.cli.value_report import describe, print_result
 from jaxval.data import read_preferences
 
 
@@ -34,6 +36,21 @@ def test_weights_and_soft_labels(tmp_path):
     assert rows == [("q", "a", "b", 1.5), ("q", "b", "a", 0.5), ("q", "a", "b", 0.5), ("q", "b", "a", 1.0)]
     assert sources == ["x", "x", "y", "y"]
     assert pairs.scores["score"].tolist() == [[3, 1]]
+
+
+def test_values_per_pair_count_pairs_by_weight(tmp_path, capsys):
+    made = [
+        {"prompt": "q", "chosen": "a", "rejected": "b", "source": source, "weight": weight, "p_chosen": chance}
+        | {"score_chosen": 1, "score_rejected": 0}
+        for source, weight, chance in (("x", 3, 0.75), ("x", 1, 1), ("y", 2, 0.5))
+    ]
+    found = sources.value_sources(read_preferences(written(tmp_path / "p.jsonl", made)), policy="tabular", ridge=1e-3)
+    assert found.pairs.tolist() == [4, 2]
+    np.testing.assert_allclose(found.values_per_pair, found.values / [[4], [2]])
+    assert found.values[0, 0] > 0
+    assert abs(found.values[1, 0]) < 1e-3  # a tie teaches nothing
+    print_result(describe(found, title="two"))
+    assert "Values per 1,000 pairs under score: x +" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("array", [False, True])

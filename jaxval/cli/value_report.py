@@ -168,7 +168,6 @@ def _table(result: dict[str, Any], reward: str) -> Any:
     digits = places([row["values"][reward] for row in rows])
     columns = {"pairs": [f"{row['pairs']:,.0f}" for row in rows]}
     columns["value"] = [signed(row["values"][reward], digits) for row in rows]
-    columns["per pair"] = [f"{row['values_per_pair'][reward]:+.1e}" for row in rows]
     columns["95 % over prompts"] = [interval(row["context_intervals"][reward], digits) for row in rows]
     if result["seeds"] > 1:
         columns["95 % over seeds"] = [interval(row["seed_intervals"][reward], digits) for row in rows]
@@ -205,7 +204,7 @@ def _utilities(result: dict[str, Any]) -> Any:
 
 def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
     """The sentences below the tables, each only if it applies to the result."""
-    lines = [*_what_was_done(result), *_efficiency(result)]
+    lines = [*_what_was_done(result), *_per_pair(result), *_efficiency(result)]
     if result["reference_certain"] > 0.5:
         lines.append(
             f"Warning: at {result['reference_certain']:.0%} of the prompts the reference gives one candidate 99 % or "
@@ -245,6 +244,21 @@ def _what_was_done(result: dict[str, Any]) -> list[str]:
         lines.append("Fewer than 20 permutations tell no standard error: pairs of them are often equal by chance.")
     if result["seeds"] == 1:
         lines.append("One seed: how far values depend on what is random is not seen.")
+    return lines
+
+
+def _per_pair(result: dict[str, Any]) -> list[str]:
+    """Values per 1,000 pairs, if sources differ in size: a large source is worth more for its size alone."""
+    rows = result["sources"]
+    if len({row["pairs"] for row in rows}) == 1:
+        return []
+    lines = []
+    for reward in result["rewards"]:
+        ordered = sorted(rows, key=lambda row: -row["values_per_pair"][reward])
+        shown = ordered if len(rows) <= 12 else [*ordered[:6], *ordered[-6:]]
+        parts = [f"{row['name']} {1000 * row['values_per_pair'][reward]:+.3g}" for row in shown]
+        which = "" if shown is ordered else f" (the highest and the lowest 6 of {len(rows)})"
+        lines.append(f"Values per 1,000 pairs under {reward}{which}: {', '.join(parts)}.")
     return lines
 
 

@@ -18,25 +18,16 @@ from jaxval.coalitions.pool_checks import SLICE, check_pool, pool_faults, wrong_
 from jaxval.coalitions.pool_errors import PoolEstimates, pool_estimates
 from jaxval.coalitions.pools import WeighedPool, label_shares, mixture, weigh_pool
 from jaxval.data import SamplePool
+from jaxval.sources.repetition import SEMIVALUES
 from jaxval.types import BadArgument, Estimate, Groups
 from jaxval.values import (
     asymmetric_shapley,
-    banzhaf,
-    beta_shapley,
-    leave_one_out,
     permutation_estimator,
     regression_estimator,
-    shapley,
 )
 
 __all__ = ["PoolValues", "value_pool"]
 
-SEMIVALUES: dict[str, Callable[..., Array]] = {
-    "shapley": shapley,
-    "banzhaf": banzhaf,
-    "leave-one-out": leave_one_out,
-    "beta-shapley": functools.partial(beta_shapley, alpha=4.0, beta=1.0),
-}
 MOST_EXACT = 16  # sources of which all coalitions are evaluated by default
 PERMUTATIONS = 64
 FLOOR = 10.0  # the median effective sample size below which the utility of a coalition is not to be trusted
