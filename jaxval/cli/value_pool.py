@@ -155,10 +155,10 @@ def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
     shown = _shown(found.coalitions)
     weakest: Any = [] if sizes is None else np.argsort(sizes, kind="stable")[:SHOWN_WEAK]
 
-    def members(row: int) -> list[str]:
+    def members(row: Any) -> list[str]:
         return [found.names[i] for i in np.flatnonzero(found.coalitions[row])]
 
-    def size(row: int) -> float | None:
+    def size(row: Any) -> float | None:
         return None if sizes is None else float(sizes[row])
 
     return {
