@@ -20,7 +20,7 @@ from jaxtyping import Array, Num
 from jaxval import _checks
 from jaxval.checkpoints import Store, fingerprint
 from jaxval.checkpoints.store import Stored, pack_masks, unpack_mask
-from jaxval.coalitions.evaluation import Evaluation, check_utilities, checked_utility
+from jaxval.coalitions.evaluation import Evaluation, as_evaluation, check_utilities, checked_utility
 from jaxval.coalitions.masks import check_coalitions
 from jaxval.parallel import progress
 from jaxval.parallel.chunks import each_chunk
