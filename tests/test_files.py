@@ -35,7 +35,7 @@ def test_a_file_is_replaced_in_one_step_or_not_at_all(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from jaxval.checkpoints import whole_file
+from jaxval.checkpoints.files import whole_file
 with whole_file(sys.argv[1]) as draft:
     draft.write_text("half of")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -72,7 +72,7 @@ def test_folders_of_others_are_refused(tmp_path):
 
 HOLDER = """
 import sys, time
-from jaxval.checkpoints import lock_folder
+from jaxval.checkpoints.files import lock_folder
 with lock_folder(sys.argv[1]):
     print("locked", flush=True)
     time.sleep(60)
