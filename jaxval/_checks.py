@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from jaxval.types import BadArgument
 
+SMALL = 2**16  # numbers
 TABLE = "a table (2^players, *objectives), bit i of a row's index being player i"
 
 
@@ -110,8 +111,11 @@ def check_orders(orders: Any, *, name: str = "orders") -> Array:
     if concrete(array):
         values = np.asarray(array)
         alternatives = values.shape[1]
-        with jax.ensure_compile_time_eval():  # known values stay known inside a caller's `jit`
-            wrong = ~np.asarray(_permutations(array))
+        if values.size < SMALL:  # NumPy has nothing to compile
+            wrong = (np.sort(values, axis=1) != np.arange(alternatives)).any(axis=1)
+        else:
+            with jax.ensure_compile_time_eval():  # known values stay known inside a caller's `jit`
+                wrong = ~np.asarray(_permutations(array))
         if wrong.any():
             row = int(wrong.argmax())
             raise BadArgument(
@@ -140,7 +144,7 @@ def _permutations(orders: Array) -> Array:
 def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Array:
     """Check the shares of the rankings: non-negative numbers that sum to one. None means equal shares."""
     if weights is None:
-        return jnp.full((rankings,), 1 / rankings)
+        return jnp.asarray(np.full(rankings, 1 / rankings), dtype=float)
     array = floating(name, weights, ndim=1, expected=f"({rankings},) shares that sum to one")
     if array.shape != (rankings,):
         raise BadArgument(name, expected=f"one share for each of {rankings} rankings", got=f"shape {array.shape}")

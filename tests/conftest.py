@@ -4,10 +4,13 @@ With the hook on, a wrong argument meets the type checker before it meets our ow
 mistakes (marked `mistakes`) are left to the leg without it.
 """
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,12 +25,22 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 # Most of a test's time is compiling: let XLA optimise less. Child processes and the workers of `pytest -n` inherit it.
 OPTIMISE_LESS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"  # compile in a third of the time; XLA aborts if it lacks the flag
+# Old emitters compile in a third of the time, one LLVM module in four fifths of that of many. XLA aborts if it lacks a
+# flag.
+OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+IN_ONE_PIECE = "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_emitter_verification_level=0"
 if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = f"{OPTIMISE_LESS} {OLD_EMITTERS}"
+    os.environ["XLA_FLAGS"] = f"{OPTIMISE_LESS} {OLD_EMITTERS} {IN_ONE_PIECE}"
     trial = subprocess.run([sys.executable, "-c", "import jax; jax.devices()"], capture_output=True, check=False)
     if trial.returncode != 0:
         os.environ["XLA_FLAGS"] = OPTIMISE_LESS
+
+# What one process compiles, the other workers and the child processes load, from a folder that is removed at the end.
+# With JAX_COMPILATION_CACHE_DIR, a folder of yours is used and kept: the next run then compiles only what has changed.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxval-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 TYPECHECK = os.environ.get("JAXVAL_TYPECHECK") == "1"
 if TYPECHECK:

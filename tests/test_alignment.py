@@ -788,7 +788,7 @@ MISTAKES = [
     (lambda: alignment.kl_policy([-1.0, -1.0], [1.0, np.nan], beta=1.0), "rewards: expected finite numbers"),
     (lambda: alignment.kl_policy([-1.0, np.nan], [1.0, 0.0], beta=1.0), "reference: .*got NaN"),
     (lambda: alignment.kl_policy([-np.inf, -np.inf], [1.0, 0.0], beta=1.0), "reference: .*a row without"),
-    (lambda: alignment.kl_policy([-1.0, -1.0], [1.0], beta=1.0), r"rewards: .*\(2,\); got \(1,\)"),
+    (lambda: alignment.kl_policy([-1.0, -1.0], [1.0], beta=1.0), r"rewards: .*\(2,\); got shape \(1,\)"),
     (lambda: alignment.kl_policy(-1.0, 1.0, beta=1.0), r"reference: .*\(\.\.\., responses\)"),
     (lambda: preferences.bradley_terry(np.ones((1, 2, 3))), "wins: .*shape"),
     (lambda: preferences.bradley_terry(-np.ones((1, 2, 2))), "wins: expected non-negative counts"),

@@ -150,7 +150,7 @@ def test_monotonicity_witness_replays(axiom_name, profiles, results, close):
         for index in (0, 9, 12, 15, 22):
             orders, weights = profiles[0][index], profiles[1][index]
             gap, witness = jax.tree.map(lambda leaf, index=index: leaf[index], (gaps, witnesses))
-            y, row, place = int(witness.alternative), int(witness.row), int(witness.place)
+            y, row, place = int(witness.alternative), int(witness.row), int(witness.rank)
             before = rule(orders, weights)
             after = rule(witness.orders, witness.weights)
             close(before[y] - after[y], gap, atol=1e-6)

@@ -25,7 +25,16 @@ RULES_OF_P = {
 }
 COMPILED = {name: jax.jit(jax.vmap(rule)) for name, rule in RULES_OF_P.items()}  # each shape compiles once
 SOLVE = jax.jit(jax.vmap(social_choice.maximal_lottery_solve))
+TOGETHER = 175  # games of one size; fewer are filled up, so that one program serves all tests of that size
 TEXTBOOK = {"maximal_lottery", "share_bounds", "proportional", "minimax"}
+
+
+def solved(matrices):
+    """The lotteries and diagnostics of games (batch, alternatives, alternatives), from one program for each size."""
+    matrices = np.asarray(matrices)
+    count, size = matrices.shape[:2]
+    batch = np.resize(matrices, (TOGETHER, size, size)) if size <= 20 else matrices
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], SOLVE(jnp.asarray(batch)))
 
 
 def random_matrices(rng, kind, batch, alternatives):
@@ -124,7 +133,7 @@ def test_maximal_lotteries_of_a_thousand_matrices(alternatives, x64):
     """175 of each of six sizes: equilibria all, and the linear program's where that is unique."""
     rng = np.random.default_rng(alternatives)
     matrices = np.concatenate([random_matrices(rng, kind, 35, alternatives) for kind in KINDS])
-    lotteries, diagnostics = SOLVE(jnp.asarray(matrices))
+    lotteries, diagnostics = solved(matrices)
     assert bool(diagnostics.converged.all())
     assert float(diagnostics.exploitability.max()) <= (1e-9 if x64 else 1e-5)
     lotteries = np.asarray(lotteries, dtype=float)
@@ -163,7 +172,7 @@ def test_one_tolerance_for_ties(x64):
     tolerance = 1e-9 if x64 else 1e-5
     shares = 0.5 + tolerance * np.array([0, 1e-3, 0.1, 0.5, 0.9, 1.1, 2, 10, 100, 1000])
     matrices = np.array([[[0.5, share], [1 - share, 0.5]] for share in shares])
-    lotteries, diagnostics = SOLVE(jnp.asarray(matrices))
+    lotteries, diagnostics = solved(matrices)
     assert bool(diagnostics.converged.all())
     expected = np.where(shares > 0.5 + tolerance, 1, 0.5)
     np.testing.assert_allclose(lotteries[:, 0], expected, rtol=0, atol=1e-12 if x64 else 1e-6)
@@ -176,8 +185,8 @@ def test_clones_share_what_the_original_has(size, x64):
     upper = np.triu(draw.integers(0, 65, (12, size, size)) / 64, 1)
     matrices = upper + np.tril(1 - upper.transpose(0, 2, 1), -1) + np.eye(size) / 2
     twice = np.arange(2 * size) % size
-    originals, _ = SOLVE(jnp.asarray(matrices))
-    clones, diagnostics = SOLVE(jnp.asarray(matrices[:, twice][:, :, twice]))
+    originals, _ = solved(matrices)
+    clones, diagnostics = solved(matrices[:, twice][:, :, twice])
     sure = np.asarray(diagnostics.converged)
     assert sure.all() if x64 else sure.mean() > 0.8
     first, second = np.asarray(clones)[sure, :size], np.asarray(clones)[sure, size:]
@@ -190,7 +199,7 @@ def test_nearly_flat_games_are_renamed(rng, x64):
     renaming = rng.permutation(8)
     margins = np.triu(rng.uniform(-1, 1, (60, 8, 8)), 1) * np.repeat([1, 3, 10, 100, 1e3, 1e4], 10)[:, None, None]
     matrices = jnp.asarray(0.5 + (1e-9 if x64 else 1e-5) * (margins - margins.transpose(0, 2, 1)))
-    before, after = SOLVE(matrices), SOLVE(matrices[:, renaming][:, :, renaming])
+    before, after = solved(matrices), solved(matrices[:, renaming][:, :, renaming])
     assert bool(before[1].converged.all())
     assert np.abs(before[0][:, renaming] - after[0]).max() < (1e-9 if x64 else 1e-4)
 
@@ -250,7 +259,7 @@ def test_the_analytic_centre_in_fractions(kind, x64):
     else:
         matrices = random_matrices(draw, kind, 20, 8)
     matrices = jnp.asarray(matrices)
-    lotteries, diagnostics = SOLVE(matrices)
+    lotteries, diagnostics = solved(matrices)
     assert bool(diagnostics.converged.all())
     gaps = [
         off_the_analytic_centre(*case) for case in zip(np.asarray(matrices), np.asarray(lotteries, float), strict=True)
@@ -269,7 +278,7 @@ def test_margins_of_many_sizes_in_one_game(x64):
     margins = np.stack([draw.uniform(-1, 1, (8, 8)) * 10.0 ** draw.integers(-9, 1, (8, 8)) for draw in draws])
     upper = np.triu(margins, 1)
     matrices = jnp.asarray(0.5 + 0.5 * (upper - upper.transpose(0, 2, 1)))
-    lotteries, diagnostics = SOLVE(matrices)
+    lotteries, diagnostics = solved(matrices)
     assert diagnostics.converged.mean() > 0.8
     matrices = np.asarray(matrices)
     ties = np.abs(matrices - matrices.transpose(0, 2, 1)) <= 2 * tolerance + 4 * np.finfo(matrices.dtype).eps

@@ -356,7 +356,7 @@ def test_the_continuous_limit_of_the_link_phi_is_fitted(exact):
 
 @pytest.mark.once
 def test_the_link_phi_is_refused_for_its_jump_and_trained_by_minibatches():
-    for phi in (0.1, 0.5, 0.9, 0.99):
+    for phi in (0.1, 0.99):
         jumping = functools.partial(alignment.mallows_phi, dispersion=phi)
         with pytest.raises(
             ValueError, match=r"mallows_phi, which jumps at margin 0.*mallows_phi_limit.*train_minibatches"

@@ -344,7 +344,7 @@ def test_values_of_features_far_from_the_origin(close):
 @pytest.mark.parametrize("score", ["accuracy", "soft"])
 @pytest.mark.parametrize("normalise", ["neighbours", "size"])
 def test_along_a_permutation_as_coalition_by_coalition(data, score, normalise, close):
-    options = {"neighbours": 3, "score": score, "normalise": normalise}
+    options = {"neighbours": 3, "measure": score, "normalise": normalise}
     utility = knn_utility(*data, **options)
     along = jax.jit(knn_path_utility(*data, **options))
     for permutation in np.random.default_rng(0).permuted(np.tile(np.arange(7), (4, 1)), axis=1):
@@ -368,7 +368,7 @@ def test_all_permutations_give_the_exact_value(data, normalise, close):
 def test_sampled_along_permutations(data, close):
     """The same sample as coalition by coalition, and within five standard errors of the exact values."""
     groups = GROUPINGS["three groups, a small one last"]
-    options = {"neighbours": 3, "score": "soft"}
+    options = {"neighbours": 3, "measure": "soft"}
     sampling = {"permutations": 40, "groups": groups}
     key = jax.random.key(0)
     estimate = sample_shapley_along_paths(key, knn_path_utility(*data, **options), 7, per_ask=12, **sampling)

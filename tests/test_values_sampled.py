@@ -29,7 +29,7 @@ def of_table(table):
 
 def told(estimator, table, asks=None):
     """The state after all asks, and every coalition that was asked for."""
-    ask, tell = jax.jit(estimator.ask), jax.jit(estimator.tell)
+    ask, tell = estimator.ask, estimator.tell
     state = estimator.init(KEY, table.shape[1:])
     asked = []
     for _ in range(estimator.asks if asks is None else asks):
@@ -112,7 +112,7 @@ def test_chunks_do_not_change_the_sample(table, close):
     leaves, form = jax.tree.flatten(state._replace(key=jax.random.key_data(state.key)))
     loaded = jax.tree.unflatten(form, [jnp.asarray(np.asarray(leaf)) for leaf in leaves])
     loaded = loaded._replace(key=jax.random.wrap_key_data(loaded.key))
-    ask, tell = jax.jit(parts.ask), jax.jit(parts.tell)
+    ask, tell = parts.ask, parts.tell
     for _ in range(2):
         assert np.array_equal(ask(loaded), ask(loaded))
         loaded = tell(loaded, ask(loaded), of_table(table)(ask(loaded)))

@@ -26,7 +26,7 @@ from jaxval.types import BadArgument, Coalitions, Utility
 __all__ = ["Evaluation", "as_evaluation", "evaluate_coalitions", "tabulate"]
 
 HOST_CHUNK = 2**16  # how many masks an evaluation on the host is given at a time
-MOST_PROGRAMS = 64
+MOST_PROGRAMS = 256
 
 
 @runtime_checkable

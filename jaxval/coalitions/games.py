@@ -308,6 +308,6 @@ def _numbers(name: str, value: Any, *, ndim: int, expected: str, low: float = -m
         raise BadArgument(
             name, expected="numbers with known values", got="a tracer", advice="make the game outside jit"
         )
-    if array.size == 0 or float(array.min()) < low:
+    if array.size == 0 or np.asarray(array).min() < low:
         raise BadArgument(name, expected=f"{expected}, and at least one player", got=np.asarray(array).tolist())
     return array

@@ -62,12 +62,13 @@ def index_coalition(index: Int[ArrayLike, "*batch"] | int, players: int) -> Bool
     """
     players = check_players(players)
     index = _checks.integers("index", index, ndim=np.ndim(index), expected="whole numbers in [0, 2^players)")
-    if _checks.concrete(index) and index.size:
+    if _checks.concrete(index):
         values = np.asarray(index)
-        if values.min() < 0 or values.max() >= 2**players:
+        if values.size and (values.min() < 0 or values.max() >= 2**players):
             raise BadArgument(
                 "index", expected=f"numbers in [0, {2**players})", got=f"{values.min()} to {values.max()}"
             )
+        return jnp.asarray(values[..., None] >> np.arange(players, dtype=values.dtype) & 1 == 1)
     bits = jnp.reshape(jnp.arange(players, dtype=index.dtype), (1,) * index.ndim + (players,))
     return (index[..., None] >> bits) & 1 == 1
 
@@ -90,6 +91,8 @@ def coalition_index(coalition: Bool[ArrayLike, "*batch players"] | list[Any]) ->
     """
     masks = check_coalitions(coalition)
     players = check_players(masks.shape[-1])
+    if _checks.concrete(masks):
+        return jnp.asarray(np.asarray(masks) @ (1 << np.arange(players)))
     bits = jnp.reshape(2 ** jnp.arange(players), (1,) * (masks.ndim - 1) + (players,))
     return jnp.sum(jnp.where(masks, bits, 0), axis=-1)
 

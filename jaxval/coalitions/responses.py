@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -146,8 +148,13 @@ def _steps(reference: Any, sources: Any) -> tuple[Array, Array]:
             got=sources.shape,
         )
     for name, value in (("reference", reference), ("sources", sources)):
-        if _checks.concrete(value) and bool(jnp.any(jnp.isnan(value) | (value == jnp.inf))):
+        if _checks.concrete(value) and not (np.asarray(value) < np.inf).all():
             raise BadArgument(name, expected="log-probabilities, finite or -inf", got="NaN or infinity")
+    return _normalised_steps(reference, sources)
+
+
+@jax.jit
+def _normalised_steps(reference: Array, sources: Array) -> tuple[Array, Array]:
     there = jnp.broadcast_to(jnp.isfinite(reference)[None], sources.shape)
     base = jnp.broadcast_to(jnp.where(jnp.isfinite(reference), reference, 0)[None], sources.shape)
     return normalise(reference), jnp.where(there, sources - base, 0)
@@ -164,11 +171,8 @@ def _members(coalition: Any, sources: int) -> Array:
 
 def _apply(reference: Array, steps: Array, members: Array) -> Array:
     """Normalised s_0 + Σ c_ℓ (s_ℓ - s_0), with 0 · -inf = 0; a row without any candidate left is NaN."""
-    barred = jnp.any((steps == -jnp.inf) & (members > 0).reshape(-1, *(1,) * (steps.ndim - 1)), axis=0)
-    total = reference + jnp.tensordot(members, jnp.where(steps == -jnp.inf, 0, steps), 1)
-    total = jnp.where(barred, -jnp.inf, total)
-    none = jnp.all(total == -jnp.inf, axis=-1, keepdims=True)
-    if _checks.concrete(none) and bool(jnp.any(none)):
+    total, none = _add_steps(reference, steps, members)
+    if _checks.concrete(none) and np.asarray(none).any():
         row = np.argwhere(np.asarray(none)[..., 0])[0].tolist()
         raise BadArgument(
             "coalition",
@@ -178,9 +182,20 @@ def _apply(reference: Array, steps: Array, members: Array) -> Array:
                 "member gives each candidate probability 0"
             ),
         )
-    return jnp.where(none, jnp.nan, normalise(total))
+    return total
 
 
+@jax.jit
+def _add_steps(reference: Array, steps: Array, members: Array) -> tuple[Array, Array]:
+    """What `_apply` returns, and which rows have no candidate left."""
+    barred = jnp.any((steps == -jnp.inf) & (members > 0).reshape(-1, *(1,) * (steps.ndim - 1)), axis=0)
+    total = reference + jnp.tensordot(members, jnp.where(steps == -jnp.inf, 0, steps), 1)
+    total = jnp.where(barred, -jnp.inf, total)
+    none = jnp.all(total == -jnp.inf, axis=-1, keepdims=True)
+    return jnp.where(none, jnp.nan, normalise(total)), none
+
+
+@functools.partial(jax.jit, static_argnames="by_context")
 def _expectation(chances: Array, weighted: Array, *, by_context: bool) -> Array:
     """Σ_y π(y|x) r(x, y), summed over contexts or one after another."""
     if by_context:
@@ -206,20 +221,26 @@ def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: boo
         )
     contexts = len(log_probs)
     share = 1.0 if by_context else 1 / contexts
-    shares = jnp.full((contexts,), share) if weights is None else jnp.asarray(weights, dtype=float)
+    shares = jnp.asarray(np.full(contexts, share) if weights is None else weights, dtype=float)
     if shares.shape != (contexts,):
         raise BadArgument("weights", expected=f"one for each of {contexts} contexts", got=f"shape {shares.shape}")
-    if weights is not None and _checks.concrete(shares) and abs(float(jnp.sum(shares)) - 1) > 1e-5:
-        raise BadArgument("weights", expected="shares that sum to one", got=f"a sum of {float(jnp.sum(shares)):g}")
-    if _checks.concrete(log_probs) and bool(jnp.any(none := jnp.all(log_probs == -jnp.inf, axis=1))):
-        got = f"probability 0 for all candidates in row {jnp.argmax(none)}"
+    if weights is not None and _checks.concrete(shares) and abs(np.asarray(shares).sum() - 1) > 1e-5:
+        raise BadArgument("weights", expected="shares that sum to one", got=f"a sum of {np.asarray(shares).sum():g}")
+    if _checks.concrete(log_probs) and (none := (np.asarray(log_probs) == -np.inf).all(axis=1)).any():
+        got = f"probability 0 for all candidates in row {none.argmax()}"
         raise BadArgument("log_probs", expected="a candidate of positive probability in each row", got=got)
-    chances = jnp.exp(normalise(log_probs))
-    given = (log_probs > -jnp.inf).reshape(*log_probs.shape, *(1,) * (rewards.ndim - 2))
     if _checks.concrete(rewards, log_probs):
-        wrong = np.argwhere(~np.isfinite(np.asarray(rewards)) & np.asarray(given))
+        given = (np.asarray(log_probs) > -np.inf).reshape(*log_probs.shape, *(1,) * (rewards.ndim - 2))
+        wrong = np.argwhere(~np.isfinite(np.asarray(rewards)) & given)
         if len(wrong):
             raise BadArgument(
                 "rewards", expected="finite numbers", got=f"{rewards[tuple(wrong[0])]} at {wrong[0].tolist()}"
             )
+    return _weighted_rewards(log_probs, rewards, shares)
+
+
+@jax.jit
+def _weighted_rewards(log_probs: Array, rewards: Array, shares: Array) -> tuple[Array, Array]:
+    given = (log_probs > -jnp.inf).reshape(*log_probs.shape, *(1,) * (rewards.ndim - 2))
+    chances = jnp.exp(normalise(log_probs))
     return chances, jnp.where(given, rewards, 0) * shares.reshape(-1, *(1,) * (rewards.ndim - 1))

@@ -44,6 +44,11 @@ def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Fl
             expected="(..., candidates) numbers with at least one candidate",
             got=f"shape {log_probs.shape}",
         )
+    return _normalise(log_probs)
+
+
+@jax.jit
+def _normalise(log_probs: Array) -> Array:
     there = log_probs != -jnp.inf  # a NaN counts as a candidate, so that it shows in the result
     some = jnp.any(there, axis=-1, keepdims=True)
     safe = jnp.where(there | ~some, jnp.where(some, log_probs, 0), -jnp.inf)
@@ -67,6 +72,7 @@ def check_ids(contexts: Any, responses: Any, *, limits: tuple[int, ...]) -> tupl
     return contexts, responses
 
 
+@jax.jit
 def take_candidates(
     log_probs: Float[Array, "rows responses"], responses: Int[Array, "rows candidates"]
 ) -> Float[Array, "rows candidates"]:

@@ -81,7 +81,12 @@ def log_linear(
                 got=f"shape {jnp.shape(params)}",
             )
         contexts, responses = check_ids(contexts, responses, limits=shape)
-        scores = base[contexts] + features[contexts] @ jnp.asarray(params)
-        return take_candidates(jax.nn.log_softmax(scores, axis=1), responses)
+        return _log_probs(base, features, jnp.asarray(params), contexts, responses)
 
     return Policy(init, log_probs, LinearLogits(base, features))
+
+
+@jax.jit
+def _log_probs(base: Array, features: Array, params: Array, contexts: Array, responses: Array) -> Array:
+    scores = base[contexts] + features[contexts] @ params
+    return take_candidates(jax.nn.log_softmax(scores, axis=1), responses)

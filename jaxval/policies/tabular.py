@@ -50,6 +50,11 @@ def tabular(contexts: int, responses: int) -> Policy:
                 "params", expected=f"shape {shape}, one logit for each response", got=f"shape {jnp.shape(params)}"
             )
         contexts, responses = check_ids(contexts, responses, limits=shape)
-        return take_candidates(jax.nn.log_softmax(jnp.asarray(params)[contexts], axis=1), responses)
+        return _log_probs(jnp.asarray(params), contexts, responses)
 
     return Policy(init, log_probs, LinearLogits(jnp.zeros(shape)))
+
+
+@jax.jit
+def _log_probs(params: Array, contexts: Array, responses: Array) -> Array:
+    return take_candidates(jax.nn.log_softmax(params[contexts], axis=1), responses)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -69,6 +71,12 @@ def ballot_first_choices(ballots: Ballots) -> Float[Array, "alternatives"]:
         [0.75, 0.25, 0.0]
     """
     place, weights = _check_ballots(ballots)
+    return _first_choices(place, weights)
+
+
+@jax.jit
+def _first_choices(place: Array, weights: Array) -> Array:
+    """The shares of the first places; those who tie for it divide it."""
     place = jnp.where(place < 0, jnp.iinfo(place.dtype).max, place)
     first = place == jnp.min(place, axis=1, keepdims=True)
     shares = weights / jnp.sum(weights)
@@ -121,9 +129,14 @@ def count_wins(
             )
     if contexts is not None:
         context = _check_contexts(comparisons.context, winner, contexts)
-        return jnp.zeros((contexts, alternatives, alternatives)).at[context, winner, loser].add(weight)
-    flat = jnp.zeros(alternatives * alternatives).at[winner * alternatives + loser].add(weight)
-    return flat.reshape(alternatives, alternatives)
+        return _add_up((context, winner, loser), weight, (contexts, alternatives, alternatives))
+    return _add_up((winner, loser), weight, (alternatives, alternatives))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _add_up(cells: tuple[Array, ...], weight: Array, shape: tuple[int, ...]) -> Array:
+    """The sum of the weights in each cell."""
+    return jnp.zeros(shape).at[cells].add(weight)
 
 
 def _check_contexts(context: Any, winner: Array, contexts: int) -> Array:
@@ -158,7 +171,12 @@ def empirical_matrix(wins: Wins) -> Float[Array, "alternatives alternatives"]:
         >>> empirical_matrix([[0.0, 3.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).tolist()
         [[0.5, 0.75, 0.5], [0.25, 0.5, 0.5], [0.5, 0.5, 0.5]]
     """
-    wins = check_wins(wins)
+    return _shares(check_wins(wins))
+
+
+@jax.jit
+def _shares(wins: Array) -> Array:
+    """The share of its comparisons that each alternative won, 1/2 without any."""
     seen = wins + wins.T
     margin = (wins - wins.T) / jnp.where(seen > 0, seen, 1)
     return (1 + margin) / 2

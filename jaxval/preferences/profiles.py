@@ -68,7 +68,8 @@ def preference_matrix(orders: Orders, weights: Weights | None = None) -> Float[A
         wins = _count_rankings(_positions(orders)) / orders.shape[0]
     else:
         wins = count_positions(_positions(orders), _checks.check_weights(weights, orders.shape[0]))
-    return (1 + wins - wins.T) / 2
+    wins = np.asarray(wins) if _checks.concrete(wins) else wins  # NumPy has nothing to compile
+    return jnp.asarray((1 + wins - wins.T) / 2)
 
 
 def first_choice_shares(orders: Orders, weights: Weights | None = None) -> Float[Array, "alternatives"]:
@@ -92,8 +93,7 @@ def first_choice_shares(orders: Orders, weights: Weights | None = None) -> Float
     """
     orders = _checks.check_orders(orders)
     weights = _checks.check_weights(weights, orders.shape[0])
-    first = orders[:, :1] == jnp.arange(orders.shape[1])[None, :]
-    return jnp.sum(jnp.where(first, weights[:, None], 0), axis=0)
+    return _weigh_first(orders, weights)
 
 
 def borda_scores(matrix: Matrix) -> Float[Array, "alternatives"]:
@@ -114,8 +114,7 @@ def borda_scores(matrix: Matrix) -> Float[Array, "alternatives"]:
         >>> borda_scores([[0.5, 0.75], [0.25, 0.5]]).tolist()
         [0.75, 0.25]
     """
-    matrix = _checks.check_matrix(matrix)
-    return jnp.sum(matrix - jnp.diag(jnp.diag(matrix)), axis=1)
+    return _borda_scores(_checks.check_matrix(matrix))
 
 
 def condorcet_winner(matrix: Matrix) -> Int[Array, ""]:
@@ -136,9 +135,7 @@ def condorcet_winner(matrix: Matrix) -> Int[Array, ""]:
         >>> int(condorcet_winner([[0.5, 0.6], [0.4, 0.5]])), int(condorcet_winner([[0.5, 0.5], [0.5, 0.5]]))
         (0, -1)
     """
-    beats = _majorities(_checks.check_matrix(matrix))
-    wins_all = jnp.sum(beats, axis=1) == beats.shape[0] - 1
-    return jnp.where(jnp.any(wins_all), jnp.argmax(wins_all), -1)
+    return _condorcet_winner(_checks.check_matrix(matrix))
 
 
 def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
@@ -159,10 +156,7 @@ def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
         >>> pmc_ranking([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]]).tolist()
         [2, 0, 1]
     """
-    beats = _majorities(_checks.check_matrix(matrix))
-    ranking = jnp.argsort(-jnp.sum(beats, axis=1), stable=True)
-    agrees = jnp.all(beats[ranking][:, ranking] == jnp.triu(jnp.ones_like(beats), k=1))
-    return jnp.where(agrees, ranking, -1)
+    return _pmc_ranking(_checks.check_matrix(matrix))
 
 
 def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
@@ -186,7 +180,7 @@ def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
         >>> smith_set([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]]).tolist()
         [False, False, True]
     """
-    return jnp.all(reachable(~_majorities(_checks.check_matrix(matrix)).T), axis=1)
+    return _smith_set(_checks.check_matrix(matrix))
 
 
 def reachable(edges: Bool[Array, "alternatives alternatives"]) -> Bool[Array, "alternatives alternatives"]:
@@ -199,6 +193,37 @@ def reachable(edges: Bool[Array, "alternatives alternatives"]) -> Bool[Array, "a
 
 def _majorities(matrix: Array) -> Array:
     return matrix > 0.5 + _checks.tolerance(matrix.dtype)
+
+
+@jax.jit
+def _borda_scores(matrix: Array) -> Array:
+    return jnp.sum(matrix - jnp.diag(jnp.diag(matrix)), axis=1)
+
+
+@jax.jit
+def _condorcet_winner(matrix: Array) -> Array:
+    beats = _majorities(matrix)
+    wins_all = jnp.sum(beats, axis=1) == beats.shape[0] - 1
+    return jnp.where(jnp.any(wins_all), jnp.argmax(wins_all), -1)
+
+
+@jax.jit
+def _pmc_ranking(matrix: Array) -> Array:
+    beats = _majorities(matrix)
+    ranking = jnp.argsort(-jnp.sum(beats, axis=1), stable=True)
+    agrees = jnp.all(beats[ranking][:, ranking] == jnp.triu(jnp.ones_like(beats), k=1))
+    return jnp.where(agrees, ranking, -1)
+
+
+@jax.jit
+def _smith_set(matrix: Array) -> Array:
+    return jnp.all(reachable(~_majorities(matrix).T), axis=1)
+
+
+@jax.jit
+def _weigh_first(orders: Array, weights: Array) -> Array:
+    first = orders[:, :1] == jnp.arange(orders.shape[1])[None, :]
+    return jnp.sum(jnp.where(first, weights[:, None], 0), axis=0)
 
 
 @jax.jit

@@ -10,6 +10,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
@@ -111,8 +112,7 @@ def sample_mixture(
     shares = _checks.check_weights(shares, len(samplers), name="shares")
     choose, *keys = jax.random.split(_checks.check_key(key), len(samplers) + 1)
     drawn = jnp.stack([sampler(one, num=num) for sampler, one in zip(samplers, keys, strict=True)])
-    group = jax.random.choice(choose, len(samplers), (num,), p=shares)
-    return drawn[group, jnp.arange(num)]
+    return _choose(choose, drawn, shares)
 
 
 def sample_plackett_luce(key: Key[Array, ""], rewards: Vector, *, num: int) -> Int[Array, "rankings alternatives"]:
@@ -168,12 +168,24 @@ def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comp
     alternatives = matrix.shape[0]
     if alternatives < 2:
         raise BadArgument("matrix", expected="at least two alternatives to compare", got="1")
-    which, toss = jax.random.split(_checks.check_key(key))
-    i, j = jnp.triu_indices(alternatives, k=1)
-    pair = jax.random.randint(which, (_checks.check_size("num", num),), 0, len(i))
+    return _compare(_checks.check_key(key), matrix, _checks.check_size("num", num))
+
+
+@partial(jax.jit, static_argnames="num")
+def _compare(key: Array, matrix: Array, num: int) -> Comparisons:
+    which, toss = jax.random.split(key)
+    i, j = map(jnp.asarray, np.triu_indices(matrix.shape[0], k=1))
+    pair = jax.random.randint(which, (num,), 0, len(i))
     first_wins = jax.random.uniform(toss, (num,)) < matrix[i, j][pair]
     winner, loser = jnp.where(first_wins, i[pair], j[pair]), jnp.where(first_wins, j[pair], i[pair])
     return Comparisons(jnp.zeros_like(winner), winner, loser, jnp.ones(num))
+
+
+@jax.jit
+def _choose(key: Array, drawn: Array, shares: Array) -> Array:
+    """One of the groups' rankings for each voter, from (groups, num, alternatives)."""
+    groups, num, _ = drawn.shape
+    return drawn[jax.random.choice(key, groups, (num,), p=shares), jnp.arange(num)]
 
 
 @partial(jax.jit, static_argnames="num")

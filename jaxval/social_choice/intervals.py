@@ -59,9 +59,14 @@ def share_bound_intervals(wins: Wins, *, level: float = 0.95) -> Intervals:
         [0.5, 0.6, 0.69]
     """
     matrix = empirical_matrix(wins)
-    wins = jnp.asarray(wins, dtype=matrix.dtype)
     _check_level(level)
-    alternatives, tail = len(matrix), (1 - level) / 2
+    return _score_intervals(matrix, jnp.asarray(wins, dtype=matrix.dtype), (1 - level) / 2)
+
+
+@jax.jit
+def _score_intervals(matrix: Array, wins: Array, tail: Array) -> Intervals:
+    """Wilson's intervals of the pairs, and from them those of u, with the probability `tail` beyond either end."""
+    alternatives, tail = len(matrix), jnp.asarray(tail, matrix.dtype)
     compared = wins + wins.T
 
     def score(deviations: Array) -> Array:
@@ -73,8 +78,8 @@ def share_bound_intervals(wins: Wins, *, level: float = 0.95) -> Intervals:
     def smallest(ends: Array) -> Array:
         return jnp.min(jnp.where(jnp.eye(alternatives, dtype=bool), 1, ends), axis=1)
 
-    low = smallest(score(ndtri(jnp.asarray(tail))))
-    high = smallest(score(-ndtri(jnp.asarray(tail / max(alternatives - 1, 1)))))
+    low = smallest(score(ndtri(tail)))
+    high = smallest(score(-ndtri(tail / max(alternatives - 1, 1))))
     return Intervals(smallest(matrix), low, high)
 
 
@@ -124,13 +129,18 @@ def bootstrap_intervals(
     wins = jnp.asarray(wins, dtype=matrix.dtype)
     samples = _checks.check_size("samples", samples)
     _check_level(level)
-    i, j = jnp.triu_indices(len(matrix), k=1)
-    compared = jnp.round(wins[i, j] + wins[j, i])
-    chance = (wins[i, j] + 0.5) / (wins[i, j] + wins[j, i] + 1)
-
-    drawn = _resampled(jax.random.split(_checks.check_key(key), samples), compared, chance, statistic, len(matrix))
-    low, high = _ends(drawn, statistic(empirical_matrix(wins + 0.5)), level)
+    keys = jax.random.split(_checks.check_key(key), samples)
+    drawn = _resampled(keys, *_pairs(wins), statistic, len(matrix))
+    low, high = _ends(drawn, statistic(empirical_matrix(wins + 0.5)), (1 - level) / 2)
     return Intervals(statistic(matrix), low, high)
+
+
+@jax.jit
+def _pairs(wins: Array) -> tuple[Array, Array]:
+    """For each pair i < j: how often it was compared, and the chance of i that its resamples are drawn with."""
+    i, j = jnp.triu_indices(len(wins), k=1)
+    seen = wins[i, j] + wins[j, i]
+    return jnp.round(seen), (wins[i, j] + 0.5) / (seen + 1)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))  # at module level, so that each statistic is compiled once
@@ -151,12 +161,13 @@ def _check_level(level: float) -> None:
         raise BadArgument("level", expected="a share in (0, 1)", got=f"{level!r}")
 
 
-def _ends(drawn: Array, center: Array, level: float) -> tuple[Array, Array]:
+@jax.jit
+def _ends(drawn: Array, center: Array, tail: Array) -> tuple[Array, Array]:
     """The smallest interval that contains the percentile and the bias-corrected percentile interval."""
     drawn, samples = jnp.sort(drawn, axis=0), len(drawn)
     below = jnp.mean((drawn < center[None]) + (drawn == center[None]) / 2, axis=0)
     bias = ndtri(jnp.clip(below, 0.5 / samples, 1 - 0.5 / samples))
-    tail = ndtri((1 - level) / 2)
+    tail = ndtri(jnp.asarray(tail, bias.dtype))
 
     def at(rank: Array) -> Array:
         index = jnp.clip(rank, 0, samples - 1).astype(int)[None]

@@ -8,6 +8,7 @@ of matrices. A rule raises `ValueError` if P is not square or P + Pᵀ ≠ 1.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -41,8 +42,7 @@ def share_bounds(matrix: Matrix) -> Float[Array, "alternatives"]:
         >>> share_bounds([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]).tolist()
         [0.5, 0.25, 0.25]
     """
-    matrix = _checks.check_matrix(matrix)
-    return jnp.min(jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 1, matrix), axis=1)
+    return _share_bounds(_checks.check_matrix(matrix))
 
 
 def proportional(matrix: Matrix, *, beta: Number = 0.0) -> Lottery:
@@ -66,6 +66,11 @@ def proportional(matrix: Matrix, *, beta: Number = 0.0) -> Lottery:
     """
     bounds = share_bounds(matrix)
     beta = _checks.check_number("beta", beta, low=0, high=float("inf"), expected="a number in [0, inf]")
+    return _proportional(bounds, beta)
+
+
+@jax.jit
+def _proportional(bounds: Array, beta: Array) -> Array:
     finite = jnp.where(jnp.isinf(beta), 0, beta)
     # The shift by the largest bound keeps the exponential from overflowing, and cancels in the ratio.
     scores = bounds * jnp.exp(finite * (bounds - jnp.max(bounds)))
@@ -189,6 +194,12 @@ def win_rate_over_uniform(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
     return lottery @ jnp.mean(matrix, axis=1)
 
 
+@jax.jit
+def _share_bounds(matrix: Array) -> Array:
+    return jnp.min(jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 1, matrix), axis=1)
+
+
+@jax.jit
 def _shared_among_largest(scores: Array) -> Array:
     winners = scores >= jnp.max(scores) - _checks.tolerance(scores.dtype)
     return winners / jnp.sum(winners)

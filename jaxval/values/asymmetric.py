@@ -22,6 +22,8 @@ from jaxval.values.semivalues import shapley
 
 __all__ = ["asymmetric_shapley", "weighted_shapley"]
 
+SMALL = 2**16  # numbers
+
 Values = Float[Array, "players *objectives"]
 
 
@@ -53,7 +55,13 @@ def asymmetric_shapley(table: Table, groups: Groups) -> Values:
     """
     table = check_table(table)
     groups = check_groups(groups, players_of(table))
-    values = jnp.zeros((players_of(table), *table.shape[1:]), table.dtype)
+    shape = (players_of(table), *table.shape[1:])
+    if _checks.concrete(table) and table.size <= SMALL:  # NumPy has nothing to compile for each size of a group
+        known, gains = np.asarray(table), np.empty(shape, table.dtype)
+        for members, rows in _rows(groups):
+            gains[members] = shapley(known[rows])
+        return jnp.asarray(gains)
+    values = jnp.zeros(shape, table.dtype)
     for members, rows in _rows(groups):
         values = values.at[members].set(shapley(table[rows]))
     return values

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, UInt32
 
 from jaxval import _checks
-from jaxval.coalitions.evaluation import as_evaluation
+from jaxval.coalitions.evaluation import as_evaluation, compiled
 from jaxval.types import BadArgument, Estimate, Utility
 from jaxval.values._intervals import error_intervals
 from jaxval.values.estimators import (
@@ -133,21 +133,28 @@ def sample_reuse_estimator(players: int, *, coalitions: int, per_ask: int | None
         )
 
     def estimate(state: SampleReuseState) -> Estimate:
-        errors = standard_errors(state.moments)
-        drawn = state.moments.draws.reshape(2, players, *(1,) * (errors.ndim - 2)) > 0
-        means = jnp.where(drawn, state.moments.mean, jnp.nan)
         evaluations = count_distinct(state.seen, -(-state.drawn // per_ask))
-        values, error = means[1] - means[0], jnp.sqrt(errors[0] ** 2 + errors[1] ** 2)
-        fewest = state.moments.draws.min(axis=0).reshape(players, *(1,) * (values.ndim - 1))
-        intervals = error_intervals(values, error, fewest - 1)
-        constant = (values == 0) & (error == 0)  # all utilities seen are equal
-        silent = constant & (evaluations < min(2**players, 2**31 - 1))
-        return Estimate(values, error, evaluations, jnp.where(silent[None], jnp.nan, intervals))
+        return _estimate(state.moments, evaluations, evaluations < min(2**players, 2**31 - 1))
 
     def finished(state: SampleReuseState) -> Array:
         return state.drawn >= coalitions
 
-    return Estimator(init, ask, tell, estimate, finished, asks, ("reuse", players, coalitions, per_ask))
+    identity = ("reuse", players, coalitions, per_ask)
+    ask, tell = (compiled(part, (identity, part.__name__)) for part in (ask, tell))  # for loops by hand
+    return Estimator(init, ask, tell, estimate, finished, asks, identity)
+
+
+@jax.jit
+def _estimate(moments: Moments, evaluations: Array, unseen: Array) -> Estimate:
+    """The differences of the means with and without each player; `unseen` tells whether coalitions are left."""
+    errors = standard_errors(moments)
+    drawn = moments.draws.reshape(*moments.draws.shape, *(1,) * (errors.ndim - 2)) > 0
+    means = jnp.where(drawn, moments.mean, jnp.nan)
+    values, error = means[1] - means[0], jnp.sqrt(errors[0] ** 2 + errors[1] ** 2)
+    fewest = moments.draws.min(axis=0).reshape(-1, *(1,) * (values.ndim - 1))
+    intervals = error_intervals(values, error, fewest - 1)
+    silent = (values == 0) & (error == 0) & unseen  # all utilities seen are equal
+    return Estimate(values, error, evaluations, jnp.where(silent[None], jnp.nan, intervals))
 
 
 def _by_membership(coalitions: Array, utilities: Array, valid: Array) -> Moments:

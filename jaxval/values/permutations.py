@@ -17,9 +17,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Key, UInt32
 
 from jaxval import _checks
+from jaxval.coalitions.evaluation import compiled
 from jaxval.types import BadArgument, Estimate, Groups, Utility
 from jaxval.values._intervals import (
     TAIL,
@@ -236,14 +238,15 @@ def permutation_estimator(
         drawn = state.drawn
         evaluations = count_distinct(drawn.seen, -(-drawn.moments.draws // draws_per_ask))
         check_spread(possible, drawn.tally)
-        reaches = permutation_reaches(drawn, evaluations, group_of, together, possible)
-        return estimate_of(drawn, evaluations, reaches, possible)
+        known = known_values(drawn.tally, *exact_cases(evaluations, group_of, together))
+        return estimate_of(drawn.moments, drawn.tally, evaluations, known, possible)
 
     def finished(state: PermutationState) -> Array:
         return state.drawn.moments.draws >= draws
 
     spreads = None if possible is None else tuple(np.atleast_1d(possible).tolist())
     identity = ("permutations", permutations, antithetic, draws_per_ask, tuple(group_of.tolist()), spreads)
+    ask, tell = (compiled(part, (identity, part.__name__)) for part in (ask, tell))  # for loops by hand
     return Estimator(init, ask, tell, estimate, finished, asks, identity)
 
 
@@ -271,11 +274,13 @@ def add(drawn: Drawn, gains: Array, counts: Array, coalitions: Array, utilities:
     )
 
 
-def estimate_of(drawn: Drawn, evaluations: Array, reaches: Array, spread: np.ndarray | None) -> Estimate:
-    """The mean gains, NaN before the first draw, with intervals whose ends lie `reaches` away from them."""
-    values = jnp.where(drawn.moments.draws == 0, jnp.nan, drawn.moments.mean)
-    intervals, gains = interval_ends(values, reaches), seen_gains(drawn.tally, spread)
-    return Estimate(values, standard_errors(drawn.moments), evaluations, intervals, gains=gains)
+@jax.jit
+def estimate_of(moments: Moments, tally: Tally, evaluations: Array, known: Array, spread: ArrayLike | None) -> Estimate:
+    """The mean gains, NaN before the first draw, with their intervals; `known` are those without an error."""
+    values = jnp.where(moments.draws == 0, jnp.nan, moments.mean)
+    reaches = gain_reaches(moments, tally, known=known, spread=spread, tail=TAIL)
+    intervals, gains = interval_ends(values, reaches), seen_gains(tally, spread)
+    return Estimate(values, standard_errors(moments), evaluations, intervals, gains=gains)
 
 
 def permutation_reaches(
@@ -284,18 +289,27 @@ def permutation_reaches(
     groups: np.ndarray,
     together: int,
     spread: np.ndarray | None,
-    tail: float = TAIL,
+    tail: float,
 ) -> Array:
-    """The distances from the values to the low and the high ends of their intervals, (2, players, *objectives).
+    """The distances from the values to the low and the high ends of their intervals, (2, players, *objectives)."""
+    known = known_values(drawn.tally, *exact_cases(evaluations, groups, together))
+    return gain_reaches(drawn.moments, drawn.tally, known=known, spread=spread, tail=tail)
+
+
+def exact_cases(evaluations: Array, groups: np.ndarray, together: int) -> tuple[np.ndarray, Array]:
+    """Whether each player's draws are exact by design, and whether all coalitions were seen.
 
     One draw gives the exact value of a player who is alone in a group; an antithetic pair gives the exact values of a
-    group of two. If all coalitions were seen and all draws of a player were equal, its value is exact too.
+    group of two.
     """
-    by_design = jnp.asarray(np.bincount(groups)[groups] <= together)
-    by_design = by_design.reshape(-1, *(1,) * (drawn.moments.mean.ndim - 1))
-    whole = evaluations >= min(reachable(groups), 2**31 - 1)
-    known = by_design | (whole & constant_draws(drawn.tally))
-    return gain_reaches(drawn.moments, drawn.tally, known=known, spread=spread, tail=tail)
+    return np.bincount(groups)[groups] <= together, evaluations >= min(reachable(groups), 2**31 - 1)
+
+
+@jax.jit
+def known_values(tally: Tally, by_design: ArrayLike, whole: ArrayLike) -> Array:
+    """The values without an error: exact by design, or all draws equal although all coalitions were seen."""
+    exact = jnp.asarray(by_design).reshape(-1, *(1,) * (tally.first.ndim - 1))
+    return exact | (whole & constant_draws(tally))
 
 
 def draw_order(key: Array, groups: np.ndarray) -> Array:

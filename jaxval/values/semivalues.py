@@ -10,6 +10,7 @@ first, so that a constant in the utilities costs no digits.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -92,10 +93,7 @@ def beta_shapley(table: Table, *, alpha: Number, beta: Number) -> Values:
     alpha = _checks.check_number("alpha", alpha, low=tiny, high=largest, expected="a finite number above 0")
     beta = _checks.check_number("beta", beta, low=tiny, high=largest, expected="a finite number above 0")
     n = players_of(table)
-    # As a product, w_s = Π_{k<s} (β + k) Π_{k<n-1-s} (α + k) / Π_{k<n-1} (α + β + k), which needs no gamma function.
-    s, k = jnp.arange(n)[:, None], jnp.arange(n - 1)[None, :]
-    weights = jnp.prod(jnp.where(k < s, beta + k, alpha + k - s) / (alpha + beta + k), axis=1)
-    return jax.jit(_semivalue)(gains_over_empty(table), weights)
+    return jax.jit(_semivalue)(gains_over_empty(table), _beta_weights(alpha, beta, n))
 
 
 def semivalue(table: Table, *, weights: Num[Any, "players"] | list[Any]) -> Values:
@@ -160,9 +158,20 @@ def leave_one_out(table: Table) -> Values:
         >>> (full - without)[:3].tolist()
         [1.0, 1.0, 1.0]
     """
-    table = check_table(table)
+    return _leave_one_out(check_table(table))
+
+
+@jax.jit
+def _leave_one_out(table: Array) -> Array:
     full = table.shape[0] - 1
     return table[-1][None] - table[full - 2 ** np.arange(players_of(table))]
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def _beta_weights(alpha: Array, beta: Array, n: int) -> Array:
+    # As a product, w_s = Π_{k<s} (β + k) Π_{k<n-1-s} (α + k) / Π_{k<n-1} (α + β + k), which needs no gamma function.
+    s, k = jnp.arange(n)[:, None], jnp.arange(n - 1)[None, :]
+    return jnp.prod(jnp.where(k < s, beta + k, alpha + k - s) / (alpha + beta + k), axis=1)
 
 
 @jax.jit

@@ -260,18 +260,16 @@ def sample_until_solve(
     identity = (estimator.identity, "until", half_width, level, tuple(looks))
     estimator = estimator._replace(finished=finished, identity=identity)
     state = run(key, estimator, as_evaluation(utility, players, batch_size=batch_size))
-    draws = state.drawn.moments.draws
-    looked = jnp.sum(ends <= draws)
     estimate = estimator.estimate(state)
 
-    def summary(state: PermutationState) -> tuple[Array, Array]:
-        return widths(state), reaches(state, _anytime_tail(looks, 1 - 2 * TAIL))
+    def summary(state: PermutationState, values: Array) -> tuple[Array, StoppingDiagnostics]:
+        draws, half_widths = state.drawn.moments.draws, widths(state)
+        converged = jnp.all(half_widths <= half_width)
+        diagnostics = StoppingDiagnostics(converged, half_widths, together * draws, jnp.sum(ends <= draws))
+        return interval_ends(values, reaches(state, _anytime_tail(looks, 1 - 2 * TAIL))), diagnostics
 
-    half_widths, anytime = compiled(summary, (estimator.identity, "summary"))(state)
-    estimate = dataclasses.replace(estimate, intervals=interval_ends(estimate.values, anytime))
-    return check_finite(estimate), StoppingDiagnostics(
-        jnp.all(half_widths <= half_width), half_widths, together * draws, looked
-    )
+    intervals, diagnostics = compiled(summary, (estimator.identity, "summary"))(state, estimate.values)
+    return check_finite(dataclasses.replace(estimate, intervals=intervals)), diagnostics
 
 
 def look_schedule(draws: int, per_ask: int) -> tuple[list[int], int]:

@@ -19,8 +19,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import _checks
+from jaxval.coalitions.evaluation import compiled
 from jaxval.types import BadArgument, Estimate, Groups, Utility
-from jaxval.values._intervals import TAIL, gain_reaches, reachable
+from jaxval.values._intervals import reachable
 from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import Estimator, count_distinct, run_estimator
 from jaxval.values.permutations import Drawn, add, check_permutations, draw_order, estimate_of, nothing_drawn
@@ -210,13 +211,13 @@ def truncated_shapley_estimator(
             _warn_of_vain_walks(state, permutations, tolerance)
         null = (drawn.tally.departures[0] == 0) & (tolerance == 0)  # a truncated gain is not known to be zero
         known = null & (evaluations >= min(reachable(group_of), 2**31 - 1))
-        reaches = gain_reaches(drawn.moments, drawn.tally, known=known, spread=None, tail=TAIL)
-        return estimate_of(drawn, evaluations, reaches, None)
+        return estimate_of(drawn.moments, drawn.tally, evaluations, known, None)
 
     def finished(state: TruncatedState) -> Array:
         return ~jnp.any(state.number < permutations)
 
     identity = ("truncated", permutations, tolerance, burn_in, walks, tuple(group_of.tolist()))
+    ask, tell = (compiled(part, (identity, part.__name__)) for part in (ask, tell))  # for loops by hand
     return Estimator(init, ask, tell, estimate, finished, asks, identity)
 
 
