@@ -107,7 +107,7 @@ sources = Setting(
     "1 prompt, 3 responses; all coalitions of 4 sources, 0 to 3 wins of each response over each in a source; "
     "β from 0.05 to 10 (from 1/2 for sources that agree); references that lean hard among them",
     tolerance=1e-7,
-    most=1_000,
+    most=300,
 )
 
 

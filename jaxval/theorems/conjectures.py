@@ -69,7 +69,7 @@ def two_voters() -> Voters:
 voters = Setting(generate_voters, "M = 3 to 6; up to 4 voters", tolerance=1e-7, most=8, compiled=False)
 
 
-def matrix_of(rankings: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def matrix_of(rankings: Any, weights: Any) -> np.ndarray:
     """P of the voters."""
     return np.asarray(preference_matrix(rankings, weights))
 

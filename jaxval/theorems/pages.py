@@ -104,28 +104,38 @@ def _stacked(record: Any, fields: list[str]) -> str:
 
 def _without_weightless(fields: dict[str, Any]) -> dict[str, Any]:
     """A profile's rankings that somebody holds; other records as they are."""
-    if set(fields) != {"orders", "weights"} or np.ndim(fields["weights"]) != 1:
+    if not {"orders", "weights"} <= set(fields) or fields["weights"] is None or np.ndim(fields["weights"]) != 1:
         return fields
     held = np.asarray(fields["weights"]) > 0
-    return {name: np.asarray(value)[held] for name, value in fields.items()}
+    return fields | {name: np.asarray(fields[name])[held] for name in ("orders", "weights") if fields[name] is not None}
 
 
 def _what_matters(claim: Claim, instance: Any) -> Any:
-    """The instance with None for the fields that the statement does not read, if that can be told by tracing it."""
+    """The instance with None for the fields on which no violated part depends, if tracing the statement can tell."""
     if not claim.setting.compiled or not hasattr(instance, "_asdict"):
         return instance
     leaves, structure = jax.tree.flatten(instance)
-    traced = jax.make_jaxpr(lambda *those: jax.tree.leaves(parts(claim.sides(jax.tree.unflatten(structure, those)))))(
-        *leaves
-    )
-    read = {id(one) for equation in traced.jaxpr.eqns for one in equation.invars}
-    matters = [id(one) in read for one in traced.jaxpr.invars]
-    marked = jax.tree.unflatten(structure, matters)
-    kept = {
-        name: value if any(jax.tree.leaves(getattr(marked, name))) else None
-        for name, value in instance._asdict().items()
-    }
-    return instance._replace(**kept)
+    violated = [name for name, (_, gap) in parts(claim.sides(instance)).items() if float(gap) > claim.setting.tolerance]
+
+    def gaps(*those: Any) -> list[Any]:
+        told = parts(claim.sides(jax.tree.unflatten(structure, those)))
+        return [told[name][1] for name in violated]
+
+    traced = jax.make_jaxpr(gaps)(*leaves).jaxpr
+    needed = {id(one) for one in traced.outvars}
+    for equation in reversed(traced.eqns):
+        if any(id(one) in needed for one in equation.outvars):
+            needed |= {id(one) for one in equation.invars}
+    return _marked(instance, jax.tree.unflatten(structure, [id(one) in needed for one in traced.invars]))
+
+
+def _marked(tree: Any, marks: Any) -> Any:
+    """The tree with None for what is not marked, record by record."""
+    if not any(jax.tree.leaves(marks)):
+        return None
+    if not hasattr(tree, "_asdict"):
+        return tree
+    return tree._replace(**{name: _marked(value, getattr(marks, name)) for name, value in tree._asdict().items()})
 
 
 def _sides(claim: Claim, instance: Any, tolerance: float) -> list[str]:

@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxval import _checks
-from jaxval.coalitions import all_coalitions
 from jaxval.types import BadArgument
 from jaxval.values.semivalues import shapley
 
@@ -182,7 +181,7 @@ def _subsets(members: int) -> np.ndarray:
             got=members,
             advice="call sequential_leave_one_out",
         )
-    return np.asarray(all_coalitions(members))
+    return np.arange(2**members)[:, None] >> np.arange(members) & 1 == 1
 
 
 def _all_but_one(members: int) -> np.ndarray:
