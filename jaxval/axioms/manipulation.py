@@ -112,13 +112,13 @@ def manipulation_gains(
         ([0.0, 1.0, 0.0], [1, 2, 0])
     """
     orders, weights = checked_profile(orders, weights)
-    found = best_misreports(
+    result = best_misreports(
         rule, orders, weights, reports=reports, method=method, limit=limit, starts=starts, ascents=ascents
     )
-    gains = found.values - found.lottery
+    gains = result.values - result.lottery
     if _checks.concrete(gains):
         finish(jnp.sum(gains))
-    return gains, Manipulations(found.orders, found.lotteries, found.lottery)
+    return gains, Manipulations(result.orders, result.lotteries, result.lottery)
 
 
 def population_bounded_manipulability(
@@ -163,8 +163,8 @@ def population_bounded_manipulability(
     """
     orders, weights = checked_profile(orders, weights)
     bounds = group_bounds(orders, weights, bound, gamma)
-    found = best_misreports(rule, orders, weights, **options)
-    gap, witness = _highest_above(found, bounds, first_choice_shares(orders, weights))
+    result = best_misreports(rule, orders, weights, **options)
+    gap, witness = _highest_above(result, bounds, first_choice_shares(orders, weights))
     return finish(gap), witness
 
 
@@ -201,17 +201,17 @@ def strategyproofness(
         0.0
     """
     orders, weights = checked_profile(orders, weights)
-    found = best_misreports(rule, orders, weights, **options)
-    gap, witness = _highest_above(found, found.lottery, first_choice_shares(orders, weights))
+    result = best_misreports(rule, orders, weights, **options)
+    gap, witness = _highest_above(result, result.lottery, first_choice_shares(orders, weights))
     return finish(gap), witness
 
 
 @jax.jit
-def _highest_above(found: Misreports, bounds: Array, shares: Array) -> tuple[Array, ManipulationWitness]:
-    above = jnp.where(shares > 0, found.values - bounds, jnp.where(jnp.isnan(found.values), jnp.nan, -jnp.inf))
+def _highest_above(result: Misreports, bounds: Array, shares: Array) -> tuple[Array, ManipulationWitness]:
+    above = jnp.where(shares > 0, result.values - bounds, jnp.where(jnp.isnan(result.values), jnp.nan, -jnp.inf))
     group = jnp.argmax(above)
     return above[group], ManipulationWitness(
-        group, bounds[group], found.orders[group], found.lottery, found.lotteries[group]
+        group, bounds[group], result.orders[group], result.lottery, result.lotteries[group]
     )
 
 

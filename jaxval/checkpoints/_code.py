@@ -129,7 +129,7 @@ def is_importable(part: Any) -> bool:
         >>> is_importable(installed_version), is_importable(lambda mask: 0.0)
         (True, False)
     """
-    found = sys.modules.get(getattr(part, "__module__", None) or "")
+    result = sys.modules.get(getattr(part, "__module__", None) or "")
     for name in getattr(part, "__qualname__", "").split("."):
-        found = getattr(found, name, None)
-    return found is part
+        result = getattr(result, name, None)
+    return result is part

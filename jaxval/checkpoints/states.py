@@ -64,8 +64,8 @@ def load_state(path: str | Path, like: Any) -> Any:
     kinds, form = jax.tree.flatten(like)
     if structure != _structure(like):
         raise BadArgument("path", expected=f"a state of\n{_structure(like)}", got=f"{path}, which holds\n{structure}")
-    found = [_like(leaf, kind) for leaf, kind in zip(leaves, kinds, strict=True)]
-    return jax.tree.unflatten(form, found)
+    result = [_like(leaf, kind) for leaf, kind in zip(leaves, kinds, strict=True)]
+    return jax.tree.unflatten(form, result)
 
 
 def _is_key(leaf: Any) -> bool:

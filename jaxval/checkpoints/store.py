@@ -142,7 +142,7 @@ class Store:
     def find(self, keys: Iterable[bytes]) -> dict[bytes, Stored]:
         """The finished evaluations among the coalitions with these keys."""
         keys = list(keys)
-        found = {}
+        result = {}
         with self._lock:
             for start in range(0, len(keys), TOGETHER):
                 some = keys[start : start + TOGETHER]
@@ -150,8 +150,8 @@ class Store:
                 for mask, value, error in self._database.execute(
                     f"select mask, value, error from evaluations where mask in ({marks})", some
                 ):
-                    found[mask] = self._stored(value, error)
-        return found
+                    result[mask] = self._stored(value, error)
+        return result
 
     def __iter__(self) -> Iterator[tuple[bytes, Stored]]:
         """All evaluations, in the order of the keys."""

@@ -49,12 +49,12 @@ class Checkpoints:
                 got=f"a checkpoint that is of another shape or is cut off ({_first_line(error)})",
                 advice="delete that folder to continue from the checkpoint before it",
             ) from error
-        for found, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(shapes), strict=True):
-            if found.shape != wanted.shape or found.dtype != wanted.dtype:
+        for result, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(shapes), strict=True):
+            if result.shape != wanted.shape or result.dtype != wanted.dtype:
                 raise BadArgument(
                     "checkpoints",
                     expected=f"arrays of shape {wanted.shape} and {wanted.dtype} in {self._folder / str(step)}",
-                    got=f"{found.shape} and {found.dtype}",
+                    got=f"{result.shape} and {result.dtype}",
                 )
         return step, state
 

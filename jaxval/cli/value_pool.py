@@ -83,7 +83,7 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
 
         files = arguments.log_probs
         pool = data.read_log_probs(files if len(files) > 1 else files[0], candidates=arguments.candidates)
-        found = sources.value_pool(
+        valued = sources.value_pool(
             pool,
             semivalue=arguments.semivalue,
             groups=groups_of(arguments.group, pool.sources),
@@ -93,12 +93,12 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
             refuse=not arguments.unchecked,
         )
         result = {
-            **describe_pool(found, title=pool.title),
+            **describe_pool(valued, title=pool.title),
             "options": {name: _plain_option(getattr(arguments, name)) for name in OPTIONS[:-2]},
             "versions": {"jaxval": __version__, "jax": jax.__version__},
         }
     if arguments.out:
-        _write(found, result, arguments.out)
+        _write(valued, result, arguments.out)
     if arguments.json:
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
     else:
@@ -107,11 +107,11 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
     return 0
 
 
-def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
+def describe_pool(valued: "PoolValues", *, title: str) -> dict[str, Any]:
     """The result of `jaxval value --log-probs` as plain numbers; None means that a number is not known.
 
     Args:
-        found: what `sources.value_pool` returned.
+        valued: what `sources.value_pool` returned.
         title: the title of the pool.
 
     Returns:
@@ -134,54 +134,54 @@ def describe_pool(found: "PoolValues", *, title: str) -> dict[str, Any]:
 
     def by_reward(numbers: Any) -> dict[str, Any]:
         rounded = np.asarray(numbers, dtype=np.float32)  # the computation's own precision, without invented digits
-        return {name: _plain(number) for name, number in zip(found.rewards, rounded, strict=True)}
+        return {name: _plain(number) for name, number in zip(valued.rewards, rounded, strict=True)}
 
     rows = [
         {
             "name": name,
-            "values": by_reward(found.values[i]),
-            "intervals": by_reward(found.intervals[:, i].T),
-            "standard_errors": by_reward(found.standard_errors[i]),
-            "within_errors": by_reward(found.within_errors[i]),
-            "sampling_errors": by_reward(found.sampling_errors[i]),
-            "bias": by_reward(found.bias[i]),
-            "bias_errors": by_reward(found.bias_errors[i]),
-            "weak_share": float(found.weak_shares[i]),
-            "unreliable": bool(found.unreliable[i]),
+            "values": by_reward(valued.values[i]),
+            "intervals": by_reward(valued.intervals[:, i].T),
+            "standard_errors": by_reward(valued.standard_errors[i]),
+            "within_errors": by_reward(valued.within_errors[i]),
+            "sampling_errors": by_reward(valued.sampling_errors[i]),
+            "bias": by_reward(valued.bias[i]),
+            "bias_errors": by_reward(valued.bias_errors[i]),
+            "weak_share": float(valued.weak_shares[i]),
+            "unreliable": bool(valued.unreliable[i]),
         }
-        for i, name in enumerate(found.names)
+        for i, name in enumerate(valued.names)
     ]
-    sizes = found.effective_sizes
-    shown = _shown(found.coalitions)
+    sizes = valued.effective_sizes
+    shown = _shown(valued.coalitions)
     weakest: Any = [] if sizes is None else np.argsort(sizes, kind="stable")[:SHOWN_WEAK]
 
     def members(row: Any) -> list[str]:
-        return [found.names[i] for i in np.flatnonzero(found.coalitions[row])]
+        return [valued.names[i] for i in np.flatnonzero(valued.coalitions[row])]
 
     def size(row: Any) -> float | None:
         return None if sizes is None else float(sizes[row])
 
     return {
         "title": title,
-        "rewards": list(found.rewards),
+        "rewards": list(valued.rewards),
         "sources": rows,
-        "prompts": found.prompts,
-        "draws": found.draws,
+        "prompts": valued.prompts,
+        "draws": valued.draws,
         "candidates": sizes is None,
-        "coalitions": len(found.coalitions),
-        "exact": found.exact,
+        "coalitions": len(valued.coalitions),
+        "exact": valued.exact,
         "floor": FLOOR,
         "most_weak_share": SHARE,
         "weak_coalitions": 0 if sizes is None else int((sizes < FLOOR).sum()),
         "weakest": [{"members": members(row), "median_effective_size": size(row)} for row in weakest],
-        "mean_ratios": {name: {"mean": m, "error": e} for name, (m, e) in found.mean_ratios.items()},
-        "faults": list(found.faults),
+        "mean_ratios": {name: {"mean": m, "error": e} for name, (m, e) in valued.mean_ratios.items()},
+        "faults": list(valued.faults),
         "utilities": [
             {
                 "members": members(row),
-                **by_reward(found.utilities[row]),
-                "standard_errors": by_reward(found.utility_errors[0, row]),
-                "within_errors": by_reward(found.utility_errors[1, row]),
+                **by_reward(valued.utilities[row]),
+                "standard_errors": by_reward(valued.utility_errors[0, row]),
+                "within_errors": by_reward(valued.utility_errors[1, row]),
                 "median_effective_size": size(row),
             }
             for row in shown
@@ -213,7 +213,7 @@ def _plain_option(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _write(found: "PoolValues", result: dict[str, Any], out: Path) -> None:
+def _write(valued: "PoolValues", result: dict[str, Any], out: Path) -> None:
     from jaxval.checkpoints.files import write_whole
 
     write_whole(out / "results.json", json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -221,14 +221,14 @@ def _write(found: "PoolValues", result: dict[str, Any], out: Path) -> None:
     try:
         from jaxval import plots
 
-        axes = list(range(min(2, len(found.rewards))))
-        marked = found.unreliable.any()
-        names = [name + MARK * bool(mark) for name, mark in zip(found.names, found.unreliable, strict=True)]
+        axes = list(range(min(2, len(valued.rewards))))
+        marked = valued.unreliable.any()
+        names = [name + MARK * bool(mark) for name, mark in zip(valued.names, valued.unreliable, strict=True)]
         figure = plots.plot_signature(
             names,
-            found.values[:, axes],
-            [found.rewards[k] for k in axes],
-            intervals=(found.intervals[0][:, axes], found.intervals[1][:, axes]),
+            valued.values[:, axes],
+            [valued.rewards[k] for k in axes],
+            intervals=(valued.intervals[0][:, axes], valued.intervals[1][:, axes]),
             bars="95 % interval over prompts" + (f";{MARK} unreliable" if marked else ""),
             title=result["title"],
         )

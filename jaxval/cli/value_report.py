@@ -17,11 +17,11 @@ SHOWN_COALITIONS = 32
 FITTED = "bradley-terry"
 
 
-def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
+def describe(valued: "SourceValues", *, title: str) -> dict[str, Any]:
     """The result of `jaxval value` as plain numbers; None means that a number is not known.
 
     Args:
-        found: what `sources.value_sources` returned.
+        valued: what `sources.value_sources` returned.
         title: the title of the data.
 
     Returns:
@@ -37,50 +37,50 @@ def describe(found: "SourceValues", *, title: str) -> dict[str, Any]:
     """
 
     def by_reward(values: Any) -> dict[str, Any]:
-        return dict(zip(found.rewards, _plain(values), strict=True))
+        return dict(zip(valued.rewards, _plain(values), strict=True))
 
     rows = []
-    for i, name in enumerate(found.names):
+    for i, name in enumerate(valued.names):
         row = {
             "name": name,
-            "pairs": float(found.pairs[i]),
-            "values": by_reward(found.values[i]),
-            "values_per_pair": by_reward(found.values_per_pair[i]),
-            "context_intervals": by_reward(found.context_intervals[:, i].T),
-            "seed_intervals": by_reward(found.seed_intervals[:, i].T),
-            "standard_errors": by_reward(found.standard_errors[i]),
+            "pairs": float(valued.pairs[i]),
+            "values": by_reward(valued.values[i]),
+            "values_per_pair": by_reward(valued.values_per_pair[i]),
+            "context_intervals": by_reward(valued.context_intervals[:, i].T),
+            "seed_intervals": by_reward(valued.seed_intervals[:, i].T),
+            "standard_errors": by_reward(valued.standard_errors[i]),
         }
-        if found.in_order is not None:
-            row["values_in_order"] = by_reward(found.in_order[i])
-        row |= {f"values_by_{name}_retraining": by_reward(truth.values[i]) for name, truth in found.truth.items()}
+        if valued.in_order is not None:
+            row["values_in_order"] = by_reward(valued.in_order[i])
+        row |= {f"values_by_{name}_retraining": by_reward(truth.values[i]) for name, truth in valued.truth.items()}
         rows.append(row)
     result = {
         "title": title,
-        "rewards": list(found.rewards),
+        "rewards": list(valued.rewards),
         "sources": rows,
-        "efficiency_gap": by_reward(found.efficiency_gap),
-        "held_out_prompts": found.contexts,
-        "seeds": len(found.by_seed),
+        "efficiency_gap": by_reward(valued.efficiency_gap),
+        "held_out_prompts": valued.contexts,
+        "seeds": len(valued.by_seed),
         "values_by_seed": [
-            {name: by_reward(row) for name, row in zip(found.names, one, strict=True)} for one in found.by_seed
+            {name: by_reward(row) for name, row in zip(valued.names, one, strict=True)} for one in valued.by_seed
         ],
-        "evaluations": found.evaluations,
-        "reference_certain": found.reference_certain,
+        "evaluations": valued.evaluations,
+        "reference_certain": valued.reference_certain,
         "truth": {
             name: {
                 "largest_gap": by_reward(truth.gap),
                 "rank_correlation": by_reward(truth.rank_correlation),
                 "seconds": truth.seconds,
             }
-            for name, truth in found.truth.items()
+            for name, truth in valued.truth.items()
         },
-        "seconds": found.seconds,
+        "seconds": valued.seconds,
     }
-    if found.utilities is not None:
+    if valued.utilities is not None:
         result["utilities"] = [
-            {"members": _members(found.names, index), **by_reward(found.utilities[index])}
-            | {f"{name}_retraining": by_reward(truth.utilities[index]) for name, truth in found.truth.items()}
-            for index in range(len(found.utilities))
+            {"members": _members(valued.names, index), **by_reward(valued.utilities[index])}
+            | {f"{name}_retraining": by_reward(truth.utilities[index]) for name, truth in valued.truth.items()}
+            for index in range(len(valued.utilities))
         ]
     return result
 
@@ -98,11 +98,11 @@ def _plain(values: Any) -> Any:
     return _plain(values.tolist())
 
 
-def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> None:
+def write_result(valued: "SourceValues", result: dict[str, Any], out: Path) -> None:
     """Write results.json, never only a part of it, and signature.png if matplotlib is installed.
 
     Args:
-        found: what `sources.value_sources` returned.
+        valued: what `sources.value_sources` returned.
         result: what `describe` returned for it.
         out: a folder that exists.
 
@@ -110,9 +110,9 @@ def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> No
         >>> import jax, tempfile
         >>> from jaxval import data, sources
         >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
-        >>> found = sources.value_sources(drawn, policy="tabular", beta=1.0)
+        >>> valued = sources.value_sources(drawn, policy="tabular", beta=1.0)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_result(found, describe(found, title="two"), Path(folder))
+        ...     write_result(valued, describe(valued, title="two"), Path(folder))
         ...     json.loads(Path(folder, "results.json").read_text())["title"]
         'two'
     """
@@ -124,12 +124,12 @@ def write_result(found: "SourceValues", result: dict[str, Any], out: Path) -> No
     try:
         from jaxval import plots
 
-        axes = list(range(min(2, len(found.rewards))))
+        axes = list(range(min(2, len(valued.rewards))))
         figure = plots.plot_signature(
-            found.names,
-            found.values[:, axes],
-            [found.rewards[k] for k in axes],
-            intervals=(found.context_intervals[0][:, axes], found.context_intervals[1][:, axes]),
+            valued.names,
+            valued.values[:, axes],
+            [valued.rewards[k] for k in axes],
+            intervals=(valued.context_intervals[0][:, axes], valued.context_intervals[1][:, axes]),
             bars="95 % interval over prompts",
             title=result["title"],
         )

@@ -105,14 +105,14 @@ def aggregate(
             "top": preferences.smith_set(matrix),
         }
 
-    lotteries, found = facts(matrix)
+    lotteries, result = facts(matrix)
     for rule, lottery in lotteries.items():
         if np.isnan(lottery).any():
             raise RuntimeError(f"{rule}: did not converge on these preferences")
     if isinstance(votes, Election) and "dictatorship" in rules:
         lotteries["dictatorship"] = preferences.ballot_first_choices(votes.ballots)
     lotteries = {rule: lotteries[rule] for rule in rules if rule in lotteries}  # in the order of `rules`
-    columns = {"share_bound": found["bounds"], **lotteries}
+    columns = {"share_bound": result["bounds"], **lotteries}
     if not isinstance(votes, Election):  # P is an estimate, so that what follows from it gets intervals
         intervals = {"share_bound": social_choice.share_bound_intervals(wins)}
         if "proportional" in lotteries:
@@ -122,9 +122,9 @@ def aggregate(
         for name, interval in intervals.items():
             columns[f"{name}_interval"] = jnp.stack([interval.low, interval.high], axis=1)
 
-    winner, top = int(found["winner"]), np.flatnonzero(found["top"])
+    winner, top = int(result["winner"]), np.flatnonzero(result["top"])
     compared = int((np.triu(np.asarray(wins + wins.T), 1) > 0).sum())
-    refuted = bool(np.isnan(found["certificate"]))
+    refuted = bool(np.isnan(result["certificate"]))
     # Ties and unranked alternatives then count as averages of complete rankings, so that P comes from a profile.
     from_rankings = read.get("unranked") == "below"
     plain = {name: np.asarray(column).tolist() for name, column in columns.items()}
@@ -138,8 +138,8 @@ def aggregate(
         "win_rates": {
             rule: float(social_choice.win_rate_over_uniform(matrix, lottery)) for rule, lottery in lotteries.items()
         },
-        "sum_of_share_bounds": float(found["bounds"].sum()),
-        "certificate": None if refuted else float(found["certificate"]),
+        "sum_of_share_bounds": float(result["bounds"].sum()),
+        "certificate": None if refuted else float(result["certificate"]),
         "certificate_holds": "no" if refuted else "yes" if from_rankings else "if P is that of complete rankings",
         "pairs": {"compared": compared, "of": len(votes.names) * (len(votes.names) - 1) // 2},
         "condorcet_winner": votes.names[winner] if winner >= 0 else None,

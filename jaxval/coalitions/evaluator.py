@@ -280,8 +280,8 @@ class Evaluator:
     def _by_chunk(self, keys: Sequence[bytes], _: dict[bytes, BaseException]) -> Any:
         for start in range(0, len(keys), self._batch_size):
             some = keys[start : start + self._batch_size]
-            found = self._in_chunks(np.stack([unpack_mask(key, self.players) for key in some]))
-            yield {key: _number_or_reason(value, self._store) for key, value in zip(some, found, strict=True)}
+            result = self._in_chunks(np.stack([unpack_mask(key, self.players) for key in some]))
+            yield {key: _number_or_reason(value, self._store) for key, value in zip(some, result, strict=True)}
 
     def _in_chunks(self, masks: np.ndarray) -> np.ndarray:
         """Chunks of one shape, the last filled up with its last row: a value does not depend on its neighbours.
@@ -292,10 +292,10 @@ class Evaluator:
         assert run is not None
 
         def of_rows(rows: np.ndarray) -> Any:
-            found = np.asarray(run(masks[rows]))
-            if alone and not self._keep_going and not np.isfinite(found).all():
-                check_utilities(jnp.asarray(found), lambda row: masks[rows[row]])
-            return found
+            result = np.asarray(run(masks[rows]))
+            if alone and not self._keep_going and not np.isfinite(result).all():
+                check_utilities(jnp.asarray(result), lambda row: masks[rows[row]])
+            return result
 
         with progress(self._shown and alone, len(masks), "coalitions") as advance:
 

@@ -184,10 +184,10 @@ def check_pool(
     for start in range(0, prompts, together):  # a slice of prompts at a time: large pools would need much memory
         part = slice(start, start + together)
         share = None if shares is None else shares[:, part]
-        found = [_ratio_sums(scores[:, part], log_q[part], share, prompts)]
+        result = [_ratio_sums(scores[:, part], log_q[part], share, prompts)]
         if labels is not None and share is not None:
-            found += _label_sums(scores[:, part], log_q[part], share, labels[part])
-        for kind, (more, most) in enumerate(found):
+            result += _label_sums(scores[:, part], log_q[part], share, labels[part])
+        for kind, (more, most) in enumerate(result):
             sums[kind] += more
             largest[kind] = np.maximum(largest[kind], most)
     total, variance, scale = np.moveaxis(sums, 2, 0)
@@ -267,8 +267,8 @@ def pool_faults(names: Sequence[str], checks: PoolChecks) -> tuple[str, ...]:
     tests = sum(int(np.isfinite(error).sum()) for _, _, _, (_, error) in kinds)
     reach = -NormalDist().inv_cdf(LEVEL / 2 / max(tests, 1))
     faults = []
-    for sentence, expected, least, (found, errors) in kinds:
-        for name, number, error in zip([*names, "all policies together"], found, errors, strict=False):
+    for sentence, expected, least, (result, errors) in kinds:
+        for name, number, error in zip([*names, "all policies together"], result, errors, strict=False):
             if abs(number - expected) > max(reach * error, least):  # never for NaN
                 faults.append(sentence.format(f"{number:.3f} ± {error:.3f}", name))
     return tuple(faults)

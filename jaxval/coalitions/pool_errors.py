@@ -86,9 +86,9 @@ def pool_estimates(
     for number in range(len(blocks.base)):
         block = jax.tree.map(lambda part, number=number: part[number], blocks)
         real = number * together + np.arange(together) < prompts
-        found = jax.tree.map(np.asarray, _of_block(block, jnp.asarray(real), batched_masks, batched_weights))
-        sizes = found.sizes[:rows, np.isin(number * together + np.arange(together), kept)]
-        parts.append(found._replace(sizes=sizes, **{name: getattr(found, name)[real] for name in BY_PROMPT}))
+        result = jax.tree.map(np.asarray, _of_block(block, jnp.asarray(real), batched_masks, batched_weights))
+        sizes = result.sizes[:rows, np.isin(number * together + np.arange(together), kept)]
+        parts.append(result._replace(sizes=sizes, **{name: getattr(result, name)[real] for name in BY_PROMPT}))
     sums = np.sum([part.sums[:, :rows].astype(np.float64) for part in parts], axis=0)
     if np.isnan(sums).any():
         members = np.flatnonzero(masks[int(np.isnan(sums).any(axis=(0, 2)).argmax())]).tolist()

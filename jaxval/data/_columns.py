@@ -77,14 +77,14 @@ class Batch(NamedTuple):
                 return coded.indices.to_numpy(zero_copy_only=False), coded.dictionary.to_pylist()
             column = column.to_pylist()
         codes: dict[str, int] = {}
-        found = np.empty(len(column), dtype=np.int64)
+        result = np.empty(len(column), dtype=np.int64)
         for place, value in enumerate(column):
             if isinstance(value, list):
                 value = json.dumps(value, ensure_ascii=False, sort_keys=True)
             if not isinstance(value, str) or not value.strip():
                 raise self.wrong(place, expected=f"text in the column {name}", got=kind_of(value))
-            found[place] = codes.setdefault(value, len(codes))
-        return found, list(codes)
+            result[place] = codes.setdefault(value, len(codes))
+        return result, list(codes)
 
 
 def batches(path: FilePath, *, without: Sequence[str] = ()) -> Iterator[Batch]:

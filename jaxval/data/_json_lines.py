@@ -61,9 +61,9 @@ def _array_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(value, dict):
             raise wrong(path, line, expected="a JSON object with fields", got=shorten(text[place:end]))
         yield line, value
-        found = separator.match(text, end)
-        assert found is not None  # it may be empty
-        place = found.end()
+        result = separator.match(text, end)
+        assert result is not None  # it may be empty
+        place = result.end()
     if before == 0:
         raise wrong(path, line, expected="at least one object", got="an empty array")
 

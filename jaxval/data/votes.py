@@ -68,9 +68,9 @@ def _read_folder(folder: Path) -> Election:
     files = sorted(file for file in chain(folder.glob("*"), folder.glob("*/*")) if file.suffix.lower() in READABLE)
     named = ", ".join(str(file.relative_to(folder)) for file in files[:MOST_NAMED])
     more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
-    found = (
+    result = (
         f"a folder without ratings.dat; one of its files will do: {named}{more}"
         if files
         else (f"a folder without ratings.dat and without files that end in {', '.join(READABLE)}")
     )
-    raise BadArgument(folder, expected="a file of votes or the folder of MovieLens 1M", got=found)
+    raise BadArgument(folder, expected="a file of votes or the folder of MovieLens 1M", got=result)

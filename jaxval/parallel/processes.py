@@ -157,11 +157,11 @@ class _Worker(threading.Thread):
             if not call.future.set_running_or_notify_cancel():
                 continue
             try:
-                found = self._call(call)
+                result = self._call(call)
             except BaseException as error:  # every error is passed to the caller
                 call.future.set_exception(error)
             else:
-                call.future.set_result(found)
+                call.future.set_result(result)
         self._stop()
 
     def kill(self) -> None:
@@ -183,7 +183,7 @@ class _Worker(threading.Thread):
             if call.seconds is not None and not self._pipe.poll(call.seconds):
                 self._stop(kill=True)
                 raise TimeoutError(f"no result within {call.seconds:g} s")
-            error, found = self._pipe.recv()
+            error, result = self._pipe.recv()
         except (EOFError, ConnectionError) as lost:
             self._process.join()
             code = self._process.exitcode
@@ -192,8 +192,8 @@ class _Worker(threading.Thread):
                 raise CancelledError from lost
             raise ChildProcessError(f"the worker ended with exit code {code}") from lost
         if error is not None:
-            raise found from RemoteError(error)
-        return found
+            raise result from RemoteError(error)
+        return result
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")

@@ -177,7 +177,7 @@ def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Arr
 
 def _find_targets(params: Params, targets: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The paths of the targets: every entry of such a name that holds a kernel."""
-    found: list[tuple[str, ...]] = []
+    result: list[tuple[str, ...]] = []
     linear: set[str] = set()
 
     def look(branch: Params, path: tuple[str, ...]) -> None:
@@ -185,15 +185,15 @@ def _find_targets(params: Params, targets: tuple[str, ...]) -> list[tuple[str, .
             if "kernel" in branch and path:
                 linear.add(path[-1])
                 if path[-1] in targets:
-                    found.append(path)
+                    result.append(path)
             for name, below in branch.items():
                 look(below, (*path, name))
 
     look(params, ())
-    missing = sorted(set(targets) - {path[-1] for path in found})
-    if missing or not found:
+    missing = sorted(set(targets) - {path[-1] for path in result})
+    if missing or not result:
         raise BadArgument("targets", expected=f"names among {sorted(linear)}", got=missing or list(targets))
-    return found
+    return result
 
 
 def _reach(params: Params, path: tuple[str, ...]) -> Params:

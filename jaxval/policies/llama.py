@@ -112,8 +112,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise BadArgument("path", expected="a folder with config.json", got=folder)
     config = _read_json(path)
     if config.get("model_type") != "llama" or config.get("architectures", ["LlamaForCausalLM"]) != ["LlamaForCausalLM"]:
-        found = f"model_type {config.get('model_type')!r} and architectures {config.get('architectures')}"
-        raise BadArgument(path, expected="model_type 'llama' and architectures ['LlamaForCausalLM']", got=found)
+        result = f"model_type {config.get('model_type')!r} and architectures {config.get('architectures')}"
+        raise BadArgument(path, expected="model_type 'llama' and architectures ['LlamaForCausalLM']", got=result)
     for name, wanted in REFUSED.items():
         if config.get(name, wanted) != wanted:
             raise BadArgument(path, expected=f"{name} {wanted!r}", got=f"{config[name]!r}, which is not supported")

@@ -154,8 +154,8 @@ def value_pool(
     if drawn.sum(axis=1).min() < 2:
         got = f"one to prompt {int(drawn.sum(axis=1).argmin())}"
         raise BadArgument("pool", expected="at least two responses to every prompt", got=got)
-    found = pool_estimates(_weighed(pool, proposal), linear.masks, linear.contributions, labels=pool.drawn_from)
-    return _summary(pool, linear, found, ratios, faults, int(drawn.sum()))
+    result = pool_estimates(_weighed(pool, proposal), linear.masks, linear.contributions, labels=pool.drawn_from)
+    return _summary(pool, linear, result, ratios, faults, int(drawn.sum()))
 
 
 class _LinearMap(NamedTuple):
@@ -294,26 +294,26 @@ def _faults(
 def _summary(
     pool: SamplePool,
     linear: _LinearMap,
-    found: PoolEstimates,
+    result: PoolEstimates,
     ratios: dict[str, tuple[float, float]],
     faults: tuple[str, ...],
     draws: int,
 ) -> PoolValues:
-    prompts = len(found.values)
-    values = found.values.mean(axis=0)
+    prompts = len(result.values)
+    values = result.values.mean(axis=0)
     sampling = np.zeros_like(values)
     if linear.estimate is not None:
-        estimate = linear.estimate(found.utilities)
+        estimate = linear.estimate(result.utilities)
         values, sampling = (np.asarray(part, np.float64) for part in (estimate.values, estimate.standard_errors))
     over = np.full_like(values, np.nan)
     reach = np.nan
     if prompts > 1:
-        over = found.values.std(axis=0, ddof=1) / np.sqrt(prompts)
+        over = result.values.std(axis=0, ddof=1) / np.sqrt(prompts)
         reach = stats.t.ppf((1 + LEVEL) / 2, prompts - 1)
     errors = np.sqrt(over**2 + sampling**2)
-    within, bias, bias_errors = found.within_errors, found.bias, found.bias_errors
+    within, bias, bias_errors = result.within_errors, result.bias, result.bias_errors
     weights = np.abs(linear.contributions)
-    weak = (found.median_sizes < FLOOR) & (not pool.candidates)
+    weak = (result.median_sizes < FLOOR) & (not pool.candidates)
     shares = weights[:, weak].sum(axis=1) / weights.sum(axis=1)
     if pool.candidates:
         within, bias, bias_errors = (np.zeros_like(part) for part in (within, bias, bias_errors))
@@ -330,9 +330,9 @@ def _summary(
         weak_shares=shares,
         unreliable=shares > SHARE,
         coalitions=linear.masks,
-        utilities=found.utilities,
-        utility_errors=found.utility_errors,
-        effective_sizes=None if pool.candidates else found.median_sizes,
+        utilities=result.utilities,
+        utility_errors=result.utility_errors,
+        effective_sizes=None if pool.candidates else result.median_sizes,
         exact=linear.exact,
         mean_ratios=ratios,
         prompts=prompts,

@@ -109,8 +109,8 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
         way = method.arithmetic if name == "values" else name
         retrained = retrainer(train, reference, sources, of_training, sequential=name == "sequential")
         wanted = designs if name == "values" else {name: designs["values"]}
-        found, utilities[name] = _values_by_context(wanted, tables(way, setting, masks, retrained))
-        by_context |= found
+        result, utilities[name] = _values_by_context(wanted, tables(way, setting, masks, retrained))
+        by_context |= result
         seconds[name] = time.perf_counter() - clock
     rows, estimate = designs["values"]
     mean, errors = estimate(jnp.asarray(utilities["values"][rows]))
@@ -130,8 +130,8 @@ def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict
         total = total + table.astype(np.float64).sum(axis=1)
         for name, (rows, estimate) in designs.items():
             part = table[rows]
-            found = np.asarray(estimate(jnp.asarray(part.reshape(len(part), -1)))[0], float)
-            parts[name].append(np.moveaxis(found.reshape(-1, *table.shape[1:]), 1, 0))
+            result = np.asarray(estimate(jnp.asarray(part.reshape(len(part), -1)))[0], float)
+            parts[name].append(np.moveaxis(result.reshape(-1, *table.shape[1:]), 1, 0))
     by_context = {name: np.concatenate(each) for name, each in parts.items()}
     return by_context, total / len(next(iter(by_context.values())))
 
@@ -184,7 +184,7 @@ def _sampled(method: Method, key: Array, players: int, groups: Any) -> tuple[np.
     masks = estimator.ask(estimator.init(key))
 
     def estimate(table: Array) -> tuple[Array, Any]:
-        found = estimator.estimate(estimator.tell(estimator.init(key, table.shape[1:]), masks, table))
-        return found.values, found.standard_errors if trusted else np.nan
+        result = estimator.estimate(estimator.tell(estimator.init(key, table.shape[1:]), masks, table))
+        return result.values, result.standard_errors if trusted else np.nan
 
     return np.asarray(masks), estimate

@@ -116,8 +116,8 @@ def _called(function: Callable[[str, str], Any], pairs: PreferencePairs) -> Rewa
 
     @functools.cache
     def one(context: int, response: int) -> np.ndarray:
-        found = function(pairs.prompts[context], pairs.responses[context][response])
-        return np.atleast_1d(np.asarray(found, dtype=float))
+        result = function(pairs.prompts[context], pairs.responses[context][response])
+        return np.atleast_1d(np.asarray(result, dtype=float))
 
     size = one(0, 0).size
 
