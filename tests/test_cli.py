@@ -347,14 +347,14 @@ def test_what_is_said_where_it_holds(tmp_path, capsys):
 
 
 def test_numbers_show_three_digits_and_no_minus_zero():
-    from jaxval.cli import value_report
+    from jaxval.cli import _tables
 
-    assert value_report._places([0.4, -0.2]) == 4
-    assert value_report._places([3.1e-5, -2e-7]) == 7
-    assert value_report._places([0.0]) == 4
-    assert value_report._signed(-1e-6, 4) == "0.0000"
-    assert value_report._signed(-1e-4, 4) == "-0.0001"
-    assert value_report._fixed(None, 4) == "–"
+    assert _tables.places([0.4, -0.2]) == 4
+    assert _tables.places([3.1e-5, -2e-7]) == 7
+    assert _tables.places([0.0]) == 4
+    assert _tables.signed(-1e-6, 4) == "0.0000"
+    assert _tables.signed(-1e-4, 4) == "-0.0001"
+    assert _tables.fixed(None, 4) == "–"
 
 
 VALUE_MISTAKES = {

@@ -89,7 +89,7 @@ def change(folder, **settings):
     ("settings", "said"),
     [
         ({"model_type": "gpt2"}, "LlamaForCausalLM.*; got model_type 'gpt2'"),
-        ({"architectures": ["LlamaForSequenceClassification"]}, "got .'LlamaForSequenceClassification'"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, "got .*.'LlamaForSequenceClassification'"),
         ({"attention_bias": True}, "config.json: expected attention_bias False; got True"),
         ({"hidden_act": "gelu"}, "expected hidden_act 'silu'; got 'gelu'"),
         ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling of type llama3, or none; got 'dynamic'"),

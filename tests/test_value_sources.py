@@ -605,7 +605,10 @@ MISTAKES = {
         lambda p: (p, {"policy": "tabular", "seeds": 2}),
         "seeds: expected 1 with the policy 'tabular', where nothing is random; got 2",
     ),
-    "a maker of something else": (lambda p: (p, {"policy": lambda pairs: 3}), "to a Policy or a Learner; got int"),
+    "a maker of something else": (
+        lambda p: (p, {"policy": lambda pairs: 3}),
+        "to a Policy or a Learner; got .* returns int",
+    ),
     "unknown loss": (lambda p: (p, {"loss": "dop"}), "loss: expected one of 'dpo'"),
     "a loss that is none": (lambda p: (p, {"loss": 3}), "loss: expected a name of alignment.losses.*got 3"),
     "an option that a loss lacks": (

@@ -18,7 +18,7 @@ from jaxtyping import Array, Key
 from jaxval import _checks
 from jaxval.theorems.records import Claim, Inconclusive, parts, registered
 
-__all__ = ["Verdict", "check_claim", "require_float64", "scope"]
+__all__ = ["Verdict", "check_claim", "scope"]
 
 # Most of a check is compiling: let XLA optimise less. The options that this version of XLA lacks are left out.
 QUICK = {

@@ -151,6 +151,16 @@ def claim(
 
     Raises:
         ValueError: if the id is taken, or what belongs to a claim that holds or fails is missing.
+
+    Example:
+        >>> import jax
+        >>> numbers = Setting(jax.random.normal, "one real number")
+        >>> @claim("ours/squares", "ours", setting=numbers, false="x² ≥ 1 for every x.", neighbour={"least": 1.0})
+        ... def squares(x, least=0.0):
+        ...     "x² ≥ 0 for every x."
+        ...     return AtMost(least, x**2)
+        >>> _registry.pop("ours/squares").verdict  # taken out again, for it is an example
+        'holds'
     """
 
     def register(sides: Callable[..., Any]) -> Callable[..., Any]:
