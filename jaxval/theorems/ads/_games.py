@@ -160,7 +160,7 @@ def factorial(n: int | Array) -> Array:
     return jnp.asarray([float(math.factorial(k)) for k in range(SOURCES + 1)])[n]
 
 
-def binomial(n: int | Array, k: Array) -> Array:
+def binomial(n: int | Array, k: Array | np.ndarray) -> Array:
     """The binomial coefficients C(n, k) of small whole numbers."""
     return jnp.asarray([[float(math.comb(n, k)) for k in range(SOURCES + 1)] for n in range(SOURCES + 1)])[n, k]
 
