@@ -166,6 +166,12 @@ def scope(verdict: Verdict) -> str:
 
     Returns:
         One line.
+
+    Example:
+        >>> from jaxval import theorems
+        >>> if jax.config.jax_enable_x64:
+        ...     verdict, = theorems.verify(ids=["mallows/phi-limit"], instances=10)
+        ...     assert "10 sampled" in scope(verdict)
     """
     setting = verdict.claim.setting
     words = [f"{setting.scope}; {verdict.sampled:,} sampled"]

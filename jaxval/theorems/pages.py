@@ -89,7 +89,7 @@ def literal(tree: Any) -> str:
     return f"[{', '.join(map(literal, array))}]" if array.ndim else _number(array.item())
 
 
-def _number(value: float) -> str:
+def _number(value: float | int) -> str:
     """A whole number, a fraction with a small denominator, or a decimal number."""
     if isinstance(value, (bool, int)) or not np.isfinite(value):
         return str(value)

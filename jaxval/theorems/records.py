@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
@@ -167,12 +168,13 @@ def claim(
         def version(change: dict[str, Any] | Callable[..., Any] | None) -> Callable[..., Any] | None:
             return functools.partial(sides, **change) if isinstance(change, dict) else change
 
+        made_for = setting._replace(**changes)
         made = Claim(
             id,
             source,
             " ".join(inspect.cleandoc(sides.__doc__ or "").split()),
             sides,
-            setting._replace(**changes),
+            made_for,
             false,
             version(neighbour) or sides,
             fails,
@@ -181,7 +183,7 @@ def claim(
             why,
             corrected,
             version(correction),
-            counterexample,
+            _of_jax(counterexample) if counterexample and made_for.compiled else counterexample,
             covers,
             proof,
         )
@@ -189,6 +191,11 @@ def claim(
         return sides
 
     return register
+
+
+def _of_jax(make: Callable[[], Any]) -> Callable[[], Any]:
+    """The same instance with JAX's arrays, which compiled claims take."""
+    return lambda: jax.tree.map(jnp.asarray, make())
 
 
 def _complete(made: Claim) -> Claim:
@@ -215,6 +222,11 @@ def registered() -> tuple[Claim, ...]:
 
     Returns:
         The claims.
+
+    Example:
+        >>> from jaxval import theorems
+        >>> len(registered()) == len(theorems.claims())
+        True
     """
     return tuple(_registry.values())
 
