@@ -16,6 +16,7 @@ OPTIONS = {
     "folder": "--out",
     "checkpoints": "--out",
     "loss_options": "--loss-option",
+    "ids": "--claim",
     **{
         name: "--" + name.replace("_", "-")
         for name in (
@@ -38,6 +39,7 @@ OPTIONS = {
             "loss",
             "batch_size",
             "accumulation",
+            "paper",
         )
     },
 }

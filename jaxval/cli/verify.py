@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from jaxval.cli._words import count
+from jaxval.cli._words import count, naming_options
 
 __all__: list[str] = []
 
@@ -55,7 +55,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     before = jax.config.read("jax_enable_x64")
     jax.config.update("jax_enable_x64", True)
     try:
-        return _list(arguments) if arguments.list else _verify_in_float64(arguments)
+        with naming_options():
+            return _list(arguments) if arguments.list else _verify_in_float64(arguments)
     finally:
         jax.config.update("jax_enable_x64", before)
 
