@@ -8,7 +8,7 @@ from jaxval.types import Estimate, SeenGains
 from jaxval.values import estimate_frame, estimate_table, load_estimate, save_estimate
 
 VALUES, ERRORS = np.array([0.125, 0.5, -1.0]), np.array([0.01, 0.02, 0.5])
-ENDS = np.stack([VALUES - 2 * ERRORS, VALUES + 2 * ERRORS])
+ENDS = np.stack([VALUES - 2 * ERRORS, VALUES + 3 * ERRORS])  # wider above than below
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_estimates_print_as_a_sorted_table(estimate):
     lines = [line.split() for line in estimate_table(estimate).splitlines()]
     assert lines[0] == ["player", "value", "95", "%", "interval"]
     assert [line[0] for line in lines[1:4]] == ["books", "news", "chat"]
-    assert lines[1] == ["books", "0.5", "0.46", "to", "0.54"]
+    assert lines[1] == ["books", "0.5", "0.46", "to", "0.56"]
     assert lines[4] == ["8", "evaluations"]
     wide = Estimate(np.ones((2, 3)), np.zeros((2, 3)), 4)
     assert "value 2" in estimate_table(wide)

@@ -521,6 +521,7 @@ def test_choosing_and_weighting_sources_beats_taking_all(drawn, found):
     weights = sources.source_weights(worth)
     assert float(weights.sum()) == pytest.approx(len(found.names), rel=1e-5)
     assert retrained(weights) > retrained(jnp.ones(len(found.names)))
+    np.testing.assert_allclose(sources.source_weights([4.0, 1.0, -1.0], power=0.5), [2.0, 1.0, 0.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("negative", ["charged", "unpaid"])
