@@ -267,7 +267,7 @@ def test_values_of_a_pool_are_those_of_its_table(rng, close):
     close(found.values, values.asymmetric_shapley(table, [0, 1, 1]))
     close(found.utilities, table)
     assert found.exact
-    assert found.estimate.names == ("s0", "s1", "s2")
+    assert found.names == ("s0", "s1", "s2")
 
 
 def index_of(mask):
@@ -403,6 +403,10 @@ def test_wrong_labels_masks_and_options(rng):
         sources.value_pool(pool, semivalue="banzhaf", groups=[0, 0, 1])
     with pytest.raises(ValueError, match=r"semivalue: expected shapley if coalitions are sampled"):
         sources.value_pool(pool, semivalue="banzhaf", permutations=4)
+    with pytest.raises(ValueError, match=r"semivalue: expected a linear function of a table; got one that is not"):
+        sources.value_pool(pool, semivalue=lambda table: values.shapley(table) ** 2, refuse=False)
+    linear = sources.value_pool(pool, semivalue=lambda table: 2 * values.shapley(table), refuse=False)
+    np.testing.assert_allclose(linear.values, 2 * sources.value_pool(pool, refuse=False).values, rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match=r"evaluations: expected permutations or evaluations; got both"):
         sources.value_pool(pool, evaluations=8, permutations=4)
     with pytest.raises(ValueError, match=r"pool: expected at least two responses to every prompt; got one to prompt 0"):

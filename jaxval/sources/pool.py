@@ -84,12 +84,6 @@ class PoolValues(NamedTuple):
     draws: int
     faults: tuple[str, ...]
 
-    @property
-    def estimate(self) -> Estimate:
-        """The values as an `Estimate`, with errors over prompts and draws and the names of the sources."""
-        count = np.asarray(len(self.coalitions))
-        return Estimate(self.values, self.standard_errors, count, self.intervals, names=self.names)
-
 
 def value_pool(
     pool: SamplePool,
@@ -191,6 +185,9 @@ def _linear_map(
             of_table = functools.partial(asymmetric_shapley, groups=groups)
         # A linear function is its derivative, at any table.
         contributions = np.asarray(jax.jit(jax.jacrev(of_table))(jnp.zeros(2**sources)))
+        probe = np.random.default_rng(0).uniform(size=2**sources)  # two linear functions that agree here are the same
+        if callable(semivalue) and not np.allclose(of_table(jnp.asarray(probe)), contributions @ probe, atol=1e-4):
+            raise BadArgument("semivalue", expected="a linear function of a table", got="one that is not linear")
         return _LinearMap(np.asarray(all_coalitions(sources)), contributions, True, None)
     if semivalue != "shapley":
         raise BadArgument(
