@@ -3,7 +3,7 @@
 Values are (players, *objectives) arrays. Groups are integers (players,), the first group 0.
 
 - Exact, from a table of the utilities of all coalitions: `shapley`, `banzhaf`, `beta_shapley`, `semivalue`,
-  `leave_one_out`; with groups `asymmetric_shapley` and `weighted_shapley`; `shapley_interactions`,
+  `leave_one_out`; with groups `asymmetric_shapley` and `weighted_shapley`, with unions `owen`; `shapley_interactions`,
   `banzhaf_interactions`, `least_core`, `least_core_solve`.
 - Estimated, from a utility: `sample_shapley`, `sample_shapley_along_paths`, `sample_truncated_shapley`,
   `sample_banzhaf`, `regress_shapley`. `sample_until` and `sample_until_solve` sample until the intervals are narrow.
@@ -44,6 +44,7 @@ from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semiv
 from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
 from jaxval.values.stopping import StoppingDiagnostics, anytime_factors, sample_until, sample_until_solve
 from jaxval.values.truncation import sample_truncated_shapley, truncated_shapley_estimator
+from jaxval.values.unions import owen
 
 __all__ = [
     "Estimator",
@@ -65,6 +66,7 @@ __all__ = [
     "least_core_solve",
     "leave_one_out",
     "load_estimate",
+    "owen",
     "owner_totals",
     "permutation_estimator",
     "regress_shapley",
