@@ -96,8 +96,8 @@ def pool_utility(
 def pool_sizes(log_probs: PoolLogProbs, *, proposal: PoolProposal = None) -> Utility:
     """The effective sample sizes of coalitions, ESS_S(x) = (Σ_j w_j)² / Σ_j w_j², for masks or real weights.
 
-    They are smooth in the weights, and `sources.best_weights` keeps them above a floor. `pool_diagnostics` computes those
-    of many coalitions at once.
+    They are smooth in the weights, and `sources.best_weights` keeps them above a floor. `pool_diagnostics` computes
+    those of many coalitions at once.
 
     Source: Kong (1992).
 
@@ -113,7 +113,7 @@ def pool_sizes(log_probs: PoolLogProbs, *, proposal: PoolProposal = None) -> Uti
 
     Example:
         >>> log_probs = np.log([[[0.5, 0.5]], [[0.75, 0.25]]])
-        >>> [round(float(size), 4) for size in pool_sizes(log_probs, proposal=np.log([[0.5, 0.5]]))(np.ones(1))]
+        >>> [round(float(size), 4) for size in pool_sizes(log_probs, proposal=np.log([[0.5, 0.5]]))(jnp.ones(1))]
         [1.6]
     """
     pool = weigh_pool(log_probs, np.zeros(np.shape(log_probs)[1:]), proposal)
