@@ -165,14 +165,16 @@ def best_weights(
     for name in whole:
         if name != "best":
             gains[name] = _mean_with_ends((held_out["best"] - held_out[name]) @ goal.share)
-    sizes = None if effective_sizes is None else float(np.exp(np.log(_known(effective_sizes(jnp.asarray(whole["best"])))).mean()))
+    size = None
+    if effective_sizes is not None:
+        size = float(np.exp(np.log(_known(effective_sizes(jnp.asarray(whole["best"])))).mean()))
     return BestWeights(
         weights=whole["best"],
         utilities={name: _known(by_prompt(weights)).mean(axis=0) for name, weights in whole.items()},
         held_out={name: each.mean(axis=0) for name, each in held_out.items()},
         gains=gains,
         by_fold=np.stack([part["best"] for part in parts]),
-        effective_size=sizes,
+        effective_size=size,
     )
 
 
