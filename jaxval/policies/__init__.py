@@ -3,7 +3,7 @@
 A `Policy` maps ids of prompts (B,) and of candidate responses (B, R) to its own log π(y|x), (B, R); `normalise`
 conditions on the candidates. All policies are used in the same way, however they were made. A `SequenceModel` gives
 next-token logits: `transformer` makes one, `read_llama` reads a published one, `low_rank` adapts one, `sample` draws
-from one, and `over_catalogue` makes it a policy.
+from one, and `over_catalogue` makes it a policy. Formats of others are in `published`.
 """
 
 from jaxval.policies.adapters import init_adapters, low_rank, merge
@@ -16,11 +16,11 @@ from jaxval.policies.catalogue import (
     response_lengths,
     response_log_probs,
 )
-from jaxval.policies.llama import read_llama
 from jaxval.policies.log_linear import log_linear
+from jaxval.policies.published import read_gguf, read_llama
 from jaxval.policies.sampling import Samples, pad_sequences, sample
 from jaxval.policies.tabular import tabular
-from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue
+from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue, encode_prompt
 from jaxval.policies.text_features import text_features
 from jaxval.policies.transformer import RopeScaling, transformer
 
@@ -32,6 +32,7 @@ __all__ = [
     "byte_tokeniser",
     "catalogue",
     "encode_catalogue",
+    "encode_prompt",
     "init_adapters",
     "log_linear",
     "low_rank",
@@ -40,6 +41,7 @@ __all__ = [
     "normalise",
     "over_catalogue",
     "pad_sequences",
+    "read_gguf",
     "read_llama",
     "response_lengths",
     "response_log_probs",
