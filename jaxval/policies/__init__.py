@@ -17,7 +17,15 @@ from jaxval.policies.catalogue import (
     response_log_probs,
 )
 from jaxval.policies.log_linear import log_linear
-from jaxval.policies.published import read_gguf, read_llama
+from jaxval.policies.published import (
+    Adapter,
+    chat_template,
+    read_adapter,
+    read_gguf,
+    read_llama,
+    stack_adapters,
+    write_adapter,
+)
 from jaxval.policies.sampling import Samples, pad_sequences, sample
 from jaxval.policies.tabular import tabular
 from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue, encode_prompt
@@ -25,12 +33,14 @@ from jaxval.policies.text_features import text_features
 from jaxval.policies.transformer import RopeScaling, transformer
 
 __all__ = [
+    "Adapter",
     "Catalogue",
     "RopeScaling",
     "Samples",
     "Tokeniser",
     "byte_tokeniser",
     "catalogue",
+    "chat_template",
     "encode_catalogue",
     "encode_prompt",
     "init_adapters",
@@ -41,12 +51,15 @@ __all__ = [
     "normalise",
     "over_catalogue",
     "pad_sequences",
+    "read_adapter",
     "read_gguf",
     "read_llama",
     "response_lengths",
     "response_log_probs",
     "sample",
+    "stack_adapters",
     "tabular",
     "text_features",
     "transformer",
+    "write_adapter",
 ]
