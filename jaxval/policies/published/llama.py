@@ -189,7 +189,8 @@ def _read_tokeniser(folder: Path, config: dict[str, Any]) -> Tokeniser:
     in_front = tokenizer.encode("a").ids[:1] == [begin] and encode("a").ids[:1] != [begin]
     template, special = _read_template(folder)
     if template is not None:  # its end of a turn may differ from the end of a text
-        end = tokenizer.token_to_id(special.get("eos_token", "")) or end
+        own = tokenizer.token_to_id(special.get("eos_token", ""))
+        end = end if own is None else own
     chat = None if template is None else chat_template(template[1], name=template[0], **special)
     return tokeniser_of(tokenizer, begin=begin if in_front else None, end=end, pad=pad, chat=chat)
 
