@@ -19,6 +19,7 @@ from jaxval.policies.catalogue import (
 from jaxval.policies.llama import read_llama
 from jaxval.policies.log_linear import log_linear
 from jaxval.policies.sampling import Samples, pad_sequences, sample
+from jaxval.policies.scoring import group_responses, map_tokens, response_states, score_responses, trunk_states
 from jaxval.policies.tabular import tabular
 from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue
 from jaxval.policies.text_features import text_features
@@ -32,9 +33,11 @@ __all__ = [
     "byte_tokeniser",
     "catalogue",
     "encode_catalogue",
+    "group_responses",
     "init_adapters",
     "log_linear",
     "low_rank",
+    "map_tokens",
     "merge",
     "next_token_entropies",
     "normalise",
@@ -43,8 +46,11 @@ __all__ = [
     "read_llama",
     "response_lengths",
     "response_log_probs",
+    "response_states",
     "sample",
+    "score_responses",
     "tabular",
     "text_features",
     "transformer",
+    "trunk_states",
 ]
