@@ -187,7 +187,10 @@ def checkpoint_learner(
 
 def _over_tokens(pairs: PreferencePairs, model: SequenceModel, kept: Any, *, batch_size: int, **how: Any) -> Learner:
     """A sequence model over the tokenised catalogue, with `kept` tokens of each prompt and of each response."""
-    tokens = policies.encode_catalogue(pairs.prompts, pairs.responses, length=sum(kept), truncate=kept, **how)
+    prompts: Any = pairs.prompts
+    if "tokeniser" in how and how["tokeniser"].chat is not None:
+        prompts = [pairs.chats.get(prompt, prompt) for prompt in prompts]
+    tokens = policies.encode_catalogue(prompts, pairs.responses, length=sum(kept), truncate=kept, **how)
     policy = policies.over_catalogue(model, *tokens, batch_size=batch_size)
     return Learner(policy, model=model, catalogue=policies.catalogue(*tokens, length=model.length))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -256,7 +257,8 @@ def _run_folder(folder: Path, problem: Problem, how: Any) -> Path:
     """Claim the folder of one seed for its pairs, its training and its key; raises if it holds another run."""
     pairs = problem.pairs
     catalogue = pairs.prompts, pairs.responses, tuple(pairs.comparisons), np.asarray(pairs.source), pairs.sources
-    content = fingerprint(__version__, str(jnp.zeros(0).dtype), *catalogue, problem.held_out, how)
+    chats = [pairs.chats[prompt] for prompt in pairs.prompts if prompt in pairs.chats]
+    content = fingerprint(__version__, str(jnp.zeros(0).dtype), *catalogue, json.dumps(chats), problem.held_out, how)
     try:
         return claim_folder(folder, {"fingerprint": content}, note="run.json")
     except BadArgument as error:
