@@ -12,11 +12,14 @@ from jaxtyping import Array, Float, Shaped
 
 from jaxval import _checks
 from jaxval.coalitions.responses import combine
+from jaxval.parallel.chunks import map_chunks
 from jaxval.policies.scoring import map_tokens, response_states
 from jaxval.policies.transformer import rebind
 from jaxval.types import BadArgument, Grouped, Params, SequenceModel
 
 __all__ = ["TokenArithmetic", "combine_next_tokens", "score_coalitions", "token_arithmetic"]
+
+TOGETHER = 8  # coalitions whose next-token logits are held at a time
 
 
 class TokenArithmetic(NamedTuple):
@@ -141,7 +144,13 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
 
 
 def score_coalitions(
-    model: SequenceModel, params: TokenArithmetic, grouped: Grouped, coalitions: Any, *, states: Any = None
+    model: SequenceModel,
+    params: TokenArithmetic,
+    grouped: Grouped,
+    coalitions: Any,
+    *,
+    states: Any = None,
+    temperature: float = 1.0,
 ) -> Float[Array, "coalitions rows responses"]:
     """The log-probabilities of responses under many coalitions, log π_S(y|x) = Σ_t log p_S(y_t | x, y_<t).
 
@@ -156,6 +165,7 @@ def score_coalitions(
         grouped: prompts with responses.
         coalitions: (coalitions, sources) masks, or weights.
         states: what `policies.trunk_states` returned for the prompts and responses; None computes it.
+        temperature: above 0; next-token distributions are those of logits / temperature, as `sample` draws them.
 
     Returns:
         (coalitions, B, R) sums over the tokens of a response; 0 for a response of length 0.
@@ -175,32 +185,36 @@ def score_coalitions(
         ((2, 1, 2), True)
     """
     masks = jnp.asarray(coalitions).astype(float)
-    if masks.ndim != 2:
+    if masks.ndim != 2 or len(masks) == 0:
         raise BadArgument("coalitions", expected="(coalitions, sources) masks", got=f"shape {masks.shape}")
+    if model.parts is None:
+        raise BadArgument("model", expected="a model with parts, such as a transformer", got="one without")
     _check_sources(params, masks.shape[1])
-    return _score_coalitions(model, model.held, _with_reference(params), grouped, masks, states)
+    weights = jnp.concatenate([1 - jnp.sum(masks, axis=1, keepdims=True), masks], axis=1) / temperature
+    return _score_coalitions(model, model.held, _with_reference(params), grouped, weights, states)
 
 
 @functools.partial(jax.jit, static_argnames="model")
 def _score_coalitions(
-    model: SequenceModel, held: Any, every: Params, grouped: Grouped, masks: Array, states: Any
+    model: SequenceModel, held: Any, every: Params, grouped: Grouped, weights: Array, states: Any
 ) -> Array:
     model = rebind(model, held)
     responses, lengths = jnp.asarray(grouped.responses), jnp.asarray(grouped.lengths)
     ends = jax.lax.map(lambda one: response_states(model, one, grouped, states=states)[:, :, :-1], every)
-    parts: Any = model.parts
+    head: Any = model.parts.head if model.parts else None
 
-    def of_tokens(states: Array, tokens: Array) -> Array:
-        logits = jax.vmap(parts.head)(every, jnp.moveaxis(states, 1, 0))
-        each = jax.nn.log_softmax(logits)
+    def of_tokens(tokens: Array, states: Array) -> Array:
+        logits = jax.vmap(head)(every, jnp.moveaxis(states, 1, 0))  # (policies, tokens, vocabulary)
 
-        def combined(mask: Array) -> Array:
-            logs = combine_next_tokens(each[0], each[1:], mask)
-            return jnp.take_along_axis(logs, tokens[:, None], axis=1)[:, 0]
+        def combined(rows: Array) -> Array:
+            # The sum of logits is that of log-probabilities up to a constant, which the normalisation takes away.
+            sums = jnp.tensordot(weights[rows], logits, 1)
+            chosen = jnp.take_along_axis(sums, tokens[None, :, None], axis=2)[..., 0]
+            return chosen - jax.nn.logsumexp(sums, axis=2)
 
-        return jax.lax.map(combined, masks).T
+        return map_chunks(combined, len(weights), TOGETHER).T
 
-    log_probs = map_tokens(of_tokens, jnp.moveaxis(ends, 0, 3), responses)
+    log_probs = map_tokens(of_tokens, responses, jnp.moveaxis(ends, 0, 3))
     inside = jnp.arange(responses.shape[2])[None, None, :] < lengths[:, :, None]
     return jnp.moveaxis(jnp.sum(jnp.where(inside[..., None], log_probs, 0), axis=2), 2, 0)
 

@@ -162,29 +162,30 @@ def score_responses(
         logits = _whole_logits(model, params, grouped)
         return jnp.where(inside, _chosen(logits, responses), 0)
     ends = response_states(model, params, grouped, states=states)[:, :, :-1]
-    each = map_tokens(lambda part, tokens: _chosen(model.parts.head(params, part), tokens), ends, responses)
+    head = model.parts.head
+    each = map_tokens(lambda tokens, states: _chosen(head(params, states), tokens), responses, ends)
     return jnp.where(inside, each, 0)
 
 
-def map_tokens(function: Callable[..., Any], states: Array, *tokens: Array, size: int = TOKENS) -> Any:
-    """A function of hidden states, such as of the logits they give, for few tokens at a time; gradients recompute it.
+def map_tokens(function: Callable[..., Any], tokens: Array, *arrays: Array, size: int = TOKENS) -> Any:
+    """A function of tokens and of hidden states, say, for few tokens at a time; gradients compute it again.
 
     Args:
-        function: from states (size, W) and one array (size, ...) for each of `tokens` to arrays (size, ...); a pytree.
-        states: (..., W) hidden states.
-        *tokens: arrays with the same leading axes.
+        function: from tokens (size,) and one array (size, ...) for each of `arrays` to arrays (size, ...); a pytree.
+        tokens: ids of any shape.
+        *arrays: arrays with the leading axes of the tokens.
         size: how many tokens are given at a time.
 
     Returns:
-        The arrays of all tokens, with the leading axes of the states.
+        The arrays of all tokens, with the leading axes of the tokens.
 
     Example:
-        >>> map_tokens(lambda states, tokens: states[:, 0] + tokens, jnp.ones((2, 3, 4)), jnp.arange(6).reshape(2, 3))
-        Array([[1., 2., 3.],
-               [4., 5., 6.]], dtype=float32)
+        >>> tokens, states = jnp.arange(6).reshape(2, 3), jnp.ones((2, 3, 4))
+        >>> map_tokens(lambda tokens, states: states[:, 0] + tokens, tokens, states).tolist()
+        [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
     """
-    axes = states.shape[:-1]
-    flat = [part.reshape(-1, *part.shape[len(axes) :]) for part in (states, *tokens)]
+    axes = tokens.shape
+    flat = [part.reshape(-1, *part.shape[len(axes) :]) for part in (tokens, *arrays)]
 
     @jax.checkpoint
     def of_rows(rows: Array) -> Any:
