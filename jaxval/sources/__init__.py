@@ -2,9 +2,10 @@
 
 `learners` makes policies over the catalogue of the pairs, and `trainings` trains them on each source. `arithmetic`
 computes the utilities of coalitions, `valuation` computes values with intervals, and `curation` takes decisions. `pool`
-needs no training: it values sources from a table of log-probabilities.
+and `adapters` need no training: they value sources from a table of log-probabilities, and from adapters of PEFT.
 """
 
+from jaxval.sources.adapters import value_adapters
 from jaxval.sources.curation import HarmAuc, best_coalition, harm_auc, payments, source_weights, top_sources
 from jaxval.sources.learners import (
     Learner,
@@ -33,6 +34,7 @@ __all__ = [
     "tabular_learner",
     "top_sources",
     "transformer_learner",
+    "value_adapters",
     "value_pool",
     "value_sources",
 ]

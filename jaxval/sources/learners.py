@@ -5,6 +5,7 @@ different sources can be combined. To add a policy, write a function from the pa
 `Policy`; an entry in `NAMED` gives it a name. The module `trainings` trains the policies.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +16,7 @@ import numpy as np
 from jaxval import _checks, policies
 from jaxval.data import PreferencePairs
 from jaxval.sources.pairs import candidates
-from jaxval.types import BadArgument, Comparisons, Policy, SequenceModel
+from jaxval.types import BadArgument, Comparisons, Params, Policy, SequenceModel
 
 __all__ = ["Learner", "checkpoint_learner", "log_linear_learner", "tabular_learner", "transformer_learner"]
 
@@ -40,6 +41,7 @@ class Learner(NamedTuple):
         model: the sequence model inside the policy, for the arithmetic of tokens; None if the policy has none.
         catalogue: the tokenised prompts and responses of the sequence model; None if the policy has none.
         adapters: whether the parameters are low-rank adapters, of which the arithmetic adds the products.
+        write: `write(folder, params)` writes parameters for use elsewhere; None if there is no format for them.
     """
 
     policy: Policy
@@ -50,6 +52,7 @@ class Learner(NamedTuple):
     model: SequenceModel | None = None
     catalogue: policies.Catalogue | None = None
     adapters: bool = False
+    write: Callable[[Path, Params], None] | None = None
 
 
 def tabular_learner(pairs: PreferencePairs) -> Learner:
@@ -155,7 +158,7 @@ def checkpoint_learner(
 
     Args:
         pairs: the pairs of all sources.
-        folder: the folder with config.json, model.safetensors and tokenizer.json.
+        folder: the folder with config.json, model.safetensors and tokenizer.json, or a GGUF file.
         rank: the rank of the adapters.
         alpha: the scale of the adapters.
         prompt_tokens: the number of tokens kept of a prompt, its last ones.
@@ -178,11 +181,27 @@ def checkpoint_learner(
     """
     base, params, tokeniser = policies.read_llama(folder)
     model = policies.low_rank(base, params, rank=rank, alpha=alpha)
+    learner = over_checkpoint(pairs, model, tokeniser, prompt_tokens, response_tokens)
+    write = functools.partial(_write, alpha=alpha, base=str(folder))
+    return learner._replace(defaults={"epochs": 4, "batch_size": 32, "learning_rate": 2e-5}, write=write)
+
+
+def over_checkpoint(
+    pairs: PreferencePairs,
+    model: SequenceModel,
+    tokeniser: policies.Tokeniser,
+    prompt_tokens: int = 128,
+    response_tokens: int = 128,
+) -> Learner:
+    """An adapted checkpoint over the catalogue of the pairs; numbers of tokens as in `checkpoint_learner`."""
     asked = prompt_tokens + response_tokens
     first = min(asked, model.length) * prompt_tokens // asked
     kept = first, min(asked, model.length) - first
-    learner = _over_tokens(pairs, model, kept, batch_size=4, tokeniser=tokeniser)
-    return learner._replace(defaults={"epochs": 4, "batch_size": 32, "learning_rate": 2e-5}, adapters=True)
+    return _over_tokens(pairs, model, kept, batch_size=4, tokeniser=tokeniser)._replace(adapters=True)
+
+
+def _write(folder: Path, params: Params, *, alpha: float, base: str) -> None:
+    policies.write_adapter(folder, params, alpha=alpha, base=base)
 
 
 def _over_tokens(pairs: PreferencePairs, model: SequenceModel, kept: Any, *, batch_size: int, **how: Any) -> Learner:
@@ -204,6 +223,11 @@ IN_FLOAT64 = ("log-linear", "tabular")
 """The policies that the command line computes in float64, in which Newton's method converges to its optimum."""
 
 
+def is_checkpoint(policy: Any) -> bool:
+    """Whether a policy is the path of a checkpoint: a folder, or a GGUF file."""
+    return isinstance(policy, str | Path) and (Path(policy).is_dir() or Path(policy).suffix == ".gguf")
+
+
 def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
     """The learner over these pairs, from a policy's name, the folder of a checkpoint, or a function of the pairs."""
     if callable(policy):
@@ -212,7 +236,7 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
             got = f"a function that returns {type(made).__name__}"
             raise BadArgument("policy", expected="a function of the pairs to a Policy or a Learner", got=got)
         return Learner(made) if isinstance(made, Policy) else made
-    if policy not in NAMED and isinstance(policy, str | Path) and Path(policy).is_dir():
+    if policy not in NAMED and is_checkpoint(policy):
         try:
             return checkpoint_learner(pairs, folder=policy)
         except BadArgument as error:  # `path` of the checkpoint's reader is the argument `policy` of the caller
