@@ -27,6 +27,7 @@ from jaxval.policies.published import (
     write_adapter,
 )
 from jaxval.policies.sampling import Samples, pad_sequences, sample
+from jaxval.policies.scoring import group_responses, map_tokens, response_states, score_responses, trunk_states
 from jaxval.policies.tabular import tabular
 from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue, encode_prompt
 from jaxval.policies.text_features import text_features
@@ -43,9 +44,11 @@ __all__ = [
     "chat_template",
     "encode_catalogue",
     "encode_prompt",
+    "group_responses",
     "init_adapters",
     "log_linear",
     "low_rank",
+    "map_tokens",
     "merge",
     "next_token_entropies",
     "normalise",
@@ -56,10 +59,13 @@ __all__ = [
     "read_llama",
     "response_lengths",
     "response_log_probs",
+    "response_states",
     "sample",
+    "score_responses",
     "stack_adapters",
     "tabular",
     "text_features",
     "transformer",
+    "trunk_states",
     "write_adapter",
 ]
