@@ -23,6 +23,7 @@ from jaxval.policies.published import (
     read_adapter,
     read_gguf,
     read_llama,
+    read_reward,
     stack_adapters,
     write_adapter,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "read_adapter",
     "read_gguf",
     "read_llama",
+    "read_reward",
     "response_lengths",
     "response_log_probs",
     "response_states",

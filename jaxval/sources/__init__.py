@@ -15,6 +15,7 @@ from jaxval.sources.learners import (
     transformer_learner,
 )
 from jaxval.sources.pool import PoolValues, value_pool
+from jaxval.sources.reward_models import RewardModel, fit_reward_head, read_reward_model
 from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, value_sources
 
@@ -22,14 +23,17 @@ __all__ = [
     "HarmAuc",
     "Learner",
     "PoolValues",
+    "RewardModel",
     "SourceValues",
     "Training",
     "Truth",
     "best_coalition",
     "checkpoint_learner",
+    "fit_reward_head",
     "harm_auc",
     "log_linear_learner",
     "payments",
+    "read_reward_model",
     "source_weights",
     "tabular_learner",
     "top_sources",
