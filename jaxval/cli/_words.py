@@ -40,6 +40,9 @@ OPTIONS = {
             "batch_size",
             "accumulation",
             "paper",
+            "adapters",
+            "reference_adapter",
+            "stacked",
         )
     },
 }

@@ -43,7 +43,7 @@ def describe(valued: "SourceValues", *, title: str) -> dict[str, Any]:
     for i, name in enumerate(valued.names):
         row = {
             "name": name,
-            "pairs": float(valued.pairs[i]),
+            "pairs": _plain(float(valued.pairs[i])),
             "values": by_reward(valued.values[i]),
             "values_per_pair": by_reward(valued.values_per_pair[i]),
             "context_intervals": by_reward(valued.context_intervals[:, i].T),
@@ -166,7 +166,7 @@ def _table(result: dict[str, Any], reward: str) -> Any:
     table.add_column("source", overflow="fold", min_width=12)
     rows = sorted(result["sources"], key=lambda row: -row["values"][reward])
     digits = places([row["values"][reward] for row in rows])
-    columns = {"pairs": [f"{row['pairs']:,.0f}" for row in rows]}
+    columns = {} if rows[0]["pairs"] is None else {"pairs": [f"{row['pairs']:,.0f}" for row in rows]}
     columns["value"] = [signed(row["values"][reward], digits) for row in rows]
     columns["95 % over prompts"] = [interval(row["context_intervals"][reward], digits) for row in rows]
     if result["seeds"] > 1:
@@ -204,7 +204,12 @@ def _utilities(result: dict[str, Any]) -> Any:
 
 def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
     """The sentences below the tables, each only if it applies to the result."""
-    lines = [*_what_was_done(result), *_per_pair(result), *_efficiency(result)]
+    lines = [
+        *_what_was_done(result),
+        *map(_head, result.get("reward_heads", ())),
+        *_per_pair(result),
+        *_efficiency(result),
+    ]
     if result["reference_certain"] > 0.5:
         lines.append(
             f"Warning: at {result['reference_certain']:.0%} of the prompts the reference gives one candidate 99 % or "
@@ -242,9 +247,22 @@ def _what_was_done(result: dict[str, Any]) -> list[str]:
         lines.append("The sample would have met every coalition: values are exact, and there are no standard errors.")
     if any(error is None for row in result["sources"] for error in row["standard_errors"].values()):
         lines.append("Fewer than 20 permutations tell no standard error: pairs of them are often equal by chance.")
-    if result["seeds"] == 1:
+    if result["sources"][0]["pairs"] is None:
+        lines.append(
+            "Checked: each adapter alone gives the log-probabilities of its own policy, and each has an effect."
+        )
+    elif result["seeds"] == 1:
         lines.append("One seed: how far values depend on what is random is not seen.")
     return lines
+
+
+def _head(head: dict[str, Any]) -> str:
+    share, error = head["accuracy"], head["accuracy_error"]
+    return (
+        f"Reward {head['name']}: a linear head fitted to {head['fitted_pairs']:,.0f} pairs. Of "
+        f"{head['held_out_pairs']:,.0f} held-out pairs it prefers the chosen response of {share:.1%} ± {error:.1%}; a "
+        "coin prefers 50 %."
+    )
 
 
 def _per_pair(result: dict[str, Any]) -> list[str]:
@@ -303,6 +321,8 @@ def _is_copy(result: dict[str, Any], groups: list[int], i: int, j: int) -> bool:
 
 
 def _trainings(result: dict[str, Any]) -> str:
+    if result["sources"][0]["pairs"] is None:
+        return "one adapter a source"
     return f"one training a source and seed ({len(result['sources']) * result['seeds']})"
 
 

@@ -2,9 +2,10 @@
 
 `learners` makes policies over the catalogue of the pairs, and `trainings` trains them on each source. `arithmetic`
 computes the utilities of coalitions, `valuation` computes values with intervals, and `curation` takes decisions. `pool`
-needs no training: it values sources from a table of log-probabilities.
+and `adapters` need no training: they value sources from a table of log-probabilities, and from adapters of PEFT.
 """
 
+from jaxval.sources.adapters import value_adapters
 from jaxval.sources.curation import HarmAuc, best_coalition, harm_auc, payments, source_weights, top_sources
 from jaxval.sources.learners import (
     Learner,
@@ -14,6 +15,7 @@ from jaxval.sources.learners import (
     transformer_learner,
 )
 from jaxval.sources.pool import PoolValues, value_pool
+from jaxval.sources.reward_models import RewardModel, fit_reward_head, read_reward_model
 from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, value_sources
 from jaxval.sources.weights import BestWeights, best_weights
@@ -23,19 +25,23 @@ __all__ = [
     "HarmAuc",
     "Learner",
     "PoolValues",
+    "RewardModel",
     "SourceValues",
     "Training",
     "Truth",
     "best_coalition",
     "best_weights",
     "checkpoint_learner",
+    "fit_reward_head",
     "harm_auc",
     "log_linear_learner",
     "payments",
+    "read_reward_model",
     "source_weights",
     "tabular_learner",
     "top_sources",
     "transformer_learner",
+    "value_adapters",
     "value_pool",
     "value_sources",
 ]

@@ -1,8 +1,9 @@
 """One seed of the valuation of sources: hold out prompts, train on each source, combine policies, compute values."""
 
 import functools
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from jaxval.sources.learners import Learner
 from jaxval.sources.pairs import candidates, to_train_on
 from jaxval.sources.rewards import Rewards
 from jaxval.sources.trainings import Train
-from jaxval.types import BadArgument
+from jaxval.types import BadArgument, Params
 
 SEMIVALUES: dict[str, Callable[..., Array]] = {
     "shapley": values.shapley,
@@ -57,6 +58,8 @@ class Problem(NamedTuple):
     random: bool  # whether the training or the initial parameters are
     rewards: Rewards
     held_out: float | np.ndarray  # a share, or the ids of prompts
+    reference: Params = None  # the parameters at π_0 if sources were trained elsewhere; None means initial ones
+    trained: Sequence[Params] = ()  # the parameters of each source if they were trained elsewhere
 
 
 Design = tuple[Any, Callable[[Array], tuple[Array, Any]]]
@@ -78,9 +81,9 @@ class Repetition(NamedTuple):
 def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, label: str) -> Repetition:
     """One seed: hold out prompts, train on each source, combine the policies and compute values.
 
-    If `method.truth`, every coalition is retrained too.
+    If `method.truth`, every coalition is retrained too. If the sources were trained elsewhere, nothing is trained.
     """
-    pairs, learner, train, _, rewards, contexts = problem
+    pairs, learner, train, _, rewards, contexts, reference, trained = problem
     if method.arithmetic == "token" and (learner.model is None or learner.catalogue is None):
         expected = "'response' or 'parameter' for a policy without tokens"
         advice = "choose the policy 'transformer', or the folder of a checkpoint"
@@ -89,17 +92,20 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
     if isinstance(contexts, float):  # a share of the prompts, at least one prompt
         count = max(1, round(contexts * len(pairs.prompts)))
         contexts = np.sort(np.asarray(jax.random.permutation(split, len(pairs.prompts)))[:count])
-    sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
-    designs, masks = _designs(method, sample, len(sources))
-    reference, shown = learner.policy.init(start), bool(label)
+    sources = [] if trained else to_train_on(pairs, contexts if learner.generalises else np.array([], int))
+    designs, masks = _designs(method, sample, len(pairs.sources))
+    reference, shown = learner.policy.init(start) if reference is None else reference, bool(label)
     setting = Setting(learner, reference, contexts, candidates(pairs, contexts), rewards.of(contexts), folder, shown)
     setting = from_reference(setting, uniform=method.reference == "uniform")
     clock = time.perf_counter()
-    trained = []
+    trained = list(trained)
     with progress_bar(shown, len(sources), f"{label}: a training for each source") as advance:
         for number, source in enumerate(sources):
             trained.append(train_once(train, reference, source, of_training, folder and folder / f"source-{number}"))
             advance(1)
+    if sources and folder is not None and learner.write is not None:
+        for name, params in zip(folder_names(pairs.sources), trained, strict=True):
+            learner.write(folder / "adapters" / name, params)
     setting = setting._replace(trained=trained)
     seconds = {"training": time.perf_counter() - clock}
     by_context: dict[str, np.ndarray] = {}
@@ -115,11 +121,17 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
     rows, estimate = designs["values"]
     mean, errors = estimate(jnp.asarray(utilities["values"][rows]))
     level = setting.level.astype(np.float64).mean(axis=0)
-    counts = np.array([float(np.sum(source.weight)) for source in sources])
+    counts = np.array([float(np.sum(source.weight)) for source in sources] or [np.nan] * len(trained))
     reference_certain = float((setting.own.max(axis=1) > np.log(CERTAIN)).mean())
     utilities = {name: table + level for name, table in utilities.items()}
     errors = np.broadcast_to(np.asarray(errors, float), mean.shape)
     return Repetition(contexts, counts, by_context, utilities, errors, reference_certain, seconds)
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """A name of a folder for each name of a source, all different."""
+    plain = [re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "source" for name in names]
+    return [name if plain.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(plain)]
 
 
 def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
 from jaxval.sources.arithmetic import ARITHMETICS, RETRAININGS
 from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
-from jaxval.sources.learners import Learner, learner_of
+from jaxval.sources.learners import Learner, identity_of, learner_of
 from jaxval.sources.pairs import as_pairs, with_held_out
 from jaxval.sources.repetition import SEMIVALUES, Method, Problem, Repetition, repeat
 from jaxval.sources.rewards import Reward, resolve_rewards
@@ -202,9 +202,9 @@ def value_sources(
         if draw and seed:
             problem = _problem(draw(seed_key), policy, options, reward, held_out)
         if folder is not None:
-            kept = _run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, seed_key))
+            kept = run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, seed_key))
         repetitions.append(repeat(problem, method, seed_key, kept, f"seed {seed + 1} of {count}" if progress else ""))
-    return _summary(problem, repetitions, efficient=semivalue == "shapley", distinct=draw is not None)
+    return summary(problem, repetitions, efficient=semivalue == "shapley", distinct=draw is not None)
 
 
 def _problem(pairs: Any, policy: Any, options: Training, reward: Any, held_out: Any) -> Problem:
@@ -243,20 +243,12 @@ def _called(policy: Any) -> str:
     return "this policy" if callable(policy) else f"the policy {str(policy)!r}"
 
 
-def identity_of(policy: Any) -> Any:
-    """What identifies a policy: its name or its maker, and for a checkpoint also the names and sizes of its files."""
-    folder = policy.keywords.get("folder") if isinstance(policy, functools.partial) else policy
-    if not isinstance(folder, str | Path) or not Path(folder).is_dir():
-        return policy if callable(policy) else str(policy)
-    files = [(path.name, path.stat().st_size) for path in sorted(Path(folder).iterdir()) if path.is_file()]
-    return (functools.partial(policy, folder=str(folder)) if callable(policy) else str(policy)), files
-
-
-def _run_folder(folder: Path, problem: Problem, how: Any) -> Path:
+def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
     """Claim the folder of one seed for its pairs, its training and its key; raises if it holds another run."""
     pairs = problem.pairs
     catalogue = pairs.prompts, pairs.responses, tuple(pairs.comparisons), np.asarray(pairs.source), pairs.sources
-    content = fingerprint(__version__, str(jnp.zeros(0).dtype), *catalogue, problem.held_out, how)
+    chats = [pairs.chats[prompt] for prompt in pairs.prompts if prompt in pairs.chats]
+    content = fingerprint(__version__, str(jnp.zeros(0).dtype), *catalogue, json.dumps(chats), problem.held_out, how)
     try:
         return claim_folder(folder, {"fingerprint": content}, note="run.json")
     except BadArgument as error:
@@ -264,7 +256,7 @@ def _run_folder(folder: Path, problem: Problem, how: Any) -> Path:
         raise BadArgument("folder", expected=expected, got=got, advice="choose another folder") from error
 
 
-def _summary(problem: Problem, repetitions: list[Repetition], *, efficient: bool, distinct: bool) -> SourceValues:
+def summary(problem: Problem, repetitions: list[Repetition], *, efficient: bool, distinct: bool) -> SourceValues:
     """The mean over seeds, with intervals; `distinct` says whether each seed has its own prompts."""
     by_context = {name: [r.by_context[name] for r in repetitions] for name in repetitions[0].by_context}
     by_seed = {name: np.stack([part.mean(axis=0) for part in parts]) for name, parts in by_context.items()}

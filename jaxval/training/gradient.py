@@ -188,14 +188,17 @@ def train_minibatches(
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "parameters": [[list(leaf.shape), str(leaf.dtype)] for leaf in jax.tree.leaves(state)],
     }
+    log_probs: Any = policy.log_probs  # a `Partial` brings arrays, which are arguments of what is compiled
+    if not isinstance(log_probs, jax.tree_util.Partial):
+        log_probs = jax.tree_util.Partial(log_probs)
     run = functools.partial(
         _run,
-        policy.log_probs,
         loss,
         optimiser.update,
         every,
         steps,
         batch_size,
+        log_probs,
         content,
         comparisons,
         options,
@@ -249,14 +252,14 @@ def pair_log_probs(
     return jnp.asarray(each_chunk(lambda part: policy.log_probs(params, context[part], responses[part]), rows, size))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _run(
-    log_probs: Callable[..., Array],
     loss: Callable[..., Array],
     update: Callable[..., Any],
     count: int,
     steps: int,
     batch_size: int,
+    log_probs: Callable[..., Array],
     content: Array,
     comparisons: Comparisons,
     options: dict[str, Array],
