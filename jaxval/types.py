@@ -83,6 +83,9 @@ Table = Num[ArrayLike, "coalitions *objectives"] | list[Any]
 Groups = Int[ArrayLike, "players"] | list[Any] | tuple[int, ...]
 """The group of each player: 0, 1, ... in the order of precedence, none empty."""
 
+Unions = Int[ArrayLike, "players"] | Int[ArrayLike, "levels players"] | list[Any] | tuple[Any, ...]
+"""The union of each player, 0, 1, ..., or of each player at each level, coarsest first."""
+
 Params = Any
 """The parameters of a policy or a model: a plain pytree of arrays."""
 

@@ -505,6 +505,25 @@ def test_the_best_coalition_by_enumeration():
         assert table[int(two @ (1 << np.arange(4)))] == max(table[i] for i in range(16) if i.bit_count() == 2)
 
 
+@pytest.mark.parametrize("permutations", [None, 200])
+def test_values_within_a_hierarchy(drawn, found, permutations, close, x64):
+    """Owen values of the same utilities, and the totals of the unions of two levels; sampled ones sum as they do."""
+    unions = [[0, 0, 0, 1, 1], [0, 1, 1, 2, 3]]
+    valued = sources.value_sources(drawn, policy="tabular", beta=1.0, unions=unions, permutations=permutations)
+    expected = values.owen(found.utilities, unions)
+    tolerance = 1e-9 if x64 else 2e-4
+    assert (valued.standard_errors == 0).all() == (permutations is None)
+    assert (np.abs(valued.values - expected) <= 4 * valued.standard_errors + tolerance).all()
+    for level, totals in zip(unions, valued.totals, strict=True):
+        np.testing.assert_array_equal(totals.unions, level)
+        close(totals.values, values.owner_totals(valued.values, level), atol=1e-9 if x64 else 1e-5)
+        assert (totals.context_intervals[0] <= totals.values).all()
+        assert (totals.values <= totals.context_intervals[1]).all()
+    quotient = [found.utilities[sum(1 << i for i in range(5) if k >> unions[0][i] & 1)] for k in range(4)]
+    if permutations is None:
+        close(valued.totals[0].values, values.shapley(np.array(quotient)), atol=tolerance)
+
+
 def test_choosing_and_weighting_sources_beats_taking_all(drawn, found):
     """Under the mean of both rewards, which the sources judge by; retraining on the union, with weights and without."""
     table, worth = found.utilities.mean(axis=1), found.values.mean(axis=1)

@@ -29,6 +29,26 @@ def groups_of(named: list[str] | None, names: tuple[str, ...]) -> list[int] | No
     return [group - first for group in groups.values()]
 
 
+def unions_of(names: tuple[str, ...]) -> list[list[int]]:
+    """The unions of sources that are named provider/dataset or deeper, (levels, sources), coarsest first.
+
+    Args:
+        names: the names of the sources, with as many parts each.
+    """
+    parts = [tuple(part.strip() for part in name.split("/")) for name in names]
+    depth = len(parts[0])
+    for name, each in zip(names, parts, strict=True):
+        if len(each) != depth or depth < 2 or not all(each):
+            expected = "sources that are named provider/dataset, all with as many parts, at least 2, and none empty"
+            got = f"{name!r} beside {names[0]!r}" if len(each) != depth else f"{name!r}"
+            raise BadArgument("--hierarchy", expected=expected, got=got)
+    levels = []
+    for level in range(1, depth):
+        unions = list(dict.fromkeys(each[:level] for each in parts))
+        levels.append([unions.index(each[:level]) for each in parts])
+    return levels
+
+
 def rewards_of(asked: list[str] | None, pairs: Any, *, policy: str | None = None, **how: Any) -> Any:
     """The rewards of the words of --reward.
 

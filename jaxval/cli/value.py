@@ -9,7 +9,7 @@ from typing import Any
 from jaxval import __version__
 from jaxval._errors import BadArgument
 from jaxval.cli import value_adapters
-from jaxval.cli._arguments import groups_of, heads_of, imported, is_number, of_heads, rewards_of
+from jaxval.cli._arguments import groups_of, heads_of, imported, is_number, of_heads, rewards_of, unions_of
 from jaxval.cli._folders import own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
 from jaxval.cli.value_pool import add_options, value_pool
@@ -166,6 +166,12 @@ def add_command(commands: Any) -> None:
         help="sources that come after all others: asymmetric values are computed too; repeat for later groups",
     )
     add(
+        "--hierarchy",
+        action="store_true",
+        help="sources are named provider/dataset, or deeper: values respect these unions (Owen), and every union's "
+        "total is told",
+    )
+    add(
         "--seeds",
         type=count,
         metavar="N",
@@ -257,6 +263,7 @@ def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, 
         **_training(arguments),
         semivalue=arguments.semivalue,
         groups=groups,
+        unions=unions_of(names) if arguments.hierarchy else None,
         permutations=arguments.permutations,
         evaluations=arguments.evaluations,
         truth=arguments.truth,

@@ -24,6 +24,7 @@ UNUSED = (
     "learning_rate",
     "accumulation",
     "held_out",
+    "hierarchy",
     "seeds",
     "truth",
 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "print_result", "write_result"]
 
-SHOWN_COALITIONS = 32
+SHOWN_COALITIONS = 20
 FITTED = "bradley-terry"
 
 
@@ -76,6 +76,8 @@ def describe(valued: "SourceValues", *, title: str) -> dict[str, Any]:
         },
         "seconds": valued.seconds,
     }
+    if valued.totals:
+        result["unions"] = [_unions(valued, level) for level in range(len(valued.totals))]
     if valued.utilities is not None:
         result["utilities"] = [
             {"members": _members(valued.names, index), **by_reward(valued.utilities[index])}
@@ -83,6 +85,23 @@ def describe(valued: "SourceValues", *, title: str) -> dict[str, Any]:
             for index in range(len(valued.utilities))
         ]
     return result
+
+
+def _unions(valued: "SourceValues", level: int) -> list[dict[str, Any]]:
+    """The unions of one level, named by the first parts of their sources' names, with their values."""
+    totals, rows = valued.totals[level], []
+    for union, (value, low, high) in enumerate(zip(totals.values, *totals.context_intervals, strict=True)):
+        members = [name for name, of in zip(valued.names, totals.unions, strict=True) if of == union]
+        ends = [list(pair) for pair in zip(_plain(low), _plain(high), strict=True)]
+        rows.append(
+            {
+                "name": "/".join(members[0].split("/")[: level + 1]),
+                "sources": members,
+                "values": dict(zip(valued.rewards, _plain(value), strict=True)),
+                "context_intervals": dict(zip(valued.rewards, ends, strict=True)),
+            }
+        )
+    return rows
 
 
 def _members(names: tuple[str, ...], index: int) -> list[str]:
@@ -157,6 +176,7 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
         return
     tables = [_table(result, reward) for reward in result["rewards"]]
+    tables += [_union_table(result, reward) for reward in result["rewards"]] if "unions" in result else []
     tables += [_utilities(result)] if "utilities" in result else []
     print_tables(tables, _sentences(result, groups))
 
@@ -184,6 +204,27 @@ def _table(result: dict[str, Any], reward: str) -> Any:
     return table
 
 
+def _union_table(result: dict[str, Any], reward: str) -> Any:
+    """The totals of the unions, those of a finer level below the union that they lie in."""
+    table = new_table(f"totals of unions: {reward}")
+    table.add_column("union", overflow="fold", min_width=12)
+    for head in ("sources", "value", "95 % over prompts"):
+        table.add_column(head, justify="right", no_wrap=True)
+    digits = places([row["values"][reward] for row in result["sources"]])
+
+    def add(level: int, inside: str) -> None:
+        rows = [row for row in result["unions"][level] if row["name"].startswith(inside)]
+        for row in sorted(rows, key=lambda row: -row["values"][reward]):
+            name = "  " * level + row["name"].removeprefix(inside)
+            ends = interval(row["context_intervals"][reward], digits)
+            table.add_row(name, str(len(row["sources"])), signed(row["values"][reward], digits), ends)
+            if level + 1 < len(result["unions"]):
+                add(level + 1, row["name"] + "/")
+
+    add(0, "")
+    return table
+
+
 def _utilities(result: dict[str, Any]) -> Any:
     rewards = result["rewards"]
     rows = sorted(result["utilities"], key=lambda row: -row[rewards[0]])
@@ -196,7 +237,8 @@ def _utilities(result: dict[str, Any]) -> Any:
     shown = rows if len(rows) <= SHOWN_COALITIONS else [*rows[:half], None, *rows[-half:]]
     for row in shown:
         if row is None:
-            table.add_row("...", *([""] * len(rewards)))
+            left_out = f"... {len(rows) - len(shown) + 1:,} more: --json"
+            table.add_row(left_out, *([""] * len(rewards)))
         else:
             table.add_row(" + ".join(row["members"]) or "none", *map(fixed, map(row.get, rewards), digits))
     return table
@@ -210,6 +252,11 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
         *_per_pair(result),
         *_efficiency(result),
     ]
+    if "unions" in result:
+        lines.append(
+            "Values respect the unions of the sources (Owen's value): the total of a union of the first level is its "
+            "Shapley value among the unions, however many sources it is divided into."
+        )
     if result["reference_certain"] > 0.5:
         lines.append(
             f"Warning: at {result['reference_certain']:.0%} of the prompts the reference gives one candidate 99 % or "

@@ -60,7 +60,9 @@ def group_responses(
             if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iu":
                 raise BadArgument(name, expected="sequences of at least one id", got=f"{ids!r}")
             if values.min() < 0 or values.max() >= model.vocabulary:
-                raise BadArgument(name, expected=f"ids in [0, {model.vocabulary})", got=f"{values.min()} to {values.max()}")
+                raise BadArgument(
+                    name, expected=f"ids in [0, {model.vocabulary})", got=f"{values.min()} to {values.max()}"
+                )
     longest = [max((len(response) for response in row), default=0) for row in responses]
     for row, (prompt, most) in enumerate(zip(prompts, longest, strict=True)):
         if len(prompt) + most > model.length:

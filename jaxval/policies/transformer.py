@@ -218,7 +218,9 @@ def transformer(
             return head(whole, finish(whole, x))
 
         @functools.partial(jax.jit, static_argnames=("room", "copies"))
-        def start(held: Any, params: Params, tokens: Array, lengths: Array, room: int, copies: int) -> tuple[Array, Cache]:
+        def start(
+            held: Any, params: Params, tokens: Array, lengths: Array, room: int, copies: int
+        ) -> tuple[Array, Cache]:
             whole, positions, kept = full(held, params), _count(tokens), []
             x, attention = embed(whole, tokens), _blocks.within(positions, keep=True)
             for part in (lower, upper):

@@ -17,7 +17,7 @@ from jaxval.sources.learners import (
 from jaxval.sources.pool import PoolValues, value_pool
 from jaxval.sources.reward_models import RewardModel, fit_reward_head, read_reward_model
 from jaxval.sources.trainings import Training
-from jaxval.sources.valuation import SourceValues, Truth, value_sources
+from jaxval.sources.valuation import SourceValues, Truth, UnionTotals, value_sources
 from jaxval.sources.weights import BestWeights, best_weights
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "SourceValues",
     "Training",
     "Truth",
+    "UnionTotals",
     "best_coalition",
     "best_weights",
     "checkpoint_learner",

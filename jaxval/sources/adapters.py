@@ -128,7 +128,7 @@ def value_adapters(
         kept = run_folder(Path(folder) / "seed-0", problem, (identity_of(policy), reference, trained, key))
     method = Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth=False)
     result = repeat(problem, method, key, kept, "adapters" if progress else "")
-    return summary(problem, [result], efficient=semivalue == "shapley", distinct=False)
+    return summary(problem, [result], method, distinct=False)
 
 
 def names_of(adapters: Sequence[str | Path]) -> tuple[str, ...]:

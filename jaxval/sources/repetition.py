@@ -47,6 +47,7 @@ class Method(NamedTuple):
     arithmetic: str
     reference: str
     truth: bool
+    unions: Any = None  # (sources,) or (levels, sources), for Owen values
 
 
 class Problem(NamedTuple):
@@ -166,6 +167,8 @@ def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design
             return dict(zip(groups, zip(of_each, estimates, strict=True), strict=True)), masks
     value_of: Any = {n: functools.partial(values.asymmetric_shapley, groups=of) for n, of in in_order.items()}
     value_of["values"] = method.semivalue if callable(method.semivalue) else SEMIVALUES[method.semivalue]
+    if method.unions is not None:
+        value_of["values"] = functools.partial(values.owen, unions=method.unions)
     exact: Any = {name: (slice(None), lambda table, of=of: (of(table), 0.0)) for name, of in value_of.items()}
     return exact, np.asarray(all_coalitions(players))
 
@@ -183,7 +186,7 @@ def _check_sample(method: Method, why: str, players: int) -> None:
 
 
 def _sampled(method: Method, key: Array, players: int, groups: Any) -> tuple[np.ndarray, Callable[..., Any]]:
-    """The coalitions from which Shapley values are sampled, asymmetric ones if groups are given, and the estimate.
+    """The coalitions from which Shapley or Owen values are sampled, asymmetric ones if groups are given, and the estimate.
 
     Values are estimated by regression if a number of evaluations is given, and else from permutations.
     """
@@ -192,7 +195,8 @@ def _sampled(method: Method, key: Array, players: int, groups: Any) -> tuple[np.
     if method.evaluations is not None:
         estimator = values.regression_estimator(players, evaluations=method.evaluations, groups=groups)
     else:
-        estimator = values.permutation_estimator(players, permutations=permutations, groups=groups)
+        unions = method.unions if groups is None else None  # values in order know no unions
+        estimator = values.permutation_estimator(players, permutations=permutations, groups=groups, unions=unions)
     masks = estimator.ask(estimator.init(key))
 
     def estimate(table: Array) -> tuple[Array, Any]:

@@ -23,9 +23,9 @@ from jaxval.sources.pairs import as_pairs, with_held_out
 from jaxval.sources.repetition import SEMIVALUES, Method, Problem, Repetition, repeat
 from jaxval.sources.rewards import Reward, resolve_rewards
 from jaxval.sources.trainings import Training, trainer
-from jaxval.types import BadArgument, Estimate, Groups, Policy
+from jaxval.types import BadArgument, Estimate, Groups, Policy, Unions
 
-__all__ = ["SourceValues", "Truth", "value_sources"]
+__all__ = ["SourceValues", "Truth", "UnionTotals", "value_sources"]
 
 HELD_OUT, SEEDS = 0.25, 3
 
@@ -46,6 +46,21 @@ class Truth(NamedTuple):
     gap: np.ndarray
     rank_correlation: np.ndarray
     seconds: float
+
+
+class UnionTotals(NamedTuple):
+    """The values of the unions of one level.
+
+    Attributes:
+        unions: (sources,) the union of each source.
+        values: (unions, rewards) the sum of the values of the sources of each union. At the coarsest level it is the
+            Shapley value of the union in the game between the unions.
+        context_intervals: (2, unions, rewards) the ends of 95 % intervals over held-out prompts.
+    """
+
+    unions: np.ndarray
+    values: np.ndarray
+    context_intervals: np.ndarray
 
 
 class SourceValues(NamedTuple):
@@ -72,6 +87,7 @@ class SourceValues(NamedTuple):
             such prompts sources hardly change the policy, and values are near zero for every source.
         truth: the results of retraining, by "sequential" and "union"; empty unless `truth` was requested.
         seconds: the time spent on one training per source, and on the arithmetic.
+        totals: the values of the unions of each level, coarsest first; empty if no unions were given.
     """
 
     names: tuple[str, ...]
@@ -90,6 +106,7 @@ class SourceValues(NamedTuple):
     reference_certain: float
     truth: dict[str, Truth]
     seconds: dict[str, float]
+    totals: tuple[UnionTotals, ...] = ()
 
     @property
     def values_per_pair(self) -> np.ndarray:
@@ -113,6 +130,7 @@ def value_sources(
     seeds: int | None = None,
     semivalue: str | Callable[[Any], Array] = "shapley",
     groups: Groups | None = None,
+    unions: Unions | None = None,
     permutations: int | None = None,
     evaluations: int | None = None,
     truth: bool = False,
@@ -155,8 +173,11 @@ def value_sources(
         seeds: the number of seeds; None means 3, or 1 if neither held-out prompts nor training are random.
         semivalue: "shapley", "banzhaf", "leave-one-out", "beta-shapley" (α = 4, β = 1), or a function of a table.
         groups: (sources,) the group of each source, group 0 first, for asymmetric values beside the semivalue.
+        unions: (sources,) the union of each source, or (levels, sources), coarsest first: providers, the data sets of
+            each, the subsets of those. The values are then Owen values instead of Shapley values, and `totals` holds
+            the values of the unions of every level.
         permutations: the number of permutations from which coalitions are sampled, an even number of at least 4, for
-            Shapley and asymmetric values only. None evaluates all coalitions of up to 12 sources, and samples 64
+            Shapley, Owen and asymmetric values only. None evaluates all coalitions of up to 12 sources, and samples 64
             permutations if there are more sources. If a sample contains all coalitions, values are exact.
         evaluations: the number of coalitions to which a regression is fitted, as by `regress_shapley`, in place of
             permutations. Regression takes the fewest coalitions for a given error.
@@ -191,8 +212,11 @@ def value_sources(
         _checks.check_choice("semivalue", semivalue, SEMIVALUES)
     if permutations is not None and evaluations is not None:
         raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
+    if unions is not None and (semivalue != "shapley" or evaluations is not None):
+        got = "a regression" if evaluations is not None else "another semivalue"
+        raise BadArgument("unions", expected="Shapley values from all coalitions or from permutations", got=got)
     options = Training(**training)
-    method = Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth)
+    method = Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions)
     draw: Any = pairs if callable(pairs) else None
     problem = _problem(draw(jax.random.fold_in(key, 0)) if draw else pairs, policy, options, reward, held_out)
     count = _seeds(seeds, problem, policy, drawn=draw is not None)
@@ -204,7 +228,7 @@ def value_sources(
         if folder is not None:
             kept = run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, seed_key))
         repetitions.append(repeat(problem, method, seed_key, kept, f"seed {seed + 1} of {count}" if progress else ""))
-    return summary(problem, repetitions, efficient=semivalue == "shapley", distinct=draw is not None)
+    return summary(problem, repetitions, method, distinct=draw is not None)
 
 
 def _problem(pairs: Any, policy: Any, options: Training, reward: Any, held_out: Any) -> Problem:
@@ -256,7 +280,7 @@ def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
         raise BadArgument("folder", expected=expected, got=got, advice="choose another folder") from error
 
 
-def summary(problem: Problem, repetitions: list[Repetition], *, efficient: bool, distinct: bool) -> SourceValues:
+def summary(problem: Problem, repetitions: list[Repetition], method: Method, *, distinct: bool) -> SourceValues:
     """The mean over seeds, with intervals; `distinct` says whether each seed has its own prompts."""
     by_context = {name: [r.by_context[name] for r in repetitions] for name in repetitions[0].by_context}
     by_seed = {name: np.stack([part.mean(axis=0) for part in parts]) for name, parts in by_context.items()}
@@ -285,7 +309,7 @@ def summary(problem: Problem, repetitions: list[Repetition], *, efficient: bool,
         standard_errors=np.linalg.norm([r.standard_errors for r in repetitions], axis=0) / len(repetitions),
         in_order=values.get("in_order"),
         utilities=utilities.get("values"),
-        efficiency_gap=missing if efficient else np.full_like(missing, np.nan),
+        efficiency_gap=missing if method.semivalue == "shapley" else np.full_like(missing, np.nan),
         by_seed=by_seed["values"],
         pairs=np.mean([r.pairs for r in repetitions], axis=0),
         contexts=len(repetitions[0].contexts),
@@ -293,4 +317,17 @@ def summary(problem: Problem, repetitions: list[Repetition], *, efficient: bool,
         reference_certain=float(np.mean([r.reference_certain for r in repetitions])),
         truth=truth,
         seconds={"training": seconds["training"], "arithmetic": seconds["values"]},
+        totals=_totals(method.unions, by_context["values"], by_seed["values"], ids),
     )
+
+
+def _totals(unions: Any, by_context: list[np.ndarray], by_seed: np.ndarray, ids: np.ndarray) -> tuple[UnionTotals, ...]:
+    """The totals of the unions of each level, from the values of the prompts of each seed."""
+    if unions is None:
+        return ()
+    levels = []
+    for level in _checks.check_unions(unions, by_seed.shape[1]):
+        member = np.eye(level.max() + 1)[level].T  # (unions, sources)
+        each = np.concatenate([np.einsum("us,xsk->xuk", member, part) for part in by_context])
+        levels.append(UnionTotals(level, member @ by_seed.mean(axis=0), over_contexts(each, ids)))
+    return tuple(levels)

@@ -22,7 +22,7 @@ from jaxtyping import Array, Key, UInt32
 
 from jaxval import _checks
 from jaxval.coalitions.evaluation import compiled
-from jaxval.types import BadArgument, Estimate, Groups, Utility
+from jaxval.types import BadArgument, Estimate, Groups, Unions, Utility
 from jaxval.values._intervals import (
     TAIL,
     Tally,
@@ -47,7 +47,6 @@ from jaxval.values.estimators import (
     run_estimator,
     standard_errors,
 )
-from jaxval.values.unions import Unions, check_unions
 
 __all__ = ["PermutationState", "permutation_estimator", "required_permutations", "sample_shapley"]
 
@@ -219,7 +218,7 @@ def permutation_estimator(
     group_of = check_groups(groups, players)
     if unions is not None and groups is not None:
         raise BadArgument("unions", expected="groups or unions", got="both", advice="leave one out")
-    union_of = None if unions is None else check_unions(unions, players)
+    union_of = None if unions is None else _checks.check_unions(unions, players)
     possible = check_spread(spread)
     draws = permutations // together
     per_ask = permutations if per_ask is None else _checks.check_size("per_ask", per_ask)
