@@ -186,7 +186,7 @@ def _check_sample(method: Method, why: str, players: int) -> None:
 
 
 def _sampled(method: Method, key: Array, players: int, groups: Any) -> tuple[np.ndarray, Callable[..., Any]]:
-    """The coalitions from which Shapley or Owen values are sampled, asymmetric ones if groups are given, and the estimate.
+    """The coalitions from which Shapley, Owen or asymmetric values (with groups) are sampled, and the estimate.
 
     Values are estimated by regression if a number of evaluations is given, and else from permutations.
     """
