@@ -108,7 +108,7 @@ def count_wins(
     """
     winner = _checks.integers("comparisons.winner", comparisons.winner, ndim=1, expected="(comparisons,) integers")
     loser = _checks.integers("comparisons.loser", comparisons.loser, ndim=1, expected="(comparisons,) integers")
-    weight = _counts("comparisons.weight", comparisons.weight, winner.shape[0])
+    weight = check_counts("comparisons.weight", comparisons.weight, winner.shape[0])
     if loser.shape != winner.shape:
         raise BadArgument("comparisons.loser", expected=f"the length of winner, {winner.shape}", got=loser.shape)
     if _checks.concrete(winner, loser) and winner.size:
@@ -194,7 +194,8 @@ def check_wins(wins: Any, *, contexts: bool = False) -> Array:
     return array
 
 
-def _counts(name: str, value: Any, rows: int) -> Array:
+def check_counts(name: str, value: Any, rows: int) -> Array:
+    """Check counts: (rows,) non-negative numbers."""
     array = _checks.floating(name, value, ndim=1, expected=f"({rows},) counts")
     if array.shape != (rows,):
         raise BadArgument(name, expected=f"one count for each of {rows} rows", got=f"shape {array.shape}")
@@ -207,7 +208,7 @@ def _check_ballots(ballots: Ballots) -> tuple[Array, Array]:
     place = _checks.integers(
         "ballots.positions", ballots.positions, ndim=2, expected="(ballots, alternatives) integers"
     )
-    weights = _counts("ballots.weights", ballots.weights, place.shape[0])
+    weights = check_counts("ballots.weights", ballots.weights, place.shape[0])
     if _checks.concrete(place) and place.size and np.asarray(place).min() < -1:
         least = np.asarray(place).min()
         raise BadArgument("ballots.positions", expected="0 (best) and up, or -1 (unranked)", got=least)
