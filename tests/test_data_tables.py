@@ -116,7 +116,7 @@ RANKINGS = {
     "no name": (b"1,2\ntea,juice\n,\n", 3, "ranks nobody"),
     "a gap in the columns": (b"1,3\ntea,juice\n", 1, "columns 1, 2, 3, ... without gaps"),
     "rank twice": (b"1,rank 1\ntea,juice\n", 1, "without gaps"),
-    "an unknown column": (b"1,2,age\ntea,juice,9\n", 1, "without gaps.*only count, weight, voter, ballot, id; got"),
+    "an unknown column": (b"1,2,age\ntea,juice,9\n", 1, "without gaps.*only count, weight, ballot, id, voter, group; got"),
     "a column twice": (b"1,2,1\na,b,c\n", 1, "different name"),
     "a column without a name": (b"1,2,\na,b,c\n", 1, "different name"),
     "count and weight": (b"1,count,weight\na,1,1\n", 1, "count and weight; remove one"),
