@@ -182,15 +182,15 @@ def _shares(wins: Array) -> Array:
     return (1 + margin) / 2
 
 
-def check_wins(wins: Any, *, contexts: bool = False) -> Array:
+def check_wins(wins: Any, *, contexts: bool = False, name: str = "wins") -> Array:
     """Check counts of wins: a square array of non-negative numbers, or, if `contexts`, one array for each context."""
     expected = "counts of wins (alternatives, alternatives)"
     ndim = 3 if contexts and np.ndim(wins) == 3 else 2
-    array = _checks.floating("wins", wins, ndim=ndim, expected=expected)
+    array = _checks.floating(name, wins, ndim=ndim, expected=expected)
     if array.shape[-1] != array.shape[-2] or 0 in array.shape:
-        raise BadArgument("wins", expected=expected, got=f"shape {array.shape}")
+        raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if _checks.concrete(array) and np.asarray(array).min() < 0:
-        raise BadArgument("wins", expected="non-negative counts", got=f"{np.asarray(array).min():g}")
+        raise BadArgument(name, expected="non-negative counts", got=f"{np.asarray(array).min():g}")
     return array
 
 
