@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxval.types import Ballots, Comparisons
 
@@ -46,6 +46,8 @@ class NamedComparisons(NamedTuple):
         group: (comparisons,) the index of the voter's group, -1 if the voter is in none; None if the file does not
             tell groups. All comparisons of a voter have the same group.
         groups: the groups' names.
+        winner_first: (comparisons,) whether the winner was shown first, on the left; of a tie, the first row is the
+            one of the alternative on the left. None if the file does not tell sides.
     """
 
     comparisons: Comparisons
@@ -56,6 +58,7 @@ class NamedComparisons(NamedTuple):
     voters: tuple[str, ...] = ()
     group: Int[np.ndarray, "comparisons"] | None = None
     groups: tuple[str, ...] = ()
+    winner_first: Bool[np.ndarray, "comparisons"] | None = None
 
 
 class VoteMatrix(NamedTuple):

@@ -142,6 +142,9 @@ def read_comparisons_csv(path: FilePath, *, voter: str | None = None, group: str
     counts = floats([row[3] for row in rows])
     halves = np.array([1 + tied for *_, tied in outcomes])  # a tie is two rows
     fields |= {name: np.repeat(fields[name], halves) for name in ("voter", "group") if name in fields}
+    if (sides := _sides(table)) is not None:
+        firsts = [cells[table.places[sides[0]]] for _, cells in table.rows]
+        fields["winner_first"] = np.repeat(firsts, halves) == [names[row[1]] for row in rows]
     return NamedComparisons(Comparisons(context, winner, loser, counts), names, contexts, Path(path).stem, **fields)
 
 
@@ -211,6 +214,13 @@ def _outcomes(path: FilePath, table: Table) -> Iterator[tuple[str, str, bool]]:
         yield first, second, tied
 
 
+def _sides(table: Table) -> tuple[str, str] | None:
+    """The columns of the alternative shown first and of the other, if the table has them."""
+    if {"winner", "loser"} <= set(table.places):
+        return None
+    return next((pair for pair in SIDES if {*pair, "winner"} <= set(table.places)), None)
+
+
 def _winner_and_loser(path: FilePath, line: int, row: Mapping[str, str]) -> tuple[str, str, bool]:
     tie = row.get("tie", "").lower()
     if tie not in YES + NO:
@@ -220,7 +230,7 @@ def _winner_and_loser(path: FilePath, line: int, row: Mapping[str, str]) -> tupl
 
 
 def _verdict(path: FilePath, table: Table) -> Callable[[FilePath, int, Mapping[str, str]], tuple[str, str, bool]]:
-    sides = next((pair for pair in SIDES if {*pair, "winner"} <= set(table.places)), None)
+    sides = _sides(table)
     if sides is None:
         raise wrong(
             path,
