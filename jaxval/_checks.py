@@ -17,6 +17,7 @@ from jaxtyping import Array
 from jaxval.types import BadArgument
 
 SMALL = 2**16  # numbers
+BLOCK = 256  # rows and columns
 TABLE = "a table (2^players, *objectives), bit i of a row's index being player i"
 
 
@@ -92,9 +93,8 @@ def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
         limit = tolerance(array.dtype)
         if values.min() < -limit or values.max() > 1 + limit:
             raise BadArgument(name, expected="shares in [0, 1]", got=f"{values.min():g} to {values.max():g}")
-        skew = np.abs(values + values.T - 1)
-        if skew.max() > limit:
-            i, j = np.unravel_index(skew.argmax(), skew.shape)
+        largest, i, j = _skewness(values)
+        if largest > limit:
             raise BadArgument(
                 name,
                 expected="P + Pᵀ = 1 with diagonal 1/2",
@@ -102,6 +102,18 @@ def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
                 advice="from counts of wins call preferences.empirical_matrix(wins)",
             )
     return array
+
+
+def _skewness(values: np.ndarray) -> tuple[float, int, int]:
+    """The largest |P + Pᵀ - 1|, and where it is."""
+    worst = (-1.0, 0, 0)
+    for top in range(0, len(values), BLOCK):  # a transpose is fast if block and transposed block fit into the cache
+        for left in range(top, len(values), BLOCK):
+            block = values[top : top + BLOCK, left : left + BLOCK]
+            skew = np.abs(block + values[left : left + BLOCK, top : top + BLOCK].T - 1)
+            i, j = np.unravel_index(skew.argmax(), skew.shape)
+            worst = max(worst, (float(skew[i, j]), top + int(i), left + int(j)))
+    return worst
 
 
 def check_orders(orders: Any, *, name: str = "orders") -> Array:

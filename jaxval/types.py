@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jaxval._errors import BadArgument
 
 __all__ = [
+    "UNSEEN",
     "BadArgument",
     "Ballots",
     "Coalitions",
@@ -58,6 +59,9 @@ Matrix = Float[ArrayLike, "alternatives alternatives"] | list[Any]
 
 Wins = Float[ArrayLike, "alternatives alternatives"] | list[Any]
 """Counts: `wins[i, j]` is how often i was preferred to j."""
+
+UNSEEN = -2
+"""In a matrix of votes (1 agrees, 0 passes, -1 disagrees): the voter never saw the statement."""
 
 Vector = Float[ArrayLike, "alternatives"] | list[Any]
 """One number for each alternative: rewards, scores, or the probabilities of a lottery that is an argument."""

@@ -43,6 +43,12 @@ OPTIONS = {
             "adapters",
             "reference_adapter",
             "stacked",
+            "by",
+            "equal",
+            "each",
+            "voter",
+            "group",
+            "least_votes",
         )
     },
 }

@@ -341,8 +341,8 @@ def _exact_product(left: Array, right: Array) -> Array:
     The entries of `left` are at most 1.
     """
     # Both factors are cut into chunks of few bits. The product of the two highest chunks is a sum of scaled integers,
-    # which is exact for up to 256 terms.
-    bits = (jnp.finfo(left.dtype).nmant + 1) // 2 - 4
+    # which is exact: the chunks are shorter if the sum has more than 256 terms.
+    bits = (jnp.finfo(left.dtype).nmant + 1 - max(8, (left.shape[1] - 1).bit_length())) // 2
     exponent = jnp.frexp(jnp.max(jnp.abs(right), axis=0))[1][None, :]
 
     def chunks(array: Array) -> Array:
