@@ -387,6 +387,8 @@ VALUE_MISTAKES = {
         ["{pairs}", "--source", "provider.name", "--hierarchy"],
         "--hierarchy: expected sources that are named provider/dataset.*; got 'one'",
     ),
+    "a report of another ending": (["--report", "report.pdf"], "--report: expected a name that ends in .html"),
+    "a statement in no folder": (["--statement", "nowhere/s.json"], "--statement: .*a folder that exists; got nowhere"),
     "twice in a group": (["--group", "crowd", "--group", "crowd"], "--group.*twice"),
     "all held out": (["{pairs}", "--source", "provider.name", "--held-out", "1"], "--held-out"),
     "texts that are not there": (["--policy", "log-linear"], "--policy: expected tabular"),

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from jaxval import __version__
 from jaxval._errors import BadArgument
 from jaxval.cli import value_adapters
 from jaxval.cli._arguments import groups_of, heads_of, imported, is_number, of_heads, rewards_of, unions_of
-from jaxval.cli._folders import own_folder
+from jaxval.cli._folders import check_written, own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
 from jaxval.cli.value_pool import add_options, value_pool
 from jaxval.cli.value_report import describe, print_result, write_result
@@ -191,6 +192,13 @@ def add_command(commands: Any) -> None:
         help="go on with a run of the same words that was stopped: what is finished in --out is not done again",
     )
     add("--json", action="store_true", help="print the result alone, as JSON, on standard output")
+    add(
+        "--statement",
+        type=Path,
+        metavar="JSON",
+        help="write a statement of contributions there, which can be handed over",
+    )
+    add("--report", type=Path, metavar="HTML", help="write the statement as a page with tables and figures there")
     value_adapters.add_options(command)
     add_options(command)
     command.set_defaults(run=functools.partial(_value, defaults=vars(command.parse_args([]))))
@@ -203,6 +211,7 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
         name = "--candidates" if arguments.candidates else "--unchecked"
         raise BadArgument(name, expected="--log-probs TABLE beside it", got="none")
     value_adapters.check_options(arguments, defaults)
+    check_written(arguments, statement=".json", report=".html")
     policy = arguments.policy or ("log-linear" if arguments.files else "tabular")
     _check_generated(arguments, policy)
     with own_folder(arguments.out, resume=arguments.resume):
@@ -224,7 +233,8 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
             }
             if arguments.out:
                 write_result(valued, result, arguments.out)
-            print_result(result, groups, as_json=arguments.json)
+            stated = _state(arguments, valued, result, groups)
+            print_result(result, groups, stated, as_json=arguments.json)
             return 0
         finally:  # a caller of main() from Python keeps the precision that was set before
             jax.config.update("jax_enable_x64", before)
@@ -274,7 +284,24 @@ def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, 
     return values, title, groups, rewards
 
 
-NO_OPTIONS = ("run", "command", "out", "json", "resume", "log_probs", "candidates", "unchecked")
+def _state(arguments: argparse.Namespace, valued: Any, result: dict[str, Any], groups: list[int] | None) -> Any:
+    """The statement, written where --statement and --report say."""
+    from jaxval.checkpoints.files import write_whole
+    from jaxval.cli.value_statement import statement
+
+    stated = statement(valued, result, groups=groups, command=arguments.words, inputs=arguments.files)
+    if arguments.statement:
+        write_whole(arguments.statement, json.dumps(stated, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        print(f"statement written to {arguments.statement}", file=sys.stderr)
+    if arguments.report:
+        from jaxval.cli.value_page import page
+
+        write_whole(arguments.report, page(stated, command=arguments.words))
+        print(f"report written to {arguments.report}", file=sys.stderr)
+    return stated
+
+
+NO_OPTIONS = ("run", "command", "words", "out", "json", "resume", "log_probs", "candidates", "unchecked")
 TRAINING = ("ridge", "epochs", "batch_size", "learning_rate", "accumulation")
 
 

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, signed
+from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, shortened, signed
+from jaxval.cli.value_page import dependence
 
 if TYPE_CHECKING:
     from jaxval.sources import SourceValues
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["describe", "print_result", "write_result"]
 
 SHOWN_COALITIONS = 20
+LONGEST = 22  # columns of a source's name in a table of 80 columns; JSON and reports have it whole
 FITTED = "bradley-terry"
 
 
@@ -158,12 +160,19 @@ def write_result(valued: "SourceValues", result: dict[str, Any], out: Path) -> N
         print(f"no figure: {error}", file=sys.stderr)
 
 
-def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_json: bool = False) -> None:
+def print_result(
+    result: dict[str, Any],
+    groups: list[int] | None = None,
+    stated: dict[str, Any] | None = None,
+    *,
+    as_json: bool = False,
+) -> None:
     """Print the result on standard output, as tables and sentences, or as JSON alone.
 
     Args:
         result: what `describe` returned.
         groups: (sources,) the group of each source, as `sources.value_sources` took them; None means no groups.
+        stated: the statement of contributions, for sentences on what conclusions depend on; None leaves them out.
         as_json: whether to print JSON alone.
 
     Example:
@@ -178,11 +187,22 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
     tables = [_table(result, reward) for reward in result["rewards"]]
     tables += [_union_table(result, reward) for reward in result["rewards"]] if "unions" in result else []
     tables += [_utilities(result)] if "utilities" in result else []
-    print_tables(tables, _sentences(result, groups))
+    print_tables(tables, [*_sentences(result, groups), *_dependence(stated)])
+
+
+def _dependence(stated: dict[str, Any] | None) -> list[str]:
+    """What the order of the sources and the signs of the values depend on, under each reward."""
+    rewards = [] if stated is None else stated["rewards"]
+    several = len(rewards) > 1
+    return [
+        (f"Under {reward['name']}: " if several else "") + " ".join(lines)
+        for reward in rewards
+        if (lines := dependence(reward, most=1))
+    ]
 
 
 def _table(result: dict[str, Any], reward: str) -> Any:
-    table = new_table(f"{result['title']}: {reward}")
+    table = new_table(shortened(f"{result['title']}: {reward}", 76))
     table.add_column("source", overflow="fold", min_width=12)
     rows = sorted(result["sources"], key=lambda row: -row["values"][reward])
     digits = places([row["values"][reward] for row in rows])
@@ -200,7 +220,7 @@ def _table(result: dict[str, Any], reward: str) -> Any:
     for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for row, *cells in zip(rows, *columns.values(), strict=True):
-        table.add_row(row["name"], *cells)
+        table.add_row(shortened(row["name"], LONGEST), *cells)
     return table
 
 
@@ -215,7 +235,7 @@ def _union_table(result: dict[str, Any], reward: str) -> Any:
     def add(level: int, inside: str) -> None:
         rows = [row for row in result["unions"][level] if row["name"].startswith(inside)]
         for row in sorted(rows, key=lambda row: -row["values"][reward]):
-            name = "  " * level + row["name"].removeprefix(inside)
+            name = "  " * level + shortened(row["name"].removeprefix(inside), LONGEST)
             ends = interval(row["context_intervals"][reward], digits)
             table.add_row(name, str(len(row["sources"])), signed(row["values"][reward], digits), ends)
             if level + 1 < len(result["unions"]):
@@ -229,7 +249,7 @@ def _utilities(result: dict[str, Any]) -> Any:
     rewards = result["rewards"]
     rows = sorted(result["utilities"], key=lambda row: -row[rewards[0]])
     table = new_table("utilities of coalitions")
-    table.add_column("coalition", overflow="fold", min_width=20)
+    table.add_column("coalition", overflow="fold", min_width=20, max_width=max(20, 76 - 12 * len(rewards)))
     for reward in rewards:
         table.add_column(reward, justify="right", no_wrap=True)
     half = SHOWN_COALITIONS // 2
@@ -240,7 +260,8 @@ def _utilities(result: dict[str, Any]) -> Any:
             left_out = f"... {len(rows) - len(shown) + 1:,} more: --json"
             table.add_row(left_out, *([""] * len(rewards)))
         else:
-            table.add_row(" + ".join(row["members"]) or "none", *map(fixed, map(row.get, rewards), digits))
+            members = [shortened(name, LONGEST) for name in row["members"]]
+            table.add_row(" + ".join(members) or "none", *map(fixed, map(row.get, rewards), digits))
     return table
 
 
@@ -321,7 +342,7 @@ def _per_pair(result: dict[str, Any]) -> list[str]:
     for reward in result["rewards"]:
         ordered = sorted(rows, key=lambda row: -row["values_per_pair"][reward])
         shown = ordered if len(rows) <= 12 else [*ordered[:6], *ordered[-6:]]
-        parts = [f"{row['name']} {1000 * row['values_per_pair'][reward]:+.3g}" for row in shown]
+        parts = [f"{shortened(row['name'], LONGEST)} {1000 * row['values_per_pair'][reward]:+.3g}" for row in shown]
         which = "" if shown is ordered else f" (the highest and the lowest 6 of {len(rows)})"
         lines.append(f"Values per 1,000 pairs under {reward}{which}: {', '.join(parts)}.")
     return lines

@@ -16,12 +16,14 @@ from jaxval.sources.learners import (
 )
 from jaxval.sources.pool import PoolValues, value_pool
 from jaxval.sources.reward_models import RewardModel, fit_reward_head, read_reward_model
+from jaxval.sources.sensitivity import Conclusions, Variation, compare_variations, table_variations
 from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, UnionTotals, value_sources
 from jaxval.sources.weights import BestWeights, best_weights
 
 __all__ = [
     "BestWeights",
+    "Conclusions",
     "HarmAuc",
     "Learner",
     "PoolValues",
@@ -30,15 +32,18 @@ __all__ = [
     "Training",
     "Truth",
     "UnionTotals",
+    "Variation",
     "best_coalition",
     "best_weights",
     "checkpoint_learner",
+    "compare_variations",
     "fit_reward_head",
     "harm_auc",
     "log_linear_learner",
     "payments",
     "read_reward_model",
     "source_weights",
+    "table_variations",
     "tabular_learner",
     "top_sources",
     "transformer_learner",
