@@ -181,6 +181,13 @@ def add_command(commands: Any) -> None:
     add("--seed", type=int, default=0, metavar="N", help="the first random seed (default 0)")
     add("--truth", action="store_true", help="also retrain every coalition, sequentially and on the union, and compare")
     add(
+        "--fidelity",
+        type=count,
+        metavar="N",
+        help="retrain N coalitions of half of the sources on the union of their pairs, or all if there are at most N, and "
+        "tell how well values rank them",
+    )
+    add(
         "--out",
         type=Path,
         metavar="FOLDER",
@@ -277,6 +284,7 @@ def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, 
         permutations=arguments.permutations,
         evaluations=arguments.evaluations,
         truth=arguments.truth,
+        fidelity=arguments.fidelity,
         key=key,
         folder=arguments.out / "finished" if arguments.out else None,
         progress=sys.stderr.isatty(),

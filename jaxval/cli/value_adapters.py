@@ -27,6 +27,7 @@ UNUSED = (
     "hierarchy",
     "seeds",
     "truth",
+    "fidelity",
 )
 
 

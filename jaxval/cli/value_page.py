@@ -131,6 +131,7 @@ def _reward(statement: dict[str, Any], reward: dict[str, Any], number: int) -> d
             for union in sorted(level, key=lambda union: -union["values"][reward["name"]])
         ],
         "axioms": reward["axioms"],
+        "fidelity": {name: each[reward["name"]] for name, each in (statement["fidelity"] or {}).items()},
         "variations": [
             {**each, "values": [each["values"][row["source"]] for row in rows]}
             for each in reward["sensitivity"]["variations"]

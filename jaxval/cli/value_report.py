@@ -78,6 +78,8 @@ def describe(valued: "SourceValues", *, title: str) -> dict[str, Any]:
         },
         "seconds": valued.seconds,
     }
+    if valued.fidelity is not None:
+        result["fidelity"] = _judged(valued)
     if valued.totals:
         result["unions"] = [_unions(valued, level) for level in range(len(valued.totals))]
     if valued.utilities is not None:
@@ -87,6 +89,24 @@ def describe(valued: "SourceValues", *, title: str) -> dict[str, Any]:
             for index in range(len(valued.utilities))
         ]
     return result
+
+
+def _judged(valued: "SourceValues") -> dict[str, Any]:
+    """The scores on retrained coalitions, by what is judged and by reward, and the coalitions."""
+    judged: Any = valued.fidelity
+    scores = {
+        name: {
+            reward: None if each is None else {"score": each.score, "interval": each.interval.tolist()}
+            for reward, each in zip(valued.rewards, by_reward, strict=True)
+        }
+        for name, by_reward in judged.scores.items()
+    }
+    coalitions = [
+        {"members": [name for name, inside in zip(valued.names, mask, strict=True) if inside]}
+        | dict(zip(valued.rewards, row.tolist(), strict=True))
+        for mask, row in zip(judged.coalitions, judged.utilities, strict=True)
+    ]
+    return {"scores": scores, "coalitions": coalitions, "seconds": judged.seconds}
 
 
 def _unions(valued: "SourceValues", level: int) -> list[dict[str, Any]]:
@@ -291,6 +311,8 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
         )
     if groups is not None and "values_in_order" in result["sources"][0]:
         lines += _in_order(result, groups)
+    if "fidelity" in result:
+        lines += _fidelity(result)
     for name, truth in result["truth"].items():
         gaps = ", ".join(f"{gap:.2g}" for gap in truth["largest_gap"].values())
         ranks = ", ".join("–" if rank is None else f"{rank:.2f}" for rank in truth["rank_correlation"].values())
@@ -301,6 +323,27 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
             f"Largest difference of a value {gaps}; rank correlation of the values {ranks}{_each_reward(result)}."
         )
     return lines
+
+
+def _fidelity(result: dict[str, Any]) -> list[str]:
+    """How well values rank retrained coalitions, beside cheaper scores."""
+    judged = result["fidelity"]
+    lines = []
+    for reward in result["rewards"]:
+        told = [
+            f"{name} {'cannot be ranked' if each[reward] is None else _score(each[reward])}"
+            for name, each in judged["scores"].items()
+        ]
+        lines.append(
+            f"Fidelity under {reward}: rank correlation of sums of scores with the utilities of {len(judged['coalitions'])} "
+            f"coalitions retrained on the union of their pairs, within each size: {'; '.join(told)}."
+        )
+    return lines
+
+
+def _score(judged: dict[str, Any]) -> str:
+    low, high = judged["interval"]
+    return f"{judged['score']:+.2f} (95 % {low:+.2f} to {high:+.2f})"
 
 
 def _what_was_done(result: dict[str, Any]) -> list[str]:

@@ -63,6 +63,7 @@ def statement(
         "coalitions": {"evaluated": valued.evaluations, "of": 2 ** len(valued.names)},
         "reference_certain": valued.reference_certain,
         "unions": result.get("unions", []),
+        "fidelity": result["fidelity"]["scores"] if "fidelity" in result else None,
         "made": {
             "command": ["jaxval", *command],
             "options": result.get("options", {}),

@@ -7,6 +7,7 @@ and `adapters` need no training: they value sources from a table of log-probabil
 
 from jaxval.sources.adapters import value_adapters
 from jaxval.sources.curation import HarmAuc, best_coalition, harm_auc, payments, source_weights, top_sources
+from jaxval.sources.fidelity import Fidelity
 from jaxval.sources.learners import (
     Learner,
     checkpoint_learner,
@@ -24,6 +25,7 @@ from jaxval.sources.weights import BestWeights, best_weights
 __all__ = [
     "BestWeights",
     "Conclusions",
+    "Fidelity",
     "HarmAuc",
     "Learner",
     "PoolValues",

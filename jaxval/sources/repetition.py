@@ -18,6 +18,7 @@ from jaxval.coalitions import all_coalitions
 from jaxval.data import PreferencePairs
 from jaxval.parallel import progress as progress_bar
 from jaxval.sources.arithmetic import RETRAININGS, Setting, Tables, from_reference, retrainer, tables, train_once
+from jaxval.sources.fidelity import fidelity_coalitions
 from jaxval.sources.learners import Learner
 from jaxval.sources.pairs import candidates, to_train_on
 from jaxval.sources.rewards import Rewards
@@ -48,6 +49,7 @@ class Method(NamedTuple):
     reference: str
     truth: bool
     unions: Any = None  # (sources,) or (levels, sources), for Owen values
+    fidelity: int | None = None  # the number of coalitions that are retrained to judge the values; None means none
 
 
 class Problem(NamedTuple):
@@ -119,6 +121,13 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
         result, utilities[name] = _values_by_context(wanted, tables(way, setting, masks, retrained))
         by_context |= result
         seconds[name] = time.perf_counter() - clock
+    if method.fidelity is not None:
+        clock = time.perf_counter()
+        judged = fidelity_coalitions(method.fidelity, len(sources))
+        retrained = retrainer(train, reference, sources, of_training, sequential=False)
+        blocks = [table.astype(np.float64).sum(axis=1) for table in tables("union", setting, judged, retrained)]
+        utilities["fidelity"] = np.sum(blocks, axis=0) / len(contexts)
+        seconds["fidelity"] = time.perf_counter() - clock
     rows, estimate = designs["values"]
     mean, errors = estimate(jnp.asarray(utilities["values"][rows]))
     level = setting.level.astype(np.float64).mean(axis=0)

@@ -17,13 +17,14 @@ from jaxval.checkpoints import fingerprint
 from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
 from jaxval.sources.arithmetic import ARITHMETICS, RETRAININGS
+from jaxval.sources.fidelity import Fidelity, fidelity_coalitions, judge
 from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
 from jaxval.sources.learners import Learner, identity_of, learner_of
 from jaxval.sources.pairs import as_pairs, with_held_out
 from jaxval.sources.repetition import SEMIVALUES, Method, Problem, Repetition, repeat
 from jaxval.sources.rewards import Reward, resolve_rewards
 from jaxval.sources.trainings import Training, trainer
-from jaxval.types import BadArgument, Estimate, Groups, Policy, Unions
+from jaxval.types import BadArgument, Groups, Policy, Unions
 
 __all__ = ["SourceValues", "Truth", "UnionTotals", "value_sources"]
 
@@ -88,6 +89,7 @@ class SourceValues(NamedTuple):
         truth: the results of retraining, by "sequential" and "union"; empty unless `truth` was requested.
         seconds: the time spent on one training per source, and on the arithmetic.
         totals: the values of the unions of each level, coarsest first; empty if no unions were given.
+        fidelity: how well the values predict retraining; None if that was not requested.
     """
 
     names: tuple[str, ...]
@@ -107,16 +109,12 @@ class SourceValues(NamedTuple):
     truth: dict[str, Truth]
     seconds: dict[str, float]
     totals: tuple[UnionTotals, ...] = ()
+    fidelity: Fidelity | None = None
 
     @property
     def values_per_pair(self) -> np.ndarray:
         """(sources, rewards) each value divided by the source's pairs, for values grow with the size of a source."""
         return self.values / self.pairs[:, None]
-
-    @property
-    def estimate(self) -> Estimate:
-        """The values as an `Estimate`, with the standard errors of sampling and the names of the sources."""
-        return Estimate(self.values, self.standard_errors, np.asarray(self.evaluations), names=self.names)
 
 
 def value_sources(
@@ -134,6 +132,7 @@ def value_sources(
     permutations: int | None = None,
     evaluations: int | None = None,
     truth: bool = False,
+    fidelity: int | None = None,
     key: Key[Array, ""] | None = None,
     folder: str | Path | None = None,
     progress: bool = False,
@@ -182,6 +181,9 @@ def value_sources(
         evaluations: the number of coalitions to which a regression is fitted, as by `regress_shapley`, in place of
             permutations. Regression takes the fewest coalitions for a given error.
         truth: whether every coalition is retrained too, sequentially and on the union.
+        fidelity: the number of coalitions that are retrained on the union of their pairs, to judge how well the values
+            predict it: all but the empty and the full one if there are at most so many, and otherwise so many of half
+            of the sources. None retrains none.
         key: a random key; None means `jax.random.key(0)`.
         folder: the folder in which finished trainings and evaluations are kept, so that a run that was killed can
             resume; None keeps nothing.
@@ -216,7 +218,9 @@ def value_sources(
         got = "a regression" if evaluations is not None else "another semivalue"
         raise BadArgument("unions", expected="Shapley values from all coalitions or from permutations", got=got)
     options = Training(**training)
-    method = Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions)
+    if fidelity is not None:
+        fidelity = _checks.check_size("fidelity", fidelity)
+    method = Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity)
     draw: Any = pairs if callable(pairs) else None
     problem = _problem(draw(jax.random.fold_in(key, 0)) if draw else pairs, policy, options, reward, held_out)
     count = _seeds(seeds, problem, policy, drawn=draw is not None)
@@ -287,6 +291,7 @@ def summary(problem: Problem, repetitions: list[Repetition], method: Method, *, 
     values = {name: each.mean(axis=0) for name, each in by_seed.items()}
     tables = {name: [r.utilities[name] for r in repetitions] for name in repetitions[0].utilities}
     evaluations = [len(table) for table in tables["values"]]
+    judged = tables.pop("fidelity", None)
     utilities = {
         name: np.mean(parts, axis=0) for name, parts in tables.items() if min(evaluations) == 2 ** len(values["values"])
     }
@@ -300,6 +305,14 @@ def summary(problem: Problem, repetitions: list[Repetition], method: Method, *, 
         gap = np.abs(values["values"] - values[name]).max(axis=0)
         ranks = rank_correlation(values["values"], values[name])
         truth[name] = Truth(values[name], utilities[name], gap, ranks, seconds[name])
+    pairs = np.mean([r.pairs for r in repetitions], axis=0)
+    fidelity = None
+    if judged is not None and method.fidelity is not None:
+        masks = fidelity_coalitions(method.fidelity, len(values["values"]))
+        alone = None
+        if "values" in utilities:
+            alone = utilities["values"][1 << np.arange(len(pairs))]
+        fidelity = judge(masks, np.mean(judged, axis=0), values["values"], pairs, alone, seconds["fidelity"])
     return SourceValues(
         names=problem.pairs.sources,
         rewards=problem.rewards.names,
@@ -311,13 +324,14 @@ def summary(problem: Problem, repetitions: list[Repetition], method: Method, *, 
         utilities=utilities.get("values"),
         efficiency_gap=missing if method.semivalue == "shapley" else np.full_like(missing, np.nan),
         by_seed=by_seed["values"],
-        pairs=np.mean([r.pairs for r in repetitions], axis=0),
+        pairs=pairs,
         contexts=len(repetitions[0].contexts),
         evaluations=max(evaluations),
         reference_certain=float(np.mean([r.reference_certain for r in repetitions])),
         truth=truth,
         seconds={"training": seconds["training"], "arithmetic": seconds["values"]},
         totals=_totals(method.unions, by_context["values"], by_seed["values"], ids),
+        fidelity=fidelity,
     )
 
 
