@@ -184,8 +184,8 @@ def add_command(commands: Any) -> None:
         "--fidelity",
         type=count,
         metavar="N",
-        help="retrain N coalitions of half of the sources on the union of their pairs, or all if there are at most N, and "
-        "tell how well values rank them",
+        help="retrain N coalitions of half of the sources on the union of their pairs, or all if there are at most N, "
+        "and tell how well values rank them",
     )
     add(
         "--out",

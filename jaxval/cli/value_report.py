@@ -335,8 +335,9 @@ def _fidelity(result: dict[str, Any]) -> list[str]:
             for name, each in judged["scores"].items()
         ]
         lines.append(
-            f"Fidelity under {reward}: rank correlation of sums of scores with the utilities of {len(judged['coalitions'])} "
-            f"coalitions retrained on the union of their pairs, within each size: {'; '.join(told)}."
+            f"Fidelity under {reward}: rank correlation of sums of scores with the utilities of "
+            f"{len(judged['coalitions'])} coalitions retrained on the union of their pairs, within each size: "
+            f"{'; '.join(told)}."
         )
     return lines
 
