@@ -315,7 +315,9 @@ def _null(marginals: Array, limit: Array) -> Array:
     return jnp.all(jnp.abs(marginals) <= limit, axis=1)
 
 
-def _worst_player(values: Array, expected: Array, premise: Array, limit: Array) -> tuple[Array, PlayerWitness]:
+def _worst_player(
+    values: Array, expected: Array, premise: Array | np.ndarray, limit: Array
+) -> tuple[Array, PlayerWitness]:
     """The largest |values - expected| among the players who meet the premise, and that player."""
     gap, worst = _largest(values, expected, premise, limit)
     return finish(gap, of="value"), PlayerWitness(worst, values, expected)
