@@ -35,6 +35,7 @@ def sample_shapley_along_paths(
     permutations: int,
     groups: Groups | None = None,
     antithetic: bool = True,
+    strata: int = 1,
     spread: float | Sequence[float] | None = None,
     per_ask: int = 32,
 ) -> Estimate:
@@ -47,14 +48,14 @@ def sample_shapley_along_paths(
     Args:
         path_utility: a JAX function from a permutation (players,) to the utilities (players + 1, *objectives) of its
             prefixes, the empty prefix first. `knn_path_utility` makes such functions.
-        permutations: the number of permutations, an even number if `antithetic`.
+        permutations: the number of permutations, a multiple of those that are drawn together.
         per_ask: the number of permutations evaluated at a time.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`;
+        ValueError: if the permutations are too few for a standard error, or no multiple of those drawn together;
             there is not one group for each player, or a group number is left out; or the utilities are not finite or
             not of length players + 1.
 
@@ -67,7 +68,13 @@ def sample_shapley_along_paths(
     players = _checks.check_size("players", players)
     per_ask = _checks.check_size("per_ask", per_ask)
     estimator = permutation_estimator(
-        players, permutations=permutations, groups=groups, antithetic=antithetic, spread=spread, per_ask=per_ask
+        players,
+        permutations=permutations,
+        groups=groups,
+        antithetic=antithetic,
+        strata=strata,
+        spread=spread,
+        per_ask=per_ask,
     )
     state = run(key, estimator, _Along(path_utility, players))
     return check_finite(estimator.estimate(state))
