@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -183,7 +183,7 @@ def permutation_estimator(
     groups: Groups | None = None,
     antithetic: bool = True,
     strata: int = 1,
-    size_weights: Num[ArrayLike, "players"] | None = None,
+    size_weights: Num[ArrayLike, "players"] | list[Any] | None = None,
     per_ask: int | None = None,
     spread: float | Sequence[float] | None = None,
 ) -> Estimator:
@@ -390,7 +390,7 @@ def _marginals(
     return jnp.where(outside, 0, jnp.take_along_axis(steps, jnp.clip(position, 0, last - first), axis=1))
 
 
-def _size_factors(weights: ArrayLike | None, groups: np.ndarray) -> tuple[np.ndarray, int, int]:
+def _size_factors(weights: Any, groups: np.ndarray) -> tuple[np.ndarray, int, int]:
     """The factor n p_s of a marginal for each size s, and the first and the last size whose weight matters."""
     players = len(groups)
     if weights is None:
@@ -422,6 +422,9 @@ def _variants(groups: np.ndarray, antithetic: bool, strata: int) -> np.ndarray:
         parts = zip(starts, sizes, strict=True)
         return np.concatenate([start + rearrange(np.arange(size)) for start, size in parts])
 
-    shifted = [within(lambda one, j=j: np.roll(one, j * len(one) // strata)) for j in range(strata)]
+    def shift(part: int) -> np.ndarray:
+        return within(lambda one: np.roll(one, part * len(one) // strata))
+
+    shifted = [shift(part) for part in range(strata)]
     reverse = within(lambda one: one[::-1])
-    return np.stack([order for shift in shifted for order in ([shift, shift[reverse]] if antithetic else [shift])])
+    return np.stack([order for one in shifted for order in ([one, one[reverse]] if antithetic else [one])])

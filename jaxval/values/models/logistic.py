@@ -109,8 +109,8 @@ def _optimum_derivative(penalty: float, primals: tuple, tangents: tuple) -> tupl
     rows, signs, weights, _ = primals
     params = _optimum(*primals, penalty)
 
-    def gradient(*moved: Array) -> Array:
-        return _slopes(*moved, params, penalty)[0]
+    def gradient(rows: Array, signs: Array, weights: Array) -> Array:
+        return _slopes(rows, signs, weights, params, penalty)[0]
 
     _, moves = jax.jvp(gradient, (rows, signs, weights), tangents[:3])
     curvature = _slopes(rows, signs, weights, params, penalty)[1]
