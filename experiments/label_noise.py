@@ -54,8 +54,8 @@ __all__ = ["Task", "draw_task", "main", "plot_auc", "summary"]
 
 ROWS = 300
 NEIGHBOURS = 5
-BUDGETS = (3_000, 15_000, 75_000)
-SEEDS = 10
+BUDGETS = (3_000, 12_000)
+SEEDS = 5
 SAMPLED = {"Shapley": (BLUE, "o", "-"), "Beta(16, 1)": (GREEN, "s", "--"), "Banzhaf": (VERMILLION, "^", "-.")}
 SAMPLED["Data-OOB"] = (ORANGE, "D", ":")
 FIXED = {"KNN-Shapley": (BLACK, "-"), "influence": (BLACK, "--"), "leave-one-out": (GREY, ":")}
@@ -169,8 +169,9 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for cells in zip(*(run["areas"] for run in runs), strict=True):
         areas = np.array([cell["auc"] for cell in cells])
-        error = areas.std(ddof=1) / np.sqrt(len(areas)) if len(areas) > 1 else np.nan
-        reach = float(-stdtrit(max(len(areas) - 1, 1), 0.025) * error)
+        reach = None  # one seed says nothing of the others
+        if len(areas) > 1:
+            reach = float(-stdtrit(len(areas) - 1, 0.025) * areas.std(ddof=1) / np.sqrt(len(areas)))
         fits = round(float(np.mean([cell["trainings"] for cell in cells])))
         rows.append({"method": cells[0]["method"], "trainings": fits, "auc": float(areas.mean()), "reach": reach})
     return rows
@@ -195,13 +196,14 @@ def _panel(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.axhline(0.5, color=GREY, linewidth=0.6)
     for method, (colour, style) in FIXED.items():
         row = next(row for row in rows if row["method"] == method)
-        axes.axhspan(row["auc"] - row["reach"], row["auc"] + row["reach"], color=colour, alpha=0.08, linewidth=0)
+        reach = row["reach"] or 0.0
+        axes.axhspan(row["auc"] - reach, row["auc"] + reach, color=colour, alpha=0.08, linewidth=0)
         axes.axhline(row["auc"], color=colour, linestyle=style, linewidth=1, label=method)
     for method, (colour, marker, style) in SAMPLED.items():
         mine = [row for row in rows if row["method"] == method]
-        x, y, reach = (np.array([row[name] for row in mine]) for name in ("trainings", "auc", "reach"))
+        x, y, reach = (np.array([row[name] or 0.0 for row in mine]) for name in ("trainings", "auc", "reach"))
         axes.errorbar(
-            x, y, yerr=np.nan_to_num(reach), color=colour, marker=marker, markersize=4, linestyle=style,
+            x, y, yerr=reach, color=colour, marker=marker, markersize=4, linestyle=style,
             linewidth=1.3, capsize=2, elinewidth=0.8, label=method,
         )  # fmt: skip
     axes.set_xscale("log")
@@ -264,7 +266,8 @@ def _draw(options: argparse.Namespace, results: dict[str, Any], summaries: dict[
 def _table(name: str, rows: list[dict[str, Any]], seeds: int) -> Table:
     table = Table("method", "trainings", "AUC", f"95 % interval over {seeds} seeds", title=name, box=None)
     for row in rows:
-        ends = f"{row['auc'] - row['reach']:.3f} to {row['auc'] + row['reach']:.3f}"
+        reach = row["reach"]
+        ends = "unknown" if reach is None else f"{row['auc'] - reach:.3f} to {row['auc'] + reach:.3f}"
         table.add_row(row["method"], f"{row['trainings']:,}", f"{row['auc']:.3f}", ends)
     return table
 
