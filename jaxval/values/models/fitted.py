@@ -20,7 +20,7 @@ from jaxval import _checks
 from jaxval.coalitions import Evaluator, evaluator
 from jaxval.types import BadArgument
 
-__all__ = ["ModelUtility", "check_owners", "model_utility"]
+__all__ = ["ModelUtility", "model_utility"]
 
 Rows = tuple[Any, Any]
 SCORES = ("own", "accuracy", "log_loss", "r2", "squared_error")
@@ -91,7 +91,7 @@ def model_utility(
         >>> utility.players, utility.full, round(utility(np.array([False, True, True])), 3)
         (3, 1.0, 0.333)
         >>> from jaxval import coalitions, values
-        >>> [round(float(value), 2) for value in values.shapley(coalitions.tabulate(utility, 3))]
+        >>> [round(float(value), 2) + 0.0 for value in values.shapley(coalitions.tabulate(utility, 3))]
         [0.5, 0.0, 0.0]
     """
     x, y = _check_rows("train", train)

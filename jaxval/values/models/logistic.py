@@ -19,7 +19,7 @@ from jaxval.preferences.newton import damped_newton
 from jaxval.types import BadArgument
 from jaxval.values.models.weighted import TrainingPath, WeightedModel, warm_path
 
-__all__ = ["logistic_regression", "with_intercept"]
+__all__ = ["logistic_regression"]
 
 MAX_STEPS = 100
 HIGHEST = jax.lax.Precision.HIGHEST
