@@ -58,7 +58,7 @@ BUDGETS = (3_000, 12_000)
 SEEDS = 5
 SAMPLED = {"Shapley": (BLUE, "o", "-"), "Beta(16, 1)": (GREEN, "s", "--"), "Banzhaf": (VERMILLION, "^", "-.")}
 SAMPLED["Data-OOB"] = (ORANGE, "D", ":")
-FIXED = {"KNN-Shapley": (BLACK, "-"), "influence": (BLACK, "--"), "leave-one-out": (GREY, ":")}
+FIXED = {"KNN-Shapley": (BLACK, "P", ""), "influence": (BLACK, "X", ""), "leave-one-out": (GREY, "v", "")}
 SHOWN = ("Shapley", "Banzhaf", "KNN-Shapley")  # in the figure of removals
 
 
@@ -194,19 +194,20 @@ def plot_auc(summaries: dict[str, list[dict[str, Any]]]) -> Figure:
 
 def _panel(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.axhline(0.5, color=GREY, linewidth=0.6)
-    for method, (colour, style) in FIXED.items():
-        row = next(row for row in rows if row["method"] == method)
-        reach = row["reach"] or 0.0
-        axes.axhspan(row["auc"] - reach, row["auc"] + reach, color=colour, alpha=0.08, linewidth=0)
-        axes.axhline(row["auc"], color=colour, linestyle=style, linewidth=1, label=method)
-    for method, (colour, marker, style) in SAMPLED.items():
+    for method, (colour, marker, style) in {**FIXED, **SAMPLED}.items():
         mine = [row for row in rows if row["method"] == method]
         x, y, reach = (np.array([row[name] or 0.0 for row in mine]) for name in ("trainings", "auc", "reach"))
         axes.errorbar(
-            x, y, yerr=reach, color=colour, marker=marker, markersize=4, linestyle=style,
+            x, y, yerr=reach, color=colour, marker=marker, markersize=4.5, linestyle=style,
             linewidth=1.3, capsize=2, elinewidth=0.8, label=method,
         )  # fmt: skip
-    axes.set_xscale("log")
+    most = max(row["trainings"] for row in rows)
+    axes.set_xscale("symlog", linthresh=1, linscale=0.6)
+    ticks = [0, *(10**k for k in range(int(np.log10(most)) + 1))]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(-0.4, 2 * most)
+    axes.set_ylim(min(0.45, axes.get_ylim()[0]), 1.0)
     axes.tick_params(labelsize=NORMAL, width=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

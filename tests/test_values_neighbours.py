@@ -490,7 +490,7 @@ def test_wrong_owners_are_refused(owners, options, message):
 @pytest.mark.parametrize("normalise", ["neighbours", "size"])
 @pytest.mark.parametrize("grouping", ["one group", "two groups", "three groups, a small one last"])
 def test_weighted_neighbours_are_those_of_the_definition(grouping, normalise, close):
-    """The same enumeration with the kernel's weight in place of 1 for a right label, for few and for many neighbours."""
+    """The same enumeration with the kernel's weight in place of 1 for a right label, for few and many neighbours."""
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(7, 2)), rng.integers(0, 2, 7)
     tests, test_y = rng.normal(size=(2, 2)), rng.integers(0, 2, 2)

@@ -256,7 +256,8 @@ def test_fits_are_the_optima(problem, ridge, close, x64):
     weights = np.concatenate([np.eye(12)[:1], [np.zeros(12), np.ones(12)], rng.random((2, 12))])
     logistic = values.logistic_regression(ridge=ridge)
     linear = values.ridge_regression(ridge=ridge, classes=2)
-    fits = jax.jit(jax.vmap(lambda w: (logistic.fit(jnp.asarray(x), y, w), linear.fit(jnp.asarray(x), y, w))))
+    rows = jnp.asarray(x), jnp.asarray(y)
+    fits = jax.jit(jax.vmap(lambda w: (logistic.fit(*rows, w), linear.fit(*rows, w))))
     found, lines = fits(jnp.asarray(weights))
     for params, line, w in zip(found, lines, weights, strict=True):
         close(params, logistic_by_definition(x, y, w, ridge), atol=1e-7 if x64 else 1e-4)
@@ -264,15 +265,15 @@ def test_fits_are_the_optima(problem, ridge, close, x64):
 
 
 def test_scores_share_ties(problem):
-    _, (x, y) = problem
+    x, y = map(jnp.asarray, problem[1])
     logistic, linear = values.logistic_regression(), values.ridge_regression(classes=3)
-    assert float(logistic.score(jnp.zeros(4), jnp.asarray(x), y)) == 0.5
-    assert np.isclose(float(linear.score(jnp.zeros((4, 3)), jnp.asarray(x), y)), 1 / 3)
+    assert float(logistic.score(jnp.zeros(4), x, y)) == 0.5
+    assert np.isclose(float(linear.score(jnp.zeros((4, 3)), x, y)), 1 / 3)
     likelihood = values.logistic_regression(score="log_likelihood")
-    assert np.isclose(float(likelihood.score(jnp.zeros(4), jnp.asarray(x), y)), np.log(0.5))
+    assert np.isclose(float(likelihood.score(jnp.zeros(4), x, y)), np.log(0.5))
     r2 = values.ridge_regression(score="r2")
-    flat = jnp.array([[0.0], [0.0], [0.0], [np.mean(y)]])
-    assert abs(float(r2.score(flat, jnp.asarray(x), np.asarray(y, float)))) < 1e-6
+    flat = jnp.array([[0.0], [0.0], [0.0], [float(jnp.mean(y))]])
+    assert abs(float(r2.score(flat, x, y))) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["logistic", "ridge", "plain"])

@@ -90,9 +90,9 @@ class _Groups(NamedTuple):
 
 
 def knn_shapley(
-    train_x: Num[ArrayLike, "instances features"] | list[Any],
+    train_x: Num[ArrayLike, "instances *features"] | list[Any],
     train_y: Int[ArrayLike, "instances"] | Bool[ArrayLike, "instances"] | list[Any],
-    test_x: Num[ArrayLike, "tests features"] | list[Any],
+    test_x: Num[ArrayLike, "tests *features"] | list[Any],
     test_y: Int[ArrayLike, "tests"] | Bool[ArrayLike, "tests"] | list[Any],
     *,
     neighbours: int,
@@ -115,7 +115,7 @@ def knn_shapley(
     base case of the recursion is corrected for groups smaller than K.
 
     Args:
-        train_x: (instances, features) finite features.
+        train_x: (instances, features) finite features; rows of any shape with `embed`.
         train_y: (instances,) integer labels.
         test_x: (tests, features) features of the test points.
         test_y: (tests,) their labels.

@@ -22,7 +22,7 @@ from jaxtyping import Array, Key, Num
 
 from jaxval import _checks
 from jaxval.coalitions.evaluation import evaluate_coalitions
-from jaxval.types import Estimate, Utility
+from jaxval.types import Estimate, Number, Utility
 from jaxval.values.estimators import run_estimator
 from jaxval.values.permutations import permutation_estimator
 
@@ -94,8 +94,8 @@ def sample_beta_shapley(
     utility: Utility,
     players: int,
     *,
-    alpha: float,
-    beta: float,
+    alpha: Number,
+    beta: Number,
     permutations: int,
     antithetic: bool = True,
     strata: int = 1,

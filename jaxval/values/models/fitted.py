@@ -36,7 +36,7 @@ def model_utility(
     score: str | Callable[[Any, Any, Any], Any] = "own",
     owners: Int[ArrayLike, "rows"] | list[int] | None = None,
     fewest: int = 1,
-    empty: float | None = None,
+    empty: float | int | None = None,
 ) -> ModelUtility:
     """The utility v(S) = score of a model fitted to the training rows S, on the test rows.
 

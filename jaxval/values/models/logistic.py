@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from jaxval import _checks
 from jaxval.preferences.newton import damped_newton
-from jaxval.types import BadArgument
+from jaxval.types import BadArgument, Number
 from jaxval.values.models.weighted import TrainingPath, WeightedModel, warm_path
 
 __all__ = ["logistic_regression"]
@@ -27,7 +27,7 @@ SETTLED = 1e-4  # the size of a last Newton step; what is left after it is of th
 OUTER = 2**24  # numbers of the outer products of all rows, which are kept if they are so few
 
 
-def logistic_regression(*, ridge: float = 1.0, score: str = "accuracy") -> WeightedModel:
+def logistic_regression(*, ridge: Number = 1.0, score: str = "accuracy") -> WeightedModel:
     """Logistic regression of the classes 0 and 1, trained to the optimum for each vector of weights.
 
     θ = argmin Σ_i w_i log(1 + exp(-s_i x_i·θ)) + λ/2 |θ|², s_i = ±1. Along a permutation, the steps start from the

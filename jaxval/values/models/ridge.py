@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.types import BadArgument
+from jaxval.types import BadArgument, Number
 from jaxval.values.models.logistic import HIGHEST, with_intercept
 from jaxval.values.models.weighted import TrainingPath, WeightedModel
 
@@ -23,7 +23,7 @@ __all__ = ["ridge_regression"]
 SCORES = ("squared_error", "r2", "accuracy")
 
 
-def ridge_regression(*, ridge: float = 1.0, classes: int | None = None, score: str | None = None) -> WeightedModel:
+def ridge_regression(*, ridge: Number = 1.0, classes: int | None = None, score: str | None = None) -> WeightedModel:
     """Ridge regression of numbers, or of classes coded as 0 and 1, in closed form for each vector of weights.
 
     θ = argmin Σ_i w_i |y_i - θᵀx_i|² + λ |θ|². The intercept is penalised like the other coefficients; no rows give
