@@ -312,6 +312,24 @@ def test_influence_is_the_derivative_through_the_fit(problem, x64):
     assert np.allclose(values.influence(by_owner, 3), totals, atol=1e-4)
 
 
+def test_sampling_along_paths_resumes(problem, tmp_path):
+    along = values.weighted_path_utility(values.ridge_regression(classes=2), *problem)
+    whole = values.sample_shapley_along_paths(KEY, along, 12, permutations=8, per_ask=2)
+    calls = []
+
+    def interrupted(order):
+        jax.debug.callback(lambda: calls.append(1))
+        return along(order)
+
+    save = tmp_path / "state.npz"
+    first = values.sample_shapley_along_paths(KEY, interrupted, 12, permutations=8, per_ask=2, save=save)
+    before = len(calls)
+    again = values.sample_shapley_along_paths(KEY, interrupted, 12, permutations=8, per_ask=2, save=save)
+    assert before == len(calls) > 0
+    assert (first.values == again.values).all()
+    assert np.allclose(first.values, whole.values, atol=1e-6)
+
+
 @pytest.mark.mistakes
 def test_mistakes_of_weighted_models_are_named(problem):
     (x, y), test = problem

@@ -10,6 +10,7 @@ Arguments that a function does not list are described in `jaxval.values`.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 import jax
@@ -38,6 +39,8 @@ def sample_shapley_along_paths(
     strata: int = 1,
     spread: float | Sequence[float] | None = None,
     per_ask: int = 32,
+    save: str | FilePath | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Shapley values, or asymmetric ones if `groups` is given, from utilities along sampled permutations.
 
@@ -50,6 +53,9 @@ def sample_shapley_along_paths(
             prefixes, the empty prefix first. `knn_path_utility` makes such functions.
         permutations: the number of permutations, a multiple of those that are drawn together.
         per_ask: the number of permutations evaluated at a time.
+        save: a file for the state, from which a second call with the same arguments resumes after an interruption; None
+            means that no state is saved.
+        progress: whether a progress bar with the time left is written to standard error.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions.
@@ -76,7 +82,7 @@ def sample_shapley_along_paths(
         spread=spread,
         per_ask=per_ask,
     )
-    state = run(key, estimator, _Along(path_utility, players))
+    state = run(key, estimator, _Along(path_utility, players), save=save, progress=progress)
     return check_finite(estimator.estimate(state))
 
 
