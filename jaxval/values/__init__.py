@@ -3,7 +3,7 @@
 Values are (players, *objectives) arrays. Groups are integers (players,), the first group 0.
 
 - Exact, from a table of the utilities of all coalitions: `shapley`, `banzhaf`, `beta_shapley`, `semivalue`,
-  `leave_one_out`; with groups `asymmetric_shapley` and `weighted_shapley`; `shapley_interactions`,
+  `leave_one_out`; with groups `asymmetric_shapley` and `weighted_shapley`, with unions `owen`; `shapley_interactions`,
   `banzhaf_interactions`, `least_core`, `least_core_solve`.
 - Values of training data for a model of yours: `model_utility` (any model with `fit` and `predict`), `weighted_utility`
   and `weighted_path_utility` (models in JAX, such as `logistic_regression`, `ridge_regression`; `warm_path`),
@@ -17,10 +17,11 @@ Values are (players, *objectives) arrays. Groups are integers (players,), the fi
 - Values of rounds that happened one after another: `sequential_shapley`, `sequential_leave_one_out`.
 - Estimators that can be interrupted: `run_estimator` drives `permutation_estimator`, `regression_estimator`,
   `sample_reuse_estimator`, `truncated_shapley_estimator`.
+- How well values predict retrained utilities: `datamodelling_score`.
 - Totals, tables and files of values: `owner_totals`, `estimate_table`, `estimate_frame`, `save_estimate`,
   `load_estimate`.
-- Records: `Estimator`, `RegressionState`, `SequentialValues`, `LeastCoreDiagnostics`, `StoppingDiagnostics`,
-  `ModelUtility`, `WeightedModel`, `TrainingPath`, `RemovalCurves`, `DetectionCurve`.
+- Records: `DatamodellingScore`, `Estimator`, `RegressionState`, `SequentialValues`, `LeastCoreDiagnostics`,
+  `StoppingDiagnostics`, `ModelUtility`, `WeightedModel`, `TrainingPath`, `RemovalCurves`, `DetectionCurve`.
 
 The functions that sample describe only the arguments in which they differ. They share these:
 
@@ -39,6 +40,7 @@ The functions that sample describe only the arguments in which they differ. They
 from jaxval.values.asymmetric import asymmetric_shapley, weighted_shapley
 from jaxval.values.curves import DetectionCurve, RemovalCurves, detection_curve, removal_curves
 from jaxval.values.estimators import Estimator, run_estimator
+from jaxval.values.fidelity import DatamodellingScore, datamodelling_score
 from jaxval.values.incremental import sample_shapley_along_paths
 from jaxval.values.interactions import banzhaf_interactions, shapley_interactions
 from jaxval.values.least_core import LeastCoreDiagnostics, least_core, least_core_solve
@@ -67,8 +69,10 @@ from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semiv
 from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
 from jaxval.values.stopping import StoppingDiagnostics, anytime_factors, sample_until, sample_until_solve
 from jaxval.values.truncation import sample_truncated_shapley, truncated_shapley_estimator
+from jaxval.values.unions import owen
 
 __all__ = [
+    "DatamodellingScore",
     "DetectionCurve",
     "Estimator",
     "LeastCoreDiagnostics",
@@ -84,6 +88,7 @@ __all__ = [
     "banzhaf",
     "banzhaf_interactions",
     "beta_shapley",
+    "datamodelling_score",
     "detection_curve",
     "estimate_frame",
     "estimate_table",
@@ -99,6 +104,7 @@ __all__ = [
     "logistic_regression",
     "model_utility",
     "out_of_bag",
+    "owen",
     "owner_totals",
     "permutation_estimator",
     "regress_shapley",

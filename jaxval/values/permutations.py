@@ -37,6 +37,7 @@ from jaxval.values._intervals import (
     interval_ends,
     no_tally,
     reachable,
+    reachable_with_unions,
     seen_gains,
 )
 from jaxval.values._neighbours import check_groups
@@ -50,6 +51,7 @@ from jaxval.values.estimators import (
     run_estimator,
     standard_errors,
 )
+from jaxval.values.unions import Unions, check_unions
 
 __all__ = ["PermutationState", "permutation_estimator", "required_permutations", "sample_shapley"]
 
@@ -121,12 +123,13 @@ def sample_shapley(
     *,
     permutations: int,
     groups: Groups | None = None,
+    unions: Unions | None = None,
     antithetic: bool = True,
     strata: int = 1,
     spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> Estimate:
-    """Shapley values from sampled permutations, or asymmetric Shapley values if `groups` is given.
+    """Shapley values from sampled permutations; asymmetric ones if `groups` are given, Owen values if `unions` are.
 
     The estimates of the players sum to v(N) - v(∅), whatever the sample is. The function
     `jax.jit(lambda key: sample_shapley(key, ...))` is compiled only once, however often it is called.
@@ -147,14 +150,17 @@ def sample_shapley(
     Args:
         permutations: the number of permutations, a multiple of those that are drawn together: `strata`, and twice as
             many if `antithetic`.
+        unions: (n,) the union of each player, or (levels, n), coarsest first, as `owen` takes them: the players of a
+            union then stand together in every permutation. None means no unions; groups and unions exclude each other.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
         ValueError: if the permutations are too few for a standard error, or no multiple of those drawn together;
-            there is not one group for each player, or a group number is left out; the spread is less than the largest
-            minus the smallest gain seen; or the utility returns anything but finite numbers.
+            there is not one group for each player, or a group number is left out; unions are not as `owen` takes them,
+            or come with groups or with strata; the spread is less than the largest minus the smallest gain seen; or the
+            utility returns anything but finite numbers.
 
     Example:
         >>> from jaxval.coalitions import games
@@ -168,6 +174,7 @@ def sample_shapley(
         players,
         permutations=permutations,
         groups=groups,
+        unions=unions,
         antithetic=antithetic,
         strata=strata,
         spread=spread,
@@ -181,6 +188,7 @@ def permutation_estimator(
     *,
     permutations: int,
     groups: Groups | None = None,
+    unions: Unions | None = None,
     antithetic: bool = True,
     strata: int = 1,
     size_weights: Num[ArrayLike, "players"] | list[Any] | None = None,
@@ -195,6 +203,7 @@ def permutation_estimator(
 
     Args:
         permutations: the number of permutations, a multiple of those that are drawn together.
+        unions: the unions of the players, as in `sample_shapley`.
         size_weights: (n,) the total weight p_s of the coalitions of s = 0, ..., n - 1 other players, as in
             `sample_semivalue`; None means the Shapley value, 1/n each.
         per_ask: the number of permutations in one ask; None means all of them.
@@ -203,9 +212,10 @@ def permutation_estimator(
         An `Estimator`.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or no multiple of those drawn together; if
-            there is not one group for each player, or a group number is left out; or if `size_weights` are not (n,)
-            numbers of at least 0 that sum to one, or come with groups.
+        ValueError: if the permutations are too few for a standard error, or no multiple of those drawn together;
+            there is not one group for each player, or a group number is left out; unions are not as `owen` takes them,
+            or come with groups or with strata; or `size_weights` are not (n,) numbers of at least 0 that sum to one, or
+            come with groups or unions.
 
     Example:
         >>> estimator = permutation_estimator(3, permutations=4, per_ask=2)
@@ -218,6 +228,12 @@ def permutation_estimator(
     """
     players = _checks.check_size("players", players)
     group_of = check_groups(groups, players)
+    if unions is not None and groups is not None:
+        raise BadArgument("unions", expected="groups or unions", got="both", advice="leave one out")
+    if unions is not None and (strata != 1 or size_weights is not None):
+        got = "strata" if strata != 1 else "size_weights"
+        raise BadArgument("unions", expected="None with strata or size_weights", got=got, advice="leave one out")
+    union_of = None if unions is None else check_unions(unions, players)
     variants = _variants(group_of, antithetic, _checks.check_size("strata", strata))
     together = len(variants)
     permutations = check_permutations(permutations, together)
@@ -237,7 +253,7 @@ def permutation_estimator(
 
     def ask(state: PermutationState) -> Array:
         draw = jnp.minimum(state.drawn.moments.draws + jnp.arange(draws_per_ask), draws - 1)
-        orders = jax.vmap(lambda k: draw_order(jax.random.fold_in(state.key, k), group_of))(draw)
+        orders = jax.vmap(lambda k: draw_order(jax.random.fold_in(state.key, k), group_of, union_of))(draw)
         orders = orders[:, variants].reshape(-1, players)
         ends = jnp.array([[False], [True]]).repeat(players, axis=1)
         return jnp.concatenate([ends, beginnings(orders, sizes).reshape(-1, players)])
@@ -256,7 +272,7 @@ def permutation_estimator(
         drawn = state.drawn
         evaluations = count_distinct(drawn.seen, -(-drawn.moments.draws // draws_per_ask))
         check_spread(scaled, drawn.tally)
-        by_design, whole = exact_cases(evaluations, group_of, together)
+        by_design, whole = exact_cases(evaluations, group_of, together, union_of)
         # Equal weighted gains are not all gains there are, for some sizes may have another weight.
         plain = size_weights is None
         known = known_values(drawn.tally, by_design & plain, whole & plain)
@@ -266,8 +282,9 @@ def permutation_estimator(
         return state.drawn.moments.draws >= draws
 
     spreads = None if possible is None else tuple(np.atleast_1d(possible).tolist())
+    ordered = tuple(group_of.tolist()), None if union_of is None else tuple(map(tuple, union_of.tolist()))
     weights = None if size_weights is None else factors.tobytes()
-    design = (permutations, antithetic, strata, draws_per_ask, tuple(group_of.tolist()))
+    design = (permutations, antithetic, strata, draws_per_ask, *ordered)
     identity = ("permutations", *design, spreads, weights)
     ask, tell = (compiled(part, (identity, part.__name__)) for part in (ask, tell))  # for loops by hand
     return Estimator(init, ask, tell, estimate, finished, asks, identity)
@@ -319,14 +336,17 @@ def permutation_reaches(
     return gain_reaches(drawn.moments, drawn.tally, known=known, spread=spread, tail=tail)
 
 
-def exact_cases(evaluations: Array, groups: np.ndarray, together: int) -> tuple[np.ndarray, Array]:
+def exact_cases(
+    evaluations: Array, groups: np.ndarray, together: int, unions: np.ndarray | None = None
+) -> tuple[np.ndarray, Array]:
     """Whether each player's draws are exact by design, and whether all coalitions were seen.
 
     One draw gives the exact value of a player who is alone in a group. If an even number of permutations is drawn
     together, half of them have either order of a group of two, whose values are then exact too.
     """
     alone = 2 if together % 2 == 0 else 1
-    return np.bincount(groups)[groups] <= alone, evaluations >= min(reachable(groups), 2**31 - 1)
+    coalitions = reachable(groups) if unions is None else reachable_with_unions(unions)
+    return np.bincount(groups)[groups] <= alone, evaluations >= min(coalitions, 2**31 - 1)
 
 
 @jax.jit
@@ -336,8 +356,19 @@ def known_values(tally: Tally, by_design: ArrayLike, whole: ArrayLike) -> Array:
     return exact | (whole & constant_draws(tally))
 
 
-def draw_order(key: Array, groups: np.ndarray) -> Array:
-    """A uniform permutation among those whose groups are in order: players sorted by group, then by random bits."""
+def draw_order(key: Array, groups: np.ndarray, unions: np.ndarray | None = None) -> Array:
+    """A uniform permutation among those whose groups are in order: players sorted by group, then by random bits.
+
+    With unions, (levels, players), it is uniform among those in which every union stands together: players are sorted
+    by the random bits of their coarsest union, then by those of the next level, and last by their own.
+    """
+    if unions is not None:
+        random = jax.random.bits(key, (len(unions) + 1, len(groups)))
+        # The number of a union keeps unions apart whose bits happen to be equal.
+        levels = [
+            part for union, bits in zip(unions, random, strict=False) for part in (bits[union], jnp.asarray(union))
+        ]
+        return jax.lax.sort((*levels, random[-1], jnp.arange(len(groups))), num_keys=len(levels) + 1)[-1]
     bits = jax.random.bits(key, groups.shape)
     if groups.max() == 0:
         return jnp.argsort(bits)
