@@ -57,7 +57,7 @@ def make(monkeypatch):
         else:
             given = {"false": "x ≤ 0.", "neighbour": {"most": 0.0}} | given
 
-        @theorems.claim(name, "nowhere", setting=setting, **given)
+        @setting.claim(name, "nowhere", **given)
         def at_most(point, most=most):
             """x ≤ most."""
             return theorems.AtMost(point.x, most)
@@ -178,7 +178,6 @@ def test_the_part_that_fails_is_named(make):
         ({"false": "", "neighbour": None}, "a false neighbour, or a quote, a reason and a counterexample"),
         ({"fails": "slip", "quote": ""}, "a false neighbour, or a quote, a reason and a counterexample"),
         ({"fails": "slip", "corrected": "x ≤ 3."}, "a correction in words and as a change"),
-        ({"fails": "follows"}, "a root exactly if it follows from one"),
         ({"name": "toy/taken"}, "a new id"),
     ],
 )
