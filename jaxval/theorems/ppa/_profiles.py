@@ -76,7 +76,9 @@ class Instance(NamedTuple):
 
 def places(orders: Array) -> Array:
     """r(y), 1 for the first choice."""
-    return 1 + jnp.argsort(orders, axis=-1)
+    positions = jnp.arange(orders.shape[1])
+    at = orders[:, None, :] == positions[None, :, None]  # cheaper than a sort, to compile and to run
+    return 1 + jnp.sum(at * positions[None, None], axis=2)
 
 
 @jax.jit

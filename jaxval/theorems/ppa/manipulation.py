@@ -29,13 +29,15 @@ from jaxval.theorems.records import AtMost
 @jax.jit
 def misreports(c: Case) -> Array:
     """P of σ'_k for each k: as group k reports it, and with y_k lifted to the top of each report; (1) is linear."""
+    reported, names = induced(c.reports), jnp.arange(len(c.w))
 
     def of_group(k: Array) -> Array:
         others = c.profile._replace(weights=jnp.where(c.profile.orders[:, 0] == k, 0.0, c.profile.weights))
-        lifted = c.reports._replace(orders=to_top(c.reports.orders, k))
-        return induced(others)[None] + c.w[k] * jnp.stack([induced(c.reports), induced(lifted)])
+        top = (names == k)[:, None] & (names != k)[None]  # all have y_k above the others
+        lifted = jnp.where(top, 1.0, jnp.where(top.T, 0.0, reported))
+        return induced(others)[None] + c.w[k] * jnp.stack([reported, lifted])
 
-    return jax.vmap(of_group)(jnp.arange(len(c.w)))
+    return jax.vmap(of_group)(names)
 
 
 def after_misreports(c: Case, value: Callable[[Array], Array]) -> tuple[Array, Array]:
