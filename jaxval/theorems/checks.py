@@ -242,15 +242,9 @@ def _cases(
 
 def _random_instances(generate: Callable[[Array], Any], data: tuple[int, ...], count: int) -> Any:
     """The first `count` instances of a stream that is drawn in blocks of one shape."""
-    drawn = [_block(generate, data, number) for number in range(-(-count // BLOCK))]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *drawn)
-
-
-@functools.lru_cache(maxsize=100)
-def _block(generate: Callable[[Array], Any], data: tuple[int, ...], number: int) -> Any:
-    """Drawn once for all claims of a setting that are checked in this process."""
-    key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(data, jnp.uint32)), number)
-    return jax.tree.map(np.asarray, _generator(generate)(jax.random.split(key, BLOCK)))
+    key, draw = jax.random.wrap_key_data(jnp.asarray(data, jnp.uint32)), _generator(generate)
+    keys = [jax.random.split(jax.random.fold_in(key, number), BLOCK) for number in range(-(-count // BLOCK))]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *map(draw, keys))
 
 
 @functools.cache

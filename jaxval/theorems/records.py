@@ -261,13 +261,10 @@ def parts(sides: Any, name: str = "") -> dict[str, tuple[Any, Array]]:
     if isinstance(sides, dict):
         named = [parts(part, f"{name}: {key}" if name else str(key)) for key, part in sides.items()]
         return {key: found for part in named for key, found in part.items()}
-    if isinstance(sides, AtMost):
-        slack = jnp.asarray(sides.left) - jnp.asarray(sides.right)
-        return {name: (sides, jnp.where(jnp.any(jnp.isnan(slack)), jnp.inf, jnp.max(slack)))}
-    if isinstance(sides, tuple):
+    if isinstance(sides, tuple) and not isinstance(sides, AtMost):
         left, right = sides
         return {name: (sides, largest(jnp.asarray(left) - jnp.asarray(right)))}
-    slack = jnp.asarray(sides, float)
+    slack = jnp.subtract(*sides) if isinstance(sides, AtMost) else jnp.asarray(sides, float)
     return {name: (sides, jnp.where(jnp.any(jnp.isnan(slack)), jnp.inf, jnp.max(slack)))}
 
 

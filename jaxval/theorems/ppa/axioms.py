@@ -97,11 +97,7 @@ def definition_3_2(c: Case, members: bool = False) -> Any:
 
     changed, found, expected = jax.vmap(of_group)(jnp.arange(size))
     replaced = jax.vmap(lambda k: vector(manipulated(c.profile, k, c.reports)))(jnp.arange(size))
-    return {
-        "a profile": AtMost(-changed, 0.0),
-        "in place of σ_k": (changed, replaced),
-        "P": (found, expected),
-    }
+    return {"a profile": AtMost(-changed, 0.0), "in place of σ_k": (changed, replaced), "P": (found, expected)}
 
 
 @over(2).claim(

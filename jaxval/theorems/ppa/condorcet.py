@@ -8,16 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import axioms, preferences, social_choice
-from jaxval.theorems.ppa._profiles import (
-    APART,
-    Case,
-    Profile,
-    by_hand,
-    known,
-    over,
-    profiles,
-    relaxed,
-)
+from jaxval.theorems.ppa._profiles import APART, Case, Profile, by_hand, known, over, profiles, relaxed
 from jaxval.theorems.ppa.domination import CLOSE
 from jaxval.theorems.records import AtMost
 

@@ -9,17 +9,7 @@ import numpy as np
 
 from jaxval.axioms import ppa_level
 from jaxval.social_choice import feasible_membership, feasible_shares, proportional, share_bounds
-from jaxval.theorems.ppa._profiles import (
-    APART,
-    Case,
-    Profile,
-    induced,
-    mixture,
-    over,
-    places,
-    shares,
-    to_top,
-)
+from jaxval.theorems.ppa._profiles import APART, Case, Profile, induced, mixture, over, places, shares, to_top
 from jaxval.theorems.ppa._programs import by_definition, by_groups, largest_shares, programs, remembered
 from jaxval.theorems.ppa.constructions import EQUATION_28, SHARES_27
 from jaxval.theorems.records import AtMost

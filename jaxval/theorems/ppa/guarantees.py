@@ -8,16 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval.social_choice import certificate, proportional, share_bounds
-from jaxval.theorems.ppa._profiles import (
-    Case,
-    Instance,
-    bounds,
-    by_hand,
-    lifts,
-    over,
-    profiles,
-    relaxed,
-)
+from jaxval.theorems.ppa._profiles import Case, Instance, bounds, by_hand, lifts, over, profiles, relaxed
 from jaxval.theorems.ppa._programs import largest_shares, programs
 from jaxval.theorems.records import AtMost
 
@@ -34,13 +25,12 @@ CLOSE = 1e-9
 )
 def definition_4_5(c: Case, normalised: bool = True) -> Any:
     """F*(P) = u/Σu is a policy for every P of a profile, for which Σu ≥ 1."""
-    P, u = c.P, c.u
-    policy = proportional(P) if normalised else u
+    policy = proportional(c.P) if normalised else c.u
     return {
-        "(5)": (policy * jnp.sum(u), u),
-        "Σu": AtMost(1.0, jnp.sum(u)),
+        "(5)": (policy * jnp.sum(c.u), c.u),
+        "Σu": AtMost(1.0, jnp.sum(c.u)),
         "a policy": (jnp.sum(policy), 1.0),
-        "library": (share_bounds(P), u),
+        "library": (share_bounds(c.P), c.u),
     }
 
 
@@ -103,9 +93,8 @@ def definition_4_5_optimal(c: Case, smallest: bool = False) -> Any:
 )
 def definition_4_5_misalignment(c: Case, by_box: int = 6) -> Any:
     """No policy has a larger min_i π_i/w_i, over all w that are feasible given P, than F*."""
-    P, u = c.P, c.u
-    most = largest_shares(P)
-    policy = u / u.sum() if len(u) <= by_box else most / most.sum()
+    most = largest_shares(c.P)
+    policy = c.u / c.u.sum() if len(c.u) <= by_box else most / most.sum()
     return AtMost(1 / most.sum(), (policy[most > CLOSE] / most[most > CLOSE]).min())
 
 
@@ -138,18 +127,17 @@ def theorem_4_6(c: Case, others: bool = False) -> Any:
 )
 def section_k(c: Case, strictly: bool = False) -> Any:
     """A lift of y_i cannot lower u_i nor raise u_j; whom all rank below some other has u_j = 0 = Φ*(σ)(y_j)."""
-    P, u = c.P, c.u
     after, y = lifts(c)
-    change = jax.vmap(bounds)(after) - u[None]
-    own = np.arange(len(u))[None] == y[:, None]
-    moved = jnp.max(jnp.abs(after - P[None]), axis=(1, 2)) > CLOSE
-    below = jnp.any(P >= 1 - CLOSE, axis=0)
-    unmoved = own & moved[:, None] & (u < 1)[None] & (change <= CLOSE)
+    change = jax.vmap(bounds)(after) - c.u[None]
+    own = np.arange(len(c.u))[None] == y[:, None]
+    moved = jnp.max(jnp.abs(after - c.P[None]), axis=(1, 2)) > CLOSE
+    below = jnp.any(c.P >= 1 - CLOSE, axis=0)
+    unmoved = own & moved[:, None] & (c.u < 1)[None] & (change <= CLOSE)
     return {
         "u_i": AtMost(jnp.where(own, -change, 0), 0.0),
         **({"strictly": AtMost(1.0 * unmoved, 0.0)} if strictly else {}),
         "u_j": AtMost(jnp.where(own, 0, change), 0.0),
-        "below": (jnp.where(below, u + relaxed(u), 0), 0.0),
+        "below": (jnp.where(below, c.u + relaxed(c.u), 0), 0.0),
     }
 
 
@@ -163,10 +151,10 @@ def section_k(c: Case, strictly: bool = False) -> Any:
 )
 def lemma_4_7(c: Case, factor: float = 1.0) -> Any:
     """π(y_i)/w_i = u_i/(w_i Σu) ≥ 1/Σu for the groups with members, since w_i ≤ u_i."""
-    P, w, u = c.P, c.w, c.u
-    ratio = relaxed(u) / jnp.where(w > 0, w, 1)
+    members = c.w > 0
+    ratio, printed = (jnp.where(members, part / jnp.where(members, c.w, 1), 0) for part in (relaxed(c.u), c.u))
     return {
-        "(33)": (jnp.where(w > 0, ratio, 0), jnp.where(w > 0, u / (jnp.where(w > 0, w, 1) * jnp.sum(u)), 0)),
-        "(6)": AtMost(factor / jnp.sum(u), jnp.where(w > 0, ratio, jnp.inf)),
-        "library": (certificate(P), 1 / jnp.sum(u)),
+        "(33)": (ratio, printed / jnp.sum(c.u)),
+        "(6)": AtMost(factor / jnp.sum(c.u), jnp.where(members, ratio, jnp.inf)),
+        "library": (certificate(c.P), 1 / jnp.sum(c.u)),
     }

@@ -7,16 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import preferences, social_choice
-from jaxval.theorems.ppa._tasks import (
-    Task,
-    by_hand,
-    diagonal,
-    normalised,
-    objective,
-    selected,
-    softmax_policy,
-    tasks,
-)
+from jaxval.theorems.ppa._tasks import Task, by_hand, diagonal, normalised, objective, selected, softmax_policy, tasks
 from jaxval.theorems.records import AtMost
 
 TWO_BALLOTS = ["abc", "bac"], [0.75, 0.25]
