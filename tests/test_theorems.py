@@ -34,15 +34,13 @@ def confined(claim):
     cases = claim.setting.cases
     if not cases:
         return claim
-    shown = claim.counterexample() if claim.counterexample else None
-    usual = _profiles.by_hand() if isinstance(shown, _profiles.Instance) else _tasks.by_hand(["abc"], [1.0])
-
-    def differs(field):
-        one, other = getattr(shown, field).P, getattr(usual, field).P
-        return shown and not np.array_equal(one, other)
-
-    name = next((name for name, field in cases.items() if differs(field)), None)
-    name = name or getattr(claim.neighbour, "keywords", {}).get("only") or list(cases)[-1]
+    name = getattr(claim.neighbour, "keywords", {}).get("only") or list(cases)[-1]
+    if claim.counterexample and isinstance(claim.counterexample(), _tasks.Tasks):
+        name = "3 responses"
+    elif claim.counterexample:
+        for other, field in reversed(cases.items()):
+            P, opposed = (getattr(instance, field).P for instance in (claim.counterexample(), _profiles.by_hand()))
+            name = name if np.array_equal(P, opposed) else other
 
     def alone(sides):
         return sides and functools.partial(sides, **{"only": name, **getattr(sides, "keywords", {})})
