@@ -38,9 +38,11 @@ def confined(claim):
     if claim.counterexample and isinstance(claim.counterexample(), _tasks.Tasks):
         name = "3 responses"
     elif claim.counterexample:
-        for other, field in reversed(cases.items()):
-            P, opposed = (getattr(instance, field).P for instance in (claim.counterexample(), _profiles.by_hand()))
-            name = name if np.array_equal(P, opposed) else other
+        shown, usual = claim.counterexample(), _profiles.by_hand()
+        apart = [name for name, at in cases.items() if not np.array_equal(getattr(shown, at).P, getattr(usual, at).P)]
+        if not apart:
+            return claim
+        name = apart[0]
 
     def alone(sides):
         return sides and functools.partial(sides, **{"only": name, **getattr(sides, "keywords", {})})
@@ -53,7 +55,7 @@ def confined(claim):
 @pytest.mark.float64
 @pytest.mark.parametrize("claim", theorems.claims(), ids=lambda claim: claim.id)
 def test_verdicts_are_as_recorded_and_false_neighbours_are_refuted(claim):
-    verdict = theorems.check_claim(confined(claim), KEY, instances=200 if claim.setting.compiled else 5)
+    verdict = theorems.check_claim(confined(claim), KEY, instances=200 if claim.setting.compiled else 3)
     assert verdict.outcome == claim.verdict, theorems.page(verdict)
     assert verdict.refuted_gap > claim.setting.tolerance
     assert not claim.counterexample or verdict.counterexample_gap > claim.setting.tolerance

@@ -10,7 +10,6 @@ from jaxtyping import Array
 
 from jaxval.theorems.ppa._profiles import (
     Case,
-    Instance,
     Profile,
     bounds,
     by_hand,
@@ -131,7 +130,7 @@ def best_report(c: Case, truth: bool = False) -> Any:
     return {"π'": AtMost(as_reported, on_top), "u'": (after_misreports(c, bounds)[1], c.u)}
 
 
-@profiles.claim(
+@over(3).claim(
     "ppa/strategyproofness",
     "Appendix N",
     scope="abc of share s and cba of share 1-s, M = 3; s in [0, 1] random, the ends among them",
@@ -139,13 +138,12 @@ def best_report(c: Case, truth: bool = False) -> Any:
     false="Of abc (share s) and cba (1-s), group a gains 1.05 s m/(1+m), m = min(s, 1-s), if it reports acb.",
     neighbour={"factor": 1.05},
 )
-def strategyproofness(c: Instance, factor: float = 1.0) -> Any:
+def strategyproofness(c: Case, factor: float = 1.0) -> Any:
     """Φ* is not strategyproof: of abc (share s) and cba (1-s), group a gains s m/(1+m), m = min(s, 1-s), by acb."""
-    share = c.three.share
-    weights = jnp.stack([share, 1 - share])
+    weights = jnp.stack([c.share, 1 - c.share])
     truth, lie = (Profile(jnp.array(orders), weights) for orders in ([[0, 1, 2], [2, 1, 0]], [[0, 2, 1], [2, 1, 0]]))
-    smaller = jnp.minimum(share, 1 - share)
-    return proportional(induced(lie))[0] - proportional(induced(truth))[0], factor * share * smaller / (1 + smaller)
+    smaller = jnp.min(weights)
+    return proportional(induced(lie))[0] - proportional(induced(truth))[0], factor * c.share * smaller / (1 + smaller)
 
 
 @profiles.claim(
