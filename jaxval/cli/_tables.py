@@ -31,6 +31,22 @@ def print_tables(tables: list[Any], sentences: list[str]) -> None:
         console.print(line, soft_wrap=not seen)
 
 
+def shortened(text: str, width: int) -> str:
+    """One line of a text that takes at most so many columns. A long text loses its middle: its ends tell names apart.
+
+    Characters that no terminal prints, such as those that would move the cursor, become spaces.
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    if cell_len(text) <= width:
+        return text
+    end = max(0, (width - 1) // 3)
+    kept = set_cell_size(text, width - 1 - end).rstrip()
+    tail = set_cell_size(text[::-1], end)[::-1].lstrip() if end else ""
+    return f"{kept}…{tail}"
+
+
 def places(numbers: list[float]) -> int:
     """The number of decimal places: four, or more if the largest number needs more to show three digits."""
     largest = max(map(abs, numbers), default=0.0)

@@ -40,6 +40,12 @@ OPTIONS = {
             "batch_size",
             "accumulation",
             "paper",
+            "by",
+            "equal",
+            "each",
+            "voter",
+            "group",
+            "least_votes",
         )
     },
 }

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxval.types import Ballots, Comparisons
 
-__all__ = ["Election", "NamedComparisons", "PreferencePairs", "SyntheticPreferences", "VoteMatrix"]
+__all__ = ["Election", "NamedComparisons", "PreferencePairs", "SyntheticPreferences", "VoteMatrix", "Votes"]
 
 
 class Election(NamedTuple):
@@ -82,6 +82,10 @@ class VoteMatrix(NamedTuple):
     voters: tuple[str, ...]
     group: Int[np.ndarray, "voters"] | None = None
     groups: tuple[str, ...] = ()
+
+
+Votes = Election | NamedComparisons | VoteMatrix
+"""What `read_votes` returns."""
 
 
 class PreferencePairs(NamedTuple):
