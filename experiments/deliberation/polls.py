@@ -76,7 +76,8 @@ def conversation(name: str, root: str | None) -> Poll:
     parts = [np.flatnonzero(group == g) for g in (*range(groups), -1)]
 
     def wins(times: jax.Array) -> jax.Array:
-        return jnp.stack([vote_wins(votes[rows], weights=times[rows]) for rows in parts])
+        nobody = jnp.zeros((votes.shape[1], votes.shape[1]))
+        return jnp.stack([vote_wins(votes[rows], weights=times[rows]) if len(rows) else nobody for rows in parts])
 
     def members(times: jax.Array) -> jax.Array:
         return jnp.stack([jnp.sum(times[rows]) for rows in parts[:-1]])
