@@ -8,12 +8,12 @@ WIDEST = 140  # columns of a table if the output is not a terminal
 LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
 
 
-def new_table(title: str) -> Any:
-    """An empty table with a title."""
+def new_table(title: str, *, tight: bool = False) -> Any:
+    """An empty table with a title; one space between the columns of a tight table, and two else."""
     from rich import box
     from rich.table import Table
 
-    return Table(title=title, box=box.SIMPLE_HEAD, **LAYOUT)
+    return Table(title=title, box=box.SIMPLE_HEAD, **LAYOUT | ({"padding": 0} if tight else {}))
 
 
 def print_tables(tables: list[Any], sentences: list[str]) -> None:

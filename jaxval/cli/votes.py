@@ -237,7 +237,7 @@ def _write(result: dict[str, Any], arguments: argparse.Namespace) -> None:
             )
         from jaxval.cli.votes_page import draw
 
-        draw(result).savefig(arguments.figure, dpi=200, bbox_inches="tight")
+        draw(result, top=arguments.top).savefig(arguments.figure, dpi=200, bbox_inches="tight")
         print(f"figure written to {arguments.figure}", file=sys.stderr)
     if arguments.csv is not None:
         write_whole(arguments.csv, votes_report.table_text(result))
@@ -245,5 +245,5 @@ def _write(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     if arguments.report is not None:
         from jaxval.cli.votes_page import page
 
-        write_whole(arguments.report, page(result, top=arguments.top))
+        write_whole(arguments.report, page(result, top=arguments.top, command=arguments.words))
         print(f"report written to {arguments.report}", file=sys.stderr)

@@ -7,7 +7,21 @@ from typing import Any
 
 from jaxval.cli._tables import new_table, shortened
 
-__all__ = ["HEADINGS", "headings", "paragraphs", "print_result", "shown_rows", "table_text"]
+__all__ = [
+    "ends",
+    "headings",
+    "kind_of_rows",
+    "name_of",
+    "paragraphs",
+    "parts_of",
+    "plain_headings",
+    "print_result",
+    "sentences",
+    "share",
+    "shown_rows",
+    "table_text",
+    "words_of",
+]
 
 WIDTH = 80
 HEADINGS = {
@@ -20,7 +34,7 @@ HEADINGS = {
     "dictatorship": "first",
 }
 WORDS = {
-    "proportional": "the proportional rule",
+    "proportional": "the proportional rule F^β",
     "borda": "Borda's rule (RLHF)",
     "maximal-lottery": "the maximal lottery (NLHF)",
     "minimax": "minimax",
@@ -43,6 +57,36 @@ def headings(result: dict[str, Any]) -> dict[str, str]:
     return {rule: HEADINGS[rule].replace("β", beta) for rule in result["win_rates"]}
 
 
+def words_of(result: dict[str, Any], rule: str) -> str:
+    """A rule in words, with its β.
+
+    Example:
+        >>> words_of({"beta": 1.0, "win_rates": {"proportional": 0.5}}, "proportional")
+        'the proportional rule F^1'
+    """
+    return WORDS[rule].replace("F^β", headings(result).get("proportional", "F^β"))
+
+
+def plain_headings(result: dict[str, Any]) -> dict[str, str]:
+    """The short name of each rule in one line.
+
+    Example:
+        >>> plain_headings({"beta": 0.0, "win_rates": {"proportional": 0.5, "minimax": 0.6}})
+        {'proportional': 'F^0', 'minimax': 'minimax'}
+    """
+    return {rule: head.replace("-\n", "").replace("\n", " ") for rule, head in headings(result).items()}
+
+
+def parts_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The result of each context, and of all votes pooled; the result itself if it has no contexts.
+
+    Example:
+        >>> parts_of({"title": "all", "contexts": [{"title": "one"}], "pooled": {"title": "pooled"}})
+        [{'title': 'one'}, {'title': 'pooled'}]
+    """
+    return [*result.get("contexts", [result]), *([result["pooled"]] if "pooled" in result else [])]
+
+
 def print_result(result: dict[str, Any], *, top: int) -> None:
     """Print the tables and the paragraph of one pool, or of every context.
 
@@ -59,8 +103,7 @@ def print_result(result: dict[str, Any], *, top: int) -> None:
         >>> max(map(len, printed.getvalue().splitlines()[:14])) <= 80
         True
     """
-    parts = [*result.get("contexts", [result]), *([result["pooled"]] if "pooled" in result else [])]
-    for number, part in enumerate(parts):
+    for number, part in enumerate(parts_of(result)):
         if number:
             print()
         _print_part(part, top)
@@ -77,7 +120,7 @@ def _print_part(result: dict[str, Any], top: int) -> None:
     for table in (_alternatives(result, top, width), _rules(result, width), _group_table(result, width)):
         if table is not None:
             console.print(table)
-    for line in [*paragraphs(result), *_sentences(result, top)]:
+    for line in [*paragraphs(result), *sentences(result), _key(result, top)]:
         console.print(line, soft_wrap=not seen)
 
 
@@ -101,23 +144,23 @@ def _alternatives(result: dict[str, Any], top: int, width: int) -> Any:
     heads = headings(result)
     shown, others = shown_rows(result, top)
     estimated = "share_bound_interval" in shown[0]
-    table = new_table(shortened(result["title"], width))
+    table = new_table(shortened(result["title"], width), tight=True)
     columns = {"votes": [_votes(row["votes"], result["few"]) for row in shown]}
-    columns["u"] = [_share(row["share_bound"]) for row in shown]
+    columns["u"] = [share(row["share_bound"]) for row in shown]
     if estimated:
-        columns["95 % of u"] = [_ends(row["share_bound_interval"]) for row in shown]
-    columns |= {heads[rule]: [_share(row[rule]) for row in shown] for rule in heads}
+        columns["95 % of u"] = [ends(row["share_bound_interval"]) for row in shown]
+    columns |= {heads[rule]: [share(row[rule]) for row in shown] for rule in heads}
     rest = [f"{len(others):,} more" if others else ""]
     rest += ["", f"Σ {result['sum_of_share_bounds']:.1f}", *([""] if estimated else [])]
-    rest += [_share(sum(row[rule] for row in others)) for rule in heads]
+    rest += [share(sum(row[rule] for row in others)) for rule in heads]
     parts = zip(columns.items(), rest[1:], strict=True)
     used = sum(1 + max(map(len, (*head.split("\n"), *cells, last))) for (head, cells), last in parts)
     table.add_column("alternative", no_wrap=True)
     for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
-    room = max(12, width - used - 1)
+    room = max(12, width - used - 2)
     for row, *cells in zip(shown, *columns.values(), strict=True):
-        table.add_row(_name(row, room), *cells)
+        table.add_row(name_of(row, room), *cells)
     if others:
         table.add_section()
         table.add_row(*rest)
@@ -125,7 +168,7 @@ def _alternatives(result: dict[str, Any], top: int, width: int) -> Any:
 
 
 def _rules(result: dict[str, Any], width: int) -> Any:
-    heads = {rule: head.replace("-\n", "").replace("\n", " ") for rule, head in headings(result).items()}
+    heads = plain_headings(result)
     texts = {row["name"]: row for row in result["alternatives"]}
     table = new_table("what each rule gives most to")
     for head, justify in (("rule", "left"), ("most to", "left"), ("share", "right"), ("votes", "right")):
@@ -140,11 +183,11 @@ def _rules(result: dict[str, Any], width: int) -> Any:
         more = f" and {winner['equal'] - 1} more" if winner["equal"] > 1 else ""
         table.add_row(
             head,
-            _name(texts[winner["name"]], room - len(more)) + more,
-            _share(winner["probability"]),
+            name_of(texts[winner["name"]], room - len(more)) + more,
+            share(winner["probability"]),
             _votes(winner["votes"], result["few"]),
             f"{pairs['compared']:,} of {pairs['of']:,}{unseen}",
-            _share(result["win_rates"][rule]),
+            share(result["win_rates"][rule]),
         )
     return table
 
@@ -152,10 +195,10 @@ def _rules(result: dict[str, Any], width: int) -> Any:
 def _group_table(result: dict[str, Any], width: int) -> Any:
     if "groups" not in result:
         return None
-    heads = {rule: head.replace("-\n", "").replace("\n", " ") for rule, head in headings(result).items()}
+    heads = plain_headings(result)
     rules = [rule for rule in READ_ALOUD if rule in heads][:3] or list(heads)[:3]
     texts = {row["name"]: row for row in result["alternatives"]}
-    kind = "voters" if "voters" in result["groups"][0] else "ballots" if "ballots" in result else "votes"
+    kind = kind_of_rows(result)
     table = new_table("win rate of each rule in each group: a draw from it against any alternative")
     table.add_column("group", no_wrap=True)
     table.add_column(kind, justify="right", no_wrap=True)
@@ -165,17 +208,29 @@ def _group_table(result: dict[str, Any], width: int) -> Any:
     interval = "win_rate_interval" in result["groups"][0]["rules"][rules[0]]
     for row in result["groups"]:
         rates = [row["rules"][rule] for rule in rules]
-        cells = [_share(rate["win_rate"]) for rate in rates]
+        cells = [share(rate["win_rate"]) for rate in rates]
         if interval:
-            cells = [f"{cell} ({_ends(rate['win_rate_interval'])})" for cell, rate in zip(cells, rates, strict=True)]
+            cells = [f"{cell} ({ends(rate['win_rate_interval'])})" for cell, rate in zip(cells, rates, strict=True)]
         number = row["voters"] if "voters" in row else row["votes"]
         favourites = row["favourites"]
         more = f" and {len(favourites) - 1} more" if len(favourites) > 1 else ""
         room = width - 22 - len(rules) * 15 - len(more)
         table.add_row(
-            shortened(row["name"], 12), f"{number:,.0f}", _name(texts[favourites[0]], max(8, room)) + more, *cells
+            shortened(row["name"], 12), f"{number:,.0f}", name_of(texts[favourites[0]], max(8, room)) + more, *cells
         )
     return table
+
+
+def kind_of_rows(result: dict[str, Any]) -> str:
+    """What the sizes of groups count.
+
+    Example:
+        >>> kind_of_rows({"ballots": 9.0, "groups": [{"name": "town", "votes": 9.0}]})
+        'ballots'
+    """
+    if any("voters" in row for row in result.get("groups", [])):
+        return "voters"
+    return "ballots" if "ballots" in result else "votes"
 
 
 def paragraphs(result: dict[str, Any]) -> list[str]:
@@ -190,8 +245,9 @@ def paragraphs(result: dict[str, Any]) -> list[str]:
         Borda's rule (RLHF) chooses Dan.
     """
     lines = [_took_part(result)]
+    quoted: set[str] = set()
     chosen = [rule for rule in READ_ALOUD if rule in result["win_rates"]] or list(result["win_rates"])[:1]
-    lines += [_of_rule(result, rule) for rule in chosen]
+    lines += [_of_rule(result, rule, quoted) for rule in chosen]
     return [line for line in [*lines, _how_sure(result)] if line]
 
 
@@ -210,15 +266,21 @@ def _took_part(result: dict[str, Any]) -> str:
     return line
 
 
-def _of_rule(result: dict[str, Any], rule: str) -> str:
-    winner = result["winners"][rule]
-    name = _quoted(next(row for row in result["alternatives"] if row["name"] == winner["name"]))
-    title = WORDS[rule][0].upper() + WORDS[rule][1:]
+def _of_rule(result: dict[str, Any], rule: str, quoted: set[str]) -> str:
+    """What a rule chooses, and whom it serves best and worst. A text is quoted once; `quoted` keeps count."""
+    winner, noun = result["winners"][rule], _noun(result)
+    name = shortened(winner["name"], 80)
+    text = next(row for row in result["alternatives"] if row["name"] == winner["name"]).get("text")
+    if text and name not in quoted:
+        name += f", “{shortened(text, 160)}”"
+        quoted.add(winner["name"])
+    words = words_of(result, rule)
+    title = words[0].upper() + words[1:]
     if winner["supported"] == 1:
         line = f"{title} chooses {name}"
     else:
         equal = f", and as much to {winner['equal'] - 1} more" if winner["equal"] > 1 else ""
-        line = f"{title} spreads over {winner['supported']:,} alternatives and gives most to {name}, "
+        line = f"{title} spreads over {winner['supported']:,} {noun}s and gives most to {name}, "
         line += f"{_percent(winner['probability'])}{equal}"
     unseen = winner["pairs"]["of"] - winner["pairs"]["compared"]
     if winner["votes"] < result["few"] or unseen:
@@ -232,19 +294,20 @@ def _of_rule(result: dict[str, Any], rule: str) -> str:
         best = max(rates, key=lambda name: rates[name]["win_rate"])
         worst = min(rates, key=lambda name: rates[name]["win_rate"])
         line += (
-            f" A draw from it wins {_rate(rates[best])} of 100 votes against any alternative in group {best}, which it "
-            f"serves best, and {_rate(rates[worst])} in group {worst}, which it serves worst"
+            f" In group {best}, which it serves best, a draw from it is preferred to {_article(noun)} drawn evenly in "
+            f"{_rate(rates[best])} of 100 cases, and in group {worst}, which it serves worst, in {_rate(rates[worst])}"
         )
-        ends = [rates[name].get("win_rate_interval") for name in (best, worst)]
-        if ends[0] and ends[1] and ends[0][0] <= ends[1][1]:
+        upper, lower = (rates[name].get("win_rate_interval") for name in (best, worst))
+        if upper and lower and upper[0] <= lower[1]:
             line += "; the intervals meet, so the order of the two is not certain"
         line += "."
     return line
 
 
 def _rate(rate: dict[str, Any]) -> str:
-    ends = rate.get("win_rate_interval")
-    return f"{100 * rate['win_rate']:.0f}" + (f" ({100 * ends[0]:.0f} to {100 * ends[1]:.0f})" if ends else "")
+    interval = rate.get("win_rate_interval")
+    brackets = f" ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})" if interval else ""
+    return f"{100 * rate['win_rate']:.0f}{brackets}"
 
 
 def _how_sure(result: dict[str, Any]) -> str:
@@ -255,7 +318,7 @@ def _how_sure(result: dict[str, Any]) -> str:
         lines.append("Numbers in brackets are 95 % intervals over voters.")
     if few:
         lines.append(
-            f"{few:,} of {len(result['alternatives']):,} alternatives have fewer than {result['few']} votes."
+            f"{few:,} of {len(result['alternatives']):,} {_noun(result)}s have fewer than {result['few']} votes."
             + ("" if result["left_out"] else f" --least-votes {result['few']} leaves them out.")
         )
     if unseen:
@@ -268,14 +331,22 @@ def _how_sure(result: dict[str, Any]) -> str:
             lines.append("So these votes say little: most of what the rules do rests on pairs that nobody compared.")
     if result["left_out"]:
         least = result["least_votes"]
-        lines.append(f"{result['left_out']:,} alternatives with fewer than {least} votes are left out.")
+        lines.append(f"{result['left_out']:,} {_noun(result)}s with fewer than {least} votes are left out.")
     if "shown_first" in result:
         effect = result["shown_first"]
         lines.append(f"The alternative shown first won {_percent(effect['wins'])} of the comparisons.")
     return " ".join(lines)
 
 
-def _sentences(result: dict[str, Any], top: int) -> list[str]:
+def sentences(result: dict[str, Any]) -> list[str]:
+    """The guarantee, the Condorcet winner, and how many pairs were compared.
+
+    Example:
+        >>> from jaxval.cli import aggregate
+        >>> from jaxval.data import textbook_election
+        >>> sentences(aggregate(textbook_election(), rules=("borda",)))[1]
+        'Condorcet winner: Eve.'
+    """
     certificate = result["certificate"]
     if certificate is None:
         guarantee = (
@@ -292,7 +363,7 @@ def _sentences(result: dict[str, Any], top: int) -> list[str]:
             guarantee += f" That is no guarantee of the F^β above, β = {result['beta']}."
     levels = {rule: level["by_groups"] for rule, level in result["levels"].items() if "by_groups" in level}
     if levels:
-        heads = {rule: head.replace("-\n", "").replace("\n", " ") for rule, head in headings(result).items()}
+        heads = plain_headings(result)
         each = ", ".join(f"{heads[rule]} {level:.3f}" for rule, level in levels.items())
         guarantee += f" By the given groups and their favourites, the level α is {each}."
     if result["condorcet_winner"] is not None:
@@ -302,10 +373,13 @@ def _sentences(result: dict[str, Any], top: int) -> list[str]:
         names = ", ".join(cycle[:8]) + (f" and {len(cycle) - 8} more" if len(cycle) > 8 else "")
         winner = f"No Condorcet winner: a cycle or tie among {len(cycle)} at the top ({names})."
     compared = f"{result['pairs']['compared']:,} of {result['pairs']['of']:,} pairs were ever compared."
-    marks = f"{MARK} fewer than {result['few']} votes, or pairs of the winner that nobody compared."
+    return [guarantee, winner, compared]
+
+
+def _key(result: dict[str, Any], top: int) -> str:
     others = len(shown_rows(result, top)[1])
     more = f" {others:,} more alternatives: --top, --csv or --json shows them." if others else ""
-    return [guarantee, winner, f"{compared} {marks}{more}"]
+    return f"{MARK} fewer than {result['few']} votes, or pairs of the winner that nobody compared.{more}"
 
 
 def table_text(result: dict[str, Any]) -> str:
@@ -321,42 +395,62 @@ def table_text(result: dict[str, Any]) -> str:
     by = [result["by"]] if "contexts" in result else []
     rules = list(parts[0]["win_rates"])
     keys = ["text"] if any("text" in row for part in parts for row in part["alternatives"]) else []
-    ends = [name for name in ("share_bound", "proportional") if f"{name}_interval" in parts[0]["alternatives"][0]]
+    estimated = [name for name in ("share_bound", "proportional") if f"{name}_interval" in parts[0]["alternatives"][0]]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    intervals = [f"{name}_{end}" for name in ends for end in ("low", "high")]
+    intervals = [f"{name}_{end}" for name in estimated for end in ("low", "high")]
     writer.writerow([*by, "name", *keys, "votes", "share_bound", *rules, *intervals])
     for part in parts:
         for row in part["alternatives"]:
             numbers = [row["votes"], row["share_bound"], *(row[rule] for rule in rules)]
-            numbers += [end for name in ends for end in row[f"{name}_interval"]]
+            numbers += [end for name in estimated for end in row[f"{name}_interval"]]
             words = [*([part["title"]] if by else []), row["name"], *(row.get(key, "") for key in keys)]
             writer.writerow([*words, *(f"{number:.17g}" for number in numbers)])
     return text.getvalue()
 
 
-def _name(row: dict[str, Any], room: int) -> str:
-    """The name of an alternative, and as much of its text as there is room for."""
+def name_of(row: dict[str, Any], room: int) -> str:
+    """The name of an alternative, and as much of its text as there is room for.
+
+    Example:
+        >>> name_of({"name": "12", "text": "Rents should be lower"}, 20)
+        '12 Rents sho… lower'
+    """
     return shortened(f"{row['name']} {row['text']}" if "text" in row else row["name"], room)
 
 
-def _quoted(row: dict[str, Any]) -> str:
-    return f"{row['name']}, “{shortened(row['text'], 160)}”" if "text" in row else shortened(row["name"], 80)
+def _noun(result: dict[str, Any]) -> str:
+    return "statement" if "votes" in result else "alternative"
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _votes(number: float, few: int) -> str:
     return f"{number:,.5g}{MARK if number < few else ''}"
 
 
-def _share(share: float) -> str:
-    """A share with three decimal places; a dot if the share is exactly zero."""
+def share(share: float) -> str:
+    """A share with three decimal places; a dot if the share is exactly zero.
+
+    Example:
+        >>> share(0.25), share(0.0), share(1e-5), share(1.0)
+        ('.250', '·', '<.001', '1')
+    """
     if share == 0:
         return "·"
     return "<.001" if share < 0.0005 else "1" if share > 0.9995 else f"{share:.3f}".lstrip("0")
 
 
-def _ends(ends: list[float]) -> str:
-    return "–".join("1" if end > 0.995 else f"{end:.2f}".lstrip("0") for end in ends)
+def ends(interval: list[float]) -> str:
+    """The two ends of an interval with two decimal places.
+
+    Example:
+        >>> ends([0.512, 1.0])
+        '.51–1'
+    """
+    return "–".join("1" if end > 0.995 else f"{end:.2f}".lstrip("0") for end in interval)
 
 
 def _percent(share: float) -> str:

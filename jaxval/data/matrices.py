@@ -27,6 +27,7 @@ MARK = "participant"  # the column that tells a matrix of votes from a table of 
 TALLIES = ("n-comments", "n-votes", "n-agree", "n-disagree")  # Polis counts them beside the votes
 CODES = {"1": 1, "0": 0, "-1": 255, "": 256 + UNSEEN}  # as bytes, which NumPy reads as int8
 ROWS = 4096
+POLIS = "participants-votes"
 IDS, TEXTS = ("comment-id", "id", "name", "statement"), ("comment-body", "text", "title")
 
 
@@ -71,6 +72,8 @@ def vote_batches(
     if not names:
         got = shorten(",".join(table.columns))
         raise wrong(path, table.line, expected="a column for each statement beside the voters'", got=got)
+    # Polis calls every such file participants-votes, and the folder by the conversation.
+    title = Path(path).stem if Path(path).stem != POLIS else Path(path).resolve().parent.name
     lines: dict[str, int] = {}  # of the voters
     groups: dict[str, int] = {}
     silent: dict[str, int] = {}  # lines of groups without votes so far
@@ -83,7 +86,7 @@ def vote_batches(
         np.logical_or(seen, (matrix != UNSEEN).any(axis=0), out=seen)
         kept = None if of is None else np.array(index, dtype=np.int32)
         part.clear()
-        return VoteMatrix(matrix, names, Path(path).stem, who, kept, tuple(groups))
+        return VoteMatrix(matrix, names, title, who, kept, tuple(groups))
 
     for line, cells in body:
         check_cells(path, table, line, cells)
