@@ -150,7 +150,8 @@ def sentences(poll: dict[str, Any]) -> list[str]:
             lines.append(
                 f"  {row['statement'][:NAMED]!r}: {row['rank_by_consensus']} by consensus, {row['rank_by_bound']} "
                 f"by u, {row['rank_by_bound_if_groups_weigh_the_same']} if groups weigh the same; {agreed} agree; "
-                f"its rival {row['rival'][:NAMED]!r} has {1 - row['bound']:.0%} of {row['votes_on_that_pair']:g} votes."
+                f"its rival {row['rival'][:NAMED]!r} has {1 - row['bound']:.0%} of {row['votes_on_that_pair']:g} "
+                f"votes: {row['reason']}."
             )
     return lines
 

@@ -91,7 +91,7 @@ def plot_consensus(runs: dict[str, Any]) -> Figure:
     bar.ax.tick_params(labelsize=SMALL)
     for axes, poll in zip(grid[1], polls.values(), strict=True):
         _curve(axes, poll)
-    grid[1][0].set_ylabel("probability, or level α", fontsize=NORMAL)
+    grid[1][0].set_ylabel("probability of a favourite, level α", fontsize=NORMAL)
     return figure
 
 
@@ -109,7 +109,7 @@ def _statements(axes: Axes, name: str, poll: dict[str, Any]) -> Any:
         edgecolors="#444444",
         linewidths=0.3,
     )
-    for rule, key, offset in (("consensus", "scores", (-4, -11)), ("F*", "bounds", (-4, 5))):
+    for rule, key, offset in (("consensus", "scores", (4, -13)), ("F*", "bounds", (4, 7))):
         i = int(np.argmax(found[key]))
         word = "both" if found["same_winner"] else rule
         axes.plot(found["scores"][i], found["bounds"][i], "o", markersize=7, markerfacecolor="none", color=BLACK)
@@ -141,6 +141,8 @@ def _curve(axes: Axes, poll: dict[str, Any]) -> None:
         axes.axhline(share, color=COLOURS[i], linewidth=0.8, linestyle=":")
     axes.plot(places, curve["level"], color=BLACK, linewidth=1.4, label="level α")
     axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(1e-4, 2)
     ticks = [first, 1, 10, 100, 1000]
     axes.set_xticks(ticks, ["0", "1", "10", "100", "1000"], fontsize=SMALL)
     axes.minorticks_off()

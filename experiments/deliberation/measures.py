@@ -22,6 +22,8 @@ RULES = {
 }
 CONSENSUS = "consensus"
 TOP, GAPS = 5, 6
+FEW = 10  # votes on a pair
+REASONS = ("few votes on one pair", "sizes of groups", "one rival")
 
 
 class Size(NamedTuple):
@@ -163,8 +165,9 @@ def order(poll: Poll, key: jax.Array, size: Size) -> dict[str, Any]:
 def against_consensus(poll: Poll, matrix: jax.Array, matrices: jax.Array, total: jax.Array) -> dict[str, Any]:
     """Where the group-informed consensus ranks statements unlike u, which F* is proportional to, and why.
 
-    Two counterfactuals tell the reason: u if every group weighs the same, and the consensus of one group of all
-    voters. What is left is the rival at which the minimum u = min_j P(i ≻ j) is attained.
+    The bound is the minimum u = min_j P(i ≻ j), attained at one rival. The reason is that pair if few have voted on it.
+    Otherwise it is the sizes of the groups, if at least half of the gap closes as soon as every group weighs the same,
+    and else the rival.
     """
     assert poll.votes is not None
     votes, group = poll.votes
@@ -183,7 +186,8 @@ def against_consensus(poll: Poll, matrix: jax.Array, matrices: jax.Array, total:
     shown = np.where(np.eye(len(matrix), dtype=bool), 2, np.asarray(matrix))
     for i in np.argsort(-gap, kind="stable")[:GAPS]:
         rival = int(np.argmin(shown[i]))
-        explained = abs(of_rank[0][i] - of_rank[2][i]) <= gap[i] / 2
+        sizes = abs(of_rank[0][i] - of_rank[2][i]) <= gap[i] / 2
+        reason = REASONS[0] if seen[i, rival] < FEW else REASONS[1] if sizes else REASONS[2]
         rows.append(
             {
                 "statement": poll.names[i],
@@ -194,7 +198,7 @@ def against_consensus(poll: Poll, matrix: jax.Array, matrices: jax.Array, total:
                 "bound": float(bounds[i]),
                 "rival": poll.names[rival],
                 "votes_on_that_pair": float(seen[i, rival]),
-                "reason": "sizes of groups" if explained else "one rival",
+                "reason": reason,
             }
         )
     return {
@@ -210,7 +214,7 @@ def against_consensus(poll: Poll, matrix: jax.Array, matrices: jax.Array, total:
             "consensus, Borda": correlation(scores, np.asarray(jnp.mean(matrix, axis=1))),
         },
         "largest_gaps": rows,
-        "reasons": {word: sum(row["reason"] == word for row in rows) for word in ("sizes of groups", "one rival")},
+        "reasons": {word: sum(row["reason"] == word for row in rows) for word in REASONS},
     }
 
 
