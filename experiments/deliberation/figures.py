@@ -28,14 +28,16 @@ def plot_groups(runs: dict[str, Any]) -> Figure:
 
     columns = 2
     rows = -(-len(runs) // columns)
-    figure = Figure(figsize=(7.0, 0.35 + 1.35 * rows), layout="constrained")
+    figure = Figure(figsize=(7.0, 0.35 + 1.45 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for axes, (name, poll) in zip(grid.ravel(), runs.items(), strict=False):
         _rates(axes, name, poll)
     for axes in grid.ravel()[len(runs) :]:
         axes.set_visible(False)
-    for axes in grid[-1]:
-        axes.set_xlabel("win rate within the group", fontsize=NORMAL)
+    figure.supxlabel(
+        "win rate within the group: of voters who had no say, with 95 % intervals; hollow, of those who had",
+        fontsize=NORMAL,
+    )
     return figure
 
 
@@ -49,7 +51,8 @@ def _rates(axes: Axes, name: str, poll: dict[str, Any]) -> None:
             axes.plot(rates, np.full(len(rates), row), "|", color=GREY, markersize=7, label=None if row else "a prompt")
         for i in () if many else range(len(groups)):
             ends = {end: entry["win_rates"][end][i] for end in ("estimate", "low", "high")}
-            label = f"{groups[i]}, {poll['shares'][i]:.0%}" if row == 0 else None
+            group = groups[i].partition("/")[0].removeprefix("opinion ")
+            label = f"{group}, {poll['shares'][i]:.0%}" if row == 0 else None
             if ends["estimate"] is not None:
                 _same(axes, entry["same_votes"]["win_rates"][i], row + 0.2 * (i - (len(groups) - 1) / 2), i)
                 _dot(axes, ends, row + 0.2 * (i - (len(groups) - 1) / 2), COLOURS[i], MARKS[i], label)
@@ -61,19 +64,22 @@ def _rates(axes: Axes, name: str, poll: dict[str, Any]) -> None:
     axes.set_xlim(0, 1)
     axes.tick_params(axis="x", labelsize=SMALL)
     axes.tick_params(left=False)
-    axes.set_title(f"{name}: {poll['alternatives']} options", fontsize=NORMAL, loc="left")
-    axes.legend(fontsize=SMALL, frameon=False, loc="best", handletextpad=0.3, borderaxespad=0.2)
+    axes.set_title(f"{name}: {poll['alternatives']} options", fontsize=NORMAL, loc="left", pad=13, x=-0.3)
+    above = {"loc": "lower left", "bbox_to_anchor": (-0.3, 0.97), "ncols": 3}
+    legend = axes.legend(fontsize=SMALL, frameon=False, handletextpad=0.1, columnspacing=0.8, borderaxespad=0, **above)
+    legend.set_in_layout(False)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _same(axes: Axes, rate: float | None, row: float, group: int) -> None:
     if rate is not None:
-        axes.plot(rate, row, MARKS[group], color=COLOURS[group], markersize=3.6, markerfacecolor="white", zorder=1)
+        style = {"color": COLOURS[group], "markersize": 3.6, "markerfacecolor": "white", "zorder": 1}
+        axes.plot(rate, row, MARKS[group], clip_on=False, **style)
 
 
 def _dot(axes: Axes, ends: dict[str, float], row: float, colour: str, mark: str, label: str | None) -> None:
     axes.plot([ends["low"], ends["high"]], [row, row], color=colour, linewidth=1.1)
-    axes.plot(ends["estimate"], row, mark, color=colour, markersize=3.6, label=label)
+    axes.plot(ends["estimate"], row, mark, color=colour, markersize=3.6, label=label, clip_on=False)
 
 
 def plot_consensus(runs: dict[str, Any]) -> Figure:
@@ -109,18 +115,14 @@ def _statements(axes: Axes, name: str, poll: dict[str, Any]) -> Any:
         edgecolors="#444444",
         linewidths=0.3,
     )
-    for rule, key, offset in (("consensus", "scores", (4, -13)), ("F*", "bounds", (4, 7))):
+    for rule, key in (("consensus", "scores"), ("F*", "bounds")):
         i = int(np.argmax(found[key]))
+        place = found["scores"][i], found["bounds"][i]
+        axes.plot(*place, "o", markersize=7, markerfacecolor="none", color=BLACK)
         word = "both" if found["same_winner"] else rule
-        axes.plot(found["scores"][i], found["bounds"][i], "o", markersize=7, markerfacecolor="none", color=BLACK)
-        axes.annotate(
-            f"best by {word}",
-            (found["scores"][i], found["bounds"][i]),
-            offset,
-            textcoords="offset points",
-            fontsize=SMALL,
-            ha="right",
-        )
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
+        ends = {"ha": "right", "va": "center", "fontsize": SMALL, "bbox": box}
+        axes.annotate(f"best by {word}", place, (-7, 0), textcoords="offset points", **ends)
         if found["same_winner"]:
             break
     correlation = found["rank_correlation"]["consensus, u"]

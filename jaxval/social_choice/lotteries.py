@@ -89,6 +89,7 @@ def maximal_lottery(matrix: Matrix) -> Lottery:
     renaming. A share within the tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie. Given the rest of the
     support, some margins can cancel almost completely. The remainder counts as a tie if it is below the rounding of P's
     entries (3e-7 of the largest margin in float32, 1e-13 in float64), because it cannot be distinguished from a tie.
+    Games of hundreds of alternatives without a Condorcet winner need float64: in float32 the method does not converge.
 
     Source: Kim et al., section 2.2; Kreweras (1965), Fishburn (1984).
 
