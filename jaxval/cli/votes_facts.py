@@ -15,10 +15,11 @@ from jaxval.types import UNSEEN, BadArgument, Ballots, Comparisons
 if TYPE_CHECKING:
     from jaxval.data.records import Votes
 
-__all__ = ["Reading", "by_context", "describe", "keep_alternatives", "votes_each"]
+__all__ = ["Reading", "by_context", "describe", "in_steps", "keep_alternatives", "votes_each"]
 
 RESAMPLES = 500
 BLOCKS = 50  # of voters, where a resample of single voters would take seconds
+STEP = 32  # alternatives
 FEW = 10  # votes, below which an alternative is marked, and a pair says little
 
 
@@ -239,17 +240,14 @@ def describe(
     matrix = preferences.empirical_matrix(counted.wins)  # the place of a model of pairs that were never compared
     groups = {g: preferences.empirical_matrix(wins) for g, wins in counted.groups.items()}
 
-    @jax.jit  # compile one program in place of hundreds of small ones
-    def facts(matrix: jax.Array) -> tuple[dict[str, jax.Array], ...]:
-        lotteries = {rule: of_matrix(matrix) for rule, of_matrix in rules.items() if rule != "dictatorship"}
-        return lotteries, {
-            "bounds": social_choice.share_bounds(matrix),
-            "certificate": social_choice.certificate(matrix),
-            "winner": preferences.condorcet_winner(matrix),
-            "top": preferences.smith_set(matrix),
-        }
-
-    lotteries, result = facts(matrix)
+    # Each rule is a compiled program of its own: both maximal lotteries then share one, which takes the longest.
+    lotteries = {rule: of_matrix(matrix) for rule, of_matrix in rules.items() if rule != "dictatorship"}
+    result = {
+        "bounds": social_choice.share_bounds(matrix),
+        "certificate": social_choice.certificate(matrix),
+        "winner": preferences.condorcet_winner(matrix),
+        "top": preferences.smith_set(matrix),
+    }
     for rule, lottery in lotteries.items():
         if np.isnan(lottery).any():
             raise RuntimeError(f"{rule}: did not converge on these preferences")
@@ -291,6 +289,28 @@ def describe(
         "top_cycle": [votes.names[i] for i in top] if winner < 0 else [],
         **_groups(votes, counted, groups, matrix, lotteries, intervals),
     }
+
+
+def in_steps(rule: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+    """A maximal lottery that is compiled once for all numbers of alternatives up to the next multiple of 32.
+
+    The matrix is filled up with alternatives that lose to all others, which no maximal lottery chooses.
+
+    Example:
+        >>> lottery = in_steps(social_choice.maximal_lottery)(jnp.array([[0.5, 0.75], [0.25, 0.5]]))
+        >>> lottery.tolist()
+        [1.0, 0.0]
+    """
+
+    def filled(matrix: jax.Array) -> jax.Array:
+        size = len(matrix)
+        whole = np.full((size + -size % STEP,) * 2, 0.5, dtype=matrix.dtype)
+        whole[:size, size:], whole[size:, :size] = 1, 0
+        whole[:size, :size] = matrix
+        lottery = rule(jnp.asarray(whole))[:size]
+        return lottery / lottery.sum()
+
+    return filled
 
 
 def _read(votes: "Votes", reading: Reading, counted: Counted) -> dict[str, Any]:

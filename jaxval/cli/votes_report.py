@@ -81,10 +81,10 @@ def parts_of(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The result of each context, and of all votes pooled; the result itself if it has no contexts.
 
     Example:
-        >>> parts_of({"title": "all", "contexts": [{"title": "one"}], "pooled": {"title": "pooled"}})
+        >>> parts_of({"title": "all", "by_context": [{"title": "one"}], "pooled": {"title": "pooled"}})
         [{'title': 'one'}, {'title': 'pooled'}]
     """
-    return [*result.get("contexts", [result]), *([result["pooled"]] if "pooled" in result else [])]
+    return [*result.get("by_context", [result]), *([result["pooled"]] if "pooled" in result else [])]
 
 
 def print_result(result: dict[str, Any], *, top: int) -> None:
@@ -107,8 +107,8 @@ def print_result(result: dict[str, Any], *, top: int) -> None:
         if number:
             print()
         _print_part(part, top)
-    if "contexts" in result:
-        print(f"\n{len(result['contexts'])} contexts{', and all of them pooled' if 'pooled' in result else ''}.")
+    if "by_context" in result:
+        print(f"\n{len(result['by_context'])} contexts{', and all of them pooled' if 'pooled' in result else ''}.")
 
 
 def _print_part(result: dict[str, Any], top: int) -> None:
@@ -391,8 +391,8 @@ def table_text(result: dict[str, Any]) -> str:
         >>> table_text(aggregate(textbook_election(), rules=("borda",))).splitlines()[:2]
         ['name,votes,share_bound,borda', 'Ada,55,0.32727272727272727,0']
     """
-    parts = result.get("contexts", [result])
-    by = [result["by"]] if "contexts" in result else []
+    parts = result.get("by_context", [result])
+    by = [result["by"]] if "by_context" in result else []
     rules = list(parts[0]["win_rates"])
     keys = ["text"] if any("text" in row for part in parts for row in part["alternatives"]) else []
     estimated = [name for name in ("share_bound", "proportional") if f"{name}_interval" in parts[0]["alternatives"][0]]
