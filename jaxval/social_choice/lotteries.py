@@ -171,7 +171,19 @@ def _exploitability(game: Array, lottery: Array) -> Array:
 
 @jax.jit
 def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
+    """The Condorcet winner if there is one, and otherwise the end of the central path."""
     game = _without_ties(matrix)
+    winners = jnp.sum(game > 0, axis=1) == len(game) - 1
+
+    def elected() -> tuple[Array, LotteryDiagnostics]:
+        nothing = jnp.zeros((), game.dtype)
+        return winners.astype(game.dtype), LotteryDiagnostics(jnp.asarray(True), nothing, jnp.asarray(0))
+
+    # A single large game takes only one branch. Under `vmap` both are computed, and the path takes nearly all the time.
+    return jax.lax.cond(jnp.any(winners), elected, lambda: _end_of_the_path(matrix, game))
+
+
+def _end_of_the_path(matrix: Array, game: Array) -> tuple[Array, LotteryDiagnostics]:
     game = jnp.ldexp(game, -jnp.frexp(jnp.max(jnp.abs(game)))[1])  # a power of two scales without rounding
     levels = LEVELS[jnp.finfo(game.dtype).bits]
     border = jnp.ones((len(game), 1))

@@ -16,8 +16,10 @@ from jaxval.sources.learners import (
 from jaxval.sources.pool import PoolValues, value_pool
 from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, value_sources
+from jaxval.sources.weights import BestWeights, best_weights
 
 __all__ = [
+    "BestWeights",
     "HarmAuc",
     "Learner",
     "PoolValues",
@@ -25,6 +27,7 @@ __all__ = [
     "Training",
     "Truth",
     "best_coalition",
+    "best_weights",
     "checkpoint_learner",
     "harm_auc",
     "log_linear_learner",
