@@ -328,7 +328,10 @@ def _how_sure(result: dict[str, Any]) -> str:
             "A pair never compared counts as a tie."
         )
         if share > 0.5:
-            lines.append("So these votes say little: most of what the rules do rests on pairs that nobody compared.")
+            lines.append(
+                "So these votes say little: most of what the rules do rests on pairs that nobody compared, and a rule wins "
+                "the votes that it was made of."
+            )
     if result["left_out"]:
         least = result["least_votes"]
         lines.append(f"{result['left_out']:,} {_noun(result)}s with fewer than {least} votes are left out.")
