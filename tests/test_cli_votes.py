@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from jaxval.cli import aggregate, main, votes_report
+from jaxval.cli import aggregate, main, votes_report, votes_words
 from jaxval.cli._tables import shortened
 from jaxval.cli.votes_facts import in_steps
 from jaxval.data import NamedComparisons, VoteMatrix, read_votes
@@ -163,7 +163,7 @@ def test_tables_fit_80_columns(number, capsys):
     rng = np.random.default_rng(number)
     names = [f"{'界x'[k % 2] * (1 + 37 * k % 100)}{k}" for k in range(number)]
     share = rng.dirichlet(np.ones(number))
-    rules = list(votes_report.HEADINGS)
+    rules = list(votes_words.HEADINGS)
     rows = [
         {"name": name, "votes": 123456.0, "share_bound": 0.5, "share_bound_interval": [0.123, 0.987]}
         | dict.fromkeys(rules, float(share[k]))
@@ -200,11 +200,11 @@ def test_a_paragraph_says_whether_the_order_of_groups_is_certain(town):
     best, worst = sorted(result["groups"], key=lambda row: -row["rules"]["proportional"]["win_rate"])
     apart = best["rules"]["proportional"], worst["rules"]["proportional"]
     apart[0]["win_rate_interval"], apart[1]["win_rate_interval"] = [0.6, 0.7], [0.4, 0.5]
-    line = votes_report.paragraphs(result)[1]
+    line = votes_words.paragraphs(result)[1]
     assert f"In group {best['name']}, which it serves best" in line
     assert "not certain" not in line
     apart[1]["win_rate_interval"] = [0.4, 0.61]
-    assert "so the order of the two is not certain" in votes_report.paragraphs(result)[1]
+    assert "so the order of the two is not certain" in votes_words.paragraphs(result)[1]
 
 
 def test_each_voter_counts_as_one():
