@@ -120,7 +120,7 @@ def test_faults_of_matrices_name_line_and_column(write, fault):
 
 @pytest.mark.mistakes
 def test_votes_that_are_none():
-    with pytest.raises(ValueError, match="votes: expected .*got 3 of voter 1 on statement 0"):
+    with pytest.raises(ValueError, match=r"votes: expected .*got 3 of voter 1 on statement 0"):
         vote_wins([[1, 0], [3, 0]])
     for wrong in (dict(equal="both"), dict(each="person"), dict(weights=[-1.0]), dict(weights=[1.0, 2.0])):
         with pytest.raises(ValueError, match="expected"):

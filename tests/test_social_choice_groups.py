@@ -185,6 +185,16 @@ def test_pair_intervals_by_hand():
     assert np.diag(intervals.low).tolist() == np.diag(intervals.high).tolist() == [0.5] * 3
 
 
+def test_votes_won_are_those_of_the_definition():
+    rng = np.random.default_rng(4)
+    wins = rng.integers(0, 3, size=(4, 4)).astype(float) * (1 - np.eye(4))
+    lottery = np.array([0.5, 0.25, 0.25, 0.0])
+    won = sum(lottery[i] * wins[i, j] for i in range(4) for j in range(4))
+    voted = sum(lottery[i] * (wins[i, j] + wins[j, i]) for i in range(4) for j in range(4))
+    close(social_choice.votes_won(wins, lottery), won / voted)
+    assert np.isnan(social_choice.votes_won(np.zeros((2, 2)), [1.0, 0.0]))
+
+
 def test_a_shortest_cycle_is_claimed():
     """Five alternatives that beat the next four times of five; 0 also beats 3, which makes a cycle of four of them."""
     wins = np.zeros((5, 5))

@@ -6,6 +6,7 @@ A page is a Jinja template in this folder that extends `page.html`, the frame of
 import io
 import re
 import shlex
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,8 @@ def inline_svg(figure: "Figure", *, says: str, name: str) -> Any:
     from markupsafe import Markup, escape
 
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "jaxval"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "jaxval"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # the reader's fonts have it
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]

@@ -66,8 +66,8 @@ def aggregate(
     Returns:
         A dictionary that `json.dumps` takes: `alternatives` (each with its votes, its share bound u and a probability
         for each rule), `win_rates`, `winners`, `levels`, `groups`, `certificate`, `pairs`, `condorcet_winner`,
-        `top_cycle`, and how many votes were read. With `by`, `contexts` holds one such dictionary for each context, and
-        `pooled` that of all votes if contexts share alternatives.
+        `top_cycle`, and how many votes were read. With `by`, `by_context` holds one such dictionary for each context,
+        and `pooled` that of all votes if contexts share alternatives.
 
     Raises:
         ValueError: if the name of a rule or an option is unknown, or there is nothing left to aggregate.
@@ -79,11 +79,11 @@ def aggregate(
         ('Eve', True)
     """
     from jaxval import _checks, social_choice
-    from jaxval.cli import votes_facts
+    from jaxval.cli import votes_counts, votes_facts
 
     for rule in rules:
         _checks.check_choice("rule", rule, RULES)
-    of_matrix = {
+    of_matrix: dict[str, Any] = {
         "proportional": lambda matrix: social_choice.proportional(matrix, beta=beta),
         "borda": social_choice.maximal_borda,
         "maximal-lottery": social_choice.maximal_lottery,
@@ -92,12 +92,15 @@ def aggregate(
         "c1-lottery": social_choice.c1_maximal_lottery,
         "dictatorship": None,
     }
-    reading = votes_facts.Reading(unranked, equal, each)
+    if by is not None:  # contexts differ in their numbers of alternatives
+        for rule in ("maximal-lottery", "c1-lottery"):
+            of_matrix[rule] = votes_facts.in_steps(of_matrix[rule])
+    reading = votes_counts.Reading(unranked, equal, each)
 
     def described(votes: "Votes") -> dict[str, Any]:
-        kept = votes_facts.votes_each(votes) >= least_votes
+        kept = votes_counts.votes_each(votes) >= least_votes
         if not kept.all():
-            votes = votes_facts.keep_alternatives(votes, kept)
+            votes = votes_counts.keep_alternatives(votes, kept)
         result = votes_facts.describe(
             votes, {rule: of_matrix[rule] for rule in rules}, beta=beta, reading=reading, texts=texts or {}
         )
@@ -106,8 +109,12 @@ def aggregate(
     if by is None:
         return described(votes)
     _checks.check_choice("by", by, ("context",))
-    parts = votes_facts.by_context(votes)
-    result = {"title": votes.title, "by": by, "contexts": [described(part) for part in parts.values()]}
+    parts = votes_counts.by_context(votes)
+    result: dict[str, Any] = {
+        "title": votes.title,
+        "by": by,
+        "by_context": [described(part) for part in parts.values()],
+    }
     if sum(len(part.names) for part in parts.values()) > len(votes.names):
         result["pooled"] = described(votes)
     return result
@@ -231,7 +238,7 @@ def _write(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     from jaxval.checkpoints.files import write_whole
 
     if arguments.figure is not None:
-        if "contexts" in result:
+        if "by_context" in result:
             raise BadArgument(
                 "--figure", expected="one pool of votes", got="--by", advice="--report draws every context"
             )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jaxval.cli import votes_report
+from jaxval.cli import votes_report, votes_words
 from jaxval.cli._pages import inline_svg, render
 from jaxval.cli._tables import shortened
 
@@ -31,7 +31,7 @@ def draw(result: dict[str, Any], *, top: int) -> "Figure":
     from jaxval import plots
 
     rows, others = votes_report.shown_rows(result, top)
-    heads = votes_report.plain_headings(result)
+    heads = votes_words.plain_headings(result)
     intervals = {"u": "share_bound_interval"}
     if "proportional" in heads:
         intervals[heads["proportional"]] = "proportional_interval"
@@ -40,7 +40,9 @@ def draw(result: dict[str, Any], *, top: int) -> "Figure":
         [votes_report.name_of(row, 36) for row in rows],
         {head: [row[rule] for row in rows] for rule, head in heads.items()},
         bounds=[row["share_bound"] for row in rows],
-        intervals={head: _ends([row[key] for row in rows]) for head, key in intervals.items() if key in rows[0]},
+        intervals={
+            head: _lows_and_highs([row[key] for row in rows]) for head, key in intervals.items() if key in rows[0]
+        },
         title=shortened(result["title"], 60) + more,
     )
 
@@ -68,11 +70,11 @@ def page(result: dict[str, Any], *, top: int, command: list[str]) -> str:
 def _part(result: dict[str, Any], top: int, number: int) -> dict[str, Any]:
     rows, others = votes_report.shown_rows(result, top)
     by_name = {row["name"]: row for row in result["alternatives"]}
-    heads = votes_report.plain_headings(result)
+    heads = votes_words.plain_headings(result)
     rules = [
         {
             "head": head,
-            "words": votes_report.words_of(result, rule),
+            "words": votes_words.words_of(result, rule),
             "winner": by_name[winner["name"]],
             "more": winner["equal"] - 1,
             "probability": winner["probability"],
@@ -103,8 +105,8 @@ def _part(result: dict[str, Any], top: int, number: int) -> dict[str, Any]:
     )
     return {
         "title": result["title"],
-        "paragraphs": votes_report.paragraphs(result),
-        "sentences": votes_report.sentences(result),
+        "paragraphs": votes_words.paragraphs(result),
+        "sentences": votes_words.sentences(result),
         "few": result["few"],
         "heads": heads,
         "rules": rules,
@@ -125,16 +127,16 @@ def _group_figure(groups: list[dict[str, Any]], heads: dict[str, str], number: i
     from jaxval import plots
 
     rates = {head: [row["rates"][k]["win_rate"] for row in groups] for k, head in enumerate(heads.values())}
-    ends = {
-        head: _ends([row["rates"][k].get("win_rate_interval") for row in groups])
-        for k, head in enumerate(heads.values())
-    }
-    drawn = plots.plot_groups([row["name"] for row in groups], rates, intervals=None if None in ends.values() else ends)
+    intervals = None
+    if "win_rate_interval" in groups[0]["rates"][0]:
+        intervals = {
+            head: _lows_and_highs([row["rates"][k]["win_rate_interval"] for row in groups])
+            for k, head in enumerate(heads.values())
+        }
+    drawn = plots.plot_groups([row["name"] for row in groups], rates, intervals=intervals)
     says = "Win rates of each rule in each group, as in the table above."
     return inline_svg(drawn, says=says, name=f"groups-{number}")
 
 
-def _ends(intervals: list[list[float]]) -> tuple[list[float], list[float]] | None:
-    if None in intervals:
-        return None
+def _lows_and_highs(intervals: list[list[float]]) -> tuple[list[float], list[float]]:
     return [low for low, _ in intervals], [high for _, high in intervals]

@@ -81,6 +81,6 @@ def _judgements(path: FilePath, line: int, item: dict[str, Any]) -> list[tuple[s
         raise wrong(path, line, expected="fields annotator1, annotator2, ...", got=", ".join(item)[:60])
     for name, verdict in verdicts.items():
         if type(verdict) is not int or verdict not in (0, 1, 2):
-            got = verdict if isinstance(verdict, int | float) else kind_of(verdict)
+            got = str(verdict) if type(verdict) in (int, float) else kind_of(verdict)
             raise wrong(path, line, expected=f"1 (the first), 2 (the second) or 0 (a tie) in field {name}", got=got)
     return [(prompt, name, models[0], models[1], verdict) for name, verdict in verdicts.items()]

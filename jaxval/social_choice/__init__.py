@@ -33,6 +33,7 @@ from jaxval.social_choice.rules import (
     proportional_borda,
     random_dictatorship,
     share_bounds,
+    votes_won,
     win_rate_over_uniform,
 )
 
@@ -76,5 +77,6 @@ __all__ = [
     "share_bound_intervals",
     "share_bounds",
     "support_function",
+    "votes_won",
     "win_rate_over_uniform",
 ]

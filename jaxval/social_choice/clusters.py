@@ -41,9 +41,10 @@ def cluster_intervals(
     independently, and a comparison counts as the product of its times, which is conservative (Owen's pigeonhole).
 
     The ends are those of `bootstrap_intervals`, with the level adjusted for n clusters, z → t_{n-1} √(n / (n - 1)). The
-    bootstrap is consistent for shares, entries of P and win rates. It is not for u, a minimum, nor for lotteries near
-    ties: use `share_bound_intervals` with `effective_counts` for u. A pair that was never compared stays as it is in
-    every resample.
+    bootstrap is consistent for shares, win rates and entries of P that many voters have compared. It is not for u, a
+    minimum, nor for lotteries near ties: use `share_bound_intervals` with `effective_counts` for u. If most pairs have
+    one or two votes, resamples lose some of these pairs, which then count as ties. Intervals of sums of such entries,
+    `win_rate_over_uniform` among them, lie too close to 1/2; those of `votes_won` do not.
 
     Source: Efron (1979); Davison and Hinkley (1997), section 3.8; Owen (2007), "The pigeonhole bootstrap"; the
     adjustment is Hesterberg's (2015).

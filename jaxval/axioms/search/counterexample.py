@@ -46,13 +46,12 @@ class Counterexample(NamedTuple):
     def _changes(self) -> list[str]:
         """What the witness changes: the ballots that differ from those before, and the probabilities."""
         fields = self.witness._asdict() if hasattr(self.witness, "_asdict") else {}
-        before, after = fields.get("orders"), fields.get("changed_orders")
         weights = np.asarray(fields.get("weights", self.weights))
-        if after is None:
-            before, after, weights = self.orders, before, self.weights
-        lines = []
-        if after is not None and np.shape(before) == np.shape(after) and len(weights) == len(before):
-            lines += _changed_ballots(np.asarray(before), np.asarray(after), weights)
+        if "changed_orders" in fields:
+            before, after = np.asarray(fields["orders"]), np.asarray(fields["changed_orders"])
+        else:
+            before, after, weights = self.orders, np.asarray(fields.get("orders", self.orders)), self.weights
+        lines = _changed_ballots(before, after, weights) if before.shape == after.shape else []
         lottery = fields.get("lottery")
         other = next((value for name, value in fields.items() if name.endswith("_lottery")), None)
         if lottery is not None and other is not None:
