@@ -15,7 +15,7 @@ from jaxval import _checks
 from jaxval.parallel.chunks import map_chunks
 from jaxval.policies.scoring import score_responses, trunk_states
 from jaxval.policies.text import byte_tokeniser, check_candidates, encode_catalogue
-from jaxval.policies.transformer import check_lengths, check_tokens, rebind
+from jaxval.policies.transformer import check_lengths, check_tokens, held_by, rebind
 from jaxval.types import BadArgument, Grouped, Params, Policy, SequenceModel
 
 __all__ = ["Catalogue", "catalogue", "next_token_entropies", "over_catalogue", "response_lengths", "response_log_probs"]
@@ -160,7 +160,7 @@ def over_catalogue(
     def log_probs(kept: Any, params: Params, contexts: Any, responses: Any) -> Array:
         return of_ids(kept, params, *_check_ids(arrays, contexts, responses))
 
-    return Policy(model.init, jax.tree_util.Partial(log_probs, (model.held, trunk)))
+    return Policy(model.init, jax.tree_util.Partial(log_probs, (held_by(model), trunk)))
 
 
 def _whole_rows(model: SequenceModel, params: Params, arrays: Catalogue, rows: Array) -> Array:
@@ -351,7 +351,8 @@ def _in_batches(of_part: Any, params: Params, rows: int, together: int) -> Array
     if rows <= together:
         return of_part(params, jnp.arange(rows))
     recomputed = jax.checkpoint(of_part)
-    return map_chunks(lambda number: recomputed(params, number), rows, together)
+    even = -(-rows // -(-rows // together))  # as many batches, of equal sizes
+    return map_chunks(lambda number: recomputed(params, number), rows, even)
 
 
 def _ids(name: str, sequence: Any, context: int) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jaxval import _checks
-from jaxval.policies.transformer import check_lengths, check_tokens, rebind
+from jaxval.policies.transformer import check_lengths, check_tokens, held_by, rebind
 from jaxval.types import BadArgument, Params, SequenceModel
 
 BLOCK = 256  # tokens whose weights are summed together when one is drawn
@@ -136,7 +136,7 @@ def sample(
     keep = cache and model.start is not None and model.advance is not None
     prompts = tokens[:, :longest]
     how = {"model": model, "steps": num_tokens, "copies": responses, "keep": keep, "end": end}
-    samples, lost = _sample(key, model.held, params, prompts, lengths, heat, **how)
+    samples, lost = _sample(key, held_by(model), params, prompts, lengths, heat, **how)
     if _checks.concrete(lost) and bool(jnp.any(lost)):
         raise BadArgument(
             "params",

@@ -284,7 +284,7 @@ def transformer(
             start=begin,
             advance=functools.partial(advance, held),
             parts=parts,
-            held=held,
+            held=None if held is None else lambda: held,
             bind=functools.partial(adapt, full, fixed),
         )
 
@@ -324,8 +324,13 @@ def _slice(params: Params, total: int, first: int, last: int) -> Params:
     }
 
 
+def held_by(model: SequenceModel) -> Any:
+    """The arrays beside the parameters, or None."""
+    return None if model.held is None else model.held()
+
+
 def rebind(model: SequenceModel, held: Any) -> SequenceModel:
-    """The model on the arrays `held`, which are those of `model.held` as arguments of a compiled function."""
+    """The model on the arrays `held`, which are those of `held_by(model)` as arguments of a compiled function."""
     return model if model.bind is None else model.bind(held)
 
 
