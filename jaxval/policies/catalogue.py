@@ -209,16 +209,18 @@ def _kept_trunk(model: SequenceModel, arrays: Catalogue, batch_size: int | None)
     if (contexts * prompts + rows * new) * width.shape[-1] > KEPT:
         return None
     counts, first = np.asarray(arrays.counts), np.asarray(arrays.first)
-    most = int(counts.max())
-    together = max(1, (batch_size or contexts) // most)
-    before, behind = [], np.zeros((rows, new, width.shape[-1]), width.dtype)
-    for start in range(0, contexts, together):
-        part = np.minimum(np.arange(start, start + together), contexts - 1)  # filled up, so that one shape is compiled
-        ids = np.minimum(np.arange(most)[None, :], counts[part, None] - 1) + first[part, None]
-        states = np.asarray(trunk_states(model, _grouped(arrays, jnp.asarray(part), jnp.asarray(ids))))
-        before.append(states[:, :prompts])
-        behind[ids] = states[:, prompts:].reshape(*ids.shape, new, -1)
-    return jnp.asarray(np.concatenate(before)[:contexts]), jnp.asarray(behind)
+    before = np.zeros((contexts, prompts, width.shape[-1]), width.dtype)
+    behind = np.zeros((rows, new, width.shape[-1]), width.dtype)
+    for count in np.unique(counts):  # a shape for each number of responses
+        of_count = np.flatnonzero(counts == count)
+        together = min(len(of_count), max(1, (batch_size or contexts) // int(count)))
+        for start in range(0, len(of_count), together):
+            part = of_count[np.minimum(np.arange(start, start + together), len(of_count) - 1)]
+            ids = first[part, None] + np.arange(count)[None, :]
+            states = np.asarray(trunk_states(model, _grouped(arrays, jnp.asarray(part), jnp.asarray(ids))))
+            before[part] = states[:, :prompts]
+            behind[ids] = states[:, prompts:].reshape(*ids.shape, new, -1)
+    return jnp.asarray(before), jnp.asarray(behind)
 
 
 def response_lengths(arrays: Catalogue, contexts: Lengths, responses: Queries) -> Int[Array, "rows candidates"]:
