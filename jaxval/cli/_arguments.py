@@ -1,8 +1,11 @@
 """What the words of `jaxval value` mean: groups of sources, rewards, functions of Python."""
 
+import argparse
 import importlib
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jaxval._errors import BadArgument
@@ -26,25 +29,65 @@ def groups_of(named: list[str] | None, names: tuple[str, ...]) -> list[int] | No
     return [group - first for group in groups.values()]
 
 
-def rewards_of(asked: list[str] | None, pairs: Any) -> Any:
+def rewards_of(asked: list[str] | None, pairs: Any, *, policy: str | None = None, **how: Any) -> Any:
+    """The rewards of the words of --reward.
+
+    Args:
+        asked: the words; None means the default.
+        pairs: the pairs whose responses are rewarded.
+        policy: the checkpoint on whose hidden states heads are fitted.
+        **how: `folder` and `progress` of `sources.fit_reward_head`.
+    """
     if not asked:
         return "score" if pairs.scores else "bradley-terry"
-    return [_reward(text, pairs) for text in asked]
+    return [_reward(text, pairs, policy, how) for text in asked]
 
 
-def _reward(text: str, pairs: Any) -> Any:
-    from jaxval import data
+def of_heads(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Where the hidden states of reward heads are kept, and whether a bar is shown."""
+    folder = arguments.out / "finished" / "heads" if arguments.out else None
+    return {"folder": folder, "progress": sys.stderr.isatty()}
 
-    if text.partition(":")[0] in ("score", "bradley-terry"):
+
+def heads_of(rewards: Any) -> list[dict[str, Any]]:
+    """What is known of the reward heads among the rewards: to how many pairs they were fitted, and their accuracy."""
+    from jaxval.sources import RewardModel
+
+    known = [one for one in (rewards if isinstance(rewards, list) else []) if isinstance(one, RewardModel)]
+    return [
+        {
+            "name": one.names[0],
+            "fitted_pairs": one.fitted,
+            "held_out_pairs": one.held_out,
+            "accuracy": one.accuracy,
+            "accuracy_error": one.accuracy_error,
+        }
+        for one in known
+        if one.accuracy is not None
+    ]
+
+
+def _reward(text: str, pairs: Any, policy: str | None, how: Mapping[str, Any]) -> Any:
+    from jaxval import data, sources
+    from jaxval.sources.learners import is_checkpoint
+
+    kind, _, file = text.partition(":")
+    if kind in ("score", "bradley-terry"):
         return text
+    if kind == "head":
+        if policy is None or not is_checkpoint(policy):
+            expected = f"a checkpoint, on whose hidden states {text} is fitted"
+            raise BadArgument("--policy", expected=expected, got=policy or "none")
+        return sources.fit_reward_head(data.read_preferences(file, source=None), policy=policy, **how)
+    if Path(text).is_dir():
+        return sources.read_reward_model(text)
     if text.endswith((".jsonl", ".jsonl.gz")):
         return data.read_scores(text, pairs)
     if ":" not in text:
-        raise BadArgument(
-            "--reward",
-            expected="score, bradley-terry, a table that ends in .jsonl, or module:function",
-            got=f"{text!r}",
+        expected = (
+            "score, bradley-terry, head:FILE, a reward model's folder, a table that ends in .jsonl, or module:function"
         )
+        raise BadArgument("--reward", expected=expected, got=f"{text!r}")
     return imported("--reward", text)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxval._errors import BadArgument
-from jaxval.cli._arguments import groups_of, rewards_of
+from jaxval.cli._arguments import groups_of, of_heads, rewards_of
 
 ADAPTERS = """\
 Nothing is trained: each source is a folder of PEFT (adapter_config.json, adapter_model.safetensors) of the base that
@@ -60,8 +60,8 @@ def check_options(arguments: argparse.Namespace, defaults: dict[str, Any]) -> No
             raise BadArgument(option, expected="no such option beside --adapters, which train nothing", got="one")
 
 
-def value_adapters(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, list[int] | None]:
-    """The values of adapters on the prompts of the files, with a title and the groups of the adapters."""
+def value_adapters(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, list[int] | None, Any]:
+    """The values of adapters on the prompts of the files, with a title, the groups of the adapters and the rewards."""
     import jax
 
     from jaxval import data, sources
@@ -69,6 +69,7 @@ def value_adapters(arguments: argparse.Namespace, policy: str) -> tuple[Any, str
 
     pairs = data.read_preferences(arguments.files, source=None, skip_unusable=arguments.skip_unusable)
     groups = groups_of(arguments.group, names_of(arguments.adapters))
+    rewards = rewards_of(arguments.reward, pairs, policy=policy, **of_heads(arguments))
     values = sources.value_adapters(
         pairs,
         arguments.adapters,
@@ -76,7 +77,7 @@ def value_adapters(arguments: argparse.Namespace, policy: str) -> tuple[Any, str
         reference_adapter=arguments.reference_adapter,
         stacked=arguments.stacked,
         any_base=arguments.any_base,
-        reward=rewards_of(arguments.reward, pairs),
+        reward=rewards,
         arithmetic=arguments.arithmetic,
         reference=arguments.reference,
         semivalue=arguments.semivalue,
@@ -87,4 +88,4 @@ def value_adapters(arguments: argparse.Namespace, policy: str) -> tuple[Any, str
         folder=arguments.out / "finished" if arguments.out else None,
         progress=sys.stderr.isatty(),
     )
-    return values, pairs.title, groups
+    return values, pairs.title, groups, rewards

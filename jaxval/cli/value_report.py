@@ -204,7 +204,12 @@ def _utilities(result: dict[str, Any]) -> Any:
 
 def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
     """The sentences below the tables, each only if it applies to the result."""
-    lines = [*_what_was_done(result), *_per_pair(result), *_efficiency(result)]
+    lines = [
+        *_what_was_done(result),
+        *map(_head, result.get("reward_heads", ())),
+        *_per_pair(result),
+        *_efficiency(result),
+    ]
     if result["reference_certain"] > 0.5:
         lines.append(
             f"Warning: at {result['reference_certain']:.0%} of the prompts the reference gives one candidate 99 % or "
@@ -249,6 +254,15 @@ def _what_was_done(result: dict[str, Any]) -> list[str]:
     elif result["seeds"] == 1:
         lines.append("One seed: how far values depend on what is random is not seen.")
     return lines
+
+
+def _head(head: dict[str, Any]) -> str:
+    share, error = head["accuracy"], head["accuracy_error"]
+    return (
+        f"Reward {head['name']}: a linear head fitted to {head['fitted_pairs']:,.0f} pairs. Of "
+        f"{head['held_out_pairs']:,.0f} held-out pairs it prefers the chosen response of {share:.1%} ± {error:.1%}; a "
+        "coin prefers 50 %."
+    )
 
 
 def _per_pair(result: dict[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from jaxval.policies.published import (
     read_adapter,
     read_gguf,
     read_llama,
+    read_reward,
     stack_adapters,
     write_adapter,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "read_adapter",
     "read_gguf",
     "read_llama",
+    "read_reward",
     "response_entropies",
     "response_lengths",
     "response_log_probs",

@@ -17,6 +17,7 @@ from jaxval.sources.learners import (
     transformer_learner,
 )
 from jaxval.sources.pool import PoolValues, value_pool
+from jaxval.sources.reward_models import RewardModel, fit_reward_head, read_reward_model
 from jaxval.sources.samples import value_samples
 from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, value_sources
@@ -26,16 +27,19 @@ __all__ = [
     "HarmAuc",
     "Learner",
     "PoolValues",
+    "RewardModel",
     "SourceValues",
     "Training",
     "Truth",
     "best_coalition",
     "checkpoint_learner",
     "draw_pool",
+    "fit_reward_head",
     "harm_auc",
     "log_linear_learner",
     "payments",
     "pool_of_draws",
+    "read_reward_model",
     "source_weights",
     "tabular_learner",
     "top_sources",

@@ -100,13 +100,19 @@ def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner
         [-0.69, -0.69]
     """
     features = policies.text_features(pairs.prompts, pairs.responses, buckets=buckets)
+    return log_linear_of(pairs, features, ridge=1.0)[0]
+
+
+def log_linear_of(pairs: PreferencePairs, features: np.ndarray, *, ridge: float) -> tuple[Learner, np.ndarray]:
+    """A log-linear policy over (contexts, responses, features), and the deviations by which features are divided."""
     present = candidates(pairs, np.arange(len(pairs.prompts)))[..., None] >= 0
     deviation = features.std(axis=(0, 1), where=present)
-    features /= np.where(deviation > 0, deviation, 1)
+    deviation = np.where(deviation > 0, deviation, 1)
+    features = features / deviation
     policy = policies.log_linear(features, base=np.where(present[..., 0], 0.0, -np.inf))
     mean = features.mean(axis=1, keepdims=True, where=present)
     scale = float(np.sum((features - mean) ** 2, where=present) / features.shape[2])
-    return Learner(policy, random=False, defaults={"ridge": 1.0}, feature_scale=scale)
+    return Learner(policy, random=False, defaults={"ridge": ridge}, feature_scale=scale), deviation
 
 
 def transformer_learner(
@@ -204,11 +210,16 @@ def over_checkpoint(
     response_tokens: int = 128,
 ) -> Learner:
     """An adapted checkpoint over the catalogue of the pairs; numbers of tokens as in `checkpoint_learner`."""
-    asked = prompt_tokens + response_tokens
-    first = min(asked, model.length) * prompt_tokens // asked
-    kept = first, min(asked, model.length) - first
+    kept = tokens_kept(model, prompt_tokens, response_tokens)
     learner = _over_tokens(pairs, model, kept, batch_size=_responses_at_a_time(model, sum(kept)), tokeniser=tokeniser)
     return learner._replace(adapters=True, tokeniser=tokeniser)
+
+
+def tokens_kept(model: SequenceModel, prompt_tokens: int, response_tokens: int) -> tuple[int, int]:
+    """The numbers of tokens kept of a prompt and of a response, reduced in proportion to the model's context."""
+    asked = prompt_tokens + response_tokens
+    first = min(asked, model.length) * prompt_tokens // asked
+    return first, min(asked, model.length) - first
 
 
 def _responses_at_a_time(model: SequenceModel, tokens: int) -> int:
@@ -263,3 +274,13 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
             name = "policy" if error.name == "path" else error.name
             raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
     return NAMED[_checks.check_choice("policy", policy, (*NAMED, "the folder of a checkpoint"))](pairs)
+
+
+def identity_of(policy: Any) -> Any:
+    """What identifies a policy: its name or its maker, and for a checkpoint also the names and sizes of its files."""
+    folder = policy.keywords.get("folder") if isinstance(policy, functools.partial) else policy
+    if not isinstance(folder, str | Path) or not is_checkpoint(folder):
+        return policy if callable(policy) else str(policy)
+    paths = sorted(Path(folder).iterdir()) if Path(folder).is_dir() else [Path(folder)]
+    files = [(path.name, path.stat().st_size) for path in paths if path.is_file()]
+    return (functools.partial(policy, folder=str(folder)) if callable(policy) else str(policy)), files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
 from jaxval.sources.arithmetic import ARITHMETICS, RETRAININGS
 from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
-from jaxval.sources.learners import Learner, is_checkpoint, learner_of
+from jaxval.sources.learners import Learner, identity_of, learner_of
 from jaxval.sources.pairs import as_pairs, with_held_out
 from jaxval.sources.repetition import SEMIVALUES, Method, Problem, Repetition, repeat
 from jaxval.sources.rewards import Reward, resolve_rewards
@@ -242,16 +241,6 @@ def _seeds(seeds: int | None, problem: Problem, policy: Any, *, drawn: bool) -> 
 
 def _called(policy: Any) -> str:
     return "this policy" if callable(policy) else f"the policy {str(policy)!r}"
-
-
-def identity_of(policy: Any) -> Any:
-    """What identifies a policy: its name or its maker, and for a checkpoint also the names and sizes of its files."""
-    folder = policy.keywords.get("folder") if isinstance(policy, functools.partial) else policy
-    if not isinstance(folder, str | Path) or not is_checkpoint(folder):
-        return policy if callable(policy) else str(policy)
-    paths = sorted(Path(folder).iterdir()) if Path(folder).is_dir() else [Path(folder)]
-    files = [(path.name, path.stat().st_size) for path in paths if path.is_file()]
-    return (functools.partial(policy, folder=str(folder)) if callable(policy) else str(policy)), files
 
 
 def run_folder(folder: Path, problem: Problem, how: Any) -> Path:

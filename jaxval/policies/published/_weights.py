@@ -1,6 +1,6 @@
 """From the tensors of a Llama, under the names that `transformers` gives them, to a model and its parameters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,9 +45,17 @@ class Tensors(NamedTuple):
 
 
 def read_model(
-    tensors: Tensors, shape: Mapping[str, Any], *, length: int | None, dtype: DTypeLike | None
+    tensors: Tensors,
+    shape: Mapping[str, Any],
+    *,
+    length: int | None,
+    dtype: DTypeLike | None,
+    others: Collection[str] = (),
 ) -> tuple[SequenceModel, Params]:
-    """The model of a shape, arguments of `transformer` with the longest `length`, and its parameters."""
+    """The model of a shape, arguments of `transformer` with the longest `length`, and its parameters.
+
+    The tensors `others` are read elsewhere; any further one is refused.
+    """
     most = shape["length"]
     length = most if length is None else _checks.check_size("length", length)
     if length > most:
@@ -55,19 +63,21 @@ def read_model(
     model = transformer(**{**shape, "length": length})
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     kind = jnp.zeros(0).dtype if dtype is None else jnp.dtype(dtype)
-    return model, _params_of(tensors, shapes, layers=shape["layers"], tied=shape["tied"], dtype=kind)
+    rest = {"lm_head.weight", *others} if shape["tied"] else others  # tied, that is a copy of the embedding
+    return model, _params_of(tensors, shapes, layers=shape["layers"], dtype=kind, others=rest)
 
 
-def _params_of(tensors: Tensors, shapes: Params, *, layers: int, tied: bool, dtype: Any) -> Params:
+def _params_of(tensors: Tensors, shapes: Params, *, layers: int, dtype: Any, others: Collection[str]) -> Params:
     """The parameters of the model, each from one tensor, or from one tensor for each layer."""
     files = tensors.files
-    wanted = [name for (branch, _), (name, _) in OUTSIDE.items() if not (tied and branch == "scores")]
+    wanted = [name for (branch, _), (name, _) in OUTSIDE.items() if branch in shapes]
     wanted += [f"model.layers.{layer}.{name}" for layer in range(layers) for name, _ in LAYER.values()]
     for name in wanted:
         if name not in files:
             raise BadArgument(tensors.path, expected=f"the tensor {name}", got="files without it")
-    passed = {"lm_head.weight"} if tied else set()  # a copy of the embedding
-    unknown = sorted(name for name in set(files) - set(wanted) - passed if not name.endswith("rotary_emb.inv_freq"))
+    unknown = sorted(
+        name for name in set(files) - set(wanted) - set(others) if not name.endswith("rotary_emb.inv_freq")
+    )
     if unknown:
         raise BadArgument(
             files[unknown[0]], expected=f"only the tensors of a Llama of {layers} layers", got=f"{unknown[0]} as well"

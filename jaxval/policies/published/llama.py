@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from jaxval import _checks
@@ -21,9 +23,10 @@ from jaxval.policies.text import Tokeniser
 from jaxval.policies.transformer import RopeScaling
 from jaxval.types import BadArgument, Params, SequenceModel
 
-__all__ = ["read_llama"]
+__all__ = ["read_llama", "read_reward"]
 
 REFUSED = {"attention_bias": False, "mlp_bias": False, "hidden_act": "silu", "partial_rotary_factor": 1.0}
+SCORE = "score.weight"
 SIZES = (
     "vocab_size",
     "hidden_size",
@@ -72,6 +75,39 @@ def read_llama(
     return *read_model(tensors, _shape(folder, config), length=length, dtype=dtype), tokeniser
 
 
+def read_reward(path: str | Path) -> tuple[SequenceModel, Params, Tokeniser, np.ndarray]:
+    """A checkpoint of the architecture LlamaForSequenceClassification, whose rewards are linear in the last states.
+
+    Args:
+        path: the folder of the checkpoint.
+
+    Returns:
+        `(model, params, tokeniser, weight)`: as from `read_llama`, of a model whose logits mean nothing, and the matrix
+        (width, labels) from the normalised hidden state of the last token to the rewards.
+
+    Raises:
+        ValueError: as `read_llama`, also for a checkpoint of a language model.
+        ModuleNotFoundError: if the extra `llama` is not installed.
+
+    Example:
+        >>> read_reward("no/such/folder")
+        Traceback (most recent call last):
+        jaxval.types.BadArgument: path: expected a folder with config.json; got no/such/folder
+    """
+    folder = Path(path)
+    config = _read_config(folder, architecture="LlamaForSequenceClassification")
+    tensors = _find_tensors(folder)
+    shape = _shape(folder, config) | {"tied": True}  # there is no head for the vocabulary
+    if SCORE not in tensors.files:
+        raise BadArgument(folder, expected=f"the tensor {SCORE}", got="files without it")
+    weight = np.asarray(jnp.asarray(tensors.read(SCORE), jnp.float32)).T
+    if weight.ndim != 2 or weight.shape[0] != shape["width"]:
+        expected = f"the tensor {SCORE} of shape (labels, {shape['width']})"
+        raise BadArgument(tensors.files[SCORE], expected=expected, got=f"shape {weight.shape[::-1]}")
+    model, params = read_model(tensors, shape, length=None, dtype=None, others=[SCORE])
+    return model, params, _read_tokeniser(folder, config), weight
+
+
 def _shape(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `transformer`."""
     heads = config["num_attention_heads"]
@@ -92,14 +128,14 @@ def _shape(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path, *, architecture: str = "LlamaForCausalLM") -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise BadArgument("path", expected="a folder with config.json", got=folder)
     config = read_json(path)
-    if config.get("model_type") != "llama" or config.get("architectures", ["LlamaForCausalLM"]) != ["LlamaForCausalLM"]:
+    if config.get("model_type") != "llama" or config.get("architectures", [architecture]) != [architecture]:
         result = f"model_type {config.get('model_type')!r} and architectures {config.get('architectures')}"
-        raise BadArgument(path, expected="model_type 'llama' and architectures ['LlamaForCausalLM']", got=result)
+        raise BadArgument(path, expected=f"model_type 'llama' and architectures ['{architecture}']", got=result)
     for name, wanted in REFUSED.items():
         if config.get(name, wanted) != wanted:
             raise BadArgument(path, expected=f"{name} {wanted!r}", got=f"{config[name]!r}, which is not supported")
@@ -189,7 +225,8 @@ def _read_tokeniser(folder: Path, config: dict[str, Any]) -> Tokeniser:
     in_front = tokenizer.encode("a").ids[:1] == [begin] and encode("a").ids[:1] != [begin]
     template, special = _read_template(folder)
     if template is not None:  # its end of a turn may differ from the end of a text
-        end = tokenizer.token_to_id(special.get("eos_token", "")) or end
+        own = tokenizer.token_to_id(special.get("eos_token", ""))
+        end = end if own is None else own
     chat = None if template is None else chat_template(template[1], name=template[0], **special)
     return tokeniser_of(tokenizer, begin=begin if in_front else None, end=end, pad=pad, chat=chat)
 
