@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,64 +67,77 @@ def make_setting(options: argparse.Namespace, folder: Path) -> Setting:
     """Read the model and the pairs, and choose pairs and prompts by the seed."""
     path = find_model(options.model)
     preferences = data_folder("preferences", path=options.data)
-    files = [preferences / f"{name}.jsonl.gz" for name in (*SOURCES.values(), HELD_OUT)]
-    read = read_preferences(files, source=None, skip_unusable=True)
+    files = {name: preferences / f"{stem}.jsonl.gz" for name, stem in (*SOURCES.items(), ("held out", HELD_OUT))}
+    read = {name: read_preferences(file, source=None, skip_unusable=True) for name, file in files.items()}
     pairs, held_out, heads = choose(read, options)
     base, params, tokeniser = policies.read_llama(path)
     model = policies.low_rank(base, params, rank=RANK, alpha=ALPHA, layers=options.layers)
     width = (options.prompt_tokens, options.response_tokens)
-    chats = [pairs.chats[prompt] for prompt in held_out]
+    if tokeniser.chat is None:
+        heads = {name: one._replace(chats={}) for name, one in heads.items()}
+    chats = as_chats(pairs, held_out, tokeniser)
     ids, _ = policies.encode_catalogue(
         chats, [["-"]] * len(chats), length=sum(width), tokeniser=tokeniser, truncate=width
     )
     return Setting(options, path, model, params, tokeniser, pairs, held_out, ids, heads, folder)
 
 
-def choose(read: PreferencePairs, options: argparse.Namespace) -> tuple[PreferencePairs, list[str], dict[str, Any]]:
+def choose(
+    read: dict[str, PreferencePairs], options: argparse.Namespace
+) -> tuple[PreferencePairs, list[str], dict[str, PreferencePairs]]:
     """Prompts for heads, for sources and to evaluate on, none of them twice; UltraFeedback's sources share theirs."""
     rng = np.random.default_rng(options.seed)
-    names = dict(zip((*SOURCES, "held out"), range(len(SOURCES) + 1), strict=True))
-    origin, context = np.asarray(read.source), np.asarray(read.comparisons.context)
-    of = {name: rng.permutation(np.unique(context[origin == number])) for name, number in names.items()}
     third = -(-options.prompts // 3)
-    parts: dict[str, np.ndarray] = {}
+    shared = sorted(set.intersection(*(set(read[name].prompts) for name in SOURCES if name.startswith("UF"))))
+    parts = dict.fromkeys(SOURCES, [str(text) for text in rng.permutation(np.array(shared, object))[: options.pairs]])
     heads, held_out = {}, []
     for name, reward in zip(("HH helpful", "HH harmless"), REWARDS, strict=True):
         ends = np.cumsum([2 * options.head_pairs, options.pairs, third])
-        if len(of[name]) < ends[-1]:
-            raise ValueError(f"--head-pairs, --pairs, --prompts: {name} has {len(of[name])} prompts, not {ends[-1]}")
-        first, parts[name], last = np.split(of[name][: ends[-1]], ends[:2])
-        heads[reward] = subset(read, origin == names[name], first)._replace(title=reward)
-        held_out += last.tolist()
-    held_out += of["held out"][:third].tolist()
-    shared = functools.reduce(np.intersect1d, [of[name] for name in SOURCES if name.startswith("UF")])
-    shared = rng.permutation(shared)[: options.pairs]
-    parts |= {name: shared for name in SOURCES if name.startswith("UF")}
-    rows = np.zeros(len(context), bool)
-    for name, prompts in parts.items():
-        rows |= (origin == names[name]) & np.isin(context, prompts)
-    texts = [read.prompts[x] for x in held_out[: options.prompts]]
-    chosen = subset(read, rows, None)._replace(sources=tuple(SOURCES), title="SmolLM2")
-    chats = {text: read.chats.get(text, _chat(text)) for text in (*chosen.prompts, *texts)}
-    return chosen._replace(chats=chats), texts, heads
+        texts = rng.permutation(np.array(read[name].prompts, object)).tolist()
+        if len(texts) < ends[-1]:
+            raise ValueError(f"--head-pairs, --pairs, --prompts: {name} has {len(texts)} prompts, not {ends[-1]}")
+        first, parts[name], last = texts[: ends[0]], texts[ends[0] : ends[1]], texts[ends[1] : ends[2]]
+        heads[reward] = joined({reward: read[name]}, {reward: first})._replace(title=reward)
+        held_out += last
+    held_out += rng.permutation(np.array(read["held out"].prompts, object))[:third].tolist()
+    held_out = held_out[: options.prompts]
+    pairs = joined({name: read[name] for name in SOURCES}, parts)
+    known = {text: chat for one in read.values() for text, chat in one.chats.items()}
+    chats = {text: known.get(text, _chat(text)) for text in held_out}
+    return pairs._replace(chats=pairs.chats | chats), held_out, heads
 
 
-def subset(pairs: PreferencePairs, rows: np.ndarray, prompts: np.ndarray | None) -> PreferencePairs:
-    """Some comparisons, with the prompts that they are about, as chats."""
-    context, winner, loser, weight = (np.asarray(field) for field in pairs.comparisons)
-    rows = rows if prompts is None else rows & np.isin(context, prompts)
-    kept, index = np.unique(context[rows], return_inverse=True)
-    texts = tuple(pairs.prompts[x] for x in kept)
+def joined(read: dict[str, PreferencePairs], prompts: dict[str, list[str]]) -> PreferencePairs:
+    """The pairs on some prompts of each source, in one catalogue, every prompt as a chat."""
+    catalogue: dict[str, dict[str, int]] = {}
+    places: dict[str, int] = {}
+    chats: dict[str, Any] = {}
+    rows = []
+    for number, (name, pairs) in enumerate(read.items()):
+        wanted = set(prompts[name])
+        for context, winner, loser, weight in zip(*(np.asarray(field).tolist() for field in pairs.comparisons), strict=True):
+            text = pairs.prompts[context]
+            if text in wanted:
+                known = catalogue.setdefault(text, {})
+                chats[text] = pairs.chats.get(text, _chat(text))
+                ids = [known.setdefault(pairs.responses[context][side], len(known)) for side in (winner, loser)]
+                rows.append((places.setdefault(text, len(places)), *ids, weight, number))
+    context, winner, loser, weight, source = (np.array(column) for column in zip(*rows, strict=True))
     return PreferencePairs(
-        prompts=texts,
-        responses=tuple(pairs.responses[x] for x in kept),
-        comparisons=Comparisons(index, winner[rows], loser[rows], weight[rows]),
-        source=jnp.asarray(np.asarray(pairs.source)[rows]),
-        sources=pairs.sources,
+        prompts=tuple(catalogue),
+        responses=tuple(tuple(known) for known in catalogue.values()),
+        comparisons=Comparisons(context, winner, loser, weight.astype(float)),
+        source=jnp.asarray(source),
+        sources=tuple(read),
         scores={},
-        title=pairs.title,
-        chats={text: pairs.chats.get(text, _chat(text)) for text in texts},
+        title="SmolLM2",
+        chats=chats,
     )
+
+
+def as_chats(pairs: PreferencePairs, texts: Sequence[str], tokeniser: policies.Tokeniser) -> list[Any]:
+    """Prompts as chats, for a model with a chat template; texts otherwise."""
+    return [text if tokeniser.chat is None else pairs.chats[text] for text in texts]
 
 
 def _chat(text: str) -> list[dict[str, str]]:
@@ -172,5 +184,5 @@ def rewards_of(
         [setting.tokeniser.decode(ids[:count]) or " " for ids, count in zip(row, counts, strict=True)]
         for row, counts in zip(tokens.tolist(), lengths.tolist(), strict=True)
     ]
-    chats = [setting.pairs.chats[setting.held_out[row]] for row in rows]
+    chats = as_chats(setting.pairs, [setting.held_out[row] for row in rows], setting.tokeniser)
     return np.concatenate([head.score(chats, texts) for head in heads.values()], axis=2)

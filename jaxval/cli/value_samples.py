@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from jaxval._errors import BadArgument
-from jaxval.cli._arguments import groups_of, rewards_of
+from jaxval.cli._arguments import groups_of, of_heads, rewards_of
 from jaxval.cli._words import above_zero, count
 
 SAMPLES = """\
@@ -77,7 +77,7 @@ def value_samples(arguments: argparse.Namespace, policy: str, **how: Any) -> tup
         samples=arguments.samples,
         new_tokens=arguments.new_tokens or 64,
         temperature=arguments.temperature or 1.0,
-        reward=rewards_of(arguments.reward or ["bradley-terry"], pairs),
+        reward=rewards_of(arguments.reward or ["bradley-terry"], pairs, policy=policy, **of_heads(arguments)),
         semivalue=arguments.semivalue,
         groups=groups_of(arguments.group, pairs.sources),
         permutations=arguments.permutations,

@@ -59,7 +59,8 @@ def value_samples(
             tokeniser, such as `partial(checkpoint_learner, folder=..., layers=6)`.
         samples: at least how many responses are drawn to each held-out prompt.
         new_tokens: the most tokens of a response.
-        reward: rewards of texts that no pair has: "bradley-terry", a function of a prompt and a response, or several.
+        reward: rewards of texts that no pair has: "bradley-terry", a `RewardModel`, a function of a prompt and a
+            response, or several.
         temperature: the temperature at which responses are drawn; their log-probabilities are at temperature 1.
         held_out: the share of prompts that no source trains on, or pairs that contain these prompts; None means 0.25.
         semivalue: as in `value_pool`, and so are groups, permutations, evaluations and refuse.
@@ -154,7 +155,8 @@ def score_texts(
     reward: Any, pairs: PreferencePairs, learner: Learner, contexts: np.ndarray, texts: Sequence[Sequence[str]]
 ) -> tuple[tuple[str, ...], np.ndarray]:
     """The names of the rewards, and (contexts, samples, rewards) the rewards of texts that no pair has."""
-    own = dict(zip(contexts.tolist(), texts, strict=True))
+    # A response may be the end token alone, and no catalogue has an empty text.
+    own = {x: [text or " " for text in row] for x, row in zip(contexts.tolist(), texts, strict=True)}
     responses = tuple((*row, *own.get(context, ())) for context, row in enumerate(pairs.responses))
     more = pairs._replace(responses=responses, scores={})
     rewards = resolve_rewards(reward, more, learner)
