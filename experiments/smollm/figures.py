@@ -29,7 +29,8 @@ def values(runs: dict[str, Any], names: Sequence[str], rewards: Sequence[str]) -
     """Figure 2 of the paper: each source under two rewards, from the pool and by the other arithmetics."""
     others = runs["arithmetics"]
     prompts = f"{others['prompts']} prompts" if others["prompts"] > 1 else "1 prompt"
-    entries = {"responses, all prompts": (runs["pool"], np.array(runs["pool"]["intervals"], float))}
+    every = len(runs["dispersion"]["index"])
+    entries = {f"responses, {every} prompts": (runs["pool"], np.array(runs["pool"]["intervals"], float))}
     for kind in ("token", "parameter"):
         points, errors = (np.array(others[kind][name], float) for name in ("values", "standard errors"))
         entries[f"{kind}s, {prompts}"] = (others[kind], np.stack([points - NORMAL_95 * errors, points + NORMAL_95 * errors]))
@@ -43,7 +44,7 @@ def values(runs: dict[str, Any], names: Sequence[str], rewards: Sequence[str]) -
             axes.vlines(points[i, 0], *ends[:, i, 1], color=hue, linewidth=0.9)
             axes.plot(*points[i], marker, color=hue, markersize=4.5, label=name, linestyle="none")
         label(axes, title, x=f"value: {rewards[0]} (sd)")
-    label(each[0], y=f"value: {rewards[1]} (sd)")
+    label(each[0], y=f"value: {rewards[1]} (sd), bars: 95 %")
     handles, texts = each[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower center", ncols=len(names), fontsize=SMALL, frameon=False)
     return figure
@@ -59,9 +60,9 @@ def pool(runs: dict[str, Any], names: Sequence[str], rewards: Sequence[str]) -> 
     left.axhline(FLOOR, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     left.annotate("floor", (len(names) + 0.3, FLOOR), fontsize=SMALL, color=GREY, va="bottom", ha="right")
     left.plot(members + spread, sizes, "o", color=BLUE, markersize=3, alpha=0.7)
-    left.set_yscale("log")
     left.set_xticks(range(len(names) + 1))
     per_prompt = runs["pool"]["draws"] / max(1, len(runs["dispersion"]["index"]))
+    left.set_ylim(0, 1.05 * per_prompt)
     label(left, f"effective sizes of {per_prompt:.0f} draws", x="members of the coalition", y="median over prompts")
     found, by = runs["sampled coalitions"], runs["arithmetics"]
     rows = [row["index"] for row in found["coalitions"]]
@@ -76,6 +77,7 @@ def pool(runs: dict[str, Any], names: Sequence[str], rewards: Sequence[str]) -> 
     margin = 0.05 * (max(ends) - min(ends))
     right.set_xlim(min(ends) - margin, max(ends) + margin)
     right.set_ylim(min(ends) - margin, max(ends) + margin)
-    label(right, "eight coalitions, token by token", x="utility of sampled responses (sd)", y="utility from the pool (sd)")
+    title = "eight coalitions, token by token (bars: 95 %)"
+    label(right, title, x="utility of sampled responses (sd)", y="utility from the pool (sd)")
     right.legend(fontsize=SMALL, frameon=False)
     return figure
