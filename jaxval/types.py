@@ -242,8 +242,8 @@ class SequenceModel(NamedTuple):
             token of each response. None if the model has no cache.
         parts: the model in parts; None if it has none.
         held: `held()` gives arrays beside the parameters, such as those under adapters; None if there are none.
-        bind: `bind(held())` gives the same model on these arrays. A compiled function that takes `held` as an argument and
-            binds it holds no copy of the arrays.
+        bind: `bind(held())` gives the same model on these arrays. A compiled function that takes them as an argument
+            and binds them holds no copy of them.
     """
 
     init: Callable[[Any], Params]

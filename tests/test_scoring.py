@@ -103,7 +103,9 @@ def test_a_policy_over_a_catalogue_and_its_gradient(adapted, batch_size, rough):
     def total(policy, adapter):
         return jnp.sum(jnp.where(ids >= 0, policy.log_probs(adapter, np.array([0, 1]), ids), 0))
 
-    values, gradients = zip(*(jax.value_and_grad(functools.partial(total, p))(one) for p in (policy, plain)), strict=True)
+    values, gradients = zip(
+        *(jax.value_and_grad(functools.partial(total, p))(one) for p in (policy, plain)), strict=True
+    )
     np.testing.assert_allclose(*values, **rough)
     for ours, theirs in zip(*map(jax.tree.leaves, gradients), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=10 * rough["atol"])
@@ -203,7 +205,10 @@ def test_a_pool_is_scored_as_defined_and_gives_the_exact_utilities(pool, rough):
     """Every response of at most two tokens can be listed, so that the policy of a coalition is known."""
     (_, model, reference, trained, _), _, draws = pool
     assert draws.tokens.shape == (2, 64, 2)
-    texts = [[row[:n].tolist() for row, n in zip(*some, strict=True)] for some in zip(draws.tokens, draws.lengths, strict=True)]
+    texts = [
+        [row[:n].tolist() for row, n in zip(*some, strict=True)]
+        for some in zip(draws.tokens, draws.lengths, strict=True)
+    ]
     for policy, params in enumerate((reference, *trained)):
         expected = by_definition(functools.partial(model.logits, params), PROMPTS, [row[:20:4] for row in texts], 2)
         np.testing.assert_allclose(draws.log_probs[policy, :, :20:4], expected.sum(axis=2), **rough)
@@ -239,7 +244,9 @@ def test_draws_at_a_temperature_are_proposals_of_their_own(pool):
     draws = sources.draw_pool(*arguments, **how, temperature=1.5)
     assert draws.proposals[0] == "reference at temperature 1.5"
     assert draws.drawn_from.min() == 3
-    checked = coalitions.pool_diagnostics(draws.log_probs, drawn_from=draws.drawn_from, further=draws.proposal_log_probs)
+    checked = coalitions.pool_diagnostics(
+        draws.log_probs, drawn_from=draws.drawn_from, further=draws.proposal_log_probs
+    )
     assert not checked.faults
 
 
@@ -257,13 +264,17 @@ BIGRAM = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: par
         (lambda m, p, g: policies.trunk_states(m, g), "adapters in the last layers; got one whose layers all depend"),
         (lambda m, p, g: policies.low_rank(m, p, rank=1, alpha=1.0, layers=4), "got 4 for a model of 3 layers"),
         (
-            lambda m, p, g: policies.low_rank(BIGRAM, {"q": {"kernel": jnp.eye(2)}}, rank=1, alpha=1, targets=["q"], layers=1),
+            lambda m, p, g: policies.low_rank(
+                BIGRAM, {"q": {"kernel": jnp.eye(2)}}, rank=1, alpha=1, targets=["q"], layers=1
+            ),
             "got 1 for a model without parts",
         ),
         (lambda m, p, g: policies.response_states(BIGRAM, p, g), "model: expected a model with parts"),
         (lambda m, p, g: policies.sample(jax.random.key(0), m, p, [[1]], num_tokens=1, responses=0), "responses: "),
         (
-            lambda m, p, g: sources.draw_pool(jax.random.key(0), m, p, [p], [[1]], samples=3, new_tokens=2, temperature=0.0),
+            lambda m, p, g: sources.draw_pool(
+                jax.random.key(0), m, p, [p], [[1]], samples=3, new_tokens=2, temperature=0.0
+            ),
             "temperature: expected a number above 0; got 0",
         ),
         (

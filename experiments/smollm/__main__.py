@@ -201,7 +201,9 @@ def show(results: dict[str, Any], console: Console) -> None:
             table.add_row(name, *texts, f"{pool['on weak coalitions'][i]:.0%}")
         console.print(table)
     for name, head in runs["heads' accuracy"].items():
-        console.print(f"head {name}: accuracy {head['accuracy']:.3f} ± {head['error']:.3f} on {head['tested']:.0f} pairs")
+        console.print(
+            f"head {name}: accuracy {head['accuracy']:.3f} ± {head['error']:.3f} on {head['tested']:.0f} pairs"
+        )
     sizes = np.array(pool["sizes"])
     console.print(f"effective sizes: {sizes.min():.1f} to {sizes.max():.1f}, grand coalition {sizes[-1]:.1f}")
     console.print(f"steps have standard deviations of {', '.join(f'{x:.2f}' for x in pool['spread of steps in nats'])}")

@@ -33,7 +33,10 @@ def values(runs: dict[str, Any], names: Sequence[str], rewards: Sequence[str]) -
     entries = {f"responses, {every} prompts": (runs["pool"], np.array(runs["pool"]["intervals"], float))}
     for kind in ("token", "parameter"):
         points, errors = (np.array(others[kind][name], float) for name in ("values", "standard errors"))
-        entries[f"{kind}s, {prompts}"] = (others[kind], np.stack([points - NORMAL_95 * errors, points + NORMAL_95 * errors]))
+        entries[f"{kind}s, {prompts}"] = (
+            others[kind],
+            np.stack([points - NORMAL_95 * errors, points + NORMAL_95 * errors]),
+        )
     figure, each = panels(len(entries), 3.0)
     for axes, (title, (entry, ends)) in zip(each, entries.items(), strict=True):
         points = np.array(entry["values"], float)

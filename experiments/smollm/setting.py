@@ -89,7 +89,8 @@ def choose(
     rng = np.random.default_rng(options.seed)
     third = -(-options.prompts // 3)
     shared = sorted(set.intersection(*(set(read[name].prompts) for name in SOURCES if name.startswith("UF"))))
-    parts = dict.fromkeys(SOURCES, [str(text) for text in rng.permutation(np.array(shared, object))[: options.pairs]])
+    chosen = rng.permutation(np.array(shared, object))[: options.pairs].tolist()
+    parts = {name: chosen for name in SOURCES}  # noqa: C420  the list is not changed
     heads, held_out = {}, []
     for name, reward in zip(("HH helpful", "HH harmless"), REWARDS, strict=True):
         ends = np.cumsum([2 * options.head_pairs, options.pairs, third])
@@ -115,7 +116,9 @@ def joined(read: dict[str, PreferencePairs], prompts: dict[str, list[str]]) -> P
     rows = []
     for number, (name, pairs) in enumerate(read.items()):
         wanted = set(prompts[name])
-        for context, winner, loser, weight in zip(*(np.asarray(field).tolist() for field in pairs.comparisons), strict=True):
+        for context, winner, loser, weight in zip(
+            *(np.asarray(field).tolist() for field in pairs.comparisons), strict=True
+        ):
             text = pairs.prompts[context]
             if text in wanted:
                 known = catalogue.setdefault(text, {})

@@ -70,7 +70,8 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "value",
         usage="jaxval value [FILE ...] [options]\n       jaxval value FILE [...] --policy FOLDER --adapters A B [...] "
-        "[options]\n       jaxval value FILE --policy FOLDER --samples M [options]\n       jaxval value --log-probs TABLE [options]",
+        "[options]\n       jaxval value FILE --policy FOLDER --samples M [options]\n       "
+        "jaxval value --log-probs TABLE [options]",
         help="what each source of preference pairs contributed, from one training per source",
         description="What each source of preference pairs contributed, from one training per source.\n\n" + FILES,
         epilog=REWARDS,

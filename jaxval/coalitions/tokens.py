@@ -138,9 +138,7 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
         return combine_next_tokens(own[0], own[1:], params.coalition), caches
 
     bind = None if model.bind is None else lambda held: token_arithmetic(model.bind(held), n)  # type: ignore[misc]
-    return SequenceModel(
-        init, logits, model.vocabulary, model.length, start, advance, held=model.held, bind=bind
-    )
+    return SequenceModel(init, logits, model.vocabulary, model.length, start, advance, held=model.held, bind=bind)
 
 
 def score_coalitions(

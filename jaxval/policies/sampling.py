@@ -87,8 +87,9 @@ def sample(
 ) -> Samples:
     """Continue prompts: y_t drawn from softmax(logits(x, y_<t) / temperature), one token after the other.
 
-    A prompt is read once for all its responses; response j of prompt i is row i * responses + j. Row i draws its token t with a key made of `key`, i and t alone, so that a row's sample does not depend on the other
-    rows, nor on `num_tokens`, nor (up to rounding of the logits) on whether the cache is used.
+    A prompt is read once for all its responses; response j of prompt i is row i * responses + j. Row i draws its token
+    t with a key made of `key`, i and t alone, so that a row's sample does not depend on the other rows, nor on
+    `num_tokens`, nor (up to rounding of the logits) on whether the cache is used.
 
     Args:
         key: a JAX random key.

@@ -62,25 +62,24 @@ def group_responses(
             if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iu":
                 raise BadArgument(name, expected="sequences of at least one id", got=f"{ids!r}")
             if values.min() < 0 or values.max() >= model.vocabulary:
-                raise BadArgument(name, expected=f"ids in [0, {model.vocabulary})", got=f"{values.min()} to {values.max()}")
+                raise BadArgument(
+                    name, expected=f"ids in [0, {model.vocabulary})", got=f"{values.min()} to {values.max()}"
+                )
     longest = [max((len(response) for response in row), default=0) for row in responses]
     for row, (prompt, most) in enumerate(zip(prompts, longest, strict=True)):
         if len(prompt) + most > model.length:
             expected = f"a prompt and a response of at most length={model.length} tokens together"
             raise BadArgument("prompts", expected=expected, got=f"{len(prompt)} + {most} in row {row}")
     count = max(map(len, responses))
-    grouped = Grouped(
-        np.zeros((len(prompts), max(widths[0], *map(len, prompts))), np.int32),
-        np.array([len(prompt) for prompt in prompts]),
-        np.zeros((len(prompts), count, max(widths[1], *longest)), np.int32),
-        np.zeros((len(prompts), count), int),
-    )
+    tokens = np.zeros((len(prompts), max(widths[0], *map(len, prompts))), np.int32)
+    behind = np.zeros((len(prompts), count, max(widths[1], *longest)), np.int32)
+    lengths = np.zeros((len(prompts), count), int)
     for row, (prompt, some) in enumerate(zip(prompts, responses, strict=True)):
-        grouped.prompts[row, : len(prompt)] = prompt
+        tokens[row, : len(prompt)] = prompt
         for column, response in enumerate(some):
-            grouped.responses[row, column, : len(response)] = response
-            grouped.lengths[row, column] = len(response)
-    return grouped
+            behind[row, column, : len(response)] = response
+            lengths[row, column] = len(response)
+    return Grouped(tokens, np.array([len(prompt) for prompt in prompts]), behind, lengths)
 
 
 def trunk_states(model: SequenceModel, grouped: Grouped) -> Float[Array, "rows tokens width"]:

@@ -17,7 +17,7 @@ from jaxval.sources.drawing import draw_pool, pool_of_draws
 from jaxval.sources.learners import Learner, learner_of
 from jaxval.sources.pairs import as_pairs, to_train_on, with_held_out
 from jaxval.sources.pool import PoolValues, value_pool
-from jaxval.sources.repetition import Problem
+from jaxval.sources.repetition import Problem, folder_names
 from jaxval.sources.rewards import Reward, Rewards, resolve_rewards
 from jaxval.sources.trainings import Training, trainer
 from jaxval.sources.valuation import HELD_OUT, identity_of, run_folder
@@ -118,6 +118,9 @@ def value_samples(
         train_once(train, reference, source, of_training, folder and Path(folder) / f"source-{number}")
         for number, source in enumerate(to_train_on(pairs, contexts))
     ]
+    if folder is not None and learner.write is not None:
+        for name, params in zip(folder_names(pairs.sources), trained, strict=True):
+            learner.write(Path(folder) / "adapters" / name, params)
     draws = draw_pool(
         of_draws,
         learner.model,
@@ -139,8 +142,15 @@ def value_samples(
     names, scores = score_texts(reward, pairs, learner, contexts, texts)
     prompts = [pairs.prompts[context] for context in contexts]
     pool = pool_of_draws(draws, scores, prompts=prompts, sources=pairs.sources, rewards=names, title=pairs.title)
-    how = {"semivalue": semivalue, "groups": groups, "permutations": permutations, "evaluations": evaluations}
-    return value_pool(pool, **how, key=of_values, refuse=refuse)
+    return value_pool(
+        pool,
+        semivalue=semivalue,
+        groups=groups,
+        permutations=permutations,
+        evaluations=evaluations,
+        key=of_values,
+        refuse=refuse,
+    )
 
 
 def prompts_of(learner: Learner, contexts: np.ndarray) -> list[list[int]]:
