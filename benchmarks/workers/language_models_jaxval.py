@@ -26,7 +26,10 @@ def scoring(inputs: dict[str, np.ndarray], *, path: str) -> Run:
     """The log-probabilities of responses, their prompt read once."""
     model, params, _ = policies.read_llama(path)
     grouped = group(inputs)
-    return lambda: {"log_probs": np.asarray(policies.score_responses(model, params, grouped).sum(axis=2)), "peak": peak()}
+    return lambda: {
+        "log_probs": np.asarray(policies.score_responses(model, params, grouped).sum(axis=2)),
+        "peak": peak(),
+    }
 
 
 def training(inputs: dict[str, np.ndarray], *, path: str, layers: int) -> Run:
