@@ -14,7 +14,7 @@ from jaxval.sources import drawing
 pytest.importorskip("safetensors", reason="needs safetensors and tokenizers: pip install 'jaxval[llama]'")
 pytest.importorskip("tokenizers", reason="needs safetensors and tokenizers: pip install 'jaxval[llama]'")
 
-WORDS = "the cat and dog sat on mat then hen came".split()
+WORDS = ["the", "cat", "and", "dog", "sat", "on", "mat", "then", "hen", "came"]
 
 
 @pytest.fixture(scope="session")

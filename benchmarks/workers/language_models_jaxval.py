@@ -58,7 +58,7 @@ def training(inputs: dict[str, np.ndarray], *, path: str, layers: int) -> Run:
         return value, slopes, optax.apply_updates(adapters, moves), state
 
     def run() -> dict[str, np.ndarray]:
-        value, slopes, adapters, _ = jax.block_until_ready(step(policy.log_probs, start, state))
+        value, slopes, *_ = jax.block_until_ready(step(policy.log_probs, start, state))
         of = {name: np.asarray(slopes["layers"][name]["B"]) for name in names}
         return {"loss": np.asarray(value), **of, "peak": peak()}
 
