@@ -43,6 +43,10 @@ OPTIONS = {
             "adapters",
             "reference_adapter",
             "stacked",
+            "samples",
+            "new_tokens",
+            "temperature",
+            "layers",
         )
     },
 }
