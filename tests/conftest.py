@@ -5,6 +5,7 @@ mistakes (marked `mistakes`) are left to the leg without it.
 """
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -42,6 +43,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+# Tracing makes many objects and little garbage; with the default threshold a tenth of the time goes to collecting it.
+gc.set_threshold(20_000, 20, 20)
+
 TYPECHECK = os.environ.get("JAXVAL_TYPECHECK") == "1"
 if TYPECHECK:
     from jaxtyping import install_import_hook
@@ -61,6 +65,12 @@ def pytest_collection_modifyitems(config, items):
     left = [item for item in items if any(item.get_closest_marker(name) for name in elsewhere)]
     config.hook.pytest_deselected(items=left)
     items[:] = [item for item in items if item not in left]
+
+
+def pytest_collection_finish(session):
+    """Modules and tests stay to the end: the garbage collector need not look through them in every round."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

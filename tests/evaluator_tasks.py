@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-WEIGHTS = np.array([3.0, 1.0, 1.0, 0.0, 7.0, 2.0])
+WEIGHTS = np.array([3.0, 1.0, 1.0, 0.0, 7.0, 2.0, 4.0, 5.0])
 
 
 def total(mask):

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from experiments.episodes import (
 )
 from experiments.evaluators import Completion, RankingRule, low_rank_completion, rank_evaluators
 from experiments.misreports import FAMILIES, another_first, bury, common, gains
-from experiments.movielens import parse, run
+from experiments.movielens import main, parse, run
 from experiments.results import open_results, save_results
 from jaxval.social_choice import maximal_lottery
 
@@ -387,36 +386,19 @@ def test_options_out_of_range_are_refused(arguments, capsys):
 # The command.
 
 
-@pytest.fixture(scope="session")
-def environment(tmp_path_factory):
-    """Compiled programs are kept between the commands of one session."""
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    return {**os.environ, **cache, "JAX_NUMPY_RANK_PROMOTION": "raise"}
-
-
-def command(environment, *arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "experiments.movielens", *map(str, arguments)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=100,
-        **options,
-    )
+def command(capsys, *arguments, status=0):
+    """What the command prints on standard output and standard error."""
+    assert main([str(argument) for argument in arguments]) == status
+    return capsys.readouterr()
 
 
 SMALL = ("--alternatives", 5, "--comparisons", 500)
 
 
-def test_on_synthetic_voters(environment, tmp_path):
-    done = command(environment, "--synthetic", *SMALL, "--voters", 40, "--episodes", 2, "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "Mean gain by manipulation" in done.stdout
-    assert "paper's)" not in done.stdout  # no distances from the paper for made-up voters
+def test_on_synthetic_voters(capsys, tmp_path):
+    said = command(capsys, "--synthetic", *SMALL, "--voters", 40, "--episodes", 2, "--out", tmp_path).out
+    assert "Mean gain by manipulation" in said
+    assert "paper's)" not in said  # no distances from the paper for made-up voters
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert results["configuration"]["source"] == "Mallows mixture"
     assert set(results["versions"]) == {"jaxval", "jax", "numpy", "python"}
@@ -447,11 +429,11 @@ def folder(tmp_path_factory):
     return folder.parent
 
 
-def test_an_interrupted_run_goes_on_where_it_was(environment, folder, tmp_path):
+def test_an_interrupted_run_goes_on_where_it_was(capsys, folder, tmp_path):
     rules = ("3:mean:random", "3:predictions")
-    arguments = ["--data", folder, *SMALL, "--episodes", 300, "--rank", 1, "--out", tmp_path, "--rules", *rules]
-    begun = [sys.executable, "-m", "experiments.movielens", *map(str, arguments)]
-    with subprocess.Popen(begun, cwd=ROOT, env=environment, stderr=subprocess.PIPE, encoding="utf-8") as process:
+    arguments = ["--data", folder, *SMALL, "--episodes", 100, "--rank", 1, "--out", tmp_path, "--rules", *rules]
+    begun = [sys.executable, "-W", "error", "-m", "experiments.movielens", *map(str, arguments)]
+    with subprocess.Popen(begun, cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8") as process:
         assert any(line.startswith(rules[1]) for line in process.stderr)  # reads on until the second rule begins
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
@@ -460,10 +442,9 @@ def test_an_interrupted_run_goes_on_where_it_was(environment, folder, tmp_path):
     assert "Traceback" not in said
     kept = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert list(kept["runs"]) == [rules[0]]
-    done = command(environment, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    assert "1 finished run" in done.stderr
-    results = json.loads(done.stdout)  # and nothing else
+    said = command(capsys, *arguments, "--json")
+    assert "1 finished run" in said.err
+    results = json.loads(said.out)  # and nothing else
     assert list(results["runs"]) == list(rules)
     assert results["runs"][rules[0]] == kept["runs"][rules[0]]
     assert results["runs"][rules[0]]["distance"] > 0
@@ -482,24 +463,24 @@ def test_an_interrupted_run_goes_on_where_it_was(environment, folder, tmp_path):
         (["--synthetic", "--episodes", "0"], "expected a whole number of at least 1"),
     ],
 )
-def test_what_cannot_run_is_said_without_a_traceback(environment, tmp_path, arguments, message):
-    failed = command(environment, *arguments, "--out", tmp_path / "out")
-    assert failed.returncode == 2
-    assert message in failed.stderr
-    assert "Traceback" not in failed.stderr
+def test_what_cannot_run_is_said_without_a_traceback(capsys, tmp_path, arguments, message):
+    try:
+        status = main([*arguments, "--out", str(tmp_path / "out")])
+    except SystemExit as stopped:  # argparse's own way
+        status = stopped.code
+    assert status == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
     if "--data" in arguments:
-        assert "grouplens.org" in failed.stderr
-        assert "--synthetic" in failed.stderr
+        assert "grouplens.org" in said
+        assert "--synthetic" in said
 
 
-def test_on_movielens(environment, tmp_path, data_path):
-    sets = data_path("ml-1m").parent
-    done = command(
-        environment, "--data", sets, "--episodes", 2, "--rules", "14:predictions", "--out", tmp_path, "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
+def test_on_movielens(capsys, tmp_path, data_path):
+    words = ["--data", data_path("ml-1m").parent, "--episodes", 2, "--rules", "14:predictions", "--json"]
+    results = json.loads(command(capsys, *words, "--out", tmp_path).out)
     assert "American Beauty (1999)" in results["names"]
     run = results["runs"]["14:predictions"]
     assert run["evaluators"] == 1323

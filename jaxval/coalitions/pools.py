@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, Num
 from jaxval import _checks
 from jaxval.types import BadArgument, Utility
 
-__all__ = ["pool_proposal", "pool_utility"]
+__all__ = ["pool_proposal", "pool_sizes", "pool_utility"]
 
 PoolLogProbs = Float[ArrayLike, "policies prompts samples"] | list[Any]
 PoolRewards = Num[ArrayLike, "prompts samples *objectives"] | list[Any]
@@ -34,7 +34,9 @@ NEVER, TINY = -1e30, 1e-10  # in place of a step of -inf, of which 0 times is 0;
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
-def pool_utility(log_probs: PoolLogProbs, rewards: PoolRewards, *, proposal: PoolProposal = None) -> Utility:
+def pool_utility(
+    log_probs: PoolLogProbs, rewards: PoolRewards, *, proposal: PoolProposal = None, by_context: bool = False
+) -> Utility:
     """The utility of coalitions from one pool of samples, u(S) = E_x E_{y~π_S} r(x, y).
 
     π_S ∝ π_0 Π_{ℓ∈S} π_ℓ / π_0 is the policy of `combine` over all responses, not over a catalogue. All coalitions
@@ -54,9 +56,11 @@ def pool_utility(log_probs: PoolLogProbs, rewards: PoolRewards, *, proposal: Poo
         proposal: (prompts, samples) log q(y|x), for which a constant may be left out in each prompt; inf marks a slot
             without a draw, for prompts with fewer samples. None means the mixture of all policies in equal shares;
             `pool_proposal` computes that of other shares.
+        by_context: whether every prompt is an objective of its own, u_x(S).
 
     Returns:
-        A function of a mask (sources,), or of weights, to a scalar or (objectives,).
+        A function of a mask (sources,), or of weights, to a scalar or (objectives,); with `by_context` to
+        (prompts * objectives,), those of one prompt together.
 
     Raises:
         ValueError: if shapes do not fit, a log-probability is NaN or above 0, a prompt has no draw, a draw could not
@@ -78,13 +82,53 @@ def pool_utility(log_probs: PoolLogProbs, rewards: PoolRewards, *, proposal: Poo
         if members.shape != (sources,):
             got = f"shape {members.shape}"
             raise BadArgument("coalition", expected=f"one entry for each of {sources} sources", got=got)
-        mean = jnp.sum(jax.lax.map(lambda block: _block_utility(members, block), blocks), axis=0) / prompts
-        if _checks.concrete(mean) and bool(jnp.any(jnp.isnan(mean))):
+        each = jax.lax.map(lambda block: _block_utilities(members, block), blocks)  # (blocks, together, objectives)
+        each = each.reshape(-1, each.shape[-1])[:prompts]
+        found = each.reshape(-1) if by_context else jnp.sum(each, axis=0) / prompts
+        if _checks.concrete(found) and bool(jnp.any(jnp.isnan(found))):
             expected = "members that leave a draw of every prompt possible, none with a negative weight impossible"
             raise BadArgument("coalition", expected=expected, got=np.asarray(members).tolist())
-        return mean[0] if scalar else mean
+        return found[0] if scalar and not by_context else found
 
     return utility
+
+
+def pool_sizes(log_probs: PoolLogProbs, *, proposal: PoolProposal = None) -> Utility:
+    """The effective sample sizes of coalitions, ESS_S(x) = (Σ_j w_j)² / Σ_j w_j², for masks or real weights.
+
+    They are smooth in the weights, and `sources.best_weights` keeps them above a floor. `pool_diagnostics` computes
+    those of many coalitions at once.
+
+    Source: Kong (1992).
+
+    Args:
+        log_probs: (sources + 1, prompts, samples) as in `pool_utility`.
+        proposal: (prompts, samples) as in `pool_utility`.
+
+    Returns:
+        A function of a mask (sources,), or of weights, to (prompts,) sizes, from 1 to the number of draws.
+
+    Raises:
+        ValueError: as `pool_utility` does.
+
+    Example:
+        >>> log_probs = np.log([[[0.5, 0.5]], [[0.75, 0.25]]])
+        >>> [round(float(size), 4) for size in pool_sizes(log_probs, proposal=np.log([[0.5, 0.5]]))(jnp.ones(1))]
+        [1.6]
+    """
+    pool = weigh_pool(log_probs, np.zeros(np.shape(log_probs)[1:]), proposal)
+    blocks, prompts = split_prompts(pool), len(pool.base)
+
+    def sizes(coalition: Array) -> Array:
+        members = jnp.asarray(coalition).astype(blocks.base.dtype)
+
+        def of_block(block: WeighedPool) -> Array:
+            weights = _block_weights(members, block)
+            return jnp.sum(weights, axis=1) ** 2 / jnp.sum(weights**2, axis=1)
+
+        return jax.lax.map(of_block, blocks).reshape(-1)[:prompts]
+
+    return sizes
 
 
 def pool_proposal(log_probs: PoolLogProbs, drawn_from: Labels) -> Float[Array, "prompts samples"]:
@@ -175,13 +219,18 @@ def log_weights(members: Array, pool: WeighedPool) -> Array:
     return pool.base.reshape((1,) * (members.ndim - 1) + pool.base.shape) + moved
 
 
-def _block_utility(members: Array, block: WeighedPool) -> Array:
-    """The sum over the prompts of a block of Σ_j w r / Σ_j w, (objectives,)."""
+def _block_weights(members: Array, block: WeighedPool) -> Array:
+    """w_j / max w of every prompt of a block, (prompts, samples)."""
     log_w = log_weights(members, block)
-    # The largest weight of a prompt becomes 1 before exp, so that nothing overflows; the shift cancels in the ratio.
-    weights = jnp.exp(log_w - jax.lax.stop_gradient(jnp.max(log_w, axis=1, keepdims=True)))
+    # The largest weight of a prompt becomes 1 before exp, so that nothing overflows; the shift cancels in every ratio.
+    return jnp.exp(log_w - jax.lax.stop_gradient(jnp.max(log_w, axis=1, keepdims=True)))
+
+
+def _block_utilities(members: Array, block: WeighedPool) -> Array:
+    """Σ_j w r / Σ_j w of every prompt of a block, (prompts, objectives)."""
+    weights = _block_weights(members, block)
     shares = weights / jnp.sum(weights, axis=1, keepdims=True)
-    return jnp.einsum("xj,xjr->r", shares, block.rewards, precision=HIGHEST) + jnp.sum(block.centre, axis=0)
+    return jnp.einsum("xj,xjr->xr", shares, block.rewards, precision=HIGHEST) + block.centre
 
 
 def check_log_probs(log_probs: Any, numpy: Any = np) -> Any:

@@ -21,8 +21,10 @@ from jaxval.sources.reward_models import RewardModel, fit_reward_head, read_rewa
 from jaxval.sources.samples import value_samples
 from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, value_sources
+from jaxval.sources.weights import BestWeights, best_weights
 
 __all__ = [
+    "BestWeights",
     "Draws",
     "HarmAuc",
     "Learner",
@@ -32,6 +34,7 @@ __all__ = [
     "Training",
     "Truth",
     "best_coalition",
+    "best_weights",
     "checkpoint_learner",
     "draw_pool",
     "fit_reward_head",

@@ -12,12 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxval import values
-from jaxval._checks import check_groups
+from jaxval import _checks, values
 from jaxval.coalitions import all_coalitions
 from jaxval.data import PreferencePairs
 from jaxval.parallel import progress as progress_bar
-from jaxval.sources.arithmetic import RETRAININGS, Setting, Tables, from_reference, retrainer, tables, train_once
+from jaxval.sources.arithmetic import (
+    ARITHMETICS,
+    RETRAININGS,
+    Setting,
+    Tables,
+    from_reference,
+    retrainer,
+    tables,
+    train_once,
+)
 from jaxval.sources.learners import Learner
 from jaxval.sources.pairs import candidates, to_train_on
 from jaxval.sources.rewards import Rewards
@@ -47,6 +55,25 @@ class Method(NamedTuple):
     arithmetic: str
     reference: str
     truth: bool
+
+
+def method_of(
+    semivalue: Any,
+    groups: Any,
+    permutations: int | None,
+    evaluations: int | None,
+    arithmetic: str,
+    reference: str,
+    truth: bool,
+) -> Method:
+    """The options of values, each checked to be one that exists."""
+    _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
+    _checks.check_choice("reference", reference, ("policy", "uniform"))
+    if not callable(semivalue):
+        _checks.check_choice("semivalue", semivalue, SEMIVALUES)
+    if permutations is not None and evaluations is not None:
+        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
+    return Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth)
 
 
 class Problem(NamedTuple):
@@ -150,7 +177,7 @@ def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict
 
 def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design], np.ndarray]:
     """The designs of the values and of the values in order, and the coalitions that they take, each once."""
-    in_order = {} if method.groups is None else {"in_order": check_groups(method.groups, players)}
+    in_order = {} if method.groups is None else {"in_order": _checks.check_groups(method.groups, players)}
     groups = {"values": None, **in_order}
     budget = {name: getattr(method, name) for name in ("permutations", "evaluations")}
     why = [f"{number} {name}" for name, number in budget.items() if number is not None]

@@ -3,7 +3,7 @@
 Values are (players, *objectives) arrays. Groups are integers (players,), the first group 0.
 
 - Exact, from a table of the utilities of all coalitions: `shapley`, `banzhaf`, `beta_shapley`, `semivalue`,
-  `leave_one_out`; with groups `asymmetric_shapley` and `weighted_shapley`; `shapley_interactions`,
+  `leave_one_out`; with groups `asymmetric_shapley` and `weighted_shapley`, with unions `owen`; `shapley_interactions`,
   `banzhaf_interactions`, `least_core`, `least_core_solve`.
 - Estimated, from a utility: `sample_shapley`, `sample_shapley_along_paths`, `sample_truncated_shapley`,
   `sample_banzhaf`, `regress_shapley`. `sample_until` and `sample_until_solve` sample until the intervals are narrow.
@@ -12,9 +12,11 @@ Values are (players, *objectives) arrays. Groups are integers (players,), the fi
 - Values of rounds that happened one after another: `sequential_shapley`, `sequential_leave_one_out`.
 - Estimators that can be interrupted: `run_estimator` drives `permutation_estimator`, `regression_estimator`,
   `sample_reuse_estimator`, `truncated_shapley_estimator`.
+- How well values predict retrained utilities: `datamodelling_score`.
 - Totals, tables and files of values: `owner_totals`, `estimate_table`, `estimate_frame`, `save_estimate`,
   `load_estimate`.
-- Records: `Estimator`, `RegressionState`, `SequentialValues`, `LeastCoreDiagnostics`, `StoppingDiagnostics`.
+- Records: `DatamodellingScore`, `Estimator`, `RegressionState`, `SequentialValues`, `LeastCoreDiagnostics`,
+  `StoppingDiagnostics`.
 
 The functions that sample describe only the arguments in which they differ. They share these:
 
@@ -30,6 +32,7 @@ The functions that sample describe only the arguments in which they differ. They
 
 from jaxval.values.asymmetric import asymmetric_shapley, weighted_shapley
 from jaxval.values.estimators import Estimator, run_estimator
+from jaxval.values.fidelity import DatamodellingScore, datamodelling_score
 from jaxval.values.incremental import sample_shapley_along_paths
 from jaxval.values.interactions import banzhaf_interactions, shapley_interactions
 from jaxval.values.least_core import LeastCoreDiagnostics, least_core, least_core_solve
@@ -44,8 +47,10 @@ from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semiv
 from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
 from jaxval.values.stopping import StoppingDiagnostics, anytime_factors, sample_until, sample_until_solve
 from jaxval.values.truncation import sample_truncated_shapley, truncated_shapley_estimator
+from jaxval.values.unions import owen
 
 __all__ = [
+    "DatamodellingScore",
     "Estimator",
     "LeastCoreDiagnostics",
     "RegressionState",
@@ -56,6 +61,7 @@ __all__ = [
     "banzhaf",
     "banzhaf_interactions",
     "beta_shapley",
+    "datamodelling_score",
     "estimate_frame",
     "estimate_table",
     "knn_path_utility",
@@ -65,6 +71,7 @@ __all__ = [
     "least_core_solve",
     "leave_one_out",
     "load_estimate",
+    "owen",
     "owner_totals",
     "permutation_estimator",
     "regress_shapley",

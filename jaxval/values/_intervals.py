@@ -33,6 +33,7 @@ __all__ = [
     "interval_ends",
     "no_tally",
     "reachable",
+    "reachable_with_unions",
     "seen_gains",
 ]
 
@@ -228,6 +229,15 @@ def reachable(groups: np.ndarray) -> int:
     """The number of coalitions that can be formed by adding players one by one in an order that respects the groups."""
     sizes = np.bincount(groups).tolist()
     return sum(2**size for size in sizes) - len(sizes) + 1
+
+
+def reachable_with_unions(unions: np.ndarray) -> int:
+    """The number of coalitions that can be formed in an order in which every union of each level stands together."""
+    if len(unions) == 0 or unions.shape[1] == 1:
+        return 2 ** unions.shape[1]
+    inside = [reachable_with_unions(unions[1:, unions[0] == union]) for union in np.unique(unions[0])]
+    # Some unions are whole, and at most one is neither empty nor whole.
+    return 2 ** len(inside) + sum(2 ** (len(inside) - 1) * (coalitions - 2) for coalitions in inside)
 
 
 def student_factor(freedom: Array, tail: float) -> Array:

@@ -33,6 +33,7 @@ from jaxval.values._intervals import (
     interval_ends,
     no_tally,
     reachable,
+    reachable_with_unions,
     seen_gains,
 )
 from jaxval.values._neighbours import check_groups
@@ -46,6 +47,7 @@ from jaxval.values.estimators import (
     run_estimator,
     standard_errors,
 )
+from jaxval.values.unions import Unions, check_unions
 
 __all__ = ["PermutationState", "permutation_estimator", "required_permutations", "sample_shapley"]
 
@@ -117,11 +119,12 @@ def sample_shapley(
     *,
     permutations: int,
     groups: Groups | None = None,
+    unions: Unions | None = None,
     antithetic: bool = True,
     spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> Estimate:
-    """Shapley values from sampled permutations, or asymmetric Shapley values if `groups` is given.
+    """Shapley values from sampled permutations; asymmetric ones if `groups` are given, Owen values if `unions` are.
 
     The estimates of the players sum to v(N) - v(∅), whatever the sample is. The function
     `jax.jit(lambda key: sample_shapley(key, ...))` is compiled only once, however often it is called.
@@ -140,14 +143,17 @@ def sample_shapley(
 
     Args:
         permutations: the number of permutations, an even number if `antithetic`.
+        unions: (n,) the union of each player, or (levels, n), coarsest first, as `owen` takes them: the players of a
+            union then stand together in every permutation. None means no unions; groups and unions exclude each other.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
         ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`;
-            there is not one group for each player, or a group number is left out; the spread is less than the largest
-            minus the smallest gain seen; or the utility returns anything but finite numbers.
+            there is not one group for each player, or a group number is left out; unions are not as `owen` takes them,
+            or come with groups; the spread is less than the largest minus the smallest gain seen; or the utility
+            returns anything but finite numbers.
 
     Example:
         >>> from jaxval.coalitions import games
@@ -161,6 +167,7 @@ def sample_shapley(
         players,
         permutations=permutations,
         groups=groups,
+        unions=unions,
         antithetic=antithetic,
         spread=spread,
         per_ask=max(batch_size // max(players - 1, 1), 1 + antithetic),
@@ -174,6 +181,7 @@ def permutation_estimator(
     *,
     permutations: int,
     groups: Groups | None = None,
+    unions: Unions | None = None,
     antithetic: bool = True,
     per_ask: int | None = None,
     spread: float | Sequence[float] | None = None,
@@ -185,14 +193,16 @@ def permutation_estimator(
 
     Args:
         permutations: the number of permutations, an even number if `antithetic`.
+        unions: the unions of the players, as in `sample_shapley`.
         per_ask: the number of permutations in one ask; None means all of them.
 
     Returns:
         An `Estimator`.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`; or
-            if there is not one group for each player, or a group number is left out.
+        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`;
+            there is not one group for each player, or a group number is left out; or unions are not as `owen` takes
+            them, or come with groups.
 
     Example:
         >>> estimator = permutation_estimator(3, permutations=4, per_ask=2)
@@ -207,6 +217,9 @@ def permutation_estimator(
     together = 2 if antithetic else 1
     permutations = check_permutations(permutations, together)
     group_of = check_groups(groups, players)
+    if unions is not None and groups is not None:
+        raise BadArgument("unions", expected="groups or unions", got="both", advice="leave one out")
+    union_of = None if unions is None else check_unions(unions, players)
     possible = check_spread(spread)
     draws = permutations // together
     per_ask = permutations if per_ask is None else _checks.check_size("per_ask", per_ask)
@@ -220,7 +233,7 @@ def permutation_estimator(
 
     def ask(state: PermutationState) -> Array:
         draw = jnp.minimum(state.drawn.moments.draws + jnp.arange(draws_per_ask), draws - 1)
-        orders = jax.vmap(lambda k: draw_order(jax.random.fold_in(state.key, k), group_of))(draw)
+        orders = jax.vmap(lambda k: draw_order(jax.random.fold_in(state.key, k), group_of, union_of))(draw)
         orders = jnp.stack([orders, orders[:, reverse]], axis=1) if antithetic else orders[:, None]
         ends = jnp.array([[False], [True]]).repeat(players, axis=1)
         return jnp.concatenate([ends, beginnings(orders.reshape(-1, players)).reshape(-1, players)])
@@ -238,14 +251,15 @@ def permutation_estimator(
         drawn = state.drawn
         evaluations = count_distinct(drawn.seen, -(-drawn.moments.draws // draws_per_ask))
         check_spread(possible, drawn.tally)
-        known = known_values(drawn.tally, *exact_cases(evaluations, group_of, together))
+        known = known_values(drawn.tally, *exact_cases(evaluations, group_of, together, union_of))
         return estimate_of(drawn.moments, drawn.tally, evaluations, known, possible)
 
     def finished(state: PermutationState) -> Array:
         return state.drawn.moments.draws >= draws
 
     spreads = None if possible is None else tuple(np.atleast_1d(possible).tolist())
-    identity = ("permutations", permutations, antithetic, draws_per_ask, tuple(group_of.tolist()), spreads)
+    ordered = tuple(group_of.tolist()), None if union_of is None else tuple(map(tuple, union_of.tolist()))
+    identity = ("permutations", permutations, antithetic, draws_per_ask, *ordered, spreads)
     ask, tell = (compiled(part, (identity, part.__name__)) for part in (ask, tell))  # for loops by hand
     return Estimator(init, ask, tell, estimate, finished, asks, identity)
 
@@ -296,13 +310,16 @@ def permutation_reaches(
     return gain_reaches(drawn.moments, drawn.tally, known=known, spread=spread, tail=tail)
 
 
-def exact_cases(evaluations: Array, groups: np.ndarray, together: int) -> tuple[np.ndarray, Array]:
+def exact_cases(
+    evaluations: Array, groups: np.ndarray, together: int, unions: np.ndarray | None = None
+) -> tuple[np.ndarray, Array]:
     """Whether each player's draws are exact by design, and whether all coalitions were seen.
 
     One draw gives the exact value of a player who is alone in a group; an antithetic pair gives the exact values of a
     group of two.
     """
-    return np.bincount(groups)[groups] <= together, evaluations >= min(reachable(groups), 2**31 - 1)
+    coalitions = reachable(groups) if unions is None else reachable_with_unions(unions)
+    return np.bincount(groups)[groups] <= together, evaluations >= min(coalitions, 2**31 - 1)
 
 
 @jax.jit
@@ -312,8 +329,19 @@ def known_values(tally: Tally, by_design: ArrayLike, whole: ArrayLike) -> Array:
     return exact | (whole & constant_draws(tally))
 
 
-def draw_order(key: Array, groups: np.ndarray) -> Array:
-    """A uniform permutation among those whose groups are in order: players sorted by group, then by random bits."""
+def draw_order(key: Array, groups: np.ndarray, unions: np.ndarray | None = None) -> Array:
+    """A uniform permutation among those whose groups are in order: players sorted by group, then by random bits.
+
+    With unions, (levels, players), it is uniform among those in which every union stands together: players are sorted
+    by the random bits of their coarsest union, then by those of the next level, and last by their own.
+    """
+    if unions is not None:
+        random = jax.random.bits(key, (len(unions) + 1, len(groups)))
+        # The number of a union keeps unions apart whose bits happen to be equal.
+        levels = [
+            part for union, bits in zip(unions, random, strict=False) for part in (bits[union], jnp.asarray(union))
+        ]
+        return jax.lax.sort((*levels, random[-1], jnp.arange(len(groups))), num_keys=len(levels) + 1)[-1]
     bits = jax.random.bits(key, groups.shape)
     if groups.max() == 0:
         return jnp.argsort(bits)

@@ -1,0 +1,310 @@
+"""The best weights of sources: which mixture of their policies has the largest reward, and by how much on new prompts.
+
+Weights λ stand for the policy π_λ ∝ π_0 Π_ℓ (π_ℓ / π_0)^{λ_ℓ}. A mask is a vector of weights 0 and 1, and real weights
+lie between coalitions. `coalitions.reward_utility` and `coalitions.pool_utility` take them, and their gradients are
+exact: ∂u/∂λ_ℓ = Cov_{π_λ}(r, log π_ℓ/π_0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from scipy import optimize, stats
+
+from jaxval import _checks
+from jaxval.coalitions import all_coalitions
+from jaxval.sources.curation import source_weights
+from jaxval.sources.intervals import LEVEL
+from jaxval.types import BadArgument
+from jaxval.values import shapley
+
+__all__ = ["BestWeights", "best_weights"]
+
+OVER = ("simplex", "box", "subsets")
+MOST_TABULATED = 12  # sources of which all coalitions are evaluated
+TOLERANCE = 1e-6  # by which a constraint may be missed, relative to its size
+
+
+class BestWeights(NamedTuple):
+    """The best weights of sources, and what they gain on prompts that they were not fitted on.
+
+    The names of `utilities`, `held_out` and `gains` are "best", "equal" (every source alike), and, for at most 12
+    sources, "coalition" (the best coalition) and "values" (weights in proportion to positive Shapley values).
+
+    Attributes:
+        weights: (sources,) λ, fitted on all prompts.
+        utilities: by name, (rewards,) u of weights fitted on all prompts, on these prompts: biased upwards.
+        held_out: by name, (rewards,) u on the prompts of each fold of weights fitted on the other folds.
+        gains: by name other than "best", (3,) the held-out objective of the best weights minus that of the others, with
+            the ends of its 95 % interval over prompts, by Student's t. The folds' fits overlap, which the interval
+            ignores: of two sources it held the true gain in 88 % of simulated sets of 20 prompts, in 92 % of 40
+            prompts, and in 94 % of 100.
+        by_fold: (folds, sources) the weights fitted without each fold: how far they vary says how far to trust them.
+        effective_size: the geometric mean over prompts of the effective sample size at λ; None without such a function.
+    """
+
+    weights: np.ndarray
+    utilities: dict[str, np.ndarray]
+    held_out: dict[str, np.ndarray]
+    gains: dict[str, np.ndarray]
+    by_fold: np.ndarray
+    effective_size: float | None
+
+
+class _Goal(NamedTuple):
+    """What is maximised, over which weights, and under which constraints."""
+
+    sources: int
+    over: str
+    most: float
+    share: np.ndarray  # (rewards,) the weight of each reward in the objective
+    floors: dict[int, float]  # the least utility under a reward
+    least_effective: float  # 0 if there is no such constraint
+    outcome: Callable[[Any, Any], np.ndarray]  # λ, prompts' shares -> (rewards + 1,): u and the log effective size
+    slopes: Callable[[Any, Any], np.ndarray]  # its derivative, (rewards + 1, sources)
+
+
+def best_weights(
+    utility: Callable[[Any], Array],
+    sources: int,
+    *,
+    rewards: int = 1,
+    over: str = "simplex",
+    most: float = 1.0,
+    objective: Sequence[float] | None = None,
+    floors: Mapping[int, float] | None = None,
+    effective_sizes: Callable[[Any], Array] | None = None,
+    least_effective: float = 10.0,
+    folds: int = 5,
+) -> BestWeights:
+    """The weights of sources with the largest expected reward, λ* = argmax_λ Σ_k c_k u_k(λ), and their held-out gain.
+
+    λ ranges over the simplex {λ ≥ 0, Σ λ = 1}, the box [0, most]^n, or the coalitions {0, 1}^n. The function u need
+    not be concave: sequential quadratic programming (SciPy's SLSQP, with exact gradients) starts from equal weights,
+    from each of the two best single sources, and from the Shapley values, and the best end is kept.
+
+    The weights are fitted to the prompts, so that their utility on these prompts is too large. Cross-validation fits
+    them without each fold of prompts and evaluates them on that fold; whatever they are compared with is fitted in the
+    same way.
+
+    Source: Tamine et al., section 5, who propose algorithms that weight their data as future work.
+
+    Args:
+        utility: a JAX function of weights (sources,) to the utilities (prompts * rewards,), those of one prompt
+            together: `coalitions.reward_utility` or `coalitions.pool_utility` with `by_context=True`.
+        sources: the number n of sources.
+        rewards: the number of rewards.
+        over: "simplex", "box" or "subsets"; subsets of at most 12 sources.
+        most: the largest weight of a source in the box; 1 is the source as it was trained.
+        objective: (rewards,) the weight c_k of each reward; None means the mean of all rewards.
+        floors: the least utility by the index of a reward, such as {1: 0.2}; None means none.
+        effective_sizes: a JAX function of weights to the effective sample size of each prompt (prompts,), for a utility
+            from a pool, such as `coalitions.pool_sizes(...)`; None means that there is no sampling.
+        least_effective: the least geometric mean over prompts of the effective sizes.
+        folds: the number of folds of prompts, at least 2.
+
+    Returns:
+        `BestWeights`.
+
+    Raises:
+        ValueError: if an argument is outside its range, there are fewer prompts than folds, a utility is not finite, or
+            no weights reach the floors.
+
+    Example:
+        >>> from jaxval import coalitions
+        >>> rng = np.random.default_rng(0)
+        >>> policies = jnp.asarray(rng.normal(size=(3, 40, 5)))  # the reference and two sources
+        >>> rewards = 0.5 * policies[1] - policies[1] ** 2 / 8  # what source 0 likes, but not too much of it
+        >>> utility = coalitions.reward_utility(policies[0], policies[1:], rewards, by_context=True)
+        >>> found = best_weights(utility, 2, over="box", most=4.0)
+        >>> bool(found.weights[0] > 1 > found.weights[1]), bool(found.gains["equal"][1] > 0)
+        (True, True)
+    """
+    sources, folds = _checks.check_size("sources", sources), _checks.check_size("folds", folds)
+    _checks.check_choice("over", over, OVER)
+    most = float(_checks.check_number("most", most, low=1e-6, high=1e6, expected="a finite number above 0"))
+    if over == "subsets" and sources > MOST_TABULATED:
+        advice = "choose the simplex or the box"
+        raise BadArgument("over", expected=f"subsets of at most {MOST_TABULATED} sources", got=sources, advice=advice)
+    rewards = _checks.check_size("rewards", rewards)
+    by_prompt = jax.jit(lambda weights: utility(weights).reshape(-1, rewards))
+    equal = _equal(sources, over, most)
+    at_equal = _known(by_prompt(equal))
+    prompts = len(at_equal)
+    if not 2 <= folds <= prompts:
+        raise BadArgument("folds", expected=f"a number from 2 to {prompts}, the prompts", got=folds)
+    goal = _Goal(
+        sources,
+        over,
+        most,
+        _check_objective(objective, rewards),
+        _check_floors(floors, rewards),
+        0.0 if effective_sizes is None else float(least_effective),
+        *_outcome(by_prompt, effective_sizes),
+    )
+    table = None
+    if sources <= MOST_TABULATED:
+        table = _known(jax.jit(lambda masks: jax.lax.map(by_prompt, masks))(all_coalitions(sources).astype(float)))
+
+    def fit(shares: np.ndarray) -> dict[str, np.ndarray]:
+        return _fit(goal, shares, table)
+
+    fold = np.arange(prompts) % folds
+    whole = fit(np.full(prompts, 1 / prompts))
+    parts = [fit((fold != k) / (fold != k).sum()) for k in range(folds)]
+    held_out = {name: np.empty((prompts, rewards)) for name in whole}
+    for k, part in enumerate(parts):
+        for name, weights in part.items():
+            held_out[name][fold == k] = _known(by_prompt(weights))[fold == k]
+    gains = {}
+    for name in whole:
+        if name != "best":
+            gains[name] = _mean_with_ends((held_out["best"] - held_out[name]) @ goal.share)
+    size = None
+    if effective_sizes is not None:
+        size = float(np.exp(np.log(_known(effective_sizes(jnp.asarray(whole["best"])))).mean()))
+    return BestWeights(
+        weights=whole["best"],
+        utilities={name: _known(by_prompt(weights)).mean(axis=0) for name, weights in whole.items()},
+        held_out={name: each.mean(axis=0) for name, each in held_out.items()},
+        gains=gains,
+        by_fold=np.stack([part["best"] for part in parts]),
+        effective_size=size,
+    )
+
+
+def _mean_with_ends(gains: np.ndarray) -> np.ndarray:
+    """The mean over prompts with the ends of its interval by Student's t, (3,)."""
+    reach = stats.t.ppf((1 + LEVEL) / 2, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
+    return gains.mean() + np.array([0.0, -reach, reach])
+
+
+def _known(array: Any) -> np.ndarray:
+    values = np.asarray(array, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise BadArgument("utility", expected="finite utilities of every prompt", got=values[~np.isfinite(values)][0])
+    return values
+
+
+def _check_objective(objective: Any, rewards: int) -> np.ndarray:
+    if objective is None:
+        return np.full(rewards, 1 / rewards)
+    share = np.asarray(_checks.floating("objective", objective, ndim=1, expected=f"({rewards},) weights of rewards"))
+    if share.shape != (rewards,) or not share.any():
+        raise BadArgument("objective", expected=f"{rewards} weights of rewards, not all 0", got=share.tolist())
+    return share.astype(np.float64)
+
+
+def _check_floors(floors: Mapping[int, float] | None, rewards: int) -> dict[int, float]:
+    for reward, floor in (floors or {}).items():
+        if reward not in range(rewards) or not np.isfinite(floor):
+            expected = f"finite utilities by the index of a reward, 0 to {rewards - 1}"
+            raise BadArgument("floors", expected=expected, got=f"{floor} for {reward!r}")
+    return dict(floors or {})
+
+
+def _outcome(by_prompt: Any, effective_sizes: Any) -> tuple[Any, Any]:
+    """The utilities and the mean log effective size over prompts with given shares, and their derivative."""
+
+    def outcome(weights: Array, shares: Array) -> Array:
+        means = shares @ by_prompt(weights)
+        size = jnp.zeros(()) if effective_sizes is None else shares @ jnp.log(effective_sizes(weights))
+        return jnp.append(means, size)
+
+    values, slopes = jax.jit(outcome), jax.jit(jax.jacfwd(outcome))
+    return (lambda *at: _known(values(*map(jnp.asarray, at)))), (lambda *at: _known(slopes(*map(jnp.asarray, at))))
+
+
+def _equal(sources: int, over: str, most: float) -> np.ndarray:
+    """Every source alike: shares that sum to one in the simplex, and otherwise every source as it was trained."""
+    return np.full(sources, 1 / sources if over == "simplex" else min(1.0, most))
+
+
+def _fit(goal: _Goal, shares: np.ndarray, table: np.ndarray | None) -> dict[str, np.ndarray]:
+    """The best weights for prompts with given shares, and those they are compared with."""
+    fitted = {"equal": _equal(goal.sources, goal.over, goal.most)}
+    starts = [fitted["equal"]]
+    if table is not None:
+        masks, worth = np.asarray(all_coalitions(goal.sources)), np.einsum("sxk,x,k->s", table, shares, goal.share)
+        fitted["coalition"] = masks[worth.argmax()].astype(float)
+        values = np.asarray(shapley(worth))
+        if (values > 0).any():
+            fitted["values"] = np.asarray(source_weights(values), float) * fitted["equal"][0]
+        else:
+            fitted["values"] = np.zeros(goal.sources) if goal.over != "simplex" else fitted["equal"]
+        starts += [fitted["values"], fitted["coalition"]]
+    single = np.eye(goal.sources) * (1.0 if goal.over == "simplex" else fitted["equal"][0])
+    worth_single = [goal.share @ goal.outcome(one, shares)[:-1] for one in single]
+    starts += [single[ranked] for ranked in np.argsort(worth_single)[::-1][:2]]
+    if goal.over == "subsets":
+        candidates = list(np.asarray(all_coalitions(goal.sources)).astype(float))
+    else:
+        candidates = [end for start in starts for end in (_inside(goal, start), _climb(goal, start, shares))]
+    outcomes = np.stack([goal.outcome(weights, shares) for weights in candidates])
+    feasible = np.min(np.stack([_slacks(goal, outcome) for outcome in outcomes]), axis=1, initial=np.inf) >= -TOLERANCE
+    if not feasible.any():
+        raise _unreachable(goal, outcomes)
+    worth = np.where(feasible, outcomes[:, :-1] @ goal.share, -np.inf)
+    return {"best": candidates[int(worth.argmax())], **fitted}
+
+
+def _slacks(goal: _Goal, outcome: np.ndarray) -> np.ndarray:
+    """By how much each constraint is met: floors, then the effective size."""
+    slacks = [outcome[reward] - floor for reward, floor in goal.floors.items()]
+    if goal.least_effective > 0:
+        slacks.append(outcome[-1] - np.log(goal.least_effective))
+    return np.array(slacks)
+
+
+def _inside(goal: _Goal, weights: np.ndarray) -> np.ndarray:
+    """The weights clipped to the box, or scaled into the simplex."""
+    if goal.over == "box":
+        return np.clip(weights, 0, goal.most)
+    return weights / weights.sum() if weights.sum() > 0 else np.full(goal.sources, 1 / goal.sources)
+
+
+def _climb(goal: _Goal, start: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The end of a sequential quadratic program from one start."""
+    rows = [*goal.floors, *([-1] if goal.least_effective > 0 else [])]
+    constraints = []
+    if rows:
+        constraints.append(
+            {
+                "type": "ineq",
+                "fun": lambda at: _slacks(goal, goal.outcome(at, shares)),
+                "jac": lambda at: goal.slopes(at, shares)[rows],
+            }
+        )
+    if goal.over == "simplex":
+        constraints.append({"type": "eq", "fun": lambda at: at.sum() - 1, "jac": np.ones_like})
+    result = optimize.minimize(
+        lambda at: -goal.share @ goal.outcome(at, shares)[:-1],
+        _inside(goal, start),
+        jac=lambda at: -goal.share @ goal.slopes(at, shares)[:-1],
+        bounds=[(0.0, 1.0 if goal.over == "simplex" else goal.most)] * goal.sources,
+        constraints=constraints,
+        method="SLSQP",
+        options={"ftol": 1e-12, "maxiter": 200},
+    )
+    return _inside(goal, np.clip(result.x, 0, None))
+
+
+def _unreachable(goal: _Goal, outcomes: np.ndarray) -> BadArgument:
+    """The error that says which constraint no weights met, and how near the search came."""
+    slacks = np.stack([_slacks(goal, outcome) for outcome in outcomes])
+    nearest = slacks[slacks.min(axis=1).argmax()]
+    worst = int(nearest.argmin())
+    if worst < len(goal.floors):
+        reward = list(goal.floors)[worst]
+        reached = f"{goal.floors[reward] + nearest[worst]:.4g} for reward {reward} at the nearest weights"
+        expected = f"floors that some weights reach, {goal.floors[reward]:g} for reward {reward}"
+        return BadArgument("floors", expected=expected, got=reached)
+    reached = f"{goal.least_effective * np.exp(nearest[worst]):.4g} at the nearest weights"
+    return BadArgument(
+        "least_effective", expected=f"a size that some weights have, {goal.least_effective:g}", got=reached
+    )
