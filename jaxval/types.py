@@ -248,9 +248,9 @@ class SequenceModel(NamedTuple):
         advance: `advance(params, cache, tokens (B * copies,))` gives `(logits (B * copies, V), cache)` after one more
             token of each response. None if the model has no cache.
         parts: the model in parts; None if it has none.
-        held: arrays beside the parameters, such as those under adapters; None if there are none.
-        bind: `bind(held)` gives the same model on these arrays. A compiled function that takes `held` as an argument and
-            binds it holds no copy of the arrays.
+        held: `held()` gives arrays beside the parameters, such as those under adapters; None if there are none.
+        bind: `bind(held())` gives the same model on these arrays. A compiled function that takes them as an argument
+            and binds them holds no copy of them.
     """
 
     init: Callable[[Any], Params]
@@ -260,7 +260,7 @@ class SequenceModel(NamedTuple):
     start: Callable[..., Any] | None = None
     advance: Callable[..., Any] | None = None
     parts: Parts | None = None
-    held: Any = None
+    held: Callable[[], Any] | None = None
     bind: "Callable[[Any], SequenceModel] | None" = None
 
 

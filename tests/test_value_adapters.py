@@ -92,7 +92,7 @@ def test_the_command_values_adapters_and_resumes(file, tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in result["sources"]] == ["plain", "layers"]
     assert [row["pairs"] for row in result["sources"]] == [None, None]
-    np.testing.assert_allclose(result["utilities"][0]["score"], 0.5, atol=1e-6)
+    np.testing.assert_allclose(result["utilities"][0]["score"], 0.5, atol=1e-5)  # two ways to sum float32 tokens
     assert main([*words, "--resume"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "4 coalitions from one adapter a source, 3 prompts" in said
@@ -106,7 +106,7 @@ def test_the_command_values_adapters_and_resumes(file, tmp_path, capsys):
         (["plain", "zero"], {}, "adapters: expected adapters with an effect; got 'zero', .* B is zero"),
         (["layers", "plain"], {"reference_adapter": PEFT / "plain"}, "got 'plain', .* copy of the reference adapter"),
         (["plain", "dora"], {}, "dora/adapter_config.json: .* got use_dora True"),
-        (["plain", "named"], {}, "adapters: expected a folder with adapter_config.json; got .*; name one .* named/one"),
+        (["plain", "named"], {}, "adapters: expected a folder with adapter_config.json; got .*; name one .*named/one"),
         (["plain"], {}, "adapters: expected at least 2 adapters"),
         (["plain", "plain"], {}, "adapters: expected folders of different names"),
         (["plain", "layers"], {"stacked": True}, "stacked: expected a reference adapter"),

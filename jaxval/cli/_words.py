@@ -49,6 +49,10 @@ OPTIONS = {
             "voter",
             "group",
             "least_votes",
+            "samples",
+            "new_tokens",
+            "temperature",
+            "layers",
         )
     },
 }

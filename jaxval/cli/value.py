@@ -9,11 +9,11 @@ from typing import Any
 
 from jaxval import __version__
 from jaxval._errors import BadArgument
-from jaxval.cli import value_adapters
+from jaxval.cli import value_adapters, value_samples
 from jaxval.cli._arguments import groups_of, heads_of, imported, is_number, of_heads, rewards_of, unions_of
 from jaxval.cli._folders import check_written, own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
-from jaxval.cli.value_pool import add_options, value_pool
+from jaxval.cli.value_pool import add_options, report, value_pool
 from jaxval.cli.value_report import describe, print_result, write_result
 
 __all__ = ["describe"]
@@ -71,7 +71,8 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "value",
         usage="jaxval value [FILE ...] [options]\n       jaxval value FILE [...] --policy FOLDER --adapters A B [...] "
-        "[options]\n       jaxval value --log-probs TABLE [options]",
+        "[options]\n       jaxval value FILE --policy FOLDER --samples M [options]\n       "
+        "jaxval value --log-probs TABLE [options]",
         help="what each source of preference pairs contributed, from one training per source",
         description="What each source of preference pairs contributed, from one training per source.\n\n" + FILES,
         epilog=REWARDS,
@@ -207,6 +208,7 @@ def add_command(commands: Any) -> None:
     )
     add("--report", type=Path, metavar="HTML", help="write the statement as a page with tables and figures there")
     value_adapters.add_options(command)
+    value_samples.add_options(command)
     add_options(command)
     command.set_defaults(run=functools.partial(_value, defaults=vars(command.parse_args([]))))
 
@@ -214,10 +216,11 @@ def add_command(commands: Any) -> None:
 def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
     if arguments.log_probs:
         return value_pool(arguments, defaults, groups_of)
-    if arguments.candidates or arguments.unchecked:
+    if arguments.candidates or (arguments.unchecked and not arguments.samples):
         name = "--candidates" if arguments.candidates else "--unchecked"
         raise BadArgument(name, expected="--log-probs TABLE beside it", got="none")
     value_adapters.check_options(arguments, defaults)
+    value_samples.check_options(arguments, defaults)
     check_written(arguments, statement=".json", report=".html")
     policy = arguments.policy or ("log-linear" if arguments.files else "tabular")
     _check_generated(arguments, policy)
@@ -230,6 +233,11 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
         jax.config.update("jax_enable_x64", policy in IN_FLOAT64)
         try:
             with naming_options():
+                if arguments.samples:
+                    how = {**_training(arguments), "held_out": _held_out(arguments.held_out, arguments.skip_unusable)}
+                    sampled, title = value_samples.value_samples(arguments, policy, **how)
+                    report(sampled, title, arguments, [name for name in vars(arguments) if name not in NO_OPTIONS])
+                    return 0
                 values_of = value_adapters.value_adapters if arguments.adapters else _value_pairs
                 valued, title, groups, rewards = values_of(arguments, policy)
             result = {
@@ -272,7 +280,9 @@ def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, 
     values = sources.value_sources(
         drawn,
         reward=rewards,
-        policy=imported("--policy", policy) if ":" in policy and not Path(policy).exists() else policy,
+        policy=imported("--policy", policy)
+        if ":" in policy and not Path(policy).exists()
+        else value_samples.policy_of(arguments, policy),
         arithmetic=arguments.arithmetic,
         reference=arguments.reference,
         held_out=_held_out(arguments.held_out, arguments.skip_unusable),

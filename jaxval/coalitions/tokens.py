@@ -14,7 +14,7 @@ from jaxval import _checks
 from jaxval.coalitions.responses import combine
 from jaxval.parallel.chunks import map_chunks
 from jaxval.policies.scoring import map_tokens, response_states
-from jaxval.policies.transformer import rebind
+from jaxval.policies.transformer import held_by, rebind
 from jaxval.types import BadArgument, Grouped, Params, SequenceModel
 
 __all__ = ["TokenArithmetic", "combine_next_tokens", "score_coalitions", "token_arithmetic"]
@@ -189,7 +189,7 @@ def score_coalitions(
         raise BadArgument("model", expected="a model with parts, such as a transformer", got="one without")
     _check_sources(params, masks.shape[1])
     weights = jnp.concatenate([1 - jnp.sum(masks, axis=1, keepdims=True), masks], axis=1) / temperature
-    return _score_coalitions(model, model.held, _with_reference(params), grouped, weights, states)
+    return _score_coalitions(model, held_by(model), _with_reference(params), grouped, weights, states)
 
 
 @functools.partial(jax.jit, static_argnames="model")

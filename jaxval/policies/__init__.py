@@ -28,7 +28,14 @@ from jaxval.policies.published import (
     write_adapter,
 )
 from jaxval.policies.sampling import Samples, pad_sequences, sample
-from jaxval.policies.scoring import group_responses, map_tokens, response_states, score_responses, trunk_states
+from jaxval.policies.scoring import (
+    group_responses,
+    map_tokens,
+    response_entropies,
+    response_states,
+    score_responses,
+    trunk_states,
+)
 from jaxval.policies.tabular import tabular
 from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue, encode_prompt
 from jaxval.policies.text_features import text_features
@@ -59,6 +66,7 @@ __all__ = [
     "read_gguf",
     "read_llama",
     "read_reward",
+    "response_entropies",
     "response_lengths",
     "response_log_probs",
     "response_states",

@@ -97,7 +97,7 @@ def after_kept(lengths: Array, used: Array) -> Attention:
 
 
 def norm(epsilon: float, dtype: Any, name: str | None = None) -> nn.RMSNorm:
-    """scale · x / √(mean(x²) + epsilon)."""
+    """The norm scale · x / √(mean(x²) + epsilon)."""
     return nn.RMSNorm(epsilon=epsilon, param_dtype=dtype, name=name)
 
 

@@ -65,7 +65,7 @@ def low_rank(
     parts = model.parts
     most = None if parts is None else parts.layers
     depth = most if layers is None else _checks.check_size("layers", layers)
-    if depth != most and (most is None or depth is None or depth > most):
+    if layers is not None and (most is None or layers > most):
         got = f"{layers} for a model {'without parts' if most is None else f'of {most} layers'}"
         raise BadArgument("layers", expected="at most as many layers as the model has", got=got)
 
@@ -73,7 +73,7 @@ def low_rank(
         return base if adapters is None else place(base, adapters, alpha=alpha)
 
     init = jax.jit(lambda key: init_adapters(key, _last(params, depth), rank=rank, targets=names))
-    if parts is not None:
+    if parts is not None and depth is not None:
         return parts.adapt(full, parts.layers - depth, params)._replace(init=init)
     start, advance = model.start, model.advance
     return SequenceModel(

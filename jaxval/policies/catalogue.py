@@ -15,7 +15,7 @@ from jaxval import _checks
 from jaxval.parallel.chunks import map_chunks
 from jaxval.policies.scoring import score_responses, trunk_states
 from jaxval.policies.text import byte_tokeniser, check_candidates, encode_catalogue
-from jaxval.policies.transformer import check_lengths, check_tokens, rebind
+from jaxval.policies.transformer import check_lengths, check_tokens, held_by, rebind
 from jaxval.types import BadArgument, Grouped, Params, Policy, SequenceModel
 
 __all__ = ["Catalogue", "catalogue", "next_token_entropies", "over_catalogue", "response_lengths", "response_log_probs"]
@@ -160,7 +160,7 @@ def over_catalogue(
     def log_probs(kept: Any, params: Params, contexts: Any, responses: Any) -> Array:
         return of_ids(kept, params, *_check_ids(arrays, contexts, responses))
 
-    return Policy(model.init, jax.tree_util.Partial(log_probs, (model.held, trunk)))
+    return Policy(model.init, jax.tree_util.Partial(log_probs, (held_by(model), trunk)))
 
 
 def _whole_rows(model: SequenceModel, params: Params, arrays: Catalogue, rows: Array) -> Array:
@@ -209,16 +209,18 @@ def _kept_trunk(model: SequenceModel, arrays: Catalogue, batch_size: int | None)
     if (contexts * prompts + rows * new) * width.shape[-1] > KEPT:
         return None
     counts, first = np.asarray(arrays.counts), np.asarray(arrays.first)
-    most = int(counts.max())
-    together = max(1, (batch_size or contexts) // most)
-    before, behind = [], np.zeros((rows, new, width.shape[-1]), width.dtype)
-    for start in range(0, contexts, together):
-        part = np.minimum(np.arange(start, start + together), contexts - 1)  # filled up, so that one shape is compiled
-        ids = np.minimum(np.arange(most)[None, :], counts[part, None] - 1) + first[part, None]
-        states = np.asarray(trunk_states(model, _grouped(arrays, jnp.asarray(part), jnp.asarray(ids))))
-        before.append(states[:, :prompts])
-        behind[ids] = states[:, prompts:].reshape(*ids.shape, new, -1)
-    return jnp.asarray(np.concatenate(before)[:contexts]), jnp.asarray(behind)
+    before = np.zeros((contexts, prompts, width.shape[-1]), width.dtype)
+    behind = np.zeros((rows, new, width.shape[-1]), width.dtype)
+    for count in np.unique(counts):  # a shape for each number of responses
+        of_count = np.flatnonzero(counts == count)
+        together = min(len(of_count), max(1, (batch_size or contexts) // int(count)))
+        for start in range(0, len(of_count), together):
+            part = of_count[np.minimum(np.arange(start, start + together), len(of_count) - 1)]
+            ids = first[part, None] + np.arange(count)[None, :]
+            states = np.asarray(trunk_states(model, _grouped(arrays, jnp.asarray(part), jnp.asarray(ids))))
+            before[part] = states[:, :prompts]
+            behind[ids] = states[:, prompts:].reshape(*ids.shape, new, -1)
+    return jnp.asarray(before), jnp.asarray(behind)
 
 
 def response_lengths(arrays: Catalogue, contexts: Lengths, responses: Queries) -> Int[Array, "rows candidates"]:
@@ -351,7 +353,8 @@ def _in_batches(of_part: Any, params: Params, rows: int, together: int) -> Array
     if rows <= together:
         return of_part(params, jnp.arange(rows))
     recomputed = jax.checkpoint(of_part)
-    return map_chunks(lambda number: recomputed(params, number), rows, together)
+    even = -(-rows // -(-rows // together))  # as many batches, of equal sizes
+    return map_chunks(lambda number: recomputed(params, number), rows, even)
 
 
 def _ids(name: str, sequence: Any, context: int) -> list[int]:

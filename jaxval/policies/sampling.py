@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jaxval import _checks
-from jaxval.policies.transformer import check_lengths, check_tokens, rebind
+from jaxval.policies.transformer import check_lengths, check_tokens, held_by, rebind
 from jaxval.types import BadArgument, Params, SequenceModel
 
 BLOCK = 256  # tokens whose weights are summed together when one is drawn
@@ -87,8 +87,9 @@ def sample(
 ) -> Samples:
     """Continue prompts: y_t drawn from softmax(logits(x, y_<t) / temperature), one token after the other.
 
-    A prompt is read once for all its responses; response j of prompt i is row i * responses + j. Row i draws its token t with a key made of `key`, i and t alone, so that a row's sample does not depend on the other
-    rows, nor on `num_tokens`, nor (up to rounding of the logits) on whether the cache is used.
+    A prompt is read once for all its responses; response j of prompt i is row i * responses + j. Row i draws its token
+    t with a key made of `key`, i and t alone, so that a row's sample does not depend on the other rows, nor on
+    `num_tokens`, nor (up to rounding of the logits) on whether the cache is used.
 
     Args:
         key: a JAX random key.
@@ -136,7 +137,7 @@ def sample(
     keep = cache and model.start is not None and model.advance is not None
     prompts = tokens[:, :longest]
     how = {"model": model, "steps": num_tokens, "copies": responses, "keep": keep, "end": end}
-    samples, lost = _sample(key, model.held, params, prompts, lengths, heat, **how)
+    samples, lost = _sample(key, held_by(model), params, prompts, lengths, heat, **how)
     if _checks.concrete(lost) and bool(jnp.any(lost)):
         raise BadArgument(
             "params",

@@ -7,6 +7,7 @@ layers, the hidden states below them, the trunk, are the same for all parameters
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,9 +18,10 @@ from jaxtyping import Array, Float
 
 from jaxval import _checks
 from jaxval.parallel.chunks import map_chunks
+from jaxval.policies.transformer import held_by, rebind
 from jaxval.types import BadArgument, Grouped, Params, SequenceModel
 
-__all__ = ["group_responses", "map_tokens", "response_states", "score_responses", "trunk_states"]
+__all__ = ["group_responses", "map_tokens", "response_entropies", "response_states", "score_responses", "trunk_states"]
 
 TOKENS = 64  # positions whose next-token logits are held at a time: they fit into the processor's cache
 
@@ -69,18 +71,15 @@ def group_responses(
             expected = f"a prompt and a response of at most length={model.length} tokens together"
             raise BadArgument("prompts", expected=expected, got=f"{len(prompt)} + {most} in row {row}")
     count = max(map(len, responses))
-    grouped = Grouped(
-        np.zeros((len(prompts), max(widths[0], *map(len, prompts))), np.int32),
-        np.array([len(prompt) for prompt in prompts]),
-        np.zeros((len(prompts), count, max(widths[1], *longest)), np.int32),
-        np.zeros((len(prompts), count), int),
-    )
+    tokens = np.zeros((len(prompts), max(widths[0], *map(len, prompts))), np.int32)
+    behind = np.zeros((len(prompts), count, max(widths[1], *longest)), np.int32)
+    lengths = np.zeros((len(prompts), count), int)
     for row, (prompt, some) in enumerate(zip(prompts, responses, strict=True)):
-        grouped.prompts[row, : len(prompt)] = prompt
+        tokens[row, : len(prompt)] = prompt
         for column, response in enumerate(some):
-            grouped.responses[row, column, : len(response)] = response
-            grouped.lengths[row, column] = len(response)
-    return grouped
+            behind[row, column, : len(response)] = response
+            lengths[row, column] = len(response)
+    return Grouped(tokens, np.array([len(prompt) for prompt in prompts]), behind, lengths)
 
 
 def trunk_states(model: SequenceModel, grouped: Grouped) -> Float[Array, "rows tokens width"]:
@@ -158,15 +157,58 @@ def score_responses(
         >>> (-score_responses(bigram, jnp.zeros((3, 3)), grouped).sum(axis=2) / jnp.log(3)).round(2).tolist()
         [[1.0, 2.0], [1.0, -0.0]]
     """
-    responses = jnp.asarray(grouped.responses)
-    inside = jnp.arange(responses.shape[2])[None, None, :] < jnp.asarray(grouped.lengths)[:, :, None]
+    return _score_responses(model, held_by(model), params, grouped, states)
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _score_responses(model: SequenceModel, held: Any, params: Params, grouped: Grouped, states: Any) -> Array:
+    model, responses = rebind(model, held), jnp.asarray(grouped.responses)
     if model.parts is None:
-        logits = _whole_logits(model, params, grouped)
-        return jnp.where(inside, _chosen(logits, responses), 0)
-    ends = response_states(model, params, grouped, states=states)[:, :, :-1]
-    head = model.parts.head
-    each = map_tokens(lambda tokens, states: _chosen(head(params, states), tokens), responses, ends)
+        each = _chosen(_whole_logits(model, params, grouped), responses)
+    else:
+        head = model.parts.head
+        ends = response_states(model, params, grouped, states=states)[:, :, :-1]
+        each = map_tokens(lambda tokens, states: _chosen(head(params, states), tokens), responses, ends)
+    inside = jnp.arange(responses.shape[2])[None, None, :] < jnp.asarray(grouped.lengths)[:, :, None]
     return jnp.where(inside, each, 0)
+
+
+def response_entropies(
+    model: SequenceModel, params: Params, grouped: Grouped, *, states: Any = None
+) -> Float[Array, "rows responses tokens"]:
+    """The entropy of the model before each token of each response, H_t = -Σ_v p(v | x, y_<t) log p(v | x, y_<t).
+
+    Args:
+        model: a model with parts, such as `transformer` makes.
+        params: its parameters.
+        grouped: prompts with responses.
+        states: what `trunk_states` returned for them; None computes it.
+
+    Returns:
+        (B, R, T) entropies in nats, 0 beyond the end of a response.
+
+    Example:
+        >>> from jaxval.policies import transformer
+        >>> model = transformer(vocabulary=5, length=8, width=8, layers=3, heads=2)
+        >>> grouped = group_responses(model, [[0, 1]], [[[2], [3, 4, 2]]])
+        >>> bool((response_entropies(model, model.init(jax.random.key(0)), grouped) <= np.log(5) + 1e-5).all())
+        True
+    """
+    return _response_entropies(model, held_by(model), params, grouped, states)
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _response_entropies(model: SequenceModel, held: Any, params: Params, grouped: Grouped, states: Any) -> Array:
+    model, responses = rebind(model, held), jnp.asarray(grouped.responses)
+    ends = response_states(model, params, grouped, states=states)[:, :, :-1]
+
+    def entropy(tokens: Array, states: Array) -> Array:
+        del tokens
+        logs = jax.nn.log_softmax(model.parts.head(params, states))  # type: ignore[union-attr]
+        return -jnp.sum(jnp.where(logs == -jnp.inf, 0, jnp.exp(logs) * logs), axis=-1)
+
+    inside = jnp.arange(responses.shape[2])[None, None, :] < jnp.asarray(grouped.lengths)[:, :, None]
+    return jnp.where(inside, map_tokens(entropy, responses, ends), 0)
 
 
 def map_tokens(function: Callable[..., Any], tokens: Array, *arrays: Array, size: int = TOKENS) -> Any:

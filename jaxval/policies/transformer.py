@@ -166,7 +166,7 @@ def transformer(
     from jaxval.policies import _blocks  # loads flax, which whoever scores a table never needs
 
     dtype = jnp.zeros(0).dtype
-    block = {
+    block: dict[str, Any] = {
         "heads": heads,
         "key_value_heads": shared,
         "head_width": head_width,
@@ -194,7 +194,7 @@ def transformer(
         # A gradient recomputes all but the products with matrices: a third of the memory, and hardly more time.
         @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable)
         def step(x: Array, of_layer: Any) -> tuple[Array, Any]:
-            return one.apply({"params": of_layer[0]}, x, angles, of_layer[1])  # type: ignore[return-value]
+            return one.apply({"params": of_layer[0]}, x, angles, of_layer[1])
 
         return _scan(step, x, params["layers"], kept, layers)
 
@@ -228,7 +228,7 @@ def transformer(
                 own = [jnp.zeros((len(one), len(tokens), copies, room, *one.shape[3:]), one.dtype) for one in read]
                 kept.append((*read, *own))
             ends = jnp.repeat(x[jnp.arange(len(tokens)), lengths - 1], copies, axis=0)
-            return head(whole, finish(whole, ends)), Cache(*kept, lengths, jnp.zeros((), int))
+            return head(whole, finish(whole, ends)), Cache(kept[0], kept[1], lengths, jnp.zeros((), int))
 
         @jax.jit
         def advance(held: Any, params: Params, cache: Cache, tokens: Array) -> tuple[Array, Cache]:
@@ -240,7 +240,9 @@ def transformer(
                 x, own = run(whole, x, positions, attention, part, before)
                 kept.append((*before[:2], *own))
             scores = head(whole, finish(whole, x.reshape(-1, x.shape[-1])))
-            return jnp.where(used < cache.above[2].shape[3], scores, jnp.nan), Cache(*kept, lengths, used + 1)
+            return jnp.where(used < cache.above[2].shape[3], scores, jnp.nan), Cache(
+                kept[0], kept[1], lengths, used + 1
+            )
 
         def layout(grouped: Grouped) -> tuple[Array, Array, Any]:
             prompts, lengths, responses, _ = (jnp.asarray(field) for field in grouped)
@@ -275,7 +277,7 @@ def transformer(
             below=functools.partial(below, held),
             above=functools.partial(above, held),
             head=lambda params, states: head(full(held, params), states),
-            cache_axes=Cache(None, 0, None, None),
+            cache_axes=Cache(None, 0, None, None),  # type: ignore[arg-type]
             adapt=adapt,
         )
         return SequenceModel(
@@ -286,7 +288,7 @@ def transformer(
             start=begin,
             advance=functools.partial(advance, held),
             parts=parts,
-            held=held,
+            held=None if held is None else lambda: held,
             bind=functools.partial(adapt, full, fixed),
         )
 
@@ -326,8 +328,13 @@ def _slice(params: Params, total: int, first: int, last: int) -> Params:
     }
 
 
+def held_by(model: SequenceModel) -> Any:
+    """The arrays beside the parameters, or None."""
+    return None if model.held is None else model.held()
+
+
 def rebind(model: SequenceModel, held: Any) -> SequenceModel:
-    """The model on the arrays `held`, which are those of `model.held` as arguments of a compiled function."""
+    """The model on the arrays `held`, which are those of `held_by(model)` as arguments of a compiled function."""
     return model if model.bind is None else model.bind(held)
 
 

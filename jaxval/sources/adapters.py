@@ -1,5 +1,7 @@
 """The value of sources whose policies are adapters trained elsewhere, and two checks that these are applied at all."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,9 @@ from jaxtyping import Array, Key
 
 from jaxval import _checks, coalitions, policies
 from jaxval.data import PreferencePairs
-from jaxval.sources.arithmetic import ARITHMETICS
 from jaxval.sources.learners import Learner, over_checkpoint
 from jaxval.sources.pairs import candidates
-from jaxval.sources.repetition import SEMIVALUES, Method, Problem, repeat
+from jaxval.sources.repetition import Problem, method_of, repeat
 from jaxval.sources.rewards import Reward, resolve_rewards
 from jaxval.sources.valuation import SourceValues, identity_of, run_folder, summary
 from jaxval.types import BadArgument, Groups, Params
@@ -88,12 +89,7 @@ def value_adapters(
         policy: expected a folder with config.json; got no-such-folder
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
-    _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
-    _checks.check_choice("reference", reference, ("policy", "uniform"))
-    if not callable(semivalue):
-        _checks.check_choice("semivalue", semivalue, SEMIVALUES)
-    if permutations is not None and evaluations is not None:
-        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
+    method = method_of(semivalue, groups, permutations, evaluations, arithmetic, reference, truth=False)
     if stacked and reference_adapter is None:
         raise BadArgument("stacked", expected="a reference adapter to be stacked on", got="none")
     names = names_of(adapters)
@@ -126,7 +122,6 @@ def value_adapters(
     kept = None
     if folder is not None:
         kept = run_folder(Path(folder) / "seed-0", problem, (identity_of(policy), reference, trained, key))
-    method = Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth=False)
     result = repeat(problem, method, key, kept, "adapters" if progress else "")
     return summary(problem, [result], method, distinct=False)
 

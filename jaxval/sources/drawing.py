@@ -37,8 +37,8 @@ class Draws(NamedTuple):
         lengths: (B, M) how many of them count.
         drawn_from: (B, M) 0 for the reference, 1 to n for the sources, then further proposals.
         log_probs: (n + 1, B, M) log π_k(y|x), the reference first.
-        proposals: the names of further proposals: the grand coalition token by token; or, at a temperature other than 1,
-            all policies at that temperature.
+        proposals: the names of further proposals: the grand coalition token by token; or, at a temperature other than
+            1, all policies at that temperature.
         proposal_log_probs: (proposals, B, M) the log-probabilities with which they draw.
     """
 
@@ -101,6 +101,7 @@ def draw_pool(
         >>> drawn.tokens.shape, drawn.log_probs.shape, drawn.drawn_from[0].tolist()
         ((2, 6, 3), (2, 2, 6), [0, 0, 1, 1, 2, 2])
     """
+    key = _checks.check_key(key)
     samples, new_tokens = _checks.check_size("samples", samples), _checks.check_size("new_tokens", new_tokens)
     _checks.check_number("temperature", temperature, low=1e-3, high=1e3, expected="a number above 0")
     sources = len(trained)
@@ -122,26 +123,28 @@ def draw_pool(
             for part, block in enumerate(blocks):
 
                 def draw(one: Any = one, params: Any = params, block: Any = block, of: Any = (of_policy, part)) -> Any:
-                    how = {"num_tokens": new_tokens, "responses": count, "temperature": temperature, "end": end}
+                    how: Any = {"num_tokens": new_tokens, "responses": count, "temperature": temperature, "end": end}
                     key = jax.random.fold_in(*of)
                     drawn = policies.sample(key, one, params, (block.tokens, block.lengths), **how)
                     return np.asarray(drawn.tokens, np.int32), np.asarray(drawn.lengths, np.int32)
 
                 path = folder and folder / f"drawn-{number}-{part}.npz"
-                drawn = _kept(path, draw, (form, form[:, 0]))
-                tokens.append(drawn[0].reshape(-1, count, new_tokens))
-                lengths.append(drawn[1].reshape(-1, count))
+                piece = _kept(path, draw, (form, form[:, 0]))
+                tokens.append(piece[0].reshape(-1, count, new_tokens))
+                lengths.append(piece[1].reshape(-1, count))
                 advance(form.size)
     shape = len(of_each), len(prompts), count
     by_policy = [np.concatenate(part).reshape(shape[0], -1, count, *part[0].shape[2:]) for part in (tokens, lengths)]
-    by_prompt = [np.moveaxis(part[:, : shape[1]], 0, 1).reshape(shape[1], -1, *part.shape[3:]) for part in by_policy]
+    drawn, counts = (
+        np.moveaxis(part[:, : shape[1]], 0, 1).reshape(shape[1], -1, *part.shape[3:]) for part in by_policy
+    )
     label = np.repeat(np.arange(shape[0]), count)
-    log_probs, further = _score(model, every, prompts, *by_prompt, temperature, folder, progress)
+    log_probs, further = _score(model, every, prompts, drawn, counts, temperature, folder, progress)
     proposals: tuple[str, ...] = (TOGETHER,)
     if temperature != 1:
         label, proposals = label + sources + 1, tuple(f"{title} at temperature {temperature:g}" for title in titles)
-    labels = np.broadcast_to(label, by_prompt[1].shape)
-    return Draws(list(map(list, prompts)), *by_prompt, labels, log_probs, proposals, further)
+    labels = np.broadcast_to(label, counts.shape)
+    return Draws(list(map(list, prompts)), drawn, counts, labels, log_probs, proposals, further)
 
 
 class _Block(NamedTuple):
@@ -186,7 +189,7 @@ def _score(
                 states = policies.trunk_states(model, grouped) if model.parts and model.parts.fixed else None
                 scores = [score_coalitions(model, every, grouped, masks, states=states)]
                 if not plain:
-                    heated = {"states": states, "temperature": temperature}
+                    heated: Any = {"states": states, "temperature": temperature}
                     scores.append(score_coalitions(model, every, grouped, np.concatenate([alone, together]), **heated))
                 return np.asarray(jnp.concatenate(scores)[:, 0])
 

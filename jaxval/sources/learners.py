@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxval import _checks, policies
@@ -20,6 +21,7 @@ from jaxval.types import BadArgument, Comparisons, Params, Policy, SequenceModel
 
 __all__ = ["Learner", "checkpoint_learner", "log_linear_learner", "tabular_learner", "transformer_learner"]
 
+ACTIVATIONS = 2**28  # numbers that a gradient keeps of one batch
 _ZERO: Any = np.array([0])
 EXAMPLE = PreferencePairs(
     ("p",), (("a", "b"),), Comparisons(_ZERO, _ZERO, _ZERO + 1, np.ones(1)), _ZERO, ("one",), {}, "one"
@@ -40,6 +42,7 @@ class Learner(NamedTuple):
             squared weight as that many squared rewards. None means that the penalty is on the rewards.
         model: the sequence model inside the policy, for the arithmetic of tokens; None if the policy has none.
         catalogue: the tokenised prompts and responses of the sequence model; None if the policy has none.
+        tokeniser: the tokeniser of the sequence model; None if the policy has none.
         adapters: whether the parameters are low-rank adapters, of which the arithmetic adds the products.
         write: `write(folder, params)` writes parameters for use elsewhere; None if there is no format for them.
     """
@@ -51,6 +54,7 @@ class Learner(NamedTuple):
     feature_scale: float | None = None
     model: SequenceModel | None = None
     catalogue: policies.Catalogue | None = None
+    tokeniser: policies.Tokeniser | None = None
     adapters: bool = False
     write: Callable[[Path, Params], None] | None = None
 
@@ -155,10 +159,14 @@ def checkpoint_learner(
     folder: str | Path,
     rank: int = 8,
     alpha: float = 16.0,
+    layers: int | None = None,
     prompt_tokens: int = 128,
     response_tokens: int = 128,
 ) -> Learner:
     """A published Llama checkpoint with low-rank adapters; the defaults are those of the paper.
+
+    With adapters in the last layers alone, what the layers below compute is computed once for all sources and epochs,
+    and kept if it takes at most two gigabytes.
 
     Source: Tamine et al., section 4.
 
@@ -167,6 +175,7 @@ def checkpoint_learner(
         folder: the folder with config.json, model.safetensors and tokenizer.json, or a GGUF file.
         rank: the rank of the adapters.
         alpha: the scale of the adapters.
+        layers: in how many layers, the last ones, there are adapters; None means in all, as in the paper.
         prompt_tokens: the number of tokens kept of a prompt, its last ones.
         response_tokens: the number of tokens kept of a response, its first ones. If the model's context is shorter than
             `prompt_tokens` and `response_tokens` together, both are reduced in proportion.
@@ -186,9 +195,10 @@ def checkpoint_learner(
         path: expected a folder with config.json; got no-such-folder
     """
     base, params, tokeniser = policies.read_llama(folder)
-    model = policies.low_rank(base, params, rank=rank, alpha=alpha)
+    model = policies.low_rank(base, params, rank=rank, alpha=alpha, layers=layers)
     learner = over_checkpoint(pairs, model, tokeniser, prompt_tokens, response_tokens)
-    write = functools.partial(_write, alpha=alpha, base=str(folder))
+    numbers = None if layers is None or model.parts is None else range(model.parts.fixed, model.parts.layers)
+    write = functools.partial(_write, alpha=alpha, base=str(folder), layers=numbers)
     return learner._replace(defaults={"epochs": 4, "batch_size": 32, "learning_rate": 2e-5}, write=write)
 
 
@@ -201,7 +211,8 @@ def over_checkpoint(
 ) -> Learner:
     """An adapted checkpoint over the catalogue of the pairs; numbers of tokens as in `checkpoint_learner`."""
     kept = tokens_kept(model, prompt_tokens, response_tokens)
-    return _over_tokens(pairs, model, kept, batch_size=4, tokeniser=tokeniser)._replace(adapters=True)
+    learner = _over_tokens(pairs, model, kept, batch_size=_responses_at_a_time(model, sum(kept)), tokeniser=tokeniser)
+    return learner._replace(adapters=True, tokeniser=tokeniser)
 
 
 def tokens_kept(model: SequenceModel, prompt_tokens: int, response_tokens: int) -> tuple[int, int]:
@@ -211,8 +222,17 @@ def tokens_kept(model: SequenceModel, prompt_tokens: int, response_tokens: int) 
     return first, min(asked, model.length) - first
 
 
-def _write(folder: Path, params: Params, *, alpha: float, base: str) -> None:
-    policies.write_adapter(folder, params, alpha=alpha, base=base)
+def _responses_at_a_time(model: SequenceModel, tokens: int) -> int:
+    """So many responses that a gradient keeps a gigabyte: the products of all matrices above the trunk."""
+    parts = model.parts
+    if parts is None or model.held is None:
+        return 4
+    numbers = sum(leaf.shape[-1] for leaf in jax.tree.leaves(model.held()["layers"]) if leaf.ndim == 3)
+    return max(2, ACTIVATIONS // (numbers * (parts.layers - parts.fixed) * tokens))
+
+
+def _write(folder: Path, params: Params, *, alpha: float, base: str, layers: Any) -> None:
+    policies.write_adapter(folder, params, alpha=alpha, base=base, layers=layers)
 
 
 def _over_tokens(pairs: PreferencePairs, model: SequenceModel, kept: Any, *, batch_size: int, **how: Any) -> Learner:

@@ -12,12 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxval import values
-from jaxval._checks import check_groups
+from jaxval import _checks, values
 from jaxval.coalitions import all_coalitions
 from jaxval.data import PreferencePairs
 from jaxval.parallel import progress as progress_bar
-from jaxval.sources.arithmetic import RETRAININGS, Setting, Tables, from_reference, retrainer, tables, train_once
+from jaxval.sources.arithmetic import (
+    ARITHMETICS,
+    RETRAININGS,
+    Setting,
+    Tables,
+    from_reference,
+    retrainer,
+    tables,
+    train_once,
+)
 from jaxval.sources.fidelity import fidelity_coalitions
 from jaxval.sources.learners import Learner
 from jaxval.sources.pairs import candidates, to_train_on
@@ -50,6 +58,32 @@ class Method(NamedTuple):
     truth: bool
     unions: Any = None  # (sources,) or (levels, sources), for Owen values
     fidelity: int | None = None  # the number of coalitions that are retrained to judge the values; None means none
+
+
+def method_of(
+    semivalue: Any,
+    groups: Any,
+    permutations: int | None,
+    evaluations: int | None,
+    arithmetic: str,
+    reference: str,
+    truth: bool,
+    unions: Any = None,
+    fidelity: int | None = None,
+) -> Method:
+    """The options of values, each checked to be one that exists."""
+    _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
+    _checks.check_choice("reference", reference, ("policy", "uniform"))
+    if not callable(semivalue):
+        _checks.check_choice("semivalue", semivalue, SEMIVALUES)
+    if permutations is not None and evaluations is not None:
+        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
+    if unions is not None and (semivalue != "shapley" or evaluations is not None):
+        got = "a regression" if evaluations is not None else "another semivalue"
+        raise BadArgument("unions", expected="Shapley values from all coalitions or from permutations", got=got)
+    if fidelity is not None:
+        fidelity = _checks.check_size("fidelity", fidelity)
+    return Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity)
 
 
 class Problem(NamedTuple):
@@ -160,7 +194,7 @@ def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict
 
 def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design], np.ndarray]:
     """The designs of the values and of the values in order, and the coalitions that they take, each once."""
-    in_order = {} if method.groups is None else {"in_order": check_groups(method.groups, players)}
+    in_order = {} if method.groups is None else {"in_order": _checks.check_groups(method.groups, players)}
     groups = {"values": None, **in_order}
     budget = {name: getattr(method, name) for name in ("permutations", "evaluations")}
     why = [f"{number} {name}" for name, number in budget.items() if number is not None]

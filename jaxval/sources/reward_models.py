@@ -4,6 +4,8 @@ Both are r(x, y) = w·h(x, y), with h a last hidden state of the response y afte
 is the end token, or the mean over its tokens.
 """
 
+from __future__ import annotations
+
 import functools
 import json
 import math

@@ -16,12 +16,12 @@ from jaxval import __version__, _checks
 from jaxval.checkpoints import fingerprint
 from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
-from jaxval.sources.arithmetic import ARITHMETICS, RETRAININGS
+from jaxval.sources.arithmetic import RETRAININGS
 from jaxval.sources.fidelity import Fidelity, fidelity_coalitions, judge
 from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
 from jaxval.sources.learners import Learner, identity_of, learner_of
 from jaxval.sources.pairs import as_pairs, with_held_out
-from jaxval.sources.repetition import SEMIVALUES, Method, Problem, Repetition, repeat
+from jaxval.sources.repetition import Method, Problem, Repetition, method_of, repeat
 from jaxval.sources.rewards import Reward, resolve_rewards
 from jaxval.sources.trainings import Training, trainer
 from jaxval.types import BadArgument, Groups, Policy, Unions
@@ -208,19 +208,8 @@ def value_sources(
         ((8, 2), ('helpful', 'harmless'))
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
-    _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
-    _checks.check_choice("reference", reference, ("policy", "uniform"))
-    if not callable(semivalue):
-        _checks.check_choice("semivalue", semivalue, SEMIVALUES)
-    if permutations is not None and evaluations is not None:
-        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
-    if unions is not None and (semivalue != "shapley" or evaluations is not None):
-        got = "a regression" if evaluations is not None else "another semivalue"
-        raise BadArgument("unions", expected="Shapley values from all coalitions or from permutations", got=got)
+    method = method_of(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity)
     options = Training(**training)
-    if fidelity is not None:
-        fidelity = _checks.check_size("fidelity", fidelity)
-    method = Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity)
     draw: Any = pairs if callable(pairs) else None
     problem = _problem(draw(jax.random.fold_in(key, 0)) if draw else pairs, policy, options, reward, held_out)
     count = _seeds(seeds, problem, policy, drawn=draw is not None)

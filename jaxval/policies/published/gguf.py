@@ -119,7 +119,7 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, Callable[[], np.ndarray
         def data(self, mapped: np.ndarray) -> None:
             self._plain = np.asarray(mapped)
 
-        def _get(self, offset: int, dtype: Any, count: int = 1, *how: Any, **named: Any) -> np.ndarray:
+        def _get(self, offset: int, dtype: Any, count: Any = 1, *how: Any, **named: Any) -> np.ndarray:
             result = super()._get(offset, dtype, count, *how, **named)
             if len(result) != count:
                 raise EOFError(f"at byte {offset}")
