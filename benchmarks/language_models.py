@@ -82,9 +82,7 @@ def race(
     **how: Any,
 ) -> None:
     with checkpoint(QUICK if options.quick else SHAPE, options.seed) as folder:
-        sides = [
-            side(peer.name, peer, task or title, items=items, path=str(folder), **how) for peer in (OURS, PEFT)
-        ]
+        sides = [side(peer.name, peer, task or title, items=items, path=str(folder), **how) for peer in (OURS, PEFT)]
         pairs = [Pair(OURS.name, PEFT.name, None if options.quick else at_least)]
         sizes = {"weights": "tiny" if options.quick else "135 million", "tokens": items}
         bench.race(title, sizes, inputs, sides, pairs=pairs, compare=same if compare == "" else compare)

@@ -26,7 +26,10 @@ def scoring(inputs: dict[str, np.ndarray], *, path: str) -> Run:
     """The log-probabilities of responses, their prompt read once."""
     model, params, _ = policies.read_llama(path)
     grouped = group(inputs)
-    return lambda: {"log_probs": np.asarray(policies.score_responses(model, params, grouped).sum(axis=2)), "peak": peak()}
+    return lambda: {
+        "log_probs": np.asarray(policies.score_responses(model, params, grouped).sum(axis=2)),
+        "peak": peak(),
+    }
 
 
 def training(inputs: dict[str, np.ndarray], *, path: str, layers: int) -> Run:
@@ -55,7 +58,7 @@ def training(inputs: dict[str, np.ndarray], *, path: str, layers: int) -> Run:
         return value, slopes, optax.apply_updates(adapters, moves), state
 
     def run() -> dict[str, np.ndarray]:
-        value, slopes, adapters, _ = jax.block_until_ready(step(policy.log_probs, start, state))
+        value, slopes, *_ = jax.block_until_ready(step(policy.log_probs, start, state))
         of = {name: np.asarray(slopes["layers"][name]["B"]) for name in names}
         return {"loss": np.asarray(value), **of, "peak": peak()}
 

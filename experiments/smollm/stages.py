@@ -200,11 +200,11 @@ def _groups(setting: Setting, draws: Draws) -> list[tuple[Grouped, Any]]:
     return parts
 
 
-def _kept(setting: Setting, name: str, like: np.ndarray, make: Any, coalitions_: int = 1) -> np.ndarray:
+def _kept(setting: Setting, name: str, like: np.ndarray, make: Any, rows: int = 1) -> np.ndarray:
     path = setting.folder / f"{name}.npz"
     if not path.exists():
         save_state(path, make())
-    return load_state(path, np.zeros((coalitions_, *like.shape), jnp.zeros(0).dtype))
+    return load_state(path, np.zeros((rows, *like.shape), jnp.zeros(0).dtype))
 
 
 def _by_tokens(setting: Setting, reference: Params, trained: Any, draws: Draws, masks: np.ndarray) -> np.ndarray:

@@ -101,6 +101,7 @@ def draw_pool(
         >>> drawn.tokens.shape, drawn.log_probs.shape, drawn.drawn_from[0].tolist()
         ((2, 6, 3), (2, 2, 6), [0, 0, 1, 1, 2, 2])
     """
+    key = _checks.check_key(key)
     samples, new_tokens = _checks.check_size("samples", samples), _checks.check_size("new_tokens", new_tokens)
     _checks.check_number("temperature", temperature, low=1e-3, high=1e3, expected="a number above 0")
     sources = len(trained)

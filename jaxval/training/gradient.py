@@ -174,7 +174,10 @@ def train_minibatches(
             )
     content = source_key(key, comparisons)
     comparisons, options = _sorted(comparisons, options)
-    start = pair_log_probs(policy, reference, comparisons, batch_size=batch_size)
+    weighted = int(np.count_nonzero(comparisons.weight))  # sorted, these rows come first, and no other is looked at
+    first = Comparisons(*(field[:weighted] for field in comparisons))
+    start = pair_log_probs(policy, reference, first, batch_size=batch_size)
+    start = jnp.pad(start, ((0, pairs - weighted), (0, 0)))
     params = jax.tree.map(jnp.asarray, reference)
     empty = jnp.full((steps,), jnp.nan)
     state = _State(params, optimiser.init(params), MinibatchDiagnostics(empty, empty, empty))
