@@ -119,9 +119,9 @@ def test_states_are_kept_and_chats_go_through_the_template(tmp_path, monkeypatch
 
 
 def test_the_command_fits_a_head_and_tells_its_accuracy(file, tmp_path, capsys):
-    words = ["value", str(file), "--policy", str(FOLDER / "tied"), "--reward", f"head:{file}", "--seeds", "1"]
-    words += ["--reward", str(FOLDER / "reward"), "--epochs", "1", "--out", str(tmp_path / "out")]
-    assert main(words) == 0
+    adapters = [str(FOLDER / "peft" / name) for name in ("plain", "layers")]
+    words = ["value", str(file), "--policy", str(FOLDER / "tied"), "--adapters", *adapters, "--reward", f"head:{file}"]
+    assert main([*words, "--reward", str(FOLDER / "reward"), "--out", str(tmp_path / "out")]) == 0
     result = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert result["rewards"] == ["longer", "reward 0", "reward 1"]
     assert [(one["name"], one["fitted_pairs"], one["held_out_pairs"]) for one in result["reward_heads"]] == [

@@ -108,7 +108,7 @@ def value_adapters(
     learner = over_checkpoint(pairs, adapted, tokeniser)
     none = jax.tree.map(jnp.zeros_like, trained[0])
     merged = (policies.merge(start if stacked else params, one.params, alpha=one.alpha) for one in read)
-    _check(learner, pairs, names, none, trained, merged, over_checkpoint(pairs, model, tokeniser))
+    _check(learner, pairs, names, trained, merged, over_checkpoint(pairs, model, tokeniser))
     problem = Problem(
         pairs._replace(sources=names),
         learner,
@@ -179,12 +179,14 @@ def _check(
     learner: Learner,
     pairs: PreferencePairs,
     names: Sequence[str],
-    none: Params,
     trained: Sequence[Params],
     merged: Any,
     plain: Learner,
 ) -> None:
     """One adapter at weight 1 is itself, as merged into its base, and no adapter is without effect."""
+    for name, one in zip(names, trained, strict=True):
+        if _is_nothing(one):
+            raise _without_effect(name)
     contexts = np.arange(min(CHECKED, len(pairs.prompts)))
     ids = candidates(pairs, contexts)
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trained)
@@ -192,18 +194,22 @@ def _check(
     def log_probs(policy: Any, params: Params) -> np.ndarray:
         return np.asarray(policy.log_probs(params, contexts, ids), np.float64)[ids >= 0]
 
-    reference = log_probs(learner.policy, none)
+    alone = [coalitions.add_adapters(together, np.arange(len(names)) == i) for i in range(len(names))]
+    reference = log_probs(learner.policy, jax.tree.map(jnp.zeros_like, alone[0]))
     scale = max(1.0, float(np.abs(reference).max()))
-    for i, (name, one, whole) in enumerate(zip(names, trained, merged, strict=True)):
-        alone = log_probs(learner.policy, coalitions.add_adapters(together, np.arange(len(names)) == i))
-        itself = log_probs(plain.policy, whole)
-        if not np.abs(alone - itself).max() <= CLOSE * scale:
-            got = f"{np.abs(alone - itself).max():.2g} nats between {name!r} alone and {name!r} merged into its base"
+    for name, one, whole in zip(names, alone, merged, strict=True):
+        found, itself = log_probs(learner.policy, one), log_probs(plain.policy, whole)
+        if not np.abs(found - itself).max() <= CLOSE * scale:
+            got = f"{np.abs(found - itself).max():.2g} nats between {name!r} alone and {name!r} merged into its base"
             raise BadArgument("adapters", expected="an adapter at weight 1 to be itself", got=got)
-        if not np.abs(alone - reference).max() > NOTHING * scale or _is_nothing(one):
-            got = f"{name!r}, with which every log-probability is that of the reference"
-            advice = "it may be untrained (its B is zero), or a copy of the reference adapter"
-            raise BadArgument("adapters", expected="adapters with an effect", got=got, advice=advice)
+        if not np.abs(found - reference).max() > NOTHING * scale:
+            raise _without_effect(name)
+
+
+def _without_effect(name: str) -> BadArgument:
+    got = f"{name!r}, with which every log-probability is that of the reference"
+    advice = "it may be untrained (its B is zero), or a copy of the reference adapter"
+    return BadArgument("adapters", expected="adapters with an effect", got=got, advice=advice)
 
 
 def _is_nothing(adapter: Params) -> bool:
