@@ -15,7 +15,7 @@ from the model, from the policy of each source and from all sources together, an
 of all coalitions come from this one pool, as with --log-probs. Rewards must take new texts: bradley-terry, or
 module:function. One seed; --unchecked applies.\
 """
-UNUSED = ("arithmetic", "reference", "seeds", "truth", "ridge")
+UNUSED = ("arithmetic", "reference", "seeds", "truth", "ridge", "hierarchy", "fidelity", "statement", "report")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
