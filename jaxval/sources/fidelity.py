@@ -40,7 +40,8 @@ def fidelity_coalitions(number: int, players: int) -> np.ndarray:
     if 2**players - 2 <= number:
         return np.asarray(all_coalitions(players))[1:-1]
     size = players // 2
-    rng, drawn = np.random.default_rng(0), set()
+    rng = np.random.default_rng(0)
+    drawn: set[tuple[int, ...]] = set()
     while len(drawn) < min(number, math.comb(players, size)):
         drawn.add(tuple(sorted(rng.choice(players, size, replace=False).tolist())))
     masks = np.zeros((len(drawn), players), bool)
