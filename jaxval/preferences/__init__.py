@@ -2,7 +2,7 @@
 
 A preference function is an (alternatives, alternatives) array P with `P[i, j]` the share that prefers i to j and 1/2
 on the diagonal. `preference_matrix` makes it from complete rankings, `empirical_matrix` from counts of wins, and
-the counts come from ballots (`ballot_wins`) or comparisons (`count_wins`).
+the counts come from ballots (`ballot_wins`), comparisons (`count_wins`) or votes on statements (`vote_wins`).
 """
 
 from jaxval.preferences.ballots import (
@@ -29,6 +29,7 @@ from jaxval.preferences.sampling import (
     sample_mixture,
     sample_plackett_luce,
 )
+from jaxval.preferences.votes import vote_wins
 
 __all__ = [
     "BradleyTerryDiagnostics",
@@ -51,4 +52,5 @@ __all__ = [
     "sample_mixture",
     "sample_plackett_luce",
     "smith_set",
+    "vote_wins",
 ]
