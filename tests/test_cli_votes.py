@@ -191,6 +191,8 @@ def test_tables_fit_80_columns(number, capsys):
     tables = capsys.readouterr().out.split("comparisons of")[0].splitlines()[:-1]
     assert max(map(cell_len, tables)) <= 80
     assert len(tables) < 60
+    groups = [line for line in tables if line.startswith((" GGG", " H "))]
+    assert [line.count("(.10–.90)") for line in groups] == [3, 3]  # no number is cut
     if number > 21:
         assert any(f"{number - 21:,} more" in line for line in tables)
 

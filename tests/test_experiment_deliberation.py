@@ -52,6 +52,12 @@ def test_the_consensus_is_the_product_over_groups():
     np.testing.assert_allclose(scores, [(3 / 4) * (1 / 4), (2 / 4) * (2 / 3)], rtol=1e-6)
 
 
+def test_a_group_without_votes_has_no_rate():
+    ends = social_choice.Intervals(*np.array([[0.5, np.nan], [0.25, np.nan], [1.0, np.nan]]))
+    assert measures.interval(ends, slice(None)) == {"estimate": [0.5, None], "low": [0.25, None], "high": [1.0, None]}
+    assert measures.interval(ends, 0) == {"estimate": 0.5, "low": 0.25, "high": 1.0}
+
+
 def test_the_command_measures_draws_and_resumes(folder, tmp_path, capsys, monkeypatch):
     rules = {"F*": social_choice.proportional, "Borda": social_choice.maximal_borda}
     monkeypatch.setattr(measures, "RULES", rules)  # a maximal lottery takes seconds to compile

@@ -231,8 +231,11 @@ def alternative(poll: Poll, index: int, lottery: jax.Array, bounds: social_choic
 
 
 def interval(intervals: social_choice.Intervals, at: Any) -> dict[str, Any]:
+    """The estimate and the ends; None where a group has no votes."""
+    ends = [np.asarray(field)[at] for field in intervals]
     return {
-        name: np.asarray(field)[at].tolist() for name, field in zip(("estimate", "low", "high"), intervals, strict=True)
+        name: np.where(np.isnan(end), None, end).tolist()
+        for name, end in zip(("estimate", "low", "high"), ends, strict=True)
     }
 
 

@@ -136,7 +136,7 @@ def _group_table(result: dict[str, Any], width: int) -> Any:
     rules = [rule for rule in READ_ALOUD if rule in heads][:3] or list(heads)[:3]
     texts = {row["name"]: row for row in result["alternatives"]}
     kind = kind_of_rows(result)
-    table = new_table("win rate of each rule in each group: a draw from it against any alternative")
+    table = new_table("win rate of each rule in each group: a draw from it against any alternative", tight=True)
     table.add_column("group", no_wrap=True)
     table.add_column(kind, justify="right", no_wrap=True)
     table.add_column("favourite", no_wrap=True)
@@ -150,10 +150,10 @@ def _group_table(result: dict[str, Any], width: int) -> Any:
             cells = [f"{cell} ({ends(rate['win_rate_interval'])})" for cell, rate in zip(cells, rates, strict=True)]
         number = row["voters"] if "voters" in row else row["votes"]
         favourites = row["favourites"]
-        more = f" and {len(favourites) - 1} more" if len(favourites) > 1 else ""
-        room = width - 22 - len(rules) * 15 - len(more)
+        more = f" +{len(favourites) - 1}" if len(favourites) > 1 else ""
+        room = width - 24 - sum(1 + len(cell) for cell in cells) - len(more)
         table.add_row(
-            shortened(row["name"], 12), f"{number:,.0f}", name_of(texts[favourites[0]], max(8, room)) + more, *cells
+            shortened(row["name"], 12), f"{number:,.0f}", name_of(texts[favourites[0]], max(6, room)) + more, *cells
         )
     return table
 

@@ -136,8 +136,11 @@ def _of_rule(result: dict[str, Any], rule: str, quoted: set[str]) -> str:
 
 def _rate(rate: dict[str, Any]) -> str:
     interval = rate.get("win_rate_interval")
-    brackets = f" ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})" if interval else ""
-    return f"{100 * rate['win_rate']:.0f}{brackets}"
+    if not interval:
+        return f"{100 * rate['win_rate']:.0f}"
+    digits = 0 if interval[1] - interval[0] > 0.02 else 1  # narrow intervals need a decimal place to be seen
+    low, high = (f"{100 * end:.{digits}f}" for end in interval)
+    return f"{100 * rate['win_rate']:.{digits}f} ({low} to {high})"
 
 
 def _how_sure(result: dict[str, Any]) -> str:
