@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["describe", "in_steps"]
 
 RESAMPLES = 500
-LARGEST_PAIRWISE = 300  # alternatives whose pairs are redrawn one by one, where voters are not named
+LARGEST_PAIRWISE = 300  # alternatives of which single pairs are redrawn, and cycles looked for
 STEP = 32  # alternatives
 FEW = 10  # votes, below which an alternative is marked, and a pair says little
 
@@ -84,6 +84,7 @@ def describe(
         "pairs": {"compared": int((np.triu(counted.compared, 1) > 0).sum()), "of": size * (size - 1) // 2},
         "condorcet_winner": votes.names[winner] if winner >= 0 else None,
         "top_cycle": [votes.names[i] for i in top] if winner < 0 else [],
+        **_certain_cycle(votes, counted, winner),
         **_groups(votes, counted, groups, matrix, lotteries, intervals),
     }
 
@@ -126,6 +127,14 @@ def _read(votes: "Votes", reading: Reading, counted: Counted) -> dict[str, Any]:
         effect = social_choice.order_effect(votes.comparisons, votes.winner_first, alternatives=len(votes.names))
         read["shown_first"] = {"wins": float(effect.first_wins), "bias": _number(effect.bias)}
     return read
+
+
+def _certain_cycle(votes: "Votes", counted: Counted, winner: int) -> dict[str, list[str]]:
+    """A cycle of majorities that are certain at 95 %, where P is an estimate without a Condorcet winner."""
+    if isinstance(votes, Election) or winner >= 0 or len(votes.names) > LARGEST_PAIRWISE:
+        return {}
+    cycle, _ = social_choice.majority_cycle(counted.wins, effective=counted.effective)
+    return {"certain_cycle": [votes.names[i] for i in cycle]}
 
 
 def _winner(lottery: np.ndarray, counted: Counted, names: tuple[str, ...]) -> dict[str, Any]:

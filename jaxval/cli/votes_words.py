@@ -128,6 +128,9 @@ def _of_rule(result: dict[str, Any], rule: str, quoted: set[str]) -> str:
         if upper and lower and upper[0] <= lower[1]:
             line += "; the intervals meet, so the order of the two is not certain"
         line += "."
+    elif not rows and rule in result.get("win_rate_intervals", {}):
+        rate = {"win_rate": result["win_rates"][rule], "win_rate_interval": result["win_rate_intervals"][rule]}
+        line += f" A draw from it is preferred to {_article(noun)} drawn evenly in {_rate(rate)} of 100 cases."
     return line
 
 
@@ -141,7 +144,7 @@ def _how_sure(result: dict[str, Any]) -> str:
     few = sum(row["votes"] < result["few"] for row in result["alternatives"])
     unseen = result["pairs"]["of"] - result["pairs"]["compared"]
     lines = []
-    if any("win_rate_interval" in rate for row in result.get("groups", []) for rate in row["rules"].values()):
+    if "win_rate_intervals" in result:
         lines.append("Numbers in brackets are 95 % intervals over voters.")
     if few:
         lines.append(
@@ -202,6 +205,11 @@ def sentences(result: dict[str, Any]) -> list[str]:
         cycle = result["top_cycle"]
         names = ", ".join(cycle[:8]) + (f" and {len(cycle) - 8} more" if len(cycle) > 8 else "")
         winner = f"No Condorcet winner: a cycle or tie among {len(cycle)} at the top ({names})."
+        if "certain_cycle" in result:
+            cycle = result["certain_cycle"]
+            winner += (
+                f" Certain at 95 %: {' > '.join([*cycle, cycle[0]])}." if cycle else " No cycle is certain at 95 %."
+            )
     compared = f"{result['pairs']['compared']:,} of {result['pairs']['of']:,} pairs were ever compared."
     return [guarantee, winner, compared]
 

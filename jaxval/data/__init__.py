@@ -15,6 +15,7 @@ that names the file and the line. A missing file raises a `FileNotFoundError`.
 - `read_preferences`, `source_comparisons`: preference pairs as JSON lines, with the sources they came from.
 - `read_log_probs`: tables of log-probabilities, a `SamplePool` of sampled responses or of candidates.
 - `read_scores`: reward models' scores of the responses.
+- `read_idx`: arrays of images and labels as MNIST is published.
 - `data_folder`: the folder in which a set of real data is.
 - `textbook_election`, `synthetic_mallows_mixture`, `synthetic_preferences`: data that need no file.
 """
@@ -22,6 +23,7 @@ that names the file and the line. A missing file raises a `FileNotFoundError`.
 from jaxval.data.annotations import read_annotations
 from jaxval.data.download import download_movielens
 from jaxval.data.folders import data_folder
+from jaxval.data.images import read_idx
 from jaxval.data.log_probs import SamplePool, read_log_probs
 from jaxval.data.matrices import read_texts, read_vote_matrix, vote_batches
 from jaxval.data.movielens import Ratings, rating_ballots, rating_table, read_movielens
@@ -47,6 +49,7 @@ __all__ = [
     "rating_table",
     "read_annotations",
     "read_comparisons_csv",
+    "read_idx",
     "read_log_probs",
     "read_movielens",
     "read_preferences",

@@ -1,5 +1,7 @@
 """The records that readers return: those of `jaxval.types` with the names that belong to them."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +104,8 @@ class PreferencePairs(NamedTuple):
             response, or that it has no score.
         title: a name for the pairs, such as the file's name.
         skipped: how many pairs were left out because they had no information.
+        chats: the messages of each prompt that was read from chat messages, by its text; each message is
+            `{"role": ..., "content": ...}`.
     """
 
     prompts: tuple[str, ...]
@@ -112,6 +116,7 @@ class PreferencePairs(NamedTuple):
     scores: dict[str, np.ndarray]
     title: str
     skipped: int = 0
+    chats: Mapping[str, Sequence[Mapping[str, str]]] = MappingProxyType({})
 
 
 class SyntheticPreferences(NamedTuple):

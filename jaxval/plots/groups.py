@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxval.plots._drawing import (
-    BLACK,
-    BLUE,
-    GREEN,
     GREY,
+    HUES,
     LARGE,
+    MARKERS,
     NORMAL,
-    ORANGE,
     SMALL,
-    VERMILLION,
     Column,
     new_figure,
     short,
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_groups"]
 
-HUES = (BLUE, VERMILLION, GREEN, ORANGE, "#CC79A7", BLACK, "#56B4E9")
-MARKERS = "osD^vPX"
 MOST = 8  # groups that one row can hold
 
 

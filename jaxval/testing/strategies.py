@@ -229,7 +229,8 @@ def games(
 
     Example:
         >>> from hypothesis import find
-        >>> table, groups = find(games(players=2), lambda game: game[0][3] > 0 and game[1].max() == 1)
+        >>> plain = games(players=2, special=False)
+        >>> table, groups = find(plain, lambda game: game[0][3] > 0 and game[1].max() == 1)
         >>> table.tolist(), groups.tolist()
         ([0.0, 0.0, 0.0, 1.0], [0, 1])
     """

@@ -174,7 +174,10 @@ def train_minibatches(
             )
     content = source_key(key, comparisons)
     comparisons, options = _sorted(comparisons, options)
-    start = pair_log_probs(policy, reference, comparisons, batch_size=batch_size)
+    weighted = int(np.count_nonzero(comparisons.weight))  # sorted, these rows come first, and no other is looked at
+    first = Comparisons(*(np.asarray(field)[:weighted] for field in comparisons))
+    start = pair_log_probs(policy, reference, first, batch_size=batch_size)
+    start = jnp.pad(start, ((0, pairs - weighted), (0, 0)))
     params = jax.tree.map(jnp.asarray, reference)
     empty = jnp.full((steps,), jnp.nan)
     state = _State(params, optimiser.init(params), MinibatchDiagnostics(empty, empty, empty))
@@ -188,14 +191,17 @@ def train_minibatches(
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "parameters": [[list(leaf.shape), str(leaf.dtype)] for leaf in jax.tree.leaves(state)],
     }
+    log_probs: Any = policy.log_probs  # a `Partial` brings arrays, which are arguments of what is compiled
+    if not isinstance(log_probs, jax.tree_util.Partial):
+        log_probs = jax.tree_util.Partial(log_probs)
     run = functools.partial(
         _run,
-        policy.log_probs,
         loss,
         optimiser.update,
         every,
         steps,
         batch_size,
+        log_probs,
         content,
         comparisons,
         options,
@@ -249,14 +255,14 @@ def pair_log_probs(
     return jnp.asarray(each_chunk(lambda part: policy.log_probs(params, context[part], responses[part]), rows, size))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4, 5))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _run(
-    log_probs: Callable[..., Array],
     loss: Callable[..., Array],
     update: Callable[..., Any],
     count: int,
     steps: int,
     batch_size: int,
+    log_probs: Callable[..., Array],
     content: Array,
     comparisons: Comparisons,
     options: dict[str, Array],
