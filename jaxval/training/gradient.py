@@ -175,7 +175,7 @@ def train_minibatches(
     content = source_key(key, comparisons)
     comparisons, options = _sorted(comparisons, options)
     weighted = int(np.count_nonzero(comparisons.weight))  # sorted, these rows come first, and no other is looked at
-    first = Comparisons(*(field[:weighted] for field in comparisons))
+    first = Comparisons(*(jnp.asarray(field)[:weighted] for field in comparisons))
     start = pair_log_probs(policy, reference, first, batch_size=batch_size)
     start = jnp.pad(start, ((0, pairs - weighted), (0, 0)))
     params = jax.tree.map(jnp.asarray, reference)
