@@ -139,7 +139,13 @@ def _curve(axes: Axes, poll: dict[str, Any]) -> None:
     first = betas[1] / 2  # where β = 0 is drawn
     places = np.where(betas > 0, betas, first)
     for i, (group, share) in enumerate(zip(poll["groups"], poll["shares"], strict=True)):
-        axes.plot(places, curve["favoured"][i], color=COLOURS[i], linewidth=1.2, label=f"favourite of {group}")
+        axes.plot(
+            places,
+            curve["favoured"][i],
+            color=COLOURS[i],
+            linewidth=1.2,
+            label=f"{group.removeprefix('opinion ')}'s favourite",
+        )
         axes.axhline(share, color=COLOURS[i], linewidth=0.8, linestyle=":")
     axes.plot(places, curve["level"], color=BLACK, linewidth=1.4, label="level α")
     axes.set_xscale("log")
