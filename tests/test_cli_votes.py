@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from jaxval.cli import aggregate, main, votes_report, votes_words
 from jaxval.cli._tables import shortened
-from jaxval.cli.votes_facts import in_steps
+from jaxval.cli._votes_facts import in_steps
 from jaxval.data import NamedComparisons, VoteMatrix, read_votes
 from jaxval.social_choice import group_outcomes, maximal_lottery
 from jaxval.types import UNSEEN, Comparisons

@@ -79,7 +79,7 @@ def aggregate(
         ('Eve', True)
     """
     from jaxval import _checks, social_choice
-    from jaxval.cli import votes_counts, votes_facts
+    from jaxval.cli import _votes_counts, _votes_facts
 
     for rule in rules:
         _checks.check_choice("rule", rule, RULES)
@@ -94,14 +94,14 @@ def aggregate(
     }
     if by is not None:  # contexts differ in their numbers of alternatives
         for rule in ("maximal-lottery", "c1-lottery"):
-            of_matrix[rule] = votes_facts.in_steps(of_matrix[rule])
-    reading = votes_counts.Reading(unranked, equal, each)
+            of_matrix[rule] = _votes_facts.in_steps(of_matrix[rule])
+    reading = _votes_counts.Reading(unranked, equal, each)
 
     def described(votes: "Votes") -> dict[str, Any]:
-        kept = votes_counts.votes_each(votes) >= least_votes
+        kept = _votes_counts.votes_each(votes) >= least_votes
         if not kept.all():
-            votes = votes_counts.keep_alternatives(votes, kept)
-        result = votes_facts.describe(
+            votes = _votes_counts.keep_alternatives(votes, kept)
+        result = _votes_facts.describe(
             votes, {rule: of_matrix[rule] for rule in rules}, beta=beta, reading=reading, texts=texts or {}
         )
         return {**result, "left_out": int((~kept).sum()), "least_votes": least_votes}
@@ -109,7 +109,7 @@ def aggregate(
     if by is None:
         return described(votes)
     _checks.check_choice("by", by, ("context",))
-    parts = votes_counts.by_context(votes)
+    parts = _votes_counts.by_context(votes)
     result: dict[str, Any] = {
         "title": votes.title,
         "by": by,

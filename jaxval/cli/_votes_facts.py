@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxval import preferences, social_choice
-from jaxval.cli.votes_counts import Counted, Reading, count_votes
+from jaxval.cli._votes_counts import Counted, Reading, count_votes
 from jaxval.data import Election, VoteMatrix
 from jaxval.types import UNSEEN
 
