@@ -22,7 +22,7 @@ def page(statement: dict[str, Any], *, command: list[str]) -> str:
     Example:
         >>> import jax
         >>> from jaxval import data, sources
-        >>> from jaxval.cli import describe
+        >>> from jaxval.cli.value_report import describe
         >>> from jaxval.cli.value_statement import statement
         >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
         >>> valued = sources.value_sources(drawn, policy="tabular", beta=1.0)

@@ -46,7 +46,7 @@ def statement(
     Example:
         >>> import jax
         >>> from jaxval import data, sources
-        >>> from jaxval.cli import describe
+        >>> from jaxval.cli.value_report import describe
         >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
         >>> valued = sources.value_sources(drawn, policy="tabular", beta=1.0)
         >>> found = statement(valued, describe(valued, title="two"), groups=None, command=["value"], inputs=[])

@@ -11,7 +11,7 @@ from jaxval.coalitions import all_coalitions
 from jaxval.types import BadArgument
 from jaxval.values import DatamodellingScore, datamodelling_score
 
-__all__ = ["Fidelity", "fidelity_coalitions", "judge"]
+__all__ = ["Fidelity"]
 
 
 class Fidelity(NamedTuple):
