@@ -72,7 +72,7 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
         groups_of: from the words of --group and the names of the sources to groups.
     """
     for name, value in vars(arguments).items():  # an option that has no effect is refused
-        if name not in (*OPTIONS, "run", "command") and value != defaults.get(name):
+        if name not in (*OPTIONS, "run", "command", "words") and value != defaults.get(name):
             option = "FILE" if name == "files" else "--" + name.replace("_", "-")
             raise BadArgument(
                 option, expected="no such option beside --log-probs, which trains no policy", got=_plain_option(value)
