@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ def aggregate(
     rules: tuple[str, ...] = tuple(RULES),
     beta: float = 0.0,
     unranked: str = "below",
+    unseen: str = "tie",
 ) -> dict[str, Any]:
     """The result of `jaxval aggregate` for an election or for comparisons, as plain numbers.
 
@@ -56,6 +58,7 @@ def aggregate(
         rules: names of rules; random dictatorship is left out if the votes are not ballots.
         beta: β of F^β.
         unranked: how ballots with unranked alternatives are read; see `preferences.ballot_wins`.
+        unseen: what P is for pairs that were never compared; see `preferences.complete_matrix`.
 
     Returns:
         A dictionary that `json.dumps` takes: `alternatives` (each with its share bound u and a probability for each
@@ -93,7 +96,7 @@ def aggregate(
     else:
         wins = preferences.count_wins(votes.comparisons, alternatives=len(votes.names))
         read = {"comparisons": float(np.sum(votes.comparisons.weight)), "contexts": len(votes.contexts)}
-    matrix = preferences.empirical_matrix(wins)
+    matrix, strengths = preferences.complete_matrix(jax.random.key(0), wins, unseen=unseen)
 
     @jax.jit  # compile one program in place of hundreds of small ones
     def facts(matrix: jax.Array) -> tuple[dict[str, jax.Array], ...]:
@@ -114,11 +117,14 @@ def aggregate(
     lotteries = {rule: lotteries[rule] for rule in rules if rule in lotteries}  # in the order of `rules`
     columns = {"share_bound": result["bounds"], **lotteries}
     if not isinstance(votes, Election):  # P is an estimate, so that what follows from it gets intervals
-        intervals = {"share_bound": social_choice.share_bound_intervals(wins)}
+        estimate = partial(preferences.smoothed_matrix, strengths=strengths) if strengths else None
+        redrawn = partial(
+            social_choice.bootstrap_intervals, jax.random.key(0), wins, estimate=estimate, samples=RESAMPLES
+        )
+        bounds = redrawn(social_choice.share_bounds) if strengths else social_choice.share_bound_intervals(wins)
+        intervals = {"share_bound": bounds}
         if "proportional" in lotteries:
-            intervals["proportional"] = social_choice.bootstrap_intervals(
-                jax.random.key(0), wins, of_matrix["proportional"], samples=RESAMPLES
-            )
+            intervals["proportional"] = redrawn(of_matrix["proportional"])
         for name, interval in intervals.items():
             columns[f"{name}_interval"] = jnp.stack([interval.low, interval.high], axis=1)
 
@@ -128,6 +134,11 @@ def aggregate(
     # Ties and unranked alternatives then count as averages of complete rankings, so that P comes from a profile.
     from_rankings = read.get("unranked") == "below"
     plain = {name: np.asarray(column).tolist() for name, column in columns.items()}
+    if strengths:
+        read["model"] = {
+            "name": unseen,
+            **{name: value if value < np.inf else "inf" for name, value in strengths._asdict().items()},
+        }
     return {
         "title": votes.title,
         **read,
@@ -169,6 +180,13 @@ def add_command(commands: Any) -> None:
         help="how unranked alternatives are read: they tie below the ranked ones (below, the default), or pairs with "
         "them are not counted (ignored)",
     )
+    command.add_argument(
+        "--unseen",
+        choices=("tie", "bradley-terry", "low-rank"),
+        default="tie",
+        help="P of pairs that were never compared: a tie (the default), or that of a model of all comparisons, towards "
+        "which the counts are shrunk as far as held-out comparisons advise; low-rank allows for cycles",
+    )
     command.add_argument("--json", action="store_true", help="print the result alone, as JSON, on standard output")
     command.add_argument("--figure", type=Path, metavar="PNG", help="write a figure of the lotteries there")
     command.set_defaults(run=_aggregate)
@@ -207,7 +225,7 @@ def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
     rules = tuple(dict.fromkeys(arguments.rule or RULES))
     if rules == ("dictatorship",) and not isinstance(votes, data.Election):
         raise BadArgument("--rule dictatorship", expected="ballots", got="comparisons, which do not tell first choices")
-    result = aggregate(votes, rules=rules, beta=arguments.beta, unranked=arguments.unranked)
+    result = aggregate(votes, rules=rules, beta=arguments.beta, unranked=arguments.unranked, unseen=arguments.unseen)
     if figure is not None:
         _draw(result, figure)
     if arguments.json:
@@ -299,6 +317,8 @@ def _sentences(result: dict[str, Any]) -> list[str]:
     else:
         counted = f"{result['comparisons']:,.10g} comparisons; contexts: {result['contexts']}"
     compared = f"{counted}; {pairs['compared']:,} of {pairs['of']:,} pairs were ever compared."
-    if pairs["compared"] < pairs["of"]:
+    if "model" in result:
+        compared += f" P is that of the {result['model']['name']} model, towards which counts are shrunk."
+    elif pairs["compared"] < pairs["of"]:
         compared += " A pair never compared counts as a tie."
     return [guarantee, winner, compared]

@@ -29,19 +29,30 @@ from jaxval.preferences.sampling import (
     sample_mixture,
     sample_plackett_luce,
 )
+from jaxval.preferences.sparse import (
+    Strengths,
+    choose_strengths,
+    complete_matrix,
+    held_out_log_likelihood,
+    smoothed_matrix,
+)
 
 __all__ = [
     "BradleyTerryDiagnostics",
+    "Strengths",
     "ballot_first_choices",
     "ballot_wins",
     "ballots_from_orders",
     "borda_scores",
     "bradley_terry",
     "bradley_terry_solve",
+    "choose_strengths",
+    "complete_matrix",
     "condorcet_winner",
     "count_wins",
     "empirical_matrix",
     "first_choice_shares",
+    "held_out_log_likelihood",
     "pmc_ranking",
     "positions",
     "preference_matrix",
@@ -51,4 +62,5 @@ __all__ = [
     "sample_mixture",
     "sample_plackett_luce",
     "smith_set",
+    "smoothed_matrix",
 ]
