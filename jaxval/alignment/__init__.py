@@ -34,6 +34,13 @@ from jaxval.alignment.tokens import (
     negative_log_likelihood,
     response_log_prob,
 )
+from jaxval.alignment.two_phase import (
+    offline_policy_loss,
+    policy_divergence,
+    proportional_policy,
+    selected_shares,
+    selector_loss,
+)
 
 __all__ = [
     "Loss",
@@ -55,10 +62,15 @@ __all__ = [
     "losses",
     "margin_loss",
     "negative_log_likelihood",
+    "offline_policy_loss",
+    "policy_divergence",
+    "proportional_policy",
     "response_entropy_index",
     "response_log_prob",
     "reverse_kl",
     "reward_loss",
+    "selected_shares",
+    "selector_loss",
 ]
 __all__ += list(losses)
 

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Key
 from jaxval import _checks
 from jaxval.preferences.ballots import check_wins, empirical_matrix
 from jaxval.preferences.newton import damped_descent
-from jaxval.preferences.rewards import bradley_terry_solve
+from jaxval.preferences.rewards import ContextWins, bradley_terry_solve
 from jaxval.types import BadArgument, Wins
 
 __all__ = [
@@ -145,7 +145,9 @@ def complete_matrix(
     return smoothed_matrix(wins, strengths, rank=rank), strengths
 
 
-def choose_strengths(key: Key[Array, ""], wins: Wins, *, model: str, folds: int = 5, rank: int = RANK) -> Strengths:
+def choose_strengths(
+    key: Key[Array, ""], wins: Wins | ContextWins, *, model: str, folds: int = 5, rank: int = RANK
+) -> Strengths:
     """The strengths under which comparisons that were held out are most likely.
 
     ρ and λ decide pairs that were never compared, so whole pairs are held out for them: first for ρ, with λ = ∞, and
@@ -154,7 +156,8 @@ def choose_strengths(key: Key[Array, ""], wins: Wins, *, model: str, folds: int 
 
     Args:
         key: a random key, which decides what is held out.
-        wins: (alternatives, alternatives) counts; fractions, as those of ties, are held out whole.
+        wins: (alternatives, alternatives) counts, or (contexts, alternatives, alternatives), each context with a model
+            of its own and all with the same strengths. Fractions, as those of ties, are held out whole.
         model: "tie" shrinks towards 1/2; "bradley-terry" and "low-rank" shrink towards the model.
         folds: the number of parts, each of which is held out once.
         rank: K of the low-rank model.
@@ -172,7 +175,8 @@ def choose_strengths(key: Key[Array, ""], wins: Wins, *, model: str, folds: int 
         inf
     """
     _checks.check_choice("model", model, MODELS)
-    wins = check_wins(wins)
+    wins = check_wins(wins, contexts=True)
+    wins = wins.reshape(-1, *wins.shape[-2:])
     one, two = jax.random.split(_checks.check_key(key))
     pairs, rows = (hold_out(k, wins, by=by, folds=folds) for k, by in ((one, "pairs"), (two, "comparisons")))
     best = Strengths(np.inf, np.inf, np.inf)
@@ -227,29 +231,31 @@ def held_out_log_likelihood(
     return jnp.sum(_log_likelihood(held, matrices), axis=0)
 
 
-def hold_out(key: Key[Array, ""], wins: Array, *, by: str, folds: int) -> Float[Array, "folds M M"]:
+def hold_out(key: Key[Array, ""], wins: Array, *, by: str, folds: int) -> Float[Array, "folds *contexts M M"]:
     """The counts in `folds` parts, whole pairs or single comparisons in each."""
     _checks.check_choice("by", by, ("pairs", "comparisons"))
     folds = _checks.check_size("folds", folds)
-    counts = np.asarray(wins, dtype=float) * (1 - np.eye(len(wins)))
-    i, j = np.nonzero(np.triu(counts + counts.T, 1))
-    if len(i) < folds or folds < 2:
+    counts = np.asarray(wins, dtype=float) * (1 - np.eye(wins.shape[-1]))
+    pairs = np.triu(counts + np.swapaxes(counts, -1, -2)) > 0
+    if pairs.sum() < folds or folds < 2:
         raise BadArgument(
             "folds",
-            expected=f"a number from 2 to the {len(i)} pairs that were compared",
+            expected=f"a number from 2 to the {pairs.sum()} pairs that were compared",
             got=folds,
             advice="count pairs that were never compared as ties if there are so few comparisons",
         )
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-    parts = np.zeros((folds, *counts.shape))
     if by == "pairs":
-        fold = random.permutation(np.arange(len(i)) % folds)
-        parts[fold, i, j], parts[fold, j, i] = counts[i, j], counts[j, i]
+        fold = np.zeros(counts.shape, dtype=int)
+        fold[pairs] = random.permutation(np.arange(pairs.sum()) % folds)
+        fold += np.swapaxes(fold, -1, -2)
+        parts = np.where(fold[None] == np.arange(folds).reshape(-1, *(1,) * counts.ndim), counts[None], 0)
     else:
         whole = np.floor(counts).astype(np.int64)
-        parts += np.moveaxis(random.multinomial(whole, np.full(folds, 1 / folds)), -1, 0)
-        rest, fold = counts - whole, random.integers(folds, size=counts.shape)
-        np.put_along_axis(parts, fold[None], np.take_along_axis(parts, fold[None], 0) + rest[None], 0)
+        parts = np.moveaxis(random.multinomial(whole, np.full(folds, 1 / folds)), -1, 0).astype(float)
+        fold = random.integers(folds, size=(1, *counts.shape))
+        rest = (counts - whole)[None]
+        np.put_along_axis(parts, fold, np.take_along_axis(parts, fold, 0) + rest, 0)
     return jnp.asarray(parts, dtype=float)
 
 
@@ -261,20 +267,20 @@ def _log_likelihood(wins: Array, matrix: Array) -> Array:
 def _scores(wins: Array, held: Array, strengths: Strengths, *, name: str, rank: int) -> Array:
     """The log-likelihood of what was held out, for each value of the strength that has the name."""
 
-    def of_fold(part: Array) -> Array:
+    def of_context(wins: Array, part: Array) -> Array:
         if name == "counts":  # one fit serves all
             model = _model(wins - part, strengths.ridge, strengths.cycles, rank=rank)
             matrices = jax.vmap(lambda counts: _shrunk(wins - part, model, counts))(strengths.counts)
         else:
-            values = getattr(strengths, name)
+            fits = {"ridge": strengths.ridge, "cycles": strengths.cycles}
             matrices = jax.lax.map(
-                lambda value: _model(
-                    wins - part, **{"ridge": strengths.ridge, "cycles": strengths.cycles, name: value}, rank=rank
-                ),
-                values,
+                lambda value: _model(wins - part, **{**fits, name: value}, rank=rank), getattr(strengths, name)
             )
         scores = jnp.sum(_log_likelihood(part[None], matrices), axis=(1, 2))
         return jnp.where(jnp.isnan(scores), -jnp.inf, scores)  # a fit that did not converge is not chosen
+
+    def of_fold(part: Array) -> Array:
+        return jnp.sum(jax.vmap(of_context)(wins, part), axis=0)
 
     return jnp.sum(jax.lax.map(of_fold, held), axis=0)
 
