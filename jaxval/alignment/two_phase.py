@@ -173,9 +173,10 @@ def policy_divergence(
 def _generated(slope: Any, policy: Array, target: Array) -> Array:
     """π̂ f(π / π̂), response by response."""
     log_ratio = policy - target
-    steps = log_ratio[..., None] * jnp.asarray((NODES + 1) / 2, policy.dtype)
+    nodes, weights = (jnp.asarray(numbers, policy.dtype) for numbers in (NODES, WEIGHTS))
+    steps = log_ratio[..., None] * (nodes.reshape((1,) * policy.ndim + (-1,)) + 1) / 2
     inside = slope(steps) * jnp.exp(target[..., None] + steps)  # at most π or π̂: e^s alone would overflow
-    return log_ratio * (inside @ jnp.asarray(WEIGHTS / 2, policy.dtype))
+    return log_ratio * (inside @ weights) / 2
 
 
 @_generated.defjvp

@@ -7,7 +7,7 @@ from one, and `over_catalogue` makes it a policy.
 """
 
 from jaxval.policies.adapters import init_adapters, low_rank, merge
-from jaxval.policies.candidates import normalise
+from jaxval.policies.candidates import normalise, sample_responses
 from jaxval.policies.catalogue import (
     Catalogue,
     catalogue,
@@ -15,12 +15,13 @@ from jaxval.policies.catalogue import (
     over_catalogue,
     response_lengths,
     response_log_probs,
+    selector_prompts,
 )
 from jaxval.policies.llama import read_llama
 from jaxval.policies.log_linear import log_linear
 from jaxval.policies.sampling import Samples, pad_sequences, sample
 from jaxval.policies.tabular import tabular
-from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue
+from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue, text_windows
 from jaxval.policies.text_features import text_features
 from jaxval.policies.transformer import RopeScaling, transformer
 
@@ -44,7 +45,10 @@ __all__ = [
     "response_lengths",
     "response_log_probs",
     "sample",
+    "sample_responses",
+    "selector_prompts",
     "tabular",
     "text_features",
+    "text_windows",
     "transformer",
 ]

@@ -187,8 +187,8 @@ def train_minibatches(
         key=content,
         checkpoints=checkpoints,
         what={
-            "comparisons and options": _digest([*comparisons, *options.values(), start]),
-            "loss": _name(loss),
+            "comparisons and options": digest([*comparisons, *options.values(), start]),
+            "loss": name_of(loss),
             "beta": float(beta),
             "key": np.asarray(jax.random.key_data(key)).tolist(),
         },
@@ -388,14 +388,16 @@ def _check_finite_losses(losses: np.ndarray, before: int, checkpoints: str | Pat
         )
 
 
-def _digest(arrays: list[Any]) -> str:
+def digest(arrays: list[Any]) -> str:
+    """A fingerprint of the arrays' values."""
     content = hashlib.sha256()
     for array in arrays:
         content.update(np.ascontiguousarray(array).tobytes())
     return content.hexdigest()
 
 
-def _name(function: Any) -> str:
+def name_of(function: Any) -> str:
+    """The name of a function, and the options that `functools.partial` has set."""
     inner = getattr(function, "func", function)
     options = {name: repr(value) for name, value in sorted(getattr(function, "keywords", {}).items())}
     return f"{getattr(inner, '__module__', '')}.{getattr(inner, '__qualname__', repr(inner))}{options or ''}"

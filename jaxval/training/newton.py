@@ -186,7 +186,7 @@ def _check_reference(reference: Params, linear: LinearLogits) -> Params:
     return jax.tree.map(lambda features, value: check(features.shape[2:], value), linear.features, reference)
 
 
-def _design(linear: LinearLogits) -> Float[Array, "contexts responses parameters"]:
+def design(linear: LinearLogits) -> Float[Array, "contexts responses parameters"]:
     """The features of all parameters side by side, in the order of `ravel_pytree`."""
     leaves = [jnp.reshape(leaf, (*linear.base.shape, -1)) for leaf in jax.tree.leaves(linear.features)]
     return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves, axis=2)
@@ -274,7 +274,7 @@ def _fit_features(
     loss: Callable[..., Array],
 ) -> tuple[Params, NewtonDiagnostics]:
     """The optimum if all contexts share the parameters, with one Hessian."""
-    features = _design(linear)
+    features = design(linear)
     context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
     differences = features[context, winner] - features[context, loser]
     pair_options = {name: value[context] for name, value in options.items()}
@@ -354,7 +354,7 @@ def separable(linear: LinearLogits, comparisons: Comparisons) -> bool:
     δ_i = f(x_i, y_i⁺) - f(x_i, y_i⁻) (Albert and Anderson, 1984).
     """
     context, winner, loser, weight = (np.asarray(field) for field in comparisons)
-    features = np.asarray(_design(linear), dtype=float)
+    features = np.asarray(design(linear), dtype=float)
     differences = (features[context, winner] - features[context, loser])[weight > 0]
     free = [(None, None)] * differences.shape[1]
     bounds = np.concatenate([np.zeros(len(differences)), np.ones(len(differences))])
