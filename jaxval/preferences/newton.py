@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 __all__ = ["damped_descent", "damped_newton"]
 
+Descent = tuple[Array, Array, Array, Array, Array]
 Step = tuple[Float[Array, "parameters"], Float[Array, ""], Float[Array, ""]]
 
 
@@ -90,7 +91,7 @@ def damped_descent(
     """
     limit, noise = (1e-9, 1e-14) if start.dtype == jnp.float64 else (1e-4, 1e-6)
 
-    def advance(state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def advance(state: Descent) -> Descent:
         point, level, damping, _, steps = state
         gradient, hessian, diagonal = derivatives(point)
         matrix = hessian.reshape(point.size, point.size) + damping * jnp.diag(diagonal.ravel())
@@ -102,7 +103,7 @@ def damped_descent(
         point, level = jnp.where(falls, target, point), jnp.where(falls, reached, level)
         return point, level, damping, size, steps + 1
 
-    def unfinished(state: tuple[Array, ...]) -> Array:
+    def unfinished(state: Descent) -> Array:
         return (state[3] > limit) & (state[4] < max_steps)
 
     kind = start.dtype

@@ -78,7 +78,7 @@ def bradley_terry(wins: Wins | ContextWins, *, ridge: Number = 0.0) -> Float[Arr
         return rewards
     tables = np.asarray(wins).reshape(-1, *rewards.shape[-1:] * 2)
     apart = np.flatnonzero(~np.asarray(diagnostics.strongly_connected))
-    if apart.size and not float(ridge):
+    if apart.size and not np.any(np.asarray(ridge) > 0):
         closed = np.flatnonzero(_unbeaten(tables[apart[0]]))
         raise BadArgument(
             "wins",

@@ -176,11 +176,12 @@ def train_minibatches(
     comparisons, options = _sorted(comparisons, options)
     start = pair_log_probs(policy, reference, comparisons, batch_size=batch_size)
     rows = (*comparisons[:3], start, jnp.full((pairs,), beta), options)
+    weight = jnp.asarray(comparisons.weight)
     params, curves = minimise_rows(
         functools.partial(_pairs_loss, policy.log_probs, loss),
         reference,
         rows,
-        comparisons.weight,
+        weight,
         optimiser=optimiser,
         steps=steps,
         batch_size=batch_size,

@@ -242,19 +242,19 @@ def _fit(
 ) -> tuple[Params, Array | None]:
     """The parameters that minimise the weighted mean loss of the rows, and the losses of each step."""
     base = _log_probs(policy, start if reference is None else reference, rows, options["batch_size"])
-    weight = jnp.asarray(weight / weight.sum(), dtype=float)
+    share = jnp.asarray(weight / weight.sum(), dtype=float)
     if optimiser is not None:
         data = (*map(jnp.asarray, rows), base, jnp.full(len(base), coefficient))
         what = {
             "phase": phase,
             "loss": [name_of(loss), *(str(name_of(option)) for option in getattr(loss, "args", ()))],
-            "rows": digest([*data, weight]),
+            "rows": digest([*data, share]),
         }
         params, curves = minimise_rows(
             functools.partial(_mean_loss, loss, policy.log_probs),
             start,
             data,
-            weight,
+            share,
             optimiser=optimiser,
             key=key,
             what=what,
@@ -278,7 +278,7 @@ def _fit(
             got=0,
             advice="or pass an optimiser",
         )
-    return _descent(loss, policy, start, rows, base, weight, coefficient), None
+    return _descent(loss, policy, start, rows, base, share, coefficient), None
 
 
 def _mean_loss(
