@@ -131,9 +131,12 @@ def complete_matrix(
             word.
 
     Example:
-        >>> wins = [[0.0, 9.0, 0.0], [1.0, 0.0, 9.0], [0.0, 1.0, 0.0]]
+        Four alternatives, from best to worst; the first and the last never met.
+
+        >>> wins = 8 * jnp.triu(jnp.ones((4, 4)), 1) + 2 * jnp.tril(jnp.ones((4, 4)), -1)
+        >>> wins = wins.at[0, 3].set(0).at[3, 0].set(0)
         >>> matrix, strengths = complete_matrix(jax.random.key(0), wins)
-        >>> bool(matrix[0, 2] > 0.8), strengths.cycles
+        >>> bool(matrix[0, 3] > 0.8), strengths.cycles
         (True, inf)
     """
     _checks.check_choice("unseen", unseen, MODELS)
@@ -159,15 +162,15 @@ def choose_strengths(
         wins: (alternatives, alternatives) counts, or (contexts, alternatives, alternatives), each context with a model
             of its own and all with the same strengths. Fractions, as those of ties, are held out whole.
         model: "tie" shrinks towards 1/2; "bradley-terry" and "low-rank" shrink towards the model.
-        folds: the number of parts, each of which is held out once.
+        folds: the number of parts, each of which is held out once; at most one for each pair that was compared.
         rank: K of the low-rank model.
 
     Returns:
         `Strengths`.
 
     Raises:
-        ValueError: if counts are negative or not square, fewer pairs than `folds` were compared, or the model is
-            another word.
+        ValueError: if counts are negative or not square, fewer than two pairs were compared, or the model is another
+            word.
 
     Example:
         >>> wins = [[0.0, 9.0, 0.0], [1.0, 0.0, 9.0], [0.0, 1.0, 0.0]]
@@ -209,15 +212,14 @@ def held_out_log_likelihood(
         estimate: a function from counts to P̂ that JAX can trace, such as `empirical_matrix`.
         by: "pairs": a pair is held out with all its comparisons, which judges P̂ of pairs that were never compared;
             "comparisons": a share of every pair's comparisons is held out.
-        folds: the number of parts, each of which is held out once.
+        folds: the number of parts, each of which is held out once; at most one for each pair that was compared.
 
     Returns:
         (alternatives, alternatives) sums, one for each ordered pair. Their total divided by that of `wins` is the mean
         of a comparison, in nats.
 
     Raises:
-        ValueError: if counts are negative or not square, fewer pairs than `folds` were compared, or `by` is another
-            word.
+        ValueError: if counts are negative or not square, fewer than two pairs were compared, or `by` is another word.
 
     Example:
         >>> wins = jnp.array([[0.0, 3.0], [3.0, 0.0]])
@@ -234,15 +236,16 @@ def held_out_log_likelihood(
 def hold_out(key: Key[Array, ""], wins: Array, *, by: str, folds: int) -> Float[Array, "folds *contexts M M"]:
     """The counts in `folds` parts, whole pairs or single comparisons in each."""
     _checks.check_choice("by", by, ("pairs", "comparisons"))
-    folds = _checks.check_size("folds", folds)
     counts = np.asarray(wins, dtype=float) * (1 - np.eye(wins.shape[-1]))
     pairs = np.triu(counts + np.swapaxes(counts, -1, -2)) > 0
-    if pairs.sum() < folds or folds < 2:
+    some = int(pairs.sum()) if by == "pairs" else int(np.ceil(counts.sum()))
+    folds = min(_checks.check_size("folds", folds), some)
+    if folds < 2:
         raise BadArgument(
-            "folds",
-            expected=f"a number from 2 to the {pairs.sum()} pairs that were compared",
-            got=folds,
-            advice="count pairs that were never compared as ties if there are so few comparisons",
+            "wins",
+            expected=f"at least two {by} and two folds, so that some can be held out",
+            got=f"{some} {by}",
+            advice="count pairs that were never compared as ties",
         )
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     if by == "pairs":
