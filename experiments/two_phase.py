@@ -133,18 +133,21 @@ def sampled(replicates: int) -> dict[str, Any]:
 
 def draw(run: dict[str, Any]) -> Figure:
     """The error by the number of comparisons, with a line of slope -1/2."""
-    figure = new_figure(3.6, 2.8)
+    figure = new_figure(4.2, 2.8)
     axis = figure.subplots()
     sizes = np.array(run["sizes"])
     for beta in BETAS:
         errors = np.array(run["errors"][f"{beta:g}"])
         axis.loglog(sizes, errors, "o-", color=COLOURS[beta], ms=3.5, lw=1.2)
-        label = f"β = {beta:g}\nslope {run['slopes'][f'{beta:g}']:.2f}"
-        axis.text(sizes[-1] * 1.25, errors[-1], label, color=COLOURS[beta], fontsize=SMALL, va="center")
-    line = 4 / np.sqrt(sizes)
-    axis.loglog(sizes, line, ":", color=GREY, lw=1)
-    axis.text(sizes[1], line[1] * 1.25, "slope −1/2", color=GREY, fontsize=SMALL)
-    axis.set_xlim(sizes[0] * 0.8, sizes[-1] * 9)
+        label = f"β = {beta:g}, slope {run['slopes'][f'{beta:g}']:.2f}".replace("-", "−")
+        place = {0.0: "top", 1.0: "bottom"}.get(beta, "center")
+        axis.text(sizes[-1] * 1.3, errors[-1], label, color=COLOURS[beta], fontsize=SMALL, va=place)
+    line = 12 / np.sqrt(sizes)
+    axis.loglog(sizes[3:], line[3:], ":", color=GREY, lw=1)
+    axis.text(sizes[6], line[6] * 1.2, "slope −1/2", color=GREY, fontsize=SMALL)
+    axis.set_xlim(sizes[0] * 0.7, sizes[-1] * 200)
+    axis.set_xticks([10.0**power for power in range(2, 8)])
+    axis.minorticks_off()
     axis.set_xlabel("comparisons", fontsize=NORMAL)
     axis.set_ylabel("Σ |π(y) − Fᵝ(y)|, mean", fontsize=NORMAL)
     axis.tick_params(labelsize=SMALL)

@@ -2,7 +2,8 @@
 
 A preference function is an (alternatives, alternatives) array P with `P[i, j]` the share that prefers i to j and 1/2
 on the diagonal. `preference_matrix` makes it from complete rankings, `empirical_matrix` from counts of wins, and
-the counts come from ballots (`ballot_wins`) or comparisons (`count_wins`).
+the counts come from ballots (`ballot_wins`) or comparisons (`count_wins`). Where pairs were seldom or never compared,
+`complete_matrix` fits a model of all comparisons.
 """
 
 from jaxval.preferences.ballots import (

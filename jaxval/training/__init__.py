@@ -1,7 +1,7 @@
 """Training: Newton's method for policies and losses that allow it, optax for all others; sequential and union DPO.
 
-`newton_optimum` and `train_minibatches` take a policy, its parameters at the reference, and `Comparisons` of ids. They
-return parameters and diagnostics.
+`newton_optimum`, `train_minibatches` and `proportional`, the two-phase algorithm, take a policy, its parameters at the
+reference, and `Comparisons` of ids. They return parameters and diagnostics. `fine_tune` makes a reference.
 """
 
 from jaxval.training._losses import suits_newton
