@@ -95,7 +95,7 @@ def test_derivatives_of_divergences_are_exact(rng, close, x64):
         return jnp.sum(jnp.exp(log_p) * (log_p - target))
 
     for order in (jax.grad, jax.hessian):
-        close(order(mine)(logits), order(closed)(logits), atol=1e-11 if x64 else 1e-4)
+        close(jax.jit(order(mine))(logits), jax.jit(order(closed))(logits), atol=1e-11 if x64 else 1e-4)
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES, ids=lambda d: d if isinstance(d, str) else "alpha")
@@ -105,8 +105,10 @@ def test_the_target_alone_minimises_phase_two(rng, divergence):
     losses = alignment.policy_divergence(
         np.log(others), np.broadcast_to(np.log(target), others.shape), divergence=divergence
     )
-    slope = jax.grad(
-        lambda theta: alignment.policy_divergence(jax.nn.log_softmax(theta), np.log(target), divergence=divergence)
+    slope = jax.jit(
+        jax.grad(
+            lambda theta: alignment.policy_divergence(jax.nn.log_softmax(theta), np.log(target), divergence=divergence)
+        )
     )(np.log(target))
     assert np.abs(slope).max() < 1e-6
     assert float(jnp.min(losses)) > 1e-5
@@ -185,7 +187,7 @@ def test_regularised_optima_are_closed_forms(rng, close, x64):
             return apart + c * alignment.policy_divergence(log_p, np.log(reference))
 
         for loss, optimum in ((phase_1, selector), (phase_2, policy)):
-            slope = jax.grad(lambda theta, loss=loss: loss(jax.nn.log_softmax(theta)))(optimum)
+            slope = jax.jit(jax.grad(lambda theta, loss=loss: loss(jax.nn.log_softmax(theta))))(optimum)
             close(slope, np.zeros(5), atol=1e-12 if x64 else 1e-5)
 
 
@@ -217,6 +219,7 @@ def selector_by_definition(matrix, coefficient):
     return (selector * matrix).sum(axis=1)
 
 
+@pytest.mark.once
 def test_one_policy_serves_both_phases(x64):
     """Contexts 2 + 4x + y of a log-linear policy select an opponent of y; its contexts x are the policy."""
     size = CONTEXTS * (1 + RESPONSES)
@@ -317,6 +320,7 @@ def test_features_find_the_nearest_policy(rng, x64):
         assert loss(params + 0.1 * rng.normal(size=2)) > best - (0 if x64 else 1e-5)
 
 
+@pytest.mark.once
 def test_contexts_without_comparisons_stay_at_the_reference(close):
     policy = policies.tabular(CONTEXTS + 1, RESPONSES)
     reference = np.random.default_rng(2).normal(size=(CONTEXTS + 1, RESPONSES))
@@ -345,6 +349,7 @@ def test_candidates_keep_the_mass_that_they_had(close):
     assert np.isneginf(found.target[:, 3]).all()
 
 
+@pytest.mark.once
 def test_pairs_that_were_never_compared(close):
     """A tie leaves them to the other pairs; a model decides them; complete contexts are left to their counts."""
     missing = ((PAIRS.winner == 0) & (PAIRS.loser == 1)) | ((PAIRS.winner == 1) & (PAIRS.loser == 0))

@@ -126,6 +126,13 @@ def proportional_policy(bounds: PerResponse, *, beta: Number) -> Float[Array, "*
         "bounds", bounds, lambda u: (u <= 1 + 1e-5) & ((u >= -1e-5) | (u == -np.inf)), "shares in [0, 1]"
     )
     beta = _checks.check_number("beta", beta, low=0, high=np.inf, expected="a number in [0, inf]")
+    if _checks.concrete(bounds) and (bounds.ndim == 0 or bool((np.asarray(bounds) == -np.inf).all(axis=-1).any())):
+        raise BadArgument("bounds", expected="(..., responses) shares, and a response in every row", got=bounds.shape)
+    return _proportional(bounds, beta)
+
+
+@jax.jit
+def _proportional(bounds: Array, beta: Array) -> Array:
     logs = jnp.where(bounds == -jnp.inf, -jnp.inf, jnp.log(jnp.clip(bounds, LEAST, 1)))
     return kl_policy(logs, jnp.where(bounds == -jnp.inf, 0, bounds), beta=1 / beta)
 
@@ -163,7 +170,11 @@ def policy_divergence(
     policy, target = jnp.asarray(policy, dtype=float), jnp.asarray(target, dtype=float)
     if policy.shape != target.shape or policy.ndim == 0:
         raise BadArgument("target", expected=f"the shape of policy, {policy.shape}", got=target.shape)
-    slope = find_divergence(divergence)
+    return _summed(find_divergence(divergence), policy, target)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _summed(slope: Any, policy: Array, target: Array) -> Array:
     absent = (policy == -jnp.inf) & (target == -jnp.inf)
     # The mask comes before the function: where both are -inf, the derivative of their difference is NaN.
     return jnp.sum(_generated(slope, jnp.where(absent, -1e4, policy), jnp.where(absent, -1e4, target)), axis=-1)
@@ -237,9 +248,10 @@ def offline_policy_loss(
         rejected_propensity=rejected_propensity,
     )
     beta = _checks.check_number("beta", beta, low=0, high=1e30, expected="a number of at least 0")
+    return _offline(chosen, *others[0::2], beta) + _offline(rejected, *others[1::2], beta)
 
-    def of_response(log_prob: Array, bound: Array, propensity: Array) -> Array:
-        score = jnp.log(jnp.maximum(bound, LEAST)) + beta * bound
-        return jnp.exp(log_prob - propensity) * (log_prob - score)
 
-    return of_response(chosen, *others[0::2]) + of_response(rejected, *others[1::2])
+@jax.jit
+def _offline(log_prob: Array, bound: Array, propensity: Array, beta: Array) -> Array:
+    score = jnp.log(jnp.maximum(bound, LEAST)) + beta * bound
+    return jnp.exp(log_prob - propensity) * (log_prob - score)

@@ -233,10 +233,11 @@ def held_out_log_likelihood(
     return jnp.sum(_log_likelihood(held, matrices), axis=0)
 
 
-def hold_out(key: Key[Array, ""], wins: Array, *, by: str, folds: int) -> Float[Array, "folds *contexts M M"]:
+def hold_out(key: Key[Array, ""], wins: ArrayLike, *, by: str, folds: int) -> Float[Array, "folds *contexts M M"]:
     """The counts in `folds` parts, whole pairs or single comparisons in each."""
     _checks.check_choice("by", by, ("pairs", "comparisons"))
-    counts = np.asarray(wins, dtype=float) * (1 - np.eye(wins.shape[-1]))
+    counts = np.asarray(wins, dtype=float)
+    counts = counts * (1 - np.eye(counts.shape[-1]))
     pairs = np.triu(counts + np.swapaxes(counts, -1, -2)) > 0
     some = int(pairs.sum()) if by == "pairs" else int(np.ceil(counts.sum()))
     folds = min(_checks.check_size("folds", folds), some)

@@ -168,7 +168,7 @@ def proportional(
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     present, comparisons = _candidates(policy, comparisons, candidates)
     wins = preferences.count_wins(comparisons, alternatives=present.shape[1], contexts=len(present))
-    times = np.asarray(wins + jnp.swapaxes(wins, 1, 2)).sum(axis=2)  # how often each response was compared
+    times = np.asarray(wins).sum(axis=2) + np.asarray(wins).sum(axis=1)  # how often each response was compared
     trained = times.sum(axis=1) > 0
     present = present & trained[:, None]
     matrices, opponents = _preferences(key, wins, present, unseen)
@@ -181,29 +181,40 @@ def proportional(
         checkpoints=checkpoints,
     )
 
-    x, y = np.nonzero(present)
-    rows = _Rows(x, np.where(opponents, np.arange(present.shape[1]), -1)[x, y], costs[x, y])
-    weight = np.where(times > 0, times, 1)[x, y]
     start, params_1, losses_1 = reference, None, None
     if selector is None:
-        nothing = jnp.where(jnp.asarray(rows.ids) < 0, -jnp.inf, 0)
-        chosen = kl_policy(nothing, -rows.goal, beta=coefficients[0])
+        bounds = _exact_bounds(matrices, costs, opponents, coefficients[0])
     else:
-        rows = rows._replace(contexts=selector.first + x * present.shape[1] + y)
+        x, y = np.nonzero(present)
+        opponent = np.where(opponents, np.arange(present.shape[1]), -1)[x, y]
+        rows = _Rows(selector.first + x * present.shape[1] + y, opponent, np.asarray(costs)[x, y])
+        weight = np.where(times > 0, times, 1)[x, y]
         before = reference if selector.reference is None else selector.reference
         params_1, losses_1 = fit("selector", _selector_loss, selector.policy, before, rows, weight, coefficients[0])
         chosen = _log_probs(selector.policy, params_1, rows, batch_size)
+        bounds = np.full(present.shape, -np.inf, matrices.dtype)
+        bounds[x, y] = selected_shares(np.asarray(matrices)[x, y], chosen)
         start = params_1 if selector.reference is None else reference
-    bounds = jnp.full(present.shape, -jnp.inf).at[x, y].set(selected_shares(matrices[x, y], chosen))
 
+    target = _targets(bounds, trained, beta)
     x = np.flatnonzero(trained)
-    goal = proportional_policy(bounds[x], beta=beta)
-    target = jnp.full(present.shape, -jnp.inf).at[x].set(goal)
-    rows = _Rows(x, np.where(present, np.arange(present.shape[1]), -1)[x], goal)
-    rows = rows._replace(goal=jnp.where(jnp.asarray(rows.ids) < 0, -jnp.inf, jnp.maximum(goal, FLOOR)))
+    ids = np.where(present, np.arange(present.shape[1]), -1)[x]
+    rows = _Rows(x, ids, np.where(ids < 0, -np.inf, np.maximum(target[x], FLOOR)))
     loss = one_of_equals(functools.partial(_policy_loss, divergence))
     params, losses = fit("policy", loss, policy, start, rows, times[x].sum(axis=1), coefficients[1], reference)
     return params, ProportionalDiagnostics(trained, matrices, bounds, target, params_1, losses_1, losses)
+
+
+@jax.jit
+def _exact_bounds(matrices: Array, costs: Array, opponents: Array, coefficient: Array) -> Array:
+    """û with the exact minimiser of phase 1, near a uniform reference; -inf for a response without opponents."""
+    selector = kl_policy(jnp.where(opponents, 0, -jnp.inf), -costs, beta=coefficient)
+    return jnp.where(jnp.any(opponents, axis=2), selected_shares(matrices, selector), -jnp.inf)
+
+
+def _targets(bounds: Array | np.ndarray, trained: np.ndarray, beta: Number) -> np.ndarray:
+    """Log π̂_β; -inf throughout in a context without comparisons."""
+    return np.where(trained[:, None], proportional_policy(np.where(trained[:, None], bounds, 0), beta=beta), -np.inf)
 
 
 class _Rows(NamedTuple):
@@ -211,7 +222,7 @@ class _Rows(NamedTuple):
 
     contexts: np.ndarray
     ids: np.ndarray
-    goal: Array
+    goal: np.ndarray
 
 
 def _selector_loss(log_probs: Array, cost: Array, base: Array, coefficient: Array) -> Array:
@@ -293,24 +304,35 @@ def _closed_form(
     loss: Callable[..., Array], policy: Policy, start: Params, rows: _Rows, base: Array, coefficient: Array
 ) -> Params:
     """The optimum of a table: the logits of the candidates, which keep the mass that they had together."""
-    if loss is _selector_loss:
-        optimum = kl_policy(base, -rows.goal, beta=coefficient)
-    elif float(coefficient) == 0:
-        optimum = rows.goal
-    elif loss.args == ("reverse_kl",):  # type: ignore[attr-defined]
-        optimum = kl_policy(base, jnp.where(base > -jnp.inf, rows.goal - base, 0), beta=1 + coefficient)
-    else:
+    if loss is not _selector_loss and float(coefficient) and loss.args != ("reverse_kl",):  # type: ignore[attr-defined]
         raise BadArgument(
             "divergence",
             expected="'reverse_kl' with a policy_coefficient above 0, as the optimum is then a closed form",
-            got=getattr(loss, "args", ()),
+            got=loss.args,  # type: ignore[attr-defined]
             advice="or pass an optimiser",
         )
-    mine = jnp.asarray(rows.ids) >= 0
-    logits = (jnp.asarray(start) + policy.linear.base)[rows.contexts]  # type: ignore[union-attr]
-    mass = jax.nn.logsumexp(jnp.where(mine, logits, -jnp.inf), axis=1, keepdims=True)
-    moved = jnp.where(mine, jnp.maximum(optimum, FLOOR) + mass - logits, 0)
-    return jnp.asarray(start).at[rows.contexts].add(moved)
+    linear = policy.linear.base[rows.contexts]  # type: ignore[union-attr]
+    return _set_rows(loss is _selector_loss, jnp.asarray(start), linear, *map(jnp.asarray, rows), base, coefficient)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _set_rows(
+    selects: bool,
+    start: Array,
+    linear: Array,
+    contexts: Array,
+    ids: Array,
+    goal: Array,
+    base: Array,
+    coefficient: Array,
+) -> Array:
+    if selects:
+        optimum = kl_policy(base, -goal, beta=coefficient)
+    else:  # π ∝ π_ref^{c/(1+c)} π̂^{1/(1+c)}
+        optimum = kl_policy(base, jnp.where(ids >= 0, goal - base, 0), beta=1 + coefficient)
+    logits = start[contexts] + linear
+    mass = jax.nn.logsumexp(jnp.where(ids >= 0, logits, -jnp.inf), axis=1, keepdims=True)
+    return start.at[contexts].add(jnp.where(ids >= 0, jnp.maximum(optimum, FLOOR) + mass - logits, 0))
 
 
 def _descent(
@@ -327,16 +349,35 @@ def _descent(
     Newton's own matrix is indefinite far from the optimum. Its steps can put all probability on one response, where
     every derivative vanishes. For KL(π ‖ π̂) and a target that the policy can represent, one step is exact.
     """
-    flat, unravel = ravel_pytree(start)
-    mine, data = jnp.asarray(rows.ids) >= 0, (*map(jnp.asarray, rows), base, coefficient)
     features = design(policy.linear)[rows.contexts]  # type: ignore[arg-type]
-    bend = jax.grad(find_divergence(*getattr(loss, "args", ())))(0.0) if loss is not _selector_loss else 0.0
+    data = (*map(jnp.asarray, rows), base, coefficient)
+    params, settled = _naturally(loss, policy.log_probs, start, features, data, weight)
+    if not settled:
+        raise RuntimeError(
+            f"proportional did not converge in {MAX_STEPS} steps; standardise the features, pass a coefficient of the "
+            "reference, or pass an optimiser"
+        )
+    return params
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _naturally(
+    loss: Callable[..., Array],
+    log_probs: Callable[..., Array],
+    start: Params,
+    features: Array,
+    data: tuple[Array, ...],
+    weight: Array,
+) -> tuple[Params, Array]:
+    flat, unravel = ravel_pytree(start)
+    mine, coefficient = data[1] >= 0, data[-1]
+    bend = 0.0 if loss is _selector_loss else jax.grad(find_divergence(*loss.args))(0.0)  # type: ignore[attr-defined]
 
     def probabilities(theta: Array) -> Array:
-        return jnp.where(mine, jnp.exp(normalise(policy.log_probs(unravel(theta), *data[:2]))), 0)
+        return jnp.where(mine, jnp.exp(normalise(log_probs(unravel(theta), *data[:2]))), 0)
 
     def value(theta: Array) -> Array:
-        return _mean_loss(loss, policy.log_probs, unravel(theta), data, weight)[0]
+        return _mean_loss(loss, log_probs, unravel(theta), data, weight)[0]
 
     def derivatives(theta: Array) -> tuple[Array, Array, Array]:
         chances = probabilities(theta)
@@ -345,14 +386,8 @@ def _descent(
         size = jnp.diag(metric)
         return jax.grad(value)(theta), metric, size + 1e-9 * jnp.max(size)
 
-    solve = jax.jit(lambda theta: damped_descent(value, derivatives, probabilities, theta, max_steps=MAX_STEPS))
-    found, settled = solve(flat)
-    if not settled:
-        raise RuntimeError(
-            f"proportional did not converge in {MAX_STEPS} steps; standardise the features, pass a coefficient of the "
-            "reference, or pass an optimiser"
-        )
-    return unravel(found)
+    found, settled = damped_descent(value, derivatives, probabilities, flat, max_steps=MAX_STEPS)
+    return unravel(found), settled
 
 
 def _log_probs(policy: Policy, params: Params, rows: _Rows, size: int) -> Array:
@@ -398,9 +433,9 @@ def _preferences(
 ) -> tuple[Array, np.ndarray]:
     """P̂ of each context, and which opponents the selector may choose for each response."""
     pairs = present[:, :, None] & present[:, None, :] & ~np.eye(present.shape[1], dtype=bool)[None]
-    compared = np.asarray(wins + jnp.swapaxes(wins, 1, 2)) > 0
+    compared = np.asarray(wins) + np.swapaxes(wins, 1, 2) > 0
     complete = (compared | ~pairs).all(axis=(1, 2))
-    counted = jax.vmap(preferences.empirical_matrix)(wins)
+    counted = _counted(wins)
     if isinstance(unseen, str):
         _checks.check_choice("unseen", unseen, ("tie", "bradley-terry", "low-rank"))
     if unseen == "tie" or complete.all():
@@ -417,10 +452,13 @@ def _preferences(
     strengths = unseen
     if isinstance(strengths, str):
         strengths = preferences.choose_strengths(key, wins[~complete], model=strengths)
-    model = jax.vmap(functools.partial(preferences.smoothed_matrix, strengths=strengths))(wins)
+    model = jax.jit(jax.vmap(functools.partial(preferences.smoothed_matrix, strengths=strengths)))(wins)
     if np.isnan(np.asarray(model)).any():
         raise RuntimeError("the model of P did not converge in a context; pass larger unseen=preferences.Strengths")
     return jnp.where(jnp.asarray(complete)[:, None, None], counted, model), pairs
+
+
+_counted = jax.jit(jax.vmap(preferences.empirical_matrix))
 
 
 def _printed_costs(wins: Array, propensities: Any, present: np.ndarray, unseen: Any) -> Array:
@@ -439,6 +477,6 @@ def _printed_costs(wins: Array, propensities: Any, present: np.ndarray, unseen: 
             got=f"{float(drawn[context, response]):g} for response {response} of context {context}",
             advice="a response that is never drawn is never compared: leave it out of candidates",
         )
-    drawn = jnp.where(jnp.asarray(present), drawn, 1)
-    rows = jnp.maximum(jnp.sum(wins, axis=(1, 2)), 1e-30)
-    return wins / (rows[:, None, None] * drawn[:, :, None] * drawn[:, None, :])
+    shares = np.where(present, drawn, 1)
+    rows = np.maximum(np.asarray(wins).sum(axis=(1, 2)), 1e-30)
+    return jnp.asarray(wins / (rows[:, None, None] * shares[:, :, None] * shares[:, None, :]))
