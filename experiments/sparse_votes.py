@@ -3,8 +3,9 @@
     python -m experiments.sparse_votes [--part PART ...] [--data FOLDER] [--seeds N] [--out FOLDER]
 
 planted   P with a cycle through 200 alternatives, of which few pairs are compared: the error of P on the other pairs
-llmfao    8,931 votes on 59 language models, where 927 of 1,711 pairs were compared: the log-likelihood of votes that
-          were held out, with whole pairs or within pairs, and the lotteries under each model
+held out  8,931 votes on 59 language models (llmfao), where 927 of 1,711 pairs were compared: the log-likelihood of
+          votes that were held out, with whole pairs or one by one
+lotteries what each rule gives the 59 under each model of P
 
 Strengths are chosen anew without the votes that are held out. Intervals are at 95 %: those of a log-likelihood come
 from redrawing pairs with all their votes, those of lotteries from redrawing the votes of each pair from the model.
@@ -16,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +39,11 @@ from jaxval.preferences.sparse import hold_out
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "llmfao", "main", "planted", "planted_matrix"]
+__all__ = ["draw", "held_out", "lotteries", "main", "planted", "planted_matrix"]
 
+PARTS = ("planted", "held out", "lotteries")
 MODELS = ("tie", "bradley-terry", "low-rank")
+WAYS = ("pairs", "comparisons")
 COLOURS = dict(zip(MODELS, (GREY, ORANGE, BLUE), strict=True))
 SHARES = (0.025, 0.05, 0.1, 0.2)
 SIZE, EACH = 200, 100
@@ -61,43 +66,25 @@ def planted_matrix(size: int, *, strength: float = 2.0) -> np.ndarray:
     return 1 / (1 + np.exp(-strength * np.sin(angles[:, None] - angles[None])))
 
 
-def planted(seed: int, *, size: int = SIZE, shares: tuple[float, ...] = SHARES, each: int = EACH) -> dict[str, Any]:
-    """The root mean square error of P on pairs never compared, by the share of pairs that are, for each model."""
+def planted(share: float, seed: int, *, size: int = SIZE, each: int = EACH) -> dict[str, Any]:
+    """How far P is from the truth on pairs that were never compared, for each model, if a share of pairs was."""
     matrix = planted_matrix(size)
     i, j = np.triu_indices(size, 1)
-    result: dict[str, Any] = {}
-    for share in shares:
-        rng = np.random.default_rng(seed)
-        seen = rng.random(len(i)) < share
-        won = rng.binomial(each, matrix[i, j]) * seen
-        wins = np.zeros((size, size))
-        wins[i, j], wins[j, i] = won, each * seen - won
-        errors = {}
-        for model in MODELS:
-            found, _ = preferences.complete_matrix(jax.random.key(seed), wins, unseen=model, rank=1)
-            away = (np.asarray(found) - matrix)[i, j]
-            majority = np.sign(np.asarray(found)[i, j] - 0.5) == np.sign(matrix[i, j] - 0.5)
-            errors[model] = {
-                "error of unseen pairs": float(np.sqrt(np.mean(away[~seen] ** 2))),
-                "right majorities of unseen pairs": float(np.mean(majority[~seen])),
-            }
-        result[str(share)] = errors
-    return result
+    rng = np.random.default_rng(seed)
+    seen = rng.random(len(i)) < share
+    won = rng.binomial(each, matrix[i, j]) * seen
+    wins = np.zeros((size, size))
+    wins[i, j], wins[j, i] = won, each * seen - won
+    errors = {}
+    for model in MODELS:
+        estimate, _ = preferences.complete_matrix(jax.random.key(seed), wins, unseen=model, rank=1)
+        away = (np.asarray(estimate) - matrix)[i, j]
+        majority = np.sign(np.asarray(estimate)[i, j] - 0.5) == np.sign(matrix[i, j] - 0.5)
+        errors[model] = {"error": np.sqrt(np.mean(away[~seen] ** 2)), "majorities": np.mean(majority[~seen])}
+    return errors
 
 
-def llmfao(path: Path) -> dict[str, Any]:
-    """Held-out log-likelihoods and lotteries of each model."""
-    votes = read_comparisons_csv(path)
-    wins = np.asarray(preferences.count_wins(votes.comparisons, alternatives=len(votes.names)))
-    return {
-        "names": list(votes.names),
-        "comparisons": float(wins.sum()),
-        "held out": {by: _held_out(wins, by) for by in ("pairs", "comparisons")},
-        "lotteries": {model: _lotteries(wins, model) for model in MODELS},
-    }
-
-
-def _held_out(wins: np.ndarray, by: str) -> dict[str, Any]:
+def held_out(wins: np.ndarray, by: str) -> dict[str, Any]:
     """The mean log-likelihood of a vote that was held out, and its difference from that of Bradley-Terry, in nats."""
     scores = {name: np.zeros_like(wins) for name in ("coin", *MODELS)}
     for fold, part in enumerate(np.asarray(hold_out(jax.random.key(7), jnp.asarray(wins), by=by, folds=FOLDS))):
@@ -107,28 +94,24 @@ def _held_out(wins: np.ndarray, by: str) -> dict[str, Any]:
             strengths = preferences.choose_strengths(jax.random.key(fold), rest, model=model)
             scores[model] += part * np.log(np.asarray(preferences.smoothed_matrix(rest, strengths)))
     i, j = np.nonzero(np.triu(wins + wins.T, 1))
-    totals = {name: (score + score.T)[i, j] for name, score in scores.items()}
     votes = (wins + wins.T)[i, j]
     redrawn = np.random.default_rng(0).integers(len(i), size=(REDRAWS, len(i)))
-    result = {}
-    for name, total in totals.items():
-        result[name] = {
-            "mean": total.sum() / votes.sum(),
-            "interval": _ends(total[redrawn].sum(axis=1) / votes[redrawn].sum(axis=1)),
-            "over bradley-terry": (total - totals["bradley-terry"]).sum() / votes.sum(),
-            "interval of the difference": _ends(
-                (total - totals["bradley-terry"])[redrawn].sum(axis=1) / votes[redrawn].sum(axis=1)
-            ),
-        }
-    return result
+
+    def mean(totals: np.ndarray) -> dict[str, Any]:
+        drawn = totals[redrawn].sum(axis=1) / votes[redrawn].sum(axis=1)
+        return {"mean": totals.sum() / votes.sum(), "interval": _ends(drawn)}
+
+    totals = {name: (score + score.T)[i, j] for name, score in scores.items()}
+    against = totals["bradley-terry"]
+    return {name: {"vote": mean(total), "over bradley-terry": mean(total - against)} for name, total in totals.items()}
 
 
 def _ends(drawn: np.ndarray) -> list[float]:
     return np.quantile(drawn, [0.025, 0.975], axis=0).tolist()
 
 
-def _lotteries(wins: np.ndarray, model: str) -> dict[str, Any]:
-    """The lotteries of each rule with intervals, the share bounds and what follows from them."""
+def lotteries(wins: np.ndarray, model: str) -> dict[str, Any]:
+    """The share bounds and the lottery of each rule with intervals, and what follows from P."""
     matrix, strengths = preferences.complete_matrix(jax.random.key(0), wins, unseen=model)
     estimate = functools.partial(preferences.smoothed_matrix, strengths=strengths) if strengths else None
     winner = int(preferences.condorcet_winner(matrix))
@@ -149,34 +132,13 @@ def _lotteries(wins: np.ndarray, model: str) -> dict[str, Any]:
     }
 
 
-def draw(runs: dict[str, Any]) -> Figure:
+def draw(runs: dict[str, Any], names: list[str]) -> Figure:
     """Three panels: error of unseen pairs, held-out log-likelihood, and F* of the leading models under each model."""
-    figure = new_figure(7.2, 2.9)
-    axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1.0, 0.9, 1.3]})
-    plantings = [run for name, run in runs.items() if name.startswith("planted")]
-    if plantings:
-        shares = list(plantings[0])
-        for model in MODELS:
-            errors = np.array([[one[s][model]["error of unseen pairs"] for s in shares] for one in plantings])
-            axes[0].plot([100 * float(s) for s in shares], errors.mean(axis=0), "o-", color=COLOURS[model], ms=3.5)
-            axes[0].text(
-                100 * float(shares[-1]) * 1.1,
-                errors.mean(axis=0)[-1],
-                model,
-                color=COLOURS[model],
-                fontsize=SMALL,
-                va={"tie": "top", "bradley-terry": "bottom"}.get(model, "center"),
-            )
-        axes[0].set_xscale("log")
-        axes[0].set_xticks([100 * float(s) for s in shares], [f"{100 * float(s):g}" for s in shares])
-        axes[0].minorticks_off()
-        axes[0].set_xlim(2, 75)
-        axes[0].set_ylim(0, None)
-        axes[0].set_xlabel("pairs that were compared, %", fontsize=NORMAL)
-        axes[0].set_ylabel("error of P on the others", fontsize=NORMAL)
-        axes[0].set_title("a planted cycle", fontsize=NORMAL)
-    if "llmfao" in runs:
-        _draw_llmfao(runs["llmfao"], axes[1], axes[2])
+    figure = new_figure(7.2, 3.0)
+    axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1.0, 0.9, 1.2]})
+    _draw_planted(runs, axes[0])
+    _draw_held_out(runs, axes[1])
+    _draw_lotteries(runs, names, axes[2])
     for axis in axes:
         axis.tick_params(labelsize=SMALL)
         axis.spines[["top", "right"]].set_visible(False)
@@ -184,125 +146,148 @@ def draw(runs: dict[str, Any]) -> Figure:
     return figure
 
 
-def _draw_llmfao(run: dict[str, Any], left: Any, right: Any) -> None:
-    for row, by in enumerate(("pairs", "comparisons")):
+def _draw_planted(runs: dict[str, Any], axis: Any) -> None:
+    shares = 100 * np.array(SHARES)
+    for model in MODELS:
+        errors = [np.mean([one[model]["error"] for one in _of_share(runs, share)]) for share in SHARES]
+        axis.plot(shares, errors, "o-", color=COLOURS[model], ms=3.5, lw=1.2, label=model)
+    axis.set_xscale("log")
+    axis.set_xticks(shares, [f"{share:g}" for share in shares])
+    axis.minorticks_off()
+    axis.set_ylim(0, None)
+    axis.set_xlabel("pairs that were compared, %", fontsize=NORMAL)
+    axis.set_ylabel("error of P on the other pairs", fontsize=NORMAL)
+    axis.set_title("a planted cycle", fontsize=NORMAL)
+    axis.legend(fontsize=SMALL, frameon=False, loc=(0.35, 0.45))
+
+
+def _draw_held_out(runs: dict[str, Any], axis: Any) -> None:
+    for row, by in enumerate(WAYS):
         for k, model in enumerate(MODELS):
-            one = run["held out"][by][model]
-            y = -row + 0.22 * (1 - k)
-            left.plot(one["interval"], [y, y], color=COLOURS[model], lw=1.5)
-            left.plot(one["mean"], y, "o", color=COLOURS[model], ms=4)
-    left.axvline(np.log(0.5), color=VERMILLION, lw=0.8, ls=":")
-    left.text(np.log(0.5), -1.62, "a coin", color=VERMILLION, fontsize=SMALL, ha="center")
-    left.set_yticks([0, -1], ["whole\npairs", "votes"])
-    left.set_ylim(-1.7, 0.5)
-    left.set_xlabel("log-likelihood of a held-out vote, nats", fontsize=NORMAL)
-    left.set_title("llmfao", fontsize=NORMAL)
-    order = np.argsort(-np.array(run["lotteries"]["bradley-terry"]["rules"]["u"]["estimate"]))[:10]
+            one, y = runs[f"held out, {by}"][model]["vote"], 0.22 * (1 - k) - row
+            axis.plot(one["interval"], [y, y], color=COLOURS[model], lw=1.5)
+            axis.plot(one["mean"], y, "o", color=COLOURS[model], ms=4)
+    axis.axvline(np.log(0.5), color=VERMILLION, lw=0.8, ls=":")
+    axis.text(np.log(0.5), 0.55, "a coin", color=VERMILLION, fontsize=SMALL, ha="center")
+    axis.set_yticks([0, -1], ["whole\npairs", "single\nvotes"])
+    axis.set_ylim(-1.6, 0.7)
+    axis.set_xlabel("log-likelihood of a\nheld-out vote, nats", fontsize=NORMAL)
+    axis.set_title("llmfao, held out", fontsize=NORMAL)
+
+
+def _draw_lotteries(runs: dict[str, Any], names: list[str], axis: Any) -> None:
+    bounds = runs["lotteries, bradley-terry"]["rules"]["u"]["estimate"]
+    order = np.argsort(-np.array(bounds))[:10]
     for k, model in enumerate(MODELS):
-        rule = run["lotteries"][model]["rules"]["F*"]
-        y = -np.arange(len(order)) + 0.24 * (1 - k)
-        for row, i in enumerate(order):
-            right.plot([rule["low"][i], rule["high"][i]], [y[row]] * 2, color=COLOURS[model], lw=1.2)
-        right.plot(np.array(rule["estimate"])[order], y, "o", color=COLOURS[model], ms=3, label=model)
-    right.set_yticks(-np.arange(len(order)), [run["names"][i] for i in order])
-    right.set_xlim(0, None)
-    right.set_xlabel("probability under F*", fontsize=NORMAL)
-    right.legend(fontsize=SMALL, frameon=False, loc="lower right")
+        rule = {part: np.array(column)[order] for part, column in runs[f"lotteries, {model}"]["rules"]["F*"].items()}
+        y = 0.24 * (1 - k) - np.arange(len(order))
+        axis.hlines(y, rule["low"], rule["high"], color=COLOURS[model], lw=1.2)
+        axis.plot(rule["estimate"], y, "o", color=COLOURS[model], ms=3)
+    axis.set_yticks(-np.arange(len(order)), [names[i] for i in order])
+    axis.set_xlim(0, None)
+    axis.set_xlabel("probability under F*", fontsize=NORMAL)
+    axis.set_title("llmfao, ten largest u", fontsize=NORMAL)
+
+
+def _of_share(runs: dict[str, Any], share: float) -> list[dict[str, Any]]:
+    return [one for name, one in runs.items() if name.startswith(f"planted, {share}, ")]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the experiment and return the exit status: 0, 2 for input that is wrong, 130 if interrupted."""
     parser = documented_parser("experiments.sparse_votes", __doc__)
     add = parser.add_argument
-    add("--part", action="append", choices=("planted", "llmfao"), help="may be repeated (default: both)")
+    add("--part", action="append", choices=PARTS, help="may be repeated (default: all)")
     add("--data", type=Path, metavar="FOLDER", help="the folder with votes/llmfao (default: $JAXVAL_DATA, or data/)")
     add("--seeds", type=positive, default=3, metavar="N", help="draws of the planted votes (default: %(default)s)")
     add("--out", type=Path, default=Path("results/sparse_votes"), metavar="FOLDER", help="(default: %(default)s)")
     options = parser.parse_args(arguments)
-    return guarded(
-        run,
-        options,
-        kept="parts that were finished are kept",
-        without_data="python -m experiments.sparse_votes --part planted",
-    )
+    without = "python -m experiments.sparse_votes --part planted"
+    return guarded(run, options, kept="parts that were finished are kept", without_data=without)
 
 
 def run(options: argparse.Namespace, notes: Console) -> None:
-    """Run the parts that are missing, print all, and draw the figure."""
-    parts = options.part or ["planted", "llmfao"]
+    """Run the parts that are missing, print them, and draw the figure if no part is missing any more."""
+    parts = options.part or PARTS
     results, note = open_results(options.out, "sparse_votes", {"size": SIZE, "each": EACH, "folds": FOLDS})
     if note:
         notes.print(note)
-    work = {f"planted {seed}": functools.partial(planted, seed) for seed in range(options.seeds) if "planted" in parts}
-    if "llmfao" in parts:
-        work["llmfao"] = functools.partial(
-            llmfao, data_folder("votes/llmfao", path=options.data) / "crowd-comparisons.csv"
-        )
+    work: dict[str, Any] = {}
+    if "planted" in parts:
+        work = {
+            f"planted, {share}, {seed}": functools.partial(planted, share, seed)
+            for share, seed in itertools.product(SHARES, range(options.seeds))
+        }
+    if set(parts) - {"planted"}:
+        folder = data_folder("votes/llmfao", path=options.data)
+        votes = read_comparisons_csv(folder / "crowd-comparisons.csv")
+        wins = np.asarray(preferences.count_wins(votes.comparisons, alternatives=len(votes.names)))
+        results["names"] = list(votes.names)
+        for part, function, ways in (("held out", held_out, WAYS), ("lotteries", lotteries, MODELS)):
+            if part in parts:
+                work |= {f"{part}, {way}": functools.partial(function, wins, way) for way in ways}
     with progress(notes) as bar:
         task = bar.add_task("models of P", total=len(work))
-        for name, part in work.items():
+        for name, one in work.items():
             if name not in results["runs"]:
-                results["runs"][name] = part()
+                results["runs"][name] = json.loads(json.dumps(one(), default=float))
                 save_results(options.out, results)
             bar.advance(task)
-    shown = {name: results["runs"][name] for name in work}
-    _print(shown)
-    draw(shown).savefig(options.out / "sparse_votes.png", dpi=300)
-    notes.print(f"figure written to {options.out / 'sparse_votes.png'}")
+    runs = results["runs"]
+    _print({name: runs[name] for name in work}, results.get("names", []))
+    if {name.split(",")[0] for name in runs} == set(PARTS):
+        draw(runs, results["names"]).savefig(options.out / "sparse_votes.png", dpi=300)
+        notes.print(f"figure written to {options.out / 'sparse_votes.png'}")
 
 
-def _print(runs: dict[str, Any]) -> None:
+def _print(runs: dict[str, Any], names: list[str]) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    plantings = [one for name, one in runs.items() if name.startswith("planted")]
-    if plantings:
-        table = Table("pairs compared", *MODELS, title="error of P on pairs never compared (right majorities), planted")
-        for share in plantings[0]:
-            means = {
-                key: [np.mean([one[share][model][key] for one in plantings]) for model in MODELS]
-                for key in ("error of unseen pairs", "right majorities of unseen pairs")
-            }
-            table.add_row(f"{float(share):.1%}", *(f"{e:.3f} ({m:.1%})" for e, m in zip(*means.values(), strict=True)))
+    table = Table("pairs compared", *MODELS, title="planted: error of P on pairs never compared (right majorities)")
+    for share in SHARES:
+        if several := _of_share(runs, share):
+            cells = [[np.mean([one[m][key] for one in several]) for key in ("error", "majorities")] for m in MODELS]
+            table.add_row(f"{share:.1%}", *(f"{error:.3f} ({right:.1%})" for error, right in cells))
+    if table.row_count:
         console.print(table)
-    if "llmfao" not in runs:
+    for by in WAYS:
+        if scores := runs.get(f"held out, {by}"):
+            table = Table("model", "a vote, nats", "95 %", "over bradley-terry", "95 %", title=f"held out: {by}")
+            for name, row in scores.items():
+                one, other = row["vote"], row["over bradley-terry"]
+                table.add_row(name, f"{one['mean']:.4f}", _span(one), f"{other['mean']:+.4f}", _span(other))
+            console.print(table)
+    under = {model: runs[f"lotteries, {model}"] for model in MODELS if f"lotteries, {model}" in runs}
+    if not under:
         return
-    run = runs["llmfao"]
-    for by, scores in run["held out"].items():
-        table = Table("model", "mean of a vote", "95 %", "over bradley-terry", "95 %", title=f"held out: {by}")
-        for name, one in scores.items():
-            table.add_row(
-                name,
-                f"{one['mean']:.4f}",
-                _span(one["interval"]),
-                f"{one['over bradley-terry']:+.4f}",
-                _span(one["interval of the difference"]),
-            )
-        console.print(table)
     table = Table("model", "Condorcet winner", "top cycle", "Σu", "Borda", "F*, largest", "maximal lottery")
-    for model, found in run["lotteries"].items():
-        rules, names = found["rules"], run["names"]
-        lottery = np.array(rules["maximal lottery"]["estimate"])
-        support = [f"{names[i]} {lottery[i]:.2f}" for i in np.argsort(-lottery) if lottery[i] >= AT_LEAST]
-        winner = found["condorcet winner"]
-        largest = int(np.argmax(rules["F*"]["estimate"]))
-        table.add_row(
-            model,
-            names[winner] if winner >= 0 else "none",
-            str(found["top cycle"]),
-            f"{found['sum of bounds']:.2f}",
-            names[int(np.argmax(rules["Borda"]["estimate"]))],
-            f"{names[largest]} {rules['F*']['estimate'][largest]:.3f}"
-            f" [{rules['F*']['low'][largest]:.3f}, {rules['F*']['high'][largest]:.3f}]",
-            ", ".join(support[:4]) + (f" and {len(support) - 4} more" if len(support) > 4 else ""),
-        )
+    for model, one in under.items():
+        table.add_row(model, *_cells(one, names))
     console.print(table)
-    for one, other in (("tie", "bradley-terry"), ("bradley-terry", "low-rank")):
+    for (one, first), (other, second) in itertools.pairwise(under.items()):
         for rule in RULES:
-            apart = np.subtract(*(run["lotteries"][model]["rules"][rule]["estimate"] for model in (one, other)))
-            console.print(f"{rule}: half the distance of {one} and {other}: {np.abs(apart).sum() / 2:.3f}")
+            apart = np.subtract(*(side["rules"][rule]["estimate"] for side in (first, second)))
+            console.print(f"{rule}, {one} against {other}: total variation {np.abs(apart).sum() / 2:.3f}")
 
 
-def _span(ends: list[float]) -> str:
-    return f"{ends[0]:+.4f} to {ends[1]:+.4f}"
+def _cells(one: dict[str, Any], names: list[str]) -> list[str]:
+    rules, winner = one["rules"], one["condorcet winner"]
+    lottery, first = np.array(rules["maximal lottery"]["estimate"]), rules["F*"]
+    support = [f"{names[i]} {lottery[i]:.2f}" for i in np.argsort(-lottery) if lottery[i] >= AT_LEAST]
+    largest = int(np.argmax(first["estimate"]))
+    estimate, low, high = (first[part][largest] for part in ("estimate", "low", "high"))
+    return [
+        names[winner] if winner >= 0 else "none",
+        str(one["top cycle"]),
+        f"{one['sum of bounds']:.2f}",
+        names[int(np.argmax(rules["Borda"]["estimate"]))],
+        f"{names[largest]} {estimate:.3f} [{low:.3f}, {high:.3f}]",
+        ", ".join(support[:4]) + (f" and {len(support) - 4} more" if len(support) > 4 else ""),
+    ]
+
+
+def _span(one: dict[str, Any]) -> str:
+    low, high = one["interval"]
+    return f"{low:+.4f} to {high:+.4f}"
 
 
 if __name__ == "__main__":

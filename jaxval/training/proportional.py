@@ -72,7 +72,7 @@ class ProportionalDiagnostics(NamedTuple):
     trained: np.ndarray
     matrices: Float[Array, "contexts responses responses"]
     bounds: Float[Array, "contexts responses"]
-    target: Float[Array, "contexts responses"]
+    target: np.ndarray
     selector: Params | None
     selector_losses: Float[Array, "steps"] | None
     policy_losses: Float[Array, "steps"] | None
