@@ -1,6 +1,8 @@
 """Models of sparse comparisons against their objective, written out, and what they recover of planted preferences."""
 
 import functools
+import itertools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-from jaxval import preferences, social_choice
+from jaxval import cli, preferences, social_choice
 from jaxval.preferences import Strengths, sparse
 
 SIZE, RANK = 7, 1
@@ -187,6 +189,31 @@ def test_intervals_by_redrawing_include_unseen_pairs(rng):
     assert counts.low == counts.high == 0.5
     assert 0.01 < model.high - model.low < 0.3
     assert model.low < model.estimate < model.high
+
+
+@pytest.mark.once
+def test_the_command_takes_a_model_of_unseen_pairs(tmp_path, capsys):
+    """A chain of five, each preferred to the next two in three of four: the first and the last never meet."""
+    rows = [
+        line
+        for i, j in itertools.combinations(range(5), 2)
+        if j - i < 3
+        for line in [f"{'abcde'[i]},{'abcde'[j]}"] * 6 + [f"{'abcde'[j]},{'abcde'[i]}"] * 2
+    ]
+    file = tmp_path / "votes.csv"
+    file.write_text("winner,loser\n" + "\n".join(rows) + "\n")
+    results = {}
+    for unseen in ("tie", "bradley-terry"):
+        assert cli.main(["aggregate", str(file), "--unseen", unseen, "--rule", "proportional", "--json"]) == 0
+        results[unseen] = json.loads(capsys.readouterr().out)
+    rows = {unseen: {row["name"]: row for row in result["alternatives"]} for unseen, result in results.items()}
+    assert rows["tie"]["a"]["share_bound"] == 0.5
+    low, high = rows["bradley-terry"]["a"]["share_bound_interval"]
+    assert low < rows["bradley-terry"]["a"]["share_bound"] < high
+    assert rows["bradley-terry"]["a"]["share_bound"] > 0.6
+    assert results["bradley-terry"]["model"] == "bradley-terry"
+    assert results["bradley-terry"]["strengths"]["cycles"] == "inf"
+    assert "model" not in results["tie"]
 
 
 @pytest.mark.mistakes

@@ -135,10 +135,9 @@ def aggregate(
     from_rankings = read.get("unranked") == "below"
     plain = {name: np.asarray(column).tolist() for name, column in columns.items()}
     if strengths:
-        read["model"] = {
-            "name": unseen,
-            **{name: value if value < np.inf else "inf" for name, value in strengths._asdict().items()},
-        }
+        numbers = {name: float(value) for name, value in strengths._asdict().items()}
+        read["model"] = unseen
+        read["strengths"] = {name: value if value < np.inf else "inf" for name, value in numbers.items()}
     return {
         "title": votes.title,
         **read,
@@ -318,7 +317,7 @@ def _sentences(result: dict[str, Any]) -> list[str]:
         counted = f"{result['comparisons']:,.10g} comparisons; contexts: {result['contexts']}"
     compared = f"{counted}; {pairs['compared']:,} of {pairs['of']:,} pairs were ever compared."
     if "model" in result:
-        compared += f" P is that of the {result['model']['name']} model, towards which counts are shrunk."
+        compared += f" P of all pairs is that of the {result['model']} model, towards which counts are shrunk."
     elif pairs["compared"] < pairs["of"]:
         compared += " A pair never compared counts as a tie."
     return [guarantee, winner, compared]
