@@ -8,7 +8,6 @@ phase 1, and a context x with its responses in phase 2.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,28 +15,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Key
 
 from jaxval import _checks, preferences
-from jaxval.alignment import kl_policy, policy_divergence, proportional_policy, selected_shares
+from jaxval.alignment import kl_policy, proportional_policy, selected_shares
 from jaxval.alignment.divergences import Divergence, find_divergence
-from jaxval.parallel.chunks import each_chunk
-from jaxval.policies import normalise
-from jaxval.preferences.newton import damped_descent
 from jaxval.training._losses import one_of_equals
+from jaxval.training._rows import FLOOR, Rows, candidate_log_probs, fit_rows, policy_loss, selector_loss
 from jaxval.training.comparisons import check_comparisons
-from jaxval.training.gradient import ANY, digest, minimise_rows, name_of
-from jaxval.training.newton import design
+from jaxval.training.gradient import ANY
 from jaxval.types import BadArgument, Comparisons, Number, Params, Policy
 
 __all__ = ["ProportionalDiagnostics", "Selector", "proportional"]
 
 Candidates = Bool[ArrayLike, "contexts responses"] | list[Any]
 Propensities = Float[ArrayLike, "contexts responses"] | list[Any]
-MAX_STEPS = 500
-FLOOR = -100.0  # the least log-probability of a target: no policy of finite logits has probability 0
 
 
 class Selector(NamedTuple):
@@ -174,7 +167,7 @@ def proportional(
     matrices, opponents = _preferences(key, wins, present, unseen)
     costs = 2 * matrices if propensities is None else _printed_costs(wins, propensities, present, unseen)
     fit = functools.partial(
-        _fit,
+        fit_rows,
         key=key,
         optimiser=optimiser,
         options={"steps": steps, "batch_size": batch_size, "every": every, "progress": progress},
@@ -187,11 +180,11 @@ def proportional(
     else:
         x, y = np.nonzero(present)
         opponent = np.where(opponents, np.arange(present.shape[1]), -1)[x, y]
-        rows = _Rows(selector.first + x * present.shape[1] + y, opponent, np.asarray(costs)[x, y])
+        rows = Rows(selector.first + x * present.shape[1] + y, opponent, np.asarray(costs)[x, y])
         weight = np.where(times > 0, times, 1)[x, y]
         before = reference if selector.reference is None else selector.reference
-        params_1, losses_1 = fit("selector", _selector_loss, selector.policy, before, rows, weight, coefficients[0])
-        chosen = _log_probs(selector.policy, params_1, rows, batch_size)
+        params_1, losses_1 = fit("selector", selector_loss, selector.policy, before, rows, weight, coefficients[0])
+        chosen = candidate_log_probs(selector.policy, params_1, rows, batch_size)
         bounds = np.full(present.shape, -np.inf, matrices.dtype)
         bounds[x, y] = selected_shares(np.asarray(matrices)[x, y], chosen)
         start = params_1 if selector.reference is None else reference
@@ -199,8 +192,8 @@ def proportional(
     target = _targets(bounds, trained, beta)
     x = np.flatnonzero(trained)
     ids = np.where(present, np.arange(present.shape[1]), -1)[x]
-    rows = _Rows(x, ids, np.where(ids < 0, -np.inf, np.maximum(target[x], FLOOR)))
-    loss = one_of_equals(functools.partial(_policy_loss, divergence))
+    rows = Rows(x, ids, np.where(ids < 0, -np.inf, np.maximum(target[x], FLOOR)))
+    loss = one_of_equals(functools.partial(policy_loss, divergence))
     params, losses = fit("policy", loss, policy, start, rows, times[x].sum(axis=1), coefficients[1], reference)
     return params, ProportionalDiagnostics(trained, matrices, bounds, target, params_1, losses_1, losses)
 
@@ -215,186 +208,6 @@ def _exact_bounds(matrices: Array, costs: Array, opponents: Array, coefficient: 
 def _targets(bounds: Array | np.ndarray, trained: np.ndarray, beta: Number) -> np.ndarray:
     """Log π̂_β; -inf throughout in a context without comparisons."""
     return np.where(trained[:, None], proportional_policy(np.where(trained[:, None], bounds, 0), beta=beta), -np.inf)
-
-
-class _Rows(NamedTuple):
-    """Rows of candidates: the context's id (rows,), ids (rows, R) or -1, and costs or log-probabilities of a target."""
-
-    contexts: np.ndarray
-    ids: np.ndarray
-    goal: np.ndarray
-
-
-def _selector_loss(log_probs: Array, cost: Array, base: Array, coefficient: Array) -> Array:
-    """Σ_z c(z) μ(z) + β_μ KL(μ ‖ π_ref), row by row, with c = 2 P̂(y ≻ z)."""
-    return jnp.sum(jnp.exp(log_probs) * cost, axis=1) + coefficient * policy_divergence(log_probs, base)
-
-
-def _policy_loss(divergence: Divergence, log_probs: Array, goal: Array, base: Array, coefficient: Array) -> Array:
-    """D(π ‖ π̂_β) + β_π KL(π ‖ π_ref), row by row."""
-    apart = policy_divergence(log_probs, goal, divergence=divergence)
-    return apart + coefficient * policy_divergence(log_probs, base)
-
-
-def _fit(
-    phase: str,
-    loss: Callable[..., Array],
-    policy: Policy,
-    start: Params,
-    rows: _Rows,
-    weight: np.ndarray,
-    coefficient: Array,
-    reference: Params | None = None,
-    *,
-    key: Array,
-    optimiser: optax.GradientTransformation | None,
-    options: dict[str, Any],
-    checkpoints: str | Path | None,
-) -> tuple[Params, Array | None]:
-    """The parameters that minimise the weighted mean loss of the rows, and the losses of each step."""
-    base = _log_probs(policy, start if reference is None else reference, rows, options["batch_size"])
-    share = jnp.asarray(weight / weight.sum(), dtype=float)
-    if optimiser is not None:
-        data = (*map(jnp.asarray, rows), base, jnp.full(len(base), coefficient))
-        what = {
-            "phase": phase,
-            "loss": [name_of(loss), *(str(name_of(option)) for option in getattr(loss, "args", ()))],
-            "rows": digest([*data, share]),
-        }
-        params, curves = minimise_rows(
-            functools.partial(_mean_loss, loss, policy.log_probs),
-            start,
-            data,
-            share,
-            optimiser=optimiser,
-            key=key,
-            what=what,
-            checkpoints=None if checkpoints is None else Path(checkpoints) / phase,
-            **options,
-        )
-        return params, curves[0]
-    if policy.linear is None:
-        raise BadArgument(
-            "optimiser",
-            expected=f"an optimiser for phase {1 + (phase == 'policy')}, as the policy's logits are not linear",
-            got=None,
-            advice="pass optimiser=training.adamw(1e-3, steps=1000), steps=1000",
-        )
-    if policy.linear.features is None:
-        return _closed_form(loss, policy, start, rows, base, coefficient), None
-    if loss is _selector_loss and float(coefficient) == 0:
-        raise BadArgument(
-            "selector_coefficient",
-            expected="a number above 0, because no finite weights of features put all probability on one opponent",
-            got=0,
-            advice="or pass an optimiser",
-        )
-    return _descent(loss, policy, start, rows, base, share, coefficient), None
-
-
-def _mean_loss(
-    loss: Callable[..., Array], log_probs: Callable[..., Array], params: Params, rows: Any, weights: Array
-) -> tuple[Array, tuple[()]]:
-    contexts, ids, goal, base, coefficient = rows
-    each = loss(normalise(log_probs(params, contexts, ids)), goal, base, coefficient)
-    return jnp.sum(weights * each) / jnp.sum(weights), ()
-
-
-def _closed_form(
-    loss: Callable[..., Array], policy: Policy, start: Params, rows: _Rows, base: Array, coefficient: Array
-) -> Params:
-    """The optimum of a table: the logits of the candidates, which keep the mass that they had together."""
-    if loss is not _selector_loss and float(coefficient) and loss.args != ("reverse_kl",):  # type: ignore[attr-defined]
-        raise BadArgument(
-            "divergence",
-            expected="'reverse_kl' with a policy_coefficient above 0, as the optimum is then a closed form",
-            got=loss.args,  # type: ignore[attr-defined]
-            advice="or pass an optimiser",
-        )
-    linear = policy.linear.base[rows.contexts]  # type: ignore[union-attr]
-    return _set_rows(loss is _selector_loss, jnp.asarray(start), linear, *map(jnp.asarray, rows), base, coefficient)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _set_rows(
-    selects: bool,
-    start: Array,
-    linear: Array,
-    contexts: Array,
-    ids: Array,
-    goal: Array,
-    base: Array,
-    coefficient: Array,
-) -> Array:
-    if selects:
-        optimum = kl_policy(base, -goal, beta=coefficient)
-    else:  # π ∝ π_ref^{c/(1+c)} π̂^{1/(1+c)}
-        optimum = kl_policy(base, jnp.where(ids >= 0, goal - base, 0), beta=1 + coefficient)
-    logits = start[contexts] + linear
-    mass = jax.nn.logsumexp(jnp.where(ids >= 0, logits, -jnp.inf), axis=1, keepdims=True)
-    return start.at[contexts].add(jnp.where(ids >= 0, jnp.maximum(optimum, FLOOR) + mass - logits, 0))
-
-
-def _descent(
-    loss: Callable[..., Array],
-    policy: Policy,
-    start: Params,
-    rows: _Rows,
-    base: Array,
-    weight: Array,
-    coefficient: Array,
-) -> Params:
-    """The optimum of a policy with linear logits, by natural gradient steps: the metric is the Fisher information.
-
-    Newton's own matrix is indefinite far from the optimum. Its steps can put all probability on one response, where
-    every derivative vanishes. For KL(π ‖ π̂) and a target that the policy can represent, one step is exact.
-    """
-    features = design(policy.linear)[rows.contexts]  # type: ignore[arg-type]
-    data = (*map(jnp.asarray, rows), base, coefficient)
-    params, settled = _naturally(loss, policy.log_probs, start, features, data, weight)
-    if not settled:
-        raise RuntimeError(
-            f"proportional did not converge in {MAX_STEPS} steps; standardise the features, pass a coefficient of the "
-            "reference, or pass an optimiser"
-        )
-    return params
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _naturally(
-    loss: Callable[..., Array],
-    log_probs: Callable[..., Array],
-    start: Params,
-    features: Array,
-    data: tuple[Array, ...],
-    weight: Array,
-) -> tuple[Params, Array]:
-    flat, unravel = ravel_pytree(start)
-    mine, coefficient = data[1] >= 0, data[-1]
-    bend = 0.0 if loss is _selector_loss else jax.grad(find_divergence(*loss.args))(0.0)  # type: ignore[attr-defined]
-
-    def probabilities(theta: Array) -> Array:
-        return jnp.where(mine, jnp.exp(normalise(log_probs(unravel(theta), *data[:2]))), 0)
-
-    def value(theta: Array) -> Array:
-        return _mean_loss(loss, log_probs, unravel(theta), data, weight)[0]
-
-    def derivatives(theta: Array) -> tuple[Array, Array, Array]:
-        chances = probabilities(theta)
-        centred = features - jnp.einsum("rz,rzf->rf", chances, features)[:, None]
-        metric = jnp.einsum("r,rz,rzf,rzg->fg", (bend + coefficient) * weight, chances, centred, centred)
-        size = jnp.diag(metric)
-        return jax.grad(value)(theta), metric, size + 1e-9 * jnp.max(size)
-
-    found, settled = damped_descent(value, derivatives, probabilities, flat, max_steps=MAX_STEPS)
-    return unravel(found), settled
-
-
-def _log_probs(policy: Policy, params: Params, rows: _Rows, size: int) -> Array:
-    """The policy's log-probabilities, conditioned on the candidates, (rows, R)."""
-    size = min(_checks.check_size("batch_size", size), len(rows.ids))
-    some = each_chunk(lambda part: policy.log_probs(params, rows.contexts[part], rows.ids[part]), len(rows.ids), size)
-    return normalise(some)
 
 
 def _candidates(
