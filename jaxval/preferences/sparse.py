@@ -271,7 +271,8 @@ def _log_likelihood(wins: Array, matrix: Array) -> Array:
 def _scores(wins: Array, held: Array, strengths: Strengths, *, name: str, rank: int) -> Array:
     """The log-likelihood of what was held out, for each value of the strength that has the name."""
 
-    def of_context(wins: Array, part: Array) -> Array:
+    def of_context(pair: tuple[Array, Array]) -> Array:
+        wins, part = pair
         if name == "counts":  # one fit serves all
             model = _model(wins - part, strengths.ridge, strengths.cycles, rank=rank)
             matrices = jax.vmap(lambda counts: _shrunk(wins - part, model, counts))(strengths.counts)
@@ -283,8 +284,10 @@ def _scores(wins: Array, held: Array, strengths: Strengths, *, name: str, rank: 
         scores = jnp.sum(_log_likelihood(part[None], matrices), axis=(1, 2))
         return jnp.where(jnp.isnan(scores), -jnp.inf, scores)  # a fit that did not converge is not chosen
 
-    def of_fold(part: Array) -> Array:
-        return jnp.sum(jax.vmap(of_context)(wins, part), axis=0)
+    def of_fold(
+        part: Array,
+    ) -> Array:  # a loop: batches of linear algebra inside loops can block XLA's threads for ever
+        return jnp.sum(jax.lax.map(of_context, (wins, part)), axis=0)
 
     return jnp.sum(jax.lax.map(of_fold, held), axis=0)
 

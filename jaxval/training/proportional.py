@@ -265,7 +265,7 @@ def _preferences(
     strengths = unseen
     if isinstance(strengths, str):
         strengths = preferences.choose_strengths(key, wins[~complete], model=strengths)
-    model = jax.jit(jax.vmap(functools.partial(preferences.smoothed_matrix, strengths=strengths)))(wins)
+    model = jax.lax.map(functools.partial(preferences.smoothed_matrix, strengths=strengths), wins)
     if np.isnan(np.asarray(model)).any():
         raise RuntimeError("the model of P did not converge in a context; pass larger unseen=preferences.Strengths")
     return jnp.where(jnp.asarray(complete)[:, None, None], counted, model), pairs
