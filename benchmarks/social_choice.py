@@ -2,9 +2,10 @@
 
     python -m benchmarks.social_choice [--case CASE ...] [--quick] [--environment NAME=PATH ...] [--out FOLDER]
 
-Cases: maximal lotteries; ballots to P; Mallows rankings; monotonicity checks; the MovieLens experiment whole and cold;
-and, no race, how often `bootstrap_intervals` cover the truth. Every side may use the same cores; sides run in turn,
-each in its own process and environment; compile time is told apart; answers are compared in the same run.
+Cases: maximal lotteries; one large lottery, and share bounds of many alternatives; ballots to P; Mallows rankings;
+monotonicity checks; the MovieLens experiment whole and cold; and, no race, how often `bootstrap_intervals` cover the
+truth. Every side may use the same cores; sides run in turn, each in its own process and environment; compile time is
+told apart; answers are compared in the same run.
 """
 
 import argparse
@@ -66,6 +67,34 @@ def odd_margins(rng: np.random.Generator, batch: int, alternatives: int) -> np.n
 
 def same_lotteries(inputs: Answers, ours: Answers, theirs: Answers) -> Agreement:
     return Agreement(np.abs(ours["lotteries"] - theirs["lotteries"]).max(), 1e-6, "in probability")
+
+
+def large(bench: Bench, options: argparse.Namespace) -> None:
+    """One maximal lottery of many alternatives, and share bounds from a NumPy array, checked at the door."""
+    alternatives, many = (40, 200) if options.quick else (1000, 10_000)
+    margins = odd_margins(np.random.default_rng(options.seed), 1, alternatives)
+    bench.race(
+        "a large maximal lottery",
+        {"alternatives": alternatives},
+        {"matrices": (1 + margins / VOTERS) / 2},
+        [
+            side("jaxval, float64", OURS, "maximal_lottery", items=1, x64=True),
+            side("SciPy HiGHS", NUMPY, "maximal_lottery", items=1),
+        ],
+        pairs=[Pair("jaxval, float64", "SciPy HiGHS", 5 if alternatives == 1000 else None)],
+        compare=same_lotteries,
+    )
+    bench.race(
+        "share bounds",
+        {"alternatives": many},
+        {"seed": np.array(options.seed)},
+        [
+            side("jaxval", OURS, "share_bounds", items=1, alternatives=many),
+            side("NumPy", NUMPY, "share_bounds", items=1, alternatives=many),
+        ],
+        pairs=[Pair("jaxval", "NumPy")],
+        compare=lambda inputs, ours, theirs: Agreement(np.abs(ours["u"] - theirs["u"]).max(), 1e-6, "in share"),
+    )
 
 
 def ballots(bench: Bench, options: argparse.Namespace) -> None:
@@ -282,6 +311,7 @@ def show_coverage(records: list[dict[str, Any]], console: Console) -> None:
 
 CASES: Cases = {
     "lotteries": maximal_lotteries,
+    "large": large,
     "ballots": ballots,
     "mallows": mallows,
     "monotonicity": monotonicity,

@@ -5,6 +5,7 @@ tracer without values, so its values cannot be checked. To check them, call the 
 `jax.experimental.checkify`.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxtyping import Array
 from jaxval.types import BadArgument
 
 SMALL = 2**16  # numbers
+BLOCK = 256  # rows and columns
 TABLE = "a table (2^players, *objectives), bit i of a row's index being player i"
 
 
@@ -91,9 +93,8 @@ def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
         limit = tolerance(array.dtype)
         if values.min() < -limit or values.max() > 1 + limit:
             raise BadArgument(name, expected="shares in [0, 1]", got=f"{values.min():g} to {values.max():g}")
-        skew = np.abs(values + values.T - 1)
-        if skew.max() > limit:
-            i, j = np.unravel_index(skew.argmax(), skew.shape)
+        largest, i, j = _skewness(values)
+        if largest > limit:
             raise BadArgument(
                 name,
                 expected="P + Pᵀ = 1 with diagonal 1/2",
@@ -101,6 +102,18 @@ def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
                 advice="from counts of wins call preferences.empirical_matrix(wins)",
             )
     return array
+
+
+def _skewness(values: np.ndarray) -> tuple[float, int, int]:
+    """The largest |P + Pᵀ - 1|, and where it is."""
+    worst = (-1.0, 0, 0)
+    for top in range(0, len(values), BLOCK):  # a transpose is fast if block and transposed block fit into the cache
+        for left in range(top, len(values), BLOCK):
+            block = values[top : top + BLOCK, left : left + BLOCK]
+            skew = np.abs(block + values[left : left + BLOCK, top : top + BLOCK].T - 1)
+            i, j = np.unravel_index(skew.argmax(), skew.shape)
+            worst = max(worst, (float(skew[i, j]), top + int(i), left + int(j)))
+    return worst
 
 
 def check_orders(orders: Any, *, name: str = "orders") -> Array:
@@ -253,3 +266,34 @@ def check_groups(groups: Any, players: int) -> np.ndarray:
             advice="call numpy.unique(groups, return_inverse=True)[1]",
         )
     return values.astype(np.int32)
+
+
+def check_unions(unions: Any, players: int) -> np.ndarray:
+    """Check unions, (levels, players): each level divides the players, and divides the unions of the level above."""
+    expected = f"({players},) unions 0, 1, ..., one for each player, or (levels, {players}) of them"
+    if not concrete(unions):
+        advice = "close over them outside jit"
+        raise BadArgument("unions", expected=f"{expected}, with known values", got="a tracer", advice=advice)
+    with jax.ensure_compile_time_eval():  # known values stay known inside a caller's `jit`
+        array = np.asarray(integers("unions", unions, ndim=max(1, min(np.ndim(unions), 2)), expected=expected))
+    levels = np.atleast_2d(array)
+    if levels.shape[1] != players or len(levels) == 0:
+        raise BadArgument("unions", expected=expected, got=f"shape {array.shape}")
+    for level, row in enumerate(levels):
+        present = np.unique(row)
+        if present[0] != 0 or present[-1] != len(present) - 1:
+            raise BadArgument(
+                "unions",
+                expected="the unions 0, 1, ... without a gap",
+                got=f"{present[:8].tolist()} at level {level}",
+                advice="call numpy.unique(unions, return_inverse=True)[1]",
+            )
+    for level, (above, row) in enumerate(itertools.pairwise(levels)):
+        for union in range(row.max() + 1):
+            if len(holders := np.unique(above[row == union])) > 1:
+                raise BadArgument(
+                    "unions",
+                    expected="each union to lie within one union of the level above it",
+                    got=f"union {union} of level {level + 1} in the unions {holders.tolist()} of level {level}",
+                )
+    return levels.astype(np.int32)

@@ -16,11 +16,13 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jaxval._errors import BadArgument
 
 __all__ = [
+    "UNSEEN",
     "BadArgument",
     "Ballots",
     "Coalitions",
     "Comparisons",
     "Estimate",
+    "Grouped",
     "Groups",
     "LinearLogits",
     "Lottery",
@@ -28,6 +30,7 @@ __all__ = [
     "Number",
     "Orders",
     "Params",
+    "Parts",
     "Policy",
     "Profile",
     "Rule",
@@ -57,6 +60,9 @@ Matrix = Float[ArrayLike, "alternatives alternatives"] | list[Any]
 Wins = Float[ArrayLike, "alternatives alternatives"] | list[Any]
 """Counts: `wins[i, j]` is how often i was preferred to j."""
 
+UNSEEN = -2
+"""In a matrix of votes (1 agrees, 0 passes, -1 disagrees): the voter never saw the statement."""
+
 Vector = Float[ArrayLike, "alternatives"] | list[Any]
 """One number for each alternative: rewards, scores, or the probabilities of a lottery that is an argument."""
 
@@ -80,6 +86,9 @@ Table = Num[ArrayLike, "coalitions *objectives"] | list[Any]
 
 Groups = Int[ArrayLike, "players"] | list[Any] | tuple[int, ...]
 """The group of each player: 0, 1, ... in the order of precedence, none empty."""
+
+Unions = Int[ArrayLike, "players"] | Int[ArrayLike, "levels players"] | list[Any] | tuple[Any, ...]
+"""The union of each player, 0, 1, ..., or of each player at each level, coarsest first."""
 
 Params = Any
 """The parameters of a policy or a model: a plain pytree of arrays."""
@@ -182,6 +191,48 @@ class Policy(NamedTuple):
     linear: LinearLogits | None = None
 
 
+class Grouped(NamedTuple):
+    """Prompts with responses to each, so that a prompt is read once for all its responses.
+
+    Attributes:
+        prompts: (B, P) ids of tokens, padded on the right.
+        prompt_lengths: (B,) how many of them count, at least one.
+        responses: (B, R, T) ids of tokens, the end token included, padded on the right.
+        lengths: (B, R) how many of them count; 0 if there is no such response.
+    """
+
+    prompts: Int[ArrayLike, "rows prompt_tokens"]
+    prompt_lengths: Int[ArrayLike, "rows"]
+    responses: Int[ArrayLike, "rows responses tokens"]
+    lengths: Int[ArrayLike, "rows responses"]
+
+
+class Parts(NamedTuple):
+    """A model of layers in parts, for work that different parameters, tokens or epochs share.
+
+    Attributes:
+        layers: how many layers the model has.
+        fixed: how many layers, the first ones, do not depend on the parameters.
+        below: `below(params, grouped)` gives (B, P + R T, W) hidden states of the prompts' and then the responses'
+            tokens, after the layers that do not depend on the parameters: none but the embedding for a plain model, all
+            below the lowest adapter for a model of adapters, whose `params` may then be None.
+        above: `above(params, grouped, states)` gives (B, R, T + 1, W) last hidden states, normalised: that of the end
+            of the prompt, and those of the response's tokens.
+        head: `head(params, states (..., W))` gives (..., V) logits of the next token.
+        cache_axes: the axes of the cache for `jax.vmap` over parameters, None for what does not depend on them.
+        adapt: `adapt(full, fixed, held)` gives the model whose parameters at `params` are `full(held, params)`, where
+            the first `fixed` layers do not depend on `params`.
+    """
+
+    layers: int
+    fixed: int
+    below: Callable[[Params, Grouped], Array]
+    above: Callable[[Params, Grouped, Any], Array]
+    head: Callable[[Params, Any], Array]
+    cache_axes: Any
+    adapt: Callable[[Callable[[Any, Params], Params], int, Any], "SequenceModel"]
+
+
 class SequenceModel(NamedTuple):
     """A causal model of token sequences.
 
@@ -191,10 +242,15 @@ class SequenceModel(NamedTuple):
             depend on the tokens after t, so that padding on the right changes nothing.
         vocabulary: V, the number of tokens that the model knows.
         length: the most tokens that a sequence may have.
-        start: `start(params, tokens (B, T), lengths (B,))` reads prompts padded on the right and gives `(logits (B, V),
-            cache)` at their ends. None if the model has no cache.
-        advance: `advance(params, cache, tokens (B,))` gives `(logits (B, V), cache)` after one more token. None if the
-            model has no cache.
+        start: `start(params, tokens (B, T), lengths (B,), room, copies)` reads prompts padded on the right and gives
+            `(logits (B * copies, V), cache)` at their ends, with room for `room` more tokens of `copies` responses to
+            each prompt. None if the model has no cache.
+        advance: `advance(params, cache, tokens (B * copies,))` gives `(logits (B * copies, V), cache)` after one more
+            token of each response. None if the model has no cache.
+        parts: the model in parts; None if it has none.
+        held: `held()` gives arrays beside the parameters, such as those under adapters; None if there are none.
+        bind: `bind(held())` gives the same model on these arrays. A compiled function that takes them as an argument
+            and binds them holds no copy of them.
     """
 
     init: Callable[[Any], Params]
@@ -203,6 +259,9 @@ class SequenceModel(NamedTuple):
     length: int
     start: Callable[..., Any] | None = None
     advance: Callable[..., Any] | None = None
+    parts: Parts | None = None
+    held: Callable[[], Any] | None = None
+    bind: "Callable[[Any], SequenceModel] | None" = None
 
 
 class SeenGains(NamedTuple):

@@ -12,6 +12,7 @@ from hypothesis import find, given, settings
 from value_stubs import ADS, WEIGHTED, backwards, equal_split, grand, in_order, nothing, one_by_one, players, relative
 
 from jaxval import _checks, axioms, testing, values
+from jaxval.axioms._games import equal_within
 from jaxval.axioms._profiles import violated
 
 GROUPS = [1, 0, 1]
@@ -416,3 +417,8 @@ def test_other_mistakes_are_refused():
             change(table, 1, 1)
     with pytest.raises(ValueError, match=r"player: expected different players in \[0, 2\); got 2"):
         axioms.with_null_player(table, 2)
+
+
+def test_what_counts_as_equal_in_two_games_is_told_by_the_larger_range(x64):
+    limit = equal_within(np.array([0.0, 1.0]), np.array([4.0, 12.0]))
+    np.testing.assert_allclose(limit, 8 * (1e-9 if x64 else 1e-5), rtol=1e-6)

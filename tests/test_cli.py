@@ -77,10 +77,10 @@ def test_the_textbook_election():
 def test_the_table_says_what_the_json_says():
     done = run_process("aggregate", "--rule", "maximal-lottery", "--rule", "proportional", "--beta", "inf")
     assert done.returncode == 0, done.stderr
-    for words in ("0.509", "win rate", "Certificate 1/Σu = 0.5446", "Condorcet winner: Eve", "10 of 10"):
+    for words in (" .509 ", "Certificate 1/Σu = 0.5446", "Condorcet winner: Eve", "10 of 10"):
         assert words in done.stdout, words
     assert "RLHF" not in done.stdout
-    assert done.stdout.index("maximal") < done.stdout.index("F^∞")
+    assert done.stdout.index("maximal ") < done.stdout.index("F^∞ ", done.stdout.index("most to"))
     assert "no guarantee of the F^β above" in done.stdout
 
 
@@ -346,6 +346,23 @@ def test_what_is_said_where_it_holds(tmp_path, capsys):
     assert "over seeds" not in said
 
 
+def test_a_hierarchy_of_providers(tmp_path, capsys):
+    """Sources named provider/dataset: totals of the providers in JSON, and a table of them with names only."""
+    file = pairs_file(tmp_path / "pairs.jsonl", count=48, sources=("acme/chat", "acme/code", "foe/web"))
+    words = ["value", str(file), "--source", "provider.name", "--seeds", "1", "--hierarchy"]
+    assert main([*words, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    (providers,) = result["unions"]
+    assert [union["name"] for union in providers] == ["acme", "foe"]
+    assert providers[0]["sources"] == ["acme/chat", "acme/code"]
+    of_source = {row["name"]: row["values"]["score"] for row in result["sources"]}
+    assert providers[0]["values"]["score"] == pytest.approx(of_source["acme/chat"] + of_source["acme/code"])
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "totals of unions: score" in shown
+    assert re.search(r"acme +2 ", shown)
+
+
 def test_numbers_show_three_digits_and_no_minus_zero():
     from jaxval.cli import _tables
 
@@ -366,6 +383,12 @@ VALUE_MISTAKES = {
     "no such function": (["{pairs}", "--source", "provider.name", "--reward", "json:nothing"], "json:nothing"),
     "no such reward": (["{pairs}", "--source", "provider.name", "--reward", "nice"], "--reward: .*'nice'"),
     "group of nobody": (["{pairs}", "--source", "provider.name", "--group", "four"], "--group.*'one'.*'four'"),
+    "a hierarchy without levels": (
+        ["{pairs}", "--source", "provider.name", "--hierarchy"],
+        "--hierarchy: expected sources that are named provider/dataset.*; got 'one'",
+    ),
+    "a report of another ending": (["--report", "report.pdf"], "--report: expected a name that ends in .html"),
+    "a statement in no folder": (["--statement", "nowhere/s.json"], "--statement: .*a folder that exists; got nowhere"),
     "twice in a group": (["--group", "crowd", "--group", "crowd"], "--group.*twice"),
     "all held out": (["{pairs}", "--source", "provider.name", "--held-out", "1"], "--held-out"),
     "texts that are not there": (["--policy", "log-linear"], "--policy: expected tabular"),

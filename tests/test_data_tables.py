@@ -75,6 +75,7 @@ def test_without_context_and_weight(write):
     matches = read_comparisons_csv(write("Winner,Loser\ntea,juice\n"))
     assert matches.contexts == ("",)
     assert rows(matches) == [(0, 1, 0, 1.0)]
+    assert matches.winner_first is None
 
 
 @pytest.mark.parametrize(("left", "right", "tie"), [("left", "right", "tie"), ("model_a", "model_b", "tie (bothbad)")])
@@ -84,6 +85,7 @@ def test_two_sides_and_a_verdict(write, left, right, tie):
     assert matches.names == ("emu", "owl")
     assert matches.contexts == ("p", "q")
     assert rows(matches) == [(0, 1, 0, 1.0), (1, 0, 1, 1.0), (0, 0, 1, 0.5), (0, 1, 0, 0.5)]
+    assert matches.winner_first.tolist() == [True, False, True, False]
     # one win each way and a tie: 1.5 each way
     assert count_wins(matches.comparisons, alternatives=2).tolist() == [[0, 1.5], [1.5, 0]]
 
@@ -116,7 +118,11 @@ RANKINGS = {
     "no name": (b"1,2\ntea,juice\n,\n", 3, "ranks nobody"),
     "a gap in the columns": (b"1,3\ntea,juice\n", 1, "columns 1, 2, 3, ... without gaps"),
     "rank twice": (b"1,rank 1\ntea,juice\n", 1, "without gaps"),
-    "an unknown column": (b"1,2,age\ntea,juice,9\n", 1, "without gaps.*only count, weight, voter, ballot, id; got"),
+    "an unknown column": (
+        b"1,2,age\ntea,juice,9\n",
+        1,
+        "without gaps.*only count, weight, ballot, id, voter, group; got",
+    ),
     "a column twice": (b"1,2,1\na,b,c\n", 1, "different name"),
     "a column without a name": (b"1,2,\na,b,c\n", 1, "different name"),
     "count and weight": (b"1,count,weight\na,1,1\n", 1, "count and weight; remove one"),

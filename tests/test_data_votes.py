@@ -84,9 +84,9 @@ def test_a_folder_of_something_else_lists_what_is_readable_in_it(tmp_path):
 def test_what_is_not_readable_says_what_is(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.csv: there is no such file or folder"):
         read_votes(tmp_path / "none.csv")
-    for name, got in (("votes.json", r"the ending \.json"), ("votes", "no ending")):
+    for name, got in (("votes.txt", r"the ending \.txt"), ("votes", "no ending")):
         (tmp_path / name).touch()
-        with pytest.raises(ValueError, match=rf"\.soc, .*\.csv, or the folder of MovieLens 1M; got {got}$"):
+        with pytest.raises(ValueError, match=rf"\.soc, .*\.csv, .*, or the folder of MovieLens 1M; got {got}$"):
             read_votes(tmp_path / name)
     (tmp_path / "ratings.dat.gz").touch()
     with pytest.raises(ValueError, match=rf"for MovieLens, pass the folder {re.escape(str(tmp_path))}$"):

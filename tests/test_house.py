@@ -64,11 +64,12 @@ def test_readme_is_short_and_its_links_lead_somewhere():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert text.count("\n") <= 120
     assert len(re.findall(r"^python3 -m venv .*pytest", text, flags=re.MULTILINE)) == 1
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name} points to {link}, which is not there"
-    for page in (ROOT / "docs").glob("*.md"):
-        assert f"(docs/{page.name})" in text, f"README.md does not name docs/{page.name}"
+    for page in (ROOT / "docs").rglob("*.md"):
+        name = page.relative_to(ROOT).as_posix()
+        assert f"({name})" in text, f"README.md does not name {name}"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -95,7 +96,7 @@ def test_rooms_are_reached_from_the_package_and_others_are_named():
         jaxval.socialchoice  # noqa: B018
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tour.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tour.md", "docs/guides/training-data.md"])
 def test_tours_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -109,7 +110,7 @@ def test_tours_run(page, tmp_path, monkeypatch):
 
 def test_every_public_function_has_a_user():
     """A name that a room hands out is used by another file: a page, an experiment, a benchmark, a test or a room."""
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     users = [path for part in ("jaxval", "experiments", "benchmarks", "tests") for path in (ROOT / part).rglob("*.py")]
     texts = [path for path in [*pages, *users] if path.name != "__init__.py"]
     words = {path: set(re.findall(r"\w+", path.read_text(encoding="utf-8"))) for path in texts}

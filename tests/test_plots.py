@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from jaxval.plots import plot_lotteries, plot_signature, plot_tradeoff
+from jaxval.plots import plot_lotteries, plot_removal, plot_signature, plot_tradeoff, plot_values
+from jaxval.types import Estimate
+from jaxval.values import RemovalCurves
 
 LONG = (
     "openai/gpt-4-1106-preview-with-a-long-name",
@@ -196,3 +198,45 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'jaxval\[plots\]'"):
         plot_lotteries(["a"], {"F": [1.0]})
+
+
+def test_a_few_of_many_values_are_shown_at_either_end(tmp_path):
+    estimate = Estimate(np.arange(300) / 300 - 0.5, np.full(300, 0.01), 4)
+    figure = plot_values(estimate, top=2)
+    (axes,) = figure.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["299", "298", "… 296 more …", "1", "0"]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], estimate.values[[299, 298, 1, 0]])
+    assert [round(bar.get_y() + bar.get_height() / 2) for bar in axes.patches] == [0, 1, 3, 4]
+    assert figure.get_figheight() < 3
+    assert len(plot_values(Estimate(np.arange(4.0), np.zeros(4), 4), top=2).axes[0].patches) == 4
+
+
+def test_curves_of_removal_are_drawn_with_their_band(tmp_path):
+    counts = np.array([0, 5, 10])
+    random = 0.8 + 0.01 * np.arange(21)[:, None] * np.array([0, 1, 2])[None, :]
+    curves = RemovalCurves(counts, np.array([0.8, 0.9, 0.95]), np.array([0.8, 0.6, 0.5]), random)
+    figure = plot_removal({"Shapley": curves, "Banzhaf": curves}, players=20, measure="accuracy", level=0.8)
+    figure.savefig(tmp_path / "removal.png")
+    left, right = figure.axes
+    mean, lowest, highest = left.get_lines()
+    np.testing.assert_allclose(lowest.get_xdata(), [0, 0.25, 0.5])
+    np.testing.assert_allclose(lowest.get_ydata(), curves.lowest)
+    np.testing.assert_allclose(highest.get_ydata(), curves.highest)
+    np.testing.assert_allclose(mean.get_ydata(), random.mean(axis=0))
+    band = left.collections[0].get_paths()[0].vertices
+    np.testing.assert_allclose([band[:, 1].min(), band[:, 1].max()], [0.8, np.quantile(random[:, 2], 0.9)])
+    assert (left.get_title(), right.get_title(), right.get_xlabel()) == (
+        "Shapley",
+        "Banzhaf",
+        "share of players removed",
+    )
+
+
+@pytest.mark.mistakes
+def test_mistakes_in_values_and_curves_are_named():
+    two = RemovalCurves(np.arange(2), np.ones((2, 2)), np.ones((2, 2)), np.ones((3, 2, 2)))
+    with pytest.raises(ValueError, match="curves: expected removal curves of one objective"):
+        plot_removal(two)
+    with pytest.raises(ValueError, match="top: expected a whole number of at least 1"):
+        plot_values(Estimate(np.ones(3), np.ones(3), 4), top=0)

@@ -296,11 +296,12 @@ def test_unconverged_is_not_an_answer(monkeypatch):
     from jaxval.social_choice import lotteries
 
     monkeypatch.setattr(lotteries, "MAX_STEPS", 1)
-    monkeypatch.setattr(lotteries, "_solve", jax.jit(lotteries._solve.__wrapped__))
+    lotteries._solve.clear_cache()
     matrix = jnp.array([[0.5, 0.9, 0.3], [0.1, 0.5, 0.8], [0.7, 0.2, 0.5]])
     with pytest.raises(RuntimeError, match="did not converge in 1 steps"):
         social_choice.maximal_lottery(matrix)
     assert np.isnan(jax.jit(social_choice.maximal_lottery)(matrix)).all()
+    lotteries._solve.clear_cache()
 
 
 def test_rules_do_not_retrace_for_new_values(rng):

@@ -1,6 +1,7 @@
 """The strategies draw what they say and shrink to what can be read; the contract is met by rules and by no stub."""
 
 import importlib.util
+import subprocess
 import sys
 
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import find, given, settings
 
 from jaxval import _checks, axioms, social_choice, testing
-from jaxval.preferences import ballot_wins
+from jaxval.preferences import ballot_wins, preference_matrix
+from jaxval.testing import fixtures
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=40)
 
@@ -51,6 +53,33 @@ def test_matrices_are_preference_functions(profile_matrix, any_matrix):
     assert (np.asarray(any_matrix) * 16 % 1 == 0).all()
     # Only those of a profile have Σu >= 1.
     assert float(jnp.sum(social_choice.share_bounds(profile_matrix))) > 1 - 1e-6
+
+
+@SETTINGS
+@given(testing.grouped_profiles(alternatives=3, voters=(1, 4), groups=2, weighted=True))
+def test_groups_of_profiles_have_no_gaps(drawn):
+    profile, group = drawn
+    _checks.check_weights(profile.weights, len(profile.orders))
+    _checks.check_groups(group, len(profile.orders))
+    assert group.max() <= 1
+
+
+def test_a_rule_is_tested_on_groups():
+    """Two parties of one voter each whose favourites differ: RLHF breaks the tie of no party's, F* serves both."""
+
+    def level(rule, profile, group):
+        parties = [preference_matrix(profile.orders[group == g]) for g in range(group.max() + 1)]
+        shares = np.array([profile.weights[group == g].sum() for g in range(group.max() + 1)])
+        lottery = rule(preference_matrix(*profile))
+        return float(social_choice.group_outcomes(jnp.stack(parties), lottery, shares=shares).level)
+
+    def unserved(drawn):
+        return level(social_choice.maximal_borda, *drawn) < 1e-6
+
+    profile, group = find(testing.grouped_profiles(alternatives=2, voters=(1, 3)), unserved, settings=SETTINGS)
+    assert sorted(profile.orders[:, 0].tolist()) == [0, 0, 1]
+    assert group.max() == 1
+    assert level(social_choice.proportional, profile, group) > 0.99
 
 
 def test_skew_matrices_reach_beyond_profiles():
@@ -112,6 +141,47 @@ def test_what_is_not_asked_for_is_not_checked():
     testing.check_rule(STUBS["anonymity by 1"], alternatives=(3,), anonymity=False)
     with pytest.raises(ValueError, match=r"rule: expected a lottery of shape \(3,\)"):
         testing.check_rule(lambda matrix: matrix, alternatives=(3,))
+
+
+def test_the_fixtures_know_every_axiom():
+    others = {"as_profile_rule", "as_value", "find_counterexample", "format_game", "format_profile", "lemma_4_9_level"}
+    others |= {"manipulation_gains", "of_values", "ppa_level", "violated"}
+    public = {name for name in axioms.__all__ if name.islower() and not name.startswith("with_")}
+    assert {*fixtures.RULE_AXIOMS, *fixtures.VALUE_AXIOMS} == public - others
+
+
+TEN_LINES = """\
+import pytest
+from jaxval import social_choice
+
+pytest_plugins = ["jaxval.testing.fixtures"]
+
+@pytest.fixture
+def rule():
+    return social_choice.maximal_borda
+
+def test_rule(rule_axiom):
+    rule_axiom(alternatives=3, voters=3)
+"""
+
+
+@pytest.mark.once
+def test_a_file_of_ten_lines_prints_the_minimal_counterexample(tmp_path):
+    assert len([line for line in TEN_LINES.splitlines() if line]) <= 10
+    tmp_path.joinpath("test_mine.py").write_text(TEN_LINES)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "condorcet or neutrality"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "condorcet violated by 0.5 with 3 alternatives and 3 voters:\n  2 x a > b > c\n" in ran.stdout
+    assert "1 failed, 1 passed" in ran.stdout
+
+
+def test_known_violations_are_held_to():
+    search = fixtures._searcher(social_choice.maximal_borda, "condorcet", ("condorcet",), {})
+    search(alternatives=3, voters=3)  # it is violated, as stated
+    with pytest.raises(pytest.fail.Exception, match="no counterexample to condorcet was found"):
+        search(alternatives=[2], voters=3)
+    with pytest.raises(pytest.fail.Exception, match=r"violates: expected names among .*; got condorcets"):
+        fixtures._searcher(social_choice.maximal_borda, "condorcet", ("condorcets",), {})
 
 
 def test_without_hypothesis_the_extra_is_named(monkeypatch):

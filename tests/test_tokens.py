@@ -49,9 +49,9 @@ def look_up(params, tokens):
     return params[before, tokens]
 
 
-def begin(params, tokens, lengths):
+def begin(params, tokens, lengths, room, copies):
     at = jnp.arange(len(tokens)), lengths - 1
-    return look_up(params, tokens)[at], tokens[at]
+    return jnp.repeat(look_up(params, tokens)[at], copies, axis=0), jnp.repeat(tokens[at], copies)
 
 
 TRIGRAM = SequenceModel(
@@ -146,7 +146,7 @@ def test_a_combination_of_transformers_has_a_cache_for_each(tiny, adapted, close
 
     @jax.jit
     def logits(now):
-        begun, caches = combined.start(now, tokens, lengths)
+        begun, caches = combined.start(now, tokens, lengths, 1, 1)
         return begun, combined.advance(now, caches, tokens[[0, 1], lengths])[0]
 
     begun, after = logits(now)
@@ -204,7 +204,7 @@ def test_merged_and_unmerged_adapters_give_equal_logits(tiny, adapted, x64):
     by_hand = kernel + 3 / 2 * np.asarray(one["layers"]["down"]["A"]) @ np.asarray(one["layers"]["down"]["B"])
     np.testing.assert_allclose(policies.merge(params, one, alpha=3.0)["layers"]["down"]["kernel"], by_hand, **limit)
     assert np.abs(apart.logits(one, tokens) - tiny.logits(params, tokens)).max() > 0.1
-    cached, _ = apart.start(one, tokens, np.array([3]))
+    cached, _ = apart.start(one, tokens, np.array([3]), 1, 1)
     np.testing.assert_allclose(cached, apart.logits(one, tokens)[:, 2], **limit)
 
 
@@ -285,7 +285,7 @@ def test_members_that_exclude_each_others_tokens_are_not_sampled_from(cache):
         lambda params, tokens: params[tokens],
         3,
         8,
-        lambda params, tokens, lengths: (params[tokens[jnp.arange(len(tokens)), lengths - 1]], lengths),
+        lambda params, tokens, lengths, room, copies: (params[tokens[jnp.arange(len(tokens)), lengths - 1]], lengths),
         lambda params, lengths, tokens: (params[tokens], lengths),
     )
     sources = np.zeros((2, 3, 3))

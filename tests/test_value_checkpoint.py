@@ -124,7 +124,17 @@ def test_the_command_takes_the_folder(file, tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert sum(row["pairs"] for row in result["sources"]) == 27  # a quarter is held out
     assert len({row["score"] for row in result["utilities"]}) == 8
-    assert len(list((tmp_path / "out" / "finished").rglob("source-*.npz"))) == 3
+    finished = tmp_path / "out" / "finished" / "seed-0"
+    assert len(list(finished.glob("source-*.npz"))) == 3
+    model, params, _ = policies.read_llama(FOLDER)
+    like = policies.low_rank(model, params, rank=8, alpha=16.0).init(jax.random.key(0))
+    for i, name in enumerate(("one", "two", "foe")):
+        trained, kept = load_state(finished / f"source-{i}.npz", like), finished / "adapters" / name
+        written = policies.read_adapter(kept, params)
+        assert written.base == str(FOLDER)
+        for target, parts in trained["layers"].items():
+            np.testing.assert_allclose(written.params["layers"][target]["B"], 2 * parts["B"], rtol=1e-6)
+            np.testing.assert_array_equal(written.params["layers"][target]["A"], parts["A"])
 
 
 def test_another_checkpoint_in_the_same_folder_is_another_run(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import values_by_definition as definition
 
 from jaxval import alignment, coalitions, data, policies, sources, training, values
+from jaxval.sources import fidelity as sources_fidelity
 from jaxval.types import Comparisons
 
 
@@ -503,6 +504,46 @@ def test_the_best_coalition_by_enumeration():
         two = np.asarray(sources.best_coalition(table, size=2))
         assert two.sum() == 2
         assert table[int(two @ (1 << np.arange(4)))] == max(table[i] for i in range(16) if i.bit_count() == 2)
+
+
+@pytest.mark.parametrize("permutations", [None, 200])
+def test_values_within_a_hierarchy(drawn, found, permutations, close, x64):
+    """Owen values of the same utilities, and the totals of the unions of two levels; sampled ones sum as they do."""
+    unions = [[0, 0, 0, 1, 1], [0, 1, 1, 2, 3]]
+    valued = sources.value_sources(drawn, policy="tabular", beta=1.0, unions=unions, permutations=permutations)
+    expected = values.owen(found.utilities, unions)
+    tolerance = 1e-9 if x64 else 2e-4
+    assert (valued.standard_errors == 0).all() == (permutations is None)
+    assert (np.abs(valued.values - expected) <= 4 * valued.standard_errors + tolerance).all()
+    for level, totals in zip(unions, valued.totals, strict=True):
+        np.testing.assert_array_equal(totals.unions, level)
+        close(totals.values, values.owner_totals(valued.values, level), atol=1e-9 if x64 else 1e-5)
+        assert (totals.context_intervals[0] <= totals.values).all()
+        assert (totals.values <= totals.context_intervals[1]).all()
+    quotient = [found.utilities[sum(1 << i for i in range(5) if k >> unions[0][i] & 1)] for k in range(4)]
+    if permutations is None:
+        close(valued.totals[0].values, values.shapley(np.array(quotient)), atol=tolerance)
+
+
+def test_fidelity_to_retraining(drawn, found):
+    """All proper coalitions are judged by the utilities of retraining on the union, which `truth` has too."""
+    valued = sources.value_sources(drawn, policy="tabular", beta=1.0, fidelity=30)
+    judged = valued.fidelity
+    assert judged.coalitions.shape == (30, 5)
+    rows = np.asarray(coalitions.coalition_index(judged.coalitions))
+    np.testing.assert_allclose(judged.utilities, found.truth["union"].utilities[rows], atol=1e-5)
+    by_hand = values.datamodelling_score(valued.values[:, 0], judged.coalitions, judged.utilities[:, 0])
+    assert judged.scores["values"][0].score == by_hand.score
+    assert judged.scores["values"][0].score > judged.scores["random"][0].score
+    assert judged.scores["pairs"][0] is None  # all sources have as many pairs
+
+
+def test_some_coalitions_of_half_of_the_sources_are_judged():
+    masks = sources_fidelity.fidelity_coalitions(20, 9)
+    assert masks.shape == (20, 9)
+    assert (masks.sum(axis=1) == 4).all()
+    assert len(np.unique(masks, axis=0)) == 20
+    assert len(sources_fidelity.fidelity_coalitions(1000, 12)) == 924  # there are no more of size 6
 
 
 def test_choosing_and_weighting_sources_beats_taking_all(drawn, found):

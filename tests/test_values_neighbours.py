@@ -485,3 +485,54 @@ def test_utilities_of_another_length_are_refused():
 def test_wrong_owners_are_refused(owners, options, message):
     with pytest.raises(ValueError, match=message):
         owner_totals([1.0, 2.0, 3.0], owners, **options)
+
+
+@pytest.mark.parametrize("normalise", ["neighbours", "size"])
+@pytest.mark.parametrize("grouping", ["one group", "two groups", "three groups, a small one last"])
+def test_weighted_neighbours_are_those_of_the_definition(grouping, normalise, close):
+    """The same enumeration with the kernel's weight in place of 1 for a right label, for few and many neighbours."""
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(7, 2)), rng.integers(0, 2, 7)
+    tests, test_y = rng.normal(size=(2, 2)), rng.integers(0, 2, 2)
+    groups = np.array(GROUPINGS[grouping])
+    for K in (2, 9):
+        expected = np.zeros(7)
+        for point, label in zip(tests, test_y, strict=True):
+            squared = ((x - point) ** 2).sum(axis=1)
+            order = np.argsort(squared)
+            a = np.exp(-squared) * (y == label)
+            expected[order] += by_definition(a[order], groups[order], K, normalise) / 2
+        found = knn_shapley(
+            x,
+            y,
+            tests,
+            test_y,
+            neighbours=K,
+            groups=groups,
+            normalise=normalise,
+            kernel=lambda squared: jnp.exp(-squared),
+        )
+        close(found, expected)
+
+
+def test_distances_are_those_of_the_embedding(close):
+    rng = np.random.default_rng(4)
+    images, y = rng.integers(0, 255, (9, 4, 4), dtype=np.uint8), rng.integers(0, 2, 9)
+    calls = []
+
+    def embed(block):
+        calls.append(len(block))
+        return block.reshape(len(block), -1)[:, :3] / 255.0
+
+    found = knn_shapley(images[:6], y[:6], images[6:], y[6:], neighbours=2, embed=embed)
+    close(found, knn_shapley(embed(images[:6]), y[:6], embed(images[6:]), y[6:], neighbours=2))
+    assert calls[:2] == [6, 3]
+
+
+@pytest.mark.mistakes
+def test_mistakes_of_kernels_and_embeddings_are_named():
+    rows = [[1.0], [2.0]], [0, 1], [[0.0]], [1]
+    with pytest.raises(ValueError, match="kernel: expected finite weights"):
+        knn_shapley(*rows, neighbours=1, kernel=lambda squared: squared * jnp.nan)
+    with pytest.raises(ValueError, match=r"embed: expected an embedding \(rows, dimensions\) of train_x"):
+        knn_shapley(*rows, neighbours=1, embed=lambda block: block[:, 0])

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxval
+from benchmarks.workers.social_choice_numpy import random_matrix
 from jaxval import axioms, preferences, social_choice
 
 PACKAGES = ("jax", "jaxlib", "numpy")
@@ -25,6 +26,11 @@ Run = Callable[[], dict[str, np.ndarray]]
 def maximal_lottery(inputs: dict[str, np.ndarray]) -> Run:
     solve = jax.jit(jax.vmap(social_choice.maximal_lottery))
     return lambda: {"lotteries": np.asarray(solve(inputs["matrices"]))}
+
+
+def share_bounds(inputs: dict[str, np.ndarray], *, alternatives: int) -> Run:
+    matrix = random_matrix(int(inputs["seed"]), alternatives)
+    return lambda: {"u": np.asarray(social_choice.share_bounds(matrix))}
 
 
 def preference_matrix(inputs: dict[str, np.ndarray], *, core: bool = False) -> Run:
@@ -149,6 +155,7 @@ def _percentile_intervals(
 
 TASKS = {
     "maximal_lottery": maximal_lottery,
+    "share_bounds": share_bounds,
     "preference_matrix": preference_matrix,
     "mallows": mallows,
     "monotonicity": monotonicity,

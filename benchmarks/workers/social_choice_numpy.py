@@ -29,6 +29,21 @@ def maximal_lottery(inputs: dict[str, np.ndarray]) -> Run:
     return lambda: {"lotteries": np.array([solve(matrix) for matrix in inputs["matrices"]])}
 
 
+def random_matrix(seed: int, alternatives: int) -> np.ndarray:
+    """A preference function in float32 that is too large for a file."""
+    upper = np.triu(np.random.default_rng(seed).random((alternatives, alternatives), dtype=np.float32), 1)
+    matrix = upper + np.tril(1 - upper.T, -1)
+    np.fill_diagonal(matrix, 0.5)
+    return matrix
+
+
+def share_bounds(inputs: dict[str, np.ndarray], *, alternatives: int) -> Run:
+    """The least entry of each row beside the diagonal."""
+    matrix = random_matrix(int(inputs["seed"]), alternatives)
+    itself = np.eye(alternatives, dtype=bool)
+    return lambda: {"u": np.where(itself, 1, matrix).min(axis=1)}
+
+
 def preference_matrix(inputs: dict[str, np.ndarray], *, tuned: bool) -> Run:
     """A loop over the alternatives: as one writes it, or on small integers, one alternative's places side by side."""
     orders = inputs["orders"]
@@ -69,4 +84,9 @@ def mallows(inputs: dict[str, np.ndarray], *, num: int, dispersion: float) -> Ru
     return run
 
 
-TASKS = {"maximal_lottery": maximal_lottery, "preference_matrix": preference_matrix, "mallows": mallows}
+TASKS = {
+    "maximal_lottery": maximal_lottery,
+    "share_bounds": share_bounds,
+    "preference_matrix": preference_matrix,
+    "mallows": mallows,
+}

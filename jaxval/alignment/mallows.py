@@ -107,6 +107,7 @@ def _limit_log_link(u: Array) -> Array:
     return jnp.where(u < 0, log_q, jnp.log1p(-jnp.exp(log_q)))
 
 
+@jax.jit
 def _log_miss(u: Array, a: Array) -> Array:
     """Log q, q = 1 - g, at u = a|s| >= 0, computed without division by 0 and without cancellation.
 

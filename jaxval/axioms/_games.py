@@ -3,8 +3,11 @@
 The range of a game is its largest utility minus its smallest. Two utilities are equal if they differ by at most the
 tolerance times the range, so that adding a constant to all utilities changes no premise. A gap of at most the same
 limit is 0: neither the slack of a premise nor rounding counts as a violation.
+
+The functions of arrays are compiled whole: operation by operation, an axiom would compile fifty programs.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -23,6 +26,7 @@ __all__ = [
     "null_rows",
     "same_players",
     "some_or_none",
+    "with_rows",
 ]
 
 
@@ -83,18 +87,27 @@ def dependent_rows(players: int, first: int, second: int) -> np.ndarray:
     return np.where(index & both == both, index, index & ~both)
 
 
-def marginals(table: Array, player: int) -> Array:
-    """v(S ∪ {z}) - v(S) for all S without z, (2^(n-1),)."""
-    halves = table.reshape(-1, 2, 1 << player)
-    return (halves[:, 1] - halves[:, 0]).reshape(-1)
+@jax.jit
+def with_rows(table: Array, rows: Array) -> Array:
+    """The game that has at each coalition the utility of the row given for it."""
+    return table[rows]
 
 
+@jax.jit
+def marginals(table: Array) -> Array:
+    """v(S ∪ {z}) - v(S) for every player z and all S without z, (n, 2^(n-1))."""
+    halves = [table.reshape(-1, 2, 1 << player) for player in range(_checks.players_of(table))]
+    return jnp.stack([(half[:, 1] - half[:, 0]).reshape(-1) for half in halves])
+
+
+@jax.jit
 def equal_within(*tables: Array) -> Array:
     """The largest difference of utilities that count as equal: the tolerance times the largest range of the games."""
     ranges = jnp.stack([jnp.max(table) - jnp.min(table) for table in tables])
     return _checks.tolerance(ranges.dtype) * jnp.max(ranges)
 
 
+@jax.jit
 def some_or_none(gap: Array, limit: Array) -> Array:
     """The gap, set to 0 if it is positive and at most the limit; NaN and -inf are returned unchanged."""
     return jnp.where((gap <= limit) & (gap > 0), 0, gap)

@@ -19,6 +19,7 @@ from jaxval.axioms._games import (
     exchanged_rows,
     null_rows,
     same_players,
+    with_rows,
 )
 from jaxval.types import Table
 
@@ -33,7 +34,7 @@ def with_null_player(table: Table, player: int) -> Float[Array, "coalitions"]:
         [0.0, 0.0, 2.0, 2.0]
     """
     table = check_game(table)
-    return table[null_rows(check_players(table, player), player)]
+    return with_rows(table, null_rows(check_players(table, player), player))
 
 
 def with_symmetric_players(table: Table, first: int, second: int) -> Float[Array, "coalitions"]:
@@ -44,7 +45,7 @@ def with_symmetric_players(table: Table, first: int, second: int) -> Float[Array
         [0.0, 1.5, 1.5, 4.0]
     """
     table = check_game(table)
-    return (table + table[exchanged_rows(check_players(table, first, second), first, second)]) / 2
+    return (table + with_rows(table, exchanged_rows(check_players(table, first, second), first, second))) / 2
 
 
 def with_dependent_players(table: Table, first: int, second: int) -> Float[Array, "coalitions"]:
@@ -57,7 +58,7 @@ def with_dependent_players(table: Table, first: int, second: int) -> Float[Array
         [0.0, 0.0, 0.0, 4.0]
     """
     table = check_game(table)
-    return table[dependent_rows(check_players(table, first, second), first, second)]
+    return with_rows(table, dependent_rows(check_players(table, first, second), first, second))
 
 
 def with_same_marginals(table: Table, other: Table, player: int) -> Float[Array, "coalitions"]:

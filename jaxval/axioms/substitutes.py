@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -55,7 +56,7 @@ def symmetry(value: Value, table: Table, groups: Groups | None = None) -> tuple[
     """
     table, groups = check_games(table, groups)
     values, pairs = as_value(value)(table, groups), _pairs(groups)
-    return _worst_pair(table, values, pairs, _difference(values, pairs), _symmetric(table, pairs))
+    return _worst_pair(table, values, pairs, _difference(values, pairs, True), _symmetric(table, pairs))
 
 
 @of_values
@@ -78,8 +79,8 @@ def within_group_symmetry(value: Value, table: Table, groups: Groups) -> tuple[G
     """
     table, groups = check_games(table, groups)
     values, pairs = as_value(value)(table, groups), _pairs(groups)
-    together = jnp.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
-    return _worst_pair(table, values, pairs, _difference(values, pairs), _symmetric(table, pairs) & together)
+    together = groups[pairs[:, 0]] == groups[pairs[:, 1]]
+    return _worst_pair(table, values, pairs, _difference(values, pairs, True), _symmetric(table, pairs) & together)
 
 
 @of_values
@@ -120,10 +121,9 @@ def mutual_dependence(value: Value, table: Table, groups: Groups, *, version: st
     values, pairs = as_value(value)(table, groups), _pairs(groups)
     premise = _symmetric(table, pairs)
     if version == "cited":
-        neither, first, _ = _without_both(table, pairs)
-        premise = premise & _equal(table, first, neither)
-    together = jnp.asarray(groups[pairs[:, 0]] == groups[pairs[:, 1]])
-    gaps = jnp.where(together, _difference(values, pairs), jnp.abs(values[pairs[:, 0]]))
+        rows = _rows_without_both(len(groups), pairs)
+        premise = premise & _equal(table, rows | 1 << pairs[:, :1], rows)
+    gaps = _difference(values, pairs, groups[pairs[:, 0]] == groups[pairs[:, 1]])
     return _worst_pair(table, values, pairs, gaps, premise)
 
 
@@ -133,36 +133,44 @@ def _pairs(groups: np.ndarray) -> np.ndarray:
     return np.take_along_axis(pairs, np.argsort(groups[pairs], axis=1, kind="stable"), axis=1)
 
 
-def _without_both(table: Array, pairs: np.ndarray) -> tuple[Array, Array, Array]:
-    """v(S), v(S ∪ {z_i}) and v(S ∪ {z_j}) for each pair and all S without both, each (pairs, 2^(n-2))."""
-    bits = 1 << pairs
-    index = np.arange(len(table))
-    rows = np.array([index[(index & (i | j)) == 0] for i, j in bits], dtype=int).reshape(len(pairs), len(table) // 4)
-    return table[rows], table[rows | bits[:, :1]], table[rows | bits[:, 1:]]
+def _rows_without_both(players: int, pairs: np.ndarray) -> np.ndarray:
+    """The rows of S for each pair and all S without both, (pairs, 2^(n-2))."""
+    index = np.arange(2**players)
+    rows = [index[(index & (i | j)) == 0] for i, j in 1 << pairs]
+    return np.array(rows, dtype=int).reshape(len(pairs), len(index) // 4)
 
 
 def _symmetric(table: Array, pairs: np.ndarray) -> Array:
-    """Whether the players of each pair are symmetric."""
-    _, first, second = _without_both(table, pairs)
-    return _equal(table, first, second)
+    """Whether the players of each pair are symmetric, v(S ∪ {z_i}) = v(S ∪ {z_j}) for all S without both."""
+    rows = _rows_without_both(_checks.players_of(table), pairs)
+    return _equal(table, rows | 1 << pairs[:, :1], rows | 1 << pairs[:, 1:])
 
 
+@jax.jit
 def _equal(table: Array, left: Array, right: Array) -> Array:
-    """Whether the utilities on both sides are equal, within the tolerance, throughout the last axis."""
-    return jnp.all(jnp.abs(left - right) <= equal_within(table), axis=-1)
+    """Whether the utilities of the rows on both sides are equal, within the tolerance, throughout the last axis."""
+    return jnp.all(jnp.abs(table[left] - table[right]) <= equal_within(table), axis=-1)
 
 
-def _difference(values: Array, pairs: np.ndarray) -> Array:
-    return jnp.abs(values[pairs[:, 0]] - values[pairs[:, 1]])
+@jax.jit
+def _difference(values: Array, pairs: Array, together: Array) -> Array:
+    """|φ(z_i) - φ(z_j)| for a pair of one group, |φ(z_i)| for another pair."""
+    return jnp.abs(values[pairs[:, 0]] - jnp.where(together, values[pairs[:, 1]], 0))
 
 
 def _worst_pair(
     table: Array, values: Array, pairs: np.ndarray, gaps: Array, premise: Array
 ) -> tuple[Array, PairWitness]:
     """The largest gap of the pairs that meet the premise, and that pair."""
+    gap, first, second = _largest(table, values, pairs, gaps, premise)
+    return finish(gap, of="value"), PairWitness(first, second, values)
+
+
+@jax.jit
+def _largest(table: Array, values: Array, pairs: Array, gaps: Array, premise: Array) -> tuple[Array, Array, Array]:
     # One entry of -inf is appended, so that a game of one player, which has no pair, has a largest gap too.
     gaps = jnp.append(jnp.where(premise, gaps, -jnp.inf), -jnp.inf)
     named = jnp.append(jnp.where(premise[:, None], pairs, -1), jnp.full((1, 2), -1), axis=0)
     worst = jnp.argmax(gaps)
     gap = jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, some_or_none(gaps[worst], equal_within(table)))
-    return finish(gap, of="value"), PairWitness(named[worst, 0], named[worst, 1], values)
+    return gap, named[worst, 0], named[worst, 1]

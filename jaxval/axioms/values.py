@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxval.axioms._functions import numbers_of, takes_one
-from jaxval.axioms._games import check_games, equal_within, marginals, same_players, some_or_none
+from jaxval.axioms._games import check_games, equal_within, marginals, same_players, some_or_none, with_rows
 from jaxval.axioms._profiles import finish
 from jaxval.axioms.kinds import of_values
 from jaxval.types import BadArgument, Groups, Table
@@ -164,12 +165,8 @@ def group_efficiency(value: Value, table: Table, groups: Groups) -> tuple[Gap, G
     values = as_value(value)(table, groups)
     members = groups[None, :] == np.arange(groups.max() + 1)[:, None]
     rows = np.cumsum([0, *(members @ (1 << np.arange(len(groups))))])
-    totals = jnp.sum(jnp.where(members, values[None, :], 0), axis=1)
-    expected = table[rows[1:]] - table[rows[:-1]]
-    gaps = jnp.abs(totals - expected)
-    worst = jnp.argmax(gaps)
-    gap = some_or_none(gaps[worst], equal_within(table))
-    return finish(gap, of="value"), GroupWitness(worst, totals[worst], expected[worst], values)
+    gap, witness = _worst_group(table, values, members, rows)
+    return finish(gap, of="value"), witness
 
 
 @of_values
@@ -212,7 +209,7 @@ def linearity(
     # that a constant added to all utilities matters here, unlike in the premises.
     rounding = 4 * jnp.finfo(table.dtype).eps * jnp.max(jnp.abs(alpha * table) + jnp.abs(beta * other))
     limit = equal_within(alpha * table, beta * other) + rounding
-    return _worst_player(values, expected, jnp.ones(len(groups), dtype=bool), limit)
+    return _worst_player(values, expected, np.ones(len(groups), dtype=bool), limit)
 
 
 @of_values
@@ -235,8 +232,7 @@ def nullity(value: Value, table: Table, groups: Groups | None = None) -> tuple[G
     table, groups = check_games(table, groups)
     values = as_value(value)(table, groups)
     limit = equal_within(table)
-    null = jnp.stack([jnp.all(jnp.abs(marginals(table, z)) <= limit) for z in range(len(groups))])
-    return _worst_player(values, jnp.zeros_like(values), null, limit)
+    return _worst_player(values, jnp.zeros_like(values), _null(marginals(table), limit), limit)
 
 
 @of_values
@@ -269,8 +265,7 @@ def marginality(value: Value, table: Table, other: Table, groups: Groups | None 
     limit = equal_within(table, other)
     # Marginals are subtracted rather than games: if a large constant is added to one of the games, the difference of
     # the games loses digits.
-    changes = jnp.stack([marginals(table, z) - marginals(other, z) for z in range(len(groups))])
-    same = jnp.all(jnp.abs(changes) <= limit, axis=1)
+    same = _null(marginals(table) - marginals(other), limit)
     return _worst_player(of(table, groups), of(other, groups), same, limit)
 
 
@@ -298,14 +293,39 @@ def precedence(value: Value, table: Table, groups: Groups) -> tuple[Gap, PlayerW
     values = expected = of(table, groups)
     for t in range(groups.max()):
         until = int(np.sum(1 << np.flatnonzero(groups <= t)))
-        truncated = of(table[np.arange(len(table)) & until], groups)
+        truncated = of(with_rows(table, np.arange(len(table)) & until), groups)
         expected = jnp.where(groups == t, truncated, expected)
-    return _worst_player(values, expected, jnp.ones(len(groups), dtype=bool), equal_within(table))
+    return _worst_player(values, expected, np.ones(len(groups), dtype=bool), equal_within(table))
 
 
-def _worst_player(values: Array, expected: Array, premise: Array, limit: Array) -> tuple[Array, PlayerWitness]:
+@jax.jit
+def _worst_group(table: Array, values: Array, members: Array, rows: Array) -> tuple[Array, GroupWitness]:
+    """The largest |Σ_{z ∈ D_t} φ(z) - (v(U_t) - v(U_{t-1}))|, where rows hold v(U_0), v(U_1), ..."""
+    totals = jnp.sum(jnp.where(members, values[None, :], 0), axis=1)
+    expected = table[rows[1:]] - table[rows[:-1]]
+    gaps = jnp.abs(totals - expected)
+    worst = jnp.argmax(gaps)
+    gap = some_or_none(gaps[worst], equal_within(table))
+    return gap, GroupWitness(worst, totals[worst], expected[worst], values)
+
+
+@jax.jit
+def _null(marginals: Array, limit: Array) -> Array:
+    """Which players have only marginals that count as 0, (n,)."""
+    return jnp.all(jnp.abs(marginals) <= limit, axis=1)
+
+
+def _worst_player(
+    values: Array, expected: Array, premise: Array | np.ndarray, limit: Array
+) -> tuple[Array, PlayerWitness]:
     """The largest |values - expected| among the players who meet the premise, and that player."""
+    gap, worst = _largest(values, expected, premise, limit)
+    return finish(gap, of="value"), PlayerWitness(worst, values, expected)
+
+
+@jax.jit
+def _largest(values: Array, expected: Array, premise: Array, limit: Array) -> tuple[Array, Array]:
     gaps = jnp.where(premise, jnp.abs(values - expected), -jnp.inf)
     worst = jnp.argmax(gaps)
     gap = jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, some_or_none(gaps[worst], limit))
-    return finish(gap, of="value"), PlayerWitness(jnp.where(jnp.any(premise), worst, -1), values, expected)
+    return gap, jnp.where(jnp.any(premise), worst, -1)

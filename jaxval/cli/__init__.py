@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         2
     """
     arguments = _parser().parse_args(argv)
+    arguments.words = sys.argv[1:] if argv is None else list(argv)
     try:
         status = int(arguments.run(arguments))
         sys.stdout.flush()

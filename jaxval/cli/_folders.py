@@ -1,5 +1,6 @@
-"""The output folder of a run, which is locked while the run lasts."""
+"""Where a command writes: the output folder of a run, which is locked while the run lasts, and single files."""
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,3 +41,13 @@ def own_folder(out: Path | None, *, resume: bool) -> Iterator[None]:
 
 def _used(out: Path) -> bool:
     return out.exists() and any(path.name != LOCK for path in out.iterdir())
+
+
+def check_written(arguments: argparse.Namespace, **endings: str) -> None:
+    """Raise if an option names a file that cannot be written: of another ending, or in a folder that does not exist."""
+    for option, ending in endings.items():
+        path = getattr(arguments, option)
+        if path is not None and not (path.suffix == ending and path.resolve().parent.is_dir()):
+            raise BadArgument(
+                f"--{option}", expected=f"a name that ends in {ending}, in a folder that exists", got=path
+            )

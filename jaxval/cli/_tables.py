@@ -8,12 +8,12 @@ WIDEST = 140  # columns of a table if the output is not a terminal
 LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
 
 
-def new_table(title: str) -> Any:
-    """An empty table with a title."""
+def new_table(title: str, *, tight: bool = False) -> Any:
+    """An empty table with a title; one space between the columns of a tight table, and two else."""
     from rich import box
     from rich.table import Table
 
-    return Table(title=title, box=box.SIMPLE_HEAD, **LAYOUT)
+    return Table(title=title, box=box.SIMPLE_HEAD, **LAYOUT | ({"padding": 0} if tight else {}))
 
 
 def print_tables(tables: list[Any], sentences: list[str]) -> None:
@@ -29,6 +29,22 @@ def print_tables(tables: list[Any], sentences: list[str]) -> None:
         Console(width=width, markup=False, highlight=False).print(table)
     for line in sentences:
         console.print(line, soft_wrap=not seen)
+
+
+def shortened(text: str, width: int) -> str:
+    """One line of a text that takes at most so many columns. A long text loses its middle: its ends tell names apart.
+
+    Characters that no terminal prints, such as those that would move the cursor, become spaces.
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    if cell_len(text) <= width:
+        return text
+    end = max(0, (width - 1) // 3)
+    kept = set_cell_size(text, width - 1 - end).rstrip()
+    tail = set_cell_size(text[::-1], end)[::-1].lstrip() if end else ""
+    return f"{kept}…{tail}"
 
 
 def places(numbers: list[float]) -> int:

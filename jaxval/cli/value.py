@@ -2,17 +2,18 @@
 
 import argparse
 import functools
-import importlib
-import os
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from jaxval import __version__
 from jaxval._errors import BadArgument
-from jaxval.cli._folders import own_folder
+from jaxval.cli import value_adapters, value_samples
+from jaxval.cli._arguments import groups_of, heads_of, imported, is_number, of_heads, rewards_of, unions_of
+from jaxval.cli._folders import check_written, own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
-from jaxval.cli.value_pool import add_options, value_pool
+from jaxval.cli.value_pool import add_options, report, value_pool
 from jaxval.cli.value_report import describe, print_result, write_result
 
 __all__ = ["describe"]
@@ -29,6 +30,9 @@ rewards (--reward, may be repeated; each is an axis of the figure):
   bradley-terry[:NAME]        fitted to the order of the scores
   bradley-terry               without scores (the default there): fitted to the pairs of all sources together, so that
                               values say how far a source agrees with them all
+  head:FILE                   a linear head on the hidden states of --policy FOLDER, fitted to the pairs of FILE; its
+                              accuracy on a fifth of them, which are held out, is told
+  FOLDER                      a reward model of the architecture LlamaForSequenceClassification
   TABLE.jsonl                 lines with prompt, response and numbers: every number is a reward
   module:function             a Python function of a prompt and a response to a number or several
 
@@ -37,8 +41,9 @@ policies (--policy):
   tabular                     a reward for each response, for files whose sources judge the same prompts: evaluated on
                               all of them, nothing is held out and nothing is random
   transformer                 a small one over bytes, from a random start
-  FOLDER                      a checkpoint of Llama's shape with config.json, model.safetensors and tokenizer.json,
-                              trained by low-rank adapters; needs pip install 'jaxval[llama]'
+  FOLDER or FILE.gguf         a checkpoint of Llama's shape: a folder with config.json, model.safetensors and
+                              tokenizer.json, or a GGUF file; trained by low-rank adapters, which --out keeps as PEFT
+                              does; chats go through its template; needs pip install 'jaxval[llama]'
   module:function             a Python function of the pairs to a jaxval.types.Policy
 
 losses (--loss): the names of jaxval.alignment.losses, such as dpo (the default), ipo, hinge, mallows_theta; or
@@ -65,7 +70,9 @@ def add_command(commands: Any) -> None:
     """Add the command `jaxval value` and its options."""
     command = commands.add_parser(
         "value",
-        usage="jaxval value [FILE ...] [options]\n       jaxval value --log-probs TABLE [options]",
+        usage="jaxval value [FILE ...] [options]\n       jaxval value FILE [...] --policy FOLDER --adapters A B [...] "
+        "[options]\n       jaxval value FILE --policy FOLDER --samples M [options]\n       "
+        "jaxval value --log-probs TABLE [options]",
         help="what each source of preference pairs contributed, from one training per source",
         description="What each source of preference pairs contributed, from one training per source.\n\n" + FILES,
         epilog=REWARDS,
@@ -161,6 +168,12 @@ def add_command(commands: Any) -> None:
         help="sources that come after all others: asymmetric values are computed too; repeat for later groups",
     )
     add(
+        "--hierarchy",
+        action="store_true",
+        help="sources are named provider/dataset, or deeper: values respect these unions (Owen), and every union's "
+        "total is told",
+    )
+    add(
         "--seeds",
         type=count,
         metavar="N",
@@ -168,6 +181,13 @@ def add_command(commands: Any) -> None:
     )
     add("--seed", type=int, default=0, metavar="N", help="the first random seed (default 0)")
     add("--truth", action="store_true", help="also retrain every coalition, sequentially and on the union, and compare")
+    add(
+        "--fidelity",
+        type=count,
+        metavar="N",
+        help="retrain N coalitions of half of the sources on the union of their pairs, or all if there are at most N, "
+        "and tell how well values rank them",
+    )
     add(
         "--out",
         type=Path,
@@ -180,16 +200,28 @@ def add_command(commands: Any) -> None:
         help="go on with a run of the same words that was stopped: what is finished in --out is not done again",
     )
     add("--json", action="store_true", help="print the result alone, as JSON, on standard output")
+    add(
+        "--statement",
+        type=Path,
+        metavar="JSON",
+        help="write a statement of contributions there, which can be handed over",
+    )
+    add("--report", type=Path, metavar="HTML", help="write the statement as a page with tables and figures there")
+    value_adapters.add_options(command)
+    value_samples.add_options(command)
     add_options(command)
     command.set_defaults(run=functools.partial(_value, defaults=vars(command.parse_args([]))))
 
 
 def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
     if arguments.log_probs:
-        return value_pool(arguments, defaults, _groups)
-    if arguments.candidates or arguments.unchecked:
+        return value_pool(arguments, defaults, groups_of)
+    if arguments.candidates or (arguments.unchecked and not arguments.samples):
         name = "--candidates" if arguments.candidates else "--unchecked"
         raise BadArgument(name, expected="--log-probs TABLE beside it", got="none")
+    value_adapters.check_options(arguments, defaults)
+    value_samples.check_options(arguments, defaults)
+    check_written(arguments, statement=".json", report=".html")
     policy = arguments.policy or ("log-linear" if arguments.files else "tabular")
     _check_generated(arguments, policy)
     with own_folder(arguments.out, resume=arguments.resume):
@@ -201,12 +233,30 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
         jax.config.update("jax_enable_x64", policy in IN_FLOAT64)
         try:
             with naming_options():
-                return _value_in_precision(arguments, policy)
+                if arguments.samples:
+                    how = {**_training(arguments), "held_out": _held_out(arguments.held_out, arguments.skip_unusable)}
+                    sampled, title = value_samples.value_samples(arguments, policy, **how)
+                    report(sampled, title, arguments, [name for name in vars(arguments) if name not in NO_OPTIONS])
+                    return 0
+                values_of = value_adapters.value_adapters if arguments.adapters else _value_pairs
+                valued, title, groups, rewards = values_of(arguments, policy)
+            result = {
+                **describe(valued, title=title),
+                "reward_heads": heads_of(rewards),
+                "options": {name: _option(value) for name, value in vars(arguments).items() if name not in NO_OPTIONS},
+                "versions": {"jaxval": __version__, "jax": jax.__version__},
+            }
+            if arguments.out:
+                write_result(valued, result, arguments.out)
+            stated = _state(arguments, valued, result, groups)
+            print_result(result, groups, stated, as_json=arguments.json)
+            return 0
         finally:  # a caller of main() from Python keeps the precision that was set before
             jax.config.update("jax_enable_x64", before)
 
 
-def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
+def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, list[int] | None, Any]:
+    """The values of the sources of pairs, with a title, the groups of the sources and the rewards."""
     import jax
 
     from jaxval import data, sources
@@ -220,17 +270,19 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
             skip_unusable=arguments.skip_unusable,
         )
         names, title = drawn.sources, drawn.title
-        groups = _groups(arguments.group, names)
-        rewards = _rewards(arguments.reward, drawn)
+        groups = groups_of(arguments.group, names)
+        rewards = rewards_of(arguments.reward, drawn, policy=policy, **of_heads(arguments))
     else:
         drawn = functools.partial(data.synthetic_preferences, **DEMONSTRATION)
         example = drawn(key)
         names, title, rewards = example.sources, example.title, "score"
-        groups = _groups(arguments.group, names) if arguments.group else example.groups.tolist()
+        groups = groups_of(arguments.group, names) if arguments.group else example.groups.tolist()
     values = sources.value_sources(
         drawn,
         reward=rewards,
-        policy=_imported("--policy", policy) if ":" in policy and not Path(policy).exists() else policy,
+        policy=imported("--policy", policy)
+        if ":" in policy and not Path(policy).exists()
+        else value_samples.policy_of(arguments, policy),
         arithmetic=arguments.arithmetic,
         reference=arguments.reference,
         held_out=_held_out(arguments.held_out, arguments.skip_unusable),
@@ -238,25 +290,36 @@ def _value_in_precision(arguments: argparse.Namespace, policy: str) -> int:
         **_training(arguments),
         semivalue=arguments.semivalue,
         groups=groups,
+        unions=unions_of(names) if arguments.hierarchy else None,
         permutations=arguments.permutations,
         evaluations=arguments.evaluations,
         truth=arguments.truth,
+        fidelity=arguments.fidelity,
         key=key,
         folder=arguments.out / "finished" if arguments.out else None,
         progress=sys.stderr.isatty(),
     )
-    result = {
-        **describe(values, title=title),
-        "options": {name: _option(value) for name, value in vars(arguments).items() if name not in NO_OPTIONS},
-        "versions": {"jaxval": __version__, "jax": jax.__version__},
-    }
-    if arguments.out:
-        write_result(values, result, arguments.out)
-    print_result(result, groups, as_json=arguments.json)
-    return 0
+    return values, title, groups, rewards
 
 
-NO_OPTIONS = ("run", "command", "out", "json", "resume", "log_probs", "candidates", "unchecked")
+def _state(arguments: argparse.Namespace, valued: Any, result: dict[str, Any], groups: list[int] | None) -> Any:
+    """The statement, written where --statement and --report say."""
+    from jaxval.checkpoints.files import write_whole
+    from jaxval.cli.value_statement import statement
+
+    stated = statement(valued, result, groups=groups, command=arguments.words, inputs=arguments.files)
+    if arguments.statement:
+        write_whole(arguments.statement, json.dumps(stated, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        print(f"statement written to {arguments.statement}", file=sys.stderr)
+    if arguments.report:
+        from jaxval.cli.value_page import page
+
+        write_whole(arguments.report, page(stated, command=arguments.words))
+        print(f"report written to {arguments.report}", file=sys.stderr)
+    return stated
+
+
+NO_OPTIONS = ("run", "command", "words", "out", "json", "resume", "log_probs", "candidates", "unchecked")
 TRAINING = ("ridge", "epochs", "batch_size", "learning_rate", "accumulation")
 
 
@@ -284,7 +347,7 @@ def _training(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options of the training, by the names of the fields of `sources.Training`."""
     loss = arguments.loss or "dpo"
     return {
-        "loss": _imported("--loss", loss) if ":" in loss else loss,
+        "loss": imported("--loss", loss) if ":" in loss else loss,
         "loss_options": {name: _loss_option(name, text) for name, text in arguments.loss_option or []},
         "beta": arguments.beta or (0.1 if arguments.files else 1.0),
         **{name: getattr(arguments, name) for name in TRAINING},
@@ -292,27 +355,9 @@ def _training(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _loss_option(name: str, text: str) -> float:
-    if not _is_number(text):
+    if not is_number(text):
         raise BadArgument("--loss-option", expected="a name and a number, such as dispersion 0.5", got=f"{name} {text}")
     return float(text)
-
-
-def _groups(named: list[str] | None, names: tuple[str, ...]) -> list[int] | None:
-    """The group of each source: group 0 for sources that no --group names, then one group for each --group."""
-    if not named:
-        return None
-    groups = dict.fromkeys(names, 0)
-    for number, text in enumerate(named, 1):
-        for name in text.split(","):
-            if name.strip() not in groups:
-                raise BadArgument(
-                    "--group", expected=f"sources among {', '.join(map(repr, names))}", got=f"{name.strip()!r}"
-                )
-            if groups[name.strip()]:
-                raise BadArgument("--group", expected="each source once", got=f"{name.strip()!r} twice")
-            groups[name.strip()] = number
-    first = 0 if 0 in groups.values() else 1
-    return [group - first for group in groups.values()]
 
 
 def _held_out(text: str | None, skip_unusable: bool) -> Any:
@@ -320,50 +365,8 @@ def _held_out(text: str | None, skip_unusable: bool) -> Any:
 
     if text is None:
         return None
-    if not _is_number(text):
+    if not is_number(text):
         return data.read_preferences(Path(text), source=None, skip_unusable=skip_unusable)
     if not 0 < float(text) < 1:
         raise BadArgument("--held-out", expected="a share of the prompts in (0, 1), or a file", got=text)
     return float(text)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _rewards(asked: list[str] | None, pairs: Any) -> Any:
-    if not asked:
-        return "score" if pairs.scores else "bradley-terry"
-    return [_reward(text, pairs) for text in asked]
-
-
-def _reward(text: str, pairs: Any) -> Any:
-    from jaxval import data
-
-    if text.partition(":")[0] in ("score", "bradley-terry"):
-        return text
-    if text.endswith((".jsonl", ".jsonl.gz")):
-        return data.read_scores(text, pairs)
-    if ":" not in text:
-        raise BadArgument(
-            "--reward",
-            expected="score, bradley-terry, a table that ends in .jsonl, or module:function",
-            got=f"{text!r}",
-        )
-    return _imported("--reward", text)
-
-
-def _imported(option: str, text: str) -> Any:
-    """The Python function that "module:function" names; modules of the working folder are searched too."""
-    module, _, name = text.partition(":")
-    sys.path.insert(0, os.getcwd())
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadArgument(option, expected="a function that can be imported", got=f"{text!r}: {error}") from error
-    finally:
-        sys.path.remove(os.getcwd())

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,11 +93,19 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
             key=jax.random.key(arguments.seed),
             refuse=not arguments.unchecked,
         )
-        result = {
-            **describe_pool(valued, title=pool.title),
-            "options": {name: _plain_option(getattr(arguments, name)) for name in OPTIONS[:-2]},
-            "versions": {"jaxval": __version__, "jax": jax.__version__},
-        }
+    report(valued, pool.title, arguments, OPTIONS[:-2])
+    return 0
+
+
+def report(valued: "PoolValues", title: str, arguments: argparse.Namespace, options: Sequence[str]) -> None:
+    """Write and print the values from a pool, with the options that led to them."""
+    import jax
+
+    result = {
+        **describe_pool(valued, title=title),
+        "options": {name: _plain_option(getattr(arguments, name)) for name in options},
+        "versions": {"jaxval": __version__, "jax": jax.__version__},
+    }
     if arguments.out:
         _write(valued, result, arguments.out)
     if arguments.json:
@@ -104,7 +113,6 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
     else:
         tables = [_table(result, reward) for reward in result["rewards"]]
         print_tables([*tables, *_weakest(result)], _sentences(result))
-    return 0
 
 
 def describe_pool(valued: "PoolValues", *, title: str) -> dict[str, Any]:

@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, signed
+from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, shortened, signed
+from jaxval.cli.value_page import dependence
 
 if TYPE_CHECKING:
     from jaxval.sources import SourceValues
 
 __all__ = ["describe", "print_result", "write_result"]
 
-SHOWN_COALITIONS = 32
+SHOWN_COALITIONS = 20
+LONGEST = 22  # columns of a source's name in a table of 80 columns; JSON and reports have it whole
 FITTED = "bradley-terry"
 
 
@@ -43,7 +45,7 @@ def describe(valued: "SourceValues", *, title: str) -> dict[str, Any]:
     for i, name in enumerate(valued.names):
         row = {
             "name": name,
-            "pairs": float(valued.pairs[i]),
+            "pairs": _plain(float(valued.pairs[i])),
             "values": by_reward(valued.values[i]),
             "values_per_pair": by_reward(valued.values_per_pair[i]),
             "context_intervals": by_reward(valued.context_intervals[:, i].T),
@@ -76,6 +78,10 @@ def describe(valued: "SourceValues", *, title: str) -> dict[str, Any]:
         },
         "seconds": valued.seconds,
     }
+    if valued.fidelity is not None:
+        result["fidelity"] = _judged(valued)
+    if valued.totals:
+        result["unions"] = [_unions(valued, level) for level in range(len(valued.totals))]
     if valued.utilities is not None:
         result["utilities"] = [
             {"members": _members(valued.names, index), **by_reward(valued.utilities[index])}
@@ -83,6 +89,41 @@ def describe(valued: "SourceValues", *, title: str) -> dict[str, Any]:
             for index in range(len(valued.utilities))
         ]
     return result
+
+
+def _judged(valued: "SourceValues") -> dict[str, Any]:
+    """The scores on retrained coalitions, by what is judged and by reward, and the coalitions."""
+    judged: Any = valued.fidelity
+    scores = {
+        name: {
+            reward: None if each is None else {"score": each.score, "interval": each.interval.tolist()}
+            for reward, each in zip(valued.rewards, by_reward, strict=True)
+        }
+        for name, by_reward in judged.scores.items()
+    }
+    coalitions = [
+        {"members": [name for name, inside in zip(valued.names, mask, strict=True) if inside]}
+        | dict(zip(valued.rewards, row.tolist(), strict=True))
+        for mask, row in zip(judged.coalitions, judged.utilities, strict=True)
+    ]
+    return {"scores": scores, "coalitions": coalitions, "seconds": judged.seconds}
+
+
+def _unions(valued: "SourceValues", level: int) -> list[dict[str, Any]]:
+    """The unions of one level, named by the first parts of their sources' names, with their values."""
+    totals, rows = valued.totals[level], []
+    for union, (value, low, high) in enumerate(zip(totals.values, *totals.context_intervals, strict=True)):
+        members = [name for name, of in zip(valued.names, totals.unions, strict=True) if of == union]
+        ends = [list(pair) for pair in zip(_plain(low), _plain(high), strict=True)]
+        rows.append(
+            {
+                "name": "/".join(members[0].split("/")[: level + 1]),
+                "sources": members,
+                "values": dict(zip(valued.rewards, _plain(value), strict=True)),
+                "context_intervals": dict(zip(valued.rewards, ends, strict=True)),
+            }
+        )
+    return rows
 
 
 def _members(names: tuple[str, ...], index: int) -> list[str]:
@@ -139,12 +180,19 @@ def write_result(valued: "SourceValues", result: dict[str, Any], out: Path) -> N
         print(f"no figure: {error}", file=sys.stderr)
 
 
-def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_json: bool = False) -> None:
+def print_result(
+    result: dict[str, Any],
+    groups: list[int] | None = None,
+    stated: dict[str, Any] | None = None,
+    *,
+    as_json: bool = False,
+) -> None:
     """Print the result on standard output, as tables and sentences, or as JSON alone.
 
     Args:
         result: what `describe` returned.
         groups: (sources,) the group of each source, as `sources.value_sources` took them; None means no groups.
+        stated: the statement of contributions, for sentences on what conclusions depend on; None leaves them out.
         as_json: whether to print JSON alone.
 
     Example:
@@ -157,16 +205,28 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
         return
     tables = [_table(result, reward) for reward in result["rewards"]]
+    tables += [_union_table(result, reward) for reward in result["rewards"]] if "unions" in result else []
     tables += [_utilities(result)] if "utilities" in result else []
-    print_tables(tables, _sentences(result, groups))
+    print_tables(tables, [*_sentences(result, groups), *_dependence(stated)])
+
+
+def _dependence(stated: dict[str, Any] | None) -> list[str]:
+    """What the order of the sources and the signs of the values depend on, under each reward."""
+    rewards = [] if stated is None else stated["rewards"]
+    several = len(rewards) > 1
+    return [
+        (f"Under {reward['name']}: " if several else "") + " ".join(lines)
+        for reward in rewards
+        if (lines := dependence(reward, most=1))
+    ]
 
 
 def _table(result: dict[str, Any], reward: str) -> Any:
-    table = new_table(f"{result['title']}: {reward}")
+    table = new_table(shortened(f"{result['title']}: {reward}", 76))
     table.add_column("source", overflow="fold", min_width=12)
     rows = sorted(result["sources"], key=lambda row: -row["values"][reward])
     digits = places([row["values"][reward] for row in rows])
-    columns = {"pairs": [f"{row['pairs']:,.0f}" for row in rows]}
+    columns = {} if rows[0]["pairs"] is None else {"pairs": [f"{row['pairs']:,.0f}" for row in rows]}
     columns["value"] = [signed(row["values"][reward], digits) for row in rows]
     columns["95 % over prompts"] = [interval(row["context_intervals"][reward], digits) for row in rows]
     if result["seeds"] > 1:
@@ -180,7 +240,28 @@ def _table(result: dict[str, Any], reward: str) -> Any:
     for head in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for row, *cells in zip(rows, *columns.values(), strict=True):
-        table.add_row(row["name"], *cells)
+        table.add_row(shortened(row["name"], LONGEST), *cells)
+    return table
+
+
+def _union_table(result: dict[str, Any], reward: str) -> Any:
+    """The totals of the unions, those of a finer level below the union that they lie in."""
+    table = new_table(f"totals of unions: {reward}")
+    table.add_column("union", overflow="fold", min_width=12)
+    for head in ("sources", "value", "95 % over prompts"):
+        table.add_column(head, justify="right", no_wrap=True)
+    digits = places([row["values"][reward] for row in result["sources"]])
+
+    def add(level: int, inside: str) -> None:
+        rows = [row for row in result["unions"][level] if row["name"].startswith(inside)]
+        for row in sorted(rows, key=lambda row: -row["values"][reward]):
+            name = "  " * level + shortened(row["name"].removeprefix(inside), LONGEST)
+            ends = interval(row["context_intervals"][reward], digits)
+            table.add_row(name, str(len(row["sources"])), signed(row["values"][reward], digits), ends)
+            if level + 1 < len(result["unions"]):
+                add(level + 1, row["name"] + "/")
+
+    add(0, "")
     return table
 
 
@@ -188,7 +269,7 @@ def _utilities(result: dict[str, Any]) -> Any:
     rewards = result["rewards"]
     rows = sorted(result["utilities"], key=lambda row: -row[rewards[0]])
     table = new_table("utilities of coalitions")
-    table.add_column("coalition", overflow="fold", min_width=20)
+    table.add_column("coalition", overflow="fold", min_width=20, max_width=max(20, 76 - 12 * len(rewards)))
     for reward in rewards:
         table.add_column(reward, justify="right", no_wrap=True)
     half = SHOWN_COALITIONS // 2
@@ -196,15 +277,27 @@ def _utilities(result: dict[str, Any]) -> Any:
     shown = rows if len(rows) <= SHOWN_COALITIONS else [*rows[:half], None, *rows[-half:]]
     for row in shown:
         if row is None:
-            table.add_row("...", *([""] * len(rewards)))
+            left_out = f"... {len(rows) - len(shown) + 1:,} more: --json"
+            table.add_row(left_out, *([""] * len(rewards)))
         else:
-            table.add_row(" + ".join(row["members"]) or "none", *map(fixed, map(row.get, rewards), digits))
+            members = [shortened(name, LONGEST) for name in row["members"]]
+            table.add_row(" + ".join(members) or "none", *map(fixed, map(row.get, rewards), digits))
     return table
 
 
 def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
     """The sentences below the tables, each only if it applies to the result."""
-    lines = [*_what_was_done(result), *_per_pair(result), *_efficiency(result)]
+    lines = [
+        *_what_was_done(result),
+        *map(_head, result.get("reward_heads", ())),
+        *_per_pair(result),
+        *_efficiency(result),
+    ]
+    if "unions" in result:
+        lines.append(
+            "Values respect the unions of the sources (Owen's value): the total of a union of the first level is its "
+            "Shapley value among the unions, however many sources it is divided into."
+        )
     if result["reference_certain"] > 0.5:
         lines.append(
             f"Warning: at {result['reference_certain']:.0%} of the prompts the reference gives one candidate 99 % or "
@@ -218,6 +311,8 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
         )
     if groups is not None and "values_in_order" in result["sources"][0]:
         lines += _in_order(result, groups)
+    if "fidelity" in result:
+        lines += _fidelity(result)
     for name, truth in result["truth"].items():
         gaps = ", ".join(f"{gap:.2g}" for gap in truth["largest_gap"].values())
         ranks = ", ".join("–" if rank is None else f"{rank:.2f}" for rank in truth["rank_correlation"].values())
@@ -228,6 +323,28 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
             f"Largest difference of a value {gaps}; rank correlation of the values {ranks}{_each_reward(result)}."
         )
     return lines
+
+
+def _fidelity(result: dict[str, Any]) -> list[str]:
+    """How well values rank retrained coalitions, beside cheaper scores."""
+    judged = result["fidelity"]
+    lines = []
+    for reward in result["rewards"]:
+        told = [
+            f"{name} {'cannot be ranked' if each[reward] is None else _score(each[reward])}"
+            for name, each in judged["scores"].items()
+        ]
+        lines.append(
+            f"Fidelity under {reward}: rank correlation of sums of scores with the utilities of "
+            f"{len(judged['coalitions'])} coalitions retrained on the union of their pairs, within each size: "
+            f"{'; '.join(told)}."
+        )
+    return lines
+
+
+def _score(judged: dict[str, Any]) -> str:
+    low, high = judged["interval"]
+    return f"{judged['score']:+.2f} (95 % {low:+.2f} to {high:+.2f})"
 
 
 def _what_was_done(result: dict[str, Any]) -> list[str]:
@@ -242,9 +359,22 @@ def _what_was_done(result: dict[str, Any]) -> list[str]:
         lines.append("The sample would have met every coalition: values are exact, and there are no standard errors.")
     if any(error is None for row in result["sources"] for error in row["standard_errors"].values()):
         lines.append("Fewer than 20 permutations tell no standard error: pairs of them are often equal by chance.")
-    if result["seeds"] == 1:
+    if result["sources"][0]["pairs"] is None:
+        lines.append(
+            "Checked: each adapter alone gives the log-probabilities of its own policy, and each has an effect."
+        )
+    elif result["seeds"] == 1:
         lines.append("One seed: how far values depend on what is random is not seen.")
     return lines
+
+
+def _head(head: dict[str, Any]) -> str:
+    share, error = head["accuracy"], head["accuracy_error"]
+    return (
+        f"Reward {head['name']}: a linear head fitted to {head['fitted_pairs']:,.0f} pairs. Of "
+        f"{head['held_out_pairs']:,.0f} held-out pairs it prefers the chosen response of {share:.1%} ± {error:.1%}; a "
+        "coin prefers 50 %."
+    )
 
 
 def _per_pair(result: dict[str, Any]) -> list[str]:
@@ -256,7 +386,7 @@ def _per_pair(result: dict[str, Any]) -> list[str]:
     for reward in result["rewards"]:
         ordered = sorted(rows, key=lambda row: -row["values_per_pair"][reward])
         shown = ordered if len(rows) <= 12 else [*ordered[:6], *ordered[-6:]]
-        parts = [f"{row['name']} {1000 * row['values_per_pair'][reward]:+.3g}" for row in shown]
+        parts = [f"{shortened(row['name'], LONGEST)} {1000 * row['values_per_pair'][reward]:+.3g}" for row in shown]
         which = "" if shown is ordered else f" (the highest and the lowest 6 of {len(rows)})"
         lines.append(f"Values per 1,000 pairs under {reward}{which}: {', '.join(parts)}.")
     return lines
@@ -303,6 +433,8 @@ def _is_copy(result: dict[str, Any], groups: list[int], i: int, j: int) -> bool:
 
 
 def _trainings(result: dict[str, Any]) -> str:
+    if result["sources"][0]["pairs"] is None:
+        return "one adapter a source"
     return f"one training a source and seed ({len(result['sources']) * result['seeds']})"
 
 

@@ -3,14 +3,15 @@
 import argparse
 import json
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxval._errors import BadArgument
+from jaxval.cli import votes_report
+from jaxval.cli._words import count, naming_options
 
 if TYPE_CHECKING:
-    from jaxval.data import Election, NamedComparisons
+    from jaxval.data.records import Votes
 
 __all__ = ["aggregate"]
 
@@ -23,49 +24,55 @@ RULES = {
     "c1-lottery": "maximal lottery of the majority relation",
     "dictatorship": "random dictatorship: shares of first choices (ballots only)",
 }
-RESAMPLES = 500
-HEADINGS = {
-    "proportional": "F^β",
-    "borda": "Borda",
-    "maximal-lottery": "maximal",
-    "minimax": "minimax",
-    "proportional-borda": "∝Borda",
-    "c1-lottery": "C1",
-    "dictatorship": "first",
-}
+TOP = 20
 FILES = """\
 FILE is a PrefLib file (.soc, .soi, .toc, .toi); a CSV of rankings, one ballot a row (columns 1, 2, ... with names,
 best first, or a column per alternative with its rank; optional count); a CSV of comparisons (columns winner and
-loser, or left, right and winner, or model_a, model_b and winner; optional context, tie, count); or a folder with
-MovieLens 1M (its 20 most rated movies). Without one, a textbook election.
+loser, or left, right and winner, or model_a, model_b and winner; optional context, tie, count); a CSV of votes on
+statements as Polis exports them (column participant, a column per statement with 1, 0, -1 or nothing); JSON of items
+that several annotators judged, as PandaLM's; or a folder with MovieLens 1M (its 20 most rated movies). Without one, a
+textbook election. Tables may have columns voter and group (or those that --voter and --group name): voters then count
+as one in intervals, and the report tells what each rule gives each group.
 
 In the table u is the largest share of voters whose first choice an alternative can be, with its 95 % interval where
-P is estimated from comparisons; a dot is exactly zero."""
+P is estimated; a dot is exactly zero; a dagger marks fewer than 10 votes."""
 
 
 def aggregate(
-    votes: "Election | NamedComparisons",
+    votes: "Votes",
     *,
     rules: tuple[str, ...] = tuple(RULES),
     beta: float = 0.0,
     unranked: str = "below",
     unseen: str = "tie",
+    equal: str = "half",
+    each: str = "pair",
+    by: str | None = None,
+    least_votes: int = 0,
+    texts: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The result of `jaxval aggregate` for an election or for comparisons, as plain numbers.
+    """The result of `jaxval aggregate` for votes of any kind, as plain numbers.
 
     Args:
-        votes: `data.Election` or `data.NamedComparisons`.
+        votes: `data.Election`, `data.NamedComparisons` or `data.VoteMatrix`.
         rules: names of rules; random dictatorship is left out if the votes are not ballots.
         beta: β of F^β.
         unranked: how ballots with unranked alternatives are read; see `preferences.ballot_wins`.
         unseen: what P is for pairs that were never compared; see `preferences.complete_matrix`.
+        equal: how equal votes of a voter on two statements are read; see `preferences.vote_wins`.
+        each: whether each pair or each voter counts as one; see `preferences.vote_wins`.
+        by: "context" gives a result for each context of comparisons; None gives one of all votes.
+        least_votes: alternatives with fewer votes are left out.
+        texts: what alternatives say, by name.
 
     Returns:
-        A dictionary that `json.dumps` takes: `alternatives` (each with its share bound u and a probability for each
-        rule), `win_rates`, `certificate`, `pairs`, `condorcet_winner`, `top_cycle`, and how many votes were read.
+        A dictionary that `json.dumps` takes: `alternatives` (each with its votes, its share bound u and a probability
+        for each rule), `win_rates`, `winners`, `levels`, `groups`, `certificate`, `pairs`, `condorcet_winner`,
+        `top_cycle`, and how many votes were read. With `by`, `by_context` holds one such dictionary for each context,
+        and `pooled` that of all votes if contexts share alternatives.
 
     Raises:
-        ValueError: if the name of a rule or an option is unknown.
+        ValueError: if the name of a rule or an option is unknown, or there is nothing left to aggregate.
 
     Example:
         >>> from jaxval.data import textbook_election
@@ -73,88 +80,46 @@ def aggregate(
         >>> result["condorcet_winner"], result["win_rates"]["maximal-lottery"] > result["win_rates"]["proportional"]
         ('Eve', True)
     """
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from jaxval import _checks, preferences, social_choice
-    from jaxval.data import Election
+    from jaxval import _checks, social_choice
+    from jaxval.cli import _votes_counts, _votes_facts
 
     for rule in rules:
         _checks.check_choice("rule", rule, RULES)
-    of_matrix = {
+    of_matrix: dict[str, Any] = {
         "proportional": lambda matrix: social_choice.proportional(matrix, beta=beta),
         "borda": social_choice.maximal_borda,
         "maximal-lottery": social_choice.maximal_lottery,
         "minimax": social_choice.minimax,
         "proportional-borda": social_choice.proportional_borda,
         "c1-lottery": social_choice.c1_maximal_lottery,
+        "dictatorship": None,
     }
-    if isinstance(votes, Election):
-        wins = preferences.ballot_wins(votes.ballots, unranked=unranked)
-        read = {"ballots": float(np.sum(votes.ballots.weights)), "unranked": unranked}
-    else:
-        wins = preferences.count_wins(votes.comparisons, alternatives=len(votes.names))
-        read = {"comparisons": float(np.sum(votes.comparisons.weight)), "contexts": len(votes.contexts)}
-    matrix, strengths = preferences.complete_matrix(jax.random.key(0), wins, unseen=unseen)
+    if by is not None:  # contexts differ in their numbers of alternatives
+        for rule in ("maximal-lottery", "c1-lottery"):
+            of_matrix[rule] = _votes_facts.in_steps(of_matrix[rule])
+    reading = _votes_counts.Reading(unranked, unseen, equal, each)
 
-    @jax.jit  # compile one program in place of hundreds of small ones
-    def facts(matrix: jax.Array) -> tuple[dict[str, jax.Array], ...]:
-        lotteries = {rule: of_matrix[rule](matrix) for rule in rules if rule in of_matrix}
-        return lotteries, {
-            "bounds": social_choice.share_bounds(matrix),
-            "certificate": social_choice.certificate(matrix),
-            "winner": preferences.condorcet_winner(matrix),
-            "top": preferences.smith_set(matrix),
-        }
-
-    lotteries, result = facts(matrix)
-    for rule, lottery in lotteries.items():
-        if np.isnan(lottery).any():
-            raise RuntimeError(f"{rule}: did not converge on these preferences")
-    if isinstance(votes, Election) and "dictatorship" in rules:
-        lotteries["dictatorship"] = preferences.ballot_first_choices(votes.ballots)
-    lotteries = {rule: lotteries[rule] for rule in rules if rule in lotteries}  # in the order of `rules`
-    columns = {"share_bound": result["bounds"], **lotteries}
-    if not isinstance(votes, Election):  # P is an estimate, so that what follows from it gets intervals
-        estimate = partial(preferences.smoothed_matrix, strengths=strengths) if strengths else None
-        redrawn = partial(
-            social_choice.bootstrap_intervals, jax.random.key(0), wins, estimate=estimate, samples=RESAMPLES
+    def described(votes: "Votes") -> dict[str, Any]:
+        kept = _votes_counts.votes_each(votes) >= least_votes
+        if not kept.all():
+            votes = _votes_counts.keep_alternatives(votes, kept)
+        result = _votes_facts.describe(
+            votes, {rule: of_matrix[rule] for rule in rules}, beta=beta, reading=reading, texts=texts or {}
         )
-        bounds = redrawn(social_choice.share_bounds) if strengths else social_choice.share_bound_intervals(wins)
-        intervals = {"share_bound": bounds}
-        if "proportional" in lotteries:
-            intervals["proportional"] = redrawn(of_matrix["proportional"])
-        for name, interval in intervals.items():
-            columns[f"{name}_interval"] = jnp.stack([interval.low, interval.high], axis=1)
+        return {**result, "left_out": int((~kept).sum()), "least_votes": least_votes}
 
-    winner, top = int(result["winner"]), np.flatnonzero(result["top"])
-    compared = int((np.triu(np.asarray(wins + wins.T), 1) > 0).sum())
-    refuted = bool(np.isnan(result["certificate"]))
-    # Ties and unranked alternatives then count as averages of complete rankings, so that P comes from a profile.
-    from_rankings = read.get("unranked") == "below"
-    plain = {name: np.asarray(column).tolist() for name, column in columns.items()}
-    if strengths:
-        numbers = {name: float(value) for name, value in strengths._asdict().items()}
-        read["model"] = unseen
-        read["strengths"] = {name: value if value < np.inf else "inf" for name, value in numbers.items()}
-    return {
+    if by is None:
+        return described(votes)
+    _checks.check_choice("by", by, ("context",))
+    parts = _votes_counts.by_context(votes)
+    result: dict[str, Any] = {
         "title": votes.title,
-        **read,
-        "beta": beta if beta < float("inf") else "inf",
-        "alternatives": [
-            {"name": name, **{key: column[i] for key, column in plain.items()}} for i, name in enumerate(votes.names)
-        ],
-        "win_rates": {
-            rule: float(social_choice.win_rate_over_uniform(matrix, lottery)) for rule, lottery in lotteries.items()
-        },
-        "sum_of_share_bounds": float(result["bounds"].sum()),
-        "certificate": None if refuted else float(result["certificate"]),
-        "certificate_holds": "no" if refuted else "yes" if from_rankings else "if P is that of complete rankings",
-        "pairs": {"compared": compared, "of": len(votes.names) * (len(votes.names) - 1) // 2},
-        "condorcet_winner": votes.names[winner] if winner >= 0 else None,
-        "top_cycle": [votes.names[i] for i in top] if winner < 0 else [],
+        "by": by,
+        "by_context": [described(part) for part in parts.values()],
     }
+    if sum(len(part.names) for part in parts.values()) > len(votes.names):
+        result["pooled"] = described(votes)
+    return result
 
 
 def add_command(commands: Any) -> None:
@@ -186,7 +151,33 @@ def add_command(commands: Any) -> None:
         help="P of pairs that were never compared: a tie (the default), or that of a model of all comparisons, towards "
         "which the counts are shrunk as far as held-out comparisons advise; low-rank allows for cycles",
     )
-    command.add_argument("--json", action="store_true", help="print the result alone, as JSON, on standard output")
+    command.add_argument(
+        "--equal",
+        choices=("half", "ignored"),
+        default="half",
+        help="how equal votes of a voter on two statements are read: half a win each way (half, the default), or not "
+        "at all (ignored)",
+    )
+    command.add_argument(
+        "--each",
+        choices=("pair", "voter"),
+        default="pair",
+        help="what counts as one in votes on statements: each pair that a voter saw (pair, the default), or all "
+        "pairs of a voter together (voter)",
+    )
+    command.add_argument("--voter", metavar="COLUMN", help="the column with the voters' names; see above for the usual")
+    command.add_argument("--group", metavar="COLUMN", help="the column with the groups of voters; see above")
+    command.add_argument("--by", choices=("context",), help="a result for each context, such as a prompt or question")
+    command.add_argument(
+        "--names", type=Path, metavar="CSV", help="what the alternatives say: comment-id, comment-body"
+    )
+    command.add_argument(
+        "--least-votes", type=count, default=0, metavar="N", help="leave out alternatives with fewer than N votes"
+    )
+    command.add_argument("--top", type=count, default=TOP, metavar="K", help=f"rows of the table (default: {TOP})")
+    command.add_argument("--json", action="store_true", help="print the whole result, as JSON, on standard output")
+    command.add_argument("--csv", type=Path, metavar="CSV", help="write all alternatives as a table there")
+    command.add_argument("--report", type=Path, metavar="HTML", help="write a page with tables and figures there")
     command.add_argument("--figure", type=Path, metavar="PNG", help="write a figure of the lotteries there")
     command.set_defaults(run=_aggregate)
 
@@ -215,109 +206,61 @@ def _aggregate(arguments: argparse.Namespace) -> int:
 def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
     from jaxval import data
 
-    figure = arguments.figure
-    if figure is not None and not (figure.suffix == ".png" and figure.resolve().parent.is_dir()):
-        raise BadArgument("--figure", expected="a name that ends in .png, in a folder that exists", got=figure)
+    for option, ending in (("figure", ".png"), ("csv", ".csv"), ("report", ".html")):
+        path = getattr(arguments, option)
+        if path is not None and not (path.suffix == ending and path.resolve().parent.is_dir()):
+            raise BadArgument(
+                f"--{option}", expected=f"a name that ends in {ending}, in a folder that exists", got=path
+            )
     if arguments.file == "":
         raise BadArgument("FILE", expected="a file or a folder", got="an empty name")
-    votes = data.read_votes(arguments.file) if arguments.file else data.textbook_election()
+    if arguments.file:
+        votes = data.read_votes(arguments.file, voter=arguments.voter, group=arguments.group)
+    else:
+        votes = data.textbook_election()
     rules = tuple(dict.fromkeys(arguments.rule or RULES))
     if rules == ("dictatorship",) and not isinstance(votes, data.Election):
         raise BadArgument("--rule dictatorship", expected="ballots", got="comparisons, which do not tell first choices")
-    result = aggregate(votes, rules=rules, beta=arguments.beta, unranked=arguments.unranked, unseen=arguments.unseen)
-    if figure is not None:
-        _draw(result, figure)
+    texts = data.read_texts(arguments.names, votes.names) if arguments.names else ()
+    with naming_options():
+        result = aggregate(
+            votes,
+            rules=rules,
+            beta=arguments.beta,
+            unranked=arguments.unranked,
+            unseen=arguments.unseen,
+            equal=arguments.equal,
+            each=arguments.each,
+            by=arguments.by,
+            least_votes=arguments.least_votes,
+            texts=dict(zip(votes.names, texts, strict=False)),
+        )
+    _write(result, arguments)
     if arguments.json:
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        _print(result)
+        votes_report.print_result(result, top=arguments.top)
     return 0
 
 
-def _draw(result: dict[str, Any], path: Path) -> None:
-    from jaxval import plots
+def _write(result: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Write the files that were asked for."""
+    from jaxval.checkpoints.files import write_whole
 
-    rows = result["alternatives"]
+    if arguments.figure is not None:
+        if "by_context" in result:
+            raise BadArgument(
+                "--figure", expected="one pool of votes", got="--by", advice="--report draws every context"
+            )
+        from jaxval.cli.votes_page import draw
 
-    def column(key: str) -> list[Any]:
-        return [row[key] for row in rows]
+        draw(result, top=arguments.top).savefig(arguments.figure, dpi=200, bbox_inches="tight")
+        print(f"figure written to {arguments.figure}", file=sys.stderr)
+    if arguments.csv is not None:
+        write_whole(arguments.csv, votes_report.table_text(result))
+        print(f"table written to {arguments.csv}", file=sys.stderr)
+    if arguments.report is not None:
+        from jaxval.cli.votes_page import page
 
-    heads = {**HEADINGS, "proportional": f"F^β, β = {result['beta']}", "dictatorship": "first choices"}
-    intervals = {"u": "share_bound_interval", heads["proportional"]: "proportional_interval"}
-    figure = plots.plot_lotteries(
-        column("name"),
-        {heads[rule]: column(rule) for rule in result["win_rates"]},
-        bounds=column("share_bound"),
-        intervals={head: _ends(column(key)) for head, key in intervals.items() if key in rows[0]},
-        title=result["title"],
-    )
-    figure.savefig(path, dpi=200, bbox_inches="tight")
-    print(f"figure written to {path}", file=sys.stderr)
-
-
-def _ends(intervals: list[list[float]]) -> tuple[list[float], list[float]]:
-    return [low for low, _ in intervals], [high for _, high in intervals]
-
-
-def _print(result: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    rules = list(result["win_rates"])
-    rows = sorted(result["alternatives"], key=lambda row: (-row[rules[0]], -row["share_bound"]))
-    estimated = "share_bound_interval" in rows[0]
-    table = Table(title=result["title"], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True)
-    table.add_column("alternative", footer="win rate against uniform", overflow="fold", min_width=12)
-    table.add_column("u", footer=f"Σ {result['sum_of_share_bounds']:.2f}", justify="right", no_wrap=True)
-    if estimated:
-        table.add_column("95 % of u", justify="right", no_wrap=True)
-    for rule in rules:
-        rate = _share(result["win_rates"][rule])
-        head = HEADINGS[rule].replace("β", f"{result['beta']:g}" if result["beta"] != "inf" else "∞")
-        table.add_column(head, footer=rate, justify="right", no_wrap=True)
-    for row in rows:
-        ends = ("–".join(map(_share, row["share_bound_interval"])),) if estimated else ()
-        table.add_row(row["name"], _share(row["share_bound"]), *ends, *(_share(row[rule]) for rule in rules))
-    console = Console(soft_wrap=not sys.stdout.isatty())
-    console.print(table, markup=False)
-    for line in _sentences(result):
-        console.print(line, markup=False, highlight=False)
-
-
-def _share(share: float) -> str:
-    """A share with three decimal places; a dot if the share is exactly zero."""
-    return "·" if share == 0 else f"{share:.3f}"
-
-
-def _sentences(result: dict[str, Any]) -> list[str]:
-    pairs, certificate = result["pairs"], result["certificate"]
-    if certificate is None:
-        guarantee = (
-            f"No certificate: the share bounds sum to {result['sum_of_share_bounds']:.4f} < 1, "
-            "so these preferences are those of no population of complete rankings."
-        )
-    else:
-        condition = "" if result["certificate_holds"] == "yes" else f", {result['certificate_holds']}"
-        guarantee = (
-            f"Certificate 1/Σu = {certificate:.4f}: F^β at β = 0 gives every group of voters with the same first "
-            f"choice at least {certificate:.1%} of its share{condition}."
-        )
-        if result["beta"] != 0:
-            guarantee += f" That is no guarantee of the F^β above, β = {result['beta']}."
-    if result["condorcet_winner"] is not None:
-        winner = f"Condorcet winner: {result['condorcet_winner']}."
-    else:
-        top = result["top_cycle"]
-        names = ", ".join(top[:8]) + (f" and {len(top) - 8} more" if len(top) > 8 else "")
-        winner = f"No Condorcet winner: a cycle or tie among {len(top)} at the top ({names})."
-    if "ballots" in result:
-        counted = f"{result['ballots']:,.10g} ballots; unranked alternatives {result['unranked']}"
-    else:
-        counted = f"{result['comparisons']:,.10g} comparisons; contexts: {result['contexts']}"
-    compared = f"{counted}; {pairs['compared']:,} of {pairs['of']:,} pairs were ever compared."
-    if "model" in result:
-        compared += f" P of all pairs is that of the {result['model']} model, towards which counts are shrunk."
-    elif pairs["compared"] < pairs["of"]:
-        compared += " A pair never compared counts as a tie."
-    return [guarantee, winner, compared]
+        write_whole(arguments.report, page(result, top=arguments.top, command=arguments.words))
+        print(f"report written to {arguments.report}", file=sys.stderr)

@@ -18,7 +18,7 @@ from jaxval.coalitions.parameters import add_adapters, add_parameters
 from jaxval.coalitions.pool_checks import PoolChecks, PoolDiagnostics, pool_diagnostics
 from jaxval.coalitions.pools import pool_proposal, pool_sizes, pool_utility
 from jaxval.coalitions.responses import combine, expected_reward, reward_utility
-from jaxval.coalitions.tokens import TokenArithmetic, combine_next_tokens, token_arithmetic
+from jaxval.coalitions.tokens import TokenArithmetic, combine_next_tokens, score_coalitions, token_arithmetic
 
 __all__ = [
     "Evaluation",
@@ -45,6 +45,7 @@ __all__ = [
     "pool_sizes",
     "pool_utility",
     "reward_utility",
+    "score_coalitions",
     "tabulate",
     "token_arithmetic",
 ]

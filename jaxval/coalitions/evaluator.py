@@ -62,7 +62,8 @@ def evaluator(
         mesh: `parallel.mesh()`, for a utility written in JAX.
         timeout: seconds for each evaluation on an executor, which must be able to stop a worker, as
             `parallel.ProcessPool` is.
-        traced: whether JAX traces the utility; False for a function of NumPy masks. An executor implies False.
+        traced: whether JAX traces the utility; False for a function of NumPy masks. An executor implies False, and so
+            does a utility that says so itself by an attribute `traceable`, as `values.model_utility` does.
         keep_going: whether the other coalitions are evaluated before the first failure is reported. By default a
             failure is reported at once.
         progress: whether a bar with the time left goes to standard error.
@@ -91,7 +92,7 @@ def evaluator(
     batch_size = _checks.check_size("batch_size", batch_size)
     if not callable(utility):
         raise BadArgument("utility", expected="a function of a mask", got=type(utility).__name__)
-    traced = traced and executor is None
+    traced = traced and executor is None and getattr(utility, "traceable", True)
     check_timeout(timeout, executor)
     if not traced and mesh is not None:
         raise BadArgument(

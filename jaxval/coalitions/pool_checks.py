@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import stats
 
 from jaxval.coalitions.masks import all_coalitions, check_coalitions
 from jaxval.coalitions.pools import (
@@ -225,10 +224,12 @@ def _label_sums(scores: np.ndarray, log_q: np.ndarray, shares: np.ndarray, label
 
     Given the draws, labels are independent with the probabilities p_k, so that the variances are known.
     """
+    from scipy.stats import rankdata  # it takes as long to load as JAX, so only this function loads it
+
     drawn = labels >= 0
     counts = np.maximum(drawn.sum(axis=1, keepdims=True), 1)
     # Equal log-probabilities share their rank: an order by place would be one by label in a sorted file.
-    ranks = np.where(drawn, (2 * stats.rankdata(np.where(drawn, log_q, np.inf), axis=1) - 1) / counts - 1, 0)
+    ranks = np.where(drawn, (2 * rankdata(np.where(drawn, log_q, np.inf), axis=1) - 1) / counts - 1, 0)
     sums, largest = np.zeros((2, len(scores) + 1, 3)), np.zeros((2, len(scores) + 1))
     mean, square, seen = (np.zeros(labels.shape) for _ in range(3))  # of the log-odds of the label
     for k, score in enumerate(scores):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -11,9 +12,14 @@ from jaxtyping import Array, Float, Shaped
 
 from jaxval import _checks
 from jaxval.coalitions.responses import combine
-from jaxval.types import BadArgument, Params, SequenceModel
+from jaxval.parallel.chunks import map_chunks
+from jaxval.policies.scoring import map_tokens, response_states
+from jaxval.policies.transformer import held_by, rebind
+from jaxval.types import BadArgument, Grouped, Params, SequenceModel
 
-__all__ = ["TokenArithmetic", "combine_next_tokens", "token_arithmetic"]
+__all__ = ["TokenArithmetic", "combine_next_tokens", "score_coalitions", "token_arithmetic"]
+
+TOGETHER = 8  # coalitions whose next-token logits are held at a time
 
 
 class TokenArithmetic(NamedTuple):
@@ -116,21 +122,104 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
     if model.start is None or model.advance is None:
         return SequenceModel(init, logits, model.vocabulary, model.length)
     read, step = model.start, model.advance
+    axes = 0 if model.parts is None else model.parts.cache_axes  # layers that do not depend on parameters are run once
 
-    @jax.jit
-    def start(params: TokenArithmetic, tokens: Any, lengths: Any) -> tuple[Array, Any]:
+    @functools.partial(jax.jit, static_argnames=("room", "copies"))
+    def start(params: TokenArithmetic, tokens: Any, lengths: Any, room: int, copies: int) -> tuple[Array, Any]:
         _check_sources(params, n)
-        own, cache = read(params.reference, tokens, lengths)
-        of_sources, caches = jax.vmap(lambda source: read(source, tokens, lengths))(params.sources)
-        return combine_next_tokens(own, of_sources, params.coalition), (cache, caches)
+        every = jax.vmap(lambda one: read(one, tokens, lengths, room, copies), out_axes=(0, axes))
+        own, caches = every(_with_reference(params))
+        return combine_next_tokens(own[0], own[1:], params.coalition), caches
 
     @jax.jit
     def advance(params: TokenArithmetic, caches: Any, tokens: Any) -> tuple[Array, Any]:
-        own, cache = step(params.reference, caches[0], tokens)
-        of_sources, others = jax.vmap(lambda source, cache: step(source, cache, tokens))(params.sources, caches[1])
-        return combine_next_tokens(own, of_sources, params.coalition), (cache, others)
+        every = jax.vmap(lambda one, cache: step(one, cache, tokens), in_axes=(0, axes), out_axes=(0, axes))
+        own, caches = every(_with_reference(params), caches)
+        return combine_next_tokens(own[0], own[1:], params.coalition), caches
 
-    return SequenceModel(init, logits, model.vocabulary, model.length, start, advance)
+    bind = None if model.bind is None else lambda held: token_arithmetic(model.bind(held), n)  # type: ignore[misc]
+    return SequenceModel(init, logits, model.vocabulary, model.length, start, advance, held=model.held, bind=bind)
+
+
+def score_coalitions(
+    model: SequenceModel,
+    params: TokenArithmetic,
+    grouped: Grouped,
+    coalitions: Any,
+    *,
+    states: Any = None,
+    temperature: float = 1.0,
+) -> Float[Array, "coalitions rows responses"]:
+    """The log-probabilities of responses under many coalitions, log π_S(y|x) = Σ_t log p_S(y_t | x, y_<t).
+
+    It is the sum over the response's tokens of the logits of `token_arithmetic`. Here every policy reads a prompt and
+    its responses once for all coalitions, and the layers below all adapters are computed once for all policies.
+
+    Source: Dekoninck et al. (2024), theorem 1; Tamine et al., section 3.
+
+    Args:
+        model: the model of the reference and of each source, a transformer or adapters of one.
+        params: the parameters; `params.coalition` is not used.
+        grouped: prompts with responses.
+        coalitions: (coalitions, sources) masks, or weights.
+        states: what `policies.trunk_states` returned for the prompts and responses; None computes it.
+        temperature: above 0; next-token distributions are those of logits / temperature, as `sample` draws them.
+
+    Returns:
+        (coalitions, B, R) sums over the tokens of a response; 0 for a response of length 0.
+
+    Raises:
+        ValueError: if the model has no parts, or shapes do not fit.
+
+    Example:
+        >>> from jaxval import policies
+        >>> model = policies.transformer(vocabulary=5, length=8, width=8, layers=1, heads=2)
+        >>> one, other = (model.init(jax.random.key(k)) for k in (0, 1))
+        >>> params = TokenArithmetic([True], one, jax.tree.map(lambda leaf: leaf[None], other))
+        >>> grouped = policies.group_responses(model, [[0, 1]], [[[2], [3, 4, 2]]])
+        >>> combined = score_coalitions(model, params, grouped, [[False], [True]])
+        >>> own = policies.score_responses(model, other, grouped).sum(axis=2)
+        >>> combined.shape, bool(jnp.allclose(combined[1], own, atol=1e-5))
+        ((2, 1, 2), True)
+    """
+    masks = jnp.asarray(coalitions).astype(float)
+    if masks.ndim != 2 or len(masks) == 0:
+        raise BadArgument("coalitions", expected="(coalitions, sources) masks", got=f"shape {masks.shape}")
+    if model.parts is None:
+        raise BadArgument("model", expected="a model with parts, such as a transformer", got="one without")
+    _check_sources(params, masks.shape[1])
+    weights = jnp.concatenate([1 - jnp.sum(masks, axis=1, keepdims=True), masks], axis=1) / temperature
+    return _score_coalitions(model, held_by(model), _with_reference(params), grouped, weights, states)
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def _score_coalitions(
+    model: SequenceModel, held: Any, every: Params, grouped: Grouped, weights: Array, states: Any
+) -> Array:
+    model = rebind(model, held)
+    responses, lengths = jnp.asarray(grouped.responses), jnp.asarray(grouped.lengths)
+    ends = jax.lax.map(lambda one: response_states(model, one, grouped, states=states)[:, :, :-1], every)
+    head: Any = model.parts.head if model.parts else None
+
+    def of_tokens(tokens: Array, states: Array) -> Array:
+        logits = jax.vmap(head)(every, jnp.moveaxis(states, 1, 0))  # (policies, tokens, vocabulary)
+
+        def combined(rows: Array) -> Array:
+            # The sum of logits is that of log-probabilities up to a constant, which the normalisation takes away.
+            sums = jnp.tensordot(weights[rows], logits, 1)
+            chosen = jnp.take_along_axis(sums, tokens[None, :, None], axis=2)[..., 0]
+            return chosen - jax.nn.logsumexp(sums, axis=2)
+
+        return map_chunks(combined, len(weights), TOGETHER).T
+
+    log_probs = map_tokens(of_tokens, responses, jnp.moveaxis(ends, 0, 3))
+    inside = jnp.arange(responses.shape[2])[None, None, :] < lengths[:, :, None]
+    return jnp.moveaxis(jnp.sum(jnp.where(inside[..., None], log_probs, 0), axis=2), 2, 0)
+
+
+def _with_reference(params: TokenArithmetic) -> Params:
+    """The parameters of the reference and of the sources, stacked."""
+    return jax.tree.map(lambda own, others: jnp.concatenate([own[None], others]), params.reference, params.sources)
 
 
 def _check_sources(params: TokenArithmetic, n: int) -> None:

@@ -1,6 +1,6 @@
 """JSON lines, one object a line, plain or compressed by gzip. Reading is line by line: a file may be of any size.
 
-A file that ends in .json holds one array of objects, and is read as a whole.
+A file that ends in .json or .json.gz holds one array of objects, and is read as a whole.
 """
 
 import gzip
@@ -19,14 +19,14 @@ from jaxval.types import BadArgument
 __all__ = ["ENDINGS", "json_objects"]
 
 ENDINGS = (".jsonl", ".jsonl.gz")
-ARRAY = ".json"
+ARRAYS = (".json", ".json.gz")
 LONGEST = 2**26
 """Bytes of the longest line that is read: a file without line ends would otherwise fill the memory."""
 
 
 def json_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file of JSON lines, each with its line's number; empty lines are skipped."""
-    if os.fspath(path).lower().endswith(ARRAY) and Path(path).is_file():
+    if os.fspath(path).lower().endswith(ARRAYS) and Path(path).is_file():
         yield from _array_objects(path)
         return
     empty = True
@@ -41,7 +41,10 @@ def json_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
 def _array_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of one array, each with the line on which it begins."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        content = Path(path).read_bytes()
+        text = (gzip.decompress(content) if os.fspath(path).lower().endswith(".gz") else content).decode("utf-8-sig")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise wrong(path, 1, expected="a whole gzip file", got=f"a fault here or later: {error}") from None
     except UnicodeDecodeError as error:
         raise wrong(path, 1, expected="UTF-8 text", got=f"byte {error.object[error.start]:#04x}") from None
     decoder, place, line = json.JSONDecoder(), 0, 1

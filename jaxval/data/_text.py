@@ -34,27 +34,40 @@ def shorten(text: str) -> str:
 
 def file_bytes(path: FilePath) -> bytes:
     """The content of a file. A folder or an empty file is refused; a missing one raises `FileNotFoundError`."""
+    _check_file(path)
+    return Path(path).read_bytes()
+
+
+def text_lines(path: FilePath) -> Iterator[str]:
+    """The lines of a UTF-8 file with their ends, one at a time; a byte order mark is dropped."""
+    _check_file(path)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as lines:
+            yield from lines
+    except UnicodeDecodeError:
+        raise _not_text(path) from None
+
+
+def _check_file(path: FilePath) -> None:
     if Path(path).is_dir():
         raise BadArgument(
             os.fspath(path), expected="a file", got="a folder", advice="jaxval.data.read_votes says what it holds"
         )
     if not Path(path).exists():
         raise FileNotFoundError(f"{os.fspath(path)}: there is no such file")
-    content = Path(path).read_bytes()
-    if not content:
+    if not Path(path).stat().st_size:
         raise wrong(path, 1, expected="at least one line", got="an empty file")
-    return content
 
 
-def text_lines(path: FilePath) -> Iterator[str]:
-    """The lines of a UTF-8 file with their ends; a byte order mark is dropped."""
-    for number, line in enumerate(file_bytes(path).splitlines(keepends=True), 1):
+def _not_text(path: FilePath) -> BadArgument:
+    """The error that names the first line and column of a file that is no UTF-8."""
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         try:
-            text = line.decode("utf-8")
+            line.decode("utf-8")
         except UnicodeDecodeError as error:
             byte = f"byte {line[error.start]:#04x} in column {error.start + 1}"
-            raise wrong(path, number, expected="UTF-8 text", got=byte, advice="save the file as UTF-8") from None
-        yield text.removeprefix("\ufeff") if number == 1 else text
+            return wrong(path, number, expected="UTF-8 text", got=byte, advice="save the file as UTF-8")
+    raise AssertionError(f"{path} changed while it was read")
 
 
 def whole(text: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +12,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxval.data._arrays import floats, indices
+from jaxval.data._tables import numbered
 from jaxval.data._text import FilePath, file_bytes, shorten, unfinished, whole, wrong
 from jaxval.data.records import Election
 from jaxval.types import BadArgument, Ballots
 
-__all__ = ["Ratings", "rating_ballots", "rating_table", "read_movielens"]
+__all__ = ["Ratings", "rating_ballots", "rating_table", "read_movielens", "with_user_groups"]
 
+USER_FIELDS = ("gender", "age", "occupation", "zip-code")
 STARS = (1, 2, 3, 4, 5)
 LINE = "User::Movie::Rating::Timestamp, such as 1::1193::5::978300760"
 _RATING = re.compile(rb"[0-9]{1,9}::[0-9]{1,9}::[0-9]::[0-9]{1,12}")
@@ -133,7 +136,8 @@ def rating_ballots(ratings: Ratings, *, alternatives: int = 20) -> Election:
         alternatives: how many movies, as in `rating_table`.
 
     Returns:
-        `Election` of one ballot of weight 1 per user; users who rated none of these movies cast no ballot.
+        `Election` of one ballot of weight 1 per user; users who rated none of these movies cast no ballot. The voters'
+        names are the users' numbers.
 
     Raises:
         ValueError: if fewer movies than `alternatives` were rated.
@@ -146,13 +150,56 @@ def rating_ballots(ratings: Ratings, *, alternatives: int = 20) -> Election:
     """
     table, names = rating_table(ratings, alternatives=alternatives)
     stars = np.asarray(table)
-    stars = stars[~np.isnan(stars).all(axis=1)]
+    voted = ~np.isnan(stars).all(axis=1)
+    stars = stars[voted]
     positions = np.where(np.isnan(stars), -1, 0)
     for star in STARS:
         given = (stars == star).any(axis=1, keepdims=True)
         positions += given & (stars < star)
     title = f"MovieLens: the {alternatives} most-rated movies"
-    return Election(Ballots(indices(positions), floats(np.ones(len(stars)))), names, title)
+    ballots = Ballots(indices(positions), floats(np.ones(len(stars))))
+    voters = tuple(str(number) for number in np.asarray(ratings.user_ids)[voted].tolist())
+    return Election(ballots, names, title, np.arange(len(voters), dtype=np.int32), voters)
+
+
+def with_user_groups(election: Election, folder: FilePath, field: str) -> Election:
+    r"""The election of `rating_ballots` with groups of users, from `users.dat`.
+
+    Args:
+        election: whose voters are users.
+        folder: as `read_movielens` takes it, with `users.dat` in it.
+        field: gender, age, occupation or zip-code; age and occupation are the file's codes.
+
+    Returns:
+        The same `Election` with `group` and `groups`.
+
+    Raises:
+        ValueError: if there is no such field, or a voter is not in the file.
+        FileNotFoundError: if the folder has no `users.dat`.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import jax.numpy as jnp
+        >>> ratings = Ratings(*map(jnp.array, ([0, 0, 1], [1, 0, 1], [5, 3, 4], [4, 6], [7, 9])), ("Up", "Alien"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = pathlib.Path(folder, "users.dat").write_text("4::F::1::10::48067\n6::M::56::16::70072\n")
+        ...     election = with_user_groups(rating_ballots(ratings, alternatives=2), folder, "gender")
+        >>> election.groups, election.group.tolist()
+        (('F', 'M'), [0, 1])
+    """
+    place = {name: i for i, name in enumerate(USER_FIELDS)}.get(field.strip().lower())
+    if place is None:
+        raise BadArgument("group", expected=f"a field of users.dat, {', '.join(USER_FIELDS)}", got=repr(field))
+    path = Path(folder, "users.dat")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file, and it tells the groups of users")
+    fields = dict(user for _, user in _read_users(path))
+    missing = next((user for user in election.voters if int(user) not in fields), None)
+    if missing is not None:
+        raise BadArgument(path, expected=f"a line for user {missing}", got="none")
+    own = [fields[int(user)][place] for user in election.voters]
+    groups, index = numbered(own)
+    return election._replace(group=np.array([index[name] for name in own], dtype=np.int32), groups=groups)
 
 
 def _read_movies(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -174,12 +221,8 @@ def _read_movies(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _check_users(path: Path, listed: Path, ratings: Ratings) -> None:
     """Every user in users.dat must have rated. If one has not, the ratings were cut off."""
-    missing = set()
-    for number, line in enumerate(_whole_lines(listed, file_bytes(listed)).split(b"\n")[:-1], 1):
-        digits, colons, _ = line.decode("latin-1").partition("::")
-        if whole(digits) is None or not colons:
-            raise wrong(listed, number, expected="User::Gender::Age::Occupation::Zip-code", got=f"{line[:60]!r}")
-        missing.add(int(digits))
+    missing: set[int] = set()
+    missing.update(user for _, (user, _) in _read_users(listed))
     missing -= set(np.asarray(ratings.user_ids).tolist())
     if missing:
         raise wrong(
@@ -189,6 +232,15 @@ def _check_users(path: Path, listed: Path, ratings: Ratings) -> None:
             got=f"none by {len(missing)} of them, user {min(missing)} among them: the file may be cut off",
             advice="if it is a part taken on purpose, take users.dat away",
         )
+
+
+def _read_users(path: Path) -> Iterator[tuple[int, tuple[int, list[str]]]]:
+    """Each line's number, and its user with the fields `USER_FIELDS`."""
+    for number, line in enumerate(_whole_lines(path, file_bytes(path)).split(b"\n")[:-1], 1):
+        digits, *fields = line.decode("latin-1").split("::")
+        if whole(digits) is None or len(fields) != len(USER_FIELDS):
+            raise wrong(path, number, expected="User::Gender::Age::Occupation::Zip-code", got=f"{line[:60]!r}")
+        yield number, (int(digits), fields)
 
 
 def _read_ratings(path: Path, content: bytes, item_ids: np.ndarray, names: tuple[str, ...]) -> Ratings:

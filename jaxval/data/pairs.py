@@ -41,7 +41,8 @@ def read_preferences(
       and there is no `prompt`, or one that is a string and not used (as in UltraFeedback binarised).
 
     Chat messages become text: a single message is its content, several are `role: content`, an empty line between two.
-    Equal texts are one prompt, or one response of a prompt.
+    Equal texts are one prompt, or one response of a prompt. The messages of prompts are kept beside their texts, for a
+    checkpoint with a chat template.
 
     A number in the field `weight` says how much a pair counts, and one in `p_chosen` how probable it is that the chosen
     response is preferred: such a pair is two comparisons, one each way, whose weights sum to that of the pair.
@@ -94,6 +95,7 @@ def read_preferences(
     if source is not None and not isinstance(source, str):
         raise BadArgument("source", expected="the name of a field, or None", got=f"{source!r}")
     prompts: dict[str, int] = {}
+    chats: dict[str, Any] = {}
     responses: list[dict[str, int]] = []
     sources: dict[str, int] = {}
     scores: dict[str, array[float]] = defaultdict(lambda: array("d"))
@@ -114,6 +116,8 @@ def read_preferences(
         prompt = _index(prompts, pair.prompt)
         if len(responses) < len(prompts):
             responses.append({})
+            if pair.messages is not None:
+                chats[pair.prompt] = [{part: one[part] for part in ("role", "content")} for one in pair.messages]
         two = [_index(responses[prompt], response) for response in (pair.chosen, pair.rejected)]
         weight, chance, _ = pair.judgement
         for order, share in ((1, chance), (-1, 1 - chance)):
@@ -139,6 +143,7 @@ def read_preferences(
         scores={name: _mean_scores(files[0], column, ids, shape) for name, column in scores.items()},
         title=title_of(files),
         skipped=skipped,
+        chats=chats,
     )
 
 
@@ -171,7 +176,7 @@ class _Pair(NamedTuple):
     prompt: str
     chosen: str
     rejected: str
-    chat: bool
+    messages: Any  # of the prompt; None if texts are plain strings
     source: str | None  # None if the field is missing or was not asked for
     scores: dict[str, tuple[float, float]]
     judgement: Judgement
@@ -268,7 +273,7 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
         prompt=read(path, line, "prompt", prompt),
         chosen=read(path, line, "chosen", chosen),
         rejected=read(path, line, "rejected", rejected),
-        chat=chat,
+        messages=prompt if chat else None,
         source=_source(path, line, fields, source),
         scores=_scores(path, line, fields),
         judgement=judgement(path, line, fields),
@@ -363,8 +368,9 @@ def _is_number(value: Any) -> bool:
 def _check_alike(path: FilePath, line: int, pair: _Pair, first: _First, source: str | None) -> None:
     """The same kind of text, the same rewards, and a source or none, as in the first pair."""
     there = f"{os.fspath(first.path)}, line {first.line}" if path != first.path else f"line {first.line}"
-    if pair.chat != first.pair.chat:
-        kinds = [("chat messages" if chat else "plain strings") for chat in (first.pair.chat, pair.chat)]
+    if (pair.messages is None) != (first.pair.messages is None):
+        both = (first.pair.messages, pair.messages)
+        kinds = ["plain strings" if messages is None else "chat messages" for messages in both]
         raise wrong(path, line, expected=f"{kinds[0]}, as in {there}", got=f"{kinds[1]}: write all pairs in one form")
     if pair.judgement.fields != first.pair.judgement.fields:
         one, other = (" and ".join(of.judgement.fields) or "neither" for of in (first.pair, pair))

@@ -1,13 +1,15 @@
 """The records that readers return: those of `jaxval.types` with the names that belong to them."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxval.types import Ballots, Comparisons
 
-__all__ = ["Election", "NamedComparisons", "PreferencePairs", "SyntheticPreferences"]
+__all__ = ["Election", "NamedComparisons", "PreferencePairs", "SyntheticPreferences", "VoteMatrix", "Votes"]
 
 
 class Election(NamedTuple):
@@ -17,11 +19,20 @@ class Election(NamedTuple):
         ballots: `Ballots` of (ballots, alternatives) positions and (ballots,) numbers of voters.
         names: one name per alternative, all different.
         title: the subject of the election.
+        voter: (ballots,) the index of each ballot's voter; None if the file does not name voters.
+        voters: the voters' names.
+        group: (ballots,) the index of the group of each ballot's voter, -1 if the voter is in none; None if the file
+            does not tell groups.
+        groups: the groups' names.
     """
 
     ballots: Ballots
     names: tuple[str, ...]
     title: str
+    voter: Int[np.ndarray, "ballots"] | None = None
+    voters: tuple[str, ...] = ()
+    group: Int[np.ndarray, "ballots"] | None = None
+    groups: tuple[str, ...] = ()
 
 
 class NamedComparisons(NamedTuple):
@@ -32,12 +43,51 @@ class NamedComparisons(NamedTuple):
         names: one name per alternative, all different.
         contexts: one name per prompt or question; a single empty name if the file does not tell contexts apart.
         title: the subject of the comparisons.
+        voter: (comparisons,) the index of the voter who made each comparison; None if the file does not name voters.
+        voters: the voters' names.
+        group: (comparisons,) the index of the voter's group, -1 if the voter is in none; None if the file does not
+            tell groups. All comparisons of a voter have the same group.
+        groups: the groups' names.
+        winner_first: (comparisons,) whether the winner was shown first, on the left; of a tie, the first row is the
+            one of the alternative on the left. None if the file does not tell sides.
     """
 
     comparisons: Comparisons
     names: tuple[str, ...]
     contexts: tuple[str, ...]
     title: str
+    voter: Int[np.ndarray, "comparisons"] | None = None
+    voters: tuple[str, ...] = ()
+    group: Int[np.ndarray, "comparisons"] | None = None
+    groups: tuple[str, ...] = ()
+    winner_first: Bool[np.ndarray, "comparisons"] | None = None
+
+
+class VoteMatrix(NamedTuple):
+    """What each voter said of each statement, as Polis exports it.
+
+    `preferences.vote_wins(matrix.votes)` reads it as comparisons within each voter.
+
+    Attributes:
+        votes: (voters, statements) int8: 1 agrees, 0 passes, -1 disagrees, `types.UNSEEN` never saw the statement.
+        names: one name per statement, all different.
+        title: the subject of the conversation.
+        voters: one name per voter, all different.
+        group: (voters,) the index of each voter's group, -1 if the voter is in none; None if the file does not tell
+            groups.
+        groups: the groups' names.
+    """
+
+    votes: Int[np.ndarray, "voters statements"]
+    names: tuple[str, ...]
+    title: str
+    voters: tuple[str, ...]
+    group: Int[np.ndarray, "voters"] | None = None
+    groups: tuple[str, ...] = ()
+
+
+Votes = Election | NamedComparisons | VoteMatrix
+"""What `read_votes` returns."""
 
 
 class PreferencePairs(NamedTuple):
@@ -54,6 +104,8 @@ class PreferencePairs(NamedTuple):
             response, or that it has no score.
         title: a name for the pairs, such as the file's name.
         skipped: how many pairs were left out because they had no information.
+        chats: the messages of each prompt that was read from chat messages, by its text; each message is
+            `{"role": ..., "content": ...}`.
     """
 
     prompts: tuple[str, ...]
@@ -64,6 +116,7 @@ class PreferencePairs(NamedTuple):
     scores: dict[str, np.ndarray]
     title: str
     skipped: int = 0
+    chats: Mapping[str, Sequence[Mapping[str, str]]] = MappingProxyType({})
 
 
 class SyntheticPreferences(NamedTuple):

@@ -4,21 +4,21 @@ Names of columns may be in capitals or not. Spaces around names and cells do not
 Readers raise `ValueError` for a malformed file, naming the line, and `FileNotFoundError` if there is no such file.
 """
 
-import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+
+import numpy as np
 
 from jaxval.data._arrays import build_election, floats, indices
-from jaxval.data._text import FilePath, positive, shorten, text_lines, whole, wrong
+from jaxval.data._tables import GROUPS, VOTERS, WEIGHTS, Table, numbered, people, read_rows, read_table, row_weights
+from jaxval.data._text import FilePath, shorten, whole, wrong
 from jaxval.data.records import Election, NamedComparisons
 from jaxval.types import Comparisons
 
 __all__ = ["holds_comparisons", "read_comparisons_csv", "read_rankings_csv"]
 
-WEIGHTS = ("count", "weight")
-LABELS = ("voter", "ballot", "id")
+LABELS = ("ballot", "id")
 CONTEXTS = ("context", "prompt", "question")
 SIDES = (("left", "right"), ("model_a", "model_b"))
 TIES = ("tie", "tie (bothbad)", "bothbad")
@@ -26,7 +26,7 @@ YES, NO = ("1", "true", "yes", "tie"), ("", "0", "false", "no")
 _RANK = re.compile("(?:(?:rank|choice|place|preference)[ _-]?)?([0-9]{1,4})")
 
 
-def read_rankings_csv(path: FilePath) -> Election:
+def read_rankings_csv(path: FilePath, *, voter: str | None = None, group: str | None = None) -> Election:
     r"""An election from a table with one row per ballot, in either of the two natural layouts.
 
     Columns are ranks: `1, 2, 3, ...`, or with a word before, as in `rank 1`, `choice_2`. Cells hold names, best first;
@@ -43,11 +43,13 @@ def read_rankings_csv(path: FilePath) -> Election:
         2,2,3,1
 
     In both, an optional column `count` or `weight` says how many voters cast the ballot (one voter without such a
-    column), and columns `voter`, `ballot` and `id` are skipped. The numbers are ranks, not scores: 1 is best. Gaps
-    between ranks do not count.
+    column), and columns `ballot` and `id` are skipped. The numbers are ranks, not scores: 1 is best. Gaps between ranks
+    do not count. Columns of voters and of groups are kept.
 
     Args:
         path: a comma-separated file.
+        voter: the column with the voters' names; None means `voter`, if there is one.
+        group: the column with the groups' names; None means `group` or `group-id`, if there is one.
 
     Returns:
         `Election`. If columns are ranks, names are sorted; if they are alternatives, names keep the columns' order. The
@@ -62,30 +64,33 @@ def read_rankings_csv(path: FilePath) -> Election:
         >>> election.names, election.ballots.positions.tolist(), election.ballots.weights.tolist()
         (('coffee', 'juice', 'tea'), [[1, 1, 0], [-1, 0, 1]], [3.0, 2.0])
     """
-    table = _read_table(path)
-    weights = _weights(path, table)
-    others = {name: place for name, place in table.places.items() if name not in (*WEIGHTS, *LABELS)}
+    table = read_table(path)
+    weights = row_weights(path, table)
+    fields = people(path, table, voter, group, usual=VOTERS[:1])
+    labels = {*WEIGHTS, *LABELS, *VOTERS[:1], *GROUPS, *(name.strip().lower() for name in (voter, group) if name)}
+    others = {name: place for name, place in table.places.items() if name not in labels}
     ranks = {int(match[1]): place for name, place in others.items() if (match := _RANK.fullmatch(name))}
     if not ranks:
         names = tuple(table.columns[place] for place in others.values())
         ballots = [_ranks_in_cells(path, row, list(others.values()), names) for row in table.rows]
-        return build_election(path, ballots, weights, names, Path(path).stem)
+        return build_election(path, ballots, weights, names, Path(path).stem)._replace(**fields)
     if sorted(ranks) != list(range(1, len(others) + 1)):
         raise wrong(
             path,
             table.line,
             expected=(
-                f"columns 1, 2, 3, ... without gaps, and beside them only {', '.join(WEIGHTS)}, {', '.join(LABELS)}"
+                "columns 1, 2, 3, ... without gaps, and beside them only "
+                + ", ".join((*WEIGHTS, *LABELS, *VOTERS[:1], *GROUPS[:1]))
             ),
             got=shorten(",".join(table.columns)),
         )
     named = [_names_in_cells(path, row, [ranks[rank] for rank in sorted(ranks)]) for row in table.rows]
-    names, index = _numbered(name for ballot in named for tied in ballot for name in tied)
+    names, index = numbered(name for ballot in named for tied in ballot for name in tied)
     ballots = [[[index[name] for name in tied] for tied in ballot] for ballot in named]
-    return build_election(path, ballots, weights, names, Path(path).stem)
+    return build_election(path, ballots, weights, names, Path(path).stem)._replace(**fields)
 
 
-def read_comparisons_csv(path: FilePath) -> NamedComparisons:
+def read_comparisons_csv(path: FilePath, *, voter: str | None = None, group: str | None = None) -> NamedComparisons:
     r"""Pairwise comparisons from a table with one row each, in any of three layouts.
 
     Columns `winner` and `loser` hold names; an optional column `tie` (1, true, yes or tie; else 0, false, no or empty)
@@ -93,18 +98,21 @@ def read_comparisons_csv(path: FilePath) -> NamedComparisons:
     the same with `model_a` and `model_b`, where `tie (bothbad)` is a tie too (the layout of Chatbot Arena).
 
     In all three, an optional column `context`, `prompt` or `question` (the first of these) says what was compared, and
-    an optional column `count` or `weight` says how often (once without it). Other columns are skipped. A tie becomes
-    two rows of half weight, one each way.
+    an optional column `count` or `weight` says how often (once without it). Columns of voters and of groups are kept,
+    other columns are skipped. A tie becomes two rows of half weight, one each way.
 
     Args:
         path: a comma-separated file.
+        voter: the column with the voters' names; None means the first of `voter`, `participant`, `worker`, `annotator`
+            and `judge`, if there is one.
+        group: the column with the groups' names, as in `read_rankings_csv`.
 
     Returns:
         `NamedComparisons`. Comparisons are in the file's order, names and contexts are sorted, and the title is the
         file's name without its ending.
 
     Raises:
-        ValueError: also if an alternative is compared with itself.
+        ValueError: also if an alternative is compared with itself, or a voter is in two groups.
 
     Example:
         >>> import pathlib, tempfile
@@ -117,13 +125,14 @@ def read_comparisons_csv(path: FilePath) -> NamedComparisons:
         >>> matches.comparisons.winner.tolist(), matches.comparisons.loser.tolist()
         ([1, 0, 1], [0, 1, 0])
     """
-    table = _read_table(path)
-    weights = _weights(path, table)
+    table = read_table(path)
+    weights = row_weights(path, table)
     outcomes = list(_outcomes(path, table))
     asked = next((table.places[name] for name in CONTEXTS if name in table.places), None)
     topics = ["" if asked is None else cells[asked] for _, cells in table.rows]
-    names, index = _numbered(name for first, second, _ in outcomes for name in (first, second))
-    contexts, topic_index = _numbered(topics)
+    names, index = numbered(name for first, second, _ in outcomes for name in (first, second))
+    contexts, topic_index = numbered(topics)
+    fields = people(path, table, voter, group)
     rows = []
     for (first, second, tied), topic, weight in zip(outcomes, topics, weights, strict=True):
         rows.append((topic_index[topic], index[first], index[second], weight / 2 if tied else weight))
@@ -131,7 +140,12 @@ def read_comparisons_csv(path: FilePath) -> NamedComparisons:
             rows.append((topic_index[topic], index[second], index[first], weight / 2))
     context, winner, loser = (indices(field) for field in list(zip(*rows, strict=True))[:3])
     counts = floats([row[3] for row in rows])
-    return NamedComparisons(Comparisons(context, winner, loser, counts), names, contexts, Path(path).stem)
+    halves = np.array([1 + tied for *_, tied in outcomes])  # a tie is two rows
+    fields |= {name: np.repeat(fields[name], halves) for name in ("voter", "group") if name in fields}
+    if (sides := _sides(table)) is not None:
+        firsts = [cells[table.places[sides[0]]] for _, cells in table.rows]
+        fields["winner_first"] = np.repeat(firsts, halves) == [names[row[1]] for row in rows]
+    return NamedComparisons(Comparisons(context, winner, loser, counts), names, contexts, Path(path).stem, **fields)
 
 
 def holds_comparisons(path: FilePath) -> bool:
@@ -146,67 +160,8 @@ def holds_comparisons(path: FilePath) -> bool:
         >>> found
         True
     """
-    _, columns = next(_read_rows(path), (1, []))
-    return "winner" in [column.lower() for column in columns]
-
-
-class _Table(NamedTuple):
-    line: int  # of the columns' names
-    columns: list[str]  # as written
-    places: dict[str, int]  # of the columns by their names in small letters
-    rows: list[tuple[int, list[str]]]  # line where the row starts, cells
-
-
-def _read_rows(path: FilePath) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(text_lines(path), strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = [cell.strip() for cell in next(reader)]
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise wrong(
-                path, line, expected="a row of comma-separated cells", got=f"one with a fault: {error}"
-            ) from None
-        if len(cells) > 1 or any(cells):
-            yield line, cells
-
-
-def _read_table(path: FilePath) -> _Table:
-    rows = _read_rows(path)
-    line, columns = next(rows, (1, []))
-    places = {column.lower(): place for place, column in enumerate(columns)}
-    if not all(columns) or not columns or len(places) < len(columns):
-        raise wrong(path, line, expected="a different name for every column", got=shorten(",".join(columns)))
-    table = _Table(line, columns, places, list(rows))
-    for line, cells in table.rows:
-        if len(cells) != len(columns):
-            raise wrong(path, line, expected=f"{len(columns)} cells, one for each column", got=len(cells))
-    if not table.rows:
-        raise wrong(path, line, expected="rows below the names of the columns", got="none")
-    return table
-
-
-def _weights(path: FilePath, table: _Table) -> list[float]:
-    columns = [name for name in WEIGHTS if name in table.places]
-    if not columns:
-        return [1.0] * len(table.rows)
-    if len(columns) > 1:
-        raise wrong(path, table.line, expected="one column of weights", got=" and ".join(columns), advice="remove one")
-    weights = []
-    for line, cells in table.rows:
-        cell = cells[table.places[columns[0]]]
-        weight = positive(cell)
-        if weight is None:
-            raise wrong(path, line, expected=f"a positive number in column {columns[0]}", got=shorten(cell))
-        weights.append(weight)
-    return weights
-
-
-def _numbered(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, int]]:
-    different = tuple(sorted(set(names)))
-    return different, {name: i for i, name in enumerate(different)}
+    _, columns = next(read_rows(path), (1, []))
+    return "winner" in [column.strip().lower() for column in columns]
 
 
 def _names_in_cells(path: FilePath, row: tuple[int, list[str]], places: Sequence[int]) -> list[list[str]]:
@@ -248,7 +203,7 @@ def _ranks_in_cells(
     return [tied[rank] for rank in sorted(tied)]
 
 
-def _outcomes(path: FilePath, table: _Table) -> Iterator[tuple[str, str, bool]]:
+def _outcomes(path: FilePath, table: Table) -> Iterator[tuple[str, str, bool]]:
     """The winner and the loser of each row, and whether they tied."""
     judge = _winner_and_loser if {"winner", "loser"} <= set(table.places) else _verdict(path, table)
     for line, cells in table.rows:
@@ -259,6 +214,13 @@ def _outcomes(path: FilePath, table: _Table) -> Iterator[tuple[str, str, bool]]:
         yield first, second, tied
 
 
+def _sides(table: Table) -> tuple[str, str] | None:
+    """The columns of the alternative shown first and of the other, if the table has them."""
+    if {"winner", "loser"} <= set(table.places):
+        return None
+    return next((pair for pair in SIDES if {*pair, "winner"} <= set(table.places)), None)
+
+
 def _winner_and_loser(path: FilePath, line: int, row: Mapping[str, str]) -> tuple[str, str, bool]:
     tie = row.get("tie", "").lower()
     if tie not in YES + NO:
@@ -267,8 +229,8 @@ def _winner_and_loser(path: FilePath, line: int, row: Mapping[str, str]) -> tupl
     return row["winner"], row["loser"], tie in YES
 
 
-def _verdict(path: FilePath, table: _Table) -> Callable[[FilePath, int, Mapping[str, str]], tuple[str, str, bool]]:
-    sides = next((pair for pair in SIDES if {*pair, "winner"} <= set(table.places)), None)
+def _verdict(path: FilePath, table: Table) -> Callable[[FilePath, int, Mapping[str, str]], tuple[str, str, bool]]:
+    sides = _sides(table)
     if sides is None:
         raise wrong(
             path,

@@ -9,13 +9,14 @@ DAY = 24 * 3600  # the pace is that of the last thousand steps; a step may well 
 
 
 @contextmanager
-def progress(shown: bool, total: int, title: str) -> Iterator[Callable[[int], None]]:
+def progress(shown: bool, total: int, title: str, *, unit: str | None = None) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, or nothing.
 
     Args:
         shown: whether to show the bar.
         total: how many steps there are.
         title: the text beside the bar.
+        unit: what is counted, such as "tokens", if the bar is to tell how many a second.
 
     Returns:
         A context that gives `advance(count)`.
@@ -31,7 +32,14 @@ def progress(shown: bool, total: int, title: str) -> Iterator[Callable[[int], No
     from rich.console import Console
 
     columns = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()]
+    if unit is not None:
+        columns += [rich.TextColumn("{task.fields[pace]}")]
     columns += [rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn()]
     with rich.Progress(*columns, console=Console(stderr=True), speed_estimate_period=DAY) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda count: bar.update(task, advance=count)
+        task = bar.add_task(title, total=total, pace="")
+
+        def advance(count: int) -> None:
+            bar.update(task, advance=count)
+            bar.update(task, pace=f"{bar.tasks[0].speed or 0:,.0f} {unit}/s" if unit else "")
+
+        yield advance

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxval.plots._drawing import BAND, BLUE, LARGE, LIGHT, LONGEST_NAME, NORMAL, SMALL, Column, new_figure, short
+from jaxval.plots._drawing import BAND, BLUE, GREY, LARGE, LIGHT, LONGEST_NAME, NORMAL, SMALL, Column, new_figure, short
 from jaxval.types import BadArgument
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def plot_lotteries(
     intervals: Mapping[str, tuple[Column, Column]] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Probabilities as bars, with alternatives in rows and rules in columns. Each column has its own scale.
+    """Probabilities as bars, with alternatives in rows and rules in columns.
+
+    Each column has its own scale, and the figure says so.
 
     Rows are sorted by the first column, largest first. A probability below 0.0005 is written "<.001"; an exact zero is
     left blank. Names longer than 36 characters lose their middle.
@@ -66,7 +68,7 @@ def plot_lotteries(
     row = float(np.interp(len(names), [10, 40], [0.21, 0.145]))  # inches, as all of these
     above = 0.13 * max(head.count("\n") + 1 for head in heads) + (0.25 if title else 0.05)
     width = min(7.0, max(3.3, 0.3 + 0.06 * max(map(len, labels)) + 0.95 * len(values)))
-    height = row * len(names) + above + 0.1
+    height = row * len(names) + above + 0.25
     figure = new_figure(width, height)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04, wspace=0.02)
     grid = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
@@ -76,6 +78,8 @@ def plot_lotteries(
         axes.set_title(head, fontsize=NORMAL if len(values) <= 6 else SMALL, pad=3, parse_math=False)
     grid[0].set_yticks(range(len(names)), labels, fontsize=NORMAL, parse_math=False)
     grid[0].set_ylim(len(names) - 0.5, -0.5)
+    if len(values) > 1:
+        figure.supxlabel("every column has its own scale", fontsize=SMALL, color=GREY)
     if title:
         figure.suptitle(short(title, int(width / 0.075)), fontsize=LARGE, parse_math=False)
     return figure

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxval.plots._drawing import (
-    BLACK,
     BLUE,
-    GREEN,
     GREY,
+    HUES,
     LARGE,
     LIGHT,
     LONGEST_NAME,
+    MARKERS,
     NORMAL,
-    ORANGE,
     SMALL,
-    VERMILLION,
     Column,
     new_figure,
     short,
@@ -31,9 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_signature"]
 
-MARKERS = "osD^vPX<>"
 DASHED = (0, (4, 3))
-HUES = (BLUE, VERMILLION, GREEN, ORANGE, "#CC79A7", BLACK, "#56B4E9")
 
 
 def plot_signature(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.plots._drawing import BLACK, BLUE, GREY, LARGE, LONGEST_NAME, NORMAL, new_figure, short
 from jaxval.types import BadArgument
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["plot_values"]
 
 
-def plot_values(estimate: Estimate, *, level: float | None = None, title: str | None = None) -> Figure:
+def plot_values(
+    estimate: Estimate, *, top: int | None = None, level: float | None = None, title: str | None = None
+) -> Figure:
     """Values as bars, the largest on top, with error bars.
 
     The error bars are the estimate's 95 % intervals. With a level, or if the estimate has no intervals, they come from
@@ -27,6 +30,7 @@ def plot_values(estimate: Estimate, *, level: float | None = None, title: str | 
 
     Args:
         estimate: values with standard errors; its names label the rows, or numbers if it has no names.
+        top: how many players are shown at either end; a row between them says how many are left out. None shows all.
         level: the level of error bars from the standard errors, in (0, 1); None means the 95 % intervals.
         title: the title of the figure.
 
@@ -34,7 +38,7 @@ def plot_values(estimate: Estimate, *, level: float | None = None, title: str | 
         A figure whose height grows with the players.
 
     Raises:
-        ValueError: if a value is not finite, or the level lies outside (0, 1).
+        ValueError: if a value is not finite, `top` is below 1, or the level lies outside (0, 1).
         ModuleNotFoundError: without matplotlib.
 
     Example:
@@ -50,13 +54,18 @@ def plot_values(estimate: Estimate, *, level: float | None = None, title: str | 
         raise BadArgument("estimate", expected="finite values", got=values[~np.isfinite(values)][0])
     reach = _reach(estimate, values, level)
     order = np.argsort(-values[:, 0], kind="stable")
-    names = estimate.names or tuple(map(str, range(len(estimate))))
+    names = [short(name, LONGEST_NAME) for name in estimate.names or map(str, range(len(estimate)))]
+    names = [names[i] for i in order]
+    rows = np.arange(len(order))
+    if top is not None and 2 * _checks.check_size("top", top) < len(order) - 1:
+        names = [*names[:top], f"… {len(order) - 2 * top} more …", *names[-top:]]
+        order = np.concatenate([order[:top], order[-top:]])
+        rows = np.concatenate([np.arange(top), np.arange(top) + top + 1])
     row = float(np.interp(len(names), [10, 40], [0.21, 0.145]))
     panels = values.shape[1]
     figure = new_figure(min(7.0, 1.4 + 2.1 * panels), row * len(names) + (0.85 if title else 0.6))
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.04, wspace=0.02)
     grid = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-    rows = np.arange(len(names))
     for objective, axes in enumerate(grid):
         axes.barh(rows, values[order, objective], height=0.62, color=BLUE, zorder=2)
         wide = reach[:, order, objective].max(axis=0) > 0
@@ -77,8 +86,7 @@ def plot_values(estimate: Estimate, *, level: float | None = None, title: str | 
         axes.set_xlabel(quantity + bars, fontsize=NORMAL)
         axes.tick_params(labelsize=NORMAL, width=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    labels = [short(names[i], LONGEST_NAME) for i in order]
-    grid[0].set_yticks(rows, labels, fontsize=NORMAL, parse_math=False)
+    grid[0].set_yticks(np.arange(len(names)), names, fontsize=NORMAL, parse_math=False)
     grid[0].set_ylim(len(names) - 0.5, -0.5)
     if title:
         figure.suptitle(short(title, 60), fontsize=LARGE, parse_math=False)

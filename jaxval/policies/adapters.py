@@ -20,6 +20,7 @@ def low_rank(
     rank: int,
     alpha: float,
     targets: Iterable[str] = ("query", "value"),
+    layers: int | None = None,
     merged: bool = False,
 ) -> SequenceModel:
     """A model whose parameters are low-rank adapters of fixed parameters.
@@ -27,8 +28,8 @@ def low_rank(
     For each matrix W among the targets, x W becomes x W + (α/r) (x A) B with A (in, r) and B (r, out); the parameters
     of the new model are the A and B alone. B starts at zero, so that the new model starts as the old one.
 
-    A compiled function holds `params` as constants, which takes time and memory if they are many (135 million: 20
-    seconds, 2 GB). In that case call `low_rank` inside the compiled function, with `params` among its arguments.
+    With adapters in the last layers alone, the layers below need to be computed only once for all adapters: see
+    `policies.over_catalogue` and `policies.trunk_states`.
 
     Source: Hu et al., "LoRA" (2021), section 4.1.
 
@@ -38,6 +39,7 @@ def low_rank(
         rank: r, of each A and B.
         alpha: α; the products are scaled by α/r.
         targets: names of the linear layers: query, key, value, output, gate, up, down.
+        layers: in how many layers, the last ones, there are adapters; None means in all.
         merged: whether to form W + (α/r) A B at every call instead of (x A) B. That is faster if a call has many
             tokens and matrices are small. Log-probabilities are equal.
 
@@ -45,7 +47,8 @@ def low_rank(
         The model; `init(key)` gives adapters.
 
     Raises:
-        ValueError: if the rank is not a whole number of at least 1, or a target names no matrix.
+        ValueError: if the rank is not a whole number of at least 1, a target names no matrix, or there are not so many
+            layers.
 
     Example:
         >>> from jaxval.policies import transformer
@@ -59,18 +62,27 @@ def low_rank(
     _checks.check_size("rank", rank)
     _find_targets(params, names)
     place: Callable[..., Params] = merge if merged else attach
+    parts = model.parts
+    most = None if parts is None else parts.layers
+    depth = most if layers is None else _checks.check_size("layers", layers)
+    if layers is not None and (most is None or layers > most):
+        got = f"{layers} for a model {'without parts' if most is None else f'of {most} layers'}"
+        raise BadArgument("layers", expected="at most as many layers as the model has", got=got)
 
-    def full(adapters: Params) -> Params:
-        return place(params, adapters, alpha=alpha)
+    def full(base: Params, adapters: Params) -> Params:
+        return base if adapters is None else place(base, adapters, alpha=alpha)
 
+    init = jax.jit(lambda key: init_adapters(key, _last(params, depth), rank=rank, targets=names))
+    if parts is not None and depth is not None:
+        return parts.adapt(full, parts.layers - depth, params)._replace(init=init)
     start, advance = model.start, model.advance
     return SequenceModel(
-        jax.jit(lambda key: init_adapters(key, params, rank=rank, targets=names)),
-        lambda adapters, tokens: model.logits(full(adapters), tokens),
+        init,
+        lambda adapters, tokens: model.logits(full(params, adapters), tokens),
         model.vocabulary,
         model.length,
-        None if start is None else lambda adapters, tokens, lengths: start(full(adapters), tokens, lengths),
-        None if advance is None else lambda adapters, cache, tokens: advance(full(adapters), cache, tokens),
+        None if start is None else lambda adapters, *prompts: start(full(params, adapters), *prompts),
+        None if advance is None else lambda adapters, cache, tokens: advance(full(params, adapters), cache, tokens),
     )
 
 
@@ -114,7 +126,8 @@ def merge(params: Params, adapters: Params, *, alpha: float) -> Params:
 
     Args:
         params: as `low_rank` took them.
-        adapters: A and B of each target; r is read from their shapes.
+        adapters: A and B of each target; r is read from their shapes. Of stacked layers, there may be A and B of the
+            last ones alone.
         alpha: α.
 
     Returns:
@@ -128,7 +141,14 @@ def merge(params: Params, adapters: Params, *, alpha: float) -> Params:
         >>> merge({"query": {"kernel": jnp.eye(2)}}, adapters, alpha=2.0)["query"]["kernel"].tolist()
         [[3.0, 0.0], [2.0, 1.0]]
     """
-    return _with_adapters(params, adapters, lambda kernel, a, b: {"kernel": kernel + alpha / a.shape[-1] * (a @ b)})
+
+    def place(kernel: Array, a: Array, b: Array) -> Params:
+        product = alpha / a.shape[-1] * (a @ b)
+        if product.shape == kernel.shape:
+            return {"kernel": kernel + product}
+        return {"kernel": kernel.at[-len(product) :].add(product)}
+
+    return _with_adapters(params, adapters, place)
 
 
 def attach(params: Params, adapters: Params, *, alpha: float) -> Params:
@@ -157,7 +177,9 @@ def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Arr
             if "kernel" not in params:
                 raise BadArgument("adapters", expected="a matrix for each", got=f"none in params at {'/'.join(path)}")
             kernel, a, b = params["kernel"], adapters["A"], adapters["B"]
-            if (*a.shape[:-1], b.shape[-1]) != kernel.shape or a.shape[-1] != b.shape[-2]:
+            shape = (*a.shape[:-1], b.shape[-1])
+            partial = kernel.ndim == 3 and shape[0] < len(kernel) and shape[1:] == kernel.shape[1:]  # the last layers
+            if not (shape == kernel.shape or partial) or a.shape[-1] != b.shape[-2]:
                 raise BadArgument(
                     "adapters",
                     expected=f"A and B that multiply to shape {kernel.shape} at {'/'.join(path)}",
@@ -194,6 +216,13 @@ def _find_targets(params: Params, targets: tuple[str, ...]) -> list[tuple[str, .
     if missing or not result:
         raise BadArgument("targets", expected=f"names among {sorted(linear)}", got=missing or list(targets))
     return result
+
+
+def _last(params: Params, layers: int | None) -> Params:
+    """The parameters of the last layers, of which the first axis counts the layers."""
+    if layers is None:
+        return params
+    return {**params, "layers": jax.tree.map(lambda leaf: leaf[-layers:], params["layers"])}
 
 
 def _reach(params: Params, path: tuple[str, ...]) -> Params:

@@ -13,9 +13,10 @@ from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
 from jaxval.parallel.chunks import map_chunks
+from jaxval.policies.scoring import score_responses, trunk_states
 from jaxval.policies.text import byte_tokeniser, check_candidates, encode_catalogue
-from jaxval.policies.transformer import check_lengths, check_tokens
-from jaxval.types import BadArgument, Params, Policy, SequenceModel
+from jaxval.policies.transformer import check_lengths, check_tokens, held_by, rebind
+from jaxval.types import BadArgument, Grouped, Params, Policy, SequenceModel
 
 __all__ = [
     "Catalogue",
@@ -26,6 +27,8 @@ __all__ = [
     "response_log_probs",
     "selector_prompts",
 ]
+
+KEPT = 2**29  # numbers of the trunk's states that are kept, two gigabytes; more are computed anew for every batch
 
 Prompts = Sequence[Any]  # sequences of ids, or texts
 Candidates = Sequence[Any]
@@ -146,21 +149,86 @@ def over_catalogue(
     if batch_size is not None:
         _checks.check_size("batch_size", batch_size)
 
-    def of_rows(params: Params, rows: Array) -> Array:
-        sequences, starts, ends = arrays.sequences[rows], arrays.prompt_lengths[rows], arrays.lengths[rows]
-        return jnp.sum(_token_log_probs(model, params, sequences, starts, ends), axis=1)
+    trunk = _kept_trunk(model, arrays, batch_size)
 
     @jax.jit
-    def of_ids(params: Params, contexts: Array, ids: Array) -> Array:
-        known = _known(arrays, contexts, ids)
-        rows = jnp.where(known, arrays.first[contexts][:, None] + ids, 0)
-        log_probs = _in_batches(of_rows, params, rows.reshape(-1), batch_size).reshape(ids.shape)
+    def of_ids(kept: Any, params: Params, contexts: Array, ids: Array) -> Array:
+        bound, known = rebind(model, kept[0]), _known(arrays, contexts, ids)
+        rows = jnp.where(known, arrays.first[contexts][:, None] + ids, arrays.first[contexts][:, None])
+        together = len(contexts) if batch_size is None else max(1, batch_size // max(1, ids.shape[1]))
+
+        def of_part(params: Params, part: Array) -> Array:
+            if bound.parts is None:
+                return _whole_rows(bound, params, arrays, rows[part])
+            return _grouped_rows(bound, params, arrays, contexts[part], rows[part], kept[1])
+
+        log_probs = _in_batches(of_part, params, len(contexts), together)
         return jnp.where(known, log_probs, jnp.where(ids == -1, -jnp.inf, jnp.nan))
 
-    def log_probs(params: Params, contexts: Any, responses: Any) -> Array:
-        return of_ids(params, *_check_ids(arrays, contexts, responses))
+    def log_probs(kept: Any, params: Params, contexts: Any, responses: Any) -> Array:
+        return of_ids(kept, params, *_check_ids(arrays, contexts, responses))
 
-    return Policy(model.init, log_probs)
+    return Policy(model.init, jax.tree_util.Partial(log_probs, (held_by(model), trunk)))
+
+
+def _whole_rows(model: SequenceModel, params: Params, arrays: Catalogue, rows: Array) -> Array:
+    """(B, R) log-probabilities of rows of the catalogue, each sequence read whole."""
+    flat = rows.reshape(-1)
+    sequences, starts, ends = arrays.sequences[flat], arrays.prompt_lengths[flat], arrays.lengths[flat]
+    return jnp.sum(_token_log_probs(model, params, sequences, starts, ends), axis=1).reshape(rows.shape)
+
+
+def _grouped_rows(
+    model: SequenceModel, params: Params, arrays: Catalogue, contexts: Array, rows: Array, trunk: Any
+) -> Array:
+    """(B, R) log-probabilities of rows of the catalogue, each prompt read once; from the trunk's states if kept."""
+    states = None
+    if trunk is not None:
+        of_rows = trunk[1][rows].reshape(len(contexts), -1, trunk[1].shape[-1])
+        states = jnp.concatenate([trunk[0][contexts], of_rows], axis=1)
+    return jnp.sum(score_responses(model, params, _grouped(arrays, contexts, rows), states=states), axis=2)
+
+
+def _grouped(arrays: Catalogue, contexts: Array, rows: Array) -> Grouped:
+    """Some prompts of the catalogue with some of their responses."""
+    prompts, new = _widths(arrays)
+    starts = arrays.prompt_lengths[arrays.first[contexts]]
+    own = jnp.arange(prompts)[None, :] < starts[:, None]
+    at = starts[:, None, None] + jnp.arange(new)[None, None, :]
+    sequences = jnp.pad(arrays.sequences, ((0, 0), (0, new)))
+    responses = jnp.take_along_axis(sequences[rows], at, axis=2)
+    heads = jnp.where(own, sequences[arrays.first[contexts], :prompts], 0)
+    return Grouped(heads, starts, responses, arrays.lengths[rows] - starts[:, None])
+
+
+def _widths(arrays: Catalogue) -> tuple[int, int]:
+    """The largest number of tokens of a prompt, and of a response."""
+    starts, ends = np.asarray(arrays.prompt_lengths), np.asarray(arrays.lengths)
+    return int(starts.max()), int((ends - starts).max())
+
+
+def _kept_trunk(model: SequenceModel, arrays: Catalogue, batch_size: int | None) -> tuple[Array, Array] | None:
+    """The trunk's states of all prompts (contexts, P, W) and responses (rows, T, W); None if they need much memory."""
+    parts, (prompts, new) = model.parts, _widths(arrays)
+    if parts is None or not parts.fixed:
+        return None
+    contexts, rows = len(arrays.counts), len(arrays.lengths)
+    width = jax.eval_shape(parts.below, None, _grouped(arrays, jnp.zeros(1, int), jnp.zeros((1, 1), int)))
+    if (contexts * prompts + rows * new) * width.shape[-1] > KEPT:
+        return None
+    counts, first = np.asarray(arrays.counts), np.asarray(arrays.first)
+    before = np.zeros((contexts, prompts, width.shape[-1]), width.dtype)
+    behind = np.zeros((rows, new, width.shape[-1]), width.dtype)
+    for count in np.unique(counts):  # a shape for each number of responses
+        of_count = np.flatnonzero(counts == count)
+        together = min(len(of_count), max(1, (batch_size or contexts) // int(count)))
+        for start in range(0, len(of_count), together):
+            part = of_count[np.minimum(np.arange(start, start + together), len(of_count) - 1)]
+            ids = first[part, None] + np.arange(count)[None, :]
+            states = np.asarray(trunk_states(model, _grouped(arrays, jnp.asarray(part), jnp.asarray(ids))))
+            before[part] = states[:, :prompts]
+            behind[ids] = states[:, prompts:].reshape(*ids.shape, new, -1)
+    return jnp.asarray(before), jnp.asarray(behind)
 
 
 def selector_prompts(
@@ -329,12 +397,13 @@ def _token_log_probs(model: SequenceModel, params: Params, tokens: Array, starts
     return jnp.where(_inside(tokens, starts, ends), chosen - jax.nn.logsumexp(logits, axis=-1), 0)
 
 
-def _in_batches(of_rows: Any, params: Params, rows: Array, batch_size: int | None) -> Array:
-    """`of_rows` applied to one batch after another; a gradient recomputes each batch instead of storing it."""
-    if batch_size is None or len(rows) <= batch_size:
-        return of_rows(params, rows)
-    recomputed = jax.checkpoint(of_rows)
-    return map_chunks(lambda number: recomputed(params, rows[number]), len(rows), batch_size)
+def _in_batches(of_part: Any, params: Params, rows: int, together: int) -> Array:
+    """`of_part` applied to one batch of rows after another; a gradient recomputes each batch instead of storing it."""
+    if rows <= together:
+        return of_part(params, jnp.arange(rows))
+    recomputed = jax.checkpoint(of_part)
+    even = -(-rows // -(-rows // together))  # as many batches, of equal sizes
+    return map_chunks(lambda number: recomputed(params, number), rows, even)
 
 
 def _ids(name: str, sequence: Any, context: int) -> list[int]:

@@ -1,12 +1,15 @@
 """Text to tokens and back: a byte tokeniser, and catalogues of texts as ids."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxval import _checks
 from jaxval.types import BadArgument
 
-__all__ = ["Tokeniser", "byte_tokeniser", "encode_catalogue", "text_windows"]
+__all__ = ["Messages", "Tokeniser", "byte_tokeniser", "encode_catalogue", "encode_prompt", "text_windows"]
+
+Messages = Sequence[Mapping[str, str]]
+"""A chat: one `{"role": ..., "content": ...}` after the other."""
 
 
 class Tokeniser(NamedTuple):
@@ -19,6 +22,8 @@ class Tokeniser(NamedTuple):
         begin: the id in front of a prompt, or None.
         end: the id behind a response, or None.
         pad: the id that fills up rows. Any id will do, because padding on the right changes nothing.
+        chat: `chat(messages)` gives the text of a chat up to the place where the answer begins, by the chat template
+            of the checkpoint. None if the checkpoint has no template.
     """
 
     encode: Callable[[str], list[int]]
@@ -27,6 +32,7 @@ class Tokeniser(NamedTuple):
     begin: int | None
     end: int | None
     pad: int
+    chat: Callable[[Messages], str] | None = None
 
 
 def byte_tokeniser() -> Tokeniser:
@@ -49,8 +55,42 @@ def byte_tokeniser() -> Tokeniser:
     return Tokeniser(lambda text: list(text.encode("utf-8")), decode, 259, 256, 257, 258)
 
 
+def encode_prompt(tokeniser: Tokeniser, prompt: str | Messages) -> list[int]:
+    """The ids of a prompt: begin and the ids of a text, or the ids of a chat by the checkpoint's template.
+
+    The template writes the special tokens of a chat itself, so that no begin is put in front.
+
+    Args:
+        tokeniser: of the model.
+        prompt: a text, which is taken as it is, or chat messages.
+
+    Returns:
+        Ids.
+
+    Raises:
+        ValueError: if the prompt is neither, or is a chat and the tokeniser has no template.
+
+    Example:
+        >>> encode_prompt(byte_tokeniser(), "hi")
+        [256, 104, 105]
+        >>> of_user = byte_tokeniser()._replace(chat=lambda messages: messages[-1]["content"] + "?")
+        >>> encode_prompt(of_user, [{"role": "user", "content": "hi"}])
+        [104, 105, 63]
+    """
+    if isinstance(prompt, str):
+        return ([] if tokeniser.begin is None else [tokeniser.begin]) + tokeniser.encode(prompt)
+    if not isinstance(prompt, list | tuple) or not all(isinstance(message, Mapping) for message in prompt):
+        raise BadArgument("prompts", expected="texts, or lists of chat messages", got=f"{prompt!r}")
+    if tokeniser.chat is None:
+        advice = "join the messages to one text"
+        raise BadArgument(
+            "prompts", expected="texts, for there is no chat template", got="chat messages", advice=advice
+        )
+    return tokeniser.encode(tokeniser.chat(prompt))
+
+
 def encode_catalogue(
-    prompts: Sequence[str],
+    prompts: Sequence[str | Messages],
     responses: Sequence[Sequence[str]],
     *,
     length: int,
@@ -59,12 +99,13 @@ def encode_catalogue(
 ) -> tuple[list[list[int]], list[list[list[int]]]]:
     """The ids of prompts and of their candidate responses, as `over_catalogue` takes them.
 
-    A prompt becomes begin + its ids, a response its ids + end. Prompt and response together must fit into `length`.
+    A prompt becomes begin + its ids, a response its ids + end; a prompt of chat messages becomes the ids of the chat
+    template, as by `encode_prompt`. Prompt and response together must fit into `length`.
     With `truncate=(P, R)`, a prompt of more than P tokens is cut at its start, after begin, because its end is nearest
     to the response. A response of more than R tokens is cut at its end, and loses its end token.
 
     Args:
-        prompts: (contexts,) texts.
+        prompts: (contexts,) texts, or lists of chat messages.
         responses: for each prompt its candidates.
         length: the largest number of tokens of a prompt and a response together, such as the model's `length`.
         tokeniser: None means `byte_tokeniser()`.
@@ -74,9 +115,9 @@ def encode_catalogue(
         `(prompts, responses)`, lists of ids and lists of lists of ids.
 
     Raises:
-        ValueError: if a prompt or a response is not a text, a response is empty, there is not one list of candidates
-            for each prompt, or a prompt and a response are longer than `length` (the message says how to
-            cut them).
+        ValueError: if a prompt or a response is of another kind, a response is empty, there is not one list of
+            candidates for each prompt, or a prompt and a response are longer than `length` (the message says how to cut
+            them).
 
     Example:
         >>> encode_catalogue(["hi"], [["a", "bc"]], length=8)
@@ -87,19 +128,17 @@ def encode_catalogue(
     tokeniser = byte_tokeniser() if tokeniser is None else tokeniser
     length = _checks.check_size("length", length)
     check_candidates(prompts, responses)
-    for name, text in [("prompts", p) for p in prompts] + [("responses", y) for row in responses for y in row]:
+    for text in (response for row in responses for response in row):
         if not isinstance(text, str):
-            raise BadArgument(name, expected="texts", got=f"{text!r}")
-    before = [] if tokeniser.begin is None else [tokeniser.begin]
+            raise BadArgument("responses", expected="texts", got=f"{text!r}")
     behind = [] if tokeniser.end is None else [tokeniser.end]
-    encoded = [before + tokeniser.encode(prompt) for prompt in prompts]
+    encoded = [encode_prompt(tokeniser, prompt) for prompt in prompts]
     candidates = [[tokeniser.encode(response) + behind for response in row] for row in responses]
     if truncate is not None:
         if not isinstance(truncate, tuple) or len(truncate) != 2:
             raise BadArgument("truncate", expected="(prompt tokens, response tokens), or None", got=f"{truncate!r}")
         kept_prompt, kept_response = (_checks.check_size("truncate", kept) for kept in truncate)
-        kept_ids = kept_prompt - len(before)
-        encoded = [p if len(p) <= kept_prompt else before + p[len(p) - kept_ids :] for p in encoded]
+        encoded = [_cut(ids, kept_prompt, tokeniser.begin) for ids in encoded]
         candidates = [[response[:kept_response] for response in row] for row in candidates]
     for context, (prompt, row) in enumerate(zip(encoded, candidates, strict=True)):
         longest = max(map(len, row))
@@ -114,6 +153,14 @@ def encode_catalogue(
                 ),
             )
     return encoded, candidates
+
+
+def _cut(prompt: list[int], kept: int, begin: int | None) -> list[int]:
+    """The last ids of a prompt, after begin if the prompt has it in front."""
+    if len(prompt) <= kept:
+        return prompt
+    before = [begin] if begin is not None and prompt[0] == begin else []
+    return before + prompt[len(prompt) - kept + len(before) :]
 
 
 def check_candidates(prompts: Sequence[Any], responses: Sequence[Any]) -> None:

@@ -5,7 +5,10 @@ are stacked along their first axis and scanned over, which compiles in the time 
 published Llama models, so that their weights fit (`policies.read_llama`).
 """
 
+import functools
+import itertools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,23 +17,30 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
-from jaxval.types import BadArgument, Params, SequenceModel
+from jaxval.types import BadArgument, Grouped, Params, Parts, SequenceModel
 
 __all__ = ["Cache", "RopeScaling", "rotary_frequencies", "transformer"]
 
 
+Kept = tuple[Array, ...]
+"""Keys and values of some layers: two of the prompts, (layers, B, P, key_value_heads, head_width), which all responses
+to a prompt share, and two of the responses, (layers, B, copies, room, key_value_heads, head_width)."""
+
+
 class Cache(NamedTuple):
-    """What a transformer keeps of the tokens read so far.
+    """What a transformer keeps of the tokens read so far, with room for the new tokens alone.
 
     Attributes:
-        keys: (layers, B, length, key_value_heads, head_width) keys, rotated to their positions.
-        values: the same shape.
-        lengths: (B,) how many tokens of each row have been read; later slots are never read.
+        below: keys and values of the layers that do not depend on the parameters, `Kept`.
+        above: keys and values of the others.
+        lengths: (B,) how many tokens of each prompt count; later slots are never read.
+        used: how many new tokens each response has.
     """
 
-    keys: Float[Array, "layers rows slots heads head_width"]
-    values: Float[Array, "layers rows slots heads head_width"]
+    below: Kept
+    above: Kept
     lengths: Int[Array, "rows"]
+    used: Int[Array, ""]
 
 
 class RopeScaling(NamedTuple):
@@ -107,7 +117,7 @@ def transformer(
     Parameters are a nested dictionary of arrays in JAX's default precision; those of the layers are stacked, first axis
     `layers`, and matrices multiply from the right, (in, out). Each function is compiled once per shape of its tokens.
 
-    The cache of `start` has room for `length` tokens; logits of tokens beyond it are NaN.
+    The cache has room for the prompts and for as many new tokens as `start` is told; logits beyond them are NaN.
 
     Source: Touvron et al. (2023), section 2.2; grouped heads are Ainslie et al. (2023).
 
@@ -153,10 +163,10 @@ def transformer(
     if head_width % 2:
         raise BadArgument("head_width", expected="an even number, for coordinates turn in pairs", got=head_width)
     hidden = _checks.check_size("hidden", 8 * -(-width // 3) if hidden is None else hidden)
-    from jaxval.policies._blocks import Transformer  # loads flax, which whoever scores a table never needs
+    from jaxval.policies import _blocks  # loads flax, which whoever scores a table never needs
 
     dtype = jnp.zeros(0).dtype
-    block = {
+    block: dict[str, Any] = {
         "heads": heads,
         "key_value_heads": shared,
         "head_width": head_width,
@@ -164,46 +174,168 @@ def transformer(
         "epsilon": epsilon,
         "dtype": dtype,
     }
-    frequencies = tuple(rotary_frequencies(head_width, base=rope_base, scaling=rope_scaling).tolist())
-    module = Transformer(vocabulary, width, layers, tied, block, frequencies)
-    apply: Any = module.apply
+    frequencies = rotary_frequencies(head_width, base=rope_base, scaling=rope_scaling)
+    module = _blocks.Transformer(vocabulary, width, layers, tied, block)
 
     @jax.jit
     def init(key: Array) -> Params:
-        nothing = jnp.zeros((1, 1), dtype=int)
-        return module.init(_checks.check_key(key), nothing, nothing, None, None)["params"]
+        return module.init(_checks.check_key(key), jnp.zeros((1, 1), dtype=int))["params"]
 
-    @jax.jit
-    def run(params: Params, tokens: Array) -> Array:
+    def embed(params: Params, tokens: Array) -> Array:
         check_params(params, jax.eval_shape(init, jax.random.key(0)))
-        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
-        return apply({"params": params}, tokens, positions, None, None)[0]
+        return params["embedding"]["embedding"][tokens]
 
-    @jax.jit
-    def read(params: Params, tokens: Array, lengths: Array) -> tuple[Array, Cache]:
-        check_params(params, jax.eval_shape(init, jax.random.key(0)))
-        kind = params["layers"]["key"]["kernel"].dtype
-        empty = jnp.zeros((layers, len(tokens), length, shared, head_width), dtype=kind)
-        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
-        logits, (keys, values) = apply({"params": params}, tokens, positions, (empty, empty), lengths - 1)
-        return logits[:, 0], Cache(keys, values, lengths)
+    def run(params: Params, x: Array, positions: Array, attention: Any, layers: slice, kept: Any = None) -> Any:
+        """Hidden states after some of the layers, and what their attention keeps."""
+        turns = positions[:, :, None, None] * jnp.asarray(frequencies, jnp.zeros(0).dtype)[None, None, None, :]
+        one = _blocks.Block(**block, attention=attention)
+        angles = jnp.cos(turns), jnp.sin(turns)
 
-    @jax.jit
-    def step(params: Params, cache: Cache, tokens: Array) -> tuple[Array, Cache]:
-        at = cache.lengths[:, None]
-        logits, (keys, values) = apply({"params": params}, tokens[:, None], at, cache[:2], None)
-        return jnp.where(at < length, logits[:, 0], jnp.nan), Cache(keys, values, cache.lengths + 1)
+        # A gradient recomputes all but the products with matrices: a third of the memory, and hardly more time.
+        @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable)
+        def step(x: Array, of_layer: Any) -> tuple[Array, Any]:
+            return one.apply({"params": of_layer[0]}, x, angles, of_layer[1])
 
-    return SequenceModel(
-        init,
-        lambda params, tokens: run(params, check_tokens(tokens, vocabulary, length)),
-        vocabulary,
-        length,
-        lambda params, tokens, lengths: read(
-            params, check_tokens(tokens, vocabulary, length), check_lengths(lengths, tokens)
-        ),
-        step,
-    )
+        return _scan(step, x, params["layers"], kept, layers)
+
+    def finish(params: Params, x: Array) -> Array:
+        return _blocks.norm(epsilon, dtype).apply({"params": params["norm"]}, x)  # type: ignore[return-value]
+
+    def head(params: Params, x: Array) -> Array:
+        return x @ (params["embedding"]["embedding"].T if tied else params["scores"]["kernel"])
+
+    def adapt(full: Callable[[Any, Params], Params], fixed: int, held: Any) -> SequenceModel:
+        """The model of `full(held, params)`, of which the first `fixed` layers do not depend on `params`.
+
+        The arrays that are held are arguments of what is compiled: as constants they would be copied into it.
+        """
+        every, lower, upper = slice(0, layers), slice(0, fixed), slice(fixed, layers)
+
+        @jax.jit
+        def logits(held: Any, params: Params, tokens: Array) -> Array:
+            whole, positions = full(held, params), _count(tokens)
+            x, _ = run(whole, embed(whole, tokens), positions, _blocks.within(positions), every)
+            return head(whole, finish(whole, x))
+
+        @functools.partial(jax.jit, static_argnames=("room", "copies"))
+        def start(
+            held: Any, params: Params, tokens: Array, lengths: Array, room: int, copies: int
+        ) -> tuple[Array, Cache]:
+            whole, positions, kept = full(held, params), _count(tokens), []
+            x, attention = embed(whole, tokens), _blocks.within(positions, keep=True)
+            for part in (lower, upper):
+                x, read = run(whole, x, positions, attention, part)
+                own = [jnp.zeros((len(one), len(tokens), copies, room, *one.shape[3:]), one.dtype) for one in read]
+                kept.append((*read, *own))
+            ends = jnp.repeat(x[jnp.arange(len(tokens)), lengths - 1], copies, axis=0)
+            return head(whole, finish(whole, ends)), Cache(kept[0], kept[1], lengths, jnp.zeros((), int))
+
+        @jax.jit
+        def advance(held: Any, params: Params, cache: Cache, tokens: Array) -> tuple[Array, Cache]:
+            whole, lengths, used = full(held, params), cache.lengths, cache.used
+            x = embed(whole, tokens.reshape(len(lengths), -1))
+            positions = jnp.broadcast_to((lengths + used)[:, None], x.shape[:2])
+            attention, kept = _blocks.after_kept(lengths, used), []
+            for part, before in ((lower, cache.below), (upper, cache.above)):
+                x, own = run(whole, x, positions, attention, part, before)
+                kept.append((*before[:2], *own))
+            scores = head(whole, finish(whole, x.reshape(-1, x.shape[-1])))
+            return jnp.where(used < cache.above[2].shape[3], scores, jnp.nan), Cache(
+                kept[0], kept[1], lengths, used + 1
+            )
+
+        def layout(grouped: Grouped) -> tuple[Array, Array, Any]:
+            prompts, lengths, responses, _ = (jnp.asarray(field) for field in grouped)
+            count, new = responses.shape[1:]
+            after = jnp.tile(jnp.arange(new), count)[None, :] + lengths[:, None]
+            tokens = jnp.concatenate([prompts, responses.reshape(len(prompts), -1)], axis=1)
+            return tokens, jnp.concatenate([_count(prompts), after], axis=1), (prompts.shape[1], count, lengths)
+
+        @jax.jit
+        def below(held: Any, params: Params, grouped: Grouped) -> Array:
+            tokens, positions, form = layout(grouped)
+            whole = full(held, params)
+            return run(whole, embed(whole, tokens), positions, _blocks.after_prompts(*form), lower)[0]
+
+        @jax.jit
+        def above(held: Any, params: Params, grouped: Grouped, states: Array) -> Array:
+            tokens, positions, (slots, count, lengths) = layout(grouped)
+            whole, rows = full(held, params), len(tokens)
+            x, _ = run(whole, states, positions, _blocks.after_prompts(slots, count, lengths), upper)
+            ends = x[jnp.arange(rows), lengths - 1][:, None, None]
+            own = x[:, slots:].reshape(rows, count, -1, width)
+            ends = jnp.broadcast_to(ends, (rows, count, 1, width))
+            return finish(whole, jnp.concatenate([ends, own], axis=2))
+
+        def begin(params: Params, tokens: Any, lengths: Any, room: int, copies: int) -> tuple[Array, Cache]:
+            tokens = check_tokens(tokens, vocabulary, length)
+            return start(held, params, tokens, check_lengths(lengths, tokens), room, copies)
+
+        parts = Parts(
+            layers=layers,
+            fixed=fixed,
+            below=functools.partial(below, held),
+            above=functools.partial(above, held),
+            head=lambda params, states: head(full(held, params), states),
+            cache_axes=Cache(None, 0, None, None),  # type: ignore[arg-type]
+            adapt=adapt,
+        )
+        return SequenceModel(
+            init,
+            lambda params, tokens: logits(held, params, check_tokens(tokens, vocabulary, length)),
+            vocabulary,
+            length,
+            start=begin,
+            advance=functools.partial(advance, held),
+            parts=parts,
+            held=None if held is None else lambda: held,
+            bind=functools.partial(adapt, full, fixed),
+        )
+
+    return adapt(lambda held, params: params, 0, None)
+
+
+def _count(tokens: Array) -> Array:
+    """(B, T) the positions 0, 1, ... of each row."""
+    return jnp.broadcast_to(jnp.arange(tokens.shape[1])[None, :], tokens.shape)
+
+
+def _scan(step: Any, x: Array, params: Params, kept: Any, layers: slice) -> tuple[Array, Any]:
+    """`step` through some layers, the parameters of which are stacked; adapters belong to the last layers alone."""
+    if layers.start == layers.stop:
+        return x, ()
+    total = max(len(leaf) for leaf in jax.tree.leaves(params))
+    starts = {total - len(leaf) for leaf in jax.tree.leaves(params)}
+    ends = sorted({layers.start, layers.stop, *(at for at in starts if layers.start < at < layers.stop)})
+    results = []
+    for first, last in itertools.pairwise(ends):
+        some = _slice(params, total, first, last)
+        part = jax.tree.map(lambda leaf, a=first, b=last: leaf[a - layers.start : b - layers.start], kept)
+        x, result = jax.lax.scan(step, x, (some, part))
+        results.append(result)
+    return x, jax.tree.map(lambda *parts: jnp.concatenate(parts), *results) if len(results) > 1 else results[0]
+
+
+def _slice(params: Params, total: int, first: int, last: int) -> Params:
+    """The parameters of the layers from `first` to before `last`, without adapters that begin above them."""
+    if not isinstance(params, dict):
+        missing = total - len(params)
+        return params[first - missing : last - missing]
+    return {
+        name: _slice(branch, total, first, last)
+        for name, branch in params.items()
+        if isinstance(branch, dict) or total - len(branch) <= first
+    }
+
+
+def held_by(model: SequenceModel) -> Any:
+    """The arrays beside the parameters, or None."""
+    return None if model.held is None else model.held()
+
+
+def rebind(model: SequenceModel, held: Any) -> SequenceModel:
+    """The model on the arrays `held`, which are those of `held_by(model)` as arguments of a compiled function."""
+    return model if model.bind is None else model.bind(held)
 
 
 def check_tokens(tokens: Any, vocabulary: int, length: int, *, name: str = "tokens") -> Array:

@@ -2,8 +2,8 @@
 
 A preference function is an (alternatives, alternatives) array P with `P[i, j]` the share that prefers i to j and 1/2
 on the diagonal. `preference_matrix` makes it from complete rankings, `empirical_matrix` from counts of wins, and
-the counts come from ballots (`ballot_wins`) or comparisons (`count_wins`). Where pairs were seldom or never compared,
-`complete_matrix` fits a model of all comparisons.
+the counts come from ballots (`ballot_wins`), comparisons (`count_wins`) or votes on statements (`vote_wins`). Where
+pairs were seldom or never compared, `complete_matrix` fits a model of all comparisons.
 """
 
 from jaxval.preferences.ballots import (
@@ -37,6 +37,7 @@ from jaxval.preferences.sparse import (
     held_out_log_likelihood,
     smoothed_matrix,
 )
+from jaxval.preferences.votes import vote_wins
 
 __all__ = [
     "BradleyTerryDiagnostics",
@@ -64,4 +65,5 @@ __all__ = [
     "sample_plackett_luce",
     "smith_set",
     "smoothed_matrix",
+    "vote_wins",
 ]

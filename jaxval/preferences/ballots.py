@@ -108,7 +108,7 @@ def count_wins(
     """
     winner = _checks.integers("comparisons.winner", comparisons.winner, ndim=1, expected="(comparisons,) integers")
     loser = _checks.integers("comparisons.loser", comparisons.loser, ndim=1, expected="(comparisons,) integers")
-    weight = _counts("comparisons.weight", comparisons.weight, winner.shape[0])
+    weight = check_counts("comparisons.weight", comparisons.weight, winner.shape[0])
     if loser.shape != winner.shape:
         raise BadArgument("comparisons.loser", expected=f"the length of winner, {winner.shape}", got=loser.shape)
     if _checks.concrete(winner, loser) and winner.size:
@@ -182,19 +182,20 @@ def _shares(wins: Array) -> Array:
     return (1 + margin) / 2
 
 
-def check_wins(wins: Any, *, contexts: bool = False) -> Array:
+def check_wins(wins: Any, *, contexts: bool = False, name: str = "wins") -> Array:
     """Check counts of wins: a square array of non-negative numbers, or, if `contexts`, one array for each context."""
     expected = "counts of wins (alternatives, alternatives)"
     ndim = 3 if contexts and np.ndim(wins) == 3 else 2
-    array = _checks.floating("wins", wins, ndim=ndim, expected=expected)
+    array = _checks.floating(name, wins, ndim=ndim, expected=expected)
     if array.shape[-1] != array.shape[-2] or 0 in array.shape:
-        raise BadArgument("wins", expected=expected, got=f"shape {array.shape}")
+        raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if _checks.concrete(array) and np.asarray(array).min() < 0:
-        raise BadArgument("wins", expected="non-negative counts", got=f"{np.asarray(array).min():g}")
+        raise BadArgument(name, expected="non-negative counts", got=f"{np.asarray(array).min():g}")
     return array
 
 
-def _counts(name: str, value: Any, rows: int) -> Array:
+def check_counts(name: str, value: Any, rows: int) -> Array:
+    """Check counts: (rows,) non-negative numbers."""
     array = _checks.floating(name, value, ndim=1, expected=f"({rows},) counts")
     if array.shape != (rows,):
         raise BadArgument(name, expected=f"one count for each of {rows} rows", got=f"shape {array.shape}")
@@ -207,7 +208,7 @@ def _check_ballots(ballots: Ballots) -> tuple[Array, Array]:
     place = _checks.integers(
         "ballots.positions", ballots.positions, ndim=2, expected="(ballots, alternatives) integers"
     )
-    weights = _counts("ballots.weights", ballots.weights, place.shape[0])
+    weights = check_counts("ballots.weights", ballots.weights, place.shape[0])
     if _checks.concrete(place) and place.size and np.asarray(place).min() < -1:
         least = np.asarray(place).min()
         raise BadArgument("ballots.positions", expected="0 (best) and up, or -1 (unranked)", got=least)

@@ -13,7 +13,12 @@ Step = tuple[Float[Array, "parameters"], Float[Array, ""], Float[Array, ""]]
 
 
 def damped_newton(
-    step_of: Callable[[Array], Step], start: Float[Array, "parameters"], *, feasible: Bool[Array, ""], max_steps: int
+    step_of: Callable[[Array], Step],
+    start: Float[Array, "parameters"],
+    *,
+    feasible: Bool[Array, ""],
+    max_steps: int,
+    limit: float | None = None,
 ) -> tuple[Float[Array, "parameters"], Bool[Array, ""], Int[Array, ""], Float[Array, ""]]:
     """The point at which a Newton step moves less than 1e-11 (1e-5 in float32), or that share of a point beyond 1.
 
@@ -26,6 +31,7 @@ def damped_newton(
         start: (parameters,) where the steps begin.
         feasible: whether there is a minimum; False takes no step.
         max_steps: how many steps there may be.
+        limit: how small the last step must be, in place of 1e-11 (1e-5 in float32).
 
     Returns:
         (the point, whether it converged, the steps taken, how far the last one moved).
@@ -36,7 +42,8 @@ def damped_newton(
         >>> point.tolist(), bool(converged), int(steps)
         ([3.0], True, 2)
     """
-    limit = 1e-11 if start.dtype == jnp.float64 else 1e-5
+    if limit is None:
+        limit = 1e-11 if start.dtype == jnp.float64 else 1e-5
 
     def settled(point: Array, size: Array) -> Array:
         return size <= limit * jnp.maximum(jnp.max(jnp.abs(point)), 1)

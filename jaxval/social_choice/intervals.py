@@ -16,7 +16,7 @@ from jaxval.preferences import empirical_matrix
 from jaxval.preferences.ballots import check_wins
 from jaxval.types import BadArgument, Wins
 
-__all__ = ["Intervals", "bootstrap_intervals", "share_bound_intervals"]
+__all__ = ["Intervals", "bootstrap_intervals", "pair_intervals", "share_bound_intervals"]
 
 
 class Intervals(NamedTuple):
@@ -33,55 +33,105 @@ class Intervals(NamedTuple):
     high: Float[Array, "*values"]
 
 
-def share_bound_intervals(wins: Wins, *, level: float = 0.95) -> Intervals:
+def pair_intervals(wins: Wins, *, effective: Wins | None = None, level: float = 0.95) -> Intervals:
+    """Wilson's score intervals of the entries of P: the shares p with |P̂ - p| ≤ z √(p (1 - p) / n).
+
+    A pair that was never compared may have any share: its interval is [0, 1]. A tie counts as one comparison, half won.
+
+    Source: Wilson (1927); with n made smaller for clusters, Dean and Pagano (2015).
+
+    Args:
+        wins: (alternatives, alternatives) counts.
+        effective: (alternatives, alternatives) n, how many independent comparisons the votes on each pair are worth, as
+            `effective_counts` gives it if voters have several votes; None means all comparisons.
+        level: the probability with which the interval contains P(i ≻ j), in (0, 1).
+
+    Returns:
+        `Intervals` of shape (alternatives, alternatives); 1/2 on the diagonal.
+
+    Raises:
+        ValueError: if counts are negative or not square, `effective` has another shape, or the level lies outside
+            (0, 1).
+
+    Example:
+        >>> low, high = pair_intervals([[0.0, 60.0], [40.0, 0.0]])[1:]
+        >>> [round(float(end), 2) for end in (low[0, 1], high[0, 1])]
+        [0.5, 0.69]
+        >>> low, high = pair_intervals([[0.0, 60.0], [40.0, 0.0]], effective=[[0.0, 10.0], [10.0, 0.0]])[1:]
+        >>> [round(float(end), 2) for end in (low[0, 1], high[0, 1])]
+        [0.31, 0.83]
+    """
+    matrix, compared = _estimated(wins, effective)
+    check_level(level)
+    low = _score(matrix, compared, ndtri(jnp.asarray((1 - level) / 2, matrix.dtype)))
+    itself = jnp.eye(len(matrix), dtype=bool)
+    return Intervals(matrix, jnp.where(itself, 0.5, low), jnp.where(itself, 0.5, 1 - low.T))
+
+
+def _estimated(wins: Wins, effective: Wins | None) -> tuple[Array, Array]:
+    """P̂, and how many comparisons each pair counts for."""
+    matrix = empirical_matrix(wins)
+    if effective is None:
+        wins = jnp.asarray(wins, dtype=matrix.dtype)
+        return matrix, wins + wins.T
+    compared = check_wins(effective, name="effective")
+    if compared.shape != matrix.shape:
+        raise BadArgument("effective", expected=f"the shape of wins, {matrix.shape}", got=f"shape {compared.shape}")
+    return matrix, compared
+
+
+def share_bound_intervals(wins: Wins, *, effective: Wins | None = None, level: float = 0.95) -> Intervals:
     """Intervals for u that cover it whatever the preferences are, from score intervals of the pairs.
 
     If [l_ij, h_ij] is Wilson's interval of P(i ≻ j), the interval of u_i runs from min_j l_ij to min_j h_ij. The lower
     end exceeds u_i only if l_ij is too high for the pair at which the minimum u_i is attained. The upper end is below
     u_i if h_ij is too low for any of the M - 1 pairs, so the probability of error is divided among them. The P(i ≻ j)
     of a pair that was never compared may be any number, and u may then be as low as zero. A tie counts as one
-    comparison, half won.
+    comparison, half won. If voters compared a pair several times, `effective` keeps the intervals right.
 
     Source: Wilson (1927); the division is Bonferroni's.
 
     Args:
         wins: (alternatives, alternatives) counts.
+        effective: (alternatives, alternatives) how many independent comparisons the votes on each pair are worth, as in
+            `pair_intervals`.
         level: the probability with which each alternative's interval contains its u, in (0, 1).
 
     Returns:
         `Intervals` of shape (alternatives,).
 
     Raises:
-        ValueError: if counts are negative or not square, or the level lies outside (0, 1).
+        ValueError: as `pair_intervals`.
 
     Example:
         >>> intervals = share_bound_intervals([[0.0, 60.0], [40.0, 0.0]])
         >>> [round(float(end), 2) for end in (intervals.low[0], intervals.estimate[0], intervals.high[0])]
         [0.5, 0.6, 0.69]
     """
-    matrix = empirical_matrix(wins)
-    _check_level(level)
-    return _score_intervals(matrix, jnp.asarray(wins, dtype=matrix.dtype), (1 - level) / 2)
+    matrix, compared = _estimated(wins, effective)
+    check_level(level)
+    return _bound_intervals(matrix, compared, (1 - level) / 2)
 
 
 @jax.jit
-def _score_intervals(matrix: Array, wins: Array, tail: Array) -> Intervals:
+def _bound_intervals(matrix: Array, compared: Array, tail: Array) -> Intervals:
     """Wilson's intervals of the pairs, and from them those of u, with the probability `tail` beyond either end."""
     alternatives, tail = len(matrix), jnp.asarray(tail, matrix.dtype)
-    compared = wins + wins.T
-
-    def score(deviations: Array) -> Array:
-        """One end of Wilson's interval: the share p with |P̂ - p| = z √(p (1 - p) / n), above P̂ for z > 0."""
-        middle = compared * matrix + deviations**2 / 2
-        shift = deviations * jnp.sqrt(compared * matrix * (1 - matrix) + deviations**2 / 4)
-        return jnp.clip((middle + shift) / (compared + deviations**2), 0, 1)
 
     def smallest(ends: Array) -> Array:
         return jnp.min(jnp.where(jnp.eye(alternatives, dtype=bool), 1, ends), axis=1)
 
-    low = smallest(score(ndtri(tail)))
-    high = smallest(score(-ndtri(tail / max(alternatives - 1, 1))))
+    low = smallest(_score(matrix, compared, ndtri(tail)))
+    high = smallest(_score(matrix, compared, -ndtri(tail / max(alternatives - 1, 1))))
     return Intervals(smallest(matrix), low, high)
+
+
+@jax.jit
+def _score(matrix: Array, compared: Array, deviations: Array) -> Array:
+    """One end of Wilson's interval: the share p with |P̂ - p| = z √(p (1 - p) / n), above P̂ for z > 0."""
+    middle = compared * matrix + deviations**2 / 2
+    shift = deviations * jnp.sqrt(compared * matrix * (1 - matrix) + deviations**2 / 4)
+    return jnp.clip((middle + shift) / (compared + deviations**2), 0, 1)
 
 
 def bootstrap_intervals(
@@ -136,10 +186,10 @@ def bootstrap_intervals(
     matrix = (estimate or empirical_matrix)(wins)
     center = matrix if estimate else empirical_matrix(wins + 0.5)  # what the resamples are drawn from
     samples = _checks.check_size("samples", samples)
-    _check_level(level)
+    check_level(level)
     keys = jax.random.split(_checks.check_key(key), samples)
     drawn = _resampled(keys, wins + wins.T, center, estimate or empirical_matrix, statistic)
-    low, high = _ends(drawn, statistic(center), (1 - level) / 2)
+    low, high = interval_ends(drawn, statistic(center), (1 - level) / 2)
     return Intervals(statistic(matrix), low, high)
 
 
@@ -163,16 +213,18 @@ def _resampled(
     return jax.vmap(resample)(keys)
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Check the level of intervals."""
     if not 0 < level < 1:
         raise BadArgument("level", expected="a share in (0, 1)", got=f"{level!r}")
 
 
 @jax.jit
-def _ends(drawn: Array, center: Array, tail: Array) -> tuple[Array, Array]:
+def interval_ends(drawn: Array, center: Array, tail: Array) -> tuple[Array, Array]:
     """The smallest interval that contains the percentile and the bias-corrected percentile interval."""
-    drawn, samples = jnp.sort(drawn, axis=0), len(drawn)
-    below = jnp.mean((drawn < center[None]) + (drawn == center[None]) / 2, axis=0)
+    drawn = jnp.sort(drawn, axis=0)  # NaN comes last, and is not counted
+    samples = jnp.maximum(jnp.sum(~jnp.isnan(drawn), axis=0), 1)
+    below = jnp.sum((drawn < center[None]) + (drawn == center[None]) / 2, axis=0) / samples
     bias = ndtri(jnp.clip(below, 0.5 / samples, 1 - 0.5 / samples))
     tail = ndtri(jnp.asarray(tail, bias.dtype))
 

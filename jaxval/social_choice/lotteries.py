@@ -89,6 +89,7 @@ def maximal_lottery(matrix: Matrix) -> Lottery:
     renaming. A share within the tolerance of 1/2 (1e-9 in float64, 1e-5 in float32) is a tie. Given the rest of the
     support, some margins can cancel almost completely. The remainder counts as a tie if it is below the rounding of P's
     entries (3e-7 of the largest margin in float32, 1e-13 in float64), because it cannot be distinguished from a tie.
+    Games of hundreds of alternatives without a Condorcet winner need float64: in float32 the method does not converge.
 
     Source: Kim et al., section 2.2; Kreweras (1965), Fishburn (1984).
 
@@ -171,7 +172,19 @@ def _exploitability(game: Array, lottery: Array) -> Array:
 
 @jax.jit
 def _solve(matrix: Array) -> tuple[Array, LotteryDiagnostics]:
+    """The Condorcet winner if there is one, and otherwise the end of the central path."""
     game = _without_ties(matrix)
+    winners = jnp.sum(game > 0, axis=1) == len(game) - 1
+
+    def elected() -> tuple[Array, LotteryDiagnostics]:
+        nothing = jnp.zeros((), game.dtype)
+        return winners.astype(game.dtype), LotteryDiagnostics(jnp.asarray(True), nothing, jnp.asarray(0))
+
+    # A single large game takes only one branch. Under `vmap` both are computed, and the path takes nearly all the time.
+    return jax.lax.cond(jnp.any(winners), elected, lambda: _end_of_the_path(matrix, game))
+
+
+def _end_of_the_path(matrix: Array, game: Array) -> tuple[Array, LotteryDiagnostics]:
     game = jnp.ldexp(game, -jnp.frexp(jnp.max(jnp.abs(game)))[1])  # a power of two scales without rounding
     levels = LEVELS[jnp.finfo(game.dtype).bits]
     border = jnp.ones((len(game), 1))
@@ -341,8 +354,8 @@ def _exact_product(left: Array, right: Array) -> Array:
     The entries of `left` are at most 1.
     """
     # Both factors are cut into chunks of few bits. The product of the two highest chunks is a sum of scaled integers,
-    # which is exact for up to 256 terms.
-    bits = (jnp.finfo(left.dtype).nmant + 1) // 2 - 4
+    # which is exact: the chunks are shorter if the sum has more than 256 terms.
+    bits = (jnp.finfo(left.dtype).nmant + 1 - max(8, (left.shape[1] - 1).bit_length())) // 2
     exponent = jnp.frexp(jnp.max(jnp.abs(right), axis=0))[1][None, :]
 
     def chunks(array: Array) -> Array:

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 
 from jaxval import _checks
 from jaxval.preferences import borda_scores, first_choice_shares
-from jaxval.types import Lottery, Matrix, Number, Orders, Vector, Weights
+from jaxval.preferences.ballots import check_wins
+from jaxval.types import Lottery, Matrix, Number, Orders, Vector, Weights, Wins
 
 __all__ = [
     "certificate",
@@ -24,6 +25,7 @@ __all__ = [
     "proportional_borda",
     "random_dictatorship",
     "share_bounds",
+    "votes_won",
     "win_rate_over_uniform",
 ]
 
@@ -192,6 +194,35 @@ def win_rate_over_uniform(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
     matrix = _checks.check_matrix(matrix)
     lottery = _checks.check_lottery(lottery, matrix.shape[0])
     return lottery @ jnp.mean(matrix, axis=1)
+
+
+def votes_won(wins: Wins, lottery: Vector) -> Float[Array, ""]:
+    """The share of the votes on a lottery's alternatives that these won, Σ_i π_i Σ_j wins_ij / Σ_i π_i Σ_j n_ij.
+
+    n_ij = wins_ij + wins_ji counts the comparisons of a pair. In `win_rate_over_uniform`, a pair that was never
+    compared counts as a tie, and a pair with one vote as a certain victory. Here every vote counts once, against
+    whatever alternative it was cast. The result is a ratio of two sums over voters, so that intervals by
+    `cluster_intervals` hold even if pairs have one vote each. If the lottery was made of the same votes, the share is
+    too high, the more so the fewer votes there are: take other voters' votes.
+
+    Args:
+        wins: (alternatives, alternatives) counts.
+        lottery: (alternatives,) probabilities.
+
+    Returns:
+        A number in [0, 1], or NaN if nobody voted on an alternative with positive probability.
+
+    Raises:
+        ValueError: if counts are negative or not square, or the lottery has another length.
+
+    Example:
+        >>> float(votes_won([[0.0, 3.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]], [1.0, 0.0, 0.0]))
+        0.75
+    """
+    wins = check_wins(wins)
+    lottery = _checks.check_lottery(lottery, wins.shape[0])
+    won, voted = lottery @ jnp.sum(wins, axis=1), lottery @ jnp.sum(wins + wins.T, axis=1)
+    return jnp.where(voted > 0, won / jnp.where(voted > 0, voted, 1), jnp.nan)
 
 
 @jax.jit

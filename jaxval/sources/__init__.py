@@ -2,10 +2,14 @@
 
 `learners` makes policies over the catalogue of the pairs, and `trainings` trains them on each source. `arithmetic`
 computes the utilities of coalitions, `valuation` computes values with intervals, and `curation` takes decisions. `pool`
-needs no training: it values sources from a table of log-probabilities.
+and `adapters` need no training: they value sources from a table of log-probabilities, and from adapters of PEFT.
+`samples` trains once a source and values responses that the policies write, which `drawing` draws and scores.
 """
 
+from jaxval.sources.adapters import value_adapters
 from jaxval.sources.curation import HarmAuc, best_coalition, harm_auc, payments, source_weights, top_sources
+from jaxval.sources.drawing import Draws, draw_pool, pool_of_draws
+from jaxval.sources.fidelity import Fidelity
 from jaxval.sources.learners import (
     Learner,
     checkpoint_learner,
@@ -14,28 +18,45 @@ from jaxval.sources.learners import (
     transformer_learner,
 )
 from jaxval.sources.pool import PoolValues, value_pool
+from jaxval.sources.reward_models import RewardModel, fit_reward_head, read_reward_model
+from jaxval.sources.samples import value_samples
+from jaxval.sources.sensitivity import Conclusions, Variation, compare_variations, table_variations
 from jaxval.sources.trainings import Training
-from jaxval.sources.valuation import SourceValues, Truth, value_sources
+from jaxval.sources.valuation import SourceValues, Truth, UnionTotals, value_sources
 from jaxval.sources.weights import BestWeights, best_weights
 
 __all__ = [
     "BestWeights",
+    "Conclusions",
+    "Draws",
+    "Fidelity",
     "HarmAuc",
     "Learner",
     "PoolValues",
+    "RewardModel",
     "SourceValues",
     "Training",
     "Truth",
+    "UnionTotals",
+    "Variation",
     "best_coalition",
     "best_weights",
     "checkpoint_learner",
+    "compare_variations",
+    "draw_pool",
+    "fit_reward_head",
     "harm_auc",
     "log_linear_learner",
     "payments",
+    "pool_of_draws",
+    "read_reward_model",
     "source_weights",
+    "table_variations",
     "tabular_learner",
     "top_sources",
     "transformer_learner",
+    "value_adapters",
     "value_pool",
+    "value_samples",
     "value_sources",
 ]

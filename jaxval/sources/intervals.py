@@ -1,7 +1,6 @@
 """The uncertainty of the values of sources: intervals over held-out prompts and over seeds, and rank correlation."""
 
 import numpy as np
-from scipy import stats
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -35,15 +34,19 @@ def over_seeds(by_seed: np.ndarray) -> np.ndarray:
     seeds = len(by_seed)
     if seeds == 1:
         return np.full((2, *by_seed.shape[1:]), np.nan)
-    reach = stats.t.ppf((1 + LEVEL) / 2, seeds - 1) * by_seed.std(axis=0, ddof=1) / np.sqrt(seeds)
+    from scipy.special import stdtrit
+
+    reach = stdtrit(seeds - 1, (1 + LEVEL) / 2) * by_seed.std(axis=0, ddof=1) / np.sqrt(seeds)
     return by_seed.mean(axis=0) + np.stack([-reach, reach])
 
 
 def rank_correlation(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """(rewards,) Spearman's rank correlation of each column; NaN for a column that is constant."""
+    from scipy.stats import spearmanr  # it takes as long to load as JAX, so only this function loads it
+
     correlations = []
     for pair in zip(ours.T, theirs.T, strict=True):
         # Values of equal sources differ by rounding only. They are rounded, so that they count as tied.
         one, other = (np.round(column / max(np.abs(column).max(), 1e-300), 6) for column in pair)
-        correlations.append(stats.spearmanr(one, other).statistic if np.ptp(one) > 0 < np.ptp(other) else np.nan)
+        correlations.append(spearmanr(one, other).statistic if np.ptp(one) > 0 < np.ptp(other) else np.nan)
     return np.array(correlations)

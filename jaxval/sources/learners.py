@@ -5,20 +5,23 @@ different sources can be combined. To add a policy, write a function from the pa
 `Policy`; an entry in `NAMED` gives it a name. The module `trainings` trains the policies.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxval import _checks, policies
 from jaxval.data import PreferencePairs
 from jaxval.sources.pairs import candidates
-from jaxval.types import BadArgument, Comparisons, Policy, SequenceModel
+from jaxval.types import BadArgument, Comparisons, Params, Policy, SequenceModel
 
 __all__ = ["Learner", "checkpoint_learner", "log_linear_learner", "tabular_learner", "transformer_learner"]
 
+ACTIVATIONS = 2**28  # numbers that a gradient keeps of one batch
 _ZERO: Any = np.array([0])
 EXAMPLE = PreferencePairs(
     ("p",), (("a", "b"),), Comparisons(_ZERO, _ZERO, _ZERO + 1, np.ones(1)), _ZERO, ("one",), {}, "one"
@@ -39,7 +42,9 @@ class Learner(NamedTuple):
             squared weight as that many squared rewards. None means that the penalty is on the rewards.
         model: the sequence model inside the policy, for the arithmetic of tokens; None if the policy has none.
         catalogue: the tokenised prompts and responses of the sequence model; None if the policy has none.
+        tokeniser: the tokeniser of the sequence model; None if the policy has none.
         adapters: whether the parameters are low-rank adapters, of which the arithmetic adds the products.
+        write: `write(folder, params)` writes parameters for use elsewhere; None if there is no format for them.
     """
 
     policy: Policy
@@ -49,7 +54,9 @@ class Learner(NamedTuple):
     feature_scale: float | None = None
     model: SequenceModel | None = None
     catalogue: policies.Catalogue | None = None
+    tokeniser: policies.Tokeniser | None = None
     adapters: bool = False
+    write: Callable[[Path, Params], None] | None = None
 
 
 def tabular_learner(pairs: PreferencePairs) -> Learner:
@@ -93,13 +100,19 @@ def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner
         [-0.69, -0.69]
     """
     features = policies.text_features(pairs.prompts, pairs.responses, buckets=buckets)
+    return log_linear_of(pairs, features, ridge=1.0)[0]
+
+
+def log_linear_of(pairs: PreferencePairs, features: np.ndarray, *, ridge: float) -> tuple[Learner, np.ndarray]:
+    """A log-linear policy over (contexts, responses, features), and the deviations by which features are divided."""
     present = candidates(pairs, np.arange(len(pairs.prompts)))[..., None] >= 0
     deviation = features.std(axis=(0, 1), where=present)
-    features /= np.where(deviation > 0, deviation, 1)
+    deviation = np.where(deviation > 0, deviation, 1)
+    features = features / deviation
     policy = policies.log_linear(features, base=np.where(present[..., 0], 0.0, -np.inf))
     mean = features.mean(axis=1, keepdims=True, where=present)
     scale = float(np.sum((features - mean) ** 2, where=present) / features.shape[2])
-    return Learner(policy, random=False, defaults={"ridge": 1.0}, feature_scale=scale)
+    return Learner(policy, random=False, defaults={"ridge": ridge}, feature_scale=scale), deviation
 
 
 def transformer_learner(
@@ -146,18 +159,23 @@ def checkpoint_learner(
     folder: str | Path,
     rank: int = 8,
     alpha: float = 16.0,
+    layers: int | None = None,
     prompt_tokens: int = 128,
     response_tokens: int = 128,
 ) -> Learner:
     """A published Llama checkpoint with low-rank adapters; the defaults are those of the paper.
 
+    With adapters in the last layers alone, what the layers below compute is computed once for all sources and epochs,
+    and kept if it takes at most two gigabytes.
+
     Source: Tamine et al., section 4.
 
     Args:
         pairs: the pairs of all sources.
-        folder: the folder with config.json, model.safetensors and tokenizer.json.
+        folder: the folder with config.json, model.safetensors and tokenizer.json, or a GGUF file.
         rank: the rank of the adapters.
         alpha: the scale of the adapters.
+        layers: in how many layers, the last ones, there are adapters; None means in all, as in the paper.
         prompt_tokens: the number of tokens kept of a prompt, its last ones.
         response_tokens: the number of tokens kept of a response, its first ones. If the model's context is shorter than
             `prompt_tokens` and `response_tokens` together, both are reduced in proportion.
@@ -177,17 +195,52 @@ def checkpoint_learner(
         path: expected a folder with config.json; got no-such-folder
     """
     base, params, tokeniser = policies.read_llama(folder)
-    model = policies.low_rank(base, params, rank=rank, alpha=alpha)
+    model = policies.low_rank(base, params, rank=rank, alpha=alpha, layers=layers)
+    learner = over_checkpoint(pairs, model, tokeniser, prompt_tokens, response_tokens)
+    numbers = None if layers is None or model.parts is None else range(model.parts.fixed, model.parts.layers)
+    write = functools.partial(_write, alpha=alpha, base=str(folder), layers=numbers)
+    return learner._replace(defaults={"epochs": 4, "batch_size": 32, "learning_rate": 2e-5}, write=write)
+
+
+def over_checkpoint(
+    pairs: PreferencePairs,
+    model: SequenceModel,
+    tokeniser: policies.Tokeniser,
+    prompt_tokens: int = 128,
+    response_tokens: int = 128,
+) -> Learner:
+    """An adapted checkpoint over the catalogue of the pairs; numbers of tokens as in `checkpoint_learner`."""
+    kept = tokens_kept(model, prompt_tokens, response_tokens)
+    learner = _over_tokens(pairs, model, kept, batch_size=_responses_at_a_time(model, sum(kept)), tokeniser=tokeniser)
+    return learner._replace(adapters=True, tokeniser=tokeniser)
+
+
+def tokens_kept(model: SequenceModel, prompt_tokens: int, response_tokens: int) -> tuple[int, int]:
+    """The numbers of tokens kept of a prompt and of a response, reduced in proportion to the model's context."""
     asked = prompt_tokens + response_tokens
     first = min(asked, model.length) * prompt_tokens // asked
-    kept = first, min(asked, model.length) - first
-    learner = _over_tokens(pairs, model, kept, batch_size=4, tokeniser=tokeniser)
-    return learner._replace(defaults={"epochs": 4, "batch_size": 32, "learning_rate": 2e-5}, adapters=True)
+    return first, min(asked, model.length) - first
+
+
+def _responses_at_a_time(model: SequenceModel, tokens: int) -> int:
+    """So many responses that a gradient keeps a gigabyte: the products of all matrices above the trunk."""
+    parts = model.parts
+    if parts is None or model.held is None:
+        return 4
+    numbers = sum(leaf.shape[-1] for leaf in jax.tree.leaves(model.held()["layers"]) if leaf.ndim == 3)
+    return max(2, ACTIVATIONS // (numbers * (parts.layers - parts.fixed) * tokens))
+
+
+def _write(folder: Path, params: Params, *, alpha: float, base: str, layers: Any) -> None:
+    policies.write_adapter(folder, params, alpha=alpha, base=base, layers=layers)
 
 
 def _over_tokens(pairs: PreferencePairs, model: SequenceModel, kept: Any, *, batch_size: int, **how: Any) -> Learner:
     """A sequence model over the tokenised catalogue, with `kept` tokens of each prompt and of each response."""
-    tokens = policies.encode_catalogue(pairs.prompts, pairs.responses, length=sum(kept), truncate=kept, **how)
+    prompts: Any = pairs.prompts
+    if "tokeniser" in how and how["tokeniser"].chat is not None:
+        prompts = [pairs.chats.get(prompt, prompt) for prompt in prompts]
+    tokens = policies.encode_catalogue(prompts, pairs.responses, length=sum(kept), truncate=kept, **how)
     policy = policies.over_catalogue(model, *tokens, batch_size=batch_size)
     return Learner(policy, model=model, catalogue=policies.catalogue(*tokens, length=model.length))
 
@@ -201,6 +254,11 @@ IN_FLOAT64 = ("log-linear", "tabular")
 """The policies that the command line computes in float64, in which Newton's method converges to its optimum."""
 
 
+def is_checkpoint(policy: Any) -> bool:
+    """Whether a policy is the path of a checkpoint: a folder, or a GGUF file."""
+    return isinstance(policy, str | Path) and (Path(policy).is_dir() or Path(policy).suffix == ".gguf")
+
+
 def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
     """The learner over these pairs, from a policy's name, the folder of a checkpoint, or a function of the pairs."""
     if callable(policy):
@@ -209,10 +267,20 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
             got = f"a function that returns {type(made).__name__}"
             raise BadArgument("policy", expected="a function of the pairs to a Policy or a Learner", got=got)
         return Learner(made) if isinstance(made, Policy) else made
-    if policy not in NAMED and isinstance(policy, str | Path) and Path(policy).is_dir():
+    if policy not in NAMED and is_checkpoint(policy):
         try:
             return checkpoint_learner(pairs, folder=policy)
         except BadArgument as error:  # `path` of the checkpoint's reader is the argument `policy` of the caller
             name = "policy" if error.name == "path" else error.name
             raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
     return NAMED[_checks.check_choice("policy", policy, (*NAMED, "the folder of a checkpoint"))](pairs)
+
+
+def identity_of(policy: Any) -> Any:
+    """What identifies a policy: its name or its maker, and for a checkpoint also the names and sizes of its files."""
+    folder = policy.keywords.get("folder") if isinstance(policy, functools.partial) else policy
+    if not isinstance(folder, str | Path) or not is_checkpoint(folder):
+        return policy if callable(policy) else str(policy)
+    paths = sorted(Path(folder).iterdir()) if Path(folder).is_dir() else [Path(folder)]
+    files = [(path.name, path.stat().st_size) for path in paths if path.is_file()]
+    return (functools.partial(policy, folder=str(folder)) if callable(policy) else str(policy)), files

@@ -65,7 +65,8 @@ def with_held_out(pairs: PreferencePairs, held_out: PreferencePairs) -> tuple[Pr
         for prompt, row, numbers in zip(held_out.prompts, held_out.responses, held_out.scores[name], strict=True):
             x = id_of[prompt]
             table[x, [responses[x].index(response) for response in row]] = numbers[: len(row)]
-    merged = pairs._replace(prompts=tuple(prompts), responses=tuple(map(tuple, responses)), scores=scores)
+    chats = {**held_out.chats, **pairs.chats}
+    merged = pairs._replace(prompts=tuple(prompts), responses=tuple(map(tuple, responses)), scores=scores, chats=chats)
     return merged, np.unique([id_of[prompt] for prompt in held_out.prompts])
 
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
-from scipy import stats
 
 from jaxval import _checks
 from jaxval.coalitions.masks import all_coalitions
@@ -305,8 +304,10 @@ def _summary(
     over = np.full_like(values, np.nan)
     reach = np.nan
     if prompts > 1:
+        from scipy.special import stdtrit
+
         over = result.values.std(axis=0, ddof=1) / np.sqrt(prompts)
-        reach = stats.t.ppf((1 + LEVEL) / 2, prompts - 1)
+        reach = stdtrit(prompts - 1, (1 + LEVEL) / 2)
     errors = np.sqrt(over**2 + sampling**2)
     within, bias, bias_errors = result.within_errors, result.bias, result.bias_errors
     weights = np.abs(linear.contributions)

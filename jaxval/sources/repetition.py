@@ -1,8 +1,9 @@
 """One seed of the valuation of sources: hold out prompts, train on each source, combine policies, compute values."""
 
 import functools
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,17 +12,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxval import values
-from jaxval._checks import check_groups
+from jaxval import _checks, values
 from jaxval.coalitions import all_coalitions
 from jaxval.data import PreferencePairs
 from jaxval.parallel import progress as progress_bar
-from jaxval.sources.arithmetic import RETRAININGS, Setting, Tables, from_reference, retrainer, tables, train_once
+from jaxval.sources.arithmetic import (
+    ARITHMETICS,
+    RETRAININGS,
+    Setting,
+    Tables,
+    from_reference,
+    retrainer,
+    tables,
+    train_once,
+)
+from jaxval.sources.fidelity import fidelity_coalitions
 from jaxval.sources.learners import Learner
 from jaxval.sources.pairs import candidates, to_train_on
 from jaxval.sources.rewards import Rewards
 from jaxval.sources.trainings import Train
-from jaxval.types import BadArgument
+from jaxval.types import BadArgument, Params
 
 SEMIVALUES: dict[str, Callable[..., Array]] = {
     "shapley": values.shapley,
@@ -46,6 +56,34 @@ class Method(NamedTuple):
     arithmetic: str
     reference: str
     truth: bool
+    unions: Any = None  # (sources,) or (levels, sources), for Owen values
+    fidelity: int | None = None  # the number of coalitions that are retrained to judge the values; None means none
+
+
+def method_of(
+    semivalue: Any,
+    groups: Any,
+    permutations: int | None,
+    evaluations: int | None,
+    arithmetic: str,
+    reference: str,
+    truth: bool,
+    unions: Any = None,
+    fidelity: int | None = None,
+) -> Method:
+    """The options of values, each checked to be one that exists."""
+    _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
+    _checks.check_choice("reference", reference, ("policy", "uniform"))
+    if not callable(semivalue):
+        _checks.check_choice("semivalue", semivalue, SEMIVALUES)
+    if permutations is not None and evaluations is not None:
+        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
+    if unions is not None and (semivalue != "shapley" or evaluations is not None):
+        got = "a regression" if evaluations is not None else "another semivalue"
+        raise BadArgument("unions", expected="Shapley values from all coalitions or from permutations", got=got)
+    if fidelity is not None:
+        fidelity = _checks.check_size("fidelity", fidelity)
+    return Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity)
 
 
 class Problem(NamedTuple):
@@ -57,6 +95,8 @@ class Problem(NamedTuple):
     random: bool  # whether the training or the initial parameters are
     rewards: Rewards
     held_out: float | np.ndarray  # a share, or the ids of prompts
+    reference: Params = None  # the parameters at π_0 if sources were trained elsewhere; None means initial ones
+    trained: Sequence[Params] = ()  # the parameters of each source if they were trained elsewhere
 
 
 Design = tuple[Any, Callable[[Array], tuple[Array, Any]]]
@@ -78,9 +118,9 @@ class Repetition(NamedTuple):
 def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, label: str) -> Repetition:
     """One seed: hold out prompts, train on each source, combine the policies and compute values.
 
-    If `method.truth`, every coalition is retrained too.
+    If `method.truth`, every coalition is retrained too. If the sources were trained elsewhere, nothing is trained.
     """
-    pairs, learner, train, _, rewards, contexts = problem
+    pairs, learner, train, _, rewards, contexts, reference, trained = problem
     if method.arithmetic == "token" and (learner.model is None or learner.catalogue is None):
         expected = "'response' or 'parameter' for a policy without tokens"
         advice = "choose the policy 'transformer', or the folder of a checkpoint"
@@ -89,17 +129,20 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
     if isinstance(contexts, float):  # a share of the prompts, at least one prompt
         count = max(1, round(contexts * len(pairs.prompts)))
         contexts = np.sort(np.asarray(jax.random.permutation(split, len(pairs.prompts)))[:count])
-    sources = to_train_on(pairs, contexts if learner.generalises else np.array([], int))
-    designs, masks = _designs(method, sample, len(sources))
-    reference, shown = learner.policy.init(start), bool(label)
+    sources = [] if trained else to_train_on(pairs, contexts if learner.generalises else np.array([], int))
+    designs, masks = _designs(method, sample, len(pairs.sources))
+    reference, shown = learner.policy.init(start) if reference is None else reference, bool(label)
     setting = Setting(learner, reference, contexts, candidates(pairs, contexts), rewards.of(contexts), folder, shown)
     setting = from_reference(setting, uniform=method.reference == "uniform")
     clock = time.perf_counter()
-    trained = []
+    trained = list(trained)
     with progress_bar(shown, len(sources), f"{label}: a training for each source") as advance:
         for number, source in enumerate(sources):
             trained.append(train_once(train, reference, source, of_training, folder and folder / f"source-{number}"))
             advance(1)
+    if sources and folder is not None and learner.write is not None:
+        for name, params in zip(folder_names(pairs.sources), trained, strict=True):
+            learner.write(folder / "adapters" / name, params)
     setting = setting._replace(trained=trained)
     seconds = {"training": time.perf_counter() - clock}
     by_context: dict[str, np.ndarray] = {}
@@ -112,14 +155,27 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
         result, utilities[name] = _values_by_context(wanted, tables(way, setting, masks, retrained))
         by_context |= result
         seconds[name] = time.perf_counter() - clock
+    if method.fidelity is not None:
+        clock = time.perf_counter()
+        judged = fidelity_coalitions(method.fidelity, len(sources))
+        retrained = retrainer(train, reference, sources, of_training, sequential=False)
+        blocks = [table.astype(np.float64).sum(axis=1) for table in tables("union", setting, judged, retrained)]
+        utilities["fidelity"] = np.sum(blocks, axis=0) / len(contexts)
+        seconds["fidelity"] = time.perf_counter() - clock
     rows, estimate = designs["values"]
     mean, errors = estimate(jnp.asarray(utilities["values"][rows]))
     level = setting.level.astype(np.float64).mean(axis=0)
-    counts = np.array([float(np.sum(source.weight)) for source in sources])
+    counts = np.array([float(np.sum(source.weight)) for source in sources] or [np.nan] * len(trained))
     reference_certain = float((setting.own.max(axis=1) > np.log(CERTAIN)).mean())
     utilities = {name: table + level for name, table in utilities.items()}
     errors = np.broadcast_to(np.asarray(errors, float), mean.shape)
     return Repetition(contexts, counts, by_context, utilities, errors, reference_certain, seconds)
+
+
+def folder_names(names: Sequence[str]) -> list[str]:
+    """A name of a folder for each name of a source, all different."""
+    plain = [re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "source" for name in names]
+    return [name if plain.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(plain)]
 
 
 def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -138,7 +194,7 @@ def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict
 
 def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design], np.ndarray]:
     """The designs of the values and of the values in order, and the coalitions that they take, each once."""
-    in_order = {} if method.groups is None else {"in_order": check_groups(method.groups, players)}
+    in_order = {} if method.groups is None else {"in_order": _checks.check_groups(method.groups, players)}
     groups = {"values": None, **in_order}
     budget = {name: getattr(method, name) for name in ("permutations", "evaluations")}
     why = [f"{number} {name}" for name, number in budget.items() if number is not None]
@@ -154,6 +210,8 @@ def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design
             return dict(zip(groups, zip(of_each, estimates, strict=True), strict=True)), masks
     value_of: Any = {n: functools.partial(values.asymmetric_shapley, groups=of) for n, of in in_order.items()}
     value_of["values"] = method.semivalue if callable(method.semivalue) else SEMIVALUES[method.semivalue]
+    if method.unions is not None:
+        value_of["values"] = functools.partial(values.owen, unions=method.unions)
     exact: Any = {name: (slice(None), lambda table, of=of: (of(table), 0.0)) for name, of in value_of.items()}
     return exact, np.asarray(all_coalitions(players))
 
@@ -171,7 +229,7 @@ def _check_sample(method: Method, why: str, players: int) -> None:
 
 
 def _sampled(method: Method, key: Array, players: int, groups: Any) -> tuple[np.ndarray, Callable[..., Any]]:
-    """The coalitions from which Shapley values are sampled, asymmetric ones if groups are given, and the estimate.
+    """The coalitions from which Shapley, Owen or asymmetric values (with groups) are sampled, and the estimate.
 
     Values are estimated by regression if a number of evaluations is given, and else from permutations.
     """
@@ -180,7 +238,8 @@ def _sampled(method: Method, key: Array, players: int, groups: Any) -> tuple[np.
     if method.evaluations is not None:
         estimator = values.regression_estimator(players, evaluations=method.evaluations, groups=groups)
     else:
-        estimator = values.permutation_estimator(players, permutations=permutations, groups=groups)
+        unions = method.unions if groups is None else None  # values in order know no unions
+        estimator = values.permutation_estimator(players, permutations=permutations, groups=groups, unions=unions)
     masks = estimator.ask(estimator.init(key))
 
     def estimate(table: Array) -> tuple[Array, Any]:

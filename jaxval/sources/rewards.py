@@ -11,6 +11,7 @@ from jaxval import _checks
 from jaxval.data import PreferencePairs
 from jaxval.sources.learners import Learner, log_linear_learner, tabular_learner
 from jaxval.sources.pairs import candidates, joined
+from jaxval.sources.reward_models import RewardModel
 from jaxval.sources.trainings import Training, trainer
 from jaxval.types import BadArgument, Comparisons
 
@@ -68,6 +69,8 @@ def _resolve(reward: Reward, pairs: PreferencePairs, fitted_by: Callable[[Prefer
             advice = "reward='bradley-terry' fits a reward to the pairs, a function or a table brings one"
             raise BadArgument("reward", expected=expected, got="none", advice=advice)
         reward = scores
+    if isinstance(reward, RewardModel):
+        return Rewards(reward.names, functools.partial(_scored, reward, pairs))
     if callable(reward):
         return _called(reward, pairs)
     if not isinstance(reward, Mapping):
@@ -109,6 +112,14 @@ def _by_scores(comparisons: Comparisons, scores: np.ndarray) -> Comparisons:
         raise BadArgument("reward", expected="scores of both responses of every pair", got=got)
     won, lost = (weight * np.heaviside(sign * gap, 0.5) for sign in (1, -1))
     return joined([Comparisons(context, winner, loser, won), Comparisons(context, loser, winner, lost)])
+
+
+def _scored(model: RewardModel, pairs: PreferencePairs, contexts: np.ndarray) -> np.ndarray:
+    """The rewards by a model of texts, for all candidates of some prompts."""
+    texts = [pairs.prompts[x] for x in contexts]
+    scores = model.score([pairs.chats.get(text, text) for text in texts], [pairs.responses[x] for x in contexts])
+    most = max(map(len, pairs.responses))
+    return np.pad(scores, ((0, 0), (0, most - scores.shape[1]), (0, 0)))
 
 
 def _called(function: Callable[[str, str], Any], pairs: PreferencePairs) -> Rewards:

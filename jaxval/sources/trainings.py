@@ -58,13 +58,17 @@ Train = Callable[[Params, Comparisons, Any, Path | None], Params]
 returns the parameters. `folder` may hold checkpoints of the training; None keeps none."""
 LENGTHS = ("chosen_length", "rejected_length")
 GRADIENT = {"epochs": 2, "batch_size": 16, "accumulation": 1}
+MANY, FEW = 50, 4  # steps between two checkpoints; those of a published model take seconds each
 _adamw = functools.cache(training.adamw)  # the same optimiser for the same numbers, so that it is compiled once
 
 
-def trainer(learner: Learner, pairs: PreferencePairs, options: Training) -> tuple[Train, bool]:
+def trainer(
+    learner: Learner, pairs: PreferencePairs, options: Training, *, progress: bool = False
+) -> tuple[Train, bool]:
     """The training of a policy, and whether it is random: Newton's method if policy and loss allow it, else AdamW.
 
-    For a policy without tokens, lengths of responses are counted in words of the texts of the pairs.
+    For a policy without tokens, lengths of responses are counted in words of the texts of the pairs. With `progress`,
+    every training by AdamW shows a bar.
 
     Raises:
         ValueError: if a loss is unknown or lacks an option, if a number is out of range, or if an option belongs to the
@@ -86,7 +90,7 @@ def trainer(learner: Learner, pairs: PreferencePairs, options: Training) -> tupl
         return functools.partial(_by_newton, learner, loss, options), False
     for name in GRADIENT:
         _checks.check_size(name, getattr(options, name))
-    return functools.partial(_by_adamw, learner, loss, lengths, options), True
+    return functools.partial(_by_adamw, learner, loss, lengths, options, progress), True
 
 
 def _loss(learner: Learner, pairs: PreferencePairs, options: Training) -> tuple[Any, dict[str, np.ndarray]]:
@@ -136,6 +140,7 @@ def _by_adamw(
     loss: Any,
     lengths: dict[str, np.ndarray],
     options: Any,
+    progress: bool,
     reference: Params,
     comparisons: Comparisons,
     key: Key[Array, ""],
@@ -158,6 +163,8 @@ def _by_adamw(
         loss=loss,
         pair_options=pair_options,
         checkpoints=folder,
+        every=FEW if learner.adapters else MANY,
+        progress=progress,
     )[0]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,16 +16,17 @@ from jaxval import __version__, _checks
 from jaxval.checkpoints import fingerprint
 from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
-from jaxval.sources.arithmetic import ARITHMETICS, RETRAININGS
+from jaxval.sources.arithmetic import RETRAININGS
+from jaxval.sources.fidelity import Fidelity, fidelity_coalitions, judge
 from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
-from jaxval.sources.learners import Learner, learner_of
+from jaxval.sources.learners import Learner, identity_of, learner_of
 from jaxval.sources.pairs import as_pairs, with_held_out
-from jaxval.sources.repetition import SEMIVALUES, Method, Problem, Repetition, repeat
+from jaxval.sources.repetition import Method, Problem, Repetition, method_of, repeat
 from jaxval.sources.rewards import Reward, resolve_rewards
 from jaxval.sources.trainings import Training, trainer
-from jaxval.types import BadArgument, Estimate, Groups, Policy
+from jaxval.types import BadArgument, Groups, Policy, Unions
 
-__all__ = ["SourceValues", "Truth", "value_sources"]
+__all__ = ["SourceValues", "Truth", "UnionTotals", "value_sources"]
 
 HELD_OUT, SEEDS = 0.25, 3
 
@@ -46,6 +47,21 @@ class Truth(NamedTuple):
     gap: np.ndarray
     rank_correlation: np.ndarray
     seconds: float
+
+
+class UnionTotals(NamedTuple):
+    """The values of the unions of one level.
+
+    Attributes:
+        unions: (sources,) the union of each source.
+        values: (unions, rewards) the sum of the values of the sources of each union. At the coarsest level it is the
+            Shapley value of the union in the game between the unions.
+        context_intervals: (2, unions, rewards) the ends of 95 % intervals over held-out prompts.
+    """
+
+    unions: np.ndarray
+    values: np.ndarray
+    context_intervals: np.ndarray
 
 
 class SourceValues(NamedTuple):
@@ -72,6 +88,8 @@ class SourceValues(NamedTuple):
             such prompts sources hardly change the policy, and values are near zero for every source.
         truth: the results of retraining, by "sequential" and "union"; empty unless `truth` was requested.
         seconds: the time spent on one training per source, and on the arithmetic.
+        totals: the values of the unions of each level, coarsest first; empty if no unions were given.
+        fidelity: how well the values predict retraining; None if that was not requested.
     """
 
     names: tuple[str, ...]
@@ -90,16 +108,13 @@ class SourceValues(NamedTuple):
     reference_certain: float
     truth: dict[str, Truth]
     seconds: dict[str, float]
+    totals: tuple[UnionTotals, ...] = ()
+    fidelity: Fidelity | None = None
 
     @property
     def values_per_pair(self) -> np.ndarray:
         """(sources, rewards) each value divided by the source's pairs, for values grow with the size of a source."""
         return self.values / self.pairs[:, None]
-
-    @property
-    def estimate(self) -> Estimate:
-        """The values as an `Estimate`, with the standard errors of sampling and the names of the sources."""
-        return Estimate(self.values, self.standard_errors, np.asarray(self.evaluations), names=self.names)
 
 
 def value_sources(
@@ -113,9 +128,11 @@ def value_sources(
     seeds: int | None = None,
     semivalue: str | Callable[[Any], Array] = "shapley",
     groups: Groups | None = None,
+    unions: Unions | None = None,
     permutations: int | None = None,
     evaluations: int | None = None,
     truth: bool = False,
+    fidelity: int | None = None,
     key: Key[Array, ""] | None = None,
     folder: str | Path | None = None,
     progress: bool = False,
@@ -155,12 +172,18 @@ def value_sources(
         seeds: the number of seeds; None means 3, or 1 if neither held-out prompts nor training are random.
         semivalue: "shapley", "banzhaf", "leave-one-out", "beta-shapley" (α = 4, β = 1), or a function of a table.
         groups: (sources,) the group of each source, group 0 first, for asymmetric values beside the semivalue.
+        unions: (sources,) the union of each source, or (levels, sources), coarsest first: providers, the data sets of
+            each, the subsets of those. The values are then Owen values instead of Shapley values, and `totals` holds
+            the values of the unions of every level.
         permutations: the number of permutations from which coalitions are sampled, an even number of at least 4, for
-            Shapley and asymmetric values only. None evaluates all coalitions of up to 12 sources, and samples 64
+            Shapley, Owen and asymmetric values only. None evaluates all coalitions of up to 12 sources, and samples 64
             permutations if there are more sources. If a sample contains all coalitions, values are exact.
         evaluations: the number of coalitions to which a regression is fitted, as by `regress_shapley`, in place of
             permutations. Regression takes the fewest coalitions for a given error.
         truth: whether every coalition is retrained too, sequentially and on the union.
+        fidelity: the number of coalitions that are retrained on the union of their pairs, to judge how well the values
+            predict it: all but the empty and the full one if there are at most so many, and otherwise so many of half
+            of the sources. None retrains none.
         key: a random key; None means `jax.random.key(0)`.
         folder: the folder in which finished trainings and evaluations are kept, so that a run that was killed can
             resume; None keeps nothing.
@@ -185,14 +208,8 @@ def value_sources(
         ((8, 2), ('helpful', 'harmless'))
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
-    _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
-    _checks.check_choice("reference", reference, ("policy", "uniform"))
-    if not callable(semivalue):
-        _checks.check_choice("semivalue", semivalue, SEMIVALUES)
-    if permutations is not None and evaluations is not None:
-        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
+    method = method_of(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity)
     options = Training(**training)
-    method = Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth)
     draw: Any = pairs if callable(pairs) else None
     problem = _problem(draw(jax.random.fold_in(key, 0)) if draw else pairs, policy, options, reward, held_out)
     count = _seeds(seeds, problem, policy, drawn=draw is not None)
@@ -202,9 +219,9 @@ def value_sources(
         if draw and seed:
             problem = _problem(draw(seed_key), policy, options, reward, held_out)
         if folder is not None:
-            kept = _run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, seed_key))
+            kept = run_folder(Path(folder) / f"seed-{seed}", problem, (identity_of(policy), options, seed_key))
         repetitions.append(repeat(problem, method, seed_key, kept, f"seed {seed + 1} of {count}" if progress else ""))
-    return _summary(problem, repetitions, efficient=semivalue == "shapley", distinct=draw is not None)
+    return summary(problem, repetitions, method, distinct=draw is not None)
 
 
 def _problem(pairs: Any, policy: Any, options: Training, reward: Any, held_out: Any) -> Problem:
@@ -243,20 +260,12 @@ def _called(policy: Any) -> str:
     return "this policy" if callable(policy) else f"the policy {str(policy)!r}"
 
 
-def identity_of(policy: Any) -> Any:
-    """What identifies a policy: its name or its maker, and for a checkpoint also the names and sizes of its files."""
-    folder = policy.keywords.get("folder") if isinstance(policy, functools.partial) else policy
-    if not isinstance(folder, str | Path) or not Path(folder).is_dir():
-        return policy if callable(policy) else str(policy)
-    files = [(path.name, path.stat().st_size) for path in sorted(Path(folder).iterdir()) if path.is_file()]
-    return (functools.partial(policy, folder=str(folder)) if callable(policy) else str(policy)), files
-
-
-def _run_folder(folder: Path, problem: Problem, how: Any) -> Path:
+def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
     """Claim the folder of one seed for its pairs, its training and its key; raises if it holds another run."""
     pairs = problem.pairs
     catalogue = pairs.prompts, pairs.responses, tuple(pairs.comparisons), np.asarray(pairs.source), pairs.sources
-    content = fingerprint(__version__, str(jnp.zeros(0).dtype), *catalogue, problem.held_out, how)
+    chats = [pairs.chats[prompt] for prompt in pairs.prompts if prompt in pairs.chats]
+    content = fingerprint(__version__, str(jnp.zeros(0).dtype), *catalogue, json.dumps(chats), problem.held_out, how)
     try:
         return claim_folder(folder, {"fingerprint": content}, note="run.json")
     except BadArgument as error:
@@ -264,13 +273,14 @@ def _run_folder(folder: Path, problem: Problem, how: Any) -> Path:
         raise BadArgument("folder", expected=expected, got=got, advice="choose another folder") from error
 
 
-def _summary(problem: Problem, repetitions: list[Repetition], *, efficient: bool, distinct: bool) -> SourceValues:
+def summary(problem: Problem, repetitions: list[Repetition], method: Method, *, distinct: bool) -> SourceValues:
     """The mean over seeds, with intervals; `distinct` says whether each seed has its own prompts."""
     by_context = {name: [r.by_context[name] for r in repetitions] for name in repetitions[0].by_context}
     by_seed = {name: np.stack([part.mean(axis=0) for part in parts]) for name, parts in by_context.items()}
     values = {name: each.mean(axis=0) for name, each in by_seed.items()}
     tables = {name: [r.utilities[name] for r in repetitions] for name in repetitions[0].utilities}
     evaluations = [len(table) for table in tables["values"]]
+    judged = tables.pop("fidelity", None)
     utilities = {
         name: np.mean(parts, axis=0) for name, parts in tables.items() if min(evaluations) == 2 ** len(values["values"])
     }
@@ -284,6 +294,14 @@ def _summary(problem: Problem, repetitions: list[Repetition], *, efficient: bool
         gap = np.abs(values["values"] - values[name]).max(axis=0)
         ranks = rank_correlation(values["values"], values[name])
         truth[name] = Truth(values[name], utilities[name], gap, ranks, seconds[name])
+    pairs = np.mean([r.pairs for r in repetitions], axis=0)
+    fidelity = None
+    if judged is not None and method.fidelity is not None:
+        masks = fidelity_coalitions(method.fidelity, len(values["values"]))
+        alone = None
+        if "values" in utilities:
+            alone = utilities["values"][1 << np.arange(len(pairs))]
+        fidelity = judge(masks, np.mean(judged, axis=0), values["values"], pairs, alone, seconds["fidelity"])
     return SourceValues(
         names=problem.pairs.sources,
         rewards=problem.rewards.names,
@@ -293,12 +311,26 @@ def _summary(problem: Problem, repetitions: list[Repetition], *, efficient: bool
         standard_errors=np.linalg.norm([r.standard_errors for r in repetitions], axis=0) / len(repetitions),
         in_order=values.get("in_order"),
         utilities=utilities.get("values"),
-        efficiency_gap=missing if efficient else np.full_like(missing, np.nan),
+        efficiency_gap=missing if method.semivalue == "shapley" else np.full_like(missing, np.nan),
         by_seed=by_seed["values"],
-        pairs=np.mean([r.pairs for r in repetitions], axis=0),
+        pairs=pairs,
         contexts=len(repetitions[0].contexts),
         evaluations=max(evaluations),
         reference_certain=float(np.mean([r.reference_certain for r in repetitions])),
         truth=truth,
         seconds={"training": seconds["training"], "arithmetic": seconds["values"]},
+        totals=_totals(method.unions, by_context["values"], by_seed["values"], ids),
+        fidelity=fidelity,
     )
+
+
+def _totals(unions: Any, by_context: list[np.ndarray], by_seed: np.ndarray, ids: np.ndarray) -> tuple[UnionTotals, ...]:
+    """The totals of the unions of each level, from the values of the prompts of each seed."""
+    if unions is None:
+        return ()
+    levels = []
+    for level in _checks.check_unions(unions, by_seed.shape[1]):
+        member = np.eye(level.max() + 1)[level].T  # (unions, sources)
+        each = np.concatenate([np.einsum("us,xsk->xuk", member, part) for part in by_context])
+        levels.append(UnionTotals(level, member @ by_seed.mean(axis=0), over_contexts(each, ids)))
+    return tuple(levels)

@@ -12,7 +12,7 @@ from jaxval import _checks, axioms
 from jaxval.preferences import preference_matrix
 from jaxval.types import BadArgument, Ballots, Profile
 
-__all__ = ["ballots", "games", "preference_matrices", "profiles", "rankings", "skew_matrices"]
+__all__ = ["ballots", "games", "grouped_profiles", "preference_matrices", "profiles", "rankings", "skew_matrices"]
 
 Sizes = int | tuple[int, int]
 
@@ -69,6 +69,44 @@ def profiles(
         return Profile(np.array(orders, dtype=np.int32), _floats(counts) / _floats(sum(counts)))
 
     return draw_profile()
+
+
+def grouped_profiles(
+    *, alternatives: Sizes = (2, 4), voters: Sizes = (1, 6), groups: int = 3, weighted: bool = False
+) -> st.SearchStrategy[tuple[Profile, np.ndarray]]:
+    """Profiles of voters in groups, such as parties: what rules are judged by if groups are given.
+
+    Args:
+        alternatives: as `profiles`.
+        voters: as `profiles`.
+        groups: the largest number of groups.
+        weighted: as `profiles`.
+
+    Returns:
+        A strategy of (profile, group): a `Profile` and (rankings,) the group of each ranking, 0, 1, ... without gaps.
+        It shrinks towards one group.
+
+    Raises:
+        ValueError: as `profiles`, and if `groups` is below 1.
+
+    Example:
+        Two parties with different first choices.
+
+        >>> from hypothesis import find
+        >>> profile, group = find(grouped_profiles(alternatives=2), lambda drawn: drawn[0].orders[drawn[1] == 1].any())
+        >>> profile.orders.tolist(), group.tolist()
+        ([[0, 1], [0, 1]], [0, 1])
+    """
+    most = _checks.check_size("groups", groups)
+
+    @st.composite
+    def draw_groups(draw: Any, drawn: st.SearchStrategy[Profile]) -> tuple[Profile, np.ndarray]:
+        profile = draw(drawn)
+        num = len(profile.orders)
+        group = draw(st.lists(st.integers(0, most - 1), min_size=num, max_size=num))
+        return profile, np.unique(group, return_inverse=True)[1].reshape(-1).astype(np.int32)
+
+    return draw_groups(profiles(alternatives=alternatives, voters=voters, weighted=weighted))
 
 
 def ballots(
@@ -191,7 +229,8 @@ def games(
 
     Example:
         >>> from hypothesis import find
-        >>> table, groups = find(games(players=2), lambda game: game[0][3] > 0 and game[1].max() == 1)
+        >>> plain = games(players=2, special=False)
+        >>> table, groups = find(plain, lambda game: game[0][3] > 0 and game[1].max() == 1)
         >>> table.tolist(), groups.tolist()
         ([0.0, 0.0, 0.0, 1.0], [0, 1])
     """

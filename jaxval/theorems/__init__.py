@@ -3,7 +3,7 @@
 from jaxval.theorems.checks import Verdict, check_claim, scope
 from jaxval.theorems.ledger import Coverage, claims, coverage, verify
 from jaxval.theorems.pages import page
-from jaxval.theorems.records import AtMost, Claim, Inconclusive, Setting, claim, largest, parts
+from jaxval.theorems.records import AtMost, Claim, Inconclusive, Setting, largest, parts
 
 __all__ = [
     "AtMost",
@@ -13,7 +13,6 @@ __all__ = [
     "Setting",
     "Verdict",
     "check_claim",
-    "claim",
     "claims",
     "coverage",
     "largest",

@@ -128,7 +128,7 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
         versions["false"] = claim.neighbour
     versions = {name: version for name, version in versions.items() if version}
     gaps = _compiled_gaps if claim.setting.compiled else _plain_gaps
-    table, unknown = gaps(versions, cases, min(batch_size, count))
+    table, unknown = gaps(versions, cases, batch_size)
     printed = np.max(list(table["printed"].values()), axis=0)
     worst = int(printed.argmax())
     part = max(table["printed"], key=lambda name: table["printed"][name][worst])
@@ -210,37 +210,41 @@ def make_cases(claim: Claim, key: Key[Array, ""], count: int) -> Cases:
     Returns:
         The `Cases`.
     """
-    setting = claim.setting
-    sampled = _random_instances(setting.generate, key, count)
-    enumerated = [setting.exhaustive()] if setting.exhaustive else []
-    siblings = [other for other in registered() if other.setting.generate is setting.generate and other.counterexample]
-    if claim.counterexample and claim.id not in [other.id for other in siblings]:
-        siblings.append(claim)
-    shown = [jax.tree.map(lambda leaf: np.asarray(leaf)[None], other.counterexample()) for other in siblings]  # type: ignore[misc]
+    made_for = claim.setting.generate
+    shown = {other.id: other.counterexample for other in registered() if other.setting.generate is made_for}
+    shown |= {claim.id: claim.counterexample}
+    replayed = tuple((name, make) for name, make in shown.items() if make)
+    data = tuple(np.asarray(jax.random.key_data(key)).tolist())
+    return _cases(made_for, claim.setting.exhaustive, replayed, data, count)
+
+
+@functools.lru_cache(maxsize=8)
+def _cases(
+    generate: Callable[[Array], Any],
+    exhaustive: Callable[[], Any] | None,
+    replayed: tuple[tuple[str, Callable[[], Any]], ...],
+    data: tuple[int, ...],
+    count: int,
+) -> Cases:
+    """Made once for all claims of a setting that are checked in this process."""
+    sampled = _random_instances(generate, data, count)
+    enumerated = [exhaustive()] if exhaustive else []
+    shown = {name: jax.tree.map(lambda leaf: np.asarray(leaf)[None], make()) for name, make in replayed}
     shapes = jax.tree.map(lambda leaf: leaf.shape[1:], sampled)
-    fitting = [jax.tree.map(lambda leaf: leaf.shape[1:], one) == shapes for one in shown]
-    shown = [one for one, fits in zip(shown, fitting, strict=True) if fits]
-    names = [other.id for other, fits in zip(siblings, fitting, strict=True) if fits]
-    together = [sampled, *enumerated, *shown]
+    shown = {name: one for name, one in shown.items() if jax.tree.map(lambda leaf: leaf.shape[1:], one) == shapes}
     merged = jax.tree.map(
-        lambda *leaves: np.concatenate([np.asarray(x).astype(leaves[0].dtype) for x in leaves]), *together
+        lambda *leaves: np.concatenate([np.asarray(x).astype(leaves[0].dtype) for x in leaves]),
+        *(sampled, *enumerated, *shown.values()),
     )
     first = count + sum(_count(part) for part in enumerated)
-    return Cases(merged, count, first - count, {name: first + row for row, name in enumerate(names)})
+    return Cases(merged, count, first - count, {name: first + row for row, name in enumerate(shown)})
 
 
-def _random_instances(generate: Callable[[Array], Any], key: Array, count: int) -> Any:
+def _random_instances(generate: Callable[[Array], Any], data: tuple[int, ...], count: int) -> Any:
     """The first `count` instances of a stream that is drawn in blocks of one shape."""
-    data = tuple(np.asarray(jax.random.key_data(key)).tolist())
-    drawn = [_block(generate, data, number) for number in range(-(-count // BLOCK))]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *drawn)
-
-
-@functools.lru_cache(maxsize=100)
-def _block(generate: Callable[[Array], Any], data: tuple[int, ...], number: int) -> Any:
-    """Drawn once for all claims of a setting that are checked in this process."""
-    key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(data, jnp.uint32)), number)
-    return jax.tree.map(np.asarray, _generator(generate)(jax.random.split(key, BLOCK)))
+    key, draw = jax.random.wrap_key_data(jnp.asarray(data, jnp.uint32)), _generator(generate)
+    keys = [jax.random.split(jax.random.fold_in(key, number), BLOCK) for number in range(-(-count // BLOCK))]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *map(draw, keys))
 
 
 @functools.cache
@@ -258,11 +262,9 @@ def _compiled_gaps(versions: dict[str, Any], cases: Cases, batch_size: int) -> t
             for name, version in versions.items()
         }
 
-    of_batch = _quick(jax.vmap(gaps))
-    rows = np.arange(-(-cases.size // batch_size) * batch_size) % cases.size
-    batches = [
-        jax.tree.map(np.asarray, of_batch(_rows(cases.instances, part))) for part in rows.reshape(-1, batch_size)
-    ]
+    of_batch, number = _quick(jax.vmap(gaps)), -(-cases.size // batch_size)
+    rows = np.arange(number * -(-cases.size // number)).reshape(number, -1) % cases.size
+    batches = [jax.tree.map(np.asarray, of_batch(_rows(cases.instances, part))) for part in rows]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: cases.size], *batches), 0
 
 

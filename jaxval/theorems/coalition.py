@@ -20,7 +20,7 @@ from jaxval.coalitions import combine, expected_reward
 from jaxval.policies import tabular
 from jaxval.preferences import bradley_terry_solve
 from jaxval.theorems._axioms import ordered_value, subset_weights, unique
-from jaxval.theorems.records import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting
 from jaxval.training import newton_optimum
 from jaxval.types import Comparisons
 
@@ -172,10 +172,9 @@ def by_size(left: Array, right: Array, relation: Callable[[Array, Array], Any] =
     return {size: relation(left[codes], right[codes]) for size, codes in of_size.items()}
 
 
-@claim(
+@sources.claim(
     "coalition/equation-1",
     "equation (1)",
-    setting=sources,
     false="v(π) is the mean over prompts of the reward of the prompt's likeliest response",
     neighbour={"greedy": True},
 )
@@ -187,10 +186,9 @@ def equation_1(c: Instance, greedy: bool = False) -> Any:
     return expected_reward(policies, rewards), jnp.sum(chances * rewards) / 2
 
 
-@claim(
+@sources.claim(
     "coalition/equation-2",
     "equation (2), with (6)",
-    setting=sources,
     fails="root error",
     quote="For any coalition S ⊆ N, let π_S denote the model obtained by applying a fixed alignment procedure (e.g., "
     "DPO) with fixed hyperparameters and a reference model, to the union of the corresponding datasets ⋃_{i∈S} D_i. "
@@ -214,10 +212,9 @@ def equation_2(c: Instance, policies: str = "unions") -> Any:
     return by_size(value(getattr(c, policies), c.rewards), value(closed(c), c.rewards))
 
 
-@claim(
+@sources.claim(
     "coalition/union-policy",
     "ours; section 5 asks how sequential DPO relates to DPO",
-    setting=sources,
     proof="if all r̂_ℓ are equal they are also the union's r̂, and KL(union, geometric mean) = 0",
     false="KL(union, geometric mean) is at most 0.001 + 2 % of KL(union, policy of (6)) for sources that differ, too",
     neighbour={"agree": False},
@@ -237,10 +234,9 @@ def union_policy(c: Instance, agree: bool = True) -> Any:
     return by_size(divergence(steps / np.maximum(SIZES, 1)[:, None]), 0.001 + 0.02 * divergence(steps), AtMost)
 
 
-@claim(
+@sources.claim(
     "coalition/equation-3",
     "equation (3)",
-    setting=sources,
     false="Σ_S 2^{1-n} [v(π_{S∪i}) - v(π_S)] is the mean marginal over all orders of the sources",
     neighbour={"banzhaf": True},
 )
@@ -256,10 +252,9 @@ def equation_3(c: Instance, banzhaf: bool = False) -> Any:
     return by_sources(sides)
 
 
-@claim(
+@sources.claim(
     "coalition/shapley-unique",
     "section 2.2",
-    setting=sources,
     most=1,
     compiled=False,
     proof="unanimity games are a basis, and on each of them efficiency, symmetry and dummy leave one value",
@@ -280,13 +275,12 @@ def has_maximum(c: Instance) -> Any:
     }
 
 
-@claim(
+@sources.claim(
     "coalition/equation-4",
     "equation (4)",
-    setting=sources,
     fails="convention",
-    quote="This reward is modeled with Bradley-Terry and learned with maximum likelihood estimation by solving "
-    "r̂_ℓ ∈ argmax_r {Σ_{i∈D_ℓ} log σ(r(x_i, y_i⁺) - r(x_i, y_i⁻))}.",
+    quote="This reward is modeled with Bradley-Terry and learned with maximum likelihood estimation by solving r̂_ℓ ∈ "
+    "argmax_r {Σ_{i∈D_ℓ} log σ(r(x_i, y_i⁺) - r(x_i, y_i⁻))}.",
     why="The argmax is taken to exist. With one comparison, 0 preferred to 1, the likelihood rises for ever as r_0 - "
     "r_1 grows; so it does whenever some responses never lose to the others and beat one of them.",
     corrected="If wins lead from every response to every other one, the likelihood of (4) has a maximum, which is "
@@ -301,10 +295,9 @@ def equation_4(c: Instance) -> Any:
     return ((won > 0) & (lost == 0)).astype(float)
 
 
-@claim(
+@sources.claim(
     "coalition/equation-5",
     "equation (5)",
-    setting=sources,
     proof="E_π r̂ - β KL(π, π0) = β log Σ_y π0(y) exp(r̂(y)/β) - β KL(π, π*)",
     false="π(y|x) ∝ exp(r̂(x, y)/2β) π0(y|x) maximises E_π r̂ - β KL(π, π0)",
     neighbour={"scale": 2.0},
@@ -323,10 +316,9 @@ def equation_5(c: Instance, scale: float = 1.0) -> Any:
     }
 
 
-@claim(
+@sources.claim(
     "coalition/dpo-objective",
     "section 2.3, the display after (5)",
-    setting=sources,
     proof="log π* - log π0 = r/β - log Z, and log Z cancels in differences",
     false="with (5) in the likelihood of (4), r_i - r_j is log π_i/π0_i - log π_j/π0_j",
     neighbour={"factor": 1.0},
@@ -337,10 +329,9 @@ def dpo_objective(c: Instance, factor: float | None = None) -> Any:
     return likelihood((c.beta if factor is None else factor) * steps, c.wins[0]), likelihood(c.rewards, c.wins[0])
 
 
-@claim(
+@sources.claim(
     "coalition/dpo-same-optimum",
     "section 2.3",
-    setting=sources,
     false="DPO on D_ℓ gives exp(r̂_ℓ/1.05β) π0, with a β that is larger by 5 %",
     neighbour={"scale": 1.05},
 )
@@ -349,10 +340,9 @@ def dpo_same_optimum(c: Instance, scale: float = 1.0) -> Any:
     return c.unions[SINGLE], tilted(c.reference[None], c.fits, scale * c.beta)
 
 
-@claim(
+@sources.claim(
     "coalition/algorithm-1",
     "Algorithm 1 and equation (6)",
-    setting=sources,
     covers=("coalition/equation-6",),
     proof="by dpo-same-optimum each stage adds r̂_ℓ/β to the logarithm of the policy",
     false="at convergence DPO on the union of the data sets of S gives π_S(y|x) ∝ exp(Σ_{ℓ∈S} r̂_ℓ(x, y)/β) π0(y|x)",
@@ -363,10 +353,9 @@ def algorithm_1(c: Instance, policies: str = "forward") -> Any:
     return by_size(getattr(c, policies), closed(c))
 
 
-@claim(
+@sources.claim(
     "coalition/order",
     "section 3, below Algorithm 1",
-    setting=sources,
     false="after each number of stages Algorithm 1 has the same policy in one order of the data sets and in the other",
     neighbour={"codes": 2 * SINGLE - 1, "opposite": 2 * SINGLE - 1},
 )
@@ -375,10 +364,9 @@ def order(c: Instance, codes: np.ndarray = CODES, opposite: np.ndarray = REVERSE
     return c.forward[codes], c.backward[opposite]
 
 
-@claim(
+@sources.claim(
     "coalition/arithmetic",
     "section 3, the display after equation (6)",
-    setting=sources,
     false="the policy (6) is π_S(y|x) ∝ exp(Σ_{ℓ∈S} s_ℓ(x, y)), without the reference",
     neighbour={"make": lambda c: jax.nn.log_softmax(jnp.asarray(MASKS) @ c.unions[SINGLE])},
 )
@@ -390,10 +378,9 @@ def arithmetic(c: Instance, make: Callable[[Instance], Array] = combined) -> Any
     return by_size(make(c), closed(c))
 
 
-@claim(
+@sources.claim(
     "coalition/figure-1",
     "Figure 1",
-    setting=sources,
     fails="convention",
     quote="We can equip the collections of datasets, the set of reward models, and the set of policies with binary "
     "operators to give them a group (or semi-group) structure. After doing so, we observe that some training methods, "
@@ -413,18 +400,16 @@ def figure_1(c: Instance, overlap: bool = True) -> Any:
     return c.forward[first | second], product
 
 
-@claim(
+@sources.claim(
     "coalition/equation-7",
     "equation (7), with (2) and (3)",
-    setting=sources,
-    fails="follows",
     root="coalition/equation-2",
     quote="starting from one base model and a collection of models, each fine-tuned on a single dataset, one can "
     "construct at inference time composite models that approximately capture the effect of training on unions of "
     "datasets",
     why="The arithmetic gives the policies of training in sequence, and (2) and (3) define φ by training on unions. "
-    "Four sources that all say 3 to 1 (β = 1, an even reference of three responses, reward 1 for the first): φ = "
-    "(3/5 - 1/3)/4 each, and φ̂ = (81/83 - 1/3)/4, more than twice as much.",
+    "Four sources that all say 3 to 1 (β = 1, an even reference of three responses, reward 1 for the first): φ = (3/5 "
+    "- 1/3)/4 each, and φ̂ = (81/83 - 1/3)/4, more than twice as much.",
     corrected="φ̂ of (7), from n trainings, is φ of (3) if every coalition is trained on its data sets one after the "
     "other.",
     correction={"policies": "forward"},

@@ -18,7 +18,7 @@ from jaxval import values
 from jaxval.coalitions import combine, combine_next_tokens
 from jaxval.preferences import preference_matrix
 from jaxval.social_choice import box_distance, feasible_shares, share_bounds
-from jaxval.theorems.records import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting
 
 __all__: list[str] = []
 
@@ -80,16 +80,13 @@ def bounds_and_shares(c: Voters, alternatives: str, scale: float = 1.0) -> tuple
     return scale * np.asarray(share_bounds(matrix)), feasible_shares(matrix).largest
 
 
-@claim(
+@voters.claim(
     "conjectures/largest-share",
     "ours, on Kim et al., Theorem 4.4: is the bound attained?",
-    setting=voters,
     fails="conjecture",
-    why=(
-        "With five alternatives, half of the voters 10324 and half 20413, u_0 = 1/2. For all, 0 ≻ 3, 0 ≻ 4, 1 ≻ 3 "
-        "and 2 ≻ 4. So 4 ≻ 1 implies 0 ≻ 1, and as half hold each it is the same half; likewise 3 ≻ 2 and 0 ≻ 2. "
-        "Whoever has 0 first then has 4 ≻ 1 ≻ 3 ≻ 2 ≻ 4, a cycle: nobody can."
-    ),
+    why="With five alternatives, half of the voters 10324 and half 20413, u_0 = 1/2. For all, 0 ≻ 3, 0 ≻ 4, 1 ≻ 3 and "
+    "2 ≻ 4. So 4 ≻ 1 implies 0 ≻ 1, and as half hold each it is the same half; likewise 3 ≻ 2 and 0 ≻ 2. Whoever has 0 "
+    "first then has 4 ≻ 1 ≻ 3 ≻ 2 ≻ 4, a cycle: nobody can.",
     corrected="For up to four alternatives, u_i is exactly the largest share of first choices of i.",
     correction={"sizes": ("three", "four")},
     counterexample=two_voters,
@@ -99,17 +96,14 @@ def largest_share(c: Voters, sizes: tuple[str, ...] = ("three", "four", "five"))
     return {f"{size} alternatives": bounds_and_shares(c, size) for size in sizes}
 
 
-@claim(
+@voters.claim(
     "conjectures/box-is-feasible",
     "ours, on Kim et al., Theorem 4.4: how large is the gap between W(P) and the box, jointly, and from which M?",
-    setting=voters,
     fails="conjecture",
-    why=(
-        "With four alternatives and half of the voters 0123, half 2130, every u_i that is not 0 can be attained "
-        "alone, but a point of the box is 1/2 in total variation from the nearest feasible one. With six, half "
-        "243051 and half 534120, 2 is first in one half and 5 in the other in every profile with this P; the box "
-        "has 3 and 4 with 1/2 each, at distance 1."
-    ),
+    why="With four alternatives and half of the voters 0123, half 2130, every u_i that is not 0 can be attained alone, "
+    "but a point of the box is 1/2 in total variation from the nearest feasible one. With six, half 243051 and half "
+    "534120, 2 is first in one half and 5 in the other in every profile with this P; the box has 3 and 4 with 1/2 "
+    "each, at distance 1.",
     corrected="For three alternatives every w in the box is feasible; for four, w is within 1/2 in total variation.",
     correction={"distances": {"three": 0.0, "four": 0.5}},
     false="For four alternatives every w in the box is within 0.475 in total variation of a feasible one.",
@@ -181,19 +175,14 @@ def bounds_of(matrix: Array) -> Array:
 groups = Setting(generate_group, "M = 4; one group and 5 other voters")
 
 
-@claim(
+@groups.claim(
     "conjectures/manipulation-bound-attained",
     "ours, on Kim et al., Theorem 4.11: how does the bound compare with the true largest gain?",
-    setting=groups,
     fails="conjecture",
-    why=(
-        "Half want 0, a quarter each rank 1203 and 2103: the bound is 1/2, and the others' u' add up to at least "
-        "3/4 whatever the group reports, so that it gets 2/5 at most."
-    ),
-    corrected=(
-        "If all other voters share a first choice, some report of the group gives it u_k/(u_k + 1 - w_k): the one that "
-        "ranks that choice second."
-    ),
+    why="Half want 0, a quarter each rank 1203 and 2103: the bound is 1/2, and the others' u' add up to at least 3/4 "
+    "whatever the group reports, so that it gets 2/5 at most.",
+    corrected="If all other voters share a first choice, some report of the group gives it u_k/(u_k + 1 - w_k): the "
+    "one that ranks that choice second.",
     correction={"shared": 0},
     false="If all other voters share a last choice, some report of the group gives it u_k/(u_k + 1 - w_k).",
     neighbour={"shared": 3},
@@ -263,19 +252,17 @@ def easy_coalitions(c: Models, forgetful: slice = slice(0, 3), *, small: bool = 
     return both | one_or_none if small else both
 
 
-@claim(
+models = Setting(generate_models, "2 sources; 2 tokens of a vocabulary of 3")
+
+
+@models.claim(
     "conjectures/token-level",
     "ours, on Tamine et al., section 3: is combining next tokens the coalition's policy of responses?",
-    setting=Setting(generate_models, "2 sources; 2 tokens of a vocabulary of 3"),
     fails="conjecture",
-    why=(
-        "Whole responses are normalised once, next tokens at every position: what two sources agree on after "
-        "token 0 makes token 0 itself likelier for the first, not for the second."
-    ),
-    corrected=(
-        "Combining the next-token distributions of one source or none gives the policy of combining whole responses. "
-        "So does combining several sources if no model's next token depends on the tokens before it."
-    ),
+    why="Whole responses are normalised once, next tokens at every position: what two sources agree on after token 0 "
+    "makes token 0 itself likelier for the first, not for the second.",
+    corrected="Combining the next-token distributions of one source or none gives the policy of combining whole "
+    "responses. So does combining several sources if no model's next token depends on the tokens before it.",
     correction=easy_coalitions,
     false="It is enough for this that the reference's next token does not depend on the tokens before it.",
     neighbour=functools.partial(easy_coalitions, forgetful=slice(0, 1), small=False),
@@ -324,15 +311,12 @@ def log_odds(wins: Array) -> Array:
 pairs = Setting(generate_pair, "2 sources; 2 responses; 1 to 19 wins")
 
 
-@claim(
+@pairs.claim(
     "conjectures/union-is-milder",
     "ours, on Tamine et al., section 3: how do sequential DPO and DPO on the union differ?",
-    setting=pairs,
     fails="conjecture",
-    why=(
-        "One source's 1 to 3 and another's 30 to 10 cancel in the sum of rewards, log 1/3 + log 3 = 0; the union, "
-        "31 to 13, follows the larger source. Sequential DPO hears a source as loudly whatever its size."
-    ),
+    why="One source's 1 to 3 and another's 30 to 10 cancel in the sum of rewards, log 1/3 + log 3 = 0; the union, 31 "
+    "to 13, follows the larger source. Sequential DPO hears a source as loudly whatever its size.",
     corrected="If two sources agree which of two responses is better, the union's log-odds are no larger.",
     correction={"agreeing": True},
     false="If two sources agree which of two responses is better, the union's log-odds are at most half as large.",
@@ -359,10 +343,9 @@ def stopped_short(c: Pair, order: tuple[int, int], momentum: float, steps: int =
     return odds
 
 
-@claim(
+@pairs.claim(
     "conjectures/order-short-of-convergence",
     "ours, on Tamine et al., section 3: does commutativity hold short of convergence?",
-    setting=pairs,
     false="Five steps with momentum that is carried from one source to the next give the same policy in either order.",
     neighbour={"momentum": 0.9},
     proof="the loss of a stage depends on the move from its own reference alone, so each source adds its own move",
@@ -423,20 +406,18 @@ def halving_law(c: Game, once: bool = False) -> dict[str, Any]:
     return {"each original": (left, (1 - p) * before), "Shapley": shapley}
 
 
-@claim(
+doubled = Setting(generate_game, "3 sources and their copies")
+
+
+@doubled.claim(
     "conjectures/halving",
     "ours, on Zheng et al., Lemma 3.1: which semivalues keep it?",
-    setting=Setting(generate_game, "3 sources and their copies"),
     fails="conjecture",
-    why=(
-        "Where two sources are both needed, Banzhaf values are 1/2 + 1/2 before and 3/8 + 3/8 after: the partner "
-        "or its copy is there with probability 3/4. The density g of a semivalue over p has to satisfy "
-        "g(1 - √(1-p)) = g(p), which among continuous ones the uniform density of Shapley alone does."
-    ),
-    corrected=(
-        "Shapley values halve. If each other player is there with probability p, an original keeps (1 - p) times the "
-        "value that it had with probability 1 - (1-p)²."
-    ),
+    why="Where two sources are both needed, Banzhaf values are 1/2 + 1/2 before and 3/8 + 3/8 after: the partner or "
+    "its copy is there with probability 3/4. The density g of a semivalue over p has to satisfy g(1 - √(1-p)) = g(p), "
+    "which among continuous ones the uniform density of Shapley alone does.",
+    corrected="Shapley values halve. If each other player is there with probability p, an original keeps (1 - p) times "
+    "the value that it had with probability 1 - (1-p)².",
     correction=halving_law,
     false="If each other player is there with probability p, an original keeps (1 - p) times its value.",
     neighbour=functools.partial(halving_law, once=True),

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval.alignment import dispersion_weight, dpo, entropy_index, mallows_phi, mallows_theta
-from jaxval.theorems.records import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting
 
 TOKENS, VOCABULARY = 4, 6
 
@@ -78,10 +78,9 @@ def limit_link(gap: Array, dispersion: Array) -> Array:
     return (-jnp.expm1(-u) - u * jnp.exp(-u)) / jnp.expm1(-u) ** 2
 
 
-@claim(
+@pairs.claim(
     "mallows/theta-link",
     "Mallows-θ: d is Spearman's",
-    setting=pairs,
     covers=("mallows/variant-theta",),
     proof="Σ (μ(i) - μ0(i))² is a constant less 2 Σ μ(i) μ0(i), and so is the sum of the gaps over the pairs in order",
     false="if each pair is put in order with probability σ(-log φ · s), rankings have probability P(μ) ∝ φ^{d(μ, μ0)}",
@@ -103,10 +102,9 @@ def theta_link(c: Instance, factor: float = -2.0) -> Any:
     return by_items(sides)
 
 
-@claim(
+@pairs.claim(
     "mallows/phi-link",
     "Mallows-φ: d is Kendall's",
-    setting=pairs,
     covers=("mallows/variant-phi",),
     false="P(the better of two items comes first) is that of the limit φ → 1, g(u) with u = -log φ · s, for every φ",
     neighbour={"link": limit_link},
@@ -125,10 +123,9 @@ def phi_comparison(c: Instance, link: Callable[[Array, Array], Array] = library_
     return by_items(sides)
 
 
-@claim(
+@pairs.claim(
     "mallows/phi-limit",
     "Mallows-φ, φ → 1 with u = -log φ · s fixed",
-    setting=pairs,
     covers=("mallows/variant-phi-continuous-limit",),
     false="the φ link differs from its limit at u = -log φ · s by at most a hundredth of -log φ",
     neighbour={"order": 0.01},
@@ -140,10 +137,9 @@ def phi_limit(c: Instance, order: float = 1.0) -> Any:
     return AtMost(jnp.abs(phi_link(gap, jnp.exp(-a)) - limit_link(gap, jnp.exp(-a))), order * a)
 
 
-@claim(
+@pairs.claim(
     "mallows/phi-jump",
     "Mallows-φ at s = 0",
-    setting=pairs,
     tolerance=1e-6,
     false="the φ link is continuous at s = 0, g(0+) = 1/2",
     neighbour={"continuous": True},
@@ -154,10 +150,9 @@ def phi_jump(c: Instance, continuous: bool = False) -> Any:
     return library_link(jnp.asarray(1e-7), c.dispersion), 0.5 if continuous else after
 
 
-@claim(
+@pairs.claim(
     "mallows/dpo-special-case",
     "abstract: existing DPO models are special cases of the dispersion index",
-    setting=pairs,
     false="with the θ link and a constant φ, MallowsPO is DPO with β' = -1.9 β log φ",
     neighbour={"factor": -1.9},
 )
@@ -167,10 +162,9 @@ def dpo_special_case(c: Instance, factor: float = -2.0) -> Any:
     return theta, dpo(*c.pair, beta=factor * c.beta * jnp.log(c.dispersion))
 
 
-@claim(
+@pairs.claim(
     "mallows/dispersion-index",
     "dispersion index from the reference's next-token entropies",
-    setting=pairs,
     false="the weight of a pair is -0.3 log Ĥ",
     neighbour={"scale": 0.3},
 )
@@ -230,10 +224,9 @@ def misdirection(signed: np.ndarray, reward: np.ndarray) -> np.ndarray:
     return 1 - reward @ direction / np.linalg.norm(reward)
 
 
-@claim(
+@bandits.claim(
     "mallows/dispersion-beats-dpo",
     "ours, after the abstract: how to use this dispersion index to enhance the performance of DPO",
-    setting=bandits,
     false="with the weights of the two kinds of prompts exchanged, the mean error is smaller than that of DPO, too",
     neighbour={"exchanged": True},
 )

@@ -111,11 +111,13 @@ def _without_weightless(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _what_matters(claim: Claim, instance: Any) -> Any:
-    """The instance with None for the fields on which no violated part depends, if tracing the statement can tell."""
-    if not claim.setting.compiled or not hasattr(instance, "_asdict"):
-        return instance
-    leaves, structure = jax.tree.flatten(instance)
+    """The instance with None for the fields on which no violated part depends, as far as can be told."""
     violated = [name for name, (_, gap) in parts(claim.sides(instance)).items() if float(gap) > claim.setting.tolerance]
+    cases = {field: name for name, field in (claim.setting.cases or {}).items()}
+    idle = [field for field, name in cases.items() if not any(f"{part}:".startswith(f"{name}:") for part in violated)]
+    if not claim.setting.compiled or not hasattr(instance, "_asdict"):
+        return instance._replace(**dict.fromkeys(idle)) if idle else instance
+    leaves, structure = jax.tree.flatten(instance)
 
     def gaps(*those: Any) -> list[Any]:
         told = parts(claim.sides(jax.tree.unflatten(structure, those)))

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-__all__ = ["AtMost", "Claim", "Inconclusive", "Kind", "Outcome", "Setting", "claim", "largest", "parts", "registered"]
+__all__ = ["AtMost", "Claim", "Inconclusive", "Kind", "Outcome", "Setting", "largest", "parts", "registered"]
 
 Kind = Literal["", "root error", "follows", "slip", "convention", "reading", "conjecture"]
 Outcome = Literal["holds", "fails as printed", "holds as corrected"]
@@ -45,6 +45,8 @@ class Setting(NamedTuple):
         tolerance: a gap above it violates a statement.
         most: the largest number of random instances.
         compiled: whether claims are compiled for a batch; otherwise they take one instance of NumPy arrays at a time.
+        cases: from a name such as "M = 3" to the field of an instance that is one case, if the claims speak of one
+            case each; None if they take the whole instance.
     """
 
     generate: Callable[[Key[Array, ""]], Any]
@@ -54,6 +56,101 @@ class Setting(NamedTuple):
     tolerance: float = 1e-9
     most: int = 1_000_000
     compiled: bool = True
+    cases: Mapping[str, str] | None = None
+
+    def claim(
+        self,
+        id: str,
+        source: str,
+        *,
+        false: str = "",
+        neighbour: dict[str, Any] | Callable[..., Any] | None = None,
+        fails: Kind = "",
+        root: str = "",
+        quote: str = "",
+        why: str = "",
+        corrected: str = "",
+        correction: dict[str, Any] | Callable[..., Any] | None = None,
+        counterexample: Callable[[], Any] | None = None,
+        covers: tuple[str, ...] = (),
+        proof: str = "",
+        **changes: Any,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the decorated function as a claim about these instances; its docstring is the statement.
+
+        Args:
+            id: of the claim.
+            source: where the paper states it.
+            false: the nearest false neighbour in words. A claim that fails may leave it out: the statement as printed
+                is then the neighbour of its correction.
+            neighbour: the keyword arguments that make the neighbour's sides, or a function of its own. If the setting
+                has cases, `only` is the name of the one to which the neighbour is confined.
+            fails: the kind of failure; empty if the statement holds, or follows from a root error.
+            root: see `Claim`.
+            quote: see `Claim`.
+            why: see `Claim`.
+            corrected: see `Claim`.
+            correction: the keyword arguments that make the corrected sides, or a function of its own.
+            counterexample: see `Claim`.
+            covers: see `Claim`.
+            proof: see `Claim`.
+            **changes: fields of the setting that differ for this claim, such as `tolerance` or `most`.
+
+        Returns:
+            A decorator that leaves the function as it is.
+
+        Raises:
+            ValueError: if the id is taken, or what belongs to a claim that holds or fails is missing.
+
+        Example:
+            >>> import jax
+            >>> numbers = Setting(jax.random.normal, "one real number")
+            >>> @numbers.claim("ours/squares", "ours", false="x² ≥ 1 for every x.", neighbour={"least": 1.0})
+            ... def squares(x, least=0.0):
+            ...     "x² ≥ 0 for every x."
+            ...     return AtMost(least, x**2)
+            >>> _registry.pop("ours/squares").verdict  # taken out again, for it is an example
+            'holds'
+        """
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            sides = _of_cases(function, self.cases) if self.cases else function
+
+            def version(change: dict[str, Any] | Callable[..., Any] | None) -> Callable[..., Any] | None:
+                return functools.partial(sides, **change) if isinstance(change, dict) else change
+
+            made = Claim(
+                id,
+                source,
+                " ".join(inspect.cleandoc(function.__doc__ or "").split()),
+                sides,
+                self._replace(**changes),
+                false,
+                version(neighbour) or sides,
+                "follows" if root else fails,
+                root,
+                quote,
+                why,
+                corrected,
+                version(correction),
+                _of_jax(counterexample) if counterexample and self.compiled else counterexample,
+                covers,
+                proof,
+            )
+            _registry[id] = _complete(made)
+            return function
+
+        return register
+
+
+def _of_cases(sides: Callable[..., Any], cases: Mapping[str, str]) -> Callable[..., dict[str, Any]]:
+    """The sides of every case of an instance as named parts; to compute `only` one saves compiling the others."""
+
+    def of_all(instance: Any, only: str = "", **changes: Any) -> dict[str, Any]:
+        chosen = {only: cases[only]} if only else cases
+        return {name: sides(getattr(instance, field), **changes) for name, field in chosen.items()}
+
+    return of_all
 
 
 class Claim(NamedTuple):
@@ -109,90 +206,6 @@ class Claim(NamedTuple):
 _registry: dict[str, Claim] = {}
 
 
-def claim(
-    id: str,
-    source: str,
-    *,
-    setting: Setting,
-    false: str = "",
-    neighbour: dict[str, Any] | Callable[..., Any] | None = None,
-    fails: Kind = "",
-    root: str = "",
-    quote: str = "",
-    why: str = "",
-    corrected: str = "",
-    correction: dict[str, Any] | Callable[..., Any] | None = None,
-    counterexample: Callable[[], Any] | None = None,
-    covers: tuple[str, ...] = (),
-    proof: str = "",
-    **changes: Any,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as a claim; its docstring is the statement.
-
-    Args:
-        id: of the claim.
-        source: where the paper states it.
-        setting: the instances.
-        false: the nearest false neighbour in words. A claim that fails may leave it out: the statement as printed is
-            then the neighbour of its correction.
-        neighbour: the keyword arguments that make the neighbour's sides, or a function of its own.
-        fails: the kind of failure; empty if the statement holds.
-        root: see `Claim`.
-        quote: see `Claim`.
-        why: see `Claim`.
-        corrected: see `Claim`.
-        correction: the keyword arguments that make the corrected sides, or a function of its own.
-        counterexample: see `Claim`.
-        covers: see `Claim`.
-        proof: see `Claim`.
-        **changes: fields of the setting that differ for this claim, such as `tolerance` or `most`.
-
-    Returns:
-        A decorator that leaves the function as it is.
-
-    Raises:
-        ValueError: if the id is taken, or what belongs to a claim that holds or fails is missing.
-
-    Example:
-        >>> import jax
-        >>> numbers = Setting(jax.random.normal, "one real number")
-        >>> @claim("ours/squares", "ours", setting=numbers, false="x² ≥ 1 for every x.", neighbour={"least": 1.0})
-        ... def squares(x, least=0.0):
-        ...     "x² ≥ 0 for every x."
-        ...     return AtMost(least, x**2)
-        >>> _registry.pop("ours/squares").verdict  # taken out again, for it is an example
-        'holds'
-    """
-
-    def register(sides: Callable[..., Any]) -> Callable[..., Any]:
-        def version(change: dict[str, Any] | Callable[..., Any] | None) -> Callable[..., Any] | None:
-            return functools.partial(sides, **change) if isinstance(change, dict) else change
-
-        made_for = setting._replace(**changes)
-        made = Claim(
-            id,
-            source,
-            " ".join(inspect.cleandoc(sides.__doc__ or "").split()),
-            sides,
-            made_for,
-            false,
-            version(neighbour) or sides,
-            fails,
-            root,
-            quote,
-            why,
-            corrected,
-            version(correction),
-            _of_jax(counterexample) if counterexample and made_for.compiled else counterexample,
-            covers,
-            proof,
-        )
-        _registry[id] = _complete(made)
-        return sides
-
-    return register
-
-
 def _of_jax(make: Callable[[], Any]) -> Callable[[], Any]:
     """The same instance with JAX's arrays, which compiled claims take."""
     return lambda: jax.tree.map(jnp.asarray, make())
@@ -209,7 +222,6 @@ def _complete(made: Claim) -> Claim:
         "a false neighbour, in words and as a change": bool(made.false) != (made.neighbour is not made.sides),
         "a false neighbour, or a quote, a reason and a counterexample": not (stands_alone or explained),
         "a correction in words and as a change": bool(made.corrected) != (made.correction is not None),
-        "a root exactly if it follows from one": bool(made.root) != (made.kind == "follows"),
     }
     for expected, missing in wrong.items():
         if missing:
@@ -249,13 +261,10 @@ def parts(sides: Any, name: str = "") -> dict[str, tuple[Any, Array]]:
     if isinstance(sides, dict):
         named = [parts(part, f"{name}: {key}" if name else str(key)) for key, part in sides.items()]
         return {key: found for part in named for key, found in part.items()}
-    if isinstance(sides, AtMost):
-        slack = jnp.asarray(sides.left) - jnp.asarray(sides.right)
-        return {name: (sides, jnp.where(jnp.any(jnp.isnan(slack)), jnp.inf, jnp.max(slack)))}
-    if isinstance(sides, tuple):
+    if isinstance(sides, tuple) and not isinstance(sides, AtMost):
         left, right = sides
         return {name: (sides, largest(jnp.asarray(left) - jnp.asarray(right)))}
-    slack = jnp.asarray(sides, float)
+    slack = jnp.subtract(*sides) if isinstance(sides, AtMost) else jnp.asarray(sides, float)
     return {name: (sides, jnp.where(jnp.any(jnp.isnan(slack)), jnp.inf, jnp.max(slack)))}
 
 

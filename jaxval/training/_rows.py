@@ -75,7 +75,8 @@ def fit_rows(
             "rows": digest([*data, share]),
         }
         params, curves = minimise_rows(
-            functools.partial(_mean_loss, loss, policy.log_probs),
+            functools.partial(_mean_loss, loss),
+            policy.log_probs,
             start,
             data,
             share,

@@ -174,11 +174,15 @@ def train_minibatches(
             )
     content = source_key(key, comparisons)
     comparisons, options = _sorted(comparisons, options)
-    start = pair_log_probs(policy, reference, comparisons, batch_size=batch_size)
+    weighted = int(np.count_nonzero(comparisons.weight))  # sorted, these rows come first, and no other is looked at
+    first = Comparisons(*(np.asarray(field)[:weighted] for field in comparisons))
+    start = pair_log_probs(policy, reference, first, batch_size=batch_size)
+    start = jnp.pad(start, ((0, pairs - weighted), (0, 0)))
     rows = (*comparisons[:3], start, jnp.full((pairs,), beta), options)
     weight = jnp.asarray(comparisons.weight)
     params, curves = minimise_rows(
-        functools.partial(_pairs_loss, policy.log_probs, loss),
+        functools.partial(_pairs_loss, loss),
+        policy.log_probs,
         reference,
         rows,
         weight,
@@ -201,6 +205,7 @@ def train_minibatches(
 
 def minimise_rows(
     loss: Callable[..., tuple[Array, tuple[Array, ...]]],
+    log_probs: Callable[..., Array],
     params: Params,
     rows: Any,
     weight: Float[Array, "rows"],
@@ -217,8 +222,10 @@ def minimise_rows(
     """Minimise the weighted mean loss of rows by minibatches, as `train_minibatches` describes it.
 
     Args:
-        loss: `loss(params, rows of a minibatch, their weights)` gives the mean loss of the minibatch and a tuple of
-            other numbers. A `functools.partial` of functions that stay the same is compiled once.
+        loss: `loss(log_probs, params, rows of a minibatch, their weights)` gives the mean loss of the minibatch and a
+            tuple of other numbers. A `functools.partial` of functions that stay the same is compiled once.
+        log_probs: a policy's function of `params`, contexts and responses. The arrays in a `jax.tree_util.Partial` are
+            arguments of what is compiled, and no constants.
         params: the parameters at the start.
         rows: arrays of one length, a pytree.
         weight: (rows,) at least 0; rows of weight 0 come last, and are ignored.
@@ -239,21 +246,26 @@ def minimise_rows(
         FloatingPointError: if the loss is no longer finite.
 
     Example:
-        >>> def squares(params, rows, weights):
-        ...     return jnp.sum(weights * (params - rows) ** 2) / jnp.sum(weights), ()
-        >>> mean, _ = minimise_rows(squares, jnp.array(0.0), jnp.array([1.0, 3.0]), jnp.ones(2),
-        ...     optimiser=optax.sgd(0.5), steps=2, batch_size=2, key=jax.random.key(0), checkpoints=None, what={},
-        ...     every=2, progress=False)
-        >>> float(mean)
-        2.0
+        >>> from jaxval import policies
+        >>> policy = policies.tabular(1, 2)
+        >>> def surprise(log_probs, params, rows, weights):
+        ...     each = -log_probs(params, jnp.zeros_like(rows), rows[:, None])[:, 0]
+        ...     return jnp.sum(weights * each) / jnp.sum(weights), ()
+        >>> params, _ = minimise_rows(surprise, policy.log_probs, policy.init(None), jnp.array([0, 1]),
+        ...     jnp.array([3.0, 1.0]), optimiser=optax.sgd(2.0), steps=40, batch_size=2, key=jax.random.key(0),
+        ...     checkpoints=None, what={}, every=40, progress=False)
+        >>> jnp.exp(policy.log_probs(params, [0], [[0, 1]])).round(2).tolist()
+        [[0.75, 0.25]]
     """
     loss = one_of_equals(loss)
+    if not isinstance(log_probs, jax.tree_util.Partial):
+        log_probs = jax.tree_util.Partial(log_probs)
     steps, batch_size, every = (
         _checks.check_size(name, size)
         for name, size in (("steps", steps), ("batch_size", batch_size), ("every", every))
     )
     params = jax.tree.map(jnp.asarray, params)
-    _, others = jax.eval_shape(loss, params, jax.tree.map(lambda column: column[:1], rows), weight[:1])
+    _, others = jax.eval_shape(loss, log_probs, params, jax.tree.map(lambda column: column[:1], rows), weight[:1])
     state = _State(params, optimiser.init(params), (jnp.full((steps,), jnp.nan),) * (1 + len(others)))
     what = {
         **what,
@@ -262,7 +274,7 @@ def minimise_rows(
         "every": every,
         "parameters": [[list(leaf.shape), str(leaf.dtype)] for leaf in jax.tree.leaves(state)],
     }
-    run = functools.partial(_run, loss, optimiser.update, every, steps, batch_size, key, rows, weight)
+    run = functools.partial(_run, loss, optimiser.update, every, steps, batch_size, log_probs, key, rows, weight)
     with open_checkpoints(checkpoints, what) if checkpoints else nullcontext() as kept:
         done, state = (kept and kept.latest(state)) or (0, state)
         with progress_bar(progress, steps, "training") as advance:
@@ -311,7 +323,7 @@ def pair_log_probs(
 
 
 def _pairs_loss(
-    log_probs: Callable[..., Array], loss: Callable[..., Array], params: Params, rows: Any, weights: Array
+    loss: Callable[..., Array], log_probs: Callable[..., Array], params: Params, rows: Any, weights: Array
 ) -> tuple[Array, tuple[Array, Array]]:
     """The weighted means of the loss, of the margin and of the accuracy of some pairs."""
     context, winner, loser, start, beta, options = rows
@@ -332,6 +344,7 @@ def _run(
     count: int,
     steps: int,
     batch_size: int,
+    log_probs: Callable[..., Array],
     content: Array,
     rows: Any,
     weight: Array,
@@ -345,7 +358,7 @@ def _run(
     def step(state: _State, number: Array) -> _State:
         chosen, valid = _minibatch(content, positive, len(weight), batch_size, number)
         batch, weights = jax.tree.map(lambda column: column[chosen], rows), jnp.where(valid, weight[chosen], 0)
-        (value, others), slopes = jax.value_and_grad(loss, has_aux=True)(state.params, batch, weights)
+        (value, others), slopes = jax.value_and_grad(loss, 1, has_aux=True)(log_probs, state.params, batch, weights)
         moves, inner = update(slopes, state.optimiser, state.params)
         curves = tuple(curve.at[number].set(entry) for curve, entry in zip(state.curves, (value, *others), strict=True))
         return _State(optax.apply_updates(state.params, moves), inner, curves)

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
-from scipy.optimize import linprog
 
 from jaxval import _checks
 from jaxval.alignment import dpo
@@ -353,6 +352,8 @@ def separable(linear: LinearLogits, comparisons: Comparisons) -> bool:
     Such a θ exists if and only if the linear program max Σ_i t_i, 0 ≤ t_i = δ_i·θ ≤ 1, has an optimum above 0, where
     δ_i = f(x_i, y_i⁺) - f(x_i, y_i⁻) (Albert and Anderson, 1984).
     """
+    from scipy.optimize import linprog  # it takes as long to load as JAX, so only this function loads it
+
     context, winner, loser, weight = (np.asarray(field) for field in comparisons)
     features = np.asarray(design(linear), dtype=float)
     differences = (features[context, winner] - features[context, loser])[weight > 0]

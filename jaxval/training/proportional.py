@@ -108,8 +108,8 @@ def proportional(
 
     Without an optimiser, the phases are solved to their optimum: in closed form for a tabular policy, by natural
     gradient steps for another policy with linear logits. An optimiser trains any policy. A policy of
-    `policies.over_catalogue` with a `batch_size` goes through that many candidates at a time, so that memory does not
-    depend on how many candidates a context has.
+    `policies.over_catalogue` with a `batch_size` goes through that many candidates at a time, or through those of one
+    context if it has more.
 
     Source: Kim et al., Appendix T, with the corrections that `alignment.two_phase` lists.
 

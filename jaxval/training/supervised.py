@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,8 @@ def fine_tune(
     columns = [column[order] for column in columns]
     policy.log_probs(reference, columns[0][:batch_size], columns[1][:batch_size, None])  # refuses ids outside
     params, curves = minimise_rows(
-        functools.partial(_mean_loss, policy.log_probs),
+        _mean_loss,
+        policy.log_probs,
         reference,
         tuple(columns),
         weight[order],

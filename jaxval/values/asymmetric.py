@@ -61,8 +61,14 @@ def asymmetric_shapley(table: Table, groups: Groups) -> Values:
         for members, rows in _rows(groups):
             gains[members] = shapley(known[rows])
         return jnp.asarray(gains)
-    values = jnp.zeros(shape, table.dtype)
-    for members, rows in _rows(groups):
+    return _group_by_group(table, _rows(groups))
+
+
+@jax.jit
+def _group_by_group(table: Array, groups_rows: list[tuple[Array, Array]]) -> Array:
+    """φ(z) for each group in the game v(U_{t-1}∪S) of its subsets S; groups of equal sizes share a program."""
+    values = jnp.zeros((players_of(table), *table.shape[1:]), table.dtype)
+    for members, rows in groups_rows:
         values = values.at[members].set(shapley(table[rows]))
     return values
 

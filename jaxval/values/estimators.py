@@ -230,7 +230,7 @@ def _resumed(save: str | Path, like: tuple[Array, Any], key: Array) -> tuple[Arr
         raise BadArgument(
             "save", expected="the state of this key", got=f"that of another in {save}", advice="choose another file"
         )
-    return asked, state
+    return jax.tree.map(jnp.asarray, (asked, state))
 
 
 def check_finite(estimate: Estimate) -> Estimate:

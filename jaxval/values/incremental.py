@@ -10,6 +10,7 @@ Arguments that a function does not list are described in `jaxval.values`.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 import jax
@@ -35,8 +36,11 @@ def sample_shapley_along_paths(
     permutations: int,
     groups: Groups | None = None,
     antithetic: bool = True,
+    strata: int = 1,
     spread: float | Sequence[float] | None = None,
     per_ask: int = 32,
+    save: str | FilePath | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Shapley values, or asymmetric ones if `groups` is given, from utilities along sampled permutations.
 
@@ -47,14 +51,17 @@ def sample_shapley_along_paths(
     Args:
         path_utility: a JAX function from a permutation (players,) to the utilities (players + 1, *objectives) of its
             prefixes, the empty prefix first. `knn_path_utility` makes such functions.
-        permutations: the number of permutations, an even number if `antithetic`.
+        permutations: the number of permutations, a multiple of those that are drawn together.
         per_ask: the number of permutations evaluated at a time.
+        save: a file for the state, from which a second call with the same arguments resumes after an interruption; None
+            means that no state is saved.
+        progress: whether a progress bar with the time left is written to standard error.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`;
+        ValueError: if the permutations are too few for a standard error, or no multiple of those drawn together;
             there is not one group for each player, or a group number is left out; or the utilities are not finite or
             not of length players + 1.
 
@@ -67,9 +74,15 @@ def sample_shapley_along_paths(
     players = _checks.check_size("players", players)
     per_ask = _checks.check_size("per_ask", per_ask)
     estimator = permutation_estimator(
-        players, permutations=permutations, groups=groups, antithetic=antithetic, spread=spread, per_ask=per_ask
+        players,
+        permutations=permutations,
+        groups=groups,
+        antithetic=antithetic,
+        strata=strata,
+        spread=spread,
+        per_ask=per_ask,
     )
-    state = run(key, estimator, _Along(path_utility, players))
+    state = run(key, estimator, _Along(path_utility, players), save=save, progress=progress)
     return check_finite(estimator.estimate(state))
 
 

@@ -5,6 +5,10 @@ The utility of a set S of instances at one test point is the number of right lab
 - K (`normalise="neighbours"`): v(S) = 1/K Σ_{l=1}^{min(K, |S|)} 1[y_l = y], the utility of the proof of Theorem 5.1;
 - min(K, |S|) (`normalise="size"`): the same sum divided by the number of neighbours, v(∅) = 0, Definition 5.2 (12).
 
+With a kernel κ of the distance, a right label counts κ(d_l) in place of 1. In all that follows a_i may be any number,
+so that the recursion carries these weighted neighbours too. It does not carry weights that are normalised over the
+neighbours, nor the squared error of their mean in a regression, for these are no sums over neighbours.
+
 The two utilities give a group the same values if at least K instances belong to earlier groups. The values are exact
 for these two utilities only. The values for the accuracy of the majority vote are estimated by sampling, with
 `measure="accuracy"` in `knn_utility` or `knn_path_utility`, whose default is the soft score.
@@ -32,6 +36,7 @@ where ΔV = v(U_t) - v(U_{t-1}) is what the group adds under the respective norm
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -42,7 +47,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxval import _checks
-from jaxval.types import Groups
+from jaxval.types import BadArgument, Groups
 from jaxval.values._neighbours import (
     NORMALISE,
     Features,
@@ -56,6 +61,7 @@ from jaxval.values._neighbours import (
 
 __all__ = ["knn_shapley"]
 
+EMBEDDED = 4096  # rows that an embedding is given at a time
 AT_ONCE = 1 << 23  # numbers held in memory at a time, which sets the size of a block of test points
 
 
@@ -84,14 +90,16 @@ class _Groups(NamedTuple):
 
 
 def knn_shapley(
-    train_x: Num[ArrayLike, "instances features"] | list[Any],
+    train_x: Num[ArrayLike, "instances *features"] | list[Any],
     train_y: Int[ArrayLike, "instances"] | Bool[ArrayLike, "instances"] | list[Any],
-    test_x: Num[ArrayLike, "tests features"] | list[Any],
+    test_x: Num[ArrayLike, "tests *features"] | list[Any],
     test_y: Int[ArrayLike, "tests"] | Bool[ArrayLike, "tests"] | list[Any],
     *,
     neighbours: int,
     groups: Groups | None = None,
     normalise: str = "neighbours",
+    kernel: Callable[[Array], Array] | None = None,
+    embed: Callable[[Any], Any] | None = None,
 ) -> Float[Array, "instances"]:
     """The exact Shapley value of every training instance for K nearest neighbours; with `groups`, the asymmetric value.
 
@@ -100,19 +108,24 @@ def knn_shapley(
     labels among the K nearest (Euclidean) instances of a set, ordered by (distance, index).
 
     It takes O(n log n + T K) steps a test point for n instances in T groups. Test points are taken in blocks, so that
-    memory does not grow with their number. The function may be jitted if the groups are known.
+    memory does not grow with their number: beside the features it holds some tens of numbers for each instance. The
+    function may be jitted if the groups are known.
 
     Source: Zheng et al., Theorem 5.1, Appendix B.6 and Algorithm 2; with one group Jia et al. (2019), Theorem 1. The
     base case of the recursion is corrected for groups smaller than K.
 
     Args:
-        train_x: (instances, features) finite features.
+        train_x: (instances, features) finite features; rows of any shape with `embed`.
         train_y: (instances,) integer labels.
         test_x: (tests, features) features of the test points.
         test_y: (tests,) their labels.
         neighbours: K, at least 1; it may exceed the number of instances.
         groups: (instances,) the group 0, 1, ... of each instance, earlier groups first; None means one group.
         normalise: "neighbours" divides by K; "size" by min(K, |S|), with v(∅) = 0.
+        kernel: a JAX function from squared distances to weights of the same shape; a neighbour with the right label
+            counts its weight, as in v(S) = 1/K Σ_{l=1}^{min(K, |S|)} κ(d_l²) 1[y_l = y]. None means weight 1.
+        embed: a function from rows of features to rows of an embedding (rows, dimensions), in which distances are
+            taken. It is called for 4,096 rows at a time, of any shape. None takes the features as they are.
 
     Returns:
         (instances,) values. The values of a group sum to what the group adds to the utility of the earlier groups.
@@ -129,7 +142,12 @@ def knn_shapley(
         [0.333, -0.167, 0.333]
         >>> knn_shapley(*instances, neighbours=2, groups=[0, 1, 0]).tolist()
         [0.5, -0.5, 0.5]
+        >>> near = knn_shapley(*instances, neighbours=2, kernel=lambda squared: 1 / squared)
+        >>> [round(float(value), 3) for value in near]
+        [0.481, -0.019, 0.037]
     """
+    if embed is not None:
+        train_x, test_x = (_embedded(name, embed, x) for name, x in (("train_x", train_x), ("test_x", test_x)))
     train, train_y, test, test_y = check_instances(train_x, train_y, test_x, test_y)
     neighbours = _checks.check_size("neighbours", neighbours)
     normalise = _checks.check_choice("normalise", normalise, NORMALISE)
@@ -138,12 +156,33 @@ def knn_shapley(
     layout = _layout(group_of, neighbours, normalise)
 
     def block_sum(x: Features, y: Array, counted: Array) -> Array:
-        order = nearest_first(distances(x, train))
+        distance = distances(x, train)
+        order = nearest_first(distance)
         rank = by_group(order, group_of)
-        return _block_sum(order, rank, train_y, y, counted, layout, neighbours=neighbours)
+        weight = None if kernel is None else _weights(kernel, jnp.take_along_axis(distance, order, axis=-1))
+        return _block_sum(order, rank, train_y, y, counted, weight, layout, neighbours=neighbours)
 
     numbers = 16 * instances + 8 * (len(layout.sizes) + 1) * min(neighbours, instances)
     return sum_over_blocks(block_sum, test, test_y, at_once=AT_ONCE // numbers) / tests
+
+
+def _embedded(name: str, embed: Callable[[Any], Any], rows: Any) -> np.ndarray:
+    """The embedding of all rows, a block at a time."""
+    rows = rows if hasattr(rows, "shape") else np.asarray(rows)
+    blocks = [np.asarray(embed(rows[start : start + EMBEDDED])) for start in range(0, len(rows), EMBEDDED)]
+    if any(block.ndim != 2 for block in blocks) or sum(map(len, blocks)) != len(rows):
+        shapes = sorted({block.shape for block in blocks})
+        raise BadArgument("embed", expected=f"an embedding (rows, dimensions) of {name}", got=f"shapes {shapes}")
+    return np.concatenate(blocks)
+
+
+def _weights(kernel: Callable[[Array], Array], squared: Array) -> Array:
+    """κ of the squared distances."""
+    weight = jnp.asarray(kernel(squared), dtype=float)
+    if weight.shape != squared.shape or (_checks.concrete(weight) and not np.isfinite(weight).all()):
+        got = f"shape {weight.shape}" if weight.shape != squared.shape else "NaN or infinity"
+        raise BadArgument("kernel", expected=f"finite weights of shape {squared.shape}", got=got)
+    return weight
 
 
 def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
@@ -175,21 +214,37 @@ def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
 
 @partial(jax.jit, static_argnames="neighbours")
 def _block_sum(
-    order: Array, rank: Array, train_y: Array, test_y: Array, counted: Array, layout: _Groups, *, neighbours: int
+    order: Array,
+    rank: Array,
+    train_y: Array,
+    test_y: Array,
+    counted: Array,
+    weight: Array | None,
+    layout: _Groups,
+    *,
+    neighbours: int,
 ) -> Array:
     """The sum over a block of test points of the values of every instance, (n,), in the order of the training data."""
-    right = (train_y[order] == test_y[:, None]) & counted[:, None]
-    right = jnp.take_along_axis(right, rank, axis=-1).astype(jnp.int32)
+    right = ((train_y[order] == test_y[:, None]) & counted[:, None]).astype(jnp.int32)
+    right = right if weight is None else right * weight
     values = jax.vmap(lambda rank, right: _point_values(rank, right, layout, neighbours=neighbours))(rank, right)
     instance = jnp.take_along_axis(order, rank, axis=-1)
     return jnp.zeros(order.shape[-1]).at[instance].add(values)
 
 
-def _point_values(rank: Array, right: Array, layout: _Groups, *, neighbours: int) -> Array:
-    """The values at one test point, group by group, from the ranks of the instances among all and the right labels."""
+def _point_values(rank: Array, nearest_right: Array, layout: _Groups, *, neighbours: int) -> Array:
+    """The values at one test point, group by group.
+
+    Args:
+        rank: (n,) the rank of each instance among all, group by group.
+        nearest_right: (n,) a by rank: the weight of the nearest instance if its label is right, and 0 if not, ...
+        layout: the groups.
+        neighbours: K.
+    """
     group, member, last, starts, sizes, size_term, before, after = layout
     K = min(neighbours, 2 * len(rank))  # a larger K clips to the same numbers, as c_i and i are at most n
-    nearest, B = _earlier_groups(rank, right, starts, sizes, neighbours=K)
+    right = nearest_right[rank]
+    nearest, B = _earlier_groups(rank, nearest_right, starts, sizes, neighbours=K)
     c = _count_nearer(nearest, group, rank)
     lo = jnp.where(last, 0, jnp.clip(K - jnp.roll(c, -1), 0, member))  # after the last member c = ∞, a = 0 and φ = 0
     hi = jnp.clip(K - c, 0, member)
@@ -206,25 +261,26 @@ def _point_values(rank: Array, right: Array, layout: _Groups, *, neighbours: int
     return values + (size_term[group] * (right - mean[group]) + gain[group])
 
 
-def _earlier_groups(rank: Array, right: Array, starts: Array, sizes: Array, *, neighbours: int) -> tuple[Array, Array]:
-    """The K nearest of U_0, ..., U_T, (T + 1, K), and how many of the j nearest have the right label, (T + 1, K + 1).
+def _earlier_groups(
+    rank: Array, nearest_right: Array, starts: Array, sizes: Array, *, neighbours: int
+) -> tuple[Array, Array]:
+    """The ranks of the K nearest of U_0, ..., U_T, (T + 1, K), and the sum of a over the j nearest, (T + 1, K + 1).
 
-    Each neighbour is the number 2 rank + right. A row with fewer than K neighbours is filled up with 2n, which is
-    farther than every instance.
+    A row with fewer than K neighbours is filled up with n, which is farther than every instance.
     """
     instances = rank.shape[0]
     length = min(neighbours, instances)
-    key = 2 * rank + right
     column = jnp.arange(length)[None, :]
-    head = key[jnp.minimum(starts[:, None] + column, instances - 1)]
-    head = jnp.where(column < sizes[:, None], head, 2 * instances)
+    head = rank[jnp.minimum(starts[:, None] + column, instances - 1)]
+    head = jnp.where(column < sizes[:, None], head, instances)
 
     def add_group(nearest: Array, head: Array) -> tuple[Array, Array]:
         return jnp.sort(jnp.concatenate([nearest, head]))[:length], nearest
 
-    final, earlier = jax.lax.scan(add_group, jnp.full(length, 2 * instances, dtype=key.dtype), head)
+    final, earlier = jax.lax.scan(add_group, jnp.full(length, instances, dtype=rank.dtype), head)
     nearest = jnp.concatenate([earlier, final[None]])
-    return nearest, jnp.pad(jnp.cumsum(nearest % 2, axis=1), ((0, 0), (1, 0)))
+    right = jnp.append(nearest_right, 0)[nearest]
+    return nearest, jnp.pad(jnp.cumsum(right, axis=1), ((0, 0), (1, 0)))
 
 
 def _count_nearer(nearest: Array, group: Array, rank: Array) -> Array:
@@ -233,7 +289,7 @@ def _count_nearer(nearest: Array, group: Array, rank: Array) -> Array:
     count = jnp.zeros_like(rank)
     for bit in reversed(range(length.bit_length())):
         more = count + (1 << bit)
-        nearer = nearest[group, jnp.minimum(more, length) - 1] < 2 * rank
+        nearer = nearest[group, jnp.minimum(more, length) - 1] < rank
         count = jnp.where((more <= length) & nearer, more, count)
     return count
 

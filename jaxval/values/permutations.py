@@ -2,8 +2,12 @@
 
 A permutation that respects the groups is a random order of each group, one group after the other. The marginal of
 player z is v(π^{<z} ∪ {z}) - v(π^{<z}), and its mean over permutations is the value (Zheng et al., Algorithm 1). An
-antithetic pair is a permutation and the same permutation reversed within each group. The standard error is then
-computed from the means of the pairs.
+antithetic pair is a permutation and the same permutation reversed within each group. With s strata, a permutation comes
+with s - 1 cyclic shifts of itself, each by a further share 1/s of its group, so that every player stands once in each
+of s equal parts of the order. Standard errors are computed from the means of what is drawn together.
+
+A semivalue weights the marginals of a permutation by size: if p_s is the total weight of the coalitions of s other
+players (for the Shapley value p_s = 1/n), its value is the mean of n p_s [v(π^{<z} ∪ {z}) - v(π^{<z})], s = |π^{<z}|.
 
 Arguments that a function does not list are described in `jaxval.values`.
 """
@@ -11,18 +15,18 @@ Arguments that a function does not list are described in `jaxval.values`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Key, UInt32
+from jaxtyping import Array, Key, Num, UInt32
 
 from jaxval import _checks
 from jaxval.coalitions.evaluation import compiled
-from jaxval.types import BadArgument, Estimate, Groups, Utility
+from jaxval.types import BadArgument, Estimate, Groups, Unions, Utility
 from jaxval.values._intervals import (
     TAIL,
     Tally,
@@ -47,7 +51,6 @@ from jaxval.values.estimators import (
     run_estimator,
     standard_errors,
 )
-from jaxval.values.unions import Unions, check_unions
 
 __all__ = ["PermutationState", "permutation_estimator", "required_permutations", "sample_shapley"]
 
@@ -121,6 +124,7 @@ def sample_shapley(
     groups: Groups | None = None,
     unions: Unions | None = None,
     antithetic: bool = True,
+    strata: int = 1,
     spread: float | Sequence[float] | None = None,
     batch_size: int = 1024,
 ) -> Estimate:
@@ -129,8 +133,8 @@ def sample_shapley(
     The estimates of the players sum to v(N) - v(∅), whatever the sample is. The function
     `jax.jit(lambda key: sample_shapley(key, ...))` is compiled only once, however often it is called.
 
-    A draw is a permutation, or a pair of permutations if `antithetic`. The intervals are Student's t intervals for the
-    mean of the draws. A player gets another interval, which allows for gains that were never seen, if fewer than
+    A draw is a permutation, or those that are drawn together. The intervals are Student's t intervals for the mean of
+    the draws. A player gets another interval, which allows for gains that were never seen, if fewer than
     ten of its draws held a nonzero gain, or if fewer than ten differ from the first draw. This interval combines
     Clopper and Pearson's lower bound and Wilson's upper bound on a proportion, scaled by the range of possible gains.
     The range is `spread` if it is given, and otherwise the range of the utilities seen. If no player had a gain above
@@ -139,10 +143,12 @@ def sample_shapley(
     If all draws of a player were equal, its standard error is 0. Its interval still has a width above 0, unless every
     gain was the same nonzero number, or all coalitions were seen.
 
-    Source: Castro, Gómez and Tejada (2009); Zheng et al., Algorithm 1; Mitchell et al. (2022) for antithetic pairs.
+    Source: Castro, Gómez and Tejada (2009); Zheng et al., Algorithm 1; Mitchell et al. (2022) for antithetic pairs;
+    Castro et al. (2017) for strata of positions.
 
     Args:
-        permutations: the number of permutations, an even number if `antithetic`.
+        permutations: the number of permutations, a multiple of those that are drawn together: `strata`, and twice as
+            many if `antithetic`.
         unions: (n,) the union of each player, or (levels, n), coarsest first, as `owen` takes them: the players of a
             union then stand together in every permutation. None means no unions; groups and unions exclude each other.
 
@@ -150,10 +156,10 @@ def sample_shapley(
         An `Estimate`; `evaluations` counts distinct coalitions.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`;
+        ValueError: if the permutations are too few for a standard error, or no multiple of those drawn together;
             there is not one group for each player, or a group number is left out; unions are not as `owen` takes them,
-            or come with groups; the spread is less than the largest minus the smallest gain seen; or the utility
-            returns anything but finite numbers.
+            or come with groups or with strata; the spread is less than the largest minus the smallest gain seen; or the
+            utility returns anything but finite numbers.
 
     Example:
         >>> from jaxval.coalitions import games
@@ -169,10 +175,10 @@ def sample_shapley(
         groups=groups,
         unions=unions,
         antithetic=antithetic,
+        strata=strata,
         spread=spread,
-        per_ask=max(batch_size // max(players - 1, 1), 1 + antithetic),
+        per_ask=max(batch_size // max(players - 1, 1), 1),
     )
-
     return run_estimator(key, estimator, utility, players, batch_size=batch_size)
 
 
@@ -183,26 +189,32 @@ def permutation_estimator(
     groups: Groups | None = None,
     unions: Unions | None = None,
     antithetic: bool = True,
+    strata: int = 1,
+    size_weights: Num[ArrayLike, "players"] | list[Any] | None = None,
     per_ask: int | None = None,
     spread: float | Sequence[float] | None = None,
 ) -> Estimator:
-    """The estimator `init, ask, tell, estimate` of Shapley values from permutations.
+    """The estimator `init, ask, tell, estimate` of Shapley values, or of a semivalue, from permutations.
 
     One ask holds the empty and the full coalition, and then the n - 1 other prefixes of each permutation. The last ask
-    is filled up with copies of the last draw, which do not count.
+    is filled up with copies of the last draw, which do not count. With `size_weights`, an ask leaves out the longest
+    and the shortest prefixes whose weights together are lost in the rounding of JAX's default precision.
 
     Args:
-        permutations: the number of permutations, an even number if `antithetic`.
+        permutations: the number of permutations, a multiple of those that are drawn together.
         unions: the unions of the players, as in `sample_shapley`.
+        size_weights: (n,) the total weight p_s of the coalitions of s = 0, ..., n - 1 other players, as in
+            `sample_semivalue`; None means the Shapley value, 1/n each.
         per_ask: the number of permutations in one ask; None means all of them.
 
     Returns:
         An `Estimator`.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or odd in number although `antithetic`;
-            there is not one group for each player, or a group number is left out; or unions are not as `owen` takes
-            them, or come with groups.
+        ValueError: if the permutations are too few for a standard error, or no multiple of those drawn together;
+            there is not one group for each player, or a group number is left out; unions are not as `owen` takes them,
+            or come with groups or with strata; or `size_weights` are not (n,) numbers of at least 0 that sum to one, or
+            come with groups or unions.
 
     Example:
         >>> estimator = permutation_estimator(3, permutations=4, per_ask=2)
@@ -214,19 +226,26 @@ def permutation_estimator(
         [1.0, 1.0, 1.0]
     """
     players = _checks.check_size("players", players)
-    together = 2 if antithetic else 1
-    permutations = check_permutations(permutations, together)
     group_of = check_groups(groups, players)
     if unions is not None and groups is not None:
         raise BadArgument("unions", expected="groups or unions", got="both", advice="leave one out")
-    union_of = None if unions is None else check_unions(unions, players)
+    if unions is not None and (strata != 1 or size_weights is not None):
+        got = "strata" if strata != 1 else "size_weights"
+        raise BadArgument("unions", expected="None with strata or size_weights", got=got, advice="leave one out")
+    union_of = None if unions is None else _checks.check_unions(unions, players)
+    variants = _variants(group_of, antithetic, _checks.check_size("strata", strata))
+    together = len(variants)
+    permutations = check_permutations(permutations, together)
+    factors, first, last = _size_factors(size_weights, group_of)
+    largest = float(factors.max())
     possible = check_spread(spread)
+    scaled = None if possible is None else possible * largest
     draws = permutations // together
     per_ask = permutations if per_ask is None else _checks.check_size("per_ask", per_ask)
     draws_per_ask = min(max(per_ask // together, 1), draws)
     asks = -(-draws // draws_per_ask)
-    rows = 2 + draws_per_ask * together * (players - 1)
-    reverse = _reverse_within(group_of)
+    sizes = np.arange(max(first, 1), min(last + 1, players - 1) + 1)  # of the prefixes besides ∅ and N
+    rows = 2 + draws_per_ask * together * len(sizes)
 
     def init(key: Array, objectives: tuple[int, ...] = ()) -> PermutationState:
         return PermutationState(key, nothing_drawn(players, objectives, asks, rows))
@@ -234,32 +253,38 @@ def permutation_estimator(
     def ask(state: PermutationState) -> Array:
         draw = jnp.minimum(state.drawn.moments.draws + jnp.arange(draws_per_ask), draws - 1)
         orders = jax.vmap(lambda k: draw_order(jax.random.fold_in(state.key, k), group_of, union_of))(draw)
-        orders = jnp.stack([orders, orders[:, reverse]], axis=1) if antithetic else orders[:, None]
+        orders = orders[:, variants].reshape(-1, players)
         ends = jnp.array([[False], [True]]).repeat(players, axis=1)
-        return jnp.concatenate([ends, beginnings(orders.reshape(-1, players)).reshape(-1, players)])
+        return jnp.concatenate([ends, beginnings(orders, sizes).reshape(-1, players)])
 
     def tell(state: PermutationState, coalitions: Array, utilities: Array) -> PermutationState:
         before = state.drawn.moments.draws
         utilities = utilities.astype(state.drawn.moments.mean.dtype)
-        marginals = _marginals(coalitions, utilities, draws_per_ask * together)
+        marginals = _marginals(coalitions, utilities, draws_per_ask * together, factors, first, last)
         marginals = marginals.reshape(draws_per_ask, together, *marginals.shape[1:])
         counts = before + jnp.arange(draws_per_ask) < draws
         asked = before // draws_per_ask
-        return PermutationState(state.key, add(state.drawn, marginals, counts, coalitions, utilities, asked))
+        # The weighted gains of utilities are gains of utilities that are `largest` times as large, or smaller ones.
+        return PermutationState(state.key, add(state.drawn, marginals, counts, coalitions, utilities * largest, asked))
 
     def estimate(state: PermutationState) -> Estimate:
         drawn = state.drawn
         evaluations = count_distinct(drawn.seen, -(-drawn.moments.draws // draws_per_ask))
-        check_spread(possible, drawn.tally)
-        known = known_values(drawn.tally, *exact_cases(evaluations, group_of, together, union_of))
-        return estimate_of(drawn.moments, drawn.tally, evaluations, known, possible)
+        check_spread(scaled, drawn.tally)
+        by_design, whole = exact_cases(evaluations, group_of, together, union_of)
+        # Equal weighted gains are not all gains there are, for some sizes may have another weight.
+        plain = size_weights is None
+        known = known_values(drawn.tally, by_design & plain, whole & plain)
+        return estimate_of(drawn.moments, drawn.tally, evaluations, known, scaled)
 
     def finished(state: PermutationState) -> Array:
         return state.drawn.moments.draws >= draws
 
     spreads = None if possible is None else tuple(np.atleast_1d(possible).tolist())
     ordered = tuple(group_of.tolist()), None if union_of is None else tuple(map(tuple, union_of.tolist()))
-    identity = ("permutations", permutations, antithetic, draws_per_ask, *ordered, spreads)
+    weights = None if size_weights is None else factors.tobytes()
+    design = (permutations, antithetic, strata, draws_per_ask, *ordered)
+    identity = ("permutations", *design, spreads, weights)
     ask, tell = (compiled(part, (identity, part.__name__)) for part in (ask, tell))  # for loops by hand
     return Estimator(init, ask, tell, estimate, finished, asks, identity)
 
@@ -315,11 +340,12 @@ def exact_cases(
 ) -> tuple[np.ndarray, Array]:
     """Whether each player's draws are exact by design, and whether all coalitions were seen.
 
-    One draw gives the exact value of a player who is alone in a group; an antithetic pair gives the exact values of a
-    group of two.
+    One draw gives the exact value of a player who is alone in a group. If an even number of permutations is drawn
+    together, half of them have either order of a group of two, whose values are then exact too.
     """
+    alone = 2 if together % 2 == 0 else 1
     coalitions = reachable(groups) if unions is None else reachable_with_unions(unions)
-    return np.bincount(groups)[groups] <= together, evaluations >= min(coalitions, 2**31 - 1)
+    return np.bincount(groups)[groups] <= alone, evaluations >= min(coalitions, 2**31 - 1)
 
 
 @jax.jit
@@ -348,37 +374,87 @@ def draw_order(key: Array, groups: np.ndarray, unions: np.ndarray | None = None)
     return jax.lax.sort((jnp.asarray(groups), bits, jnp.arange(len(groups))), num_keys=2)[2]
 
 
-def beginnings(orders: Array) -> Array:
-    """The prefixes of 1, ..., n - 1 players of each order as masks, (orders, n - 1, n)."""
+def beginnings(orders: Array, sizes: np.ndarray) -> Array:
+    """The prefixes of each order that have these sizes as masks, (orders, sizes, n)."""
     count, players = orders.shape
     ranks = jnp.zeros_like(orders).at[jnp.arange(count)[:, None], orders].set(jnp.arange(players)[None, :])
-    return ranks[:, None, :] < jnp.arange(1, players)[None, :, None]
+    return ranks[:, None, :] < jnp.asarray(sizes)[None, :, None]
 
 
 def check_permutations(permutations: int, together: int) -> int:
     """Check that there are enough permutations for a standard error, and an even number if they come in pairs."""
     permutations = _checks.check_size("permutations", permutations)
     if permutations % together:
-        raise BadArgument("permutations", expected="an even number, as they come in antithetic pairs", got=permutations)
+        expected = "an even number, as they come in antithetic pairs" if together == 2 else f"a multiple of {together}"
+        got = f"{permutations}" if together == 2 else f"{permutations}, and {together} are drawn together"
+        raise BadArgument("permutations", expected=expected, got=got)
     if permutations < 2 * together:
         raise BadArgument("permutations", expected=f"at least {2 * together}, for a standard error", got=permutations)
     return permutations
 
 
-def _marginals(coalitions: Array, utilities: Array, permutations: int) -> Array:
-    """Each player's marginal in each permutation, (permutations, n, *objectives), from one ask and its utilities."""
+def _marginals(
+    coalitions: Array, utilities: Array, permutations: int, factors: np.ndarray, first: int, last: int
+) -> Array:
+    """Each player's weighted marginal in each permutation, (permutations, n, *objectives), from one ask.
+
+    Only marginals over coalitions of `first` to `last` others were asked for; all others have no weight.
+    """
     players, objectives = coalitions.shape[1], utilities.shape[1:]
-    inside = coalitions[2:].reshape(permutations, players - 1, players)
-    rank = players - 1 - jnp.sum(inside, axis=1)
     ends = jnp.broadcast_to(utilities[:2][:, None], (2, permutations, *objectives))
-    between = utilities[2:].reshape(permutations, players - 1, *objectives)
-    path = jnp.concatenate([ends[0][:, None], between, ends[1][:, None]], axis=1)
-    steps = path[:, 1:] - path[:, :-1]
-    return jnp.take_along_axis(steps, rank.reshape(*rank.shape, *(1,) * len(objectives)), axis=1)
+    inside = coalitions[2:].reshape(permutations, (len(coalitions) - 2) // permutations, players)
+    between = utilities[2:].reshape(*inside.shape[:2], *objectives)
+    left = [ends[0][:, None]] if first == 0 else []
+    right = [ends[1][:, None]] if last == players - 1 else []
+    path = jnp.concatenate([*left, between, *right], axis=1)
+    steps = (path[:, 1:] - path[:, :-1]) * jnp.asarray(factors[first : last + 1], utilities.dtype).reshape(
+        1, -1, *(1,) * len(objectives)
+    )
+    # A player who joins at size s is in all longer prefixes; the prefixes asked for begin with size max(first, 1).
+    rank = inside.shape[1] + max(first, 1) - 1 - jnp.sum(inside, axis=1)
+    position = (rank - first).reshape(*rank.shape, *(1,) * len(objectives))
+    if len(left) + len(right) == 2:  # all sizes
+        return jnp.take_along_axis(steps, position, axis=1)
+    earlier = (jnp.all(inside, axis=1) & (first > 0)).reshape(position.shape)
+    outside = earlier | (position > last - first)
+    return jnp.where(outside, 0, jnp.take_along_axis(steps, jnp.clip(position, 0, last - first), axis=1))
 
 
-def _reverse_within(groups: np.ndarray) -> np.ndarray:
-    """The positions of an order that is reversed within each group."""
+def _size_factors(weights: Any, groups: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """The factor n p_s of a marginal for each size s, and the first and the last size whose weight matters."""
+    players = len(groups)
+    if weights is None:
+        return np.ones(players), 0, players - 1
+    expected = f"({players},) weights of at least 0 that sum to one, one for each size 0..{players - 1}"
+    if not _checks.concrete(weights):
+        raise BadArgument("size_weights", expected="known numbers", got="a tracer", advice="close over them")
+    known = np.asarray(_checks.known_floats("size_weights", weights, ndim=1, expected=expected), dtype=np.float64)
+    if known.shape != (players,):
+        raise BadArgument("size_weights", expected=expected, got=f"shape {known.shape}")
+    if known.min() < 0 or abs(known.sum() - 1) > 1e-5:
+        got = f"a sum of {known.sum():g}, least {known.min():g}"
+        advice = "p_s is C(n-1, s) times the weight of one coalition of s others"
+        raise BadArgument("size_weights", expected=expected, got=got, advice=advice)
+    if groups.max() > 0:
+        raise BadArgument("size_weights", expected="None with groups, whose positions are not uniform", got="weights")
+    lost = np.cumsum(known) <= np.finfo(jnp.zeros(0).dtype).eps / 4
+    lost_above = np.cumsum(known[::-1])[::-1] <= np.finfo(jnp.zeros(0).dtype).eps / 4
+    matter = np.flatnonzero(~lost & ~lost_above)
+    return players * known, int(matter[0]), int(matter[-1])
+
+
+def _variants(groups: np.ndarray, antithetic: bool, strata: int) -> np.ndarray:
+    """(together, n) the positions of an order that are drawn together: shifted and reversed within each group."""
     sizes = np.bincount(groups)
     starts = np.cumsum(sizes) - sizes
-    return np.concatenate([start + np.arange(size)[::-1] for start, size in zip(starts, sizes, strict=True)])
+
+    def within(rearrange: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        parts = zip(starts, sizes, strict=True)
+        return np.concatenate([start + rearrange(np.arange(size)) for start, size in parts])
+
+    def shift(part: int) -> np.ndarray:
+        return within(lambda one: np.roll(one, part * len(one) // strata))
+
+    shifted = [shift(part) for part in range(strata)]
+    reverse = within(lambda one: one[::-1])
+    return np.stack([order for one in shifted for order in ([one, one[reverse]] if antithetic else [one])])

@@ -6,24 +6,20 @@ a provider's data sets, and the subsets of each data set.
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxval import _checks
-from jaxval.types import BadArgument, Table
+from jaxval.types import Table, Unions
 from jaxval.values._tables import check_table, players_of
 from jaxval.values.semivalues import shapley
 
-__all__ = ["check_unions", "owen"]
+__all__ = ["owen"]
 
 SMALL = 2**16  # numbers
-
-Unions = Int[Any, "players"] | Int[Any, "levels players"] | list[Any]
 
 
 def owen(table: Table, unions: Unions) -> Float[Array, "players *objectives"]:
@@ -58,40 +54,9 @@ def owen(table: Table, unions: Unions) -> Float[Array, "players *objectives"]:
         [0.25, 0.25, 0.5]
     """
     table = check_table(table)
-    levels = check_unions(unions, players_of(table))
+    levels = _checks.check_unions(unions, players_of(table))
     small = _checks.concrete(table) and table.size <= SMALL  # NumPy has nothing to compile for each size of a union
     return jnp.asarray(_owen(np.asarray(table) if small else table, levels))
-
-
-def check_unions(unions: Any, players: int) -> np.ndarray:
-    """Check unions, (levels, players): each level divides the players, and divides the unions of the level above."""
-    expected = f"({players},) unions 0, 1, ..., one for each player, or (levels, {players}) of them"
-    if not _checks.concrete(unions):
-        advice = "close over them outside jit"
-        raise BadArgument("unions", expected=f"{expected}, with known values", got="a tracer", advice=advice)
-    with jax.ensure_compile_time_eval():  # known values stay known inside a caller's `jit`
-        array = np.asarray(_checks.integers("unions", unions, ndim=max(1, min(np.ndim(unions), 2)), expected=expected))
-    levels = np.atleast_2d(array)
-    if levels.shape[1] != players or len(levels) == 0:
-        raise BadArgument("unions", expected=expected, got=f"shape {array.shape}")
-    for level, row in enumerate(levels):
-        present = np.unique(row)
-        if present[0] != 0 or present[-1] != len(present) - 1:
-            raise BadArgument(
-                "unions",
-                expected="the unions 0, 1, ... without a gap",
-                got=f"{present[:8].tolist()} at level {level}",
-                advice="call numpy.unique(unions, return_inverse=True)[1]",
-            )
-    for level, (above, row) in enumerate(itertools.pairwise(levels)):
-        for union in range(row.max() + 1):
-            if len(holders := np.unique(above[row == union])) > 1:
-                raise BadArgument(
-                    "unions",
-                    expected="each union to lie within one union of the level above it",
-                    got=f"union {union} of level {level + 1} in the unions {holders.tolist()} of level {level}",
-                )
-    return levels.astype(np.int32)
 
 
 def _owen(table: np.ndarray | Array, levels: np.ndarray) -> Any:

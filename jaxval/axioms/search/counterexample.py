@@ -41,7 +41,24 @@ class Counterexample(NamedTuple):
         ]
         if not (self.weights > 0).all():
             lines[0] = lines[0][:-1] + ", some of weight 0:"
-        return "\n".join([*lines, *_format_witness(self.witness, self.weights)])
+        return "\n".join([*lines, *_format_witness(self.witness, self.weights), *self._changes()])
+
+    def _changes(self) -> list[str]:
+        """What the witness changes: the ballots that differ from those before, and the probabilities."""
+        fields = self.witness._asdict() if hasattr(self.witness, "_asdict") else {}
+        weights = np.asarray(fields.get("weights", self.weights))
+        if "changed_orders" in fields:
+            before, after = np.asarray(fields["orders"]), np.asarray(fields["changed_orders"])
+        else:
+            before, after, weights = self.orders, np.asarray(fields.get("orders", self.orders)), self.weights
+        lines = _changed_ballots(before, after, weights) if before.shape == after.shape else []
+        lottery = fields.get("lottery")
+        other = next((value for name, value in fields.items() if name.endswith("_lottery")), None)
+        if lottery is not None and other is not None:
+            gains = np.asarray(other, dtype=float) - np.asarray(lottery, dtype=float)
+            changed = [f"{_letter(i)} {gain:+.6g}" for i, gain in enumerate(gains.tolist()) if abs(gain) > 1e-6]
+            lines += [f"probabilities change: {', '.join(changed)}"] if changed else []
+        return lines
 
 
 class GameCounterexample(NamedTuple):
@@ -148,6 +165,15 @@ def format_profile(orders: Orders, weights: Weights | None = None, *, indent: st
     width = max(map(len, amounts), default=0)
     rows = zip(amounts, shares, strict=True)
     return "\n".join(f"{indent}{amount:>{width}} x {_ranking(ranking)}" for amount, ranking in rows)
+
+
+def _changed_ballots(before: np.ndarray, after: np.ndarray, weights: np.ndarray) -> list[str]:
+    """A line for each ballot that changed: `ballot 0 changes: a > b > c becomes b > a > c`."""
+    rows = np.flatnonzero((before != after).any(axis=1) & (weights > 0)).tolist()
+    return [
+        f"ballot {row} changes: {_ranking(before[row].tolist())} becomes {_ranking(after[row].tolist())}"
+        for row in rows
+    ]
 
 
 def _format_witness(witness: Any, weights: np.ndarray) -> list[str]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxval.theorems.records import Setting, claim
+from jaxval.theorems.records import Setting
 
 MOST, LISTED = 9, 5
 SMALL = np.arange(2 * MOST + 2)  # every s, u, r and k
@@ -57,10 +57,9 @@ def integrals() -> np.ndarray:
     return np.array([[weights @ (x**k * (1 - x) ** (n - k)) if k <= n else np.inf for k in SMALL] for n in SMALL])
 
 
-@claim(
+@binomials.claim(
     "ads/equation-19",
     "Equation (19)",
-    setting=binomials,
     false="For A, M ≥ 0, 0 ≤ s ≤ A: 1/(A+M+1) Σ_{r=0}^{M} C(A,s) C(M,r) C(A+M,s+r)^{-1} = 1/(M+1).",
     neighbour={"farther": True},
     proof="the Beta integrals add up to C(A,s) ∫ x^s (1-x)^{A-s} dx = 1/(A+1)",
@@ -72,10 +71,9 @@ def equation_19(c: Members, farther: bool = False) -> tuple[Array, Array]:
     return total / (c.A + c.M + 1), jnp.where(SMALL <= c.A, 1 / ((c.M if farther else c.A) + 1), 0.0)
 
 
-@claim(
+@binomials.claim(
     "ads/beta-integral",
     "Appendix B.6, proof of (19)",
-    setting=binomials,
     fails="convention",
     quote="For any integers N,k≥0, C(N,k)^{-1} = k!(N-k)!/N! = (N+1) ∫_0^1 x^k (1-x)^{N-k} dx.",
     why="If N = 0 and k = 1, the left side is 1/0 and the integral diverges. The proof has k = s + r ≤ N.",
@@ -94,10 +92,9 @@ def beta_integral(c: Members, most: int = 1, added: int = 1) -> tuple[Array, Arr
     return jnp.where(stated, 1 / count, 0.0), jnp.where(stated, (n + added) * integral, 0.0)
 
 
-@claim(
+@binomials.claim(
     "ads/neighbouring-binomials",
     "Appendix B.6, proof of Lemma B.1",
-    setting=binomials,
     false="1/C(M,s) + 1/C(M,s+1) = 1/C(M-1,s) for 0 ≤ s < M.",
     neighbour={"added": 0},
     proof="s!(M-s)!/M! + (s+1)!(M-s-1)!/M! = s!(M-s-1)! (M+1)/M!",
@@ -109,17 +106,14 @@ def neighbouring_binomials(c: Members, added: int = 1) -> tuple[Array, Array]:
     return left, (m + added) / m * choose(m - 1, s, INVERSE)
 
 
-@claim(
+@binomials.claim(
     "ads/exchanged-binomials",
     "Appendix B.6, cases 3 and 4",
-    setting=binomials,
     fails="slip",
     quote="C(i-1,u) C(m(C_t)-i-1,s-u) C(m(C_t)-2,k)^{-1} = C(s,u) C(m(C_t)-2-s,i-1-u) / C(m(C_t)-2,i-1)",
-    why=(
-        "In case 3 the index k is left over from an earlier display, where it is m(S); the sum below runs over s. With "
-        "i = 1, m = 4, s = u = 0 and k = 1 the left side is 1/2 and the right side 1. Case 4 prints s, and the final "
-        "formula is right."
-    ),
+    why="In case 3 the index k is left over from an earlier display, where it is m(S); the sum below runs over s. With "
+    "i = 1, m = 4, s = u = 0 and k = 1 the left side is 1/2 and the right side 1. Case 4 prints s, and the final "
+    "formula is right.",
     counterexample=lambda: Members(jnp.asarray(0), jnp.asarray(2)),
     corrected="C(i-1,u) C(m-i-1,s-u) C(m-2,s)^{-1} = C(s,u) C(m-2-s,i-1-u) / C(m-2,i-1) for 0 ≤ u ≤ s ≤ m - 2.",
     correction={"size": lambda s, k: s},
@@ -135,10 +129,9 @@ def exchanged_binomials(c: Members, size: Callable = lambda s, k: k) -> tuple[Ar
     return jnp.where(inside, left, 0.0), jnp.where(inside, right, 0.0)
 
 
-@claim(
+@binomials.claim(
     "ads/counts-of-coalitions",
     "Appendix B.6, cases 2 to 4",
-    setting=binomials,
     false="Σ_{s=0}^{min{K-c-1,i-1}} 1 = min{K-c,i+1}.",
     neighbour={"added": 1},
     proof="u members are chosen among the nearer ones and s - u among the farther ones",

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
-from jaxval.theorems.records import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting
 
 HYPOTHESES, SOURCES, NEIGHBOURS = 3, 3, 6
 
@@ -120,10 +120,9 @@ def originals_first(table: Array, n: int) -> Array:
     return values.asymmetric_shapley(table, np.repeat([0, 1], [n, copies]))
 
 
-@claim(
+@copied.claim(
     "ads/lemma-3.1",
     "Lemma 3.1 and B.1",
-    setting=copied,
     fails="convention",
     quote="Consequently, the utility of the ERM minimizers are identical, i.e., v(D^dup) = v(D_1).",
     why="A_S ∈ argmin does not say which minimiser is taken. If two hypotheses of scores 0 and 1 fit everything, and "
@@ -153,10 +152,9 @@ def lemma_3_1(t: Training, utility: Utility = any_choice) -> Any:
     return by_sources(sides)
 
 
-@claim(
+@copied.claim(
     "ads/equation-4",
     "equation (4), Example 1 (continued), B.1",
-    setting=copied,
     fails="convention",
     quote="For any finite collection of data sources S, define empirical risk minimization over data instances by "
     "R_A(Ins(S)) := 1/|Ins(S)| Σ_{(x,y)∈Ins(S)} L(A(x), y), A_S ∈ argmin_{A∈H} R_A(Ins(S)).",
@@ -182,10 +180,9 @@ def equation_4(t: Training, smallest: int = 0) -> Any:
     }
 
 
-@claim(
+@copied.claim(
     "ads/half-to-the-broker",
     "section 3.2, below Lemma 3.1",
-    setting=copied,
     proof="symmetry of a source and its copy, and efficiency",
     false="if v is any function of how often each instance is present, a broker who copies every source gets half of "
     "v(D_1) - v(∅) under Data Shapley",
@@ -204,10 +201,9 @@ def half_to_the_broker(t: Training, of_originals: bool = False) -> Any:
     return by_sources(sides)
 
 
-@claim(
+@copied.claim(
     "ads/copies-share",
     "section 6.1.2 (replication), Data Shapley",
-    setting=copied,
     false="a second copy of everything takes nothing more from the originals",
     neighbour={"most": 2},
 )
@@ -226,10 +222,9 @@ def copies_share(t: Training, most: int = 3) -> Any:
     return by_sources(sides, (1, 2))
 
 
-@claim(
+@copied.claim(
     "ads/originals-unchanged",
     "section 6.1.2 (replication and augmentation), the asymmetric value",
-    setting=copied,
     proof="the marginals of a source in the first group never see a later one",
     false="under Data Shapley the contributors keep what they get without the copies",
     neighbour={"value": lambda table, n: values.shapley(table)},
@@ -244,10 +239,9 @@ def originals_unchanged(t: Training, value: Callable[[Array, int], Array] = orig
     return by_sources(sides)
 
 
-@claim(
+@copied.claim(
     "ads/duplicates-gain",
     "section 6.1.2 (redundant replication yields little to no payment)",
-    setting=copied,
     proof="group efficiency, and v(D^dup) = v(D_1) by B.1",
     false="with originals before copies, every single copy is paid nothing; copies weight the data, so that of two "
     "copies one may be paid 1/2 and the other one -1/2",
@@ -266,10 +260,9 @@ def duplicates_gain(t: Training, together: bool = True) -> Any:
     return by_sources(sides)
 
 
-@claim(
+@copied.claim(
     "ads/robust-to-replication",
     "section 1 (robustness to replication, of Agarwal et al.), the asymmetric value",
-    setting=copied,
     proof="the copy adds nothing to a coalition that holds the original",
     false="a source and its exact copy, which comes after the originals, together get what the source gets without the "
     "copy, if v is by (4) with a fixed choice among minimisers",
@@ -295,10 +288,9 @@ def nearest(labels: Array, number: Array) -> Array:
     return jnp.sum(jnp.where(inside, labels, 0.0)) / jnp.minimum(number, len(labels))
 
 
-@claim(
+@copied.claim(
     "ads/duplicates-neighbours",
     "section 6.1.2 (replication), nearest neighbours",
-    setting=copied,
     fails="reading",
     quote="Under ADS, contributors retain the full value of their original data, and the broker is credited only with "
     "the incremental change from adding duplicates, which is small but positive for a KNN classifier.",

@@ -31,7 +31,7 @@ from jaxval.theorems.ads._games import (
     within,
     without,
 )
-from jaxval.theorems.records import AtMost, claim
+from jaxval.theorems.records import AtMost
 
 
 def on_top(table: Array, groups: Array, given: int = 1) -> Array:
@@ -41,10 +41,9 @@ def on_top(table: Array, groups: Array, given: int = 1) -> Array:
     return jax.vmap(data_shapley)(games)[groups, jnp.arange(len(groups))]
 
 
-@claim(
+@ordered_games.claim(
     "ads/equation-7",
     "equations (7) and (8)",
-    setting=ordered_games,
     covers=("ads/equation-8",),
     false="The asymmetric value is the mean gain over the permutations in which the groups come in the opposite order.",
     neighbour={"backwards": True},
@@ -65,10 +64,9 @@ def equation_7(g: Game, backwards: bool = False) -> dict[str, tuple]:
     return sides
 
 
-@claim(
+@ordered_games.claim(
     "ads/proposition-4.1",
     "Proposition 4.1, equation (9), and its proof",
-    setting=ordered_games,
     covers=("ads/equation-9",),
     false="φ^σ(z) = 1/|D_t| Σ_{S_t⊆D_t∖{z}} C(|D_t|-1, |S_t|)^{-1} [v(S_t∪{z}) - v(S_t)], without earlier groups.",
     neighbour={"form": lambda table, groups: on_top(table, groups, given=0)},
@@ -91,10 +89,9 @@ def proposition_4_1(g: Game, form: Callable = subset_form) -> dict[str, tuple]:
     }
 
 
-@claim(
+@ordered_games.claim(
     "ads/proposition-4.2",
     "Proposition 4.2 and the telescoping sum of B.5",
-    setting=ordered_games,
     false="Σ_{z∈D_t} φ^σ(z) = v(U_t) - v(∅) for every t.",
     neighbour={"given": 0},
     proof="along each ordered permutation the gains of D_t telescope from U_{t-1} to U_t",
@@ -106,10 +103,9 @@ def proposition_4_2(g: Game, given: int = 1) -> tuple[Array, Array]:
     return totals, g.table[U[1:]] - g.table[U[:-1] * given]
 
 
-@claim(
+@ordered_games.claim(
     "ads/proposition-4.3",
     "Proposition 4.3",
-    setting=ordered_games,
     false="One group for each source gives Data Shapley.",
     neighbour={"apart": 1},
     proof="all permutations respect a single group",
@@ -124,10 +120,9 @@ def proposition_4_3(g: Game, apart: int = 0) -> dict[str, tuple]:
     }
 
 
-@claim(
+@ordered_games.claim(
     "ads/proposition-4.4",
     "Proposition 4.4 (its R^σ(D) is Π_σ(D))",
-    setting=ordered_games,
     false="With σ = (D_orig, D_aug) augmented sources, too, get their standalone value.",
     neighbour={"given": 0},
     proof="Proposition 4.1 with two groups",
@@ -148,10 +143,9 @@ def proposition_4_4(g: Game, given: int = 1) -> dict[str, tuple]:
     }
 
 
-@claim(
+@ordered_games.claim(
     "ads/proposition-4.5",
     "Proposition 4.5, equation (11) (its R^σ(D) is Π_σ(D))",
-    setting=ordered_games,
     covers=("ads/equation-11",),
     false="With σ = (D_1, ..., D_T) each source gets its Shapley value within its round on top of the initial model.",
     neighbour={"given": 0},
@@ -168,10 +162,9 @@ def proposition_4_5(g: Game, given: int = 1) -> dict[str, tuple]:
     }
 
 
-@claim(
+@ordered_games.claim(
     "ads/within-group-combinatorics",
     "section 4, below Remark 4.1",
-    setting=ordered_games,
     false="Data Shapley depends on v of the coalitions U_{t-1} ∪ S_t with S_t ⊆ D_t alone.",
     neighbour={"form": lambda table, _: data_shapley(table)},
     proof="Proposition 4.1 names no other coalition",
@@ -184,10 +177,9 @@ def within_group_combinatorics(g: Game, form: Callable = ordered_form) -> tuple[
     return of_sources(g, form(elsewhere, g.groups), form(g.table, g.groups))
 
 
-@claim(
+@ordered_games.claim(
     "ads/equation-13",
     "equations (13) and (14), B.3",
-    setting=ordered_games,
     false="The weighted value is the asymmetric value whatever the weights.",
     neighbour={"equal": False},
 )
@@ -206,17 +198,14 @@ def equation_13(g: Game, equal: bool = True) -> dict[str, tuple]:
     return sides
 
 
-@claim(
+@ordered_games.claim(
     "ads/equation-14",
     "equation (14), B.3",
-    setting=ordered_games,
     fails="convention",
     quote="Λ = (λ_1, …, λ_n)^⊤ assigns zero or positive weights to the each source",
-    why=(
-        "With weights 0 and 1 in one group, a permutation that begins with the source of weight 0 has the factor 0/0. "
-        "The weights of Nowak and Radzik (1995) are positive, and a source that is to come first for certain can be "
-        "put into an earlier group."
-    ),
+    why="With weights 0 and 1 in one group, a permutation that begins with the source of weight 0 has the factor 0/0. "
+    "The weights of Nowak and Radzik (1995) are positive, and a source that is to come first for certain can be put "
+    "into an earlier group.",
     counterexample=lambda: game((0.0, 1.0, 1.0, 2.0), (0, 0), (0.0, 1.0)),
     corrected="Positive weights make (14) a distribution on the permutations that respect σ; equal ones make it (8).",
     correction={"zero": False},

@@ -8,15 +8,14 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxval.theorems.ads._games import Game, data_shapley, of_sources, ordered_games, subset_form, two_groups, unions
-from jaxval.theorems.records import Setting, claim
+from jaxval.theorems.records import Setting
 
 MOST = 4
 
 
-@claim(
+@ordered_games.claim(
     "ads/contributors-retain",
     "section 6.1.2 (replication and augmentation)",
-    setting=ordered_games,
     false="Under Data Shapley the contributors retain v(D_orig) - v(∅), and the broker gets v(D) - v(D_orig).",
     neighbour={"symmetric": True},
     proof="Proposition 4.2 with two groups",
@@ -64,24 +63,21 @@ def profiles_of(attributes: int, levels: int) -> np.ndarray:
     return np.eye(levels)[profiles].reshape(len(profiles), -1)
 
 
-@claim(
+ratings = Setting(
+    part_worths, "2 attributes of 2 levels, 2 of 3, 3 of 4 as in the paper, and 4 of 2; all profiles rated"
+)
+
+
+@ratings.claim(
     "ads/average-error",
     "section 6.3 and C.3",
-    setting=Setting(
-        part_worths, "2 attributes of 2 levels, 2 of 3, 3 of 4 as in the paper, and 4 of 2; all profiles rated"
-    ),
     fails="reading",
-    quote=(
-        "The performance of the fine-tuned LLM in approximating the underlying consumer preference model is evaluated "
-        "using the average estimation error (AvgErr), defined as AvgErr = 1/n Σ_i Σ_j |û_ij - u_ij|."
-    ),
-    why=(
-        "The 12 columns of the paper's design have rank 10, because each profile has exactly one level of each "
-        "attribute, and least squares leaves a constant free to move between attributes. If one level is worth 12 and "
-        "all others nothing, the least-squares part-worths of smallest norm from perfect ratings are wrong by -2 at "
-        "the first attribute's levels and by 1 at the others', so that AvgErr is 4/3 for a model that is exactly "
-        "right."
-    ),
+    quote="The performance of the fine-tuned LLM in approximating the underlying consumer preference model is "
+    "evaluated using the average estimation error (AvgErr), defined as AvgErr = 1/n Σ_i Σ_j |û_ij - u_ij|.",
+    why="The 12 columns of the paper's design have rank 10, because each profile has exactly one level of each "
+    "attribute, and least squares leaves a constant free to move between attributes. If one level is worth 12 and all "
+    "others nothing, the least-squares part-worths of smallest norm from perfect ratings are wrong by -2 at the first "
+    "attribute's levels and by 1 at the others', so that AvgErr is 4/3 for a model that is exactly right.",
     counterexample=lambda: PartWorths(jnp.zeros((MOST, MOST)).at[0, 0].set(12.0)),
     corrected="Perfect ratings determine the differences between levels of an attribute, and the ratings, exactly.",
     correction={"differences": True},
@@ -94,10 +90,10 @@ def average_error(p: PartWorths, differences: bool = False, across: bool = False
     sides = {}
     for attributes, levels in ((2, 2), (2, 3), (3, 4), (4, 2)):
         design, u = jnp.asarray(profiles_of(attributes, levels)), p.levels[:attributes, :levels]
-        ratings = design @ u.reshape(-1)
-        estimated = (np.linalg.pinv(profiles_of(attributes, levels)) @ ratings).reshape(u.shape)
+        rated = design @ u.reshape(-1)
+        estimated = (np.linalg.pinv(profiles_of(attributes, levels)) @ rated).reshape(u.shape)
         error = estimated - u
         shift = error[:1, :1] if across else error[:, :1]
-        exact = {"differences": (estimated - shift, u), "ratings": (design @ estimated.reshape(-1), ratings)}
+        exact = {"differences": (estimated - shift, u), "ratings": (design @ estimated.reshape(-1), rated)}
         sides[f"{attributes} x {levels}"] = exact if differences else (jnp.mean(jnp.abs(error)), 0.0)
     return sides

@@ -22,7 +22,7 @@ from jaxval.theorems.ads._neighbour_games import (
     size_base,
 )
 from jaxval.theorems.ads.neighbour_proof import Coalitions, coalitions, displaced, regimes, said_in_c
-from jaxval.theorems.records import AtMost, claim
+from jaxval.theorems.records import AtMost
 
 __all__: list[str] = []
 
@@ -34,23 +34,16 @@ def printed_farthest(x: Coalitions) -> Array:
     return jnp.where(x.K - c <= SIZES, 0, (a - displaced) / x.K)
 
 
-@claim(
+@nearest.claim(
     "ads/base-case-regimes",
     "Appendix B.6, Δ_max before (20)",
-    setting=nearest,
-    fails="follows",
     root="ads/neighbours-displaced",
-    quote=(
-        "By inspecting the K nearest neighbors of x_test inside P_t ∪ S before and after adding q_max, we obtain "
-        "three regimes: Δ_max(S) = 0 if m(S) ≥ K - c_max; 1[y_{q_max} = y_test]/K if m(S) < K - c_max and m(P_t) = "
-        "c_max; (1[y_{q_max} = y_test] - 1[y_{I_{K-m(S)}^d(x_test; P_t)} = y_test])/K if m(S) < K - c_max and m(P_t) "
-        "> c_max."
-    ),
+    quote="By inspecting the K nearest neighbors of x_test inside P_t ∪ S before and after adding q_max, we obtain "
+    "three regimes: Δ_max(S) = 0 if m(S) ≥ K - c_max; 1[y_{q_max} = y_test]/K if m(S) < K - c_max and m(P_t) = c_max; "
+    "(1[y_{q_max} = y_test] - 1[y_{I_{K-m(S)}^d(x_test; P_t)} = y_test])/K if m(S) < K - c_max and m(P_t) > c_max.",
     why="One instance with a right label alone, K = 2: it adds 1 to (12), and the second line says 1/2.",
-    corrected=(
-        "Under (12), if P_t ∪ S has fewer than K instances then Δ_max(S) = [a_m - v(P_t ∪ S)]/(m(P_t ∪ S) + 1), with "
-        "v(∅) = 0; otherwise Δ_max(S) is as printed."
-    ),
+    corrected="Under (12), if P_t ∪ S has fewer than K instances then Δ_max(S) = [a_m - v(P_t ∪ S)]/(m(P_t ∪ S) + 1), "
+    "with v(∅) = 0; otherwise Δ_max(S) is as printed.",
     correction={"joins": True},
     counterexample=lambda: nearest_first("C", neighbours=2),
 )
@@ -69,22 +62,17 @@ def base_case_regimes(c: Neighbours, joins: bool = False) -> tuple[Array, Array]
     return jnp.where(alone, actual, 0), jnp.where(alone, said, 0)
 
 
-@claim(
+@nearest.claim(
     "ads/base-case-sizes",
     "Appendix B.6, base cases (ii) and (iii), from (20)",
-    setting=nearest,
     fails="root error",
-    quote=(
-        "Write s := m(S). Then (20) can be rewritten as φ^σ(q_max; v_knn, Ins(D)) = 1/m(C_t) Σ_{s=0}^{K-c_max-1} Σ_{S "
-        "⊆ C_t∖{q_max}, m(S)=s} C(m(C_t)-1, s)^{-1} 1[y_{q_max} = y_test]/K. ... therefore Σ_{S ⊆ C_t∖{q_max}, "
-        "m(S)=s} C(m(C_t)-1, s)^{-1} = 1."
-    ),
-    why=(
-        "Beside q_max the group has m - 1 instances, so that only the sizes s = 0, ..., m - 1 occur. The base case "
-        "counts K - c_max sizes, also if these are more than m, and then makes the farthest value too large: one "
-        "instance with a right label alone, K = 2, has Δ_max(∅) = 1/2 by the proof's regimes, and the base case gives "
-        "it (2-0)/(2·1) = 1. All values of the group are computed from this one."
-    ),
+    quote="Write s := m(S). Then (20) can be rewritten as φ^σ(q_max; v_knn, Ins(D)) = 1/m(C_t) Σ_{s=0}^{K-c_max-1} "
+    "Σ_{S ⊆ C_t∖{q_max}, m(S)=s} C(m(C_t)-1, s)^{-1} 1[y_{q_max} = y_test]/K. ... therefore Σ_{S ⊆ C_t∖{q_max}, "
+    "m(S)=s} C(m(C_t)-1, s)^{-1} = 1.",
+    why="Beside q_max the group has m - 1 instances, so that only the sizes s = 0, ..., m - 1 occur. The base case "
+    "counts K - c_max sizes, also if these are more than m, and then makes the farthest value too large: one instance "
+    "with a right label alone, K = 2, has Δ_max(∅) = 1/2 by the proof's regimes, and the base case gives it "
+    "(2-0)/(2·1) = 1. All values of the group are computed from this one.",
     corrected="With min{K - c_max, m} in place of K - c_max, the base case is the average (20) of Δ_max(S) as printed.",
     correction={"within": True},
     counterexample=lambda: nearest_first("C", neighbours=2),
@@ -100,29 +88,20 @@ def base_case_sizes(c: Neighbours, within: bool = False) -> tuple[Array, Array]:
     return weight @ jnp.where(x.farthest[1], printed_farthest(x), 0), printed_base(x.g, x.K, within)
 
 
-@claim(
+@nearest.claim(
     "ads/base-case",
     "Appendix B.6, base case",
-    setting=nearest,
-    fails="follows",
     root="ads/neighbours-displaced",
-    quote=(
-        "Collecting the three cases, the base case value of q_max is φ^σ(q_max; v_knn, Ins(D)) = 0 if K ≤ c_max; "
-        "(K-c_max)/(K m(C_t)) 1[y_{q_max} = y_test] if K > c_max, m(P_t) = c_max; (K-c_max)/(K m(C_t)) 1[y_{q_max} = "
-        "y_test] - 1/(K m(C_t)) Σ_{s=0}^{K-c_max-1} 1[y_{I_{K-s}^d(x_test; P_t)} = y_test] if K > c_max, m(P_t) > "
-        "c_max."
-    ),
-    why=(
-        "It divides by K where (12) divides by fewer, and it counts K - c_max sizes of coalitions where a group of m "
-        "has m sizes. (ii), K = 3, a wrong label before a right one: the right one is worth 3/4 under (12), and 1/3 "
-        "for the utility divided by K; printed 1/2. (iii), K = 2, a right label before a wrong one of an earlier "
-        "group: 1/2 for either utility, printed 1."
-    ),
-    corrected=(
-        "φ(q_max) = 1/m Σ_{s=0}^{m-1} x_s under (12), with p = m(P_t) and m = m(C_t). If p + s < K, x_s = [a_m - (h + "
-        "s ā)/(p+s)]/(p+s+1), with h right labels in P_t and a share ā of right labels among the others of the group, "
-        "and (h + s ā)/(p+s) = 0 if p + s = 0. If p + s ≥ K > c_max + s, x_s = (a_m - b_{K-s})/K. Otherwise x_s = 0."
-    ),
+    quote="Collecting the three cases, the base case value of q_max is φ^σ(q_max; v_knn, Ins(D)) = 0 if K ≤ c_max; "
+    "(K-c_max)/(K m(C_t)) 1[y_{q_max} = y_test] if K > c_max, m(P_t) = c_max; (K-c_max)/(K m(C_t)) 1[y_{q_max} = "
+    "y_test] - 1/(K m(C_t)) Σ_{s=0}^{K-c_max-1} 1[y_{I_{K-s}^d(x_test; P_t)} = y_test] if K > c_max, m(P_t) > c_max.",
+    why="It divides by K where (12) divides by fewer, and it counts K - c_max sizes of coalitions where a group of m "
+    "has m sizes. (ii), K = 3, a wrong label before a right one: the right one is worth 3/4 under (12), and 1/3 for "
+    "the utility divided by K; printed 1/2. (iii), K = 2, a right label before a wrong one of an earlier group: 1/2 "
+    "for either utility, printed 1.",
+    corrected="φ(q_max) = 1/m Σ_{s=0}^{m-1} x_s under (12), with p = m(P_t) and m = m(C_t). If p + s < K, x_s = [a_m - "
+    "(h + s ā)/(p+s)]/(p+s+1), with h right labels in P_t and a share ā of right labels among the others of the group, "
+    "and (h + s ā)/(p+s) = 0 if p + s = 0. If p + s ≥ K > c_max + s, x_s = (a_m - b_{K-s})/K. Otherwise x_s = 0.",
     correction={"base": size_base},
     counterexample=lambda: nearest_first("cC", neighbours=3),
 )
@@ -140,17 +119,14 @@ def base_case(c: Neighbours, base: Callable[[Group, Array], Array] = printed_bas
     return {name: (jnp.where(which, actual, 0), jnp.where(which, said, 0)) for name, which in applies.items()}
 
 
-@claim(
+@nearest.claim(
     "ads/base-case-neighbours",
     "Appendix B.6, base case (iii), the range of s",
-    setting=nearest,
     fails="convention",
     quote="1/(K m(C_t)) Σ_{s=0}^{K-c_max-1} 1[y_{I_{K-s}^d(x_test; P_t)} = y_test], K > c_max, m(P_t) > c_max",
-    why=(
-        "With fewer than K earlier instances there is no K-th. K = 2, one instance of the group before the only "
-        "earlier one: s = 0 asks for the second of one. The other claims take such a neighbour as one with a wrong "
-        "label, which is right for the utility divided by K."
-    ),
+    why="With fewer than K earlier instances there is no K-th. K = 2, one instance of the group before the only "
+    "earlier one: s = 0 asks for the second of one. The other claims take such a neighbour as one with a wrong label, "
+    "which is right for the utility divided by K.",
     corrected="The earlier groups have a (K - s)-th nearest instance for s = max{K - m(P_t), 0}, ..., K - c_max - 1.",
     correction={"existing": True},
     counterexample=lambda: nearest_first("Cp", neighbours=2),
@@ -163,10 +139,9 @@ def base_case_neighbours(c: Neighbours, existing: bool = False) -> AtMost:
     return AtMost(jnp.where(used, K - s, 0), g.p)
 
 
-@claim(
+@nearest.claim(
     "ads/regimes-by-k",
     "Appendix B.6, Δ⁺, (15) to (17) and Δ_max, for the utility divided by K",
-    setting=nearest,
     false="For (12), the display of Δ⁺, equations (15) to (17) and the three lines of Δ_max hold as printed.",
     neighbour={"divisor": "K'"},
 )

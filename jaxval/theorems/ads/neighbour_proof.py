@@ -35,7 +35,7 @@ from jaxval.theorems.ads._neighbour_games import (
     nearest_first,
     roles,
 )
-from jaxval.theorems.records import Setting, claim
+from jaxval.theorems.records import Setting
 
 __all__: list[str] = []
 
@@ -65,10 +65,9 @@ def generate_game(key: Key[Array, ""]) -> Game:
 games = Setting(generate_game, "groups of 1 to 6 of six instances, utilities uniform in [-1, 1] or 0 and 1")
 
 
-@claim(
+@games.claim(
     "ads/lemma-B.1",
     "Lemma B.1",
-    setting=games,
     false="φ(q_i) - φ(q_j) = 1/m Σ_{S ⊆ C-{q_i,q_j}} C(m-1,|S|)^{-1} [v(P∪S∪q_i) - v(P∪S∪q_j)] for any utility v.",
     neighbour={"more": 1},
 )
@@ -177,28 +176,21 @@ def displaced(x: Coalitions) -> Array:
     return jnp.where(x.g.c[None] + NEARER >= x.K, 0, (x.g.a[None] - x.kth[:, None]) / x.K)
 
 
-@claim(
+@nearest.claim(
     "ads/neighbours-displaced",
     "Appendix B.6, Δ⁺ before (15)",
-    setting=nearest,
     fails="root error",
-    quote=(
-        "If c_{t,i} + m(S_1) < K, then q_{I_i^d} becomes one of the K nearest neighbors after being added and "
-        "replaces the previous Kth neighbor of x_test in P_t ∪ S. ... By the definition of v_knn, we have "
-        "Δ⁺_{i,P_t}(S) = (1[y_{q_{I_i^d}} = y_test] - 1[y_{I_K^d(x_test; P_t∪S)} = y_test])/K."
-    ),
-    why=(
-        "A coalition of fewer than K instances has no K-th neighbour to replace, and (12) divides by min{K, m(S)}, "
-        "not by K. One group with a right and a wrong label, K = 2: the right one alone adds v = 1, and the display "
-        "says 1/2 at most. The display is right for the utility that divides by K for every S. So Theorem 5.1, the "
-        "base case and Algorithm 2 are about that utility; under (12) they can be off in every group that fewer than "
-        "K instances come before."
-    ),
-    corrected=(
-        "Under (12), if P_t ∪ S has fewer than K instances, the change is [a_i - v(P_t ∪ S)]/(m(P_t ∪ S) + 1), with "
-        "a_i the indicator of q_i's label and v(∅) = 0. Otherwise it is 0 if c_i + m(S_1) ≥ K, else (a_i - the "
-        "indicator of the K-th neighbour's label)/K."
-    ),
+    quote="If c_{t,i} + m(S_1) < K, then q_{I_i^d} becomes one of the K nearest neighbors after being added and "
+    "replaces the previous Kth neighbor of x_test in P_t ∪ S. ... By the definition of v_knn, we have Δ⁺_{i,P_t}(S) = "
+    "(1[y_{q_{I_i^d}} = y_test] - 1[y_{I_K^d(x_test; P_t∪S)} = y_test])/K.",
+    why="A coalition of fewer than K instances has no K-th neighbour to replace, and (12) divides by min{K, m(S)}, not "
+    "by K. One group with a right and a wrong label, K = 2: the right one alone adds v = 1, and the display says 1/2 "
+    "at most. The display is right for the utility that divides by K for every S. So Theorem 5.1, the base case and "
+    "Algorithm 2 are about that utility; under (12) they can be off in every group that fewer than K instances come "
+    "before.",
+    corrected="Under (12), if P_t ∪ S has fewer than K instances, the change is [a_i - v(P_t ∪ S)]/(m(P_t ∪ S) + 1), "
+    "with a_i the indicator of q_i's label and v(∅) = 0. Otherwise it is 0 if c_i + m(S_1) ≥ K, else (a_i - the "
+    "indicator of the K-th neighbour's label)/K.",
     correction={"joins": True},
     counterexample=lambda: nearest_first("Cc", neighbours=2),
 )
@@ -216,15 +208,12 @@ def neighbours_displaced(c: Neighbours, joins: bool = False) -> tuple[Array, Arr
     return jnp.where(x.others, x.gain, 0), jnp.where(x.others, said, 0)
 
 
-@claim(
+@nearest.claim(
     "ads/three-regimes",
     "Appendix B.6, equations (15) and (17)",
-    setting=nearest,
     covers=("ads/equation-15", "ads/equation-17"),
-    false=(
-        "Exactly one regime applies, with (15) and (17), if (A) is m(S_1) ≥ K - c_i - 1, (B) is m(S_1) ≤ K - c_{i+1} "
-        "and (C) is K - c_{i+1} - 1 ≤ m(S_1) < K - c_i."
-    ),
+    false="Exactly one regime applies, with (15) and (17), if (A) is m(S_1) ≥ K - c_i - 1, (B) is m(S_1) ≤ K - c_{i+1} "
+    "and (C) is K - c_{i+1} - 1 ≤ m(S_1) < K - c_i.",
     neighbour={"reach": 1},
 )
 def three_regimes(c: Neighbours, reach: int = 0) -> dict[str, tuple]:
@@ -249,19 +238,13 @@ def three_regimes(c: Neighbours, reach: int = 0) -> dict[str, tuple]:
     }
 
 
-@claim(
+@nearest.claim(
     "ads/equation-16",
     "Equation (16)",
-    setting=nearest,
-    fails="follows",
     root="ads/neighbours-displaced",
-    quote=(
-        "(B) m(S_1) < K - c_{t,i+1} ⇒ Δ_{i,P_t}(S) = (1[y_{q_{I_i^d}} = y_test] - 1[y_{q_{I_{i+1}^d}} = y_test])/K;"
-    ),
-    why=(
-        "(12) divides by the size of P_t ∪ S ∪ {q_i} if that is less than K. S = ∅, one group, a right label before a "
-        "wrong one, K = 2: 1 - 0 = 1, printed 1/2."
-    ),
+    quote="(B) m(S_1) < K - c_{t,i+1} ⇒ Δ_{i,P_t}(S) = (1[y_{q_{I_i^d}} = y_test] - 1[y_{q_{I_{i+1}^d}} = y_test])/K;",
+    why="(12) divides by the size of P_t ∪ S ∪ {q_i} if that is less than K. S = ∅, one group, a right label before a "
+    "wrong one, K = 2: 1 - 0 = 1, printed 1/2.",
     corrected="m(S_1) < K - c_{i+1} ⇒ Δ_{i,P_t}(S) = (a_i - a_{i+1})/min{K, m(P_t ∪ S) + 1} under (12).",
     correction={"by_size": True},
     counterexample=lambda: nearest_first("Cc", neighbours=2),
@@ -274,15 +257,12 @@ def equation_16(c: Neighbours, by_size: bool = False) -> tuple[Array, Array]:
     return jnp.where(applies, x.exchange, 0), jnp.where(applies, x.g.change[None] / size, 0)
 
 
-@claim(
+@nearest.claim(
     "ads/equation-18",
     "Equations (18) and (20)",
-    setting=nearest,
     covers=("ads/equation-20",),
-    false=(
-        "φ_i - φ_{i+1} = 1/m Σ_S C(m-1, m(S))^{-1} Δ_{i,P_t}(S) over S ⊆ C_t - {q_i, q_{i+1}}, and φ(q_max) = 1/(m+1) "
-        "Σ_S C(m, m(S))^{-1} Δ_max(S) over S ⊆ C_t - q_max."
-    ),
+    false="φ_i - φ_{i+1} = 1/m Σ_S C(m-1, m(S))^{-1} Δ_{i,P_t}(S) over S ⊆ C_t - {q_i, q_{i+1}}, and φ(q_max) = "
+    "1/(m+1) Σ_S C(m, m(S))^{-1} Δ_max(S) over S ⊆ C_t - q_max.",
     neighbour={"more": 1},
 )
 def equation_18(c: Neighbours, more: int = 0) -> dict[str, tuple]:
@@ -300,14 +280,11 @@ def equation_18(c: Neighbours, more: int = 0) -> dict[str, tuple]:
     }
 
 
-@claim(
+@nearest.claim(
     "ads/case-sums",
     "Appendix B.6, cases 2 to 4, from (16), (17) and (18)",
-    setting=nearest,
-    false=(
-        "The S with m(S_1) ≤ K - c_{i+1} contribute (a_i - a_{i+1})/K · min{K - c_{i+1}, i}/i to (18), and those with "
-        "K - c_{i+1} - 1 ≤ m(S_1) < K - c_i the double sums of items 3 and 4."
-    ),
+    false="The S with m(S_1) ≤ K - c_{i+1} contribute (a_i - a_{i+1})/K · min{K - c_{i+1}, i}/i to (18), and those "
+    "with K - c_{i+1} - 1 ≤ m(S_1) < K - c_i the double sums of items 3 and 4.",
     neighbour={"reach": 1},
 )
 def case_sums(c: Neighbours, reach: int = 0) -> dict[str, tuple]:

@@ -33,7 +33,7 @@ from jaxval.theorems.ads._neighbour_games import (
     printed_base,
     size_base,
 )
-from jaxval.theorems.records import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting
 from jaxval.values import knn_shapley, owner_totals
 
 __all__: list[str] = []
@@ -72,14 +72,11 @@ def of_groups(rule: Callable[[Group, Array], Array], right: Array, role: Array, 
     return jnp.sum(jax.vmap(lambda group: rule(group_of(right, role, group), K))(jnp.arange(GROUPS)), axis=0)
 
 
-@claim(
+@nearest.claim(
     "ads/knn-ads-by-k",
     "Theorem 5.1 and Appendix B.6 in one equation of ours, for the utility divided by K",
-    setting=nearest,
-    false=(
-        "Under (12), φ_i - φ_{i+1} = [lo (a_i - a_{i+1}) + (hi - lo) a_i - (B_{K-lo} - B_{K-hi})]/(K i) with lo = "
-        "clip(K - c_{i+1}, 0, i), hi = clip(K - c_i, 0, i), B_j = b_1 + ... + b_j, φ_{m+1} = 0, c_{m+1} = ∞."
-    ),
+    false="Under (12), φ_i - φ_{i+1} = [lo (a_i - a_{i+1}) + (hi - lo) a_i - (B_{K-lo} - B_{K-hi})]/(K i) with lo = "
+    "clip(K - c_{i+1}, 0, i), hi = clip(K - c_i, 0, i), B_j = b_1 + ... + b_j, φ_{m+1} = 0, c_{m+1} = ∞.",
     neighbour={"divisor": "K'"},
 )
 def knn_by_k(c: Neighbours, divisor: Divisor = "K") -> tuple[Array, Array]:
@@ -92,25 +89,18 @@ def knn_by_k(c: Neighbours, divisor: Divisor = "K") -> tuple[Array, Array]:
     return of_groups(one_equation, c.right, c.role, c.neighbours), ads(knn(c.right, c.neighbours, divisor), c.role)
 
 
-@claim(
+@nearest.claim(
     "ads/ties-counted-strictly",
     "section 5.2, before Theorem 5.1",
-    setting=nearest,
     fails="convention",
-    quote=(
-        "We use a strict inequality to exclude ties; any remaining ties are broken by a fixed deterministic rule, "
-        "which does not affect the results that follow."
-    ),
-    why=(
-        "A strict inequality puts an instance of the group before those of earlier groups at its distance, but the "
-        "rule by which (12) ranks them may put it behind. K = 1, a right label of an earlier group and a wrong one of "
-        "the group at one distance: if the rule takes the earlier one first, the other is worth 0, and with c_{t,1} = "
-        "0 the base case gives -1."
-    ),
-    corrected=(
-        "The values are exact, for the utility divided by K and with min{K - c_max, m} in the base case, if c_{t,i} "
-        "is the number of earlier instances that come before the i-th of the group by distance and rule."
-    ),
+    quote="We use a strict inequality to exclude ties; any remaining ties are broken by a fixed deterministic rule, "
+    "which does not affect the results that follow.",
+    why="A strict inequality puts an instance of the group before those of earlier groups at its distance, but the "
+    "rule by which (12) ranks them may put it behind. K = 1, a right label of an earlier group and a wrong one of the "
+    "group at one distance: if the rule takes the earlier one first, the other is worth 0, and with c_{t,1} = 0 the "
+    "base case gives -1.",
+    corrected="The values are exact, for the utility divided by K and with min{K - c_max, m} in the base case, if "
+    "c_{t,i} is the number of earlier instances that come before the i-th of the group by distance and rule.",
     correction={"strict": False},
     counterexample=lambda: nearest_first("Pc", neighbours=1, tied=True),
 )
@@ -128,24 +118,17 @@ def ties_counted_strictly(c: Neighbours, strict: bool = True) -> tuple[Array, Ar
     return jnp.where(current, actual, 0), one_equation(g, c.neighbours)
 
 
-@claim(
+@nearest.claim(
     "ads/knn-accuracy",
     "section 1, and section 5.2 after Definition 5.2",
-    setting=nearest,
     fails="reading",
-    quote=(
-        "a K-nearest-neighbor surrogate (KNN-ADS) that is exact when the downstream predictor is a KNN classifier ... "
-        "When reporting an aggregate utility, for example average accuracy over D_test, we average Eq. (12)"
-    ),
-    why=(
-        "(12) is the share of right votes, and a classifier is right if a majority is. K = 3, labels right, right, "
-        "wrong in one group: together 2/3 by (12), and 1 by the vote. KNN-ADS is about the soft score (12), as KNN "
-        "Shapley is."
-    ),
-    corrected=(
-        "For K = 1 and K = 2, with two classes and a tied vote half right, the ADS under (12) is the ADS of the "
-        "accuracy of the neighbours' vote."
-    ),
+    quote="a K-nearest-neighbor surrogate (KNN-ADS) that is exact when the downstream predictor is a KNN classifier "
+    "... When reporting an aggregate utility, for example average accuracy over D_test, we average Eq. (12)",
+    why="(12) is the share of right votes, and a classifier is right if a majority is. K = 3, labels right, right, "
+    "wrong in one group: together 2/3 by (12), and 1 by the vote. KNN-ADS is about the soft score (12), as KNN Shapley "
+    "is.",
+    corrected="For K = 1 and K = 2, with two classes and a tied vote half right, the ADS under (12) is the ADS of the "
+    "accuracy of the neighbours' vote.",
     correction={"most": 2},
     counterexample=lambda: nearest_first("CCc", neighbours=3),
 )
@@ -157,10 +140,9 @@ def knn_accuracy(c: Neighbours, most: int = N + 1) -> tuple[Array, Array]:
     return jnp.where(counts, ads(knn(c.right, c.neighbours), c.role), 0), jnp.where(counts, ads(accuracy, c.role), 0)
 
 
-@claim(
+@nearest.claim(
     "ads/knn-complexity",
     "section 5.2, the cost of group t",
-    setting=nearest,
     false="The double sums of items 3 and 4 have at most K (m(C_t) - 2) terms together.",
     neighbour={"fewer": 1},
     proof="u takes c_{i+1} - c_i values at most, which sum to K at most over all i, and s takes m - 1 at most",
@@ -262,28 +244,20 @@ def by_definition(right: Array, role: Array, *, K: Array | int, divisor: Divisor
     return ads(knn(right, K, divisor), role)
 
 
-@claim(
+@data.claim(
     "ads/algorithm-2",
     "Algorithm 2",
-    setting=data,
-    fails="follows",
     root="ads/neighbours-displaced",
-    quote=(
-        "This neighbor relation yields an iterative and exact computation of ADS without retraining (Theorem 5.1); "
-        "full details appear in Algorithm 2. ... 7: Compute the base value φ^σ(q_{I_d^{m(C_t)}(x_{test,l};C_t)}; "
-        "v_knn, Ins(D)) using Appendix B.6. ... 9: Update φ^σ(q_{I_d^i(x_{test,l};C_t)}; v_knn, Ins(D)) from "
-        "φ^σ(q_{I_d^{i+1}(x_{test,l};C_t)}; v_knn, Ins(D)) using Theorem 5.1."
-    ),
-    why=(
-        "Theorem 5.1 and the base case fail for (12) while fewer than K instances are present. K = 3, a wrong label "
-        "before a right one: the algorithm gives 1/6 and 1/2, the values under (12) are -1/4 and 3/4, and those for "
-        "the utility divided by K are 0 and 1/3. In line 15 the sum is over t, as in Algorithm 1; it is printed over "
-        "i, which is a slip."
-    ),
-    corrected=(
-        "The outputs are the ADS values under (12) if every step adds R (a_i - a_{i+1}), R = 1/(m-1) "
-        "Σ_{s=0}^{min(m-2, K-p-2)} [1/(p+s+1) - 1/K], and the base case is that of (12) (ads/base-case)."
-    ),
+    quote="This neighbor relation yields an iterative and exact computation of ADS without retraining (Theorem 5.1); "
+    "full details appear in Algorithm 2. ... 7: Compute the base value φ^σ(q_{I_d^{m(C_t)}(x_{test,l};C_t)}; v_knn, "
+    "Ins(D)) using Appendix B.6. ... 9: Update φ^σ(q_{I_d^i(x_{test,l};C_t)}; v_knn, Ins(D)) from "
+    "φ^σ(q_{I_d^{i+1}(x_{test,l};C_t)}; v_knn, Ins(D)) using Theorem 5.1.",
+    why="Theorem 5.1 and the base case fail for (12) while fewer than K instances are present. K = 3, a wrong label "
+    "before a right one: the algorithm gives 1/6 and 1/2, the values under (12) are -1/4 and 3/4, and those for the "
+    "utility divided by K are 0 and 1/3. In line 15 the sum is over t, as in Algorithm 1; it is printed over i, which "
+    "is a slip.",
+    corrected="The outputs are the ADS values under (12) if every step adds R (a_i - a_{i+1}), R = 1/(m-1) "
+    "Σ_{s=0}^{min(m-2, K-p-2)} [1/(p+s+1) - 1/K], and the base case is that of (12) (ads/base-case).",
     correction={"for_size": True},
     counterexample=wrong_then_right,
 )
@@ -308,10 +282,9 @@ def algorithm_2(data: Data, for_size: bool = False) -> dict[str, tuple]:
 LIBRARY = (((2, 0, 1, 1, 2, 2), "size", "K'"), ((0, 0, 1, 2, 0, 1), "neighbours", "K"))
 
 
-@claim(
+@data.claim(
     "ads/knn-ads-library",
     "Algorithm 2, as jaxval.values.knn_shapley computes it",
-    setting=data,
     false="knn_shapley(..., normalise='size') gives the ADS values for the utility divided by K.",
     neighbour={"calls": ((LIBRARY[0][0], "size", "K"),)},
     most=3_000,

@@ -26,24 +26,21 @@ from jaxval.theorems.ads._neighbour_games import (
     nearest,
     nearest_first,
 )
-from jaxval.theorems.records import AtMost, claim
+from jaxval.theorems.records import AtMost
 
 __all__: list[str] = []
 
 LABELS = (SETS[:, None] & (NEARER[:, None] == np.arange(N)[None, :, None])).astype(float)  # whose label is I^i(x; S)
 
 
-@claim(
+@nearest.claim(
     "ads/definition-5.2",
     "Definition 5.2, equation (12)",
-    setting=nearest,
     covers=("ads/equation-12",),
     fails="convention",
-    quote=(
-        "For any subset of sources S ⊆ D, ... The KNN utility of S at q_test is v_knn(S) := 1/K' Σ_{i=1}^{K'} "
-        "1[y_{I_d^i(x_test; Ins(S))} = y_test], that is, the fraction of the K' nearest neighbors in Ins(S) whose "
-        "labels equal y_test."
-    ),
+    quote="For any subset of sources S ⊆ D, ... The KNN utility of S at q_test is v_knn(S) := 1/K' Σ_{i=1}^{K'} "
+    "1[y_{I_d^i(x_test; Ins(S))} = y_test], that is, the fraction of the K' nearest neighbors in Ins(S) whose labels "
+    "equal y_test.",
     why="At S = ∅ it is 0/0, as K' = min{K, 0} = 0, and the values of the first group need v(∅).",
     corrected="For any S ⊆ D that is not empty, (12) is that fraction; and v(∅) = 0.",
     correction={"at_nothing": 0.0},
@@ -56,19 +53,14 @@ def definition_5_2(c: Neighbours, at_nothing: float = jnp.nan) -> tuple[Array, A
     return jnp.where(size > 0, total / jnp.maximum(size, 1), at_nothing), knn(c.right, c.neighbours)
 
 
-@claim(
+@nearest.claim(
     "ads/neighbour-index",
     "Definition 5.2, the range of i",
-    setting=nearest,
     fails="slip",
-    quote=(
-        "For i = 1, ..., m(C_t), let I_d^i(x_test; Ins(S)) denote the index of the ith nearest neighbor of x_test "
-        "among the instances in Ins(S) under d"
-    ),
-    why=(
-        "The range should be m(S), as in Appendix B.6: with one instance in an earlier group, one in the group C_t "
-        "and K = 2, (12) asks for the second neighbour of both, but m(C_t) = 1."
-    ),
+    quote="For i = 1, ..., m(C_t), let I_d^i(x_test; Ins(S)) denote the index of the ith nearest neighbor of x_test "
+    "among the instances in Ins(S) under d",
+    why="The range should be m(S), as in Appendix B.6: with one instance in an earlier group, one in the group C_t and "
+    "K = 2, (12) asks for the second neighbour of both, but m(C_t) = 1.",
     corrected="(12) asks for neighbours i = 1, ..., K' of a set S only, and K' = min{K, m(S)} ≤ m(S).",
     correction={"of": "S"},
     counterexample=lambda: nearest_first("PC", neighbours=2),
@@ -91,28 +83,20 @@ def by_item(c: Neighbours, divisor: Divisor, *, added: float = 0.0) -> dict[str,
     }
 
 
-@claim(
+@nearest.claim(
     "ads/theorem-5.1",
     "Theorem 5.1",
-    setting=nearest,
-    fails="follows",
     root="ads/neighbours-displaced",
-    quote=(
-        "2. If K > c_{t,i+1} = c_{t,i} = c_t, then φ^σ(q_{I_d^i(x_test;C_t)}; v_knn, Ins(D)) - "
-        "φ^σ(q_{I_d^{i+1}(x_test;C_t)}; v_knn, Ins(D)) = (1[y_{I_d^i(x_test;C_t)} = y_test] - "
-        "1[y_{I_d^{i+1}(x_test;C_t)} = y_test])/K · min{K - c_t, i}/i."
-    ),
-    why=(
-        "While fewer than K instances are present, (12) divides by fewer than K. Item 2, K = 2, one group, a right "
-        "label before a wrong one: the values are 3/4 and -1/4, so that their difference is 1, printed 1/2. Item 3, K "
-        "= 3, a right label, a wrong one of an earlier group, a wrong one: 5/12 + 1/12 = 1/2, printed 1/3. Items 1 "
-        "and 4 hold, and all four hold for the utility divided by K."
-    ),
-    corrected=(
-        "Items 1 and 4 hold as printed. In items 2 and 3 the difference is what is printed plus R (a_i - a_{i+1}), "
-        "where R = 1/(m-1) Σ_{s=0}^{min(m-2, K-p-2)} [1/(p+s+1) - 1/K], p = m(P_t) and m = m(C_t); R = 0 if at least "
-        "K - 1 instances are in earlier groups."
-    ),
+    quote="2. If K > c_{t,i+1} = c_{t,i} = c_t, then φ^σ(q_{I_d^i(x_test;C_t)}; v_knn, Ins(D)) - "
+    "φ^σ(q_{I_d^{i+1}(x_test;C_t)}; v_knn, Ins(D)) = (1[y_{I_d^i(x_test;C_t)} = y_test] - 1[y_{I_d^{i+1}(x_test;C_t)} "
+    "= y_test])/K · min{K - c_t, i}/i.",
+    why="While fewer than K instances are present, (12) divides by fewer than K. Item 2, K = 2, one group, a right "
+    "label before a wrong one: the values are 3/4 and -1/4, so that their difference is 1, printed 1/2. Item 3, K = 3, "
+    "a right label, a wrong one of an earlier group, a wrong one: 5/12 + 1/12 = 1/2, printed 1/3. Items 1 and 4 hold, "
+    "and all four hold for the utility divided by K.",
+    corrected="Items 1 and 4 hold as printed. In items 2 and 3 the difference is what is printed plus R (a_i - "
+    "a_{i+1}), where R = 1/(m-1) Σ_{s=0}^{min(m-2, K-p-2)} [1/(p+s+1) - 1/K], p = m(P_t) and m = m(C_t); R = 0 if at "
+    "least K - 1 instances are in earlier groups.",
     correction={"added": 1.0},
     counterexample=lambda: nearest_first("Cc", neighbours=2),
 )
@@ -130,10 +114,9 @@ def theorem_5_1(c: Neighbours, added: float = 0.0) -> dict[str, tuple]:
     return by_item(c, "K'", added=added)
 
 
-@claim(
+@nearest.claim(
     "ads/theorem-5.1-by-k",
     "Theorem 5.1, for the utility of its proof",
-    setting=nearest,
     false="For (12) the values of a group differ as items 1 to 4 of Theorem 5.1 say.",
     neighbour={"divisor": "K'"},
 )

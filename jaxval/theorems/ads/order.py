@@ -25,7 +25,6 @@ from jaxval.theorems.ads._games import (
     orders_of,
     permutation_form,
 )
-from jaxval.theorems.records import claim
 
 # Sources 0 and 1 are the z and z' of the axioms. Their groups are drawn, so that either may come first.
 FIRST, SECOND = 1, 2
@@ -50,10 +49,9 @@ def dependent(table: Array) -> Array:
     return table[np.where(both, codes, codes & ~(FIRST | SECOND))]
 
 
-@claim(
+@ordered_games.claim(
     "ads/definition-3.1",
     "Definition 3.1, equation (1)",
-    setting=ordered_games,
     covers=("ads/equation-1",),
     false="The gains that the sources have on the empty coalition add up to v(D) - v(∅).",
     neighbour={"alone": True},
@@ -66,10 +64,9 @@ def definition_3_1(g: Game, alone: bool = False) -> tuple[Array, Array]:
     return jnp.where(orders, total, 0.0), jnp.where(orders, g.table[(1 << g.n) - 1] - g.table[0], 0.0)
 
 
-@claim(
+@ordered_games.claim(
     "ads/equation-2",
     "equations (2) and (3)",
-    setting=ordered_games,
     covers=("ads/equation-3",),
     false="The plain mean of Δ(z|S) over all coalitions S without z equals the permutation form (3).",
     neighbour={"plain": True},
@@ -87,10 +84,9 @@ def equation_2(g: Game, plain: bool = False) -> dict[str, tuple]:
     return sides
 
 
-@claim(
+@ordered_games.claim(
     "ads/axiom-3.1",
     "Axiom 3.1 of Data Shapley and of the asymmetric value",
-    setting=ordered_games,
     false="Σ_z φ(z) = v(D), whatever the untrained model is worth.",
     neighbour={"untrained": 0.0},
     proof="the gains along each permutation add up to v(D) - v(∅)",
@@ -100,10 +96,9 @@ def axiom_3_1(g: Game, untrained: float = 1.0) -> tuple[Array, Array]:
     return jnp.sum(both_values(g, g.table), axis=1), g.table[(1 << g.n) - 1] - untrained * g.table[0]
 
 
-@claim(
+@ordered_games.claim(
     "ads/axiom-3.2",
     "Axiom 3.2 of Data Shapley and of the asymmetric value",
-    setting=ordered_games,
     false="φ(z; w) = α φ(z; u) + β φ(z; v) also if w is αu + βv but for the empty coalition, which is worth 1 more.",
     neighbour={"shift": 1.0},
     proof="both values are sums of utilities with fixed weights",
@@ -116,10 +111,9 @@ def axiom_3_2(g: Game, shift: float = 0.0) -> tuple[Array, Array]:
     return whole, g.scalars[0] * one + g.scalars[1] * other
 
 
-@claim(
+@ordered_games.claim(
     "ads/axiom-3.3",
     "Axiom 3.3 of Data Shapley and of the asymmetric value",
-    setting=ordered_games,
     false="If v(S∪{z}) = v(S) for all S without z but the empty one, then φ(z) = 0.",
     neighbour={"once": 1.0},
     proof="every gain of z is 0",
@@ -130,10 +124,9 @@ def axiom_3_3(g: Game, once: float = 0.0) -> tuple[Array, Array]:
     return both_values(g, null)[:, 0], jnp.zeros(2)
 
 
-@claim(
+@ordered_games.claim(
     "ads/axiom-3.4",
     "Axiom 3.4 of Data Shapley",
-    setting=ordered_games,
     false="If v(S∪{z}) = v(S∪{z'}) for all S without z and z' but the empty one, then φ(z) = φ(z').",
     neighbour={"once": 1.0},
     proof="to swap z and z' maps the permutations onto themselves",
@@ -144,27 +137,20 @@ def axiom_3_4(g: Game, once: float = 0.0) -> tuple[Array, Array]:
     return phi[0], phi[1]
 
 
-@claim(
+@ordered_games.claim(
     "ads/axiom-4.1",
     "Axiom 4.1 (intra-group uniform mutual dependence)",
-    setting=ordered_games,
     fails="root error",
-    quote=(
-        "If two sources z_i, z_j ∈ D are mutually dependent, that is, Δ(z_i|S) = Δ(z_j|S) for all S ⊆ D∖{z_i, z_j}, "
-        "then φ^σ(z_i; v, D) = φ^σ(z_j; v, D) if z_i ≡_σ z_j, and 0 if z_i ≺_σ z_j."
-    ),
-    why=(
-        "Two sources in two groups with v(S) = |S| both add 1 to any coalition, so the axiom gives the earlier one 0, "
-        "but the asymmetric value gives it v({1}) - v(∅) = 1, as does every value with efficiency, linearity and "
-        "nullity. The axiom as printed therefore contradicts the other three. Nowak and Radzik (1995), who are cited, "
-        "call two players mutually dependent if both gains are 0, that is, if each is worthless without the other. "
-        "With that hypothesis the axiom holds."
-    ),
+    quote="If two sources z_i, z_j ∈ D are mutually dependent, that is, Δ(z_i|S) = Δ(z_j|S) for all S ⊆ D∖{z_i, z_j}, "
+    "then φ^σ(z_i; v, D) = φ^σ(z_j; v, D) if z_i ≡_σ z_j, and 0 if z_i ≺_σ z_j.",
+    why="Two sources in two groups with v(S) = |S| both add 1 to any coalition, so the axiom gives the earlier one 0, "
+    "but the asymmetric value gives it v({1}) - v(∅) = 1, as does every value with efficiency, linearity and nullity. "
+    "The axiom as printed therefore contradicts the other three. Nowak and Radzik (1995), who are cited, call two "
+    "players mutually dependent if both gains are 0, that is, if each is worthless without the other. With that "
+    "hypothesis the axiom holds.",
     counterexample=lambda: game((0.0, 1.0, 1.0, 2.0), (0, 1)),
-    corrected=(
-        "If Δ(z_i|S) = Δ(z_j|S) = 0 for all S without both (Nowak and Radzik, 1995), then the asymmetric value has "
-        "φ(z_i) = φ(z_j) if both are in one group, and φ(z_i) = 0 if z_i's group comes first."
-    ),
+    corrected="If Δ(z_i|S) = Δ(z_j|S) = 0 for all S without both (Nowak and Radzik, 1995), then the asymmetric value "
+    "has φ(z_i) = φ(z_j) if both are in one group, and φ(z_i) = 0 if z_i's group comes first.",
     correction={"alike": dependent},
     proof="of the corrected version: only the later of the two gains, and within a group each is later equally often",
 )
@@ -180,10 +166,9 @@ def axiom_4_1(g: Game, alike: Callable = interchangeable) -> tuple[Array, Array]
     return jnp.where(together, phi[0], earlier), jnp.where(together, phi[1], 0.0)
 
 
-@claim(
+@ordered_games.claim(
     "ads/within-group-symmetry",
     "section 4, below Axiom 4.1 and in the abstract",
-    setting=ordered_games,
     false="The asymmetric value gives indistinguishable sources equal values across groups, too.",
     neighbour={"across": True},
     proof="to swap two sources of a group maps the ordered permutations onto themselves",

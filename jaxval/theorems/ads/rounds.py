@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, Key
 from jaxval import values
 from jaxval.theorems._axioms import ordered_value, subset_weights
 from jaxval.theorems.ads._games import COALITIONS, Game, games
-from jaxval.theorems.records import Setting, claim
+from jaxval.theorems.records import Setting
 
 ROUNDS = ((0, 1), (1, 2), (0, 2))
 SIZES = ((0, 1, 2), (1, 2), (0,))  # rounds of different sizes
@@ -122,10 +122,9 @@ def total(rows: list[Array], *, mean: bool = False) -> Array:
     return sums / rounds if mean else sums
 
 
-@claim(
+@training.claim(
     "ads/equation-6",
     "equation (6), with Definition 3.2 and (5)",
-    setting=training,
     covers=("ads/definition-3.2", "ads/equation-5"),
     false="the values of a round add up to the improvement that it brought, v(A_t) - v(A_{t-1}), be it by its sources "
     "or by what an update with nothing does",
@@ -147,10 +146,9 @@ def equation_6(p: Pipeline, improvement: bool = False) -> Any:
     return found
 
 
-@claim(
+@training.claim(
     "ads/remark-3.1",
     "Remark 3.1, line 16 of Algorithm 1",
-    setting=training,
     false="a contributor's total is the mean of its values over the rounds in which it is active",
     neighbour={"mean": True},
 )
@@ -174,10 +172,9 @@ def remark_3_1(p: Pipeline, mean: bool = False) -> Any:
     }
 
 
-@claim(
+@training.claim(
     "ads/leave-one-out",
     "C.2",
-    setting=training,
     false="leave one out within rounds is the gain from updating A_{t-1} with z alone",
     neighbour={"alone": True},
 )
@@ -195,10 +192,12 @@ def leave_one_out(p: Pipeline, alone: bool = False) -> Any:
     return {"values": (jnp.concatenate(rows), jnp.concatenate(losses)), "totals": (totals, total(losses))}
 
 
-@claim(
+two_rounds = Setting(games, "2 sources in each of 2 rounds; utilities of any kind")
+
+
+@two_rounds.claim(
     "ads/example-2",
     "Example 2 (continued), section 3.3",
-    setting=Setting(games, "2 sources in each of 2 rounds; utilities of any kind"),
     false="Data Shapley gives a source of round 2 the half sum of its gains on D_1 and on D_1 and the other one",
     neighbour={"groups": (0, 0, 0, 0)},
 )
@@ -214,10 +213,9 @@ def composing(p: Pipeline) -> Any:
     return remark_4_1(p._replace(averages=jnp.zeros((), int), decay=jnp.zeros(())))
 
 
-@claim(
+@training.claim(
     "ads/remark-4.1",
     "Remark 4.1, equation (10)",
-    setting=training,
     covers=("ads/equation-10",),
     fails="reading",
     quote="In sequential training pipelines, the contribution of U_{t-1} is typically absorbed into the realized model "

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxval import values
 from jaxval.theorems.ads._games import SOURCES, Game, of_sources, ordered_form, ordered_games, permutations
-from jaxval.theorems.records import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting
 
 
 class Accuracy(NamedTuple):
@@ -71,19 +71,14 @@ def coverage(m: int, spread: float, epsilon: float, pairs: int) -> float:
     return float(1 - 2 * scipy.special.bdtr(low - 1, m, 0.5)) ** pairs if low > 0 else 1.0
 
 
-@claim(
+@sampled_pairs.claim(
     "ads/definition-5.1",
     "Definition 5.1 and below",
-    setting=sampled_pairs,
     fails="convention",
-    quote=(
-        "Let r bound the range of one step marginal contributions ... Then it suffices to use m⋆ = ⌈r²/(2ϵ²) "
-        "log(2n/δ)⌉ independent samples π_σ(D) ∼ Unif(Π_σ(D)) to achieve an (ϵ,δ) approximation"
-    ),
-    why=(
-        "If gains do not vary, as with v(S) = |S|, their range is r = 0 and m* = 0. Algorithm 1 without a permutation "
-        "then returns 0 for sources that are worth 1."
-    ),
+    quote="Let r bound the range of one step marginal contributions ... Then it suffices to use m⋆ = ⌈r²/(2ϵ²) "
+    "log(2n/δ)⌉ independent samples π_σ(D) ∼ Unif(Π_σ(D)) to achieve an (ϵ,δ) approximation",
+    why="If gains do not vary, as with v(S) = |S|, their range is r = 0 and m* = 0. Algorithm 1 without a permutation "
+    "then returns 0 for sources that are worth 1.",
     counterexample=lambda: Accuracy(*map(jnp.asarray, (1, 0.0, 0.5, 0.05, [0.0, 1.0, 1.0, 2.0]))),
     corrected="max(1, m*) permutations give P(‖φ̂ - φ‖_∞ ≤ ε) ≥ 1 - δ, and `values.required_permutations` says so.",
     correction={"least": 1},
@@ -101,28 +96,30 @@ def definition_5_1(a: Accuracy, least: int = 0, union: bool = True) -> dict[str,
     return sides
 
 
-@claim(
-    "ads/accuracy-range",
-    "section 5.1, below Definition 5.1",
-    setting=sampled_pairs,
-    fails="root error",
-    quote="Let r bound the range of one step marginal contributions (for accuracy based utilities, r = 1).",
-    why=(
-        "A source may raise accuracy by 1 and lower it by 1, so that its gains have the range 2, for which the bound "
-        "asks for four times as many permutations. Let accuracy be 1 with one of two sources and 0 with none or both. "
-        "With ε = 0.99 and δ = 0.05, r = 1 gives m* = 3; with probability 1/4 all three orders are the same, and the "
-        "error is 1."
-    ),
-    counterexample=lambda: Accuracy(*map(jnp.asarray, (1, 1.0, 0.99, 0.05, [0.0, 1.0, 1.0, 0.0]))),
-    corrected="For accuracies r = 2, or r = 1 if more data never lowers accuracy.",
-    correction=lambda a: {"r = 2": accuracy_range(a, r=2.0), "r = 1": accuracy_range(a, monotone=True)},
-    proof="of the corrected version: gains of accuracies lie in [-1, 1], those of monotone ones in [0, 1]",
-)
-def accuracy_range(a: Accuracy, r: float = 1.0, monotone: bool = False) -> AtMost:
-    """For accuracies m* with r = 1 is enough: P(‖φ̂ - φ‖_∞ ≤ ε) ≥ 1 - δ."""
+def missed(a: Accuracy, r: float = 1.0, monotone: bool = False) -> AtMost:
+    """1 - δ and the probability of an error of at most ε from m*(r) permutations of two sources."""
     table = np.sort(a.table) if monotone else np.asarray(a.table)
     spread = abs(float(table[3] - table[1] - table[2] + table[0]))
     return AtMost(1 - float(a.delta), coverage(permutations_needed(2, a, r), spread, float(a.epsilon), 1))
+
+
+@sampled_pairs.claim(
+    "ads/accuracy-range",
+    "section 5.1, below Definition 5.1",
+    fails="root error",
+    quote="Let r bound the range of one step marginal contributions (for accuracy based utilities, r = 1).",
+    why="A source may raise accuracy by 1 and lower it by 1, so that its gains have the range 2, for which the bound "
+    "asks for four times as many permutations. Let accuracy be 1 with one of two sources and 0 with none or both. With "
+    "ε = 0.99 and δ = 0.05, r = 1 gives m* = 3; with probability 1/4 all three orders are the same, and the error is "
+    "1.",
+    counterexample=lambda: Accuracy(*map(jnp.asarray, (1, 1.0, 0.99, 0.05, [0.0, 1.0, 1.0, 0.0]))),
+    corrected="For accuracies r = 2, or r = 1 if more data never lowers accuracy.",
+    correction=lambda a: {"r = 2": missed(a, r=2.0), "r = 1": missed(a, monotone=True)},
+    proof="of the corrected version: gains of accuracies lie in [-1, 1], those of monotone ones in [0, 1]",
+)
+def accuracy_range(a: Accuracy) -> AtMost:
+    """For accuracies m* with r = 1 is enough: P(‖φ̂ - φ‖_∞ ≤ ε) ≥ 1 - δ."""
+    return missed(a)
 
 
 def running(gains: Array) -> Float[Array, "sources"]:
@@ -141,10 +138,9 @@ def gains_along(table: Array, order: Array) -> Float[Array, "sources"]:
     return jnp.zeros(len(order)).at[order].set(table[codes] - table[codes - (1 << order)])
 
 
-@claim(
+@ordered_games.claim(
     "ads/algorithm-1",
     "Algorithm 1 and its cost in section 5.1",
-    setting=ordered_games,
     false="Permutations of all sources, drawn uniformly whatever the groups, give the asymmetric value in the mean.",
     neighbour={"by_groups": False},
     proof="of the mean: a uniform permutation within each group makes the concatenation uniform on Π_σ(D)",

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval.theorems._axioms import linear_values, ordered_value, unique
-from jaxval.theorems.records import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting
 
 MOST = 4
 CITED = ("efficiency", "nullity", "dependence")
@@ -76,10 +76,9 @@ def groups_of(p: Partition) -> tuple[int, ...]:
     return tuple(int(group) for group in p.groups[: int(p.players)])
 
 
-@claim(
+@ordered.claim(
     "ads/shapley-unique",
     "section 3.1, below Definition 3.1",
-    setting=ordered,
     proof="unanimity games are a basis, and on each of them Axioms 3.1, 3.3 and 3.4 leave one value",
     false="Data Shapley is the only allocation that satisfies Axioms 3.1, 3.2 and 3.4",
     neighbour={"axioms": ("efficiency", "interchange")},
@@ -90,10 +89,9 @@ def shapley_unique(p: Partition, axioms: tuple[str, ...] = PRINTED) -> Any:
     return unique(axioms, ordered_value(single), single)
 
 
-@claim(
+@ordered.claim(
     "ads/definition-4.2",
     "Definitions 4.1 and 4.2, and the two steps of section 5.1",
-    setting=ordered,
     covers=("ads/definition-4.1",),
     false="the permutations of nondecreasing group index are the concatenations of within-group permutations in any "
     "order of the groups",
@@ -122,13 +120,11 @@ def definition_4_2(p: Partition, any_order: bool = False) -> Any:
     }
 
 
-@claim(
+@ordered.claim(
     "ads/theorem-4.1",
     "Theorem 4.1",
-    setting=ordered,
     proof="the corrected version: on the unanimity game of S, nullity gives 0 outside S, mutual dependence 0 in S "
     "outside its last group and equal parts in it, and efficiency 1 in all",
-    fails="follows",
     root="ads/axiom-4.1",
     quote="For z ∈ D, the ADS value φ^σ(z; v, D) is the unique allocation that satisfies Axioms 3.1, 3.2, 3.3, and "
     "4.1.",
@@ -144,10 +140,9 @@ def theorem_4_1(p: Partition, axioms: tuple[str, ...] = PRINTED) -> Any:
     return unique(axioms, ordered_value(groups_of(p)), groups_of(p))
 
 
-@claim(
+@ordered.claim(
     "ads/axioms-needed",
     "ours, on Theorem 4.1 with mutual dependence as cited",
-    setting=ordered,
     false="without efficiency, nullity or mutual dependence, ADS is the only linear value that satisfies the others",
     neighbour={"unique": True},
 )
@@ -160,10 +155,9 @@ def axioms_needed(p: Partition, unique: bool = False) -> Any:
     return sides
 
 
-@claim(
+@ordered.claim(
     "ads/weighted-unique",
     "B.3, the axiomatization cited",
-    setting=ordered,
     false="Efficiency, linearity, nullity and ω-mutual dependence determine the value with equal weights",
     neighbour={"equal": True},
 )

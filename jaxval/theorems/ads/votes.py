@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxval.theorems.ads._games import data_shapley, masks
-from jaxval.theorems.records import AtMost, Setting, claim
+from jaxval.theorems.records import AtMost, Setting
 
 REACH, ROUNDING = 15, 1e-12
 TOTALS = np.arange(-REACH, REACH + 1)
@@ -82,15 +82,12 @@ def in_two_rounds(c: Trajectory) -> tuple[Array, Array, Array]:
     return difference, difference[4 + jnp.sum(c.between)], jnp.ptp(later) > ROUNDING
 
 
-@claim(
+@votings.claim(
     "ads/lemma-3.2",
     "Lemma 3.2",
-    setting=votings,
-    false=(
-        "If the utility depends on the state, identical sources in two rounds have different values, whatever the "
-        "rounds in between are. On the utility of B.2, with one source z, w, z = ±1 in each of three rounds, the two "
-        "values are equal in three of four cases."
-    ),
+    false="If the utility depends on the state, identical sources in two rounds have different values, whatever the "
+    "rounds in between are. On the utility of B.2, with one source z, w, z = ±1 in each of three rounds, the two "
+    "values are equal in three of four cases.",
     neighbour={"always": True},
     proof="if the value in round ℓ depends on the state, it cannot equal the one number of round k in all states",
 )
@@ -107,10 +104,9 @@ def lemma_3_2(c: Trajectory, always: bool = False) -> dict[str, tuple]:
     return {"(6)": AtMost(jnp.where(depends & equal, 1.0, 0.0), 0.0), "Data Shapley": (phi[0], phi[1])}
 
 
-@claim(
+@votings.claim(
     "ads/example-B.2",
     "B.2 (constructive counterexample)",
-    setting=votings,
     false="T in round 3 is 1 without and 2 with the source if Y(A) ⊆ {-1, +1} is a set of labels.",
     neighbour={"as_set": True},
 )
@@ -127,16 +123,13 @@ def example_b2(c: Trajectory, as_set: bool = False) -> dict[str, tuple]:
     return {"T": (totals.reshape(-1), printed), "values": (worth[:, 1] - worth[:, 0], jnp.array([1.0, 0.0]))}
 
 
-@claim(
+@votings.claim(
     "ads/only-if-insensitive",
     "below Lemma 3.2",
-    setting=votings,
     fails="reading",
     quote="Equality arises only when the utility is state insensitive, so that Δ_A(z | S) does not depend on A",
-    why=(
-        "With the utility of B.2, which depends on the state, and the votes -1, +1, -1 in three rounds, both votes -1 "
-        "have the value 0, because the total is 0 before either of them. Equality may be a coincidence."
-    ),
+    why="With the utility of B.2, which depends on the state, and the votes -1, +1, -1 in three rounds, both votes -1 "
+    "have the value 0, because the total is 0 before either of them. Equality may be a coincidence.",
     counterexample=lambda: Trajectory(*map(jnp.asarray, (STEP, 0, -1, np.zeros((2, 2), int), [1, 0, 0]))),
     corrected="Values that are equal whatever comes in between arise only if the later value ignores the state.",
     correction={"always": True},

@@ -5,7 +5,7 @@ The whole room has one setting, `profiles`. The definitions are written out plai
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxval.theorems import records
 from jaxval.theorems.records import Setting
 
 SIZES = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -72,30 +71,14 @@ class Instance(NamedTuple):
     six: Case
 
 
-def over_sizes(*sizes: int) -> Callable[[Callable[..., Any]], Callable[..., dict[str, Any]]]:
-    """Make the sides of a claim about one case into named parts, "M = 2" to "M = 6" or those sizes that are given.
-
-    A false neighbour is refuted by one size: `only` saves compiling the others.
-    """
-
-    def lift(sides: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
-        @functools.wraps(sides)
-        def of_all(c: Instance, only: int = 0, **changes: Any) -> dict[str, Any]:
-            chosen = (only,) if only else sizes or SIZES
-            return {f"M = {size}": sides(getattr(c, SIZES[size]), **changes) for size in chosen}
-
-        of_all.sizes = sizes or tuple(SIZES)  # type: ignore[attr-defined]
-        return of_all
-
-    return lift
-
-
 # The definitions. They are jitted, so that they are traced once for all claims and versions of one size.
 
 
 def places(orders: Array) -> Array:
     """r(y), 1 for the first choice."""
-    return 1 + jnp.argsort(orders, axis=-1)
+    positions = jnp.arange(orders.shape[1])
+    at = orders[:, None, :] == positions[None, :, None]  # cheaper than a sort, to compile and to run
+    return 1 + jnp.sum(at * positions[None, None], axis=2)
 
 
 @jax.jit
@@ -409,24 +392,15 @@ def by_hand(
     return Instance(*map(case, SIZES))
 
 
-def _told(sizes: Sequence[int]) -> dict[str, Any]:
+def over(*sizes: int, of: Setting | None = None) -> Setting:
+    """The setting of claims about one profile of each of these sizes; `of` another setting than `profiles`."""
     voters = ", ".join(f"{EVERY[size]} over {size}" for size in sizes)
     designs = "random, alike, cyclic, unanimous, in near ties, with one dominant group"
-    return {
-        "scope": f"M = {', '.join(map(str, sizes))}; profiles of up to 6 rankings: {designs}",
-        "every": f"all profiles of few voters, up to names (at most {voters} alternatives)",
-    }
+    return (of or Setting(generate, "", exhaustive=every))._replace(
+        scope=f"M = {', '.join(map(str, sizes))}; profiles of up to 6 rankings: {designs}",
+        every="" if of else f"all profiles of few voters, up to names (at most {voters} alternatives)",
+        cases={f"M = {size}": SIZES[size] for size in sizes},
+    )
 
 
-profiles = Setting(generate, exhaustive=every, **_told(tuple(SIZES)))
-
-
-def claim(id: str, source: str, *, setting: Setting, **told: Any) -> Callable[..., Callable[..., Any]]:
-    """`records.claim` with a scope that names the sizes which `over_sizes` gave to the sides."""
-
-    def register(sides: Callable[..., Any]) -> Callable[..., Any]:
-        words = _told(getattr(sides, "sizes", tuple(SIZES)))
-        scoped = setting._replace(scope=words["scope"], every=words["every"] if setting.every else "")
-        return records.claim(id, source, setting=scoped, **told)(sides)
-
-    return register
+profiles = over(*SIZES)

@@ -4,9 +4,8 @@ Two contexts; two, three and four responses. Tables are indexed [x, y] and [x, y
 A response against itself has P(y ≻ y) = 1/2, as in (48). Expectations are sums over all contexts, queries and labels.
 """
 
-import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -64,7 +63,11 @@ def generate(key: Key[Array, ""]) -> Tasks:
     return Tasks(*(_draw(numbers[size - 2], size) for size in (2, 3, 4)))
 
 
-tasks = Setting(generate, "2 contexts; 2, 3 and 4 responses; profiles of up to 5 ballots a context")
+tasks = Setting(
+    generate,
+    "2 contexts; 2, 3 and 4 responses; profiles of up to 5 ballots a context",
+    cases={"2 responses": "two", "3 responses": "three", "4 responses": "four"},
+)
 
 
 def _draw(numbers: Array, size: int) -> Task:
@@ -132,16 +135,6 @@ def task(
 def by_hand(ballots: Sequence[str], weights: Sequence[float], **fields: Any) -> Tasks:
     """A problem of three responses, see `task`, beside voters who agree on two and on four."""
     return Tasks(task(["ab"], [1.0]), task(ballots, weights, **fields), task(["abcd"], [1.0]))
-
-
-def over_sizes(sides: Callable[..., Any]) -> Callable[..., Any]:
-    """The sides of a statement about one problem, for the problem of each size."""
-
-    @functools.wraps(sides)
-    def of_each(c: Tasks, **change: Any) -> dict[str, Any]:
-        return {f"{len(one.P[0])} responses": sides(one, **change) for one in c}
-
-    return of_each
 
 
 # The definitions

@@ -14,15 +14,13 @@ from jaxval.theorems.ppa._profiles import (
     APART,
     Case,
     Profile,
-    claim,
     halved,
     induced,
     lifted,
     lifts,
     lottery_of_three,
     manipulated,
-    over_sizes,
-    profiles,
+    over,
     shares,
     to_top,
 )
@@ -35,13 +33,12 @@ def policy(c: Case) -> Array:
     return jnp.where(c.share < 1 / 3, c.w, c.lotteries[0])
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/definition-3.1",
     "Definition 3.1",
-    setting=profiles,
     fails="convention",
-    quote="A PSCF Φ satisfies α-population-proportional alignment if π(y_k)/w_k^σ ≥ α(σ) for all σ ∈ Δ(𝒮) and "
-    "y_k ∈ 𝒴, where π = Φ(σ) and α: Δ(𝒮) → (0, 1].",
+    quote="A PSCF Φ satisfies α-population-proportional alignment if π(y_k)/w_k^σ ≥ α(σ) for all σ ∈ Δ(𝒮) and y_k ∈ 𝒴, "
+    "where π = Φ(σ) and α: Δ(𝒮) → (0, 1].",
     why="π(y_k)/w_k is 0/0 for a group without members that gets nothing. For one voter with 0 above 1, random "
     "dictatorship, which is to have α = 1 for all σ, has π = w = (1, 0) and a ratio that is no number.",
     corrected="The largest α with π(y_k) ≥ α w_k for all k is at most 1; it is 1 for π = w alone, as π is within 1 - α "
@@ -49,7 +46,6 @@ def policy(c: Case) -> Array:
     correction={"members": True},
     counterexample=lambda: one_voter(lotteries=((1.0,), (1.0,)), share=0.0),
 )
-@over_sizes(2, 5)
 def definition_3_1(c: Case, members: bool = False) -> Any:
     """The largest α with π(y_k)/w_k ≥ α for all y_k ∈ Y is at most 1, and 1 for π = w alone.
 
@@ -70,20 +66,18 @@ def definition_3_1(c: Case, members: bool = False) -> Any:
     }
 
 
-@claim(
+@over(3).claim(
     "ppa/definition-3.2",
     "Definition 3.2",
-    setting=profiles,
     fails="convention",
-    quote="Formally, σ'_k is a single-group manipulated profile of σ if there exists a profile σ' such that "
-    "σ'_k = σ + w_k^σ(σ' - σ_k).",
+    quote="Formally, σ'_k is a single-group manipulated profile of σ if there exists a profile σ' such that σ'_k = σ + "
+    "w_k^σ(σ' - σ_k).",
     why="For a group without members σ_k = σ_r/w_k is 0/0, and so is σ'_k. One voter with 0 first is enough.",
-    corrected="For groups with members σ'_k = σ + w_k (σ' - σ_k) is a profile for every σ', and P moves by "
-    "w_k (P' - P_k); a group without members changes nothing.",
+    corrected="For groups with members σ'_k = σ + w_k (σ' - σ_k) is a profile for every σ', and P moves by w_k (P' - "
+    "P_k); a group without members changes nothing.",
     correction={"members": True},
     counterexample=one_voter,
 )
-@over_sizes(3)
 def definition_3_2(c: Case, members: bool = False) -> Any:
     """σ'_k = σ + w_k (σ' - σ_k) is the profile σ with σ' for σ_k, whatever σ' and k are; P moves by w_k (P' - P_k)."""
     size, w = len(c.w), c.w
@@ -103,22 +97,16 @@ def definition_3_2(c: Case, members: bool = False) -> Any:
 
     changed, found, expected = jax.vmap(of_group)(jnp.arange(size))
     replaced = jax.vmap(lambda k: vector(manipulated(c.profile, k, c.reports)))(jnp.arange(size))
-    return {
-        "a profile": AtMost(-changed, 0.0),
-        "in place of σ_k": (changed, replaced),
-        "P": (found, expected),
-    }
+    return {"a profile": AtMost(-changed, 0.0), "in place of σ_k": (changed, replaced), "P": (found, expected)}
 
 
-@claim(
+@over(2).claim(
     "ppa/definition-3.3",
     "Definition 3.3 and below",
-    setting=profiles,
     false="If γ1 + γ2 = 1.05, the bound γ1 w_k + γ2 is 1 for w_k = 1 alone.",
     neighbour={"total": 1.05},
     proof="γ1 w_k + 1 - γ1 = 1 - γ1 (1 - w_k)",
 )
-@over_sizes(2)
 def definition_3_3(c: Case, total: float = 1.0) -> Any:
     """If γ1 > 0 and γ1 + γ2 = 1, the bound γ1 w_k + γ2 is 1 for w_k = 1 alone, lower for larger γ1, w_k for γ1 = 1."""
     w, gamma = c.share, 3 * c.small
@@ -130,15 +118,13 @@ def definition_3_3(c: Case, total: float = 1.0) -> Any:
     }
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/strongest-forms",
     "below Definition 3.4",
-    setting=profiles,
     false="Every policy exceeds the bound of γ1 = 0.95 for some k.",
     neighbour={"gamma": 0.95},
     proof="Σ_k (π_k - γ1 w_k - 1 + γ1) = (γ1 - 1)(M - 1)",
 )
-@over_sizes(2, 5)
 def strongest_forms(c: Case, gamma: Any = None) -> Any:
     """γ = (1, 0) is the strongest form of PBM: by the truth every policy exceeds a bound of γ1 > 1 for some k."""
     gamma, size = 1 + c.small if gamma is None else gamma, len(c.rewards)
@@ -146,29 +132,25 @@ def strongest_forms(c: Case, gamma: Any = None) -> Any:
     return AtMost(jnp.maximum(gamma - 1, 0) * (1 - 1 / size), jnp.max(above))
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/definition-3.4",
     "Definition 3.4",
-    setting=profiles,
     false="Φ^RD(σ) is the shares of second choices.",
     neighbour={"place": 1},
 )
-@over_sizes(2, 5)
 def definition_3_4(c: Case, place: int = 0) -> Any:
     """Φ^RD(σ) = w^σ, the shares of first choices."""
     chosen = c.profile.orders[:, place, None] == np.arange(len(c.rewards))[None]
     return random_dictatorship(*c.profile), jnp.sum(c.profile.weights[:, None] * chosen, axis=0)
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/random-dictatorship",
     "Proposition 3.5, second sentence, and Appendix E",
-    setting=profiles,
     false="Φ^RD satisfies PBM with γ1 = 1.05.",
-    neighbour={"gamma": 1.05, "only": 2},
+    neighbour={"gamma": 1.05, "only": "M = 2"},
     proof="w_k(σ'_k) = w_k w_k(σ') ≤ w_k; a lift of y takes no first place from y; who is below another is never first",
 )
-@over_sizes(2, 5)
 def random_dictatorship_axioms(c: Case, gamma: float = 1.0) -> Any:
     """Φ^RD satisfies monotonicity, Pareto efficiency, PPA with α = 1 (of groups with members), PBM with γ = (1, 0)."""
     size, w, P = len(c.w), c.w, c.P
@@ -187,15 +169,13 @@ def random_dictatorship_axioms(c: Case, gamma: float = 1.0) -> Any:
     }
 
 
-@claim(
+@over(3).claim(
     "ppa/definition-D.1",
     "Definition D.1 and Table 1",
-    setting=profiles,
     false="Under Φ^MB no alternative loses probability by the lift of another.",
     neighbour={"others": True},
     covers=("ppa-v1/definition-3.1",),
 )
-@over_sizes(3)
 def definition_d1(c: Case, others: bool = False) -> Any:
     """A lift of y, all else kept in order, raises P(y ≻ ·) and moves no other pair; Φ^MB does not lower y then."""
     better, y = lifted(c.profile)
@@ -212,15 +192,13 @@ def definition_d1(c: Case, others: bool = False) -> Any:
     }
 
 
-@claim(
+@over(2, 4).claim(
     "ppa/definition-D.2",
     "Definition D.2 and Table 1",
-    setting=profiles,
     false="If 60 % of the voters have y above y', Φ^RD gives y at least as much as y'.",
-    neighbour={"asked": 0.6, "only": 4},
+    neighbour={"asked": 0.6, "only": "M = 4"},
     covers=("ppa-v1/definition-3.2",),
 )
-@over_sizes(2, 4)
 def definition_d2(c: Case, asked: float = 1.0) -> Any:
     """If all voters have y above y', Φ^MB and Φ^RD give y at least as much as y'."""
     above = asked - 1e-12 <= c.P
@@ -232,15 +210,13 @@ def definition_d2(c: Case, asked: float = 1.0) -> Any:
     }
 
 
-@claim(
+@over(3).claim(
     "ppa/lotteries-not-monotone",
     "Table 1",
-    setting=profiles,
     false="When the last group lifts 0 above 1, 0 keeps its probability under Φ^ML, (1 + 2d)/(3 - 6d).",
     neighbour={"kept": 1.0},
     proof="both profiles have a cycle, in which 0's probability is in proportion to the margin of 1 over 2",
 )
-@over_sizes(3)
 def lotteries_not_monotone(c: Case, kept: float = 0.0) -> Any:
     """Φ^ML violates monotonicity: a lift of 0 above 1 lowers 0 from (1 + 2d)/(3 - 6d) to (1 + 2d)/3.
 
@@ -259,14 +235,12 @@ def lotteries_not_monotone(c: Case, kept: float = 0.0) -> Any:
     }
 
 
-@claim(
+@over(3).claim(
     "ppa/pbm-not-strategyproofness",
     "below Definition 3.3",
-    setting=profiles,
     false="F* rewards no misreport in profile (26).",
     neighbour={"gain": 0.0},
 )
-@over_sizes(3)
 def pbm_not_strategyproofness(c: Case, gain: float = 0.09) -> Any:
     """PBM is not strategyproofness, and neither implies the other.
 

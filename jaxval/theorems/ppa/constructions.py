@@ -20,12 +20,11 @@ from jaxval.theorems.ppa._profiles import (
     borda,
     bounds,
     by_hand,
-    claim,
     halved,
     induced,
     lottery_of_three,
     mixture,
-    over_sizes,
+    over,
     profiles,
     shares,
 )
@@ -58,14 +57,12 @@ def borda_and_lottery(profile: Profile) -> tuple[Array, Array]:
     return maximal_borda(P), lottery_of_three(P)
 
 
-@claim(
+@over(3).claim(
     "ppa/proposition-3.5",
     "Proposition 3.5, first sentence",
-    setting=profiles,
     false="The profiles of Appendix E put random dictatorship outside α-PPA and γ-PBM for every α and γ1.",
     neighbour={"rules": lambda profile: (shares(profile), shares(profile))},
 )
-@over_sizes(3)
 def proposition_3_5(c: Case, rules: Callable[..., Any] = borda_and_lottery) -> Any:
     """Φ^MB and Φ^ML violate α-PPA for every α > 0 and γ-PBM for every γ1 > 0, on the profiles of Appendix E.
 
@@ -84,14 +81,12 @@ def proposition_3_5(c: Case, rules: Callable[..., Any] = borda_and_lottery) -> A
     }
 
 
-@claim(
+@over(2, 4).claim(
     "ppa/equation-23",
     "equation (23), the list below and the sentence after it",
-    setting=profiles,
     false="P(y1 ≻ y) = 1/2 + ε for y ≠ y1, y2.",
-    neighbour={"factor": 1.0, "only": 4},
+    neighbour={"factor": 1.0, "only": "M = 4"},
 )
-@over_sizes(2, 4)
 def equation_23(c: Case, factor: float = 0.5) -> Any:
     """The shares w = (1/M + ε, 1/M - ε, 1/M, ...) with P_k(i ≻ j) = 1/2 for i, j ≠ k have the P that is listed.
 
@@ -116,10 +111,9 @@ def equation_23(c: Case, factor: float = 0.5) -> Any:
     }
 
 
-@claim(
+@over(3).claim(
     "ppa/equation-25",
     "equations (24) and (25)",
-    setting=profiles,
     fails="convention",
     quote="Φ^ML yields a stochastic policy that depends on the value of ε. For example, if ε = 1/12, the resulting "
     "policy is π = [1/4, 1/4, 1/2]. However, as ε approaches 0, the resulting policy converges to [0, 0, 1].",
@@ -130,7 +124,6 @@ def equation_23(c: Case, factor: float = 0.5) -> Any:
     counterexample=lambda: by_hand(small=0.75),
     covers=("ppa/equation-24",),
 )
-@over_sizes(3)
 def equation_25(c: Case, most: float = 1 / 3) -> Any:
     """If group 3 of (23) reports y2 above y1, (24) becomes (25), whose Φ^ML is a stochastic policy for all ε ≤ 1/3.
 
@@ -151,14 +144,12 @@ def equation_25(c: Case, most: float = 1 / 3) -> Any:
     }
 
 
-@claim(
+@over(3).claim(
     "ppa/equation-26",
     "equation (26)",
-    setting=profiles,
     false="1 is at least 1.05 times γ1 · 0.45 + 1 - γ1 for every γ1 > 0.",
     neighbour={"factor": 1.05},
 )
-@over_sizes(3)
 def equation_26(c: Case, factor: float = 1.0) -> Any:
     """The profile (26) has the Borda scores (1.3, 1.20, 0.5), and (0.85, 1.2, 0.95) if group 2 reports y2, y3, y1.
 
@@ -188,15 +179,13 @@ EQUATION_28 = np.array([[1 / 2, 2 / 3, 2 / 3], [1 / 3, 1 / 2, 2 / 3], [1 / 3, 1 
 SHARES_27 = np.array([[1 / 3, 1 / 3, 1 / 3], [2 / 3, 0, 1 / 3]])
 
 
-@claim(
+@over(3).claim(
     "ppa/equation-27",
     "equations (27) and (28)",
-    setting=profiles,
     false="Mixed with any other profile, the two profiles of (27) have one w.",
     neighbour={"apart": 0.0},
     covers=("ppa/equation-28",),
 )
-@over_sizes(3)
 def equation_27(c: Case, apart: float = 1.0) -> Any:
     """Both profiles of (27) induce (28), with Φ^RD = (1/3, 1/3, 1/3) and (2/3, 0, 1/3).
 
@@ -221,10 +210,9 @@ def determined(size: int, asked: str) -> float:
     return float(np.linalg.matrix_rank(np.vstack([known, rows])) == np.linalg.matrix_rank(known))
 
 
-@claim(
+@profiles.claim(
     "ppa/random-dictatorship-not-implementable",
     "section 3.3 and Appendix F",
-    setting=profiles,
     fails="convention",
     quote="Because w^σ cannot be recovered solely from P^σ, no mapping from preference functions to policies can "
     "implement Φ^RD.",
@@ -236,7 +224,6 @@ def determined(size: int, asked: str) -> float:
     neighbour={"least": 3, "asked": "B"},
     proof="w is outside the row space of the map σ → P, of which the ranks are computed for M = 2 to 6",
 )
-@over_sizes()
 def random_dictatorship_not_implementable(c: Case, least: int = 2, asked: str = "w") -> Any:
     """No mapping from preference functions to policies implements Φ^RD, as P does not determine w."""
     size = len(c.rewards)

@@ -7,20 +7,18 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval.social_choice import box_distance, extended_membership, extended_shares
-from jaxval.theorems.ppa._profiles import Case, Instance, by_hand, claim, over_sizes, profiles
+from jaxval.theorems.ppa._profiles import Case, Instance, by_hand, over
 from jaxval.theorems.ppa._programs import by_box, by_definition, by_reports, programs, remembered
 from jaxval.theorems.records import AtMost
 
 
-@claim(
+@over(3, 5, of=programs).claim(
     "ppa/equation-31",
     "Appendix I, equation (31)",
-    setting=programs,
-    false="Without the range [0, 1] of preference functions, W(P) is {w ∈ Δ : w_i ≤ u_i} as well; yet of P = 1/2, "
-    "w = (0.8, 0.1, 0.1) is in W(P), with P_2(y1 ≻ y3) = -3.",
+    false="Without the range [0, 1] of preference functions, W(P) is {w ∈ Δ : w_i ≤ u_i} as well; yet of P = 1/2, w = "
+    "(0.8, 0.1, 0.1) is in W(P), with P_2(y1 ≻ y3) = -3.",
     neighbour={"bounded": False},
 )
-@over_sizes(3, 5)
 def equation_31(c: Case, bounded: bool = True) -> Any:
     """With 𝒫 := {P: Y² → [0, 1] | P(y ≻ y') + P(y' ≻ y) = 1}, W(P) = {w ∈ Δ : w_i ≤ u_i}.
 
@@ -56,15 +54,14 @@ def in_box(c: Case) -> Array:
     return (1 - c.share) * vertex + c.share * c.w
 
 
-@claim(
+@over(3, 5).claim(
     "ppa/equation-32",
     "Appendix I, equation (32) and around it",
-    setting=profiles,
     fails="convention",
-    quote="Define each element of (P_1, ..., P_M) as P_k(y_i ≻ y_j) = (P(y_i ≻ y_j) - w_i)/(1 - w_i - w_j) for any "
-    "i, j ≠ k, and let P_k(y_k ≻ y) = 1, P_k(y ≻ y_k) = 0 for all y ∈ 𝒴.",
-    why="(32) is 0/0 if w_i + w_j = 1: of two voters, 0 1 2 and 1 0 2, w = (1/2, 1/2, 0), and P_2(0 ≻ 1) = "
-    "(1/2 - 1/2)/(1 - 1). And for y = y_k it sets P_k(y_k ≻ y_k) to 1 and to 0, where skew-symmetry would have 1/2.",
+    quote="Define each element of (P_1, ..., P_M) as P_k(y_i ≻ y_j) = (P(y_i ≻ y_j) - w_i)/(1 - w_i - w_j) for any i, "
+    "j ≠ k, and let P_k(y_k ≻ y) = 1, P_k(y ≻ y_k) = 0 for all y ∈ 𝒴.",
+    why="(32) is 0/0 if w_i + w_j = 1: of two voters, 0 1 2 and 1 0 2, w = (1/2, 1/2, 0), and P_2(0 ≻ 1) = (1/2 - "
+    "1/2)/(1 - 1). And for y = y_k it sets P_k(y_k ≻ y_k) to 1 and to 0, where skew-symmetry would have 1/2.",
     corrected="If w_i ≤ u_i for all i, (32) for w_i + w_j < 1, P_k(y_i ≻ y_j) = 1/2, or any other, for w_i + w_j = 1, "
     "and P_k(y_k ≻ y_k) = 1/2 make preference functions in [0, 1] that are skew-symmetric, and Σ_k w_k P_k = P.",
     correction={"undefined": 0.5, "own": 0.5},
@@ -73,7 +70,6 @@ def in_box(c: Case) -> Array:
     counterexample=lambda: by_hand((["012", "102"], [0.5, 0.5]), share=1.0),
     tolerance=1e-8,
 )
-@over_sizes(3, 5)
 def equation_32(c: Case, undefined: float = jnp.nan, own: float = 1.0, inside: bool = True) -> Any:
     """If w_i ≤ u_i for all i, P_k(y_i ≻ y_j) = (P(y_i ≻ y_j) - w_i)/(1 - w_i - w_j) makes preference functions.
 
@@ -94,10 +90,9 @@ def equation_32(c: Case, undefined: float = jnp.nan, own: float = 1.0, inside: b
     }
 
 
-@claim(
+@programs._replace(cases=None).claim(
     "ppa/appendix-I-gap",
     "Appendix I, first sentence",
-    setting=programs,
     false="With four alternatives there is no gap, either.",
     neighbour={"alternatives": "four"},
     most=4,

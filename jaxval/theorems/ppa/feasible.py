@@ -9,33 +9,19 @@ import numpy as np
 
 from jaxval.axioms import ppa_level
 from jaxval.social_choice import feasible_membership, feasible_shares, proportional, share_bounds
-from jaxval.theorems.ppa._profiles import (
-    APART,
-    Case,
-    Profile,
-    claim,
-    induced,
-    mixture,
-    over_sizes,
-    places,
-    profiles,
-    shares,
-    to_top,
-)
+from jaxval.theorems.ppa._profiles import APART, Case, Profile, induced, mixture, over, places, shares, to_top
 from jaxval.theorems.ppa._programs import by_definition, by_groups, largest_shares, programs, remembered
 from jaxval.theorems.ppa.constructions import EQUATION_28, SHARES_27
 from jaxval.theorems.records import AtMost
 
 
-@claim(
+@over(4, of=programs).claim(
     "ppa/definition-4.1",
     "Definition 4.1",
-    setting=programs,
     false="The shares w^σ are still feasible given P^σ after 5 % of each has moved to y1.",
     neighbour={"moved": 0.05},
     most=4,
 )
-@over_sizes(4)
 def definition_4_1(c: Case, moved: float = 0.0) -> Any:
     """The shares w^σ are feasible given P^σ, and each share ranges over what it is in the profiles with this P."""
     P, w = c.P, c.w
@@ -47,15 +33,13 @@ def definition_4_1(c: Case, moved: float = 0.0) -> Any:
     }
 
 
-@claim(
+@over(3, 5, of=programs).claim(
     "ppa/proposition-4.2",
     "Proposition 4.2 and equation (3)",
-    setting=programs,
     false="The feasible w are those of (3) without P_i(y_i ≻ y) = 1.",
     neighbour={"unanimous": False},
     covers=("ppa/equation-3",),
 )
-@over_sizes(3, 5)
 def proposition_4_2(c: Case, unanimous: bool = True) -> Any:
     """The feasible w are those of (3): both sets reach equally far in every direction (here two)."""
     P, directions = c.P, (c.rewards, c.rewards[::-1].copy())
@@ -65,14 +49,12 @@ def proposition_4_2(c: Case, unanimous: bool = True) -> Any:
     )
 
 
-@claim(
+@over(4).claim(
     "ppa/appendix-G",
     "Appendix G",
-    setting=profiles,
     false="1 - w_k ≤ max_y P(y ≻ y_k) in every profile.",
     neighbour={"over": jnp.max},
 )
-@over_sizes(4)
 def appendix_g(c: Case, over: Callable[..., Any] = jnp.sum) -> Any:
     """Groups of profiles that put y_k first, mixed by any w, have P = Σ_k w_k P_k and first choices w.
 
@@ -90,14 +72,12 @@ def appendix_g(c: Case, over: Callable[..., Any] = jnp.sum) -> Any:
     }
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/definition-4.3",
     "Definition 4.3 and below Theorem 4.4",
-    setting=profiles,
     false="u_i is the mean of P(y_i ≻ y) over y ≠ y_i.",
-    neighbour={"of": jnp.mean, "only": 5},
+    neighbour={"of": jnp.mean, "only": "M = 5"},
 )
-@over_sizes(2, 5)
 def definition_4_3(c: Case, of: Callable[..., Any] = jnp.min) -> Any:
     """u_i := min_{y≠y_i} P(y_i ≻ y) = 1 - max_{y≠y_i} P(y ≻ y_i), the share left without those who prefer y' to y_i."""
     r, size = places(c.profile.orders), len(c.P)
@@ -113,16 +93,14 @@ def definition_4_3(c: Case, of: Callable[..., Any] = jnp.min) -> Any:
     }
 
 
-@claim(
+@over(2, 4, 6).claim(
     "ppa/theorem-4.4",
     "Theorem 4.4, equations (4), (29), (30)",
-    setting=profiles,
     false="W(P) ⊆ {w ∈ Δ : w_i ≤ 0.95 u_i}.",
-    neighbour={"scale": 0.95, "only": 2},
+    neighbour={"scale": 0.95, "only": "M = 2"},
     covers=("ppa/equation-4", "ppa/equation-29", "ppa/equation-30"),
     proof="P_i(y_i ≻ y) = 1 and the other terms of (29) are not negative",
 )
-@over_sizes(2, 4, 6)
 def theorem_4_4(c: Case, scale: float = 1.0) -> Any:
     """P(y_i ≻ y) = w_i P_i(y_i ≻ y) + Σ_{k≠i} w_k P_k(y_i ≻ y) ≥ w_i, hence W(P) ⊆ {w ∈ Δ : w_i ≤ u_i}."""
     P, w, size = c.P, c.w, len(c.w)
@@ -137,15 +115,13 @@ def theorem_4_4(c: Case, scale: float = 1.0) -> Any:
     }
 
 
-@claim(
+@over(3).claim(
     "ppa/not-identifiable",
     "below Theorem 4.4",
-    setting=profiles,
     false="No policy has a level above 0.95 · 3/4 for both w behind (28).",
     neighbour={"most": 0.95 * 0.75},
     proof="π_1 ≥ 2α/3, π_2 ≥ α/3 and π_3 ≥ α/3 add up to 1 ≥ 4α/3",
 )
-@over_sizes(3)
 def not_identifiable(c: Case, most: float = 0.75) -> Any:
     """Perfect PPA is generally unattainable: behind (28) are w = (1/3, 1/3, 1/3) and (2/3, 0, 1/3).
 
@@ -157,15 +133,13 @@ def not_identifiable(c: Case, most: float = 0.75) -> Any:
     return {"any": AtMost(levels, most), "F*": (levels[2], 0.75)}
 
 
-@claim(
+@over(3, 5, of=programs).claim(
     "ppa/identifiable",
     "first version, below Theorem 4.4",
-    setting=programs,
     false="Perfect proportionality for all w ∈ W(P) is always possible.",
     neighbour={"always": True},
     proof="the best level is 1/Σ_k max w_k, of π_k ∝ max w_k",
 )
-@over_sizes(3, 5)
 def identifiable(c: Case, always: bool = False) -> Any:
     """Perfect proportionality for all w ∈ W(P) is impossible unless W(P) has a single element.
 

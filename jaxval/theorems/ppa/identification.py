@@ -8,21 +8,18 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from scipy.optimize import linprog
 
-from jaxval.theorems import records
-from jaxval.theorems.ppa._profiles import Case, claim, over_sizes, profiles
+from jaxval.theorems.ppa._profiles import Case, over
 from jaxval.theorems.ppa.constructions import determined
 from jaxval.theorems.records import AtMost, Inconclusive, Setting
 
 
-@claim(
+@over(3, 4, 5, 6).claim(
     "ppa/section-J-profile",
     "Appendix J",
-    setting=profiles,
     false="For M ≥ 3 P does not determine the Borda scores.",
     neighbour={"asked": "B"},
     proof="the map σ → P has less than full rank, computed for M = 3 to 6; [38, Proposition 2]",
 )
-@over_sizes(3, 4, 5, 6)
 def section_j_profile(c: Case, asked: str = "σ") -> Any:
     """It is impossible to recover the full profile σ from P^σ: for M ≥ 3 other profiles have the same P."""
     return AtMost(0.0 * c.share + determined(len(c.rewards), asked), 0.0)
@@ -61,10 +58,9 @@ def without_voters(points: Any) -> float:
     return float(missing)
 
 
-@records.claim(
+@space.claim(
     "ppa/section-J-regions",
     "Appendix J",
-    setting=space,
     false="In M - 2 dimensions, the bisectors make a region for each of the M! rankings.",
     neighbour={"fewer": 1},
 )

@@ -23,14 +23,12 @@ from jaxval.theorems.ppa._profiles import (
     Profile,
     borda,
     by_hand,
-    claim,
     halved,
     induced,
     lottery_of_three,
     mixture,
-    over_sizes,
+    over,
     places,
-    profiles,
     shares,
 )
 from jaxval.theorems.records import AtMost
@@ -41,10 +39,9 @@ def one_voter(**asked: Any) -> Instance:
     return by_hand(*((["012345"[:size]], [1.0]) for size in range(2, 7)), **asked)
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/equation-1",
     "equation (1) and below (2)",
-    setting=profiles,
     fails="convention",
     quote="Any P ∈ 𝒫 satisfies consistency conditions known as the Block-Marschak inequalities [32], including "
     "skew-symmetry: P(y ≻ y') + P(y' ≻ y) = 1 ∀ y, y' ∈ 𝒴.",
@@ -54,21 +51,18 @@ def one_voter(**asked: Any) -> Instance:
     correction={"diagonal": 0.5},
     counterexample=one_voter,
 )
-@over_sizes(2, 5)
 def equation_1(c: Case, diagonal: float = 0.0) -> Any:
     """P^σ(y ≻ y') := Σ_r σ_r 1{r(y) < r(y')} has P(y ≻ y') + P(y' ≻ y) = 1 for all y, y' ∈ Y."""
     P = induced(c.profile) + diagonal * jnp.eye(len(c.rewards))
     return {"(1)": (P + P.T, 1.0), "library": (preference_matrix(*c.profile), halved(P))}
 
 
-@claim(
+@over(3, 6).claim(
     "ppa/equation-2",
     "equation (2)",
-    setting=profiles,
     false="Every P with P(i ≻ j) + P(j ≻ i) = 1 has 0 ≤ P(i ≻ j) + P(j ≻ k) - P(i ≻ k) ≤ 1.",
-    neighbour={"by_profile": False, "only": 3},
+    neighbour={"by_profile": False, "only": "M = 3"},
 )
-@over_sizes(3, 6)
 def equation_2(c: Case, by_profile: bool = True) -> Any:
     """P ∈ 𝒫 has 0 ≤ P(i ≻ j) + P(j ≻ k) - P(i ≻ k) ≤ 1 for distinct i, j, k; 𝒫 is convex, as profiles can be mixed."""
     P = c.P if by_profile else c.skew
@@ -84,10 +78,9 @@ def equation_2(c: Case, by_profile: bool = True) -> Any:
     }
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/groups",
     "section 3.2, above Definition 3.1",
-    setting=profiles,
     fails="convention",
     quote="For notational convenience, we define σ_k ∈ Δ(𝒮) as the normalized sub-profile restricted to rankings in "
     "G_k, where σ_{k,r} = σ_r / w_k^σ for all r ∈ G_k, and σ_{k,r} = 0 for all r ∉ G_k.",
@@ -98,7 +91,6 @@ def equation_2(c: Case, by_profile: bool = True) -> Any:
     correction={"members": True},
     counterexample=one_voter,
 )
-@over_sizes(2, 5)
 def groups(c: Case, members: bool = False) -> Any:
     """σ_{k,r} = σ_r / w_k on G_k gives P_k(y_k ≻ y) = 1 for y ≠ y_k, P = Σ_k w_k P_k, and Σ_k w_k = 1."""
     w, r = c.w, places(c.profile.orders)
@@ -128,10 +120,9 @@ def likelihood(rewards: Array, P: Array) -> Array:
     return jnp.sum(jnp.where(APART[len(P)], P * jnp.log(chance), 0))
 
 
-@claim(
+@over(4).claim(
     "ppa/rlhf",
     "section 2.2, RLHF",
-    setting=profiles,
     fails="convention",
     quote="As proved in Appendix C, the ranking from BT-optimized rewards coincides with Borda rankings, so RLHF "
     "without regularization (denoted by F^RL) implements the maximal Borda rule (denoted by Φ^MB).",
@@ -144,7 +135,6 @@ def likelihood(rewards: Array, P: Array) -> Array:
     counterexample=one_voter,
     tolerance=1e-7,
 )
-@over_sizes(4)
 def rlhf(c: Case, mixed: bool = False) -> Any:
     """The alternative of largest reward, for rewards of largest likelihood, is the maximal Borda winner."""
     t = 0.01 + 0.9 * c.share if mixed else 0.0
@@ -155,10 +145,9 @@ def rlhf(c: Case, mixed: bool = False) -> Any:
     return policy, maximal_borda(c.P)
 
 
-@claim(
+@over(4).claim(
     "ppa/proposition-C.1",
     "Proposition C.1, equations (10), (11), (13), (14), (16), (21)",
-    setting=profiles,
     false="The order of r* is that of the shares of first choices.",
     neighbour={"score": shares},
     covers=(
@@ -168,7 +157,6 @@ def rlhf(c: Case, mixed: bool = False) -> Any:
     proof="B(i) = Σ_{j≠i} sigmoid(r*_i - r*_j), and B(i) - B(k) increases with r*_i - r*_k, with slope at most M/4",
     tolerance=1e-8,
 )  # fmt: skip
-@over_sizes(4)
 def proposition_c1(c: Case, score: Callable[..., Any] = borda) -> Any:
     """At a maximiser r* of L, Σ_{j≠i} [P(i ≻ j) - sigmoid(r*_i - r*_j)] = 0, and r*_i > r*_j iff B(i) > B(j).
 
@@ -188,29 +176,25 @@ def proposition_c1(c: Case, score: Callable[..., Any] = borda) -> Any:
     }
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/equation-12",
     "equation (12)",
-    setting=profiles,
     false="∂L/∂r_i = Σ_{j≠i} [P(i ≻ j) - sigmoid(r_j - r_i)] for every r.",
-    neighbour={"sign": -1.0, "only": 2},
+    neighbour={"sign": -1.0, "only": "M = 2"},
 )
-@over_sizes(2, 5)
 def equation_12(c: Case, sign: float = 1.0) -> Any:
     """∂L/∂r_i = Σ_{j≠i} [P(i ≻ j) - sigmoid(r_i - r_j)] for every r."""
     return jax.grad(likelihood)(c.rewards, c.P), jnp.sum(c.P, axis=1) - 0.5 - sigmoid_sums(sign * c.rewards)
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/equation-15",
     "equations (15) and (22)",
-    setting=profiles,
     false="The difference of the two sums is at least 1.05 tanh((r_i - r_k)/2) if r_i > r_k.",
     neighbour={"factor": 1.05},
     covers=("ppa/equation-22",),
     proof="the difference is tanh((r_i - r_k)/2) and M - 2 terms from 0 to (r_i - r_k)/4",
 )
-@over_sizes(2, 5)
 def equation_15(c: Case, factor: float = 1.0) -> Any:
     """r_i > r_k gives Σ_{j≠i} sigmoid(r_i - r_j) > Σ_{j≠k} sigmoid(r_k - r_j), and only r_i > r_k does.
 
@@ -224,15 +208,13 @@ def equation_15(c: Case, factor: float = 1.0) -> Any:
     }
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/equation-18",
     "equations (17) to (20) and the Borda score of section 2.2",
-    setting=profiles,
     false="Σ_{j≠i} 1{r(y_i) < r(y_j)} = M - r(y_i) if the first choice has r(y) = 0.",
-    neighbour={"first": 0, "only": 2},
+    neighbour={"first": 0, "only": "M = 2"},
     covers=("ppa/equation-17", "ppa/equation-19", "ppa/equation-20"),
 )
-@over_sizes(2, 5)
 def equation_18(c: Case, first: int = 1) -> Any:
     """Σ_{j≠i} 1{r(y_i) < r(y_j)} = M - r(y_i), so that Σ_{j≠i} P(y_i ≻ y_j) = Σ_r σ_r (M - r(y_i)) = B(y_i)."""
     r, weights = places(c.profile.orders), c.profile.weights
@@ -249,36 +231,32 @@ def equation_18(c: Case, first: int = 1) -> Any:
 # NLHF
 
 
-@claim(
+@over(2, 5).claim(
     "ppa/nlhf",
     "section 2.2, NLHF",
-    setting=profiles,
     fails="convention",
     quote="the game-theoretic approach, known as Nash learning from human feedback (NLHF) [9, 10, 11, 12], has been "
-    "adopted to model preference learning as a two-player constant-sum game max_{π1 ∈ Δ(𝒴)} min_{π2 ∈ Δ(𝒴)} "
-    "E_{(y1, y2) ∼ (π1, π2)}[P(y1 ≻ y2)], where the equilibrium policy π* cannot be uniformly outperformed.",
+    "adopted to model preference learning as a two-player constant-sum game max_{π1 ∈ Δ(𝒴)} min_{π2 ∈ Δ(𝒴)} E_{(y1, "
+    "y2) ∼ (π1, π2)}[P(y1 ≻ y2)], where the equilibrium policy π* cannot be uniformly outperformed.",
     why="By (1) P(y ≻ y) = 0, so that two draws of the same y give nobody a point. With two alternatives and shares "
     "1/2 ± ε the equilibrium is then (1/2 - ε, 1/2 + ε), not (1, 0), the lottery of section 3.1.",
     corrected="max_π1 min_π2 E[P(y1 ≻ y2)], with P(y ≻ y) = 1/2, is a two-player constant-sum game.",
     correction={"diagonal": 0.5},
     counterexample=lambda: by_hand(lotteries=((1.0,), (1.0,))),
 )
-@over_sizes(2, 5)
 def nlhf(c: Case, diagonal: float = 0.0) -> Any:
     """max_π1 min_π2 E[P(y1 ≻ y2)], with P of (1), is a two-player constant-sum game."""
     P, (first, second) = c.P + (diagonal - 0.5) * jnp.eye(len(c.P)), c.lotteries
     return first @ P @ second + second @ P @ first, 1.0
 
 
-@claim(
+@over(3).claim(
     "ppa/maximal-lotteries",
     "section 2.2, NLHF, and Table 1",
-    setting=profiles,
     false="No lottery beats Φ^MB.",
     neighbour={"rule": maximal_borda},
     tolerance=1e-8,
 )
-@over_sizes(3)
 def maximal_lotteries(c: Case, rule: Callable[..., Any] = lambda P: maximal_lottery_solve(P)[0]) -> Any:
     """No lottery beats Φ^ML, which is Pareto efficient.
 
@@ -294,14 +272,12 @@ def maximal_lotteries(c: Case, rule: Callable[..., Any] = lambda P: maximal_lott
     }
 
 
-@claim(
+@over(2).claim(
     "ppa/binary-example",
     "section 3.1",
-    setting=profiles,
     false="RLHF and NLHF both give (1, 0) for ε = 0.",
     neighbour={"least": 0.0},
 )
-@over_sizes(2)
 def binary_example(c: Case, least: float = 5e-5) -> Any:
     """With shares (1/2 + ε, 1/2 - ε), P(y1 ≻ y2) = 1/2 + ε, and RLHF and NLHF give (1, 0) for ε > 0, (0, 1) for -ε.
 
@@ -321,16 +297,14 @@ def binary_example(c: Case, least: float = 5e-5) -> Any:
     }
 
 
-@claim(
+@over(3, 6).claim(
     "ppa/condorcet-paradox",
     "section 2.2, NLHF",
-    setting=profiles,
     false="Of groups that rank 0 1 2 ..., 1 2 ... 0 and so on, each with less than 0.525 of the voters, there is no "
     "Condorcet winner.",
     neighbour={"most": 0.525},
     proof="y_{k+1} is below y_k in all rankings but its own group's, so that P(y_k ≻ y_{k+1}) = 1 - w_{k+1}",
 )
-@over_sizes(3, 6)
 def condorcet_paradox(c: Case, most: float = 0.5) -> Any:
     """There need be no Condorcet winner.
 

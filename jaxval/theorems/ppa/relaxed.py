@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import social_choice
-from jaxval.theorems.ppa._profiles import APART, Case, bounds, by_hand, claim, lifts, over_sizes, profiles, relaxed
+from jaxval.theorems.ppa._profiles import APART, Case, bounds, by_hand, lifts, profiles, relaxed
 from jaxval.theorems.ppa.condorcet import is_winner, limit
 from jaxval.theorems.ppa.domination import CLOSE
 from jaxval.theorems.ppa.manipulation import after_misreports
@@ -16,14 +16,12 @@ from jaxval.theorems.records import AtMost
 # F^β
 
 
-@claim(
+@profiles.claim(
     "ppa/equation-9",
     "section 4.3, equation (9)",
-    setting=profiles,
     false="The library's F^β is π(y_i) = e^{βu_i} / Σ_j e^{βu_j}.",
-    neighbour={"tilt_only": True, "only": 4},
+    neighbour={"tilt_only": True, "only": "M = 4"},
 )
-@over_sizes()
 def equation_9(c: Case, tilt_only: bool = False) -> Any:
     """π(y_i) = u_i e^{βu_i} / Σ_j u_j e^{βu_j} is the library's F^β, and F* at β = 0."""
     scores = jnp.exp(c.beta * c.u) * (1 if tilt_only else c.u)
@@ -33,20 +31,18 @@ def equation_9(c: Case, tilt_only: bool = False) -> Any:
     }
 
 
-@claim(
+@profiles.claim(
     "ppa/relaxed-limit",
     "section 4.3, below equation (9)",
-    setting=profiles,
     fails="convention",
     quote="As β→∞, the policy becomes deterministic and converges to π(y*)=1, where y*=argmax_{i∈[M]} u_i.",
     why="If the largest u is shared, no argmax is single: with ab and ba, half each, π = (1/2, 1/2) for every β.",
     corrected="As β → ∞, the policy converges to the uniform policy on the alternatives with the largest u.",
     correction={"shared": True},
     false="The policy is uniform on the alternatives with the largest u when β is 10 over the gap to the next u.",
-    neighbour={"shared": True, "steps": 10.0, "only": 4},
+    neighbour={"shared": True, "steps": 10.0, "only": "M = 4"},
     counterexample=lambda: by_hand((["01", "10"], [0.5, 0.5])),
 )
-@over_sizes()
 def relaxed_limit(c: Case, shared: bool = False, steps: float = 40.0) -> Any:
     """As β → ∞, the policy becomes deterministic: it converges to π(y*) = 1 with y* = argmax_i u_i."""
     best = jnp.max(c.u)
@@ -60,14 +56,12 @@ def two_policies(c: Case) -> tuple[Array, Array]:
     return relaxed(c.u, c.beta), relaxed(c.u, c.beta + 10 * c.level)
 
 
-@claim(
+@profiles.claim(
     "ppa/concentration",
     "section 4.3, below equation (9)",
-    setting=profiles,
     false="As β rises, the second largest probability never falls.",
-    neighbour={"second": True, "only": 4},
+    neighbour={"second": True, "only": "M = 4"},
 )
-@over_sizes()
 def concentration(c: Case, second: bool = False) -> Any:
     """As β rises, π(y_i)/π(y_j) with u_i ≥ u_j never falls, nor does the mean of u under the policy."""
     before, after = two_policies(c)
@@ -77,14 +71,12 @@ def concentration(c: Case, second: bool = False) -> Any:
     return {"odds": jnp.where(c.u[:, None] >= c.u[None, :], crossed, -1.0), "mean": AtMost(before @ c.u, after @ c.u)}
 
 
-@claim(
+@profiles.claim(
     "ppa/trade-off",
     "section 4.3, at its end, and Appendix Q, equation (46)",
-    setting=profiles,
     false="As β rises, a Condorcet winner's probability never falls, and the level min_i π(y_i)/w_i never rises.",
-    neighbour={"level": True, "only": 4},
+    neighbour={"level": True, "only": "M = 4"},
 )
-@over_sizes()
 def trade_off(c: Case, level: bool = False) -> Any:
     """As β rises, the probability of a Condorcet winner never falls, and the level that (46) guarantees never rises."""
     before, after = two_policies(c)
@@ -103,29 +95,23 @@ def level_of_46(u: Array, beta: Array | float) -> Array:
 # Appendix Q
 
 
-@claim(
+@profiles.claim(
     "ppa/proposition-Q.1",
     "Proposition Q.1, equations (42) and (43)",
-    setting=profiles,
     covers=("ppa/equation-42", "ppa/equation-43"),
     fails="root error",
-    quote=(
-        "Let y_i be a Condorcet winner with u_i > 0.5. Then, the softmax policy satisfies π(y_i) ≥ α_c if "
-        "β ≥ 1/(u_i - 0.5) log((M-1)α_c / (2(1-α_c)))."
-    ),
-    why=(
-        "(43) bounds e^{βu_i}, and (44) needs the bound for u_i e^{βu_i}, which is smaller: the β of (42) is too "
-        "small. With abcd and adcb 0.3 each, bcda and dcba 0.2 each, u = (3, 2, 2, 2)/5; at α_c = 2/5 the logarithm "
-        "is 0, so that β = 0 is allowed, and π(a) = 1/3. 2u_i in place of 2 is enough; since u_j ≤ 1 - u_i for j ≠ i, "
-        "there is a smaller bound, exact if all u_j are 1 - u_i."
-    ),
-    corrected=("A Condorcet winner has π(y_i) ≥ α_c if β ≥ max(0, 1/(2u_i - 1) log((M-1)(1-u_i)α_c / (u_i(1-α_c))))."),
+    quote="Let y_i be a Condorcet winner with u_i > 0.5. Then, the softmax policy satisfies π(y_i) ≥ α_c if β ≥ 1/(u_i "
+    "- 0.5) log((M-1)α_c / (2(1-α_c))).",
+    why="(43) bounds e^{βu_i}, and (44) needs the bound for u_i e^{βu_i}, which is smaller: the β of (42) is too "
+    "small. With abcd and adcb 0.3 each, bcda and dcba 0.2 each, u = (3, 2, 2, 2)/5; at α_c = 2/5 the logarithm is 0, "
+    "so that β = 0 is allowed, and π(a) = 1/3. 2u_i in place of 2 is enough; since u_j ≤ 1 - u_i for j ≠ i, there is a "
+    "smaller bound, exact if all u_j are 1 - u_i.",
+    corrected="A Condorcet winner has π(y_i) ≥ α_c if β ≥ max(0, 1/(2u_i - 1) log((M-1)(1-u_i)α_c / (u_i(1-α_c)))).",
     correction={"exact": True},
-    false=("A Condorcet winner has π(y_i) ≥ α_c if β ≥ 0.95 max(0, 1/(2u_i - 1) log((M-1)(1-u_i)α_c / (u_i(1-α_c))))."),
-    neighbour={"exact": True, "factor": 0.95, "only": 4},
+    false="A Condorcet winner has π(y_i) ≥ α_c if β ≥ 0.95 max(0, 1/(2u_i - 1) log((M-1)(1-u_i)α_c / (u_i(1-α_c)))).",
+    neighbour={"exact": True, "factor": 0.95, "only": "M = 4"},
     counterexample=lambda: by_hand((["0123", "0321", "1230", "3210"], [0.3, 0.3, 0.2, 0.2]), level=0.4),
 )
-@over_sizes()
 def proposition_q_1(c: Case, exact: bool = False, factor: float = 1.0) -> Any:
     """A Condorcet winner has π(y_i) ≥ α_c if β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2(1-α_c))) and β ≥ 0."""
     winner, odds = is_winner(c.P), (len(c.u) - 1) * c.level / (1 - c.level)
@@ -142,32 +128,22 @@ def proposition_q_1(c: Case, exact: bool = False, factor: float = 1.0) -> Any:
     }
 
 
-@claim(
+@profiles.claim(
     "ppa/equation-44",
     "Appendix Q, equation (44)",
-    setting=profiles,
-    fails="follows",
     root="ppa/proposition-Q.1",
-    quote=(
-        "From the given condition [(43)], we can establish the following lower bound: u_i exp(βu_i) ≥ "
-        "α_c/(1-α_c) (M-1)(0.5 exp(0.5β)) ≥ α_c/(1-α_c) Σ_{j≠i} u_j exp(βu_j)."
-    ),
-    why=(
-        "(43) says that e^{βu_i} is at least the middle of (44), and u_i < 1 times it can be less: M = 4, u_i = 3/5, "
-        "α_c = 2/5 and β = 0, where the logarithm in (43) is 0, give 3/5 on the left and 1 in the middle."
-    ),
-    corrected=(
-        "From β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2u_i(1-α_c))) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2 ≥ "
-        "α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}."
-    ),
+    quote="From the given condition [(43)], we can establish the following lower bound: u_i exp(βu_i) ≥ α_c/(1-α_c) "
+    "(M-1)(0.5 exp(0.5β)) ≥ α_c/(1-α_c) Σ_{j≠i} u_j exp(βu_j).",
+    why="(43) says that e^{βu_i} is at least the middle of (44), and u_i < 1 times it can be less: M = 4, u_i = 3/5, "
+    "α_c = 2/5 and β = 0, where the logarithm in (43) is 0, give 3/5 on the left and 1 in the middle.",
+    corrected="From β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2u_i(1-α_c))) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) "
+    "e^{β/2}/2 ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}.",
     correction={"factor": 1.0},
-    false=(
-        "From β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2.1u_i(1-α_c))) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2."
-    ),
-    neighbour={"factor": 1.05, "only": 4},
+    false="From β ≥ 1/(u_i - 1/2) log((M-1)α_c / (2.1u_i(1-α_c))) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) "
+    "e^{β/2}/2.",
+    neighbour={"factor": 1.05, "only": "M = 4"},
     counterexample=lambda: by_hand((["0123", "0321", "1230", "3210"], [0.3, 0.3, 0.2, 0.2]), level=0.4),
 )
-@over_sizes()
 def equation_44(c: Case, factor: float | None = None) -> Any:
     """From (43) and β ≥ 0, u_i e^{βu_i} ≥ α_c/(1-α_c) (M-1) e^{β/2}/2 ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}."""
     winner, odds = is_winner(c.P), c.level / (1 - c.level)
@@ -185,14 +161,12 @@ def equation_44(c: Case, factor: float | None = None) -> Any:
     }
 
 
-@claim(
+@profiles.claim(
     "ppa/equation-45",
     "Appendix Q, equation (45)",
-    setting=profiles,
     false="If u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, then π(y_i) ≥ 1.05 α_c.",
-    neighbour={"factor": 1.05, "only": 4},
+    neighbour={"factor": 1.05, "only": "M = 4"},
 )
-@over_sizes()
 def equation_45(c: Case, factor: float = 1.0) -> Any:
     """If u_i e^{βu_i} ≥ α_c/(1-α_c) Σ_{j≠i} u_j e^{βu_j}, then π(y_i) ≥ α_c."""
     scores = c.u * jnp.exp(c.beta * c.u)
@@ -202,14 +176,12 @@ def equation_45(c: Case, factor: float = 1.0) -> Any:
     return AtMost(factor * largest_level, relaxed(c.u, c.beta))
 
 
-@claim(
+@profiles.claim(
     "ppa/equation-46",
     "Appendix Q, equation (46)",
-    setting=profiles,
     false="π(y_i) ≥ 1.05 w_i (Σ_j u_j exp(β(u_j-u_i)))⁻¹ for every β ≥ 0.",
-    neighbour={"factor": 1.05, "only": 4},
+    neighbour={"factor": 1.05, "only": "M = 4"},
 )
-@over_sizes()
 def equation_46(c: Case, factor: float = 1.0) -> Any:
     """For every β ≥ 0, π(y_i)/w_i ≥ (Σ_j u_j exp(β(u_j-u_i)))⁻¹, which goes to 0 as β → ∞ unless u_i is the largest."""
     below = jnp.max(c.u) - c.u
@@ -225,14 +197,12 @@ def equation_46(c: Case, factor: float = 1.0) -> Any:
 # Table 1 for F^β
 
 
-@claim(
+@profiles.claim(
     "ppa/relaxed-monotone",
     "Table 1, the proposed framework, for F^β",
-    setting=profiles,
     false="If one alternative is lifted in a ranking, Φ^β gives no other alternative more.",
-    neighbour={"others": True, "only": 4},
+    neighbour={"others": True, "only": "M = 4"},
 )
-@over_sizes()
 def relaxed_monotone(c: Case, others: bool = False) -> Any:
     """Φ^β satisfies monotonicity and Pareto efficiency for every β ≥ 0, and so does Φ^∞."""
     P, u = c.P, c.u
@@ -248,15 +218,13 @@ def relaxed_monotone(c: Case, others: bool = False) -> Any:
     return found
 
 
-@claim(
+@profiles.claim(
     "ppa/relaxed-manipulability",
     "Table 1, the proposed framework, for F^β, with a bound of ours",
-    setting=profiles,
     proof="g(x) = x e^{βx} rises, u'_k ≤ u_k and u'_i ≥ w_i for i ≠ k, as in Theorem 4.11",
     false="For every β, Φ^β has π'(y_k) ≤ u_k/(u_k+1-w_k) ≤ (w_k+1)/2 after any misreport of group k.",
-    neighbour={"of_theorem_4_11": True, "only": 4},
+    neighbour={"of_theorem_4_11": True, "only": "M = 4"},
 )
-@over_sizes()
 def relaxed_manipulability(c: Case, of_theorem_4_11: bool = False) -> Any:
     """Φ^β satisfies γ-PBM with γ = (1, e^β)/(1 + e^β), which is (1/2, 1/2) at β = 0.
 

@@ -7,18 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxval import preferences, social_choice
-from jaxval.theorems.ppa._tasks import (
-    Task,
-    by_hand,
-    diagonal,
-    normalised,
-    objective,
-    over_sizes,
-    selected,
-    softmax_policy,
-    tasks,
-)
-from jaxval.theorems.records import AtMost, claim
+from jaxval.theorems.ppa._tasks import Task, by_hand, diagonal, normalised, objective, selected, softmax_policy, tasks
+from jaxval.theorems.records import AtMost
 
 TWO_BALLOTS = ["abc", "bac"], [0.75, 0.25]
 
@@ -47,43 +37,35 @@ def expected_loss(c: Task, selector: Array, *, by_winner: bool = False) -> Array
     return jnp.einsum("x,xy,xz,xyz->", c.prompts, c.queries, c.queries, labelled)
 
 
-@claim(
+@tasks.claim(
     "ppa/equation-49",
     "Appendix T, equation (49)",
-    setting=tasks,
     fails="convention",
     quote="We approximate a softmax policy proposed in Section 4.3: [...] where u(y|x) := min_{z∈𝒴} P(y≻z|x).",
-    why=(
-        "𝒴 contains y, and P(y ≻ y) = 1/2, as in (48), caps u at 1/2: with abc 3/4 and bac 1/4, (49) has u = (1/2, "
-        "1/4, 0) and π(a) = 2/3, and section 4.3 gives 3/4. Definition 4.3 and Appendix U leave y out of the minimum."
-    ),
+    why="𝒴 contains y, and P(y ≻ y) = 1/2, as in (48), caps u at 1/2: with abc 3/4 and bac 1/4, (49) has u = (1/2, "
+    "1/4, 0) and π(a) = 2/3, and section 4.3 gives 3/4. Definition 4.3 and Appendix U leave y out of the minimum.",
     corrected="π ∝ u exp(βu) with u(y|x) = min_{z≠y} P(y ≻ z|x) is the policy of section 4.3.",
     correction={"itself": False},
     counterexample=lambda: by_hand(*TWO_BALLOTS),
 )
-@over_sizes
 def equation_49(c: Task, itself: bool = True) -> Any:
     """π ∝ u exp(βu) with u(y|x) = min_{z∈𝒴} P(y ≻ z|x) is the softmax policy of section 4.3."""
     of_section_4_3 = jax.vmap(lambda P: social_choice.proportional(P, beta=c.beta))(c.P)
     return softmax_policy(smallest(c.P, itself=itself), c.beta), of_section_4_3
 
 
-@claim(
+@tasks.claim(
     "ppa/equation-50",
     "Appendix T, equation (50), and Appendix U",
-    setting=tasks,
     fails="root error",
     quote="Then, the estimated û can be obtained from û(y|x) = Σ_{z∈𝒴} P̂(y≻z|x) μ̂(z|x,y).",
-    why=(
-        "A selector on all of 𝒴 may select y itself. If a query is two independent draws, y costs (50) as much as a z "
-        "with P(y ≻ z) = 1/2; if no response is compared with itself, y costs nothing, and every μ̂(.|x,y) selects it. "
-        "With abc 3/4 and bac 1/4, û(a) is 1/2 and u(a) is 3/4."
-    ),
+    why="A selector on all of 𝒴 may select y itself. If a query is two independent draws, y costs (50) as much as a z "
+    "with P(y ≻ z) = 1/2; if no response is compared with itself, y costs nothing, and every μ̂(.|x,y) selects it. "
+    "With abc 3/4 and bac 1/4, û(a) is 1/2 and u(a) is 3/4.",
     corrected="With endless data, û = Σ_z P μ̂ is u = min_{z≠y} P(y ≻ z|x) for every minimiser μ̂ of (50) on z ≠ y.",
     correction={"itself": False},
     counterexample=lambda: by_hand(*TWO_BALLOTS),
 )
-@over_sizes
 def equation_50(c: Task, itself: bool = True) -> Any:
     """With endless data, û = u for every minimiser μ̂ of (50) over all selectors, μ̂(.|x,y) ∈ Δ(𝒴).
 
@@ -95,14 +77,12 @@ def equation_50(c: Task, itself: bool = True) -> Any:
     return jnp.where(chosen, c.P, u), jnp.broadcast_to(u, c.P.shape)
 
 
-@claim(
+@tasks.claim(
     "ppa/selector-from-data",
     "Appendix T, below equation (50)",
-    setting=tasks,
     false="However often each pair is compared, (50) on the data, over z ≠ y, gives û(y|x) = min_{z≠y} P̂(y ≻ z|x).",
     neighbour={"balanced": False},
 )
-@over_sizes
 def selector_from_data(c: Task, balanced: bool = True) -> Any:
     """If pairs are compared in proportion to π_d(y|x) π_d(z|x), (50) on the data gives û(y|x) = min_{z≠y} P̂(y ≻ z|x).
 
@@ -116,10 +96,9 @@ def selector_from_data(c: Task, balanced: bool = True) -> Any:
     return jnp.where(chosen, estimate, u), jnp.broadcast_to(u, c.P.shape)
 
 
-@claim(
+@tasks.claim(
     "ppa/normalised",
     "Appendix T, above equation (51)",
-    setting=tasks,
     fails="convention",
     quote="Let π̂_β be the normalized softmax policy constructed with û following (49).",
     why="P̂ need not come from a profile: after ab, bc and ca, first preferred, û is 0 throughout, and (49) is 0/0.",
@@ -127,42 +106,35 @@ def selector_from_data(c: Task, balanced: bool = True) -> Any:
     correction={"of_data": False},
     counterexample=lambda: by_hand(["abc"], [1.0], wins=["ab", "bc", "ca"]),
 )
-@over_sizes
 def normalised_policy(c: Task, of_data: bool = True) -> Any:
     """With û(y|x) = min_{z≠y} P̂(y ≻ z|x) and P̂ of (60), û exp(βû) divided by its sum over y is a policy."""
     u = smallest(jax.vmap(preferences.empirical_matrix)(c.counts) if of_data else c.P)
     return jnp.sum(softmax_policy(u, c.beta), axis=1), jnp.ones(len(u))
 
 
-@claim(
+@tasks.claim(
     "ppa/equation-55",
     "Appendix U, equation (55)",
-    setting=tasks,
     false="The uniform selector μ on z ≠ y has Σ_z P(y ≻ z|x) μ(z|x,y) = min_{z≠y} P(y ≻ z|x).",
     neighbour={"uniform": True},
 )
-@over_sizes
 def equation_55(c: Task, uniform: bool = False) -> Any:
     """u(y|x) = min_{z≠y} P(y ≻ z|x) = Σ_z P(y ≻ z|x) μ*(z|x,y) if μ*(.|x,y) is on a minimiser of P(y ≻ .|x), z ≠ y."""
     chosen = jnp.ones_like(c.P) if uniform else minimisers(c.P, itself=False).astype(float)
     return smallest(c.P), selected(c.P, elsewhere(chosen))
 
 
-@claim(
+@tasks.claim(
     "ppa/equation-56",
     "Appendix U, equation (56)",
-    setting=tasks,
     fails="convention",
     quote="[...] via the following linear programming (LP): u(y|x) = min_{μ(·|x,y)∈Δ(𝒴)} Σ_{z∈𝒴} P(y≻z|x) μ(z|x,y).",
-    why=(
-        "Δ(𝒴) has the point mass on y itself, and P(y ≻ y) = 1/2, as in (48): for a Condorcet winner the minimum is "
-        "1/2, not u. With abc 3/4 and bac 1/4 it is 1/2 for a, and u(a) is 3/4. With P(y ≻ y) = 1 (56) would be right."
-    ),
+    why="Δ(𝒴) has the point mass on y itself, and P(y ≻ y) = 1/2, as in (48): for a Condorcet winner the minimum is "
+    "1/2, not u. With abc 3/4 and bac 1/4 it is 1/2 for a, and u(a) is 3/4. With P(y ≻ y) = 1 (56) would be right.",
     corrected="u(y|x) = min_{z≠y} P(y ≻ z|x) is the minimum of Σ_z P(y ≻ z|x) μ(z|x,y) over μ(.|x,y) ∈ Δ(𝒴∖{y}).",
     correction={"itself": False},
     counterexample=lambda: by_hand(*TWO_BALLOTS),
 )
-@over_sizes
 def equation_56(c: Task, itself: bool = True) -> Any:
     """u(y|x) = min_{z≠y} P(y ≻ z|x) is the minimum of Σ_z P(y ≻ z|x) μ(z|x,y) over μ(.|x,y) ∈ Δ(𝒴)."""
     vertices = c.P if itself else diagonal(c.P, jnp.inf)
@@ -173,14 +145,12 @@ def equation_56(c: Task, itself: bool = True) -> Any:
     }
 
 
-@claim(
+@tasks.claim(
     "ppa/equation-57",
     "Appendix U, equation (57)",
-    setting=tasks,
     false="E_{z~π_d} [P(y ≻ z|x) μ(z|x,y)/π_d(y|x)] = Σ_z P(y ≻ z|x) μ(z|x,y) for every μ.",
     neighbour={"other": True},
 )
-@over_sizes
 def equation_57(c: Task, other: bool = False) -> Any:
     """E_{z~π_d} [P(y ≻ z|x) μ(z|x,y)/π_d(z|x)] = Σ_z P(y ≻ z|x) μ(z|x,y), the objective of (56), for every μ."""
     under = c.queries[:, :, None] if other else c.queries[:, None, :]
@@ -188,14 +158,12 @@ def equation_57(c: Task, other: bool = False) -> Any:
     return jnp.sum(c.queries[:, None, :] * weighted, axis=2), selected(c.P, c.selector)
 
 
-@claim(
+@tasks.claim(
     "ppa/equation-58",
     "Appendix U, equation (58)",
-    setting=tasks,
     false="The objective of (58) is 1.95 Σ_{x,y} ρ(x) π_d(y|x) Σ_z P(y ≻ z|x) μ(z|x,y) for every μ.",
     neighbour={"scale": 1.95},
 )
-@over_sizes
 def equation_58(c: Task, scale: float = 2.0) -> Any:
     """The objective of (58) is 2 Σ_{x,y} ρ(x) π_d(y|x) Σ_z P(y ≻ z|x) μ(z|x,y) for every μ.
 
@@ -210,27 +178,23 @@ def equation_58(c: Task, scale: float = 2.0) -> Any:
     }
 
 
-@claim(
+@tasks.claim(
     "ppa/equation-59",
     "Appendix U, equation (59)",
-    setting=tasks,
     false="The mean of μ(y^l|x,y^w)/π_d(y^w|x) over independent queries and their labels is (58), for every μ.",
     neighbour={"by_winner": True},
 )
-@over_sizes
 def equation_59(c: Task, by_winner: bool = False) -> Any:
     """The mean of μ(y^l|x,y^w)/π_d(y^l|x) over independent queries and their labels is (58), for every μ."""
     return expected_loss(c, c.selector, by_winner=by_winner), objective(c, c.selector)
 
 
-@claim(
+@tasks.claim(
     "ppa/equation-60",
     "Appendix U, equation (60)",
-    setting=tasks,
     false="P̂(y ≻ z) = N(y, z)/(N(y, z) + N(z, y)), and 0 if neither was seen, is the library's and is skew-symmetric.",
     neighbour={"unseen": 0.0},
 )
-@over_sizes
 def equation_60(c: Task, unseen: float = 0.5) -> Any:
     """P̂(y ≻ z) = N(y, z)/(N(y, z) + N(z, y)), and 1/2 if neither was seen, is the library's and is skew-symmetric."""
     seen = c.counts + jnp.swapaxes(c.counts, 1, 2)

@@ -1,0 +1,101 @@
+"""Chat templates: programs in Jinja that write a chat as the text on which a checkpoint was trained.
+
+A template comes with a checkpoint from elsewhere, so that it runs in Jinja's sandbox, with no other objects than texts
+and a few functions.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxval.policies.published._files import extra
+from jaxval.policies.text import Messages
+from jaxval.types import BadArgument
+
+__all__ = ["chat_template"]
+
+
+def chat_template(template: str, *, name: Any = "template", **special: str) -> Callable[[Messages], str]:
+    """A function from chat messages to the text up to the place where the answer begins.
+
+    Roles and contents are all that the template sees of messages, with `add_generation_prompt` true. There is no
+    `strftime_now`, so that a prompt does not depend on the day. A special token that stands in a content counts as
+    that token, as in `transformers`.
+
+    Args:
+        template: the program.
+        name: the file or the argument that errors name.
+        **special: texts that the template may write, such as `bos_token` and `eos_token`.
+
+    Returns:
+        The function. It raises `BadArgument` if the template refuses the messages, fails, or reaches for what the
+        sandbox withholds.
+
+    Raises:
+        ValueError: if the program is no Jinja.
+        ModuleNotFoundError: if the extra `llama` is not installed.
+
+    Example:
+        >>> template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}<bot>"
+        >>> write = chat_template(template, eos_token=";")
+        >>> write([{"role": "user", "content": "2+2?"}])
+        '<user>2+2?;<bot>'
+    """
+    jinja2, environment = extra("jinja2"), _sandbox()
+    try:
+        program = environment.from_string(template)
+    except jinja2.TemplateSyntaxError as error:
+        got = f"a fault in line {error.lineno} ({error.message})"
+        raise BadArgument(name, expected="a chat template in Jinja", got=got) from error
+
+    def write(messages: Messages) -> str:
+        plain = [_plain(message) for message in messages]
+        try:
+            return program.render(messages=plain, add_generation_prompt=True, **special)
+        except jinja2.sandbox.SecurityError as error:
+            expected = "a chat template that stays in its sandbox"
+            raise BadArgument(name, expected=expected, got=f"{error}") from error
+        except Exception as error:  # whatever a program of others does
+            expected = f"a chat template that takes these messages, {[message['role'] for message in plain]}"
+            raise BadArgument(name, expected=expected, got=f"{type(error).__name__}: {error}") from error
+
+    return write
+
+
+def _plain(message: Mapping[str, str]) -> dict[str, str]:
+    if not {"role", "content"} <= set(message) or not all(type(message[part]) is str for part in ("role", "content")):
+        raise BadArgument("messages", expected="texts role and content in every chat message", got=f"{message!r}")
+    return {"role": message["role"], "content": message["content"]}
+
+
+def _sandbox() -> Any:
+    """Jinja's sandbox with the settings that templates expect, and with no more objects than they need."""
+    jinja2 = extra("jinja2")
+    sandbox = extra("jinja2.sandbox")
+
+    class Namespace(jinja2.utils.Namespace):
+        """Variables of a template, none of which is one of Python's own attributes."""
+
+        def __init__(self, *parts: Any, **values: Any) -> None:
+            super().__init__()
+            for name, value in dict(*parts, **values).items():
+                self[name] = value
+
+        def __setitem__(self, name: str, value: Any) -> None:
+            if name.startswith("_"):
+                raise sandbox.SecurityError(f"the variable {name!r} of a namespace")
+            super().__setitem__(name, value)
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    environment = sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.globals = {
+        "range": environment.globals["range"],  # the sandbox's own, which is short
+        "namespace": Namespace,
+        "raise_exception": refuse,
+    }
+    environment.filters["tojson"] = lambda value, **how: json.dumps(value, **{"ensure_ascii": False} | how)
+    return environment

@@ -1,0 +1,225 @@
+"""The value of sources whose policies are adapters trained elsewhere, and two checks that these are applied at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from jaxval import _checks, coalitions, policies
+from jaxval.data import PreferencePairs
+from jaxval.sources.learners import Learner, over_checkpoint
+from jaxval.sources.pairs import candidates
+from jaxval.sources.repetition import Problem, method_of, repeat
+from jaxval.sources.rewards import Reward, resolve_rewards
+from jaxval.sources.valuation import SourceValues, identity_of, run_folder, summary
+from jaxval.types import BadArgument, Groups, Params
+
+__all__ = ["value_adapters"]
+
+CHECKED = 4  # prompts on which adapters are checked
+CLOSE = 1e-4  # the largest difference of log-probabilities, relative to the largest of them
+NOTHING = 1e-7  # the same, below which an adapter is without effect
+
+
+def value_adapters(
+    pairs: PreferencePairs,
+    adapters: Sequence[str | Path],
+    *,
+    policy: str | Path,
+    reference_adapter: str | Path | None = None,
+    stacked: bool = False,
+    reward: Reward | Sequence[Reward] = "score",
+    arithmetic: str = "response",
+    reference: str = "policy",
+    semivalue: str | Callable[[Any], Array] = "shapley",
+    groups: Groups | None = None,
+    permutations: int | None = None,
+    evaluations: int | None = None,
+    key: Key[Array, ""] | None = None,
+    folder: str | Path | None = None,
+    progress: bool = False,
+    any_base: bool = False,
+) -> SourceValues:
+    """The value of each adapter of one base, on the prompts and candidate responses of some pairs; nothing is trained.
+
+    The reference π_0 is the base, and the policy π_ℓ of source ℓ the base with its adapter. With a reference adapter R,
+    π_0 is base + R. An adapter that began as a copy of R, as TRL trains it, is taken in place of R: π_ℓ is base + A_ℓ,
+    and its step from the reference is ΔW_ℓ - ΔW_R. If `stacked`, it was trained on top of R: π_ℓ is base + R + A_ℓ.
+
+    Two checks come before any value. The arithmetic with one adapter at weight 1 must give the log-probabilities of the
+    base with this adapter merged into it, and each adapter must change some log-probability: adapters that are loaded
+    and never applied have been reported of engines.
+
+    Args:
+        pairs: prompts and responses; by whom they are compared plays no part, except for the reward "bradley-terry".
+        adapters: folders of PEFT, one for each source, whose names are those of the folders.
+        policy: the base, a folder of a Llama checkpoint or a GGUF file.
+        reference_adapter: the folder of R, or None.
+        stacked: whether adapters were trained on top of R, not from a copy of it.
+        reward: as in `value_sources`, and so are the arguments that are not explained here.
+        arithmetic: "response", "token" or "parameter".
+        reference: "policy" or "uniform".
+        semivalue: the kind of value.
+        groups: (sources,) groups for asymmetric values.
+        permutations: the number of permutations from which coalitions are sampled.
+        evaluations: the number of coalitions to which a regression is fitted.
+        key: a random key for sampled coalitions.
+        folder: the folder in which finished evaluations are kept.
+        progress: whether a progress bar goes to standard error.
+        any_base: whether adapters may name another base than `policy`, as after a model was moved or renamed.
+
+    Returns:
+        `SourceValues` of one seed, whose `pairs` are NaN.
+
+    Raises:
+        ValueError: if an adapter cannot be read, does not fit the base or names another one, or if a check fails.
+
+    Example:
+        >>> from jaxval.sources.learners import EXAMPLE
+        >>> try:
+        ...     value_adapters(EXAMPLE, ["one", "two"], policy="no-such-folder")
+        ... except ValueError as error:
+        ...     print(error)
+        policy: expected a folder with config.json; got no-such-folder
+    """
+    key = jax.random.key(0) if key is None else _checks.check_key(key)
+    method = method_of(semivalue, groups, permutations, evaluations, arithmetic, reference, truth=False)
+    if stacked and reference_adapter is None:
+        raise BadArgument("stacked", expected="a reference adapter to be stacked on", got="none")
+    names = names_of(adapters)
+    try:
+        model, params, tokeniser = policies.read_llama(policy)
+    except BadArgument as error:
+        name = "policy" if error.name == "path" else error.name
+        raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
+    read = [_read("adapters", path, params, policy, any_base) for path in adapters]
+    first, start = None, params
+    if reference_adapter is not None:
+        first = _read("reference_adapter", reference_adapter, params, policy, any_base)
+        start = policies.merge(params, first.params, alpha=first.alpha)
+    trained, alpha = _steps(read, None if stacked else first)
+    adapted = policies.low_rank(model, start, rank=int(alpha), alpha=alpha, targets=trained[0]["layers"])
+    learner = over_checkpoint(pairs, adapted, tokeniser)
+    none = jax.tree.map(jnp.zeros_like, trained[0])
+    merged = (policies.merge(start if stacked else params, one.params, alpha=one.alpha) for one in read)
+    _check(learner, pairs, names, trained, merged, over_checkpoint(pairs, model, tokeniser))
+    problem = Problem(
+        pairs._replace(sources=names),
+        learner,
+        train=_no_training,
+        random=False,
+        rewards=resolve_rewards(reward, pairs, learner),
+        held_out=np.arange(len(pairs.prompts)),
+        reference=none,
+        trained=trained,
+    )
+    kept = None
+    if folder is not None:
+        kept = run_folder(Path(folder) / "seed-0", problem, (identity_of(policy), reference, trained, key))
+    result = repeat(problem, method, key, kept, "adapters" if progress else "")
+    return summary(problem, [result], method, distinct=False)
+
+
+def names_of(adapters: Sequence[str | Path]) -> tuple[str, ...]:
+    """The names of the folders, with those of the folders around them if names are the same."""
+    paths = [Path(path) for path in adapters]
+    if len(paths) < 2:
+        expected = "at least 2 adapters, for a value is one among others"
+        raise BadArgument("adapters", expected=expected, got=f"{len(paths)}")
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{path.resolve().parent.name}/{path.resolve().name}" for path in paths]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise BadArgument("adapters", expected="folders of different names", got=f"{twice[0]!r} twice")
+    return tuple(names)
+
+
+def _read(name: str, path: str | Path, params: Params, policy: str | Path, any_base: bool) -> policies.Adapter:
+    """The adapter of a folder, which must name the base unless `any_base`."""
+    try:
+        adapter = policies.read_adapter(path, params)
+    except BadArgument as error:
+        if error.name != "adapter":
+            raise
+        raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
+    wanted, own = Path(policy), Path(adapter.base or "")
+    known = {part.lower() for part in (*wanted.resolve().parts, wanted.stem, wanted.stem.partition(".")[0])}
+    known |= {part.rpartition("--")[2] for part in known}  # a folder of the Hub's cache, such as models--org--name
+    if adapter.base and own.name.lower() not in known and not any_base and own.resolve() != wanted.resolve():
+        raise BadArgument(
+            name,
+            expected=f"an adapter of the base {policy}",
+            got=f"{path}, whose base_model_name_or_path is {adapter.base!r}",
+            advice="if that is the same model, pass any_base",
+        )
+    return adapter
+
+
+def _steps(read: Sequence[policies.Adapter], first: policies.Adapter | None) -> tuple[list[Params], float]:
+    """The adapters as steps from the reference: those of the base, or ΔW_ℓ - ΔW_R, with ranks side by side."""
+    everyone, alpha = policies.stack_adapters([*read, *([] if first is None else [first])])
+    if first is None:
+        return everyone, alpha
+    *own, before = everyone
+
+    def minus(one: Params) -> Params:
+        pair = jax.tree.map(lambda *leaves: jnp.stack(leaves), one, before)
+        return coalitions.add_adapters(pair, np.array([1.0, -1.0]))  # the rank is twice that of one, and α stays
+
+    return [minus(one) for one in own], alpha
+
+
+def _check(
+    learner: Learner,
+    pairs: PreferencePairs,
+    names: Sequence[str],
+    trained: Sequence[Params],
+    merged: Any,
+    plain: Learner,
+) -> None:
+    """One adapter at weight 1 is itself, as merged into its base, and no adapter is without effect."""
+    for name, one in zip(names, trained, strict=True):
+        if _is_nothing(one):
+            raise _without_effect(name)
+    contexts = np.arange(min(CHECKED, len(pairs.prompts)))
+    ids = candidates(pairs, contexts)
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trained)
+
+    def log_probs(policy: Any, params: Params) -> np.ndarray:
+        return np.asarray(policy.log_probs(params, contexts, ids), np.float64)[ids >= 0]
+
+    alone = [coalitions.add_adapters(together, np.arange(len(names)) == i) for i in range(len(names))]
+    reference = log_probs(learner.policy, jax.tree.map(jnp.zeros_like, alone[0]))
+    scale = max(1.0, float(np.abs(reference).max()))
+    for name, one, whole in zip(names, alone, merged, strict=True):
+        found, itself = log_probs(learner.policy, one), log_probs(plain.policy, whole)
+        if not np.abs(found - itself).max() <= CLOSE * scale:
+            got = f"{np.abs(found - itself).max():.2g} nats between {name!r} alone and {name!r} merged into its base"
+            raise BadArgument("adapters", expected="an adapter at weight 1 to be itself", got=got)
+        if not np.abs(found - reference).max() > NOTHING * scale:
+            raise _without_effect(name)
+
+
+def _without_effect(name: str) -> BadArgument:
+    got = f"{name!r}, with which every log-probability is that of the reference"
+    advice = "it may be untrained (its B is zero), or a copy of the reference adapter"
+    return BadArgument("adapters", expected="adapters with an effect", got=got, advice=advice)
+
+
+def _is_nothing(adapter: Params) -> bool:
+    """Whether all products A B are zero to rounding, relative to those of the parts that cancel."""
+    for target in adapter["layers"].values():
+        for a, b in zip(np.asarray(target["A"]), np.asarray(target["B"]), strict=True):
+            if (np.abs(a @ b) > 1e-5 * (np.abs(a) @ np.abs(b)).max()).any():
+                return False
+    return True
+
+
+def _no_training(*_: Any) -> Params:
+    raise AssertionError("adapters that were trained elsewhere are not trained")

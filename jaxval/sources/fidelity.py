@@ -1,0 +1,82 @@
+"""How well the values of sources predict what retraining on coalitions says."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxval.coalitions import all_coalitions
+from jaxval.types import BadArgument
+from jaxval.values import DatamodellingScore, datamodelling_score
+
+__all__ = ["Fidelity", "fidelity_coalitions", "judge"]
+
+
+class Fidelity(NamedTuple):
+    """How well values, and cheaper scores, rank coalitions as retraining on the union of their pairs does.
+
+    Attributes:
+        coalitions: (coalitions, sources) the coalitions that were retrained.
+        utilities: (coalitions, rewards) their utilities, the means over seeds.
+        scores: the linear datamodelling score by what is judged: "values"; "alone", the utility of each source's own
+            policy; "pairs", their number; "random", normal numbers. Each has one score for each reward; None if every
+            size has equal sums, as pairs have in sources of one size.
+        seconds: the time spent on these trainings.
+    """
+
+    coalitions: np.ndarray
+    utilities: np.ndarray
+    scores: dict[str, tuple[DatamodellingScore | None, ...]]
+    seconds: float
+
+
+def fidelity_coalitions(number: int, players: int) -> np.ndarray:
+    """The coalitions on which values are judged, (coalitions, players): the same for all seeds.
+
+    All coalitions but the empty and the full one, if there are at most so many; else so many of half of the players.
+    """
+    if 2**players - 2 <= number:
+        return np.asarray(all_coalitions(players))[1:-1]
+    size = players // 2
+    rng = np.random.default_rng(0)
+    drawn: set[tuple[int, ...]] = set()
+    while len(drawn) < min(number, math.comb(players, size)):
+        drawn.add(tuple(sorted(rng.choice(players, size, replace=False).tolist())))
+    masks = np.zeros((len(drawn), players), bool)
+    for mask, members in zip(masks, sorted(drawn), strict=True):
+        mask[list(members)] = True
+    return masks
+
+
+def judge(
+    masks: np.ndarray,
+    utilities: np.ndarray,
+    values: np.ndarray,
+    pairs: np.ndarray,
+    alone: np.ndarray | None,
+    seconds: float,
+) -> Fidelity:
+    """The scores of values and of cheap baselines on the retrained coalitions."""
+    judged = {
+        "values": values,
+        "alone": alone,
+        "pairs": np.broadcast_to(pairs[:, None], values.shape),
+        "random": np.random.default_rng(0).normal(size=values.shape),
+    }
+    scores = {
+        name: tuple(_score(each[:, k], masks, utilities[:, k]) for k in range(values.shape[1]))
+        for name, each in judged.items()
+        if each is not None
+    }
+    return Fidelity(masks, utilities, scores, seconds)
+
+
+def _score(scores: np.ndarray, masks: np.ndarray, utilities: np.ndarray) -> DatamodellingScore | None:
+    try:
+        return datamodelling_score(scores, masks, utilities)
+    except BadArgument as error:
+        if error.name == "values":  # equal sums or equal utilities of every size: nothing can be ranked
+            return None
+        raise BadArgument("fidelity", expected=error.expected, got=error.got) from None

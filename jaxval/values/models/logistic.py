@@ -1,0 +1,151 @@
+"""Logistic regression of two classes as a model of weighted rows, to the optimum by Newton's method.
+
+θ minimises Σ_i w_i log(1 + exp(-s_i x_i·θ)) + λ/2 |θ|², where s_i is 1 for class 1 and -1 for class 0, and x_i ends
+with a 1 for the intercept. The intercept is penalised like the other coefficients, so that rows of one class, and no
+rows at all, have an optimum too. No rows give θ = 0, which ties all test rows.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxval import _checks
+from jaxval.preferences.newton import damped_newton
+from jaxval.types import BadArgument, Number
+from jaxval.values.models.weighted import TrainingPath, WeightedModel, warm_path
+
+__all__ = ["logistic_regression"]
+
+MAX_STEPS = 100
+HIGHEST = jax.lax.Precision.HIGHEST
+SETTLED = 1e-4  # the size of a last Newton step; what is left after it is of the order of its square
+OUTER = 2**24  # numbers of the outer products of all rows, which are kept if they are so few
+
+
+def logistic_regression(*, ridge: Number = 1.0, score: str = "accuracy") -> WeightedModel:
+    """Logistic regression of the classes 0 and 1, trained to the optimum for each vector of weights.
+
+    θ = argmin Σ_i w_i log(1 + exp(-s_i x_i·θ)) + λ/2 |θ|², s_i = ±1. Along a permutation, the steps start from the
+    optimum of the prefix before. Derivatives in the weights are those of the optimum, -H⁻¹ ∂g/∂w. If the steps do
+    not converge, the parameters are NaN, and an evaluation names the coalition.
+
+    Args:
+        ridge: λ, above 0, in the units of one row; scikit-learn's `C` is 1 / λ. Features should be of like scale.
+        score: "accuracy", where a logit of 0 counts 1/2; or "log_likelihood", the mean log-probability of the class.
+
+    Returns:
+        A `WeightedModel`; labels are 0 and 1. Its parameters are (features + 1,), the intercept last.
+
+    Raises:
+        ValueError: if `ridge` is not above 0, the score is no such word, or (when the model is used) labels are other
+            than 0 and 1.
+
+    Example:
+        >>> model = logistic_regression(ridge=0.1)
+        >>> x, y = jnp.array([[0.0], [1.0], [2.0], [3.0]]), jnp.array([0, 0, 1, 1])
+        >>> params = model.fit(x, y, jnp.ones(4))
+        >>> float(model.score(params, x, y)), float(model.score(model.fit(x, y, jnp.zeros(4)), x, y))
+        (1.0, 0.5)
+    """
+    penalty = float(_checks.check_number("ridge", ridge, low=1e-12, high=1e12, expected="a number from 1e-12 to 1e12"))
+    of_logits = {"accuracy": _accuracy, "log_likelihood": _log_likelihood}[
+        _checks.check_choice("score", score, ("accuracy", "log_likelihood"))
+    ]
+
+    def fit(x: Array, y: Array, weights: Array) -> Array:
+        rows, signs = with_intercept(x), _signs(y)
+        return _optimum(rows, signs, weights, jnp.zeros(rows.shape[1]), penalty)
+
+    def refit(rows: Array, signs: Array, weights: Array, params: Array) -> Array:
+        return _optimum(rows, signs, weights, params, penalty)
+
+    def path(x: Array, y: Array) -> TrainingPath:
+        rows = with_intercept(x)
+        return warm_path(refit, rows, _signs(y), jnp.zeros(rows.shape[1]))
+
+    def score_of(params: Array, x: Array, y: Array) -> Array:
+        return of_logits(jnp.matmul(with_intercept(x), params, precision=HIGHEST) * _signs(y))
+
+    return WeightedModel(fit, score_of, path)
+
+
+def with_intercept(x: Float[Array, "rows features"]) -> Float[Array, "rows inputs"]:
+    """The features with a last column of ones."""
+    return jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], axis=1)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4,))
+def _optimum(rows: Array, signs: Array, weights: Array, start: Array, penalty: float) -> Array:
+    """The minimum by damped Newton steps from `start`; NaN if they do not converge."""
+    identity = penalty * jnp.eye(rows.shape[1])
+    # The Hessian Σ c_i x_i x_iᵀ of many coalitions is one product of matrices if the outer products are known.
+    outer = rows[:, :, None] * rows[:, None, :] if rows.size * rows.shape[1] <= OUTER else None
+
+    def step_of(params: Array) -> tuple[Array, Array, Array]:
+        gradient, curvature = _slopes(rows, signs, weights, params, penalty)
+        if outer is None:
+            hessian = jnp.matmul(rows.T * curvature[None, :], rows, precision=HIGHEST) + identity
+        else:
+            flat = outer.reshape(len(rows), -1)
+            hessian = jnp.matmul(curvature, flat, precision=HIGHEST).reshape(identity.shape) + identity
+        step = -_solve(hessian, gradient)
+        # |ℓ'''| ≤ |x·step| ℓ'' for the logistic loss.
+        return step, jnp.max(jnp.abs(step)), jnp.max(jnp.abs(jnp.matmul(rows, step, precision=HIGHEST)))
+
+    params, converged, _, _ = damped_newton(
+        step_of, start, feasible=jnp.asarray(True), max_steps=MAX_STEPS, limit=SETTLED
+    )
+    return jnp.where(converged, params, jnp.nan)
+
+
+@_optimum.defjvp
+def _optimum_derivative(penalty: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """The implicit function theorem: H dθ + dg = 0, where g moves with the rows, the signs and the weights."""
+    rows, signs, weights, _ = primals
+    params = _optimum(*primals, penalty)
+
+    def gradient(rows: Array, signs: Array, weights: Array) -> Array:
+        return _slopes(rows, signs, weights, params, penalty)[0]
+
+    _, moves = jax.jvp(gradient, (rows, signs, weights), tangents[:3])
+    curvature = _slopes(rows, signs, weights, params, penalty)[1]
+    hessian = jnp.matmul(rows.T * curvature[None, :], rows, precision=HIGHEST) + penalty * jnp.eye(rows.shape[1])
+    return params, -_solve(hessian, moves)
+
+
+def _slopes(rows: Array, signs: Array, weights: Array, params: Array, penalty: float) -> tuple[Array, Array]:
+    """The gradient of the loss, and the weighted second derivative of each row's loss in its logit."""
+    wrong = jax.nn.sigmoid(-signs * jnp.matmul(rows, params, precision=HIGHEST))  # probability of the other class
+    gradient = penalty * params - jnp.matmul(weights * signs * wrong, rows, precision=HIGHEST)
+    return gradient, weights * wrong * (1 - wrong)
+
+
+def _solve(matrix: Array, right: Array) -> Array:
+    return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(matrix), right)
+
+
+def _signs(y: Array) -> Array:
+    """Class 0 as -1 and class 1 as 1."""
+    if _checks.concrete(y):
+        present = np.unique(np.asarray(y))
+        if np.ndim(y) != 1 or not np.isin(present, (0, 1)).all():
+            raise BadArgument(
+                "y",
+                expected="the labels 0 and 1, one for each row",
+                got=f"shape {np.shape(y)}, labels {present[:5].tolist()}",
+                advice="for two other classes call numpy.unique(labels, return_inverse=True)[1]",
+            )
+    return 2 * jnp.asarray(y, dtype=float) - 1
+
+
+def _accuracy(margins: Array) -> Array:
+    return jnp.mean((1 + jnp.sign(margins)) / 2)
+
+
+def _log_likelihood(margins: Array) -> Array:
+    return jnp.mean(jax.nn.log_sigmoid(margins))
