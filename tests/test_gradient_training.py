@@ -14,6 +14,7 @@ import optax
 import pytest
 
 from jaxval import alignment, checkpoints, policies, training
+from jaxval.training import gradient
 from jaxval.types import Comparisons
 
 POLICY = policies.tabular(2, 3)
@@ -101,6 +102,7 @@ def test_options_of_pairs_and_accumulated_clipped_updates():
 CHILD = """
 import sys, jax, numpy as np, optax
 from jaxval import policies, training
+from jaxval.training import gradient
 from jaxval.types import Comparisons
 policy = policies.log_linear(np.random.default_rng(0).normal(size=(2, 2, 300)))
 params = policy.init(None)
@@ -191,6 +193,25 @@ def test_a_finished_training_is_not_trained_again(tmp_path):
     np.testing.assert_array_equal(first, again)
     with checkpoints.open_checkpoints(tmp_path / "new", {}) as kept:
         assert kept.latest({"weight": jnp.zeros(2)}) is None
+
+
+def test_arrays_that_a_policy_holds_are_arguments_of_one_compiled_program():
+    """The weights of a large base would otherwise be constants, copied and compiled anew for every base."""
+
+    def log_probs(held, params, contexts, responses):
+        return POLICY.log_probs(params + held, contexts, responses)
+
+    def trained(held):
+        policy = POLICY._replace(log_probs=jax.tree_util.Partial(log_probs, jnp.asarray(held)))
+        return training.train_minibatches(
+            policy, 0 * START, SOURCE, beta=1.0, optimiser=OPTIMISER, steps=3, batch_size=3, key=jax.random.key(0)
+        )[0]
+
+    trained(0 * START)
+    before = gradient._run._cache_size()
+    moved = trained(START)
+    assert gradient._run._cache_size() == before
+    np.testing.assert_allclose(moved + START, train(steps=3)[0], atol=1e-6)
 
 
 def test_fine_tuning_gives_a_table_the_shares_of_demonstrations():

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from jaxval import cli, preferences, social_choice
+from jaxval.data import read_votes
 from jaxval.preferences import Strengths, sparse
 
 SIZE, RANK = 7, 1
@@ -194,14 +195,14 @@ def test_intervals_by_redrawing_include_unseen_pairs(rng):
 @pytest.mark.once
 def test_the_command_takes_a_model_of_unseen_pairs(tmp_path, capsys):
     """A chain of five, each preferred to the next two in three of four: the first and the last never meet."""
-    rows = [
+    lines = [
         line
         for i, j in itertools.combinations(range(5), 2)
         if j - i < 3
         for line in [f"{'abcde'[i]},{'abcde'[j]}"] * 6 + [f"{'abcde'[j]},{'abcde'[i]}"] * 2
     ]
     file = tmp_path / "votes.csv"
-    file.write_text("winner,loser\n" + "\n".join(rows) + "\n")
+    file.write_text("winner,loser\n" + "\n".join(lines) + "\n")
     results = {}
     for unseen in ("tie", "bradley-terry"):
         assert cli.main(["aggregate", str(file), "--unseen", unseen, "--rule", "proportional", "--json"]) == 0
@@ -214,6 +215,19 @@ def test_the_command_takes_a_model_of_unseen_pairs(tmp_path, capsys):
     assert results["bradley-terry"]["model"] == "bradley-terry"
     assert results["bradley-terry"]["strengths"]["cycles"] == "inf"
     assert "model" not in results["tie"]
+
+    voters = tmp_path / "voters.csv"
+    voters.write_text("winner,loser,voter\n" + "".join(f"{line},v{k % 12}\n" for k, line in enumerate(lines)))
+    resampled = cli.aggregate(read_votes(voters), rules=("proportional",), unseen="bradley-terry")
+    plain = results["bradley-terry"]
+    assert resampled["win_rates"]["proportional"] == pytest.approx(plain["win_rates"]["proportional"], rel=1e-4)
+    low, high = resampled["win_rate_intervals"]["proportional"]  # of P of the model, as the rate is
+    assert low < resampled["win_rates"]["proportional"] < high
+    for row in resampled["alternatives"]:
+        for name in ("share_bound", "proportional"):
+            low, high = row[f"{name}_interval"]
+            assert low <= row[name] <= high
+            assert low < high
 
 
 @pytest.mark.mistakes
