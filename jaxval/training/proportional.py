@@ -246,7 +246,7 @@ def _preferences(
 ) -> tuple[Array, np.ndarray]:
     """P̂ of each context, and which opponents the selector may choose for each response."""
     pairs = present[:, :, None] & present[:, None, :] & ~np.eye(present.shape[1], dtype=bool)[None]
-    compared = np.asarray(wins) + np.swapaxes(wins, 1, 2) > 0
+    compared = np.asarray(wins) + np.swapaxes(np.asarray(wins), 1, 2) > 0
     complete = (compared | ~pairs).all(axis=(1, 2))
     counted = _counted(wins)
     if isinstance(unseen, str):
