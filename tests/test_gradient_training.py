@@ -14,6 +14,7 @@ import optax
 import pytest
 
 from jaxval import alignment, checkpoints, policies, training
+from jaxval.training import gradient
 from jaxval.types import Comparisons
 
 POLICY = policies.tabular(2, 3)
@@ -101,6 +102,7 @@ def test_options_of_pairs_and_accumulated_clipped_updates():
 CHILD = """
 import sys, jax, numpy as np, optax
 from jaxval import policies, training
+from jaxval.training import gradient
 from jaxval.types import Comparisons
 policy = policies.log_linear(np.random.default_rng(0).normal(size=(2, 2, 300)))
 params = policy.init(None)
@@ -191,3 +193,78 @@ def test_a_finished_training_is_not_trained_again(tmp_path):
     np.testing.assert_array_equal(first, again)
     with checkpoints.open_checkpoints(tmp_path / "new", {}) as kept:
         assert kept.latest({"weight": jnp.zeros(2)}) is None
+
+
+def test_arrays_that_a_policy_holds_are_arguments_of_one_compiled_program():
+    """The weights of a large base would otherwise be constants, copied and compiled anew for every base."""
+
+    def log_probs(held, params, contexts, responses):
+        return POLICY.log_probs(params + held, contexts, responses)
+
+    def trained(held):
+        policy = POLICY._replace(log_probs=jax.tree_util.Partial(log_probs, jnp.asarray(held)))
+        return training.train_minibatches(
+            policy, 0 * START, SOURCE, beta=1.0, optimiser=OPTIMISER, steps=3, batch_size=3, key=jax.random.key(0)
+        )[0]
+
+    trained(0 * START)
+    before = gradient._run._cache_size()
+    moved = trained(START)
+    assert gradient._run._cache_size() == before
+    np.testing.assert_allclose(moved + START, train(steps=3)[0], atol=1e-6)
+
+
+def test_fine_tuning_gives_a_table_the_shares_of_demonstrations():
+    """The optimum of -Σ w log π is the share of each response; a demonstration of weight 0 counts for nothing."""
+    contexts, responses, weights = [0, 0, 1, 1, 1], [0, 1, 2, 0, 1], [3.0, 1.0, 1.0, 1.0, 0.0]
+    params, losses = training.fine_tune(
+        POLICY,
+        START,
+        contexts,
+        responses,
+        weights=weights,
+        optimiser=optax.adam(0.3),
+        steps=200,
+        batch_size=4,
+        every=200,
+        key=jax.random.key(0),
+    )
+    shares = np.exp(POLICY.log_probs(params, [0, 1], [[0, 1, 2]] * 2))
+    np.testing.assert_allclose(shares, [[0.75, 0.25, 0], [0.5, 0, 0.5]], atol=0.01)
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.once
+def test_fine_tuning_on_a_text_makes_a_reference_worth_sampling():
+    """After "a" comes "b", and after "b" comes "a": the samples of a model that learnt it go on so."""
+    model = policies.transformer(vocabulary=259, length=8, width=16, layers=1, heads=2)
+    prompts, responses = policies.text_windows("ab" * 40, length=8)
+    policy = policies.over_catalogue(model, prompts, responses)
+    rows = np.arange(len(prompts))
+    params, losses = training.fine_tune(
+        policy,
+        model.init(jax.random.key(0)),
+        rows,
+        0 * rows,
+        optimiser=optax.adam(0.02),
+        steps=80,
+        batch_size=4,
+        every=80,
+        key=jax.random.key(0),
+    )
+    assert losses[-1] < 0.3 * losses[0]
+    drawn = policies.sample(jax.random.key(1), model, params, [[256, 97]] * 20, num_tokens=1)
+    assert np.mean(np.asarray(drawn.tokens) == 98) > 0.8
+
+
+@pytest.mark.mistakes
+def test_mistakes_of_fine_tuning():
+    options = {"optimiser": OPTIMISER, "steps": 1, "batch_size": 2, "key": jax.random.key(0)}
+    for contexts, responses, weights, message in (
+        ([0], [0, 1], None, "responses: expected one for each of 1"),
+        ([0], [0], [0.0], "weights: expected numbers"),
+        ([0], [3], None, "responses: expected ids"),
+        ([0], [0], [1.0, 1.0], "weights: expected one for each"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            training.fine_tune(POLICY, START, contexts, responses, weights=weights, **options)

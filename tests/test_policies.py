@@ -115,3 +115,43 @@ def test_text_features_leave_zeros_for_missing_responses():
 def test_mistakes(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_draws_of_candidates_have_the_policys_shares():
+    """Tabular and log-linear, with a response left out, one of probability 0, and at other temperatures."""
+    log_linear = policies.log_linear(FEATURES, base=BASE)
+    table = policies.tabular(3, 4)
+    ids = np.tile(np.arange(4), (3, 1))
+    ids[2, 0] = -1
+    for policy, params in ((table, jnp.asarray(np.linspace(-1, 1, 12).reshape(3, 4))), (log_linear, jnp.ones(5) / 2)):
+        for temperature in (1.0, 0.5):
+            drawn = np.asarray(
+                policies.sample_responses(
+                    jax.random.key(0), policy, params, np.arange(3), ids, num=3000, temperature=temperature
+                )
+            )
+            shares = np.exp(np.asarray(policies.normalise(policy.log_probs(params, np.arange(3), ids) / temperature)))
+            counted = np.stack([np.mean(drawn == y, axis=1) for y in range(4)], axis=1)
+            wanted = np.stack([np.where(ids == y, shares, 0).sum(axis=1) for y in range(4)], axis=1)
+            np.testing.assert_allclose(counted, wanted, atol=0.04)
+        best = policies.sample_responses(jax.random.key(0), policy, params, [0], ids[:1], num=2, temperature=0.0)
+        assert best.tolist() == [[int(policy.log_probs(params, [0], ids[:1])[0].argmax())] * 2]
+    first = policies.sample_responses(
+        jax.random.key(0), table, params=jnp.zeros((3, 4)), contexts=[0, 1], candidates=ids[:2], num=5
+    )
+    alone = policies.sample_responses(jax.random.key(0), table, jnp.zeros((3, 4)), [0], ids[:1], num=3)
+    assert first[0, :3].tolist() == alone[0].tolist()
+
+
+@pytest.mark.mistakes
+def test_mistakes_of_draws_and_windows():
+    table = policies.tabular(1, 2)
+    for options, message in (({"num": 0}, "num"), ({"temperature": -1.0, "num": 1}, "temperature")):
+        with pytest.raises(ValueError, match=message):
+            policies.sample_responses(jax.random.key(0), table, jnp.zeros((1, 2)), [0], [[0, 1]], **options)
+    with pytest.raises(ValueError, match="a candidate in every row; got none in row 0"):
+        policies.sample_responses(jax.random.key(0), table, jnp.zeros((1, 2)), [0], [[-1, -1]], num=1)
+    with pytest.raises(ValueError, match="length: expected at least 2"):
+        policies.text_windows("abc", length=1)
+    with pytest.raises(ValueError, match="text: expected a text"):
+        policies.text_windows("", length=4)

@@ -4,7 +4,7 @@ A loss is a function of one pair, `loss(chosen, rejected, reference_chosen, refe
 first four arguments are the log-probabilities that the policy and its reference give to the preferred response and to
 the other. All arguments are scalars, or arrays of one shape for many pairs at once. The caller takes means and applies
 weights: `jnp.mean(weights * dpo(...))`. Every loss in `losses` is an attribute of this module under its name.
-`margin_loss` makes a new loss.
+`margin_loss` makes a new loss. The losses of the two-phase proportional algorithm are in `two_phase`.
 
 Values are checked outside `jit`, `vmap` and `grad` only. Inside, a log-probability of -inf is not refused, and may
 give infinity or NaN. Replace the log-probabilities of padding rows before the loss is computed, not after.
@@ -34,6 +34,13 @@ from jaxval.alignment.tokens import (
     negative_log_likelihood,
     response_log_prob,
 )
+from jaxval.alignment.two_phase import (
+    offline_policy_loss,
+    policy_divergence,
+    proportional_policy,
+    selected_shares,
+    selector_loss,
+)
 
 __all__ = [
     "Loss",
@@ -55,10 +62,15 @@ __all__ = [
     "losses",
     "margin_loss",
     "negative_log_likelihood",
+    "offline_policy_loss",
+    "policy_divergence",
+    "proportional_policy",
     "response_entropy_index",
     "response_log_prob",
     "reverse_kl",
     "reward_loss",
+    "selected_shares",
+    "selector_loss",
 ]
 __all__ += list(losses)
 

@@ -23,7 +23,16 @@ from jaxval import _checks
 from jaxval.alignment._pairs import PerPair, check_log_probs, check_within
 from jaxval.types import BadArgument
 
-__all__ = ["Divergence", "alpha_divergence", "derivatives", "divergences", "forward_kl", "jensen_shannon", "reverse_kl"]
+__all__ = [
+    "Divergence",
+    "alpha_divergence",
+    "derivatives",
+    "divergences",
+    "find_divergence",
+    "forward_kl",
+    "jensen_shannon",
+    "reverse_kl",
+]
 
 Divergence = str | Callable[[Any], Any]
 """A name in `divergences`, or a function from log u to f'(u)."""
@@ -137,16 +146,30 @@ def derivatives(
     plus, minus, plus_0, minus_0 = check_log_probs(
         chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected
     )
-    if not callable(divergence):
-        if divergence == "alpha_divergence":
-            raise BadArgument(
-                "divergence",
-                expected="a function, for it has a parameter",
-                got="'alpha_divergence'",
-                advice="pass functools.partial(alpha_divergence, alpha=0.5)",
-            )
-        divergence = divergences[_checks.check_choice("divergence", divergence, divergences)]
-    return divergence(plus - plus_0), divergence(minus - minus_0)
+    slope = find_divergence(divergence)
+    return slope(plus - plus_0), slope(minus - minus_0)
+
+
+def find_divergence(divergence: Divergence) -> Callable[[Any], Any]:
+    """The function from log u to f'(u) that has the name, or that is given.
+
+    Raises:
+        ValueError: if no divergence has the name.
+
+    Example:
+        >>> find_divergence("reverse_kl") is reverse_kl
+        True
+    """
+    if callable(divergence):
+        return divergence
+    if divergence == "alpha_divergence":
+        raise BadArgument(
+            "divergence",
+            expected="a function, for it has a parameter",
+            got="'alpha_divergence'",
+            advice="pass functools.partial(alpha_divergence, alpha=0.5)",
+        )
+    return divergences[_checks.check_choice("divergence", divergence, divergences)]
 
 
 def _bounded_expm1(exponent: Array) -> Array:

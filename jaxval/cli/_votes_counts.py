@@ -22,11 +22,13 @@ class Reading(NamedTuple):
 
     Attributes:
         unranked: of ballots, see `preferences.ballot_wins`.
+        unseen: P of pairs that were never compared, see `preferences.complete_matrix`.
         equal: equal votes of a voter on two statements, see `preferences.vote_wins`.
         each: what of a voter counts as one, see `preferences.vote_wins`.
     """
 
     unranked: str = "below"
+    unseen: str = "tie"
     equal: str = "half"
     each: str = "pair"
 

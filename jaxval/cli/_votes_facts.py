@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -34,7 +35,8 @@ def describe(
 ) -> dict[str, Any]:
     """The result for one pool of votes, as plain numbers."""
     counted = count_votes(votes, reading)
-    matrix = preferences.empirical_matrix(counted.wins)  # the place of a model of pairs that were never compared
+    matrix, strengths = preferences.complete_matrix(jax.random.key(0), counted.wins, unseen=reading.unseen)
+    estimate = partial(preferences.smoothed_matrix, strengths=strengths) if strengths else None
     groups = {g: preferences.empirical_matrix(wins) for g, wins in counted.groups.items()}
 
     # Each rule is a compiled program of its own: both maximal lotteries then share one, which takes the longest.
@@ -52,7 +54,7 @@ def describe(
         lotteries["dictatorship"] = preferences.ballot_first_choices(votes.ballots)
     lotteries = {rule: lotteries[rule] for rule in rules if rule in lotteries}  # in the order of `rules`
     columns = {"votes": counted.votes, "share_bound": result["bounds"], **lotteries}
-    intervals = _intervals(votes, counted, lotteries, rules.get("proportional"))
+    intervals = _intervals(votes, counted, lotteries, rules.get("proportional"), estimate)
     for name in ("share_bound", "proportional"):
         if name in intervals:
             columns[f"{name}_interval"] = jnp.stack(intervals[name], axis=1)
@@ -71,6 +73,7 @@ def describe(
     return {
         "title": votes.title,
         **_read(votes, reading, counted),
+        **({"model": reading.unseen, "strengths": _plain(strengths)} if strengths else {}),
         "beta": beta if beta < math.inf else "inf",
         "few": FEW,
         "alternatives": alternatives,
@@ -87,6 +90,11 @@ def describe(
         **_certain_cycle(votes, counted, winner),
         **_groups(votes, counted, groups, matrix, lotteries, intervals),
     }
+
+
+def _plain(strengths: preferences.Strengths) -> dict[str, float | str]:
+    """Strengths as JSON takes them."""
+    return {name: float(value) if value < math.inf else "inf" for name, value in strengths._asdict().items()}
 
 
 def in_steps(rule: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
@@ -154,38 +162,55 @@ def _winner(lottery: np.ndarray, counted: Counted, names: tuple[str, ...]) -> di
 
 
 def _intervals(
-    votes: "Votes", counted: Counted, lotteries: dict[str, jax.Array], proportional: Callable[..., Any] | None
+    votes: "Votes",
+    counted: Counted,
+    lotteries: dict[str, jax.Array],
+    proportional: Callable[..., Any] | None,
+    estimate: Callable[[jax.Array], jax.Array] | None,
 ) -> dict[str, Any]:
-    """(low, high) of u, of F^β and, as (rules, groups), of win rates; none where P is no estimate."""
+    """(low, high) of u, of F^β and, as (rules, groups), of win rates; none where P is no estimate.
+
+    With `estimate`, a model of P, the model is fitted to each resample.
+    """
     if isinstance(votes, Election):
         return {}
-    bounds = social_choice.share_bound_intervals(counted.wins, effective=counted.effective)
-    result: dict[str, Any] = {"share_bound": bounds[1:]}
-    wins_of = counted.redrawn
+    result: dict[str, Any] = {}
+    if estimate is None:
+        bounds = social_choice.share_bound_intervals(counted.wins, effective=counted.effective)
+        result["share_bound"] = bounds[1:]
+    wins_of, size = counted.redrawn, len(votes.names)
     if counted.clusters < 2 or wins_of is None:
-        if proportional is not None and len(votes.names) <= LARGEST_PAIRWISE:
-            redrawn = social_choice.bootstrap_intervals(
-                jax.random.key(0), counted.wins, proportional, samples=RESAMPLES
-            )
-            result["proportional"] = redrawn[1:]
+        redrawn = partial(
+            social_choice.bootstrap_intervals, jax.random.key(0), counted.wins, estimate=estimate, samples=RESAMPLES
+        )
+        if estimate is not None and size <= LARGEST_PAIRWISE:
+            result["share_bound"] = redrawn(social_choice.share_bounds)[1:]
+        if proportional is not None and size <= LARGEST_PAIRWISE:
+            result["proportional"] = redrawn(proportional)[1:]
         return result
-    stacked, size = jnp.stack(list(lotteries.values())), len(votes.names)
+    stacked = jnp.stack(list(lotteries.values()))
 
     def statistic(times: jax.Array) -> jax.Array:
         wins = wins_of(times)
         seen = wins + wins.swapaxes(1, 2)
         matrices = (1 + (wins - wins.swapaxes(1, 2)) / jnp.where(seen > 0, seen, 1)) / 2
+        if estimate is not None:
+            matrices = matrices.at[0].set(estimate(wins[0]))
         rates = stacked @ jnp.mean(matrices, axis=2).T  # of every lottery, in all votes and in each group
+        bounds = jnp.zeros(0) if estimate is None else social_choice.share_bounds(matrices[0])
         lottery = jnp.zeros(0) if proportional is None else proportional(matrices[0])
-        return jnp.concatenate([lottery, rates.ravel()])
+        return jnp.concatenate([bounds, lottery, rates.ravel()])
 
     batch = max(1, min(50, int(2e6 / (size**2 * (len(counted.groups) + 1)))))
     ends = social_choice.cluster_intervals(
         jax.random.key(0), statistic, counted.clusters, samples=RESAMPLES, batch_size=batch
     )
     rates = slice(len(ends.low) - stacked.shape[0] * (len(counted.groups) + 1), None)
+    if estimate is not None:
+        result["share_bound"] = ends.low[:size], ends.high[:size]
     if proportional is not None:
-        result["proportional"] = ends.low[: rates.start], ends.high[: rates.start]
+        last = slice(rates.start - size, rates.start)
+        result["proportional"] = ends.low[last], ends.high[last]
     shape = stacked.shape[0], len(counted.groups) + 1
     result["win_rates"] = tuple(np.asarray(end[rates]).reshape(shape) for end in ends[1:])
     return result

@@ -44,6 +44,7 @@ def aggregate(
     rules: tuple[str, ...] = tuple(RULES),
     beta: float = 0.0,
     unranked: str = "below",
+    unseen: str = "tie",
     equal: str = "half",
     each: str = "pair",
     by: str | None = None,
@@ -57,6 +58,7 @@ def aggregate(
         rules: names of rules; random dictatorship is left out if the votes are not ballots.
         beta: β of F^β.
         unranked: how ballots with unranked alternatives are read; see `preferences.ballot_wins`.
+        unseen: what P is for pairs that were never compared; see `preferences.complete_matrix`.
         equal: how equal votes of a voter on two statements are read; see `preferences.vote_wins`.
         each: whether each pair or each voter counts as one; see `preferences.vote_wins`.
         by: "context" gives a result for each context of comparisons; None gives one of all votes.
@@ -95,7 +97,7 @@ def aggregate(
     if by is not None:  # contexts differ in their numbers of alternatives
         for rule in ("maximal-lottery", "c1-lottery"):
             of_matrix[rule] = _votes_facts.in_steps(of_matrix[rule])
-    reading = _votes_counts.Reading(unranked, equal, each)
+    reading = _votes_counts.Reading(unranked, unseen, equal, each)
 
     def described(votes: "Votes") -> dict[str, Any]:
         kept = _votes_counts.votes_each(votes) >= least_votes
@@ -141,6 +143,13 @@ def add_command(commands: Any) -> None:
         default="below",
         help="how unranked alternatives are read: they tie below the ranked ones (below, the default), or pairs with "
         "them are not counted (ignored)",
+    )
+    command.add_argument(
+        "--unseen",
+        choices=("tie", "bradley-terry", "low-rank"),
+        default="tie",
+        help="P of pairs that were never compared: a tie (the default), or that of a model of all comparisons, towards "
+        "which the counts are shrunk as far as held-out comparisons advise; low-rank allows for cycles",
     )
     command.add_argument(
         "--equal",
@@ -219,6 +228,7 @@ def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
             rules=rules,
             beta=arguments.beta,
             unranked=arguments.unranked,
+            unseen=arguments.unseen,
             equal=arguments.equal,
             each=arguments.each,
             by=arguments.by,

@@ -108,6 +108,7 @@ def _part(result: dict[str, Any], top: int, number: int) -> dict[str, Any]:
         "paragraphs": votes_words.paragraphs(result),
         "sentences": votes_words.sentences(result),
         "few": result["few"],
+        "model": result.get("model"),
         "heads": heads,
         "rules": rules,
         "groups": groups,

@@ -158,7 +158,11 @@ def _how_sure(result: dict[str, Any]) -> str:
         share = unseen / result["pairs"]["of"]
         lines.append(
             f"{unseen:,} of {result['pairs']['of']:,} pairs ({share:.0%}) were never compared. "
-            "A pair never compared counts as a tie."
+            + (
+                f"P of all pairs is that of the {result['model']} model, towards which counts are shrunk."
+                if "model" in result
+                else "A pair never compared counts as a tie."
+            )
         )
         if share > 0.5:
             lines.append(

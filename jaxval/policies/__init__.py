@@ -7,7 +7,7 @@ from one, and `over_catalogue` makes it a policy. Formats of others are in `publ
 """
 
 from jaxval.policies.adapters import init_adapters, low_rank, merge
-from jaxval.policies.candidates import normalise
+from jaxval.policies.candidates import normalise, sample_responses
 from jaxval.policies.catalogue import (
     Catalogue,
     catalogue,
@@ -15,6 +15,7 @@ from jaxval.policies.catalogue import (
     over_catalogue,
     response_lengths,
     response_log_probs,
+    selector_prompts,
 )
 from jaxval.policies.log_linear import log_linear
 from jaxval.policies.published import (
@@ -37,7 +38,7 @@ from jaxval.policies.scoring import (
     trunk_states,
 )
 from jaxval.policies.tabular import tabular
-from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue, encode_prompt
+from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue, encode_prompt, text_windows
 from jaxval.policies.text_features import text_features
 from jaxval.policies.transformer import RopeScaling, transformer
 
@@ -71,10 +72,13 @@ __all__ = [
     "response_log_probs",
     "response_states",
     "sample",
+    "sample_responses",
     "score_responses",
+    "selector_prompts",
     "stack_adapters",
     "tabular",
     "text_features",
+    "text_windows",
     "transformer",
     "trunk_states",
     "write_adapter",

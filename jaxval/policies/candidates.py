@@ -1,7 +1,8 @@
-"""Candidate responses by their ids: checks that all policies share, and conditioning on the candidates."""
+"""Candidate responses by their ids: checks that all policies share, conditioning on the candidates, and draws."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -11,9 +12,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
-from jaxval.types import BadArgument
+from jaxval.types import BadArgument, Number, Params, Policy
 
-__all__ = ["normalise"]
+__all__ = ["normalise", "sample_responses"]
 
 
 def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Float[Array, "*rows candidates"]:
@@ -79,3 +80,64 @@ def take_candidates(
     """The log-probabilities of the candidates, and -inf for a candidate whose id is -1."""
     taken = jnp.take_along_axis(log_probs, jnp.maximum(responses, 0), axis=1)
     return jnp.where(responses < 0, -jnp.inf, taken)
+
+
+def sample_responses(
+    key: Any,
+    policy: Policy,
+    params: Params,
+    contexts: Int[ArrayLike, "rows"] | list[Any],
+    candidates: Int[ArrayLike, "rows candidates"] | list[Any],
+    *,
+    num: int,
+    temperature: Number = 1.0,
+) -> Int[Array, "rows num"]:
+    """Responses of any policy, drawn among candidates: y with probability ∝ π(y|x)^{1/temperature}.
+
+    Row i draws its response j with a key made of `key`, i and j alone. `sample` draws from a `SequenceModel` without
+    candidates.
+
+    Args:
+        key: a random key.
+        policy: any policy, such as a tabular or log-linear one.
+        params: its parameters.
+        contexts: (rows,) ids of prompts.
+        candidates: (rows, candidates) ids of responses, -1 for none.
+        num: how many responses of each row.
+        temperature: 0 takes the most likely candidate, the first of several equally likely ones.
+
+    Returns:
+        (rows, num) ids of responses.
+
+    Raises:
+        ValueError: if an id is outside the catalogue, a row has no candidate, or the temperature is negative.
+
+    Example:
+        >>> from jaxval.policies import tabular
+        >>> policy = tabular(1, 3)
+        >>> params = jnp.log(jnp.array([[0.5, 0.5, 0.0]]) + 1e-9)
+        >>> drawn = sample_responses(jax.random.key(0), policy, params, [0], [[0, 1, 2]], num=1000)
+        >>> bool(abs(jnp.mean(drawn) - 0.5) < 0.06), int(jnp.max(drawn))
+        (True, 1)
+    """
+    _checks.check_key(key)
+    num = _checks.check_size("num", num)
+    heat = _checks.check_number("temperature", temperature, low=0.0, high=jnp.inf, expected="a number of at least 0")
+    log_probs = policy.log_probs(params, contexts, candidates)
+    if _checks.concrete(log_probs) and (np.asarray(log_probs) == -np.inf).all(axis=1).any():
+        row = int((np.asarray(log_probs) == -np.inf).all(axis=1).argmax())
+        raise BadArgument("candidates", expected="a candidate in every row", got=f"none in row {row}")
+    return _sample(key, log_probs, jnp.asarray(candidates), heat, num)
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _sample(key: Array, log_probs: Array, candidates: Array, temperature: Array, num: int) -> Array:
+    rows, draws = jnp.arange(len(log_probs)), jnp.arange(num)
+    tilted = log_probs / jnp.where(temperature == 0, 1, temperature)
+
+    def of_row(row: Array, logits: Array) -> Array:
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.fold_in(key, row), draws)
+        return jax.vmap(jax.random.categorical, in_axes=(0, None))(keys, logits)
+
+    drawn = jnp.where(temperature == 0, jnp.argmax(log_probs, axis=1)[:, None], jax.vmap(of_row)(rows, tilted))
+    return jnp.take_along_axis(candidates, drawn, axis=1)

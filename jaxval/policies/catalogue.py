@@ -18,7 +18,15 @@ from jaxval.policies.text import byte_tokeniser, check_candidates, encode_catalo
 from jaxval.policies.transformer import check_lengths, check_tokens, held_by, rebind
 from jaxval.types import BadArgument, Grouped, Params, Policy, SequenceModel
 
-__all__ = ["Catalogue", "catalogue", "next_token_entropies", "over_catalogue", "response_lengths", "response_log_probs"]
+__all__ = [
+    "Catalogue",
+    "catalogue",
+    "next_token_entropies",
+    "over_catalogue",
+    "response_lengths",
+    "response_log_probs",
+    "selector_prompts",
+]
 
 KEPT = 2**29  # numbers of the trunk's states that are kept, two gigabytes; more are computed anew for every batch
 
@@ -221,6 +229,47 @@ def _kept_trunk(model: SequenceModel, arrays: Catalogue, batch_size: int | None)
             before[part] = states[:, :prompts]
             behind[ids] = states[:, prompts:].reshape(*ids.shape, new, -1)
     return jnp.asarray(before), jnp.asarray(behind)
+
+
+def selector_prompts(
+    prompts: Prompts, responses: Candidates, *, separator: Sequence[int] | str
+) -> tuple[list[Any], list[Any]]:
+    """The prompts that ask a sequence model for the strongest opponent of a response, and their candidates.
+
+    The prompt of (x, y) is x, separator, y, separator; its index is x R + y, with R the most candidates of a prompt. A
+    catalogue of the prompts and then of these makes one model a policy and a selector, told apart by the separator:
+
+        policy = over_catalogue(model, [*prompts, *asked], [*responses, *opponents])
+        training.proportional(policy, ..., candidates=..., selector=training.Selector(policy, first=len(prompts)))
+
+    Source: Kim et al., Appendix T.3.
+
+    Args:
+        prompts: (contexts,) sequences of ids, or texts.
+        responses: for each prompt its candidates; response y of context x is `responses[x][y]`.
+        separator: ids, or a text, that the model meets nowhere else.
+
+    Returns:
+        (contexts * R prompts, their candidates, which are all responses of the context). Where a context has fewer than
+        R responses, its first response fills up.
+
+    Raises:
+        ValueError: if there is not one list of candidates for each prompt, or a list or a candidate is empty.
+
+    Example:
+        >>> selector_prompts([[0]], [[[1], [2]]], separator=[9])
+        ([[0, 9, 1, 9], [0, 9, 2, 9]], [[[1], [2]], [[1], [2]]])
+    """
+    check_candidates(prompts, responses)
+    most = max(map(len, responses))
+    mark = separator if isinstance(separator, str) else list(separator)
+    whole: Any = str if isinstance(prompts[0], str) else list
+    asked = [
+        whole(prompt) + mark + whole(row[y if y < len(row) else 0]) + mark
+        for prompt, row in zip(prompts, responses, strict=True)
+        for y in range(most)
+    ]
+    return asked, [list(row) for row in responses for _ in range(most)]
 
 
 def response_lengths(arrays: Catalogue, contexts: Lengths, responses: Queries) -> Int[Array, "rows candidates"]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from jaxval import _checks
 from jaxval.types import BadArgument
 
-__all__ = ["Messages", "Tokeniser", "byte_tokeniser", "encode_catalogue", "encode_prompt"]
+__all__ = ["Messages", "Tokeniser", "byte_tokeniser", "encode_catalogue", "encode_prompt", "text_windows"]
 
 Messages = Sequence[Mapping[str, str]]
 """A chat: one `{"role": ..., "content": ...}` after the other."""
@@ -181,3 +181,39 @@ def check_candidates(prompts: Sequence[Any], responses: Sequence[Any]) -> None:
                 raise BadArgument(
                     "responses", expected="no empty response", got=f"an empty response {i} of context {context}"
                 )
+
+
+def text_windows(
+    text: str, *, length: int, tokeniser: Tokeniser | None = None
+) -> tuple[list[list[int]], list[list[list[int]]]]:
+    """A text cut into windows, as the prompts and responses of a catalogue, for supervised fine-tuning on it.
+
+    A window is a prompt of the begin token, or of the window's first token if the tokeniser has none, and one response.
+    The windows follow each other without overlap. A rest that is too short for a response is left out.
+
+    Args:
+        text: the text.
+        length: the number of tokens of a window, at least 2, such as the model's `length`.
+        tokeniser: None means `byte_tokeniser()`.
+
+    Returns:
+        `(prompts, responses)` for `over_catalogue`; context i is window i, and its only response is 0.
+
+    Raises:
+        ValueError: if the text is empty, or `length` is below 2.
+
+    Example:
+        >>> text_windows("abcde", length=3)
+        ([[256], [256], [256]], [[[97, 98]], [[99, 100]], [[101]]])
+    """
+    tokeniser = byte_tokeniser() if tokeniser is None else tokeniser
+    if _checks.check_size("length", length) < 2:
+        raise BadArgument("length", expected="at least 2 tokens, a prompt and a response", got=length)
+    if not isinstance(text, str) or not text:
+        raise BadArgument("text", expected="a text", got=f"{text!r}")
+    ids = tokeniser.encode(text)
+    begin = [] if tokeniser.begin is None else [tokeniser.begin]
+    step = length - len(begin)
+    windows = [begin + ids[start : start + step] for start in range(0, len(ids), step)]
+    windows = [window for window in windows if len(window) > 1]
+    return [window[:1] for window in windows], [[window[1:]] for window in windows]

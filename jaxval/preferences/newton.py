@@ -1,4 +1,4 @@
-"""Damped Newton steps to the minimum of a convex function, for rewards of pairs and for parameters of policies."""
+"""Damped Newton steps to a minimum, for rewards of pairs and for parameters of policies."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-__all__ = ["damped_newton"]
+__all__ = ["damped_descent", "damped_newton"]
 
+Descent = tuple[Array, Array, Array, Array, Array]
 Step = tuple[Float[Array, "parameters"], Float[Array, ""], Float[Array, ""]]
 
 
@@ -61,3 +62,58 @@ def damped_newton(
     point, size, steps = jax.lax.while_loop(unfinished, advance, state)
     sound = jnp.all(jnp.isfinite(point))  # said apart: a compiled maximum may pass over NaN
     return point, feasible & sound & settled(point, size), steps, size
+
+
+def damped_descent(
+    value: Callable[[Array], Array],
+    derivatives: Callable[[Array], tuple[Array, Array, Array]],
+    moved: Callable[[Array], Array],
+    start: Float[Array, "*parameters"],
+    *,
+    max_steps: int,
+) -> tuple[Float[Array, "*parameters"], Bool[Array, ""]]:
+    """A local minimum of a function that need not be convex, by the method of Levenberg and Marquardt.
+
+    A step is -(H + μD)⁻¹g. If the function falls, the step is taken and μ divided by 5; if not, μ is multiplied by 4.
+
+    Source: Levenberg (1944); Marquardt (1963).
+
+    Args:
+        value: the function.
+        derivatives: from a point to (the gradient g, of the point's shape; H, of that shape twice; D > 0, of the
+            point's shape). H is the Hessian, or any matrix near it.
+        moved: from a point to what has to settle, to 1e-9, or 1e-4 in float32.
+        start: where the steps begin.
+        max_steps: how many steps there may be.
+
+    Returns:
+        (the point, whether it settled).
+
+    Example:
+        >>> well = lambda x: jnp.sum((x**2 - 1) ** 2)
+        >>> slopes = lambda x: (4 * x * (x**2 - 1), jnp.diag(12 * x**2 - 4), jnp.ones_like(x))
+        >>> point, settled = damped_descent(well, slopes, lambda x: x, jnp.array([0.1]), max_steps=50)
+        >>> round(float(point[0]), 4), bool(settled)
+        (1.0, True)
+    """
+    limit, noise = (1e-9, 1e-14) if start.dtype == jnp.float64 else (1e-4, 1e-6)
+
+    def advance(state: Descent) -> Descent:
+        point, level, damping, _, steps = state
+        gradient, hessian, diagonal = derivatives(point)
+        matrix = hessian.reshape(point.size, point.size) + damping * jnp.diag(diagonal.ravel())
+        target = point - jnp.linalg.solve(matrix, gradient.ravel()).reshape(point.shape)
+        reached = value(target)
+        falls = reached <= level + noise * jnp.abs(level)  # NaN does not
+        size = jnp.where(falls & (damping < 1), jnp.max(jnp.abs(moved(target) - moved(point))), jnp.inf)
+        damping = jnp.where(falls, jnp.maximum(damping / 5, 1e-10), jnp.minimum(damping * 4, 1e10))
+        point, level = jnp.where(falls, target, point), jnp.where(falls, reached, level)
+        return point, level, damping, size, steps + 1
+
+    def unfinished(state: Descent) -> Array:
+        return (state[3] > limit) & (state[4] < max_steps)
+
+    kind = start.dtype
+    state = (start, value(start), jnp.asarray(0.1, kind), jnp.asarray(jnp.inf, kind), jnp.asarray(0))
+    point, _, _, size, _ = jax.lax.while_loop(unfinished, advance, state)
+    return point, size <= limit

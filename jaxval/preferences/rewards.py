@@ -14,7 +14,7 @@ from jaxval import _checks
 from jaxval.preferences.ballots import check_wins
 from jaxval.preferences.newton import damped_newton
 from jaxval.preferences.profiles import reachable
-from jaxval.types import BadArgument, Wins
+from jaxval.types import BadArgument, Number, Wins
 
 __all__ = ["BradleyTerryDiagnostics", "bradley_terry", "bradley_terry_solve"]
 
@@ -29,7 +29,8 @@ class BradleyTerryDiagnostics(NamedTuple):
     Attributes:
         converged: whether the last Newton step moved no difference of rewards by more than 1e-11 (1e-5 in float32), or
             by more than that share of the largest reward where it is above 1.
-        strongly_connected: whether wins lead from every alternative to every other; else no finite maximum exists.
+        strongly_connected: whether wins lead from every alternative to every other; else no finite maximum exists
+            without a ridge.
         standard_errors: (alternatives,) of the mean-zero rewards, from the inverse Fisher information.
         steps: Newton steps taken.
         last_step: the largest change of a difference of rewards in the last step.
@@ -42,8 +43,11 @@ class BradleyTerryDiagnostics(NamedTuple):
     last_step: Float[Array, ""]
 
 
-def bradley_terry(wins: Wins | ContextWins) -> Float[Array, "*contexts alternatives"]:
+def bradley_terry(wins: Wins | ContextWins, *, ridge: Number = 0.0) -> Float[Array, "*contexts alternatives"]:
     """Maximum-likelihood rewards of P(i ≻ j) = exp(r_i) / (exp(r_i) + exp(r_j)), mean zero in each context.
+
+    With a ridge ρ > 0 the rewards minimise -Σ wins[i, j] log P(i ≻ j) + ρ/2 Σ r_i², which has a minimum whatever the
+    counts are.
 
     If the alternatives are responses to prompts, the tabular optimum of DPO on the same comparisons is
     `alignment.kl_policy(reference, rewards, beta=beta)`.
@@ -54,26 +58,27 @@ def bradley_terry(wins: Wins | ContextWins) -> Float[Array, "*contexts alternati
     Args:
         wins: (alternatives, alternatives) counts, `wins[i, j]` times that i beat j; or (contexts, alternatives,
             alternatives), each context by itself.
+        ridge: ρ ≥ 0.
 
     Returns:
         (alternatives,) rewards that sum to zero, or (contexts, alternatives). Inside `jit`, rewards without a finite
         maximum are NaN throughout.
 
     Raises:
-        ValueError: if counts are negative or not square, or no finite maximum exists because some alternatives never
-            lose to the others (outside `jit`).
+        ValueError: if counts are negative or not square, the ridge is negative, or (without a ridge, outside `jit`) no
+            finite maximum exists because some alternatives never lose to the others.
         RuntimeError: if Newton's method did not converge (outside `jit`).
 
     Example:
         >>> [round(float(reward), 4) for reward in bradley_terry([[0.0, 3.0], [1.0, 0.0]])]  # half of log 3
         [0.5493, -0.5493]
     """
-    rewards, diagnostics = bradley_terry_solve(wins)
+    rewards, diagnostics = bradley_terry_solve(wins, ridge=ridge)
     if not _checks.concrete(rewards):
         return rewards
     tables = np.asarray(wins).reshape(-1, *rewards.shape[-1:] * 2)
     apart = np.flatnonzero(~np.asarray(diagnostics.strongly_connected))
-    if apart.size:
+    if apart.size and not np.any(np.asarray(ridge) > 0):
         closed = np.flatnonzero(_unbeaten(tables[apart[0]]))
         raise BadArgument(
             "wins",
@@ -82,7 +87,7 @@ def bradley_terry(wins: Wins | ContextWins) -> Float[Array, "*contexts alternati
                 f"{f'contexts {_first(apart)} with ' if rewards.ndim == 2 else ''}alternatives {_first(closed)} that "
                 "never lose to the rest, so no finite rewards exist"
             ),
-            advice="drop them, compare more, or add a prior count to every pair (wins + 0.1)",
+            advice="drop them, compare more, or add a prior count to every pair (wins + 0.1), or pass ridge=0.1",
         )
     stuck = np.flatnonzero(~np.asarray(diagnostics.converged))
     if stuck.size:
@@ -98,7 +103,7 @@ def bradley_terry(wins: Wins | ContextWins) -> Float[Array, "*contexts alternati
 
 
 def bradley_terry_solve(
-    wins: Wins | ContextWins,
+    wins: Wins | ContextWins, *, ridge: Number = 0.0
 ) -> tuple[Float[Array, "*contexts alternatives"], BradleyTerryDiagnostics]:
     """`bradley_terry` with its diagnostics; rewards and standard errors are NaN throughout if it did not converge.
 
@@ -107,12 +112,13 @@ def bradley_terry_solve(
 
     Args:
         wins: (alternatives, alternatives) counts, or (contexts, alternatives, alternatives).
+        ridge: ρ ≥ 0.
 
     Returns:
         (rewards, `BradleyTerryDiagnostics`); both have a leading axis (contexts,) if the counts have.
 
     Raises:
-        ValueError: if counts are negative or not square.
+        ValueError: if counts are negative or not square, or the ridge is negative.
 
     Example:
         >>> rewards, diagnostics = bradley_terry_solve([[0.0, 3.0], [1.0, 0.0]])
@@ -120,41 +126,45 @@ def bradley_terry_solve(
         (True, 0.577)
     """
     tables = check_wins(wins, contexts=True)
-    return _solve(tables) if tables.ndim == 2 else jax.vmap(_solve)(tables)
+    ridge = _checks.check_number("ridge", ridge, low=0.0, high=1e30, expected="a number of at least 0")
+    return _solve(tables, ridge) if tables.ndim == 2 else jax.vmap(_solve, in_axes=(0, None))(tables, ridge)
 
 
 @jax.jit
-def _solve(wins: Array) -> tuple[Array, BradleyTerryDiagnostics]:
+def _solve(wins: Array, ridge: Array) -> tuple[Array, BradleyTerryDiagnostics]:
     alternatives = wins.shape[0]
     wins = wins - jnp.diag(jnp.diag(wins))
     played = wins + wins.T
     ones = jnp.ones((alternatives, alternatives)) / alternatives
 
     def outcomes(rewards: Array) -> tuple[Array, Array]:
-        """The chance that the other of two alternatives is preferred, and the Fisher information of the comparisons."""
+        """The chance that the other of two is preferred, and the Hessian: Fisher information, and the ridge."""
         chance = jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
         other = chance.T  # not 1 - chance, which rounds to 0
         flow = played * chance * other
-        return other, jnp.diag(jnp.sum(flow, axis=1)) - flow
+        return other, jnp.diag(jnp.sum(flow, axis=1)) - flow + ridge * jnp.eye(alternatives)
 
     def step_of(rewards: Array) -> tuple[Array, Array, Array]:
         other, hessian = outcomes(rewards)
         # Wins times the chance of the other outcome: wins - played * chance would subtract nearly equal numbers.
         pull = wins * other
-        gradient = jnp.sum(pull, axis=1) - jnp.sum(pull, axis=0)
+        gradient = jnp.sum(pull, axis=1) - jnp.sum(pull, axis=0) - ridge * rewards
         scale = jnp.trace(hessian) / alternatives  # lifts the null direction 1 to the size of the others
         step = jnp.linalg.solve(hessian + scale * ones, gradient)
         bend = jnp.max(jnp.where(played > 0, step[:, None] - step[None, :], 0))
         return step - jnp.mean(step), jnp.max(step) - jnp.min(step), bend
 
     connected = jnp.all(reachable(wins > 0))
+    feasible = connected | (ridge > 0)
     rewards, converged, steps, size = damped_newton(
-        step_of, jnp.zeros(alternatives), feasible=connected, max_steps=MAX_STEPS
+        step_of, jnp.zeros(alternatives), feasible=feasible, max_steps=MAX_STEPS
     )
     hessian = outcomes(rewards)[1]
-    scale = jnp.where(connected, jnp.trace(hessian) / alternatives, 1.0)
+    scale = jnp.where(feasible, jnp.trace(hessian) / alternatives, 1.0)
     scale = jnp.where(scale > 0, scale, 1.0)  # one alternative
-    covariance = jnp.linalg.inv(jnp.where(connected, hessian, jnp.eye(alternatives)) + scale * ones) - ones / scale
+    covariance = jnp.linalg.inv(jnp.where(feasible, hessian, jnp.eye(alternatives)) + scale * ones) - ones / (
+        scale + ridge
+    )
     errors = jnp.sqrt(jnp.maximum(jnp.diag(covariance), 0))
     rewards, errors = (jnp.where(converged, value, jnp.nan) for value in (rewards, errors))
     return rewards, BradleyTerryDiagnostics(converged, connected, errors, steps, size)

@@ -139,6 +139,7 @@ def bootstrap_intervals(
     wins: Wins,
     statistic: Callable[[Array], Array],
     *,
+    estimate: Callable[[Array], Array] | None = None,
     samples: int = 1000,
     level: float = 0.95,
 ) -> Intervals:
@@ -155,12 +156,17 @@ def bootstrap_intervals(
     A tie counts as one comparison, half won, which makes intervals wider than necessary. A pair that was never compared
     stays at 1/2 in every sample, so the intervals do not include the uncertainty about it.
 
+    With `estimate`, P is the estimate of a model. The counts are redrawn from that P, and the model is fitted to each
+    resample. The intervals then hold if the model does.
+
     Source: Efron (1979), (1981); the smoothing is Brown, Cai and DasGupta's (2001).
 
     Args:
         key: a random key.
         wins: (alternatives, alternatives) counts.
         statistic: a function from P (alternatives, alternatives) to an array, such as `share_bounds` or a rule of P.
+        estimate: a function from counts to P that JAX can trace, such as `functools.partial(
+            preferences.smoothed_matrix, strengths=...)`; None means `preferences.empirical_matrix`.
         samples: the number of resamples.
         level: the share of resamples inside the interval, in (0, 1).
 
@@ -176,33 +182,33 @@ def bootstrap_intervals(
         >>> bool(intervals.low[0] < 0.6) and bool(0.6 < intervals.high[0])
         True
     """
-    matrix = empirical_matrix(wins)
-    wins = jnp.asarray(wins, dtype=matrix.dtype)
+    wins = check_wins(wins)
+    matrix = (estimate or empirical_matrix)(wins)
+    center = matrix if estimate else empirical_matrix(wins + 0.5)  # what the resamples are drawn from
     samples = _checks.check_size("samples", samples)
     check_level(level)
     keys = jax.random.split(_checks.check_key(key), samples)
-    drawn = _resampled(keys, *_pairs(wins), statistic, len(matrix))
-    low, high = interval_ends(drawn, statistic(empirical_matrix(wins + 0.5)), (1 - level) / 2)
+    drawn = _resampled(keys, wins + wins.T, center, estimate or empirical_matrix, statistic)
+    low, high = interval_ends(drawn, statistic(center), (1 - level) / 2)
     return Intervals(statistic(matrix), low, high)
 
 
-@jax.jit
-def _pairs(wins: Array) -> tuple[Array, Array]:
-    """For each pair i < j: how often it was compared, and the chance of i that its resamples are drawn with."""
-    i, j = jnp.triu_indices(len(wins), k=1)
-    seen = wins[i, j] + wins[j, i]
-    return jnp.round(seen), (wins[i, j] + 0.5) / (seen + 1)
-
-
 @functools.partial(jax.jit, static_argnums=(3, 4))  # at module level, so that each statistic is compiled once
-def _resampled(keys: Array, compared: Array, chance: Array, statistic: Callable[[Array], Array], size: int) -> Array:
-    """The statistic of every resample."""
-    i, j = jnp.triu_indices(size, k=1)
+def _resampled(
+    keys: Array,
+    seen: Array,
+    chances: Array,
+    estimate: Callable[[Array], Array],
+    statistic: Callable[[Array], Array],
+) -> Array:
+    """The statistic of every resample; every pair is compared as often as it was, rounded to a whole number."""
+    i, j = jnp.triu_indices(len(seen), k=1)
+    compared = jnp.round(seen[i, j])
 
     def resample(key: Array) -> Array:
-        won = jax.random.binomial(key, compared, chance, dtype=chance.dtype)
-        share = jnp.where(compared > 0, jnp.clip(won / jnp.maximum(compared, 1), 0, 1), 0.5)
-        return statistic(jnp.full((size, size), 0.5, chance.dtype).at[i, j].set(share).at[j, i].set(1 - share))
+        won = jax.random.binomial(key, compared, chances[i, j], dtype=chances.dtype)
+        won = jnp.clip(won, 0, compared)
+        return statistic(estimate(jnp.zeros_like(chances).at[i, j].set(won).at[j, i].set(compared - won)))
 
     return jax.vmap(resample)(keys)
 

@@ -22,7 +22,7 @@ __all__ = ["check_loss", "check_options", "link_of", "one_of_equals", "steepness
 EMPTY = inspect.Parameter.empty  # the default of an option that must be given
 
 
-def one_of_equals(loss: Callable[..., Array]) -> Callable[..., Array]:
+def one_of_equals(loss: Callable[..., Any]) -> Callable[..., Any]:
     """The same object for equal `functools.partial`s, each of which `jax.jit` would take for another loss.
 
     An option that cannot be hashed, such as an array, leaves the partial as it is.

@@ -46,7 +46,7 @@ class MinibatchDiagnostics(NamedTuple):
 class _State(NamedTuple):
     params: Params
     optimiser: Any
-    curves: MinibatchDiagnostics
+    curves: tuple[Array, ...]
 
 
 def adamw(
@@ -178,36 +178,103 @@ def train_minibatches(
     first = Comparisons(*(np.asarray(field)[:weighted] for field in comparisons))
     start = pair_log_probs(policy, reference, first, batch_size=batch_size)
     start = jnp.pad(start, ((0, pairs - weighted), (0, 0)))
-    params = jax.tree.map(jnp.asarray, reference)
-    empty = jnp.full((steps,), jnp.nan)
-    state = _State(params, optimiser.init(params), MinibatchDiagnostics(empty, empty, empty))
+    rows = (*comparisons[:3], start, jnp.full((pairs,), beta), options)
+    weight = jnp.asarray(comparisons.weight)
+    params, curves = minimise_rows(
+        functools.partial(_pairs_loss, loss),
+        policy.log_probs,
+        reference,
+        rows,
+        weight,
+        optimiser=optimiser,
+        steps=steps,
+        batch_size=batch_size,
+        key=content,
+        checkpoints=checkpoints,
+        what={
+            "comparisons and options": digest([*comparisons, *options.values(), start]),
+            "loss": name_of(loss),
+            "beta": float(beta),
+            "key": np.asarray(jax.random.key_data(key)).tolist(),
+        },
+        every=every,
+        progress=progress,
+    )
+    return params, MinibatchDiagnostics(*curves)
+
+
+def minimise_rows(
+    loss: Callable[..., tuple[Array, tuple[Array, ...]]],
+    log_probs: Callable[..., Array],
+    params: Params,
+    rows: Any,
+    weight: Float[Array, "rows"],
+    *,
+    optimiser: optax.GradientTransformation,
+    steps: int,
+    batch_size: int,
+    key: Key[Array, ""],
+    checkpoints: str | Path | None,
+    what: Mapping[str, Any],
+    every: int,
+    progress: bool,
+) -> tuple[Params, tuple[Float[Array, "steps"], ...]]:
+    """Minimise the weighted mean loss of rows by minibatches, as `train_minibatches` describes it.
+
+    Args:
+        loss: `loss(log_probs, params, rows of a minibatch, their weights)` gives the mean loss of the minibatch and a
+            tuple of other numbers. A `functools.partial` of functions that stay the same is compiled once.
+        log_probs: a policy's function of `params`, contexts and responses. The arrays in a `jax.tree_util.Partial` are
+            arguments of what is compiled, and no constants.
+        params: the parameters at the start.
+        rows: arrays of one length, a pytree.
+        weight: (rows,) at least 0; rows of weight 0 come last, and are ignored.
+        optimiser: any optimiser of optax.
+        steps: the number of minibatches.
+        batch_size: the number of rows in a minibatch.
+        key: a random key, which decides the order of the rows.
+        checkpoints: the folder for checkpoints; None keeps none.
+        what: words and numbers that describe the rows and the loss, for the checkpoints.
+        every: the number of steps between checkpoints, and between updates of the progress bar.
+        progress: whether a bar with the remaining time goes to standard error.
+
+    Returns:
+        (parameters, (the losses, the other numbers), each (steps,)).
+
+    Raises:
+        ValueError: if `checkpoints` holds the checkpoint of another training or a broken one.
+        FloatingPointError: if the loss is no longer finite.
+
+    Example:
+        >>> from jaxval import policies
+        >>> policy = policies.tabular(1, 2)
+        >>> def surprise(log_probs, params, rows, weights):
+        ...     each = -log_probs(params, jnp.zeros_like(rows), rows[:, None])[:, 0]
+        ...     return jnp.sum(weights * each) / jnp.sum(weights), ()
+        >>> params, _ = minimise_rows(surprise, policy.log_probs, policy.init(None), jnp.array([0, 1]),
+        ...     jnp.array([3.0, 1.0]), optimiser=optax.sgd(2.0), steps=40, batch_size=2, key=jax.random.key(0),
+        ...     checkpoints=None, what={}, every=40, progress=False)
+        >>> jnp.exp(policy.log_probs(params, [0], [[0, 1]])).round(2).tolist()
+        [[0.75, 0.25]]
+    """
+    loss = one_of_equals(loss)
+    if not isinstance(log_probs, jax.tree_util.Partial):
+        log_probs = jax.tree_util.Partial(log_probs)
+    steps, batch_size, every = (
+        _checks.check_size(name, size)
+        for name, size in (("steps", steps), ("batch_size", batch_size), ("every", every))
+    )
+    params = jax.tree.map(jnp.asarray, params)
+    _, others = jax.eval_shape(loss, log_probs, params, jax.tree.map(lambda column: column[:1], rows), weight[:1])
+    state = _State(params, optimiser.init(params), (jnp.full((steps,), jnp.nan),) * (1 + len(others)))
     what = {
-        "comparisons and options": _digest([*comparisons, *options.values(), start]),
-        "loss": _name(loss),
-        "beta": float(beta),
+        **what,
         "steps": steps,
         "batch_size": batch_size,
         "every": every,
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
         "parameters": [[list(leaf.shape), str(leaf.dtype)] for leaf in jax.tree.leaves(state)],
     }
-    log_probs: Any = policy.log_probs  # a `Partial` brings arrays, which are arguments of what is compiled
-    if not isinstance(log_probs, jax.tree_util.Partial):
-        log_probs = jax.tree_util.Partial(log_probs)
-    run = functools.partial(
-        _run,
-        loss,
-        optimiser.update,
-        every,
-        steps,
-        batch_size,
-        log_probs,
-        content,
-        comparisons,
-        options,
-        start,
-        beta,
-    )
+    run = functools.partial(_run, loss, optimiser.update, every, steps, batch_size, log_probs, key, rows, weight)
     with open_checkpoints(checkpoints, what) if checkpoints else nullcontext() as kept:
         done, state = (kept and kept.latest(state)) or (0, state)
         with progress_bar(progress, steps, "training") as advance:
@@ -215,7 +282,7 @@ def train_minibatches(
             while done < steps:
                 state = run(state, jnp.asarray(done))
                 before, done = done, min(done + every, steps)
-                _check_finite_losses(np.asarray(state.curves.losses)[before:done], before, checkpoints)
+                _check_finite_losses(np.asarray(state.curves[0])[before:done], before, checkpoints)
                 if kept:
                     kept.save(done, state)
                 advance(done - before)
@@ -255,47 +322,45 @@ def pair_log_probs(
     return jnp.asarray(each_chunk(lambda part: policy.log_probs(params, context[part], responses[part]), rows, size))
 
 
+def _pairs_loss(
+    loss: Callable[..., Array], log_probs: Callable[..., Array], params: Params, rows: Any, weights: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    """The weighted means of the loss, of the margin and of the accuracy of some pairs."""
+    context, winner, loser, start, beta, options = rows
+    policy_log_probs = log_probs(params, context, jnp.stack([winner, loser], axis=1))
+    losses = jax.vmap(lambda pair, base, beta, numbers: loss(*pair, *base, beta=beta, **numbers))(
+        policy_log_probs, start, beta, options
+    )
+    margins = beta * ((policy_log_probs[:, 0] - start[:, 0]) - (policy_log_probs[:, 1] - start[:, 1]))
+    wins = jnp.where(margins > 0, 1.0, jnp.where(margins < 0, 0.0, 0.5))
+    total = jnp.sum(weights)
+    return jnp.sum(weights * losses) / total, (jnp.sum(weights * margins) / total, jnp.sum(weights * wins) / total)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _run(
-    loss: Callable[..., Array],
+    loss: Callable[..., Any],
     update: Callable[..., Any],
     count: int,
     steps: int,
     batch_size: int,
     log_probs: Callable[..., Array],
     content: Array,
-    comparisons: Comparisons,
-    options: dict[str, Array],
-    start: Array,
-    beta: Array,
+    rows: Any,
+    weight: Array,
     state: _State,
     first: Array,
 ) -> _State:
     """`count` steps from step `first` on; steps from `steps` on change nothing."""
     # Every call compiles to one shape, so that an interrupted training computes the same numbers as one that was not.
-    context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
-    pairs = jnp.sum(weight > 0)  # the rows of positive weight come first
-
-    def of_batch(params: Params, rows: Array, weights: Array) -> tuple[Array, tuple[Array, Array]]:
-        policy_log_probs = log_probs(params, context[rows], jnp.stack([winner[rows], loser[rows]], axis=1))
-        each = functools.partial(loss, beta=beta)
-        losses = jax.vmap(lambda pair, base, numbers: each(pair[0], pair[1], base[0], base[1], **numbers))(
-            policy_log_probs, start[rows], {name: value[rows] for name, value in options.items()}
-        )
-        chosen, rejected = policy_log_probs[:, 0], policy_log_probs[:, 1]
-        margins = beta * ((chosen - start[rows, 0]) - (rejected - start[rows, 1]))
-        wins = jnp.where(margins > 0, 1.0, jnp.where(margins < 0, 0.0, 0.5))
-        total = jnp.sum(weights)
-        return jnp.sum(weights * losses) / total, (jnp.sum(weights * margins) / total, jnp.sum(weights * wins) / total)
+    positive = jnp.sum(weight > 0)  # the rows of positive weight come first
 
     def step(state: _State, number: Array) -> _State:
-        rows, valid = _minibatch(content, pairs, len(weight), batch_size, number)
-        weights = jnp.where(valid, weight[rows], 0)
-        (value, (margin, share)), slopes = jax.value_and_grad(of_batch, has_aux=True)(state.params, rows, weights)
+        chosen, valid = _minibatch(content, positive, len(weight), batch_size, number)
+        batch, weights = jax.tree.map(lambda column: column[chosen], rows), jnp.where(valid, weight[chosen], 0)
+        (value, others), slopes = jax.value_and_grad(loss, 1, has_aux=True)(log_probs, state.params, batch, weights)
         moves, inner = update(slopes, state.optimiser, state.params)
-        curves = MinibatchDiagnostics(
-            *(curve.at[number].set(entry) for curve, entry in zip(state.curves, (value, margin, share), strict=True))
-        )
+        curves = tuple(curve.at[number].set(entry) for curve, entry in zip(state.curves, (value, *others), strict=True))
         return _State(optax.apply_updates(state.params, moves), inner, curves)
 
     def step_if_any(state: _State, number: Array) -> tuple[_State, None]:
@@ -333,19 +398,20 @@ def _check_finite_losses(losses: np.ndarray, before: int, checkpoints: str | Pat
         step = before + int((~np.isfinite(losses)).argmax())
         kept = f"; the checkpoint of step {before} stays" if checkpoints and before else ""
         raise FloatingPointError(
-            f"train_minibatches: the loss is {losses[step - before]} at step {step}{kept}; lower the learning rate, or "
-            "clip"
+            f"the loss is {losses[step - before]} at step {step}{kept}; lower the learning rate, or clip"
         )
 
 
-def _digest(arrays: list[Any]) -> str:
+def digest(arrays: list[Any]) -> str:
+    """A fingerprint of the arrays' values."""
     content = hashlib.sha256()
     for array in arrays:
         content.update(np.ascontiguousarray(array).tobytes())
     return content.hexdigest()
 
 
-def _name(function: Any) -> str:
+def name_of(function: Any) -> str:
+    """The name of a function, and the options that `functools.partial` has set."""
     inner = getattr(function, "func", function)
     options = {name: repr(value) for name, value in sorted(getattr(function, "keywords", {}).items())}
     return f"{getattr(inner, '__module__', '')}.{getattr(inner, '__qualname__', repr(inner))}{options or ''}"

@@ -185,7 +185,7 @@ def _check_reference(reference: Params, linear: LinearLogits) -> Params:
     return jax.tree.map(lambda features, value: check(features.shape[2:], value), linear.features, reference)
 
 
-def _design(linear: LinearLogits) -> Float[Array, "contexts responses parameters"]:
+def design(linear: LinearLogits) -> Float[Array, "contexts responses parameters"]:
     """The features of all parameters side by side, in the order of `ravel_pytree`."""
     leaves = [jnp.reshape(leaf, (*linear.base.shape, -1)) for leaf in jax.tree.leaves(linear.features)]
     return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves, axis=2)
@@ -273,7 +273,7 @@ def _fit_features(
     loss: Callable[..., Array],
 ) -> tuple[Params, NewtonDiagnostics]:
     """The optimum if all contexts share the parameters, with one Hessian."""
-    features = _design(linear)
+    features = design(linear)
     context, winner, loser, weight = (jnp.asarray(field) for field in comparisons)
     differences = features[context, winner] - features[context, loser]
     pair_options = {name: value[context] for name, value in options.items()}
@@ -355,7 +355,7 @@ def separable(linear: LinearLogits, comparisons: Comparisons) -> bool:
     from scipy.optimize import linprog  # it takes as long to load as JAX, so only this function loads it
 
     context, winner, loser, weight = (np.asarray(field) for field in comparisons)
-    features = np.asarray(_design(linear), dtype=float)
+    features = np.asarray(design(linear), dtype=float)
     differences = (features[context, winner] - features[context, loser])[weight > 0]
     free = [(None, None)] * differences.shape[1]
     bounds = np.concatenate([np.zeros(len(differences)), np.ones(len(differences))])
