@@ -64,7 +64,7 @@ def plot_groups(
         if column.shape != (len(groups),):
             raise BadArgument("rates", expected=f"{len(groups)} numbers for {rule!r}", got=f"shape {column.shape}")
     step = 0.7 / len(groups)
-    figure = new_figure(5, 0.75 + len(rates) * (0.14 * len(groups) + 0.1))
+    figure = new_figure(5.0, 0.75 + len(rates) * (0.14 * len(groups) + 0.1))
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     axes.axvline(0.5, color=GREY, linewidth=0.7, zorder=1)

@@ -21,9 +21,9 @@ BLOCK = 4096  # voters in one product
 
 
 def vote_wins(
-    votes: Int[ArrayLike, "voters statements"],
+    votes: Int[ArrayLike, "voters statements"] | list[Any],
     *,
-    weights: Float[ArrayLike, "voters"] | None = None,
+    weights: Float[ArrayLike, "voters"] | list[float] | None = None,
     equal: str = "half",
     each: str = "pair",
 ) -> Float[Array, "statements statements"]:

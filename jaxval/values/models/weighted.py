@@ -78,7 +78,7 @@ def warm_path(
         (3.0, 2.0)
     """
 
-    def add(state: tuple[Array, Params], row: Array) -> tuple[tuple[Array, Params], Params]:
+    def add(state: tuple[Array, Params], row: Array | int) -> tuple[tuple[Array, Params], Params]:
         weights = state[0].at[row].set(1)
         params = refit(x, y, weights, state[1])
         return (weights, params), params
