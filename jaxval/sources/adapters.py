@@ -1,4 +1,4 @@
-"""The value of sources whose policies are adapters trained elsewhere, and two checks that these are applied at all."""
+"""The value of sources whose policies are adapters trained elsewhere, and two checks that adapters are applied."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["value_adapters"]
 
 CHECKED = 4  # prompts on which adapters are checked
 CLOSE = 1e-4  # the largest difference of log-probabilities, relative to the largest of them
-NOTHING = 1e-7  # the same, below which an adapter is without effect
+NOTHING = 1e-7  # an adapter whose relative difference is smaller has no effect
 
 
 def value_adapters(
@@ -53,16 +53,16 @@ def value_adapters(
     and its step from the reference is ΔW_ℓ - ΔW_R. If `stacked`, it was trained on top of R: π_ℓ is base + R + A_ℓ.
 
     Two checks come before any value. The arithmetic with one adapter at weight 1 must give the log-probabilities of the
-    base with this adapter merged into it, and each adapter must change some log-probability: adapters that are loaded
-    and never applied have been reported of engines.
+    base with this adapter merged into it. And each adapter must change some log-probability: inference engines have
+    been reported to load adapters and never apply them.
 
     Args:
-        pairs: prompts and responses; by whom they are compared plays no part, except for the reward "bradley-terry".
+        pairs: prompts and responses. The comparisons matter for the reward "bradley-terry" alone.
         adapters: folders of PEFT, one for each source, whose names are those of the folders.
         policy: the base, a folder of a Llama checkpoint or a GGUF file.
         reference_adapter: the folder of R, or None.
         stacked: whether adapters were trained on top of R, not from a copy of it.
-        reward: as in `value_sources`, and so are the arguments that are not explained here.
+        reward: as in `value_sources`, like the other arguments that are explained only briefly below.
         arithmetic: "response", "token" or "parameter".
         reference: "policy" or "uniform".
         semivalue: the kind of value.
@@ -72,7 +72,7 @@ def value_adapters(
         key: a random key for sampled coalitions.
         folder: the folder in which finished evaluations are kept.
         progress: whether a progress bar goes to standard error.
-        any_base: whether adapters may name another base than `policy`, as after a model was moved or renamed.
+        any_base: whether an adapter may name another base than `policy`, for example because the base was renamed.
 
     Returns:
         `SourceValues` of one seed, whose `pairs` are NaN.
@@ -127,7 +127,7 @@ def value_adapters(
 
 
 def names_of(adapters: Sequence[str | Path]) -> tuple[str, ...]:
-    """The names of the folders, with those of the folders around them if names are the same."""
+    """The names of the folders; if two are equal, each is preceded by the name of the folder that contains it."""
     paths = [Path(path) for path in adapters]
     if len(paths) < 2:
         expected = "at least 2 adapters, for a value is one among others"
@@ -162,7 +162,7 @@ def _read(name: str, path: str | Path, params: Params, policy: str | Path, any_b
 
 
 def _steps(read: Sequence[policies.Adapter], first: policies.Adapter | None) -> tuple[list[Params], float]:
-    """The adapters as steps from the reference: those of the base, or ΔW_ℓ - ΔW_R, with ranks side by side."""
+    """The steps of the adapters from the reference, ΔW_ℓ, or ΔW_ℓ - ΔW_R with ranks side by side; and their α."""
     everyone, alpha = policies.stack_adapters([*read, *([] if first is None else [first])])
     if first is None:
         return everyone, alpha
@@ -183,7 +183,7 @@ def _check(
     merged: Any,
     plain: Learner,
 ) -> None:
-    """One adapter at weight 1 is itself, as merged into its base, and no adapter is without effect."""
+    """Check that an adapter at weight 1 is equal to the adapter merged into its base, and that each has an effect."""
     for name, one in zip(names, trained, strict=True):
         if _is_nothing(one):
             raise _without_effect(name)

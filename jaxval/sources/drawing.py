@@ -1,7 +1,7 @@
 """A pool of responses drawn from a reference, its sources and their grand coalition, and scored by all of them.
 
-Draws and scores are made in pieces of one shape. A piece that is finished is kept, if there is a folder, and not made
-again.
+Draws and scores are made in pieces of one shape. If a folder is given, a finished piece is kept in the folder and not
+made again.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Draws(NamedTuple):
     Attributes:
         prompts: (B,) lists of ids.
         tokens: (B, M, T) ids of the responses, the end token included.
-        lengths: (B, M) how many of them count.
+        lengths: (B, M) the number of tokens of each response; the rest is padding.
         drawn_from: (B, M) 0 for the reference, 1 to n for the sources, then further proposals.
         log_probs: (n + 1, B, M) log π_k(y|x), the reference first.
         proposals: the names of further proposals: the grand coalition token by token; or, at a temperature other than
-            1, all policies at that temperature.
-        proposal_log_probs: (proposals, B, M) the log-probabilities with which they draw.
+            1, all policies and the grand coalition at that temperature.
+        proposal_log_probs: (proposals, B, M) the log-probabilities of the responses under these proposals.
     """
 
     prompts: list[list[int]]
@@ -68,9 +68,9 @@ def draw_pool(
 ) -> Draws:
     """Draw responses to each prompt in equal shares from π_0, each π_ℓ and the grand coalition, and score them by all.
 
-    The grand coalition is that of `coalitions.token_arithmetic`, Π_ℓ π_ℓ / π_0^(n-1) at every token; it is a proposal
-    and no policy of the pool, whose coalitions are those over whole responses. A response that reaches `new_tokens` has
-    no end token, for all policies alike. The pool is the same for the same key, also if it was interrupted.
+    The grand coalition is that of `coalitions.token_arithmetic`, Π_ℓ π_ℓ / π_0^(n-1) at every token. It only proposes
+    responses: the coalitions that are valued combine whole responses, not tokens. A response that reaches `new_tokens`
+    has no end token, whichever policy drew it. The same key gives the same pool, also after an interruption.
 
     Source: Tamine et al., equation (6); Veach and Guibas (1995) for the mixture.
 
@@ -80,19 +80,20 @@ def draw_pool(
         reference: the parameters at π_0.
         trained: (n,) the parameters of each source, trees like that of the reference.
         prompts: (B,) sequences of ids.
-        samples: M, at least how many responses to each prompt; it is rounded up to a multiple of n + 2.
-        new_tokens: T, the most tokens of a response.
+        samples: M, the number of responses to each prompt, which is rounded up to a multiple of n + 2.
+        new_tokens: T, the largest number of tokens of a response.
         end: the id that ends a response; None means that no id does.
         temperature: above 0, at which responses are drawn; scores are at temperature 1.
         names: the names of the sources, for the bar and for proposals at a temperature.
-        folder: where finished pieces are kept; None keeps nothing. It must belong to these arguments.
+        folder: where finished pieces are kept; None keeps nothing. A folder must not hold pieces of other arguments.
         progress: whether a bar goes to standard error.
 
     Returns:
         `Draws`.
 
     Raises:
-        ValueError: if a prompt and `new_tokens` are longer than the model's context, or a number is out of range.
+        ValueError: if a prompt and `new_tokens` are longer than the model's context, the model has no parts, or a
+            number is out of range.
 
     Example:
         >>> model = policies.transformer(vocabulary=5, length=8, width=8, layers=2, heads=2)
@@ -148,7 +149,7 @@ def draw_pool(
 
 
 class _Block(NamedTuple):
-    """Prompts that are drawn to at a time, padded to the width of all."""
+    """Prompts whose responses are drawn together, padded to the width of the longest of all prompts."""
 
     tokens: np.ndarray
     lengths: np.ndarray
@@ -202,7 +203,7 @@ def _score(
 
 
 def _kept(path: Path | None, make: Callable[[], Any], like: Any) -> Any:
-    """What `make` returns, which is kept at the path, or loaded if it is there."""
+    """The result of `make`, which is saved at the path; a result that was saved before is loaded instead."""
     if path is None:
         return make()
     if not path.exists():
@@ -219,7 +220,7 @@ def pool_of_draws(
     rewards: Sequence[str],
     title: str,
 ) -> SamplePool:
-    """The draws with rewards as a pool, which `value_pool` takes.
+    """Draws and their rewards as a pool that `value_pool` takes.
 
     Args:
         draws: what `draw_pool` returned.

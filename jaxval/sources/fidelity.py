@@ -21,9 +21,10 @@ class Fidelity(NamedTuple):
         coalitions: (coalitions, sources) the coalitions that were retrained.
         utilities: (coalitions, rewards) their utilities, the means over seeds.
         scores: the linear datamodelling score by what is judged: "values"; "alone", the utility of each source's own
-            policy; "pairs", their number; "random", normal numbers. Each has one score for each reward; None if every
-            size has equal sums, as pairs have in sources of one size.
-        seconds: the time spent on these trainings.
+            policy; "pairs", the number of its pairs; "random", normal numbers. Each has one score for each reward. A
+            score is None if no size has different sums and different utilities, as happens for "pairs" if all sources
+            have equally many.
+        seconds: the time spent on retraining.
     """
 
     coalitions: np.ndarray
@@ -35,7 +36,8 @@ class Fidelity(NamedTuple):
 def fidelity_coalitions(number: int, players: int) -> np.ndarray:
     """The coalitions on which values are judged, (coalitions, players): the same for all seeds.
 
-    All coalitions but the empty and the full one, if there are at most so many; else so many of half of the players.
+    They are all coalitions but the empty and the full one if these are at most `number`, and otherwise `number` random
+    coalitions of half of the players.
     """
     if 2**players - 2 <= number:
         return np.asarray(all_coalitions(players))[1:-1]

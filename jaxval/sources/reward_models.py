@@ -1,7 +1,7 @@
 """Rewards of texts by a checkpoint: a linear head on its hidden states, fitted to pairs, or a published reward model.
 
-Both are r(x, y) = w·h(x, y), with h a last hidden state of the response y after the prompt x: of its last token, which
-is the end token, or the mean over its tokens.
+Both are r(x, y) = w·h(x, y). Here h is the last hidden state of the response y after the prompt x: at the end token, or
+the mean over the tokens of the response.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ class RewardModel(NamedTuple):
     """Rewards of texts.
 
     Attributes:
-        names: of the rewards.
-        score: `score(prompts, responses)` gives (contexts, most responses, rewards) numbers, 0 where a prompt has no
-            such response. Prompts are texts or chat messages; responses are lists of texts.
+        names: the names of the rewards.
+        score: `score(prompts, responses)` gives (contexts, most responses, rewards) numbers. A prompt with fewer
+            responses than others has zeros at the end. Prompts are texts or chat messages; responses are lists of
+            texts.
         accuracy: the share of held-out pairs whose chosen response has the higher reward; None if no head was fitted.
-        accuracy_error: its standard error over pairs.
-        fitted: to how many pairs the head was fitted, each counted by its weight.
-        held_out: on how many pairs the accuracy is.
+        accuracy_error: the standard error of the accuracy over pairs.
+        fitted: the number of pairs to which the head was fitted, each counted by its weight.
+        held_out: the number of pairs on which the accuracy was measured, each counted by its weight.
     """
 
     names: tuple[str, ...]
@@ -63,13 +64,13 @@ class RewardModel(NamedTuple):
 def read_reward_model(folder: str | Path, *, prompt_tokens: int = 128, response_tokens: int = 128) -> RewardModel:
     """A published reward model of the architecture LlamaForSequenceClassification.
 
-    Its rewards are `score.weight` times the normalised hidden state of the last token. The text is the prompt, by the
-    chat template if it is a chat, the response, and the end token.
+    Its rewards are `score.weight` times the normalised hidden state of the last token. The text is the prompt, the
+    response and the end token. A prompt of chat messages goes through the chat template.
 
     Args:
         folder: a folder with config.json, model.safetensors and tokenizer.json.
-        prompt_tokens: the number of tokens kept of a prompt, its last ones.
-        response_tokens: the number of tokens kept of a response, its first ones.
+        prompt_tokens: how many of the last tokens of a prompt are kept.
+        response_tokens: how many of the first tokens of a response are kept.
 
     Returns:
         The model; its rewards have the name of the folder.
@@ -106,26 +107,26 @@ def fit_reward_head(
     """A linear head on a checkpoint's last hidden states, fitted to pairs by Bradley-Terry, and its held-out accuracy.
 
     The weights maximise Σ log σ(r(x, y⁺) - r(x, y⁻)) with a ridge penalty, over hidden states divided by their standard
-    deviations. A share of the prompts is held out: on their pairs the accuracy is measured, and the head does not see
-    them. Half is a coin's accuracy.
+    deviations. A share of the prompts is held out: the head is not fitted to the pairs of these prompts, and its
+    accuracy is measured on them. A random choice has accuracy 1/2.
 
     Args:
-        pairs: of any sources, which do not matter; the reward has the title of the pairs as its name.
+        pairs: preference pairs, whose sources do not matter; their title becomes the name of the reward.
         policy: the checkpoint, a folder or a GGUF file.
         pooling: "mean" over the tokens of a response, or "last" for the state of its end token.
         held_out: the share of prompts that are held out.
         ridge: the penalty, on the rewards' scale, as for log-linear policies.
-        prompt_tokens: the number of tokens kept of a prompt, its last ones.
-        response_tokens: the number of tokens kept of a response, its first ones.
+        prompt_tokens: how many of the last tokens of a prompt are kept.
+        response_tokens: how many of the first tokens of a response are kept.
         key: a random key that chooses the held-out prompts; None means `jax.random.key(0)`.
-        folder: where hidden states that are computed are kept, for a run that was interrupted; None keeps nothing.
+        folder: where hidden states are kept, so that a run that was interrupted can resume; None keeps nothing.
         progress: whether a progress bar goes to standard error.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: if there are fewer than 10 pairs to fit to, or none held out.
+        ValueError: if there are fewer than 10 pairs to fit to, or no pair is held out.
 
     Example:
         >>> from jaxval.sources.learners import EXAMPLE
@@ -189,7 +190,7 @@ class _Reader(NamedTuple):
         identity: Any = None,
         progress: bool = False,
     ) -> np.ndarray:
-        """(contexts, most responses, W) states, in float64; zeros where a prompt has no such response."""
+        """(contexts, most responses, W) states, in float64; zeros after the last response of a prompt."""
         ids = policies.encode_catalogue(
             prompts, responses, length=sum(self.kept), truncate=self.kept, tokeniser=self.tokeniser
         )
@@ -211,7 +212,7 @@ class _Reader(NamedTuple):
         return np.concatenate(parts)
 
     def _some(self, prompts: list[Any], responses: list[Any], *, most: int) -> np.ndarray:
-        """Some prompts, a few at a time, in the order of their lengths."""
+        """The states of some prompts, which go through the model a few at a time, the shortest first."""
         together = max(1, ROWS // most)
         lengths = [len(prompt) + max(map(len, row)) for prompt, row in zip(prompts, responses, strict=True)]
         order, parts = np.argsort(lengths, kind="stable"), []

@@ -1,4 +1,4 @@
-"""The value of each source from responses that its policy writes: one training a source, then one pool of samples."""
+"""The value of each source from responses that its policy writes: one training per source, then one pool of samples."""
 
 from __future__ import annotations
 
@@ -57,27 +57,27 @@ def value_samples(
         pairs: the pairs of all sources.
         policy: the folder of a Llama checkpoint, a GGUF file, or a function of the pairs to a `Learner` with a
             tokeniser, such as `partial(checkpoint_learner, folder=..., layers=6)`.
-        samples: at least how many responses are drawn to each held-out prompt.
-        new_tokens: the most tokens of a response.
-        reward: rewards of texts that no pair has: "bradley-terry", a `RewardModel`, a function of a prompt and a
-            response, or several.
+        samples: the least number of responses that are drawn to each held-out prompt; see `draw_pool`.
+        new_tokens: the largest number of tokens of a response.
+        reward: a reward that takes texts which are in no pair: "bradley-terry", a `RewardModel`, a function of a prompt
+            and a response, or a list of such rewards.
         temperature: the temperature at which responses are drawn; their log-probabilities are at temperature 1.
         held_out: the share of prompts that no source trains on, or pairs that contain these prompts; None means 0.25.
-        semivalue: as in `value_pool`, and so are groups, permutations, evaluations and refuse.
+        semivalue: as in `value_pool`, like `groups`, `permutations`, `evaluations` and `refuse`.
         groups: (sources,) the group of each source.
         permutations: the number of permutations from which coalitions are sampled.
         evaluations: the number of coalitions to which a regression is fitted.
         key: a random key; None means `jax.random.key(0)`.
         folder: where trainings, draws and scores are kept, so that a run that was killed can resume.
         progress: whether bars go to standard error.
-        refuse: whether a pool that the checks speak against is refused.
+        refuse: whether a pool that fails the checks is refused.
         **training: the fields of `Training`.
 
     Returns:
         `PoolValues`.
 
     Raises:
-        ValueError: if the policy has no tokeniser, a reward takes no new texts, or an argument is wrong as in
+        ValueError: if the policy has no tokeniser, a reward does not take new texts, or an argument is wrong as in
             `value_sources`, `draw_pool` and `value_pool`.
 
     Example:
@@ -154,7 +154,7 @@ def value_samples(
 
 
 def prompts_of(learner: Learner, contexts: np.ndarray) -> list[list[int]]:
-    """The ids of prompts in the learner's catalogue, as it was trained on them."""
+    """The ids of the prompts as they stand in the learner's catalogue, on which it was trained."""
     arrays: Any = learner.catalogue
     first = np.asarray(arrays.first)[contexts]
     rows, lengths = np.asarray(arrays.sequences)[first], np.asarray(arrays.prompt_lengths)[first]
@@ -164,7 +164,7 @@ def prompts_of(learner: Learner, contexts: np.ndarray) -> list[list[int]]:
 def score_texts(
     reward: Any, pairs: PreferencePairs, learner: Learner, contexts: np.ndarray, texts: Sequence[Sequence[str]]
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """The names of the rewards, and (contexts, samples, rewards) the rewards of texts that no pair has."""
+    """The names of the rewards, and (contexts, samples, rewards) the rewards of texts that are in no pair."""
     # A response may be the end token alone, and no catalogue has an empty text.
     own = {x: [text or " " for text in row] for x, row in zip(contexts.tolist(), texts, strict=True)}
     responses = tuple((*row, *own.get(context, ())) for context, row in enumerate(pairs.responses))

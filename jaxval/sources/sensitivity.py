@@ -1,4 +1,4 @@
-"""How far conclusions from values depend on what was chosen: the semivalue, the order of groups, the reward, β."""
+"""How far conclusions from values depend on choices: of the semivalue, the order of groups, the reward, or β."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxval.values import asymmetric_shapley
 
 __all__ = ["Conclusions", "Variation", "compare_variations", "table_variations"]
 
-TIED = 1e-3  # differences below this share of the range of the values count as ties
+TIED = 1e-3  # smaller differences, relative to the larger of the values' range and size, count as ties
 
 
 class Variation(NamedTuple):
@@ -34,13 +34,16 @@ class Variation(NamedTuple):
 
 
 class Conclusions(NamedTuple):
-    """Which conclusions hold under all variations. Values within .1 % of their range of each other count as equal.
+    """Which conclusions hold under all variations.
+
+    Two values count as equal if they differ by at most .1 % of the larger of two numbers: the range of the values, and
+    the largest absolute value. A value of at most that size counts as 0.
 
     Attributes:
         sign: (sources,) 1 or -1, the sign of the value if no variation has the other sign; 0 if one has, or if the
             value is 0.
-        reversed: by pair (i, j) of sources, neighbours in the order of the values with i above j: the variations in
-            which j is above i. Equal values reverse nothing.
+        reversed: for each pair (i, j) of sources that are neighbours in the order of the values, with i above j: the
+            variations in which j is above i. Equal values reverse nothing.
     """
 
     sign: np.ndarray
@@ -55,8 +58,8 @@ def table_variations(table: Table, *, groups: Groups | None = None) -> tuple[Var
         groups: (n,) the group of each source; None means one group, whose order cannot be varied.
 
     Returns:
-        The variations by semivalue: shapley, banzhaf, leave-one-out and beta-shapley (α = 4, β = 1); with groups also
-        those by order: as given, and reversed.
+        A variation for each semivalue: shapley, banzhaf, leave-one-out and beta-shapley (α = 4, β = 1). If groups are
+        given, also one for each order of the groups: as given, and reversed.
 
     Raises:
         ValueError: if the table is not of one reward, or groups do not match the sources.
@@ -89,8 +92,8 @@ def compare_variations(values: Float[ArrayLike, "sources"] | list[Any], variatio
     """Which signs of values, and which orders of neighbouring sources, hold under all variations.
 
     Args:
-        values: (sources,) the values of which conclusions are drawn.
-        variations: what other choices give.
+        values: (sources,) the values from which conclusions are drawn.
+        variations: the values that other choices give.
 
     Returns:
         `Conclusions`.

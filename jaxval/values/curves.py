@@ -1,4 +1,4 @@
-"""How good values are: utilities while players are removed in their order, and harmful players found by low values."""
+"""How good values are: utilities while players are removed in order of value, and harmful players found by low values."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class RemovalCurves(NamedTuple):
     Attributes:
         counts: (points,) how many players were removed or added.
         lowest: (points, *objectives) the utility if the players of the lowest values go first.
-        highest: (points, *objectives) the utility if those of the highest values go first.
+        highest: (points, *objectives) the utility if the players of the highest values go first.
         random: (draws, points, *objectives) the utilities of random orders.
-        adding: whether players were added and not removed.
+        adding: whether players were added instead of removed.
     """
 
     counts: Int[Array, "points"]
@@ -40,8 +40,8 @@ class DetectionCurve(NamedTuple):
 
     Attributes:
         inspected: (players + 1,) the share of players inspected.
-        found: (players + 1,) the share of the harmful players that are among them.
-        auc: the probability that a harmful player has a lower value than another one, ties counting 1/2.
+        found: (players + 1,) the share of the harmful players that are among the inspected ones.
+        auc: the probability that a harmful player has a lower value than a player that is not harmful; a tie counts 1/2.
     """
 
     inspected: Float[Array, "points"]
@@ -62,8 +62,8 @@ def removal_curves(
 ) -> RemovalCurves:
     """The utility while players are removed: the lowest values first, the highest first, and at random.
 
-    If values are good, the utility rises or holds while players of low value go, and falls fast while those of high
-    value go. Each order of equal values is that of the players' numbers.
+    If values are good, the utility rises or holds while players of low value go, and falls fast while players of high
+    value go. Players of equal value go in the order of their numbers.
 
     Source: Ghorbani and Zou (2019), section 3; Zheng et al., section 6.1 for adding.
 
@@ -71,8 +71,8 @@ def removal_curves(
         key: a random key for the random orders.
         utility: a JAX function from a mask (players,) to a scalar or a vector of objectives, or an `evaluator`.
         values: (players,) values, or an `Estimate` of one objective.
-        counts: how many players are removed at each point, increasing, at most as many as there are. None means 0 to
-            half of them in steps of a twentieth of all.
+        counts: how many players are removed at each point, in increasing order. None means 0 to half of the players in
+            `among`, in steps of a twentieth of these players.
         among: (players,) which players are removed; the others stay. None means all players.
         adding: whether the players start outside and are added in these orders.
         draws: the number of random orders.

@@ -24,9 +24,10 @@ class DatamodellingScore(NamedTuple):
 
     Attributes:
         score: the mean over sizes of Spearman's rank correlation, from -1 to 1.
-        interval: (2,) the ends of its 95 % percentile interval, by redrawing the coalitions of each size.
-        by_size: the rank correlation by the size of the coalitions; NaN if all sums or all utilities are equal, and
-            such a size does not count in the score.
+        interval: (2,) the ends of the 95 % bootstrap interval of the score, for which the coalitions of each size are
+            redrawn.
+        by_size: the rank correlation for each size of coalitions. It is NaN if all sums or all utilities of a size are
+            equal; such a size does not count in the score.
     """
 
     score: float
@@ -43,9 +44,9 @@ def datamodelling_score(
 
     score = mean over sizes s of Spearman(Σ_{i∈S} φ_i, u(S)) over the given coalitions S of size s.
 
-    Coalitions of different sizes are not compared, because the size alone correlates with both. Any scores of players
-    can be judged so, whatever method or tool they come from. With many players, draw coalitions of one size, usually
-    half of the players; with few, take all of them but the empty one and the full one.
+    Coalitions of different sizes are not compared, because both sums and utilities grow with the size. The function
+    judges any scores of players, whatever method or tool they come from. With many players, draw coalitions of one
+    size, usually half of the players. With few players, take all coalitions but the empty one and the full one.
 
     Source: Park et al. (2023), equation (8).
 
@@ -89,7 +90,7 @@ def datamodelling_score(
     for of_size, rows in zip(redrawn, groups, strict=True):
         drawn = rng.choice(rows, (RESAMPLES, len(rows)))
         of_size[:] = _spearman(sums[drawn], worth[drawn])
-    redrawn = redrawn[:, ~np.isnan(redrawn).all(axis=0)]  # the same coalition throughout says nothing
+    redrawn = redrawn[:, ~np.isnan(redrawn).all(axis=0)]  # a resample of one coalition alone has no ranks
     ends = np.quantile(np.nanmean(redrawn, axis=0), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return DatamodellingScore(float(np.nanmean(list(by_size.values()))), ends, by_size)
 

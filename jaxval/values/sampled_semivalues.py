@@ -44,20 +44,21 @@ def sample_semivalue(
     """The semivalue with given weights of sizes, from sampled permutations.
 
     φ_i = Σ_s p_s E[v(S ∪ {i}) - v(S)], the expectation over the coalitions S of s others. Each marginal of a
-    permutation is weighted by n p_s. If few sizes carry the weight, most marginals of a player count little, and
-    `strata` helps: each player then stands once in each of so many equal parts of the order. Prefixes of sizes whose
-    weights together are lost in rounding are not evaluated.
+    permutation is weighted by n p_s. If few sizes carry the weight, most marginals of a player count little. Strata
+    help then: the order is divided into `strata` equal parts, and each player stands once in each part. The smallest
+    and the largest sizes are not evaluated if their weights together are lost in rounding.
 
     Source: Dubey, Neyman and Weber (1981); Kwon and Zou (2022), section 3, for the weighted marginals.
 
     Args:
         size_weights: (n,) the total weight p_s of the coalitions of s = 0, ..., n - 1 others; no weight is negative,
             and they sum to one. They are C(n-1, s) times the `weights` of `semivalue`.
-        permutations: the number of permutations, a multiple of those that are drawn together.
+        permutations: the number of permutations, a multiple of the number that is drawn together: `strata`, or
+            2 `strata` if `antithetic`.
 
     Returns:
-        An `Estimate` with intervals as in `sample_shapley`; `evaluations` counts distinct coalitions, the empty and the
-        full one among them.
+        An `Estimate` with intervals as in `sample_shapley`; `evaluations` counts distinct coalitions, with the empty and
+        the full one.
 
     Raises:
         ValueError: if the weights are not (n,) numbers of at least 0 that sum to one; the permutations are too few for
@@ -112,7 +113,7 @@ def sample_beta_shapley(
     Args:
         alpha: α, above 0.
         beta: β, above 0.
-        permutations: the number of permutations, a multiple of those that are drawn together.
+        permutations: the number of permutations, as in `sample_semivalue`.
 
     Returns:
         An `Estimate`, as `sample_semivalue` gives it.

@@ -29,22 +29,22 @@ def owen(table: Table, unions: Unions) -> Float[Array, "players *objectives"]:
 
     v_U(T) = Σ_{R⊆K∖{U}} |R|! (k - |R| - 1)! / k! [v(∪R ∪ T) - v(∪R)],
 
-    where K is the set of the k unions. The value of a member of U is its Shapley value in the game v_U. With several
-    levels it is its Owen value in v_U for the next level's unions. The values of a union therefore sum to the Shapley
-    value of that union in the game between the unions.
+    where K is the set of the k unions. The value of a member of U is its Shapley value in the game v_U. If there are
+    further levels, it is the member's Owen value in v_U for the unions of the next level. The values of a union
+    therefore sum to the Shapley value of that union in the game between the unions.
 
     Source: Owen (1977); Winter (1989) for several levels.
 
     Args:
         table: (2^n, *objectives) utilities of all coalitions, bit i of the index being player i.
-        unions: (n,) the union 0, 1, ... of each player, or (levels, n), coarsest first; known numbers, no tracer.
+        unions: (n,) the union 0, 1, ... of each player, or (levels, n), coarsest first; integers, not a tracer.
 
     Returns:
         (n, *objectives) values; they sum to v(N) - v(∅). `owner_totals` sums them for each union of a level.
 
     Raises:
         ValueError: if the table's length is not a power of two of at least 2, a utility is not finite, there is not one
-            union for each player, the number of a union is left out, or a union lies in two unions of the level above.
+            union for each player, a number of a union is skipped, or a union lies in two unions of the level above.
 
     Example:
         >>> table = [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]  # player 2 needs one of the players 0 and 1

@@ -1,4 +1,4 @@
-"""Data-OOB: values of training rows from a bagged model that is there already."""
+"""Data-OOB: values of training rows from a bagged model that has been trained already."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def out_of_bag(
     """The mean score of a training row under the models of a bag that were trained without it.
 
     φ_i = Σ_b [i ∉ bag b] s_bi / Σ_b [i ∉ bag b], where s_bi says how well model b predicts row i. A row with a wrong
-    label has a low value. Nothing is trained again. The values do not refer to test rows.
+    label has a low value. No model is trained for the values, and no test rows are needed.
 
     Source: Kwon and Zou (2023), "Data-OOB".
 
     Args:
-        scores: (models, rows) the score of each row under each model, such as 1 if the model predicts its label.
+        scores: (models, rows) the score of each row under each model, such as 1 if the model predicts the row's label.
         in_bag: (models, rows) whether the model was trained on the row.
 
     Returns:

@@ -1,8 +1,8 @@
 """The utility of training rows for any model with `fit` and `predict` or `score`, such as scikit-learn's.
 
 A coalition is a set of rows, or of owners of rows. A fresh model is fitted to these rows and scored on the test rows.
-JAX does not trace such a utility. It goes wherever an `evaluator` goes, and into an `evaluator` with a store and a pool
-of processes.
+JAX does not trace such a utility. Functions that take an `evaluator` take this utility too. To store utilities or to use
+a pool of processes, wrap it in an `evaluator`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def model_utility(
     - a coalition of fewer than `fewest` rows, such as the empty one, is worth `empty`;
     - if the labels are classes and a coalition has rows of one class only, its model predicts that class for certain.
 
-    The model is fitted once to all rows when the utility is made, so that a mistake shows at once; this score is kept
-    as the utility of the full coalition. Give a model that draws random numbers a seed of its own.
+    The model is fitted once to all rows when the utility is made, so that a mistake shows at once. This score is kept
+    as the utility of the full coalition. If the model draws random numbers, set its seed.
 
     To use a pool of processes, wrap the utility: `evaluator(utility, utility.players, executor=ProcessPool(),
     store=path)`. The model must then be importable: pass a class, a `functools.partial`, or an unfitted model.
@@ -64,22 +64,23 @@ def model_utility(
         train: (x, y), the features and the labels of the training rows: arrays, lists, frames or sparse matrices.
         test: (x, y), the features and the labels of the test rows.
         score: "own", the model's `score(x, y)`, or without such a method the accuracy for classes and R² otherwise;
-            "accuracy"; "log_loss", the mean log-probability of the right class, of at least log 1e-6; "r2";
-            "squared_error", minus the mean squared error; or a function of a fitted model, x and y to a number or a
-            vector of objectives. Larger is better.
+            "accuracy"; "log_loss", the mean log-probability of the right class, where a probability below 1e-6 counts
+            as 1e-6; "r2"; "squared_error", minus the mean squared error; or a function from a fitted model, x and y to
+            a number or a vector of objectives. Larger is better.
         owners: (rows,) the owner 0, 1, ... of each training row. The players are then the owners, and a coalition holds
             all rows of its members. None means that each row is a player.
         fewest: the number of rows below which no model is fitted, at least 1. A 5-nearest-neighbour model needs 5.
-        empty: the utility of a coalition with fewer rows. None means guessing: 1 / classes for an accuracy, -log
-            classes for "log_loss", R² = 0, and the prediction 0 for "squared_error". A function needs a number.
+        empty: the utility of a coalition with fewer rows than `fewest`. None means the score of a guess:
+            1 / classes for an accuracy, -log classes for "log_loss", 0 for R², and the score of the prediction 0 for
+            "squared_error". If `score` is a function, `empty` must be a number.
 
     Returns:
         A `ModelUtility`: a function of a mask (players,), with the attributes `players` and `full`.
 
     Raises:
         ValueError: if there is not one label for each row, the test rows have another number of features, labels are
-            missing, the score does not suit the labels, the model cannot be fitted to all rows (the error names text
-            and missing values among the features), or its score is not finite.
+            missing, the score does not suit the labels, `score` is a function and `empty` is None, the model cannot be
+            fitted to all rows (the error names text and missing values among the features), or its score is not finite.
 
     Example:
         >>> class Nearest:
@@ -120,12 +121,12 @@ def model_utility(
 
 
 class ModelUtility:
-    """What `model_utility` makes: a function of the NumPy mask of a coalition to its utility.
+    """What `model_utility` makes: a function from the NumPy mask of a coalition to the utility of that coalition.
 
     Attributes:
         players: the number of training rows, or of owners.
         full: the utility of the full coalition.
-        traceable: False, for JAX does not trace it.
+        traceable: False, because JAX cannot trace the function.
     """
 
     traceable = False
@@ -172,7 +173,7 @@ class ModelUtility:
         return self._scored(_fitted(self._make_model, _select(x, rows), labels))
 
     def _of_all_rows(self) -> Any:
-        """The utility of the full coalition; what goes wrong here goes wrong for every coalition."""
+        """The utility of the full coalition. A fault of the data or the model raises an error at this first fit."""
         (x, y), (test_x, _) = self._train, self._test
         try:
             model = _fitted(self._make_model, x, y)
@@ -310,7 +311,7 @@ def _warn_of_classes(classes: np.ndarray | None, test_y: np.ndarray) -> None:
 
 
 def _named_fault(rows: str, x: Any, name: str, expected: str, error: Exception) -> BadArgument:
-    """The error of a model that fails on all rows: text or missing values among the features, or its own words."""
+    """The error if the model fails on all rows: it names text or missing values, or else quotes the model's error."""
     fault = _fault_of_features(x)
     if fault is None:
         return BadArgument(name, expected=expected, got=f"{type(error).__name__}: {error}")

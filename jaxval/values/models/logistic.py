@@ -1,8 +1,8 @@
 """Logistic regression of two classes as a model of weighted rows, to the optimum by Newton's method.
 
 θ minimises Σ_i w_i log(1 + exp(-s_i x_i·θ)) + λ/2 |θ|², where s_i is 1 for class 1 and -1 for class 0, and x_i ends
-with a 1 for the intercept. The intercept is penalised like the other coefficients, so that rows of one class, and no
-rows at all, have an optimum too. No rows give θ = 0, which ties all test rows.
+with a 1 for the intercept. The intercept is penalised like the other coefficients, so that an optimum exists also for
+rows of one class and for no rows. Without rows θ = 0, and all test rows have the logit 0.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ __all__ = ["logistic_regression"]
 
 MAX_STEPS = 100
 HIGHEST = jax.lax.Precision.HIGHEST
-SETTLED = 1e-4  # the size of a last Newton step; what is left after it is of the order of its square
-OUTER = 2**24  # numbers of the outer products of all rows, which are kept if they are so few
+SETTLED = 1e-4  # the size of a last Newton step; the error after the step is of the order of its square
+OUTER = 2**24  # the outer products of all rows are kept if they have at most so many numbers
 
 
 def logistic_regression(*, ridge: Number = 1.0, score: str = "accuracy") -> WeightedModel:
     """Logistic regression of the classes 0 and 1, trained to the optimum for each vector of weights.
 
-    θ = argmin Σ_i w_i log(1 + exp(-s_i x_i·θ)) + λ/2 |θ|², s_i = ±1. Along a permutation, the steps start from the
-    optimum of the prefix before. Derivatives in the weights are those of the optimum, -H⁻¹ ∂g/∂w. If the steps do
-    not converge, the parameters are NaN, and an evaluation names the coalition.
+    θ = argmin Σ_i w_i log(1 + exp(-s_i x_i·θ)) + λ/2 |θ|², s_i = ±1. Along a permutation, Newton's steps start from the
+    optimum of the previous prefix. The derivative of θ in the weights is that of the optimum, -H⁻¹ ∂g/∂w. If the steps
+    do not converge, the parameters are NaN, and the functions that evaluate coalitions raise an error.
 
     Args:
-        ridge: λ, above 0, in the units of one row; scikit-learn's `C` is 1 / λ. Features should be of like scale.
+        ridge: λ, above 0, in the units of one row; scikit-learn's `C` is 1 / λ. Features should have similar scales.
         score: "accuracy", where a logit of 0 counts 1/2; or "log_likelihood", the mean log-probability of the class.
 
     Returns:
         A `WeightedModel`; labels are 0 and 1. Its parameters are (features + 1,), the intercept last.
 
     Raises:
-        ValueError: if `ridge` is not above 0, the score is no such word, or (when the model is used) labels are other
-            than 0 and 1.
+        ValueError: if `ridge` is not above 0, `score` is neither word, or (when the model is used) a label is neither
+            0 nor 1.
 
     Example:
         >>> model = logistic_regression(ridge=0.1)

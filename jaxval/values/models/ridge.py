@@ -26,17 +26,17 @@ SCORES = ("squared_error", "r2", "accuracy")
 def ridge_regression(*, ridge: Number = 1.0, classes: int | None = None, score: str | None = None) -> WeightedModel:
     """Ridge regression of numbers, or of classes coded as 0 and 1, in closed form for each vector of weights.
 
-    θ = argmin Σ_i w_i |y_i - θᵀx_i|² + λ |θ|². The intercept is penalised like the other coefficients; no rows give
-    θ = 0. Along a permutation, a row costs O(features²).
+    θ = argmin Σ_i w_i |y_i - θᵀx_i|² + λ |θ|². The intercept is penalised like the other coefficients; without rows
+    θ = 0. Along a permutation, each further row costs O(features²).
 
     Source: Hoerl and Kennard (1970); recursive least squares after Plackett (1950).
 
     Args:
-        ridge: λ, above 0, in the units of one row. Features should be of like scale.
+        ridge: λ, above 0, in the units of one row. Features should have similar scales.
         classes: the number of classes if labels are the integers 0, 1, ...; each class then has an output whose target
             is 1 for its rows and 0 for others. None means that labels are numbers, (rows,) or (rows, outputs).
         score: "squared_error", minus the mean squared error of the outputs; "r2" without classes; "accuracy" with
-            classes, where the largest output wins and equal ones share. None means "accuracy" with classes and
+            classes, where the largest output wins and k equal ones count 1/k. None means "accuracy" with classes and
             "squared_error" without.
 
     Returns:

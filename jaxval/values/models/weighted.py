@@ -5,8 +5,9 @@ every time, and the rows outside a coalition have weight 0. All coalitions have 
 is trained in one vmapped call on any device. The utility is also a function of weights between 0 and 1, which can be
 differentiated.
 
-Along a permutation one row after another comes in. A model may say how its optimum moves, by a warm start or by an
-update of its factors; `weighted_path_utility` then trains all prefixes for far less than one training each.
+Along a permutation one row after another comes in. A model may tell how to move its optimum when a row comes in, by a
+warm start or by an update of a factorisation. `weighted_path_utility` then trains each prefix for far less than the
+cost of a training.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Rows = tuple[Any, Any]
 
 
 class TrainingPath(NamedTuple):
-    """How to train again and again while rows come in one by one.
+    """How to train a model on each prefix while rows come in one by one.
 
     Attributes:
         start: the state before the first row, a pytree of arrays.
@@ -46,7 +47,7 @@ class WeightedModel(NamedTuple):
 
     Attributes:
         fit: `fit(x, y, weights)` gives the parameters, a pytree, for features (rows, features), labels (rows, ...) and
-            weights (rows,) from 0 to 1. It must have an answer for weights that are all 0, and for rows of one class.
+            weights (rows,) from 0 to 1. It must return parameters also if all weights are 0, or all rows of one class.
         score: `score(params, x, y)` gives a scalar or a vector of objectives on test rows; larger is better.
         path: `path(x, y)` gives a `TrainingPath`; None trains every prefix anew by `fit`.
     """
@@ -59,7 +60,7 @@ class WeightedModel(NamedTuple):
 def warm_path(
     refit: Callable[[Array, Array, Array, Params], Params], x: Array, y: Array, params: Params
 ) -> TrainingPath:
-    """The path of a model that is trained from the parameters of the prefix before.
+    """The path of a model whose training on a prefix starts from the parameters of the previous prefix.
 
     Args:
         refit: `refit(x, y, weights, params)` gives the parameters for these weights, starting from `params`.
@@ -93,7 +94,7 @@ def weighted_utility(
     *,
     owners: Int[ArrayLike, "rows"] | list[int] | None = None,
 ) -> Utility:
-    """The utility v(w) = score(fit(x, y, w)) of weighted training rows; a mask of a coalition is weights of 0 and 1.
+    """The utility v(w) = score(fit(x, y, w)) of weighted training rows; a coalition's mask counts as weights 0 and 1.
 
     The function may be jitted, vmapped and differentiated. The functions of `values` train a chunk of coalitions in one
     vmapped call; their `batch_size` bounds the memory.
@@ -137,8 +138,8 @@ def weighted_path_utility(
 ) -> Callable[[Int[ArrayLike, "rows"]], Float[Array, "prefixes *objectives"]]:
     """The utilities of all prefixes of a permutation of the training rows, for `sample_shapley_along_paths`.
 
-    The arguments and the errors are those of `weighted_utility`. A model with a `path` is trained along the permutation
-    from the state of the prefix before.
+    The arguments and the errors are those of `weighted_utility`. If the model has a `path`, its training on a prefix
+    starts from the state of the previous prefix.
 
     Returns:
         A function of a permutation (rows,) to (rows + 1, *objectives) utilities; it may be jitted and vmapped.
@@ -175,9 +176,9 @@ def weighted_path_utility(
 def influence(utility: Utility, players: int) -> Float[Array, "players *objectives"]:
     """The derivative of a utility in the weight of each player at the full coalition, φ_i = ∂v / ∂w_i at w = 1.
 
-    This is the first-order approximation of leave-one-out, v(N) - v(N∖{i}) ≈ ∂v / ∂w_i: one training and one pass
-    backwards through the fit, for all players together. Accuracy has no useful derivative; use the score
-    "log_likelihood" or a squared error.
+    This is the first-order approximation of leave-one-out, v(N) - v(N∖{i}) ≈ ∂v / ∂w_i. All players together need one
+    training and one pass backwards through the fit. Accuracy has no useful derivative; use the score "log_likelihood"
+    or a squared error.
 
     Source: Koh and Liang (2017).
 
