@@ -2,8 +2,8 @@
 
 The aim is F^β, π(y|x) ∝ u(y|x) exp(β u(y|x)) with u(y|x) = min_{z≠y} P(y ≻ z|x). Phase 1 learns a selector
 μ(z|x, y), a policy over the opponents z of y, whose û(y|x) = Σ_z P̂(y ≻ z|x) μ(z|x, y) is u at the optimum. Phase 2
-fits the policy to π̂_β ∝ û exp(β û). All functions take log-probabilities. The optimum of each loss stands in its
-docstring. With the regularisers of (54), the optima over all policies are closed forms:
+fits the policy to π̂_β ∝ û exp(β û). All functions take log-probabilities. The docstring of each loss tells the optimum
+of the loss. With the regularisers of (54), the optima over all policies are closed forms:
 
 - phase 1 with the regulariser of (54): μ = kl_policy(log π_ref, -2 P̂(y ≻ .), beta=β_μ), -inf at z = y;
 - π̂_β = kl_policy(log û, û, beta=1/β), which is `proportional_policy`;
@@ -40,13 +40,14 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
 def selector_loss(selector: PerPair, propensity: PerPair) -> Float[Array, "..."]:
     """Phase 1: the loss of one comparison, μ(y^l|x, y^w) / π_d(y^l|x, y^w).
 
-    If π_d is how often the data compare y^w with y^l among all comparisons of y^w, the sum of the losses is Σ_{x,y}
-    n(x, y) Σ_z P̂(y ≻ z|x) μ(z|x, y), where n(x, y) is how often y was compared. Its minimisers over selectors on the
-    z ≠ y that were compared with y are on the smallest P̂(y ≻ z|x), and û is the minimum of P̂ over them.
+    Let π_d(z|x, y) be the share of comparisons with z among all comparisons of y. The sum of the losses is then
+    Σ_{x,y} n(x, y) Σ_z P̂(y ≻ z|x) μ(z|x, y), where n(x, y) is how often y was compared. Take the selectors on the z ≠ y
+    that were compared with y. Those that minimise the sum select only opponents z with the smallest P̂(y ≻ z|x), and û
+    is this smallest P̂.
 
-    Two changes from the printed loss are necessary. A selector on all responses would select y itself, which costs too
-    little, so the policy of μ must leave y out. And (50) divides by π_d(y^l|x), which has this minimum only if every
-    pair is compared in proportion to π_d(y|x) π_d(z|x): otherwise it selects opponents that y seldom met.
+    Two changes from the printed loss are necessary. A selector on all responses would select y itself, whose cost is
+    too small, so the policy of μ must leave y out. And (50) divides by π_d(y^l|x). Its minimum is the same only if
+    every pair is compared in proportion to π_d(y|x) π_d(z|x); otherwise (50) selects opponents that y seldom met.
 
     Source: Kim et al., equation (50).
 
@@ -58,7 +59,7 @@ def selector_loss(selector: PerPair, propensity: PerPair) -> Float[Array, "..."]
         The loss, of the same shape.
 
     Raises:
-        ValueError: if a propensity is not a finite logarithm, such as that of zero, or shapes differ.
+        ValueError: if a propensity is not finite, such as the logarithm of zero, or shapes differ.
 
     Example:
         >>> round(float(selector_loss(np.log(0.5), np.log(0.25))), 4)
@@ -100,11 +101,11 @@ def selected_shares(matrix: PerResponse, selector: PerResponse) -> Float[Array, 
 
 
 def proportional_policy(bounds: PerResponse, *, beta: Number) -> Float[Array, "*rows responses"]:
-    """The target of phase 2, log π̂_β(y|x) with π̂_β ∝ û exp(βû): the KL-regularised optimum of û near F*.
+    """The target of phase 2, log π̂_β(y|x) with π̂_β ∝ û exp(βû).
 
-    û below 1e-9 counts as 1e-9, so that every policy can represent the target; if û is zero throughout, the target is
-    uniform. It is `social_choice.proportional` if û are the share bounds of P. With β = ∞ it is uniform on the largest
-    û, and -inf elsewhere.
+    π̂_β maximises Σ_y π(y) û(y) - KL(π ‖ F*) / β, where F* ∝ û. A û below 1e-9 counts as 1e-9, so that every policy can
+    represent the target. If û is zero throughout, the target is uniform. If û are the share bounds of P, the target is
+    `social_choice.proportional`. With β = ∞ the target is uniform on the largest û, and -inf elsewhere.
 
     Source: Kim et al., equation (49), with the minimum in u over z ≠ y.
 
@@ -142,12 +143,12 @@ def policy_divergence(
 ) -> Float[Array, "*rows"]:
     """Phase 2: the divergence of a policy from its target, D_f(π ‖ π̂) = Σ_y π̂(y) f(π(y) / π̂(y)).
 
-    The target is the only minimiser over all policies, whatever the divergence. With "reverse_kl" it is KL(π ‖ π̂_β) of
-    (51), and with π_ref in place of π̂_β the regulariser of (54). The form (52) leaves the exponential out, so that its
-    minimiser is F* for every β.
+    The target is the only minimiser over all policies, whatever the divergence. With "reverse_kl" the divergence is
+    KL(π ‖ π̂_β) of (51), and with π_ref in place of π̂_β it is the regulariser of (54). The form (52) leaves the
+    exponential out, so that the minimiser of (52) is F* for every β.
 
     f is the integral of f', which `alignment.divergences` gives as a function of log u: π̂ f(u) = ∫ f'(s) π̂ e^s ds from
-    0 to log u, by 64 points. Derivatives are exact to every order, because they are written in f'.
+    0 to log u, by 64 points. Derivatives are computed from f' itself, and are exact to every order.
 
     Source: Kim et al., equations (51) and (54).
 
@@ -210,12 +211,13 @@ def offline_policy_loss(
     """Phase 2 on one comparison: Σ_{y ∈ {y^w, y^l}} π(y|x) / π_d(y|x) · log π(y|x) / (û(y|x) exp(β û(y|x))).
 
     If the data draw both responses from π_d(.|x), the mean is 2 E_x Σ_y π log π / (û exp(βû)), which is 2 KL(π ‖ π̂_β)
-    up to a constant. Its minimiser over policies is π̂_β ∝ û exp(βû). The printed form puts in place of û its estimate
-    from the one comparison, with the two selectors exchanged. The mean of the logarithm of an estimate is not the
-    logarithm of its mean, so its minimiser is another policy, and a selector on one opponent makes it infinite.
+    up to a constant. The minimiser over policies is π̂_β ∝ û exp(βû). The printed form replaces û by an estimate of û
+    from this one comparison, with the two selectors exchanged. The mean of the logarithm of an estimate is not the
+    logarithm of its mean. The printed form therefore has another minimiser, and it is infinite if a selector puts all
+    probability on one opponent.
 
-    π must be normalised over the responses of the context. If a policy may give away mass, as a sequence model does to
-    texts outside the catalogue, it lowers the loss by that alone: condition it by `policies.normalise`.
+    π must be normalised over the responses of the context. A sequence model also gives probability to texts outside the
+    catalogue, and could lower the loss by giving them more. Condition such a policy by `policies.normalise`.
 
     Source: Kim et al., equation (53), mended.
 
@@ -232,7 +234,7 @@ def offline_policy_loss(
         The loss, of the same shape.
 
     Raises:
-        ValueError: if a log-probability or a propensity is not finite, as the logarithm of zero, or shapes differ.
+        ValueError: if a log-probability or a propensity is not finite, such as the logarithm of zero, or shapes differ.
 
     Example:
         >>> half = np.log(0.5)

@@ -1,4 +1,4 @@
-"""What the words of `jaxval value` mean: groups of sources, rewards, functions of Python."""
+"""From the options of `jaxval value` to groups of sources, rewards and Python functions."""
 
 import argparse
 import importlib
@@ -12,7 +12,7 @@ from jaxval._errors import BadArgument
 
 
 def groups_of(named: list[str] | None, names: tuple[str, ...]) -> list[int] | None:
-    """The group of each source: group 0 for sources that no --group names, then one group for each --group."""
+    """The group of each source: one group for each --group, after a group of all sources that no --group names."""
     if not named:
         return None
     groups = dict.fromkeys(names, 0)
@@ -33,7 +33,7 @@ def unions_of(names: tuple[str, ...]) -> list[list[int]]:
     """The unions of sources that are named provider/dataset or deeper, (levels, sources), coarsest first.
 
     Args:
-        names: the names of the sources, with as many parts each.
+        names: the names of the sources, all with the same number of parts.
     """
     parts = [tuple(part.strip() for part in name.split("/")) for name in names]
     depth = len(parts[0])
@@ -70,7 +70,7 @@ def of_heads(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def heads_of(rewards: Any) -> list[dict[str, Any]]:
-    """What is known of the reward heads among the rewards: to how many pairs they were fitted, and their accuracy."""
+    """The reward heads among the rewards: for each, the number of pairs that it was fitted to, and its accuracy."""
     from jaxval.sources import RewardModel
 
     known = [one for one in (rewards if isinstance(rewards, list) else []) if isinstance(one, RewardModel)]

@@ -9,7 +9,7 @@ LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_jus
 
 
 def new_table(title: str, *, tight: bool = False) -> Any:
-    """An empty table with a title; one space between the columns of a tight table, and two else."""
+    """An empty table with a title. Columns are two spaces apart, or one if the table is tight."""
     from rich import box
     from rich.table import Table
 

@@ -21,10 +21,10 @@ class Reading(NamedTuple):
     """How votes are read.
 
     Attributes:
-        unranked: of ballots, see `preferences.ballot_wins`.
-        unseen: P of pairs that were never compared, see `preferences.complete_matrix`.
-        equal: equal votes of a voter on two statements, see `preferences.vote_wins`.
-        each: what of a voter counts as one, see `preferences.vote_wins`.
+        unranked: how the unranked alternatives of ballots count, see `preferences.ballot_wins`.
+        unseen: how P of pairs that were never compared is set, see `preferences.complete_matrix`.
+        equal: how equal votes of a voter on two statements count, see `preferences.vote_wins`.
+        each: whether a pair or a voter counts as one, see `preferences.vote_wins`.
     """
 
     unranked: str = "below"
@@ -37,14 +37,15 @@ class Counted(NamedTuple):
     """What a pool of votes says, counted.
 
     Attributes:
-        wins: (alternatives, alternatives) of all votes.
-        votes: (alternatives,) votes on each alternative.
+        wins: (alternatives, alternatives) the wins in all votes.
+        votes: (alternatives,) the number of votes on each alternative.
         compared: (alternatives, alternatives) how many votes compared each pair.
-        groups: the index of each group that has votes, and by it (alternatives, alternatives) its wins.
-        sizes: by the same index, the voters of the group, or its votes if voters are not named.
+        groups: (alternatives, alternatives) the wins in each group that has votes, by the index of the group.
+        sizes: the number of voters of each group by its index, or of votes if voters are not named.
         clusters: the number of clusters of voters; 0 if P is no estimate, or voters are not named.
-        redrawn: from times, (clusters,), to the wins of all and, stacked, of the groups.
-        effective: (alternatives, alternatives) independent comparisons for each pair; None means all of them.
+        redrawn: a function from times, (clusters,), to the wins in all votes and in each group, stacked.
+        effective: (alternatives, alternatives) the number of independent comparisons of each pair; None means that all
+            comparisons are independent.
     """
 
     wins: jax.Array
@@ -58,7 +59,7 @@ class Counted(NamedTuple):
 
 
 def votes_each(votes: "Votes") -> np.ndarray:
-    """(alternatives,) how many ballots rank, comparisons contain or voters saw each alternative."""
+    """(alternatives,) how many ballots rank each alternative, or comparisons contain it, or voters saw it."""
     if isinstance(votes, Election):
         return (np.asarray(votes.ballots.positions) >= 0).T @ np.asarray(votes.ballots.weights, dtype=float)
     if isinstance(votes, VoteMatrix):
@@ -94,7 +95,7 @@ def _of_rows(votes: Any, rows: np.ndarray) -> dict[str, Any]:
 
 
 def by_context(votes: "Votes") -> dict[str, "Votes"]:
-    """The votes of each context on the alternatives that were compared there, by the context's name."""
+    """The votes of each context, on the alternatives that were compared in it, by the context's name."""
     if not isinstance(votes, NamedComparisons) or len(votes.contexts) < 2:
         raise BadArgument("by", expected="comparisons in several contexts", got="votes without contexts")
     context, winner, loser, _ = (np.asarray(field) for field in votes.comparisons)
@@ -202,7 +203,7 @@ def _redrawn_comparisons(
 def _redrawn_blocks(
     votes: VoteMatrix, rows: dict[int, np.ndarray], reading: Reading
 ) -> tuple[int, Callable[[jax.Array], jax.Array]]:
-    """Voters at random in blocks of one group each; the wins of a resample are sums over its blocks."""
+    """Voters in random blocks, each within one group; the wins of a resample are sums over the blocks that it draws."""
     voters, size = votes.votes.shape
     number = min(voters, max(20, min(200, int(4e7 / size**2))))
     rng = np.random.default_rng(0)

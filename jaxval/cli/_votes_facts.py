@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["describe", "in_steps"]
 
 RESAMPLES = 500
-LARGEST_PAIRWISE = 300  # alternatives of which single pairs are redrawn, and cycles looked for
+LARGEST_PAIRWISE = 300  # with more alternatives, single pairs are not redrawn and cycles not searched
 STEP = 32  # alternatives
-FEW = 10  # votes, below which an alternative is marked, and a pair says little
+FEW = 10  # an alternative with fewer votes is marked, and a pair with fewer is counted as few
 
 
 def describe(
@@ -98,9 +98,10 @@ def _plain(strengths: preferences.Strengths) -> dict[str, float | str]:
 
 
 def in_steps(rule: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
-    """A maximal lottery that is compiled once for all numbers of alternatives up to the next multiple of 32.
+    """The rule of maximal lotteries, compiled once for all numbers of alternatives up to the next multiple of 32.
 
-    The matrix is filled up with alternatives that lose to all others, which no maximal lottery chooses.
+    The matrix is filled up with alternatives that lose to all alternatives of the matrix. A maximal lottery gives these
+    probability 0.
 
     Example:
         >>> lottery = in_steps(social_choice.maximal_lottery)(jnp.array([[0.5, 0.75], [0.25, 0.5]]))

@@ -9,7 +9,7 @@ __all__ = ["dependence", "page"]
 
 MOST_DRAWN = 40
 LONGEST = 60  # characters of a source's name in tables that repeat it
-MOST_VARIED = 12  # sources whose values under other choices fit into a table
+MOST_VARIED = 12  # with more sources, values under other choices do not fit into a table
 
 
 def page(statement: dict[str, Any], *, command: list[str]) -> str:
@@ -67,7 +67,7 @@ def dependence(reward: dict[str, Any], *, most: int = 3) -> list[str]:
 
     Args:
         reward: an entry of `rewards` of a statement.
-        most: how many reversed pairs are told in full.
+        most: the largest number of reversed pairs that are told in full.
 
     Example:
         >>> pair = {"higher": "a", "lower": "b", "reversed_by": [{"kind": "semivalue", "name": "banzhaf"}]}

@@ -1,4 +1,4 @@
-"""The statement of contributions: what can be handed to a contributor, an auditor, or another program.
+"""The statement of contributions, which can be handed to a contributor, an auditor, or another program.
 
 A statement is a JSON document of a stated schema (`statement.schema.json` in this folder): shares, payments that sum to
 the utility gained, intervals, axioms with their gaps, what the conclusions depend on, hashes of the inputs, versions,
@@ -107,7 +107,7 @@ def _reward(valued: "SourceValues", result: dict[str, Any], k: int, groups: list
 
 
 def _axioms(result: dict[str, Any], table: Any, groups: list[int] | None) -> list[dict[str, Any]]:
-    """The gaps of axioms of the value, on the utilities themselves."""
+    """The gaps of axioms of the semivalue, on the utilities; with groups also of the asymmetric Shapley value."""
     import functools
 
     from jaxval import axioms, values

@@ -62,7 +62,7 @@ def _print_part(result: dict[str, Any], top: int) -> None:
 
 
 def shown_rows(result: dict[str, Any], top: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows to show, those of most probability by the first rule and every rule's winner, and the others.
+    """The rows to show, and the others. Shown are the most probable by the first rule, and every rule's winner.
 
     Example:
         >>> result = {"win_rates": {"borda": 0.5}, "winners": {"borda": {"name": "b"}},

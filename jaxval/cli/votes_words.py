@@ -61,7 +61,7 @@ def plain_headings(result: dict[str, Any]) -> dict[str, str]:
 
 
 def paragraphs(result: dict[str, Any]) -> list[str]:
-    """What a facilitator can read aloud: who took part, who is well served by which rule and who is not, how sure.
+    """What a facilitator can read aloud: who took part, whom each rule serves best and worst, how sure this is.
 
     Example:
         >>> from jaxval.cli import aggregate
@@ -94,7 +94,7 @@ def _took_part(result: dict[str, Any]) -> str:
 
 
 def _of_rule(result: dict[str, Any], rule: str, quoted: set[str]) -> str:
-    """What a rule chooses, and whom it serves best and worst. A text is quoted once; `quoted` keeps count."""
+    """What a rule chooses, and whom it serves best and worst. A text is quoted once; `quoted` holds those quoted."""
     winner, noun = result["winners"][rule], _noun(result)
     name = shortened(winner["name"], 80)
     text = next(row for row in result["alternatives"] if row["name"] == winner["name"]).get("text")

@@ -1,4 +1,4 @@
-"""Comma-separated tables (RFC 4180, UTF-8), the first line naming the columns, and who cast each of their rows.
+"""Comma-separated tables (RFC 4180, UTF-8), whose first line names the columns, and the voter of each row.
 
 Names of columns may be in capitals or not. Spaces around names and cells do not count. Empty lines are skipped.
 """
@@ -37,9 +37,9 @@ class Table(NamedTuple):
     """A table as it was written.
 
     Attributes:
-        line: the line of the columns' names.
+        line: the number of the line that names the columns.
         columns: the columns' names as written.
-        places: the places of the columns by their names in small letters.
+        places: the index of each column by its name in small letters.
         rows: for each row, the line where it starts and its cells.
     """
 
@@ -67,7 +67,7 @@ def read_rows(path: FilePath) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_head(path: FilePath, rows: Iterator[tuple[int, list[str]]]) -> Table:
-    """The names of the columns, which must differ, taken off the rows. The table has no rows yet."""
+    """A table without rows, with the columns that the first of `rows` names; their names must differ."""
     line, columns = next(rows, (1, []))
     columns = [name.strip() for name in columns]
     places = {column.lower(): place for place, column in enumerate(columns)}
@@ -100,7 +100,7 @@ def no_rows(path: FilePath, table: Table) -> Exception:
 
 
 def row_weights(path: FilePath, table: Table) -> list[float]:
-    """The weight of each row, from the column count or weight; 1 without such a column."""
+    """The weight of each row, from the column `count` or `weight`; 1 if the table has neither."""
     columns = [name for name in WEIGHTS if name in table.places]
     if not columns:
         return [1.0] * len(table.rows)
@@ -117,7 +117,7 @@ def row_weights(path: FilePath, table: Table) -> list[float]:
 
 
 def find_column(path: FilePath, table: Table, wanted: str | None, usual: Sequence[str]) -> int | None:
-    """The place of the column that was asked for, else of the first of the usual ones, else None."""
+    """The index of the wanted column; if none is wanted, of the first usual one; None if there is no usual one."""
     if wanted is None:
         return next((table.places[name] for name in usual if name in table.places), None)
     place = table.places.get(wanted.strip().lower())
@@ -132,7 +132,7 @@ def people(
 ) -> dict[str, Any]:
     """The fields `voter`, `voters`, `group` and `groups` of a record: who cast each row of the table.
 
-    A voter may leave the group empty, in all rows alike. Names are sorted.
+    A voter may be in no group: the group is then empty in all rows of the voter. Names are sorted.
     """
     fields: dict[str, Any] = {}
     at, of = find_column(path, table, voter, usual), find_column(path, table, group, GROUPS)

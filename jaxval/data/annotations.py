@@ -20,7 +20,7 @@ _ANNOTATOR = re.compile("annotator[ _-]?[0-9]{1,3}")
 
 
 def read_annotations(path: FilePath) -> NamedComparisons:
-    r"""Comparisons of models by several annotators an item, in the layout of PandaLM's test set.
+    r"""Comparisons of two models, each judged by several annotators, in the layout of PandaLM's test set.
 
     An item has `cmp_key`, such as `bloom-7b_llama-7b`, the two models whose responses are compared; `instruction` and
     `input`, the prompt; and `annotator1`, `annotator2` and so on, each 1 if the first response is better, 2 if the
@@ -30,8 +30,8 @@ def read_annotations(path: FilePath) -> NamedComparisons:
         path: a file that ends in .json (one array of items) or .jsonl (one item a line), plain or with .gz.
 
     Returns:
-        `NamedComparisons` between models: one comparison of weight 1 per item and annotator, a tie as two of weight
-        1/2. The contexts are the prompts, the voters are the annotators.
+        `NamedComparisons` between models: one comparison of weight 1 per item and annotator. A tie gives two
+        comparisons of weight 1/2, one each way. The contexts are the prompts, the voters are the annotators.
 
     Raises:
         ValueError: if an item lacks a field or a verdict is another number. The message names the line.

@@ -45,11 +45,11 @@ def vote_batches(
         rows: the most voters in a batch.
 
     Returns:
-        An iterator of `VoteMatrix`, all with the same statements. The groups of a batch are those met so far, in order
-        of appearance, so that an index means the same group in all batches.
+        An iterator of `VoteMatrix`, all with the same statements. The groups of a batch are all groups met so far, in
+        order of appearance, so that an index means the same group in all batches.
 
     Raises:
-        ValueError: as `read_vote_matrix`; what only the whole file shows is raised after the last batch.
+        ValueError: as `read_vote_matrix`; a fault that only the whole file shows is raised after the last batch.
 
     Example:
         >>> import pathlib, tempfile
@@ -128,7 +128,7 @@ def read_vote_matrix(path: FilePath, *, voter: str | None = None, group: str | N
     r"""Votes on statements: a row per voter, a column per statement, cells 1 agree, 0 pass, -1 disagree, empty unseen.
 
     Polis exports this table as `participants-votes.csv`. Its columns `n-comments`, `n-votes`, `n-agree` and
-    `n-disagree` are skipped; every other column is a statement.
+    `n-disagree` are skipped. Every column that names neither voters nor groups is a statement.
 
         participant,group-id,0,1,2
         17,A,1,-1,
@@ -138,8 +138,8 @@ def read_vote_matrix(path: FilePath, *, voter: str | None = None, group: str | N
         path: a comma-separated file.
         voter: the column with the voters' names; None means `participant`, or else the first of `voter`, `worker`,
             `annotator` and `judge`.
-        group: the column with the groups' names; None means `group` or `group-id`, if there is one. A voter may leave
-            it empty.
+        group: the column with the groups' names; None means `group` or `group-id`, if there is one. The cell of a voter
+            in no group is empty.
 
     Returns:
         `VoteMatrix`. Voters and statements keep the file's order, groups are sorted.
@@ -174,7 +174,7 @@ def read_vote_matrix(path: FilePath, *, voter: str | None = None, group: str | N
 
 
 def holds_matrix(path: FilePath) -> bool:
-    r"""Whether the table's columns are those of votes on statements: one of them is called participant.
+    r"""Whether a table holds votes on statements: one of its columns is called participant.
 
     Example:
         >>> import pathlib, tempfile
@@ -193,15 +193,15 @@ def read_texts(path: FilePath, names: tuple[str, ...]) -> tuple[str, ...]:
     r"""The texts of statements from a second file, such as Polis' `comments.csv`.
 
     Args:
-        path: a comma-separated file with the columns `comment-id`, `id`, `name` or `statement`, and `comment-body`,
-            `text` or `title` (the first of each).
+        path: a comma-separated file. The statement is named by its first column among `comment-id`, `id`, `name` and
+            `statement`, and the text is in the first among `comment-body`, `text` and `title`.
         names: the statements' names in the file of votes.
 
     Returns:
-        The text of each name, empty if the file has none.
+        The text of each statement; it is empty if the file does not have the statement.
 
     Raises:
-        ValueError: if the file names a statement that has no votes, or one of them twice. The message names the line
+        ValueError: if the file names a statement that has no votes, or a statement twice. The message names the line
             and the column.
 
     Example:

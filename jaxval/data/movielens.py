@@ -192,7 +192,7 @@ def with_user_groups(election: Election, folder: FilePath, field: str) -> Electi
         raise BadArgument("group", expected=f"a field of users.dat, {', '.join(USER_FIELDS)}", got=repr(field))
     path = Path(folder, "users.dat")
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file, and it tells the groups of users")
+        raise FileNotFoundError(f"{path}: there is no such file to read the groups of users from")
     fields = dict(user for _, user in _read_users(path))
     missing = next((user for user in election.voters if int(user) not in fields), None)
     if missing is not None:

@@ -35,14 +35,14 @@ def plot_groups(
     intervals: Mapping[str, tuple[Column, Column]] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """The win rate of each rule in each group: rules in rows, a point of its own colour and marker for each group.
+    """The win rate of each rule in each group: a row for each rule, and a colour and a marker for each group.
 
     All rows share one scale. The grey line is 1/2, an even match with any alternative.
 
     Args:
         groups: one name per group, at most eight.
-        rates: for each rule's name the (groups,) win rates, in this order from above.
-        intervals: for a rule's name, the (groups,) low and high ends.
+        rates: the (groups,) win rates by the rule's name; the first rule is the top row.
+        intervals: the low and the high ends, (groups,) each, by the rule's name.
         title: the title of the figure.
 
     Returns:

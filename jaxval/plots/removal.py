@@ -33,7 +33,7 @@ def plot_removal(
     methods have a panel each, on one scale.
 
     Args:
-        curves: `values.removal_curves` of one objective; or one for each method's name.
+        curves: the result of `values.removal_curves` for one objective, or such results by the method's name.
         players: the number of players, so that the axis shows shares; None shows counts.
         measure: what the utility is, such as "accuracy".
         level: the share of the random orders within the band, in (0, 1).

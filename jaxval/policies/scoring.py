@@ -1,8 +1,9 @@
-"""Log-probabilities of responses, for which a prompt is read once for all its responses.
+"""Log-probabilities of responses, for which each prompt is read once for all its responses.
 
-A `Grouped` holds prompts with several responses each. Responses attend to the keys and values of their prompt, and each
-to itself; the vocabulary is scored only where a response token is predicted. If parameters are adapters of the last
-layers, the hidden states below them, the trunk, are the same for all parameters and may be computed once.
+A `Grouped` holds prompts with several responses each. A response attends to the keys and values of its prompt and to
+its own tokens. The vocabulary is scored only where a token of a response is predicted. If parameters are adapters of
+the last layers, the hidden states below the adapters (the trunk) are the same for all parameters, and may be computed
+once.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def group_responses(
     """Prompts and their responses as arrays, padded on the right with 0.
 
     Args:
-        model: the model whose vocabulary and context they must fit into.
+        model: the model, whose vocabulary and context the prompts and responses must fit.
         prompts: (B,) sequences of ids.
         responses: (B,) lists of sequences of ids, the end token included; a prompt may have fewer than others.
         widths: the least widths (P, T) of the arrays, for batches of one shape.
@@ -45,8 +46,8 @@ def group_responses(
         `Grouped`.
 
     Raises:
-        ValueError: if a prompt or a response is empty, an id is none of the model's, or a prompt and a response
-            together are longer than the model's context.
+        ValueError: if a prompt or a response is empty, an id is outside the model's vocabulary, or a prompt and a
+            response together are longer than the model's context.
 
     Example:
         >>> bigram = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: params[tokens], 3, 8)
@@ -90,7 +91,7 @@ def trunk_states(model: SequenceModel, grouped: Grouped) -> Float[Array, "rows t
         grouped: prompts with responses.
 
     Returns:
-        (B, P + R T, W) the states of the prompt's tokens and then of its responses', as `score_responses` takes them.
+        (B, P + R T, W) the states of the tokens of the prompt and then of its responses, for `score_responses`.
 
     Raises:
         ValueError: if every layer of the model depends on its parameters.
@@ -120,7 +121,10 @@ def response_states(
         states: what `trunk_states` returned for them; None computes it.
 
     Returns:
-        (B, R, T + 1, W); state t predicts token t of the response, and state t + 1 has read it.
+        (B, R, T + 1, W); state t predicts token t of the response, and state t + 1 has read that token.
+
+    Raises:
+        ValueError: if the model has no parts.
 
     Example:
         >>> from jaxval.policies import transformer
@@ -140,10 +144,10 @@ def score_responses(
 ) -> Float[Array, "rows responses tokens"]:
     """The log-probability of each token of each response: log p(y_t | x, y_<t).
 
-    It is that of `response_log_probs`, which reads every sequence whole; here a prompt is read once.
+    The numbers are those of `response_log_probs`, which reads every sequence whole. Here each prompt is read once.
 
     Args:
-        model: next-token logits. A model without parts reads every sequence whole.
+        model: a `SequenceModel`. A model without parts reads every sequence whole.
         params: its parameters.
         grouped: prompts with responses.
         states: what `trunk_states` returned for them; None computes it.
@@ -187,6 +191,9 @@ def response_entropies(
     Returns:
         (B, R, T) entropies in nats, 0 beyond the end of a response.
 
+    Raises:
+        ValueError: if the model has no parts.
+
     Example:
         >>> from jaxval.policies import transformer
         >>> model = transformer(vocabulary=5, length=8, width=8, layers=3, heads=2)
@@ -212,16 +219,17 @@ def _response_entropies(model: SequenceModel, held: Any, params: Params, grouped
 
 
 def map_tokens(function: Callable[..., Any], tokens: Array, *arrays: Array, size: int = TOKENS) -> Any:
-    """A function of tokens and of hidden states, say, for few tokens at a time; gradients compute it again.
+    """Apply a function to few tokens at a time, to save memory; a gradient computes the function again.
 
     Args:
-        function: from tokens (size,) and one array (size, ...) for each of `arrays` to arrays (size, ...); a pytree.
+        function: from tokens (size,) and one array (size, ...) for each of `arrays`, such as hidden states, to a pytree
+            of arrays (size, ...).
         tokens: ids of any shape.
-        *arrays: arrays with the leading axes of the tokens.
-        size: how many tokens are given at a time.
+        *arrays: arrays whose leading axes are those of the tokens.
+        size: how many tokens the function gets at a time.
 
     Returns:
-        The arrays of all tokens, with the leading axes of the tokens.
+        The arrays of all tokens; their leading axes are those of the tokens.
 
     Example:
         >>> tokens, states = jnp.arange(6).reshape(2, 3), jnp.ones((2, 3, 4))
@@ -245,7 +253,7 @@ def _chosen(logits: Array, tokens: Array) -> Array:
 
 
 def _whole_logits(model: SequenceModel, params: Params, grouped: Grouped) -> Array:
-    """(B, R, T, V) the logits before each response token, from whole sequences, one after the other prompt."""
+    """(B, R, T, V) the logits before each token of a response, where each response is read together with its prompt."""
     prompts, lengths, responses, _ = (jnp.asarray(field) for field in grouped)
     rows, count, width = responses.shape
     columns = jnp.arange(prompts.shape[1] + width)[None, :]

@@ -74,17 +74,19 @@ def damped_descent(
 ) -> tuple[Float[Array, "*parameters"], Bool[Array, ""]]:
     """A local minimum of a function that need not be convex, by the method of Levenberg and Marquardt.
 
-    A step is -(H + μD)⁻¹g. If the function falls, the step is taken and μ divided by 5; if not, μ is multiplied by 4.
+    A step is -(H + μD)⁻¹g. If the function does not rise (up to rounding), the step is taken and μ is divided by 5.
+    If the function rises, the step is not taken and μ is multiplied by 4. The steps end when μ < 1 and a step changes
+    no entry of `moved` by more than 1e-9, or 1e-4 in float32.
 
     Source: Levenberg (1944); Marquardt (1963).
 
     Args:
         value: the function.
-        derivatives: from a point to (the gradient g, of the point's shape; H, of that shape twice; D > 0, of the
-            point's shape). H is the Hessian, or any matrix near it.
-        moved: from a point to what has to settle, to 1e-9, or 1e-4 in float32.
-        start: where the steps begin.
-        max_steps: how many steps there may be.
+        derivatives: from a point to (g, H, D): the gradient g and the scales D > 0, both of the point's shape, and H,
+            the Hessian or any matrix near it, whose shape is the point's shape twice.
+        moved: from a point to an array, whose change decides when the steps end.
+        start: the point where the steps begin.
+        max_steps: the largest number of steps.
 
     Returns:
         (the point, whether it settled).

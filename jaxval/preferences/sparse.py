@@ -1,4 +1,4 @@
-"""Preference functions of sparse comparisons: P between alternatives that were seldom or never compared.
+"""Preference functions of sparse comparisons: P of pairs that were seldom or never compared.
 
 A model gives every pair a chance, and the counts of a pair are shrunk towards it:
 
@@ -62,9 +62,10 @@ class Strengths(NamedTuple):
 
 
 def smoothed_matrix(wins: Wins, strengths: Strengths, *, rank: int = RANK) -> Float[Array, "alternatives alternatives"]:
-    """The preference function of a model of the counts, towards which the counts are shrunk, as the module says.
+    """The preference function of counts that are shrunk towards a model of them, (wins + s P) / (n + s).
 
-    The function may be called under `jit` and `vmap`, over counts and strengths.
+    P is the model of `jaxval.preferences.sparse`, with logits r_i - r_j + Σ_k (a_ik b_jk - b_ik a_jk), and n the number
+    of comparisons of the pair. The function may be called under `jit` and `vmap`, over counts and strengths.
 
     Source: Bradley and Terry (1952); the cyclic part is the blade-chest model of Chen and Joachims (2016), with the
     penalty of Srebro, Rennie and Jaakkola (2004).
@@ -75,8 +76,8 @@ def smoothed_matrix(wins: Wins, strengths: Strengths, *, rank: int = RANK) -> Fl
         rank: K, how many pairs of factors the cyclic part has.
 
     Returns:
-        (alternatives, alternatives) array with P + Pᵀ = 1 and 1/2 on the diagonal; NaN throughout if the fit did not
-        converge, inside `jit`.
+        (alternatives, alternatives) array with P + Pᵀ = 1 and 1/2 on the diagonal. Inside `jit`, it is NaN throughout
+        if the fit did not converge.
 
     Raises:
         ValueError: if counts are negative or not square, or a strength is out of range.
@@ -112,10 +113,11 @@ def smoothed_matrix(wins: Wins, strengths: Strengths, *, rank: int = RANK) -> Fl
 def complete_matrix(
     key: Key[Array, ""], wins: Wins, *, unseen: str = "bradley-terry", rank: int = RANK
 ) -> tuple[Float[Array, "alternatives alternatives"], Strengths | None]:
-    """The preference function of counts, and of a model of them where pairs were never compared.
+    """The preference function of counts, which are shrunk towards a model if some pair was never compared.
 
     If every pair was compared, or `unseen` is "tie", this is `empirical_matrix`. Otherwise it is `smoothed_matrix` with
-    the strengths of `choose_strengths`.
+    the strengths of `choose_strengths`: the model decides pairs that were never compared, and the counts of all other
+    pairs are shrunk towards it too.
 
     Args:
         key: a random key, which decides what is held out.
@@ -124,11 +126,11 @@ def complete_matrix(
         rank: K of the low-rank model.
 
     Returns:
-        (P̂, the strengths), the latter None if P̂ is that of the counts alone.
+        (P̂, the strengths); the strengths are None if P̂ is that of the counts alone.
 
     Raises:
-        ValueError: if counts are negative or not square, there are too few to hold some out, or `unseen` is another
-            word.
+        ValueError: if counts are negative or not square, there are too few comparisons to hold some out, or `unseen`
+            is another word.
 
     Example:
         Four alternatives, from best to worst; the first and the last never met.
@@ -153,14 +155,14 @@ def choose_strengths(
 ) -> Strengths:
     """The strengths under which comparisons that were held out are most likely.
 
-    ρ and λ decide pairs that were never compared, so whole pairs are held out for them: first for ρ, with λ = ∞, and
-    then for λ. The strength s decides how far the counts of a pair are believed, so for s a share of every pair's
-    comparisons is held out. Each is the best of a fixed grid.
+    ρ and λ decide P of pairs that were never compared, so whole pairs are held out to choose these two: first ρ, with
+    λ = ∞, and then λ. The strength s decides how far the counts of a pair are believed, so a share of every pair's
+    comparisons is held out to choose s. Each strength is the best of a fixed grid.
 
     Args:
         key: a random key, which decides what is held out.
-        wins: (alternatives, alternatives) counts, or (contexts, alternatives, alternatives), each context with a model
-            of its own and all with the same strengths. Fractions, as those of ties, are held out whole.
+        wins: (alternatives, alternatives) counts; or (contexts, alternatives, alternatives), where each context has its
+            own model, and all contexts share the strengths. A fraction of a count, as of a tie, is held out whole.
         model: "tie" shrinks towards 1/2; "bradley-terry" and "low-rank" shrink towards the model.
         folds: the number of parts, each of which is held out once; at most one for each pair that was compared.
         rank: K of the low-rank model.
@@ -210,13 +212,13 @@ def held_out_log_likelihood(
         key: a random key, which decides what is held out.
         wins: (alternatives, alternatives) counts.
         estimate: a function from counts to P̂ that JAX can trace, such as `empirical_matrix`.
-        by: "pairs": a pair is held out with all its comparisons, which judges P̂ of pairs that were never compared;
+        by: "pairs": a pair is held out with all its comparisons, to judge P̂ of pairs that were never compared;
             "comparisons": a share of every pair's comparisons is held out.
         folds: the number of parts, each of which is held out once; at most one for each pair that was compared.
 
     Returns:
-        (alternatives, alternatives) sums, one for each ordered pair. Their total divided by that of `wins` is the mean
-        of a comparison, in nats.
+        (alternatives, alternatives) sums, one for each ordered pair. The total of the sums divided by the total of
+        `wins` is the mean log-likelihood of a comparison, in nats.
 
     Raises:
         ValueError: if counts are negative or not square, fewer than two pairs were compared, or `by` is another word.

@@ -27,21 +27,22 @@ def vote_wins(
     equal: str = "half",
     each: str = "pair",
 ) -> Float[Array, "statements statements"]:
-    """How many voters put statement i above j: agreed above passed above disagreed, among the statements they saw.
+    """How many voters prefer statement i to j, where a voter prefers agreed to passed and passed to disagreed.
 
-    With x = 1, 0 or -1 for a vote, s = 1 for a statement that was seen, and x = s = 0 for one that was not, let
-    g = s - x² / 2. For two statements that the voter saw, sign(x_i - x_j) = x_i g_j - g_i x_j. So the margins of all
-    pairs are K = XᵀG - GᵀX, the numbers of voters who saw both are N = SᵀS, and wins = (N + K) / 2, where two equal
-    votes are half a win each way. No pair is ever listed. Matrices of many voters are read in blocks of 4,096, and the
-    wins of parts of a file add up.
+    Only the statements that a voter saw are compared. With x = 1, 0 or -1 for a vote, s = 1 for a statement that was
+    seen, and x = s = 0 for one that was not, let g = s - x² / 2. For two statements that the voter saw,
+    sign(x_i - x_j) = x_i g_j - g_i x_j. So the margins of all pairs are K = XᵀG - GᵀX, the numbers of voters who saw
+    both are N = SᵀS, and wins = (N + K) / 2, where two equal votes are half a win each way. No pair is ever listed.
+    Matrices of many voters are read in blocks of 4,096 voters. The wins of parts of a file add up.
 
     Args:
-        votes: (voters, statements) integers: 1 agrees, 0 passes, -1 disagrees, `types.UNSEEN` (-2) never saw it.
+        votes: (voters, statements) integers: 1 agrees, 0 passes, -1 disagrees; `types.UNSEEN` (-2) if the voter never
+            saw the statement.
         weights: (voters,) how much each voter counts; None means 1 each.
-        equal: "half": two equal votes are half a win each way. "ignored": they count for neither; about half of all
-            pairs of real votes are equal.
-        each: "pair": every pair of a voter counts as the voter's weight. "voter": all pairs of a voter together do, so
-            that those who vote often have no more say than others.
+        equal: "half": two equal votes are half a win each way. "ignored": two equal votes count for neither statement;
+            about half of all pairs of real votes are equal.
+        each: "pair": every pair of a voter counts as the voter's weight. "voter": all pairs of a voter together count
+            as the weight, so that a voter with many votes has no more say than others.
 
     Returns:
         (statements, statements) counts, diagonal 0.

@@ -1,4 +1,4 @@
-"""Intervals if comparisons come in clusters: many votes of one voter, or of one context, are not independent."""
+"""Intervals for comparisons in clusters: the many votes of one voter, or in one context, are not independent."""
 
 from __future__ import annotations
 
@@ -30,21 +30,24 @@ def cluster_intervals(
     level: float = 0.95,
     batch_size: int = 50,
 ) -> Intervals:
-    """Bootstrap intervals that resample whole clusters, such as voters, and not their single comparisons.
+    """Bootstrap intervals that resample whole clusters, such as voters, and not single comparisons.
 
     A statistic of the votes is written as a function of `times`, how often each cluster is counted. The data have
     times = (1, ..., 1). A resample draws n of n clusters with replacement, so that times ~ Multinomial(n; 1/n, ...).
-    The votes of a voter then come or go together, and the intervals are as wide as the voters differ. A bootstrap of
-    single comparisons takes a voter's tenth vote on a pair for a tenth voter, and its intervals are too narrow.
+    All votes of a voter then come or go together, and the more the voters differ, the wider are the intervals. A
+    bootstrap of single comparisons treats ten votes of one voter on a pair as votes of ten voters, and its intervals
+    are too narrow.
 
-    If comparisons share voters and contexts, two (or more) numbers of clusters may be given. They are resampled
-    independently, and a comparison counts as the product of its times, which is conservative (Owen's pigeonhole).
+    If comparisons share voters and also contexts, give both numbers of clusters. Each kind of clusters is resampled
+    independently, and a comparison counts as the product of the times of its clusters. These intervals are conservative
+    (Owen's pigeonhole bootstrap).
 
     The ends are those of `bootstrap_intervals`, with the level adjusted for n clusters, z → t_{n-1} √(n / (n - 1)). The
-    bootstrap is consistent for shares, win rates and entries of P that many voters have compared. It is not for u, a
-    minimum, nor for lotteries near ties: use `share_bound_intervals` with `effective_counts` for u. If most pairs have
-    one or two votes, resamples lose some of these pairs, which then count as ties. Intervals of sums of such entries,
-    `win_rate_over_uniform` among them, lie too close to 1/2; those of `votes_won` do not.
+    bootstrap is consistent for shares, win rates and entries of P that many voters have compared. It is not consistent
+    for u, because u is a minimum, nor for lotteries near ties. For u, use `share_bound_intervals` with
+    `effective_counts`. If most pairs have one or two votes, resamples lose some of these pairs, which then count as
+    ties. Intervals of sums of such entries, as for `win_rate_over_uniform`, then lie too close to 1/2; intervals of
+    `votes_won` do not.
 
     Source: Efron (1979); Davison and Hinkley (1997), section 3.8; Owen (2007), "The pigeonhole bootstrap"; the
     adjustment is Hesterberg's (2015).
@@ -52,7 +55,8 @@ def cluster_intervals(
     Args:
         key: a random key.
         statistic: a function from times, a (clusters,) array for each number of clusters, to an array. It must work
-            under `jit`. NaN in a resample, such as the share of a group that was not drawn, is left out.
+            under `jit`. A resample in which an entry is NaN, as the share of a group that was not drawn, is left out
+            for that entry.
         clusters: n, the number of voters; or several numbers, such as those of voters and of contexts.
         samples: the number of resamples.
         level: the share of resamples inside the interval, in (0, 1).
@@ -104,11 +108,12 @@ def _draw(key: Array, numbers: Sequence[int]) -> list[Array]:
 def effective_counts(
     comparisons: Comparisons, clusters: Int[ArrayLike, "comparisons"] | list[int], *, alternatives: int
 ) -> Float[Array, "alternatives alternatives"]:
-    """How many independent comparisons the votes on each pair are worth at the least, (Σ_v n_v)² / Σ_v n_v².
+    """The least number of independent comparisons that the votes on each pair are worth, (Σ_v n_v)² / Σ_v n_v².
 
-    n_v is how often voter v compared the pair. The share P̂(i ≻ j) varies most if every voter always answers the same,
-    and its variance is then P (1 - P) Σ n_v² / (Σ n_v)². So intervals of this many comparisons hold whatever the voters
-    do. The number is at most the number of voters who compared the pair, and equal to it if all did so equally often.
+    n_v is how often voter v compared the pair. The share P̂(i ≻ j) varies most if every voter always gives the same
+    answer; the variance of P̂ is then P (1 - P) Σ n_v² / (Σ n_v)². Intervals for this number of comparisons therefore
+    hold however much a voter's answers depend on each other. The number is at most the number of voters who compared
+    the pair, and equal to it if all these voters compared the pair equally often.
 
     Source: Kish (1965), "Survey sampling", section 11.7.
 
@@ -153,7 +158,7 @@ def effective_counts(
 def majority_cycle(
     wins: Wins, *, effective: Wins | None = None, level: float = 0.95
 ) -> tuple[tuple[int, ...], Bool[Array, "alternatives alternatives"]]:
-    """A shortest majority cycle of which every margin is certain, and the majorities that are certain.
+    """A shortest majority cycle in which every majority is certain, and all majorities that are certain.
 
     A majority counts as certain if the interval of its P(i ≻ j) excludes 1/2. The probability of error is divided among
     the pairs that were compared (Bonferroni), so that all certain majorities together are right with probability

@@ -21,9 +21,9 @@ class ContextLotteries(NamedTuple):
 
     Attributes:
         lotteries: (contexts, alternatives) probabilities; 0 for alternatives without votes in that context.
-        seen: (contexts, alternatives) which alternatives have votes there.
-        votes: (contexts,) how many comparisons there are.
-        few: (contexts,) whether these are fewer than the number asked for.
+        seen: (contexts, alternatives) which alternatives have votes in the context.
+        votes: (contexts,) the number of comparisons in the context.
+        few: (contexts,) whether a context has fewer comparisons than `votes_per_pair` asks for; False without votes.
         pooled: (alternatives,) the lottery of the sum of all counts.
     """
 
@@ -40,10 +40,10 @@ def lotteries_by_context(
     *,
     votes_per_pair: float | int = 1,
 ) -> ContextLotteries:
-    """A rule applied in every context to the alternatives that have votes there, and to all votes together.
+    """A rule applied in every context to the alternatives that have votes in it, and to all votes together.
 
     The pooled lottery answers one question if all contexts have the same alternatives, as prompts put to the same
-    models have. If contexts have alternatives of their own, pairs across contexts are never compared and count as ties.
+    models have. If contexts have different alternatives, pairs across contexts are never compared and count as ties.
 
     Args:
         rule: a function of P to a lottery.
@@ -81,10 +81,10 @@ def lotteries_by_context(
 
 
 class OrderEffect(NamedTuple):
-    """How much the place of an alternative, first or second, does to the votes, and P without this effect.
+    """How much it helps an alternative to be shown first, and P without this effect.
 
     Attributes:
-        first_wins: the share of comparisons that the alternative shown first won, a tie being half a win.
+        first_wins: the share of comparisons that the alternative shown first won; a tie counts as half a win.
         swapped: how many pairs were shown both ways round.
         bias: over the swapped pairs, how much more often an alternative wins if it is shown first than if it is shown
             second, (P(i ≻ j | i first) - P(i ≻ j | i second)) / 2, on average; NaN if no pair was swapped.
@@ -105,8 +105,8 @@ def order_effect(
     """The effect of the order in which two alternatives are shown, from pairs that were shown both ways round.
 
     If every vote were cast for the alternative shown first, P(i ≻ j) would be the share of comparisons in which i was
-    shown first. The mean of the shares in both orders is free of an effect that adds the same to whichever is first. A
-    pair shown in one order only keeps its share.
+    shown first. An effect that adds the same to the share of whichever alternative is first cancels in the mean of the
+    shares in both orders. A pair that was shown in one order only keeps its share.
 
     Args:
         comparisons: `Comparisons`, all fields (comparisons,).

@@ -26,10 +26,10 @@ class GroupOutcomes(NamedTuple):
 
     Attributes:
         shares: (groups,) w_g, the shares of the population.
-        favourites: (groups, alternatives) the alternatives with the largest Borda score of P_g, equal ones all.
+        favourites: (groups, alternatives) the alternatives with the largest Borda score of P_g, all of them if equal.
         favoured: (groups,) the probability that the lottery gives to the group's favourites.
-        win_rates: (groups,) how often a draw from the lottery is preferred to a uniform draw within the group.
-        bounds: (groups, alternatives) the group's own share bounds, u of P_g.
+        win_rates: (groups,) how often the group prefers a draw from the lottery to a uniform draw.
+        bounds: (groups, alternatives) the share bounds u of P_g.
         certificates: (groups,) 1 / Σu of P_g; NaN if Σu < 1.
         worst_off: the group with the lowest win rate, the first of several.
         level: α, at most 1.
@@ -55,12 +55,12 @@ def group_outcomes(matrices: Matrices, lottery: Vector, *, shares: Shares | None
 
         α = min_T π(T) / w_T,  w_T = Σ_g w_g 1{T is a favourite of g} / (number of g's favourites),
 
-    over the alternatives T with w_T > 0. Two groups with the same favourite count once, with the sum of their shares:
-    its probability cannot be promised to both. Tied favourites divide their group's share.
+    over the alternatives T with w_T > 0. Two groups with the same favourite count once, with the sum of their shares,
+    because the probability of the favourite serves both. Tied favourites divide the share of their group.
 
     This is Definition 3.1 with given groups in place of the groups of voters with the same first choice. For the
-    paper's own definition, `axioms.ppa_level` takes the shares of first choices if they are known, and
-    `guaranteed_level` is the least level that P allows.
+    definition in the paper, use `axioms.ppa_level` if the shares of first choices are known. Otherwise
+    `guaranteed_level` is a level that holds for all shares that P allows.
 
     Source: Kim et al., Definition 3.1; section 5.1 for win rates.
 
@@ -114,7 +114,7 @@ def _outcomes(matrices: Array, lottery: Array, shares: Array) -> GroupOutcomes:
 def group_curve(
     matrix: Matrix, matrices: Matrices, betas: Float[ArrayLike, "betas"] | list[float], *, shares: Shares | None = None
 ) -> GroupOutcomes:
-    """What F^β gives each group for every β: proportionality as the groups see it, from F* to minimax.
+    """What F^β gives each group for every β, from F* at β = 0 to minimax at β = ∞.
 
     Args:
         matrix: (alternatives, alternatives) P of the whole population, from which F^β is made.
@@ -146,7 +146,7 @@ def group_curve(
 def guaranteed_level(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
     """The level of proportional alignment that a lottery has whatever the first choices are, min_i π_i / u_i.
 
-    The level is min_i π_i / w_i by the shares w of first choices. P does not tell these shares, but w ≤ u. The result
+    If w are the shares of first choices, the level is min_i π_i / w_i. P does not tell w, but w ≤ u. The result
     is the certificate 1 / Σu for F*, and the bound (46) for F^β. It is zero if the lottery gives nothing to an
     alternative with u > 0.
 

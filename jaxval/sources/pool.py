@@ -171,7 +171,7 @@ def _linear_map(
     sources: int, semivalue: Any, groups: Any, permutations: int | None, evaluations: int | None, key: Any
 ) -> _LinearMap:
     if permutations is not None and evaluations is not None:
-        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
+        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="give only one")
     if not callable(semivalue):
         _checks.check_choice("semivalue", semivalue, SEMIVALUES)
     if semivalue != "shapley" and groups is not None:

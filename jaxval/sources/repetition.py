@@ -77,7 +77,7 @@ def method_of(
     if not callable(semivalue):
         _checks.check_choice("semivalue", semivalue, SEMIVALUES)
     if permutations is not None and evaluations is not None:
-        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="leave one out")
+        raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="give only one")
     if unions is not None and (semivalue != "shapley" or evaluations is not None):
         got = "a regression" if evaluations is not None else "another semivalue"
         raise BadArgument("unions", expected="Shapley values from all coalitions or from permutations", got=got)

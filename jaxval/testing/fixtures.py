@@ -1,4 +1,4 @@
-"""A pytest plugin that tests a rule or a value of your own for every axiom, each axiom as a test.
+"""A pytest plugin that tests your rule or your value for every axiom, with one test for each axiom.
 
 A file of ten lines is enough. Run it with pytest:
 
@@ -19,7 +19,7 @@ fixture `value` and a test with `value_axiom`, which takes `players=3`. Further 
 
 - `violates`: the names of axioms that your rule or value is known to violate. Their tests fail if no counterexample
   is found, so that the list stays true.
-- `axiom_options`: for the name of an axiom its options, such as {"population_bounded_manipulability": {"gamma": 1.0}}.
+- `axiom_options`: the options of axioms by name, such as {"population_bounded_manipulability": {"gamma": 1.0}}.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ OPTIONS: dict[str, dict[str, Any]] = {"population_proportional_alignment": {"lev
 
 @pytest.fixture
 def violates() -> tuple[str, ...]:
-    """The names of axioms that the rule or value is known to violate; override it."""
+    """The names of axioms that the rule or value is known to violate; override this fixture to name some."""
     return ()
 
 
 @pytest.fixture
 def axiom_options() -> dict[str, dict[str, Any]]:
-    """Options of axioms by the axioms' names; override it."""
+    """The options of each axiom by its name; override this fixture to give some."""
     return {}
 
 
@@ -79,7 +79,7 @@ def rule_axiom(
     violates: tuple[str, ...],
     axiom_options: dict[str, dict[str, Any]],
 ) -> Callable[..., None]:
-    """One axiom of rules after another: a function of sizes that searches a counterexample for the fixture `rule`."""
+    """A function of sizes that searches for a counterexample of `rule` to one axiom; each axiom is a test."""
     return _searcher(rule, request.param, violates, axiom_options)
 
 
@@ -90,7 +90,7 @@ def value_axiom(
     violates: tuple[str, ...],
     axiom_options: dict[str, dict[str, Any]],
 ) -> Callable[..., None]:
-    """One axiom of values after another: a function of sizes that searches a counterexample for the fixture `value`."""
+    """A function of sizes that searches for a counterexample of `value` to one axiom; each axiom is a test."""
     return _searcher(value, request.param, violates, axiom_options)
 
 

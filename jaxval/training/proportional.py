@@ -37,11 +37,12 @@ class Selector(NamedTuple):
     """A policy that is trained in phase 1 to select the strongest opponent of a response.
 
     Attributes:
-        policy: μ(z|x, y), a policy whose context `first + x R + y` is the response y of context x, with R responses a
-            context. Its candidates are the responses z of x. A policy for both phases has the contexts of phase 2
-            first, and `first` is their number; see `policies.selector_prompts`.
-        reference: its parameters at the start; None if the policy of phase 2 serves both phases.
-        first: the id of the first context.
+        policy: μ(z|x, y). Its context `first + x R + y` asks for the opponent of response y of context x, where R is
+            the number of responses of a context; the candidates are the responses z of x. If one policy serves both
+            phases, its first contexts are those of phase 2, and `first` is the number of these; see
+            `policies.selector_prompts`.
+        reference: the parameters of the policy at the start; None if the policy of phase 2 serves both phases.
+        first: the id of the first context of the selector.
     """
 
     policy: Policy
@@ -53,13 +54,13 @@ class ProportionalDiagnostics(NamedTuple):
     """What the two phases found.
 
     Attributes:
-        trained: (contexts,) whether a context has comparisons. The others are in neither loss.
+        trained: (contexts,) whether a context has comparisons. A context without comparisons is in neither loss.
         matrices: (contexts, responses, responses) P̂.
-        bounds: (contexts, responses) û; -inf if the context has no comparisons, or not this response.
-        target: (contexts, responses) log π̂_β, -inf likewise.
+        bounds: (contexts, responses) û; -inf if the context has no comparisons, or does not have the response.
+        target: (contexts, responses) log π̂_β; -inf where `bounds` is -inf.
         selector: the parameters of the selector, or None if the exact minimiser took its place.
         selector_losses: (steps,) the losses of phase 1, or None if they were not minimised by gradients.
-        policy_losses: (steps,) the losses of phase 2, likewise.
+        policy_losses: (steps,) the losses of phase 2, or None if they were not minimised by gradients.
     """
 
     trained: np.ndarray
@@ -98,33 +99,34 @@ def proportional(
 
         E_{x,y} [2 Σ_z P̂(y ≻ z|x) μ(z|x, y) + β_μ KL(μ(.|x, y) ‖ π_ref(.|x, y))]
 
-    over the z ≠ y that were compared with y. This is the loss of `alignment.selector_loss` on the comparisons, summed
-    over equal ones. Without a selector, μ is the exact minimiser, and û(y|x) = min_z P̂(y ≻ z|x) if β_μ = 0.
+    over the z ≠ y that were compared with y. This is the loss of `alignment.selector_loss`, summed over all comparisons
+    of a pair. Without a selector, μ is the exact minimiser for a uniform π_ref, and û(y|x) = min_z P̂(y ≻ z|x) if
+    β_μ = 0.
 
     Phase 2: π minimises E_x [D(π(.|x) ‖ π̂_β(.|x)) + β_π KL(π(.|x) ‖ π_ref(.|x))] with π̂_β ∝ û exp(βû).
 
     Contexts count as often as they occur in the comparisons, and responses as often as they were compared. A policy is
-    conditioned on the candidates of its context. If every pair of a context was compared, P̂ are the counts' shares.
+    conditioned on the candidates of the context. If every pair of a context was compared, P̂ is the share of wins.
 
     Without an optimiser, the phases are solved to their optimum: in closed form for a tabular policy, by natural
-    gradient steps for another policy with linear logits. An optimiser trains any policy. A policy of
-    `policies.over_catalogue` with a `batch_size` goes through that many candidates at a time, or through those of one
-    context if it has more.
+    gradient steps for another policy with linear logits. An optimiser trains any policy. To save memory, give
+    `policies.over_catalogue` a `batch_size`: the policy then reads about that many candidates at a time, and at least
+    those of one context.
 
     Source: Kim et al., Appendix T, with the corrections that `alignment.two_phase` lists.
 
     Args:
         policy: any policy.
-        reference: its parameters at π_ref, where training starts.
+        reference: the parameters of π_ref, where training starts.
         comparisons: the comparisons.
         beta: β in [0, ∞].
         selector: the policy to train in phase 1; None takes the exact minimiser for every x and y.
-        candidates: (contexts, responses) whether a context has a response; None means those of a policy with linear
-            logits, and else the responses that were compared.
+        candidates: (contexts, responses) whether a context has a response. None means the candidates of a policy with
+            linear logits, and for other policies the responses that were compared.
         unseen: P̂ of pairs that were never compared: "tie" leaves them out of phase 1; "bradley-terry", "low-rank" or
             `preferences.Strengths` take it from a model of the context's counts, and shrink the other pairs towards it.
-        propensities: (contexts, responses) π_d(y|x) for the loss (50) as it is printed; None counts how often each pair
-            was compared, which is right however pairs were chosen.
+        propensities: (contexts, responses) π_d(y|x) for the loss (50) as it is printed. None takes the number of
+            comparisons of each pair instead, which is right however the pairs were chosen.
         divergence: D of phase 2; a name in `alignment.divergences`, or a function from log u to f'(u).
         selector_coefficient: β_μ ≥ 0.
         policy_coefficient: β_π ≥ 0.
@@ -140,7 +142,7 @@ def proportional(
         (parameters, `ProportionalDiagnostics`).
 
     Raises:
-        ValueError: if a comparison is of responses that are no candidates, a candidate was never compared and `unseen`
+        ValueError: if a compared response is not a candidate, a candidate was never compared and `unseen`
             is "tie", a propensity is not above 0, or an option does not fit the policy.
         RuntimeError: if the natural gradient steps, or the model of P, did not converge.
         FloatingPointError: if a loss is no longer finite.
@@ -277,7 +279,7 @@ _counted = jax.jit(jax.vmap(preferences.empirical_matrix))
 def _printed_costs(wins: Array, propensities: Any, present: np.ndarray, unseen: Any) -> Array:
     """The costs of the loss (50) as it is printed, wins[y, z] / (n π_d(y) π_d(z)), about 2 P(y ≻ z) if π_d is right."""
     if unseen != "tie":
-        raise BadArgument("propensities", expected="None with a model of P, which does not count", got="propensities")
+        raise BadArgument("propensities", expected="None, because unseen is a model of P", got="propensities")
     drawn = _checks.floating("propensities", propensities, ndim=2, expected="(contexts, responses) probabilities")
     if drawn.shape != present.shape:
         raise BadArgument("propensities", expected=f"shape {present.shape}", got=drawn.shape)

@@ -37,20 +37,20 @@ def fine_tune(
 ) -> tuple[Params, Float[Array, "steps"]]:
     """Minimise the weighted mean of -log π(y|x) over demonstrations, by minibatches.
 
-    This is the policy's own log-probability, not one among candidates, so that a sequence model learns to write such
-    responses and its samples are worth comparing. The optimum of a tabular policy is the share of each response. For a
-    text, take the catalogue of `policies.text_windows`. A training that was killed resumes from its checkpoints.
+    π(y|x) is the probability among all responses, not among candidates, so that a sequence model learns to write the
+    demonstrated responses. The optimum of a tabular policy is the share of each response. To train on a text, take the
+    catalogue of `policies.text_windows`. A training that was killed resumes from its checkpoints.
 
     Args:
         policy: any policy.
-        reference: its parameters at the start.
+        reference: the parameters of the policy at the start.
         contexts: (rows,) ids of prompts.
         responses: (rows,) ids of the responses that were demonstrated.
-        weights: (rows,) how often each was; None means once.
+        weights: (rows,) how often each response was demonstrated; None means once.
         optimiser: `adamw(...)`, or any optimiser of optax.
         steps: the number of minibatches.
         batch_size: the number of demonstrations in a minibatch.
-        key: a random key, which decides the order.
+        key: a random key, which decides the order of the demonstrations.
         checkpoints: the folder for checkpoints; None keeps none.
         every: the number of steps between checkpoints, and between updates of the progress bar.
         progress: whether a bar with the remaining time goes to standard error.

@@ -1,4 +1,4 @@
-"""How good values are: utilities while players are removed in order of value, and harmful players found by low values."""
+"""How good values are: utilities while players are removed in order of value, and how soon harmful ones are found."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DetectionCurve(NamedTuple):
     Attributes:
         inspected: (players + 1,) the share of players inspected.
         found: (players + 1,) the share of the harmful players that are among the inspected ones.
-        auc: the probability that a harmful player has a lower value than a player that is not harmful; a tie counts 1/2.
+        auc: the probability that a harmful player has a lower value than one that is not harmful; a tie counts 1/2.
     """
 
     inspected: Float[Array, "points"]

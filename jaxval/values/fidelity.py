@@ -44,7 +44,7 @@ def datamodelling_score(
 
     score = mean over sizes s of Spearman(Σ_{i∈S} φ_i, u(S)) over the given coalitions S of size s.
 
-    Coalitions of different sizes are not compared, because both sums and utilities grow with the size. The function
+    Coalitions of different sizes are not compared, because the size alone correlates with both numbers. The function
     judges any scores of players, whatever method or tool they come from. With many players, draw coalitions of one
     size, usually half of the players. With few players, take all coalitions but the empty one and the full one.
 
@@ -73,7 +73,7 @@ def datamodelling_score(
     shape = (len(worth), len(known))
     if masks.dtype != bool or masks.shape != shape:
         got = f"{masks.dtype} of shape {masks.shape}"
-        raise BadArgument("coalitions", expected=f"masks (coalitions, players) = {shape}", got=got)
+        raise BadArgument("coalitions", expected=f"boolean masks of shape {shape}, (coalitions, players)", got=got)
     sizes = masks.sum(axis=1)
     groups = [np.flatnonzero(sizes == size) for size in np.unique(sizes)]
     for rows in groups:

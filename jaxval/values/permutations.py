@@ -228,10 +228,10 @@ def permutation_estimator(
     players = _checks.check_size("players", players)
     group_of = check_groups(groups, players)
     if unions is not None and groups is not None:
-        raise BadArgument("unions", expected="groups or unions", got="both", advice="leave one out")
+        raise BadArgument("unions", expected="groups or unions", got="both", advice="give only one")
     if unions is not None and (strata != 1 or size_weights is not None):
         got = "strata" if strata != 1 else "size_weights"
-        raise BadArgument("unions", expected="None with strata or size_weights", got=got, advice="leave one out")
+        raise BadArgument("unions", expected="None with strata or size_weights", got=got, advice="give only one")
     union_of = None if unions is None else _checks.check_unions(unions, players)
     variants = _variants(group_of, antithetic, _checks.check_size("strata", strata))
     together = len(variants)

@@ -57,8 +57,8 @@ def sample_semivalue(
             2 `strata` if `antithetic`.
 
     Returns:
-        An `Estimate` with intervals as in `sample_shapley`; `evaluations` counts distinct coalitions, with the empty and
-        the full one.
+        An `Estimate` with intervals as in `sample_shapley`; `evaluations` counts distinct coalitions, and among
+        them the empty and the full one.
 
     Raises:
         ValueError: if the weights are not (n,) numbers of at least 0 that sum to one; the permutations are too few for

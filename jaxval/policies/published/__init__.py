@@ -1,4 +1,4 @@
-"""Formats of others: Llama's shape in safetensors or GGUF, chat templates, adapters of PEFT (extra `llama`).
+"""Published formats: Llama's shape in safetensors or GGUF, chat templates, adapters of PEFT (extra `llama`).
 
 Nothing is read from a pickle.
 """

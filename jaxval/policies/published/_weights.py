@@ -52,9 +52,9 @@ def read_model(
     dtype: DTypeLike | None,
     others: Collection[str] = (),
 ) -> tuple[SequenceModel, Params]:
-    """The model of a shape, arguments of `transformer` with the longest `length`, and its parameters.
+    """A model and its parameters, from tensors and a shape: the arguments of `transformer`, with the largest `length`.
 
-    The tensors `others` are read elsewhere; any further one is refused.
+    The caller reads the tensors `others`; any further tensor is refused.
     """
     most = shape["length"]
     length = most if length is None else _checks.check_size("length", length)
@@ -63,7 +63,7 @@ def read_model(
     model = transformer(**{**shape, "length": length})
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     kind = jnp.zeros(0).dtype if dtype is None else jnp.dtype(dtype)
-    rest = {"lm_head.weight", *others} if shape["tied"] else others  # tied, that is a copy of the embedding
+    rest = {"lm_head.weight", *others} if shape["tied"] else others  # if tied, lm_head is a copy of the embedding
     return model, _params_of(tensors, shapes, layers=shape["layers"], dtype=kind, others=rest)
 
 

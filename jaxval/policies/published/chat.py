@@ -1,7 +1,7 @@
 """Chat templates: programs in Jinja that write a chat as the text on which a checkpoint was trained.
 
-A template comes with a checkpoint from elsewhere, so that it runs in Jinja's sandbox, with no other objects than texts
-and a few functions.
+Whoever published the checkpoint wrote the template. So the template runs in Jinja's sandbox, and sees no other objects
+than texts and a few functions.
 """
 
 import json
@@ -18,9 +18,9 @@ __all__ = ["chat_template"]
 def chat_template(template: str, *, name: Any = "template", **special: str) -> Callable[[Messages], str]:
     """A function from chat messages to the text up to the place where the answer begins.
 
-    Roles and contents are all that the template sees of messages, with `add_generation_prompt` true. There is no
-    `strftime_now`, so that a prompt does not depend on the day. A special token that stands in a content counts as
-    that token, as in `transformers`.
+    The template sees the roles and contents of the messages, and `add_generation_prompt` is true. There is no
+    `strftime_now`, so that a prompt does not depend on the day. If a content holds the text of a special token, the
+    text counts as that token, as in `transformers`.
 
     Args:
         template: the program.
@@ -28,11 +28,11 @@ def chat_template(template: str, *, name: Any = "template", **special: str) -> C
         **special: texts that the template may write, such as `bos_token` and `eos_token`.
 
     Returns:
-        The function. It raises `BadArgument` if the template refuses the messages, fails, or reaches for what the
-        sandbox withholds.
+        The function. It raises `BadArgument` if the template refuses the messages, fails, or uses something that the
+        sandbox forbids.
 
     Raises:
-        ValueError: if the program is no Jinja.
+        ValueError: if the program is not valid Jinja.
         ModuleNotFoundError: if the extra `llama` is not installed.
 
     Example:

@@ -42,7 +42,7 @@ SIZES = {
     "layers": "block_count",
     "heads": "attention.head_count",
 }
-OTHERS = (  # read beside the sizes, or checked
+OTHERS = (  # further fields that are read or checked
     "attention.head_count_kv",
     "attention.key_length",
     "attention.value_length",
@@ -61,8 +61,8 @@ def read_gguf(
 ) -> tuple[SequenceModel, Params, Tokeniser]:
     """A model of Llama's shape from a GGUF file: the model, its dequantised parameters, its tokeniser.
 
-    Tokeniser and chat template come from the file. The rows of the query and key matrices, which the format permutes
-    so that a pair of rotated coordinates lies side by side, are put back.
+    Tokeniser and chat template come from the file. The format permutes the rows of the query and key matrices, so that
+    a pair of rotated coordinates lies side by side; the function undoes this.
 
     Args:
         path: a file of the architecture llama, whose tokeniser merges bytes (`gpt2`).
@@ -109,7 +109,7 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, Callable[[], np.ndarray
     package = extra("gguf")
 
     class Reader(package.GGUFReader):
-        """A reader that notices the end of the file, and for which slices of the file are plain arrays, and quick."""
+        """A reader that raises at the end of the file, and slices the file as plain arrays, which is fast."""
 
         @property
         def data(self) -> np.ndarray:
@@ -171,7 +171,7 @@ def _shape(path: Path, fields: dict[str, Any], tensors: dict[str, Any]) -> dict[
 
 
 def _stretch(path: Path, factors: np.ndarray | None, head_width: int, base: float) -> RopeScaling | None:
-    """The stretch of the rotary frequencies that gives these factors, which is that of Llama 3.1 or refused."""
+    """The stretch of the rotary frequencies that gives these factors; any other than that of Llama 3.1 is refused."""
     if factors is None:
         return None
     stretch = RopeScaling(float(factors.max()), 1.0, 4.0, 8192)
@@ -183,7 +183,7 @@ def _stretch(path: Path, factors: np.ndarray | None, head_width: int, base: floa
 
 
 def _names(path: Path, tensors: dict[str, Any], layers: int) -> dict[str, str]:
-    """The tensor of the file by the name that `transformers` gives it."""
+    """The name of each tensor in the file, by the name that `transformers` gives the tensor."""
     ours = {theirs: own for own, theirs in OUTSIDE.items()}
     for layer in range(layers):
         ours |= {f"model.layers.{layer}.{theirs}": f"blk.{layer}.{own}" for own, theirs in LAYER.items()}
@@ -193,7 +193,7 @@ def _names(path: Path, tensors: dict[str, Any], layers: int) -> dict[str, str]:
 
 
 def _in_halves(rows: np.ndarray, heads: int) -> np.ndarray:
-    """The rows of a head as the first and the second coordinates of all pairs, which GGUF has pair by pair."""
+    """The rows of each head, reordered from pair by pair, as in GGUF, to all first and then all second coordinates."""
     out, width = rows.shape
     return rows.reshape(heads, out // heads // 2, 2, width).swapaxes(1, 2).reshape(out, width)
 

@@ -1,8 +1,8 @@
 """Published checkpoints of Llama's shape, read from their folder.
 
 A folder in the usual layout holds `config.json`, `tokenizer.json`, and the weights in `model.safetensors` or in several
-files that `model.safetensors.index.json` lists; also a chat template, in `chat_template.jinja` or
-`tokenizer_config.json`, if there is one.
+files that `model.safetensors.index.json` lists. It may hold a chat template, in `chat_template.jinja` or
+`tokenizer_config.json`.
 """
 
 from functools import partial

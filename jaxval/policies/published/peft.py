@@ -1,8 +1,8 @@
 """Folders of low-rank adapters as PEFT 0.21 writes them: `adapter_config.json` and `adapter_model.safetensors`.
 
 An adapter adds ΔW = s B A to a matrix W of its base, with s = lora_alpha / r, or lora_alpha / √r if `use_rslora`. Here
-s is multiplied into B, and all factors have one rank, filled up with zeros, so that adapters of any ranks and scales
-can be stacked and added: the ΔW of several adapters is their sum, with ranks side by side.
+B is multiplied by s, and factors of smaller ranks are filled up with zeros. Adapters of any ranks and scales can then
+be stacked and added: with ranks side by side, the ΔW of several adapters is the sum of theirs.
 """
 
 import json
@@ -67,8 +67,8 @@ class Adapter(NamedTuple):
     Attributes:
         params: A and B of every target, stacked over the layers, as `merge` and `low_rank` take them with `alpha`;
             zeros in layers without the target.
-        alpha: the rank of the factors, so that products are taken as they are.
-        base: the name or the path of the base as the folder tells it; None if it does not.
+        alpha: α, which is equal to the rank r of the factors, so that the scale α/r is 1.
+        base: the name or the path of the base, from the folder; None if the folder names no base.
         layers: the numbers of the layers that the adapter changes.
     """
 
@@ -83,20 +83,20 @@ def read_adapter(folder: str | Path, params: Params) -> Adapter:
 
     The function reads `peft_type` (LORA), `r`, `lora_alpha`, `use_rslora`, `rank_pattern`, `alpha_pattern`,
     `target_modules`, `exclude_modules`, `layers_to_transform` and `layers_pattern`, as PEFT matches them to modules,
-    and `init_lora_weights`, of which some change the base. It refuses by name every other field that would change
-    log-probabilities, such as `use_dora` (whose changes do not add), `bias`, `lora_bias`, `modules_to_save`,
-    `trainable_token_indices`, `target_parameters`, `layer_replication`, and fields that it does not know.
+    and `init_lora_weights`, some values of which change the base and are refused. The function refuses by name every
+    other field that would change log-probabilities, such as `use_dora` (whose changes do not add), `bias`, `lora_bias`,
+    `modules_to_save`, `trainable_token_indices`, `target_parameters`, `layer_replication`, and every unknown field.
 
     Args:
-        folder: the folder; of a named adapter FOLDER/NAME.
+        folder: the folder that holds `adapter_config.json`; for a named adapter it is FOLDER/NAME.
         params: the parameters of the base, from `read_llama`, whose shapes the adapter must fit.
 
     Returns:
         The adapter, in the precision of `params`.
 
     Raises:
-        ValueError: if a file is missing, cut off or a pickle, if a field is refused, or if tensors are not those of the
-            fields or do not fit the base.
+        ValueError: if a file is missing, cut off or a pickle, if a field is refused, or if the tensors do not agree
+            with the fields or do not fit the base.
         ModuleNotFoundError: if the extra `llama` is not installed.
 
     Example:
@@ -289,14 +289,16 @@ def write_adapter(
     """Write adapters as a folder that PEFT loads: `PeftModel.from_pretrained(base, folder)`.
 
     Args:
-        folder: made if it does not exist; files of the same names are replaced, each whole or not at all.
+        folder: the folder, which is made if it does not exist. Files of the same names are replaced, each whole or not
+            at all.
         adapters: A (layers, in, r) and B (layers, r, out) of targets under "layers", from `init_adapters` or training.
-        alpha: α; products are scaled by α/r.
+        alpha: α; the product of A and B is scaled by α/r.
         base: the name or the path of the base.
-        layers: the numbers of the layers in the model, one for each that `adapters` has; None means 0, 1, ...
+        layers: for each layer of `adapters`, its number in the model; None means 0, 1, ...
 
     Raises:
-        ValueError: if an adapter has targets outside the layers, or numbers do not fit.
+        ValueError: if an adapter has other targets than matrices of the layers, the shapes of A and B do not fit each
+            other, or `layers` does not have one number for each layer.
 
     Example:
         >>> import tempfile

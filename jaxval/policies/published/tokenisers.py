@@ -1,4 +1,4 @@
-"""Tokenisers of the package `tokenizers` as a `Tokeniser`, and those that a GGUF file describes."""
+"""A `Tokeniser` from a tokeniser of the package `tokenizers`, or from the fields of a GGUF file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from jaxval.policies.published._files import extra
 from jaxval.policies.text import Messages, Tokeniser
 from jaxval.types import BadArgument
 
-# How texts are split before merging, by the name in `tokenizer.ggml.pre`: a pattern of GPT-2, or one of their own.
+# How texts are split before merging, by the name in `tokenizer.ggml.pre`: whether each digit is a piece, and a pattern.
 GPT_2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -17,7 +17,7 @@ LLAMA_3 = (
 SPLITS = {
     "gpt-2": (False, GPT_2),
     "default": (False, GPT_2),
-    "smollm": (True, GPT_2),  # every digit is a piece of its own
+    "smollm": (True, GPT_2),
     "llama-bpe": (False, LLAMA_3),
     "llama3": (False, LLAMA_3),
 }
@@ -27,7 +27,7 @@ CONTROL, OF_USER = 3, 4  # token types
 def tokeniser_of(
     tokenizer: Any, *, begin: Any, end: Any, pad: Any, chat: Callable[[Messages], str] | None
 ) -> Tokeniser:
-    """The functions of a `tokenizers.Tokenizer` with the special ids."""
+    """A `Tokeniser` with the functions of a `tokenizers.Tokenizer` and the given special ids."""
     return Tokeniser(
         lambda text: tokenizer.encode(text, add_special_tokens=False).ids,
         lambda ids: tokenizer.decode([int(i) for i in ids], skip_special_tokens=True),

@@ -1,8 +1,8 @@
 """The utility of training rows for any model with `fit` and `predict` or `score`, such as scikit-learn's.
 
 A coalition is a set of rows, or of owners of rows. A fresh model is fitted to these rows and scored on the test rows.
-JAX does not trace such a utility. Functions that take an `evaluator` take this utility too. To store utilities or to use
-a pool of processes, wrap it in an `evaluator`.
+JAX does not trace such a utility. Functions that take an `evaluator` take this utility too. To store utilities or to
+use a pool of processes, wrap the utility in an `evaluator`.
 """
 
 from __future__ import annotations

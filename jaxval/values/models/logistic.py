@@ -32,7 +32,7 @@ def logistic_regression(*, ridge: Number = 1.0, score: str = "accuracy") -> Weig
 
     θ = argmin Σ_i w_i log(1 + exp(-s_i x_i·θ)) + λ/2 |θ|², s_i = ±1. Along a permutation, Newton's steps start from the
     optimum of the previous prefix. The derivative of θ in the weights is that of the optimum, -H⁻¹ ∂g/∂w. If the steps
-    do not converge, the parameters are NaN, and the functions that evaluate coalitions raise an error.
+    do not converge, the parameters are NaN, and the error of an evaluation names the coalition.
 
     Args:
         ridge: λ, above 0, in the units of one row; scikit-learn's `C` is 1 / λ. Features should have similar scales.

@@ -226,7 +226,7 @@ def _check_pair(name: str, rows: Any) -> tuple[Array, Array]:
     if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2) or len(labels) != len(x) or len(x) == 0:
         raise BadArgument(
             f"{name}[1]",
-            expected=f"({len(x)},) or ({len(x)}, outputs) numbers, one row of them for each row of features",
+            expected=f"labels of shape ({len(x)},) or ({len(x)}, outputs), one for each row of features",
             got=f"{labels.dtype} of shape {labels.shape}",
             advice="for classes call numpy.unique(labels, return_inverse=True)[1]",
         )
