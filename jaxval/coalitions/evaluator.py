@@ -63,7 +63,7 @@ def evaluator(
         timeout: seconds for each evaluation on an executor, which must be able to stop a worker, as
             `parallel.ProcessPool` is.
         traced: whether JAX traces the utility; False for a function of NumPy masks. An executor implies False, and so
-            does a utility that says so itself by an attribute `traceable`, as `values.model_utility` does.
+            does a utility whose attribute `traceable` is False, such as `values.model_utility` makes.
         keep_going: whether the other coalitions are evaluated before the first failure is reported. By default a
             failure is reported at once.
         progress: whether a bar with the time left goes to standard error.

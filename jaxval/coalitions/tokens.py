@@ -77,15 +77,15 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
 
     Logits are those of `combine_next_tokens`, at every position.
 
-    The coalition is part of the parameters: `vmap` over it, or change it, and nothing is compiled anew. If the model
-    has a cache, the combination has one for the reference and one for each source. Over whole responses this is another
+    The coalition is part of the parameters: if you `vmap` over the coalition or change it, nothing is compiled anew. If
+    the model has a cache, the combination has one for the reference and one for each source. Over whole responses this is another
     distribution than `combine` gives, except for responses of one token.
 
     Source: Dekoninck et al. (2024), section 3.
 
     Args:
         model: the model of the reference and of each source.
-        sources: n, how many.
+        sources: n, the number of sources.
 
     Returns:
         A model whose parameters are a `TokenArithmetic`, and whose logits are log-probabilities.
@@ -152,7 +152,7 @@ def score_coalitions(
 ) -> Float[Array, "coalitions rows responses"]:
     """The log-probabilities of responses under many coalitions, log π_S(y|x) = Σ_t log p_S(y_t | x, y_<t).
 
-    It is the sum over the response's tokens of the logits of `token_arithmetic`. Here every policy reads a prompt and
+    Each is the sum over the tokens of a response of the logits of `token_arithmetic`. Every policy reads a prompt and
     its responses once for all coalitions, and the layers below all adapters are computed once for all policies.
 
     Source: Dekoninck et al. (2024), theorem 1; Tamine et al., section 3.

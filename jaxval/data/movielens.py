@@ -166,7 +166,7 @@ def with_user_groups(election: Election, folder: FilePath, field: str) -> Electi
     r"""The election of `rating_ballots` with groups of users, from `users.dat`.
 
     Args:
-        election: whose voters are users.
+        election: what `rating_ballots` returned; its voters are users.
         folder: as `read_movielens` takes it, with `users.dat` in it.
         field: gender, age, occupation or zip-code; age and occupation are the file's codes.
 
@@ -174,7 +174,7 @@ def with_user_groups(election: Election, folder: FilePath, field: str) -> Electi
         The same `Election` with `group` and `groups`.
 
     Raises:
-        ValueError: if there is no such field, or a voter is not in the file.
+        ValueError: if `field` is another word, or a voter is not in the file.
         FileNotFoundError: if the folder has no `users.dat`.
 
     Example:

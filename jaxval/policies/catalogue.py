@@ -247,11 +247,11 @@ def selector_prompts(
     Args:
         prompts: (contexts,) sequences of ids, or texts.
         responses: for each prompt its candidates; response y of context x is `responses[x][y]`.
-        separator: ids, or a text, that the model meets nowhere else.
+        separator: ids, or a text, that are in no prompt and no response.
 
     Returns:
-        (contexts * R prompts, their candidates, which are all responses of the context). Where a context has fewer than
-        R responses, its first response fills up.
+        (contexts * R prompts, the candidates of each, which are all responses of the context). If a context has fewer
+        than R responses, its first response stands in for the missing ones.
 
     Raises:
         ValueError: if there is not one list of candidates for each prompt, or a list or a candidate is empty.

@@ -133,7 +133,7 @@ def sample_shapley(
     The estimates of the players sum to v(N) - v(∅), whatever the sample is. The function
     `jax.jit(lambda key: sample_shapley(key, ...))` is compiled only once, however often it is called.
 
-    A draw is a permutation, or those that are drawn together. The intervals are Student's t intervals for the mean of
+    A draw is a permutation, or several permutations that are drawn together. The intervals are Student's t intervals for the mean of
     the draws. A player gets another interval, which allows for gains that were never seen, if fewer than
     ten of its draws held a nonzero gain, or if fewer than ten differ from the first draw. This interval combines
     Clopper and Pearson's lower bound and Wilson's upper bound on a proportion, scaled by the range of possible gains.
