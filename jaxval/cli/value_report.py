@@ -192,7 +192,7 @@ def print_result(
     Args:
         result: what `describe` returned.
         groups: (sources,) the group of each source, as `sources.value_sources` took them; None means no groups.
-        stated: the statement of contributions, for sentences on what conclusions depend on; None leaves them out.
+        stated: the statement of contributions, for sentences on what conclusions depend on; None leaves these out.
         as_json: whether to print JSON alone.
 
     Example:
@@ -245,7 +245,7 @@ def _table(result: dict[str, Any], reward: str) -> Any:
 
 
 def _union_table(result: dict[str, Any], reward: str) -> Any:
-    """The totals of the unions, those of a finer level below the union that they lie in."""
+    """A table of the totals of the unions; the unions of a finer level stand below the union that contains them."""
     table = new_table(f"totals of unions: {reward}")
     table.add_column("union", overflow="fold", min_width=12)
     for head in ("sources", "value", "95 % over prompts"):

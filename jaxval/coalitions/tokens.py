@@ -78,8 +78,8 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
     Logits are those of `combine_next_tokens`, at every position.
 
     The coalition is part of the parameters: if you `vmap` over the coalition or change it, nothing is compiled anew. If
-    the model has a cache, the combination has one for the reference and one for each source. Over whole responses this is another
-    distribution than `combine` gives, except for responses of one token.
+    the model has a cache, the combination has one for the reference and one for each source. Over whole
+    responses this is another distribution than `combine` gives, except for responses of one token.
 
     Source: Dekoninck et al. (2024), section 3.
 

@@ -175,7 +175,7 @@ def checkpoint_learner(
         folder: the folder with config.json, model.safetensors and tokenizer.json, or a GGUF file.
         rank: the rank of the adapters.
         alpha: the scale of the adapters.
-        layers: in how many layers, the last ones, there are adapters; None means in all, as in the paper.
+        layers: the number of last layers that have adapters; None means that all layers have, as in the paper.
         prompt_tokens: the number of tokens kept of a prompt, its last ones.
         response_tokens: the number of tokens kept of a response, its first ones. If the model's context is shorter than
             `prompt_tokens` and `response_tokens` together, both are reduced in proportion.
@@ -223,7 +223,7 @@ def tokens_kept(model: SequenceModel, prompt_tokens: int, response_tokens: int) 
 
 
 def _responses_at_a_time(model: SequenceModel, tokens: int) -> int:
-    """So many responses that a gradient keeps a gigabyte: the products of all matrices above the trunk."""
+    """The number of responses for which a gradient keeps a gigabyte, the products of all matrices above the trunk."""
     parts = model.parts
     if parts is None or model.held is None:
         return 4
@@ -277,7 +277,7 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
 
 
 def identity_of(policy: Any) -> Any:
-    """What identifies a policy: its name or its maker, and for a checkpoint also the names and sizes of its files."""
+    """What identifies a policy: its name or function, and for a checkpoint also the names and sizes of its files."""
     folder = policy.keywords.get("folder") if isinstance(policy, functools.partial) else policy
     if not isinstance(folder, str | Path) or not is_checkpoint(folder):
         return policy if callable(policy) else str(policy)

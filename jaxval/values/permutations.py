@@ -133,12 +133,12 @@ def sample_shapley(
     The estimates of the players sum to v(N) - v(∅), whatever the sample is. The function
     `jax.jit(lambda key: sample_shapley(key, ...))` is compiled only once, however often it is called.
 
-    A draw is a permutation, or several permutations that are drawn together. The intervals are Student's t intervals for the mean of
-    the draws. A player gets another interval, which allows for gains that were never seen, if fewer than
-    ten of its draws held a nonzero gain, or if fewer than ten differ from the first draw. This interval combines
-    Clopper and Pearson's lower bound and Wilson's upper bound on a proportion, scaled by the range of possible gains.
-    The range is `spread` if it is given, and otherwise the range of the utilities seen. If no player had a gain above
-    zero, gains above zero are taken to be impossible; the same holds below zero.
+    A draw is a permutation, or several permutations that are drawn together. The intervals are Student's t
+    intervals for the mean of the draws. A player gets another interval, which allows for gains that were never seen, if
+    fewer than ten of its draws held a nonzero gain, or if fewer than ten differ from the first draw. This interval
+    combines Clopper and Pearson's lower bound and Wilson's upper bound on a proportion, scaled by the range of possible
+    gains. The range is `spread` if it is given, and otherwise the range of the utilities seen. If no player had a gain
+    above zero, gains above zero are taken to be impossible; the same holds below zero.
 
     If all draws of a player were equal, its standard error is 0. Its interval still has a width above 0, unless every
     gain was the same nonzero number, or all coalitions were seen.
