@@ -196,9 +196,9 @@ class Grouped(NamedTuple):
 
     Attributes:
         prompts: (B, P) ids of tokens, padded on the right.
-        prompt_lengths: (B,) how many of them count, at least one.
+        prompt_lengths: (B,) the number of tokens of each prompt, at least one; the rest is padding.
         responses: (B, R, T) ids of tokens, the end token included, padded on the right.
-        lengths: (B, R) how many of them count; 0 if there is no such response.
+        lengths: (B, R) the number of tokens of each response; 0 if there is no such response.
     """
 
     prompts: Int[ArrayLike, "rows prompt_tokens"]

@@ -50,7 +50,7 @@ def check_options(arguments: argparse.Namespace, defaults: dict[str, Any]) -> No
 
 
 def policy_of(arguments: argparse.Namespace, policy: Any) -> Any:
-    """The policy with the adapters in the layers that were asked for."""
+    """The policy, with adapters in the last layers alone if --layers asks for that."""
     from jaxval.sources.learners import checkpoint_learner, is_checkpoint
 
     if arguments.layers is None:

@@ -329,7 +329,7 @@ def _slice(params: Params, total: int, first: int, last: int) -> Params:
 
 
 def held_by(model: SequenceModel) -> Any:
-    """The arrays beside the parameters, or None."""
+    """The arrays that a model holds besides its parameters, or None if it holds none."""
     return None if model.held is None else model.held()
 
 

@@ -50,10 +50,10 @@ class Strengths(NamedTuple):
     """How strongly a model of P is regularised, and how strongly counts are shrunk towards it.
 
     Attributes:
-        ridge: ρ, the penalty on the rewards; inf leaves them out, so that P is 1/2 without a cyclic part.
-        cycles: λ, the penalty on the cyclic part; inf leaves it out.
-        counts: s, the number of comparisons of every pair that the model counts as; 0 leaves the counts as they are,
-            except that the model decides pairs that were never compared; inf leaves the model alone.
+        ridge: ρ, the penalty on the rewards. With inf, all rewards are 0, and P is 1/2 unless there is a cyclic part.
+        cycles: λ, the penalty on the cyclic part. With inf, there is no cyclic part.
+        counts: s: the model counts as much as s comparisons of every pair. With 0, P̂ of a compared pair is the share of
+            wins, and the model decides only pairs that were never compared. With inf, P̂ is the model.
     """
 
     ridge: Float[ArrayLike, ""]

@@ -77,7 +77,7 @@ def group_outcomes(matrices: Matrices, lottery: Vector, *, shares: Shares | None
             sum to one.
 
     Example:
-        Two groups of three have the same favourite. The third group has another one, to which F* gives a quarter.
+        Two of the three groups have the same favourite. The third has another favourite, which the lottery gives 1/4.
 
         >>> left, right = [[0.5, 1.0], [0.0, 0.5]], [[0.5, 0.0], [1.0, 0.5]]
         >>> outcomes = group_outcomes([left, left, right], [0.75, 0.25], shares=[0.25, 0.25, 0.5])

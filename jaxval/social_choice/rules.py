@@ -197,13 +197,13 @@ def win_rate_over_uniform(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
 
 
 def votes_won(wins: Wins, lottery: Vector) -> Float[Array, ""]:
-    """The share of the votes on a lottery's alternatives that these won, Σ_i π_i Σ_j wins_ij / Σ_i π_i Σ_j n_ij.
+    """The share of votes that an alternative drawn from a lottery wins, Σ_i π_i Σ_j wins_ij / Σ_i π_i Σ_j n_ij.
 
     n_ij = wins_ij + wins_ji counts the comparisons of a pair. In `win_rate_over_uniform`, a pair that was never
-    compared counts as a tie, and a pair with one vote as a certain victory. Here every vote counts once, against
-    whatever alternative it was cast. The result is a ratio of two sums over voters, so that intervals by
+    compared counts as a tie, and a pair with one vote as a certain victory. Here every vote has the same weight,
+    whichever opponent i was compared with. The result is a ratio of two sums over voters, so that intervals by
     `cluster_intervals` hold even if pairs have one vote each. If the lottery was made of the same votes, the share is
-    too high, the more so the fewer votes there are: take other voters' votes.
+    too high, the more so the fewer votes there are. Use the votes of other voters then.
 
     Args:
         wins: (alternatives, alternatives) counts.
