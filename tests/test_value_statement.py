@@ -1,17 +1,22 @@
 """The statement of contributions and its page: the schema, the numbers, strangers' names, other schemas."""
 
+import functools
 import hashlib
 import html.parser
 import json
 from pathlib import Path
 
+import jax
 import jsonschema
+import numpy as np
 import pytest
 
 import jaxval.cli
+from jaxval import axioms, data, sources, values
 from jaxval.cli import main
 from jaxval.cli.value_page import dependence, page
-from jaxval.cli.value_statement import read_statement
+from jaxval.cli.value_report import describe
+from jaxval.cli.value_statement import read_statement, statement
 
 pytestmark = pytest.mark.once
 NAMES = ("<script>alert(1)</script>", "Ünïcødé " * 36 + "…", "=cmd|' /C calc'!A0", "foe")
@@ -61,6 +66,21 @@ def test_the_numbers_of_a_statement(made):
         assert axioms["group efficiency, in order"]["gap"] < 1e-6
         kinds = [each["kind"] for each in reward["sensitivity"]["variations"]]
         assert kinds == ["semivalue"] * 4 + ["order"] * 2 + ["reward"]
+
+
+def test_axioms_of_a_hierarchy_are_those_of_owens_value():
+    """A copy in another union adds the same and has another value, which the statement must not hide."""
+    sources_of = {"a/experts": 1.0, "b/copy": "a/experts", "b/noise": 0.2}
+    drawn = data.synthetic_preferences(jax.random.key(0), contexts=8, responses=3, sources=sources_of)
+    unions = [0, 1, 1]
+    valued = sources.value_sources(drawn, policy="tabular", beta=1.0, unions=unions)
+    stated = statement(valued, describe(valued, title="a copy"), groups=None, command=["value"], inputs=[])
+    table = valued.utilities[:, 0]
+    gap, _ = axioms.symmetry(functools.partial(values.owen, unions=unions), table)
+    (symmetry,) = (row for row in stated["rewards"][0]["axioms"] if row["axiom"] == "symmetry")
+    assert symmetry["gap"] == pytest.approx(float(gap) / np.abs(table - table[0]).max(), rel=1e-4)
+    assert symmetry["gap"] > 0.01
+    assert not symmetry["holds"]
 
 
 class Texts(html.parser.HTMLParser):

@@ -100,20 +100,28 @@ def _reward(valued: "SourceValues", result: dict[str, Any], k: int, groups: list
             for row, value, share in zip(rows, values, shares, strict=True)
         ],
         "efficiency_residual": result["efficiency_gap"][name],
-        "axioms": [] if table is None else _axioms(result, table, groups),
+        "axioms": [] if table is None else _axioms(valued, result, table, groups),
         "sensitivity": _sensitivity(valued, k, groups),
     }
     return stated
 
 
-def _axioms(result: dict[str, Any], table: Any, groups: list[int] | None) -> list[dict[str, Any]]:
-    """The gaps of axioms of the semivalue, on the utilities; with groups also of the asymmetric Shapley value."""
+def _axioms(
+    valued: "SourceValues", result: dict[str, Any], table: Any, groups: list[int] | None
+) -> list[dict[str, Any]]:
+    """The gaps of axioms of the value that is stated, on the utilities; with groups also of the values in order.
+
+    The value is the semivalue, or Owen's value for sources in unions. Owen's value violates symmetry if sources of
+    different unions add the same.
+    """
     import functools
 
     from jaxval import axioms, values
     from jaxval.sources.repetition import SEMIVALUES
 
     of_table: Any = SEMIVALUES[result.get("options", {}).get("semivalue", "shapley")]
+    if valued.totals:
+        of_table = functools.partial(values.owen, unions=[level.unions.tolist() for level in valued.totals])
     checked: list[tuple[str, Any, Any]] = [
         ("efficiency", axioms.efficiency, of_table),
         ("symmetry", axioms.symmetry, of_table),
