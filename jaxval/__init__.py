@@ -49,7 +49,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return importlib.import_module(f"jaxval.{name}")
+        try:
+            return importlib.import_module(f"jaxval.{name}")
+        except ImportError as error:  # a room whose extra is not installed must not break `help(jaxval)`
+            raise AttributeError(str(error)) from error
     raise AttributeError(f"module 'jaxval' has no attribute {name!r}; its rooms are {', '.join(__all__)}")
 
 

@@ -149,6 +149,14 @@ MISTAKES = {
     "beta in letters": (["aggregate", "--beta", "abc"], "\\[0, inf\\].*abc"),
     "an empty name": (["aggregate", ""], "FILE.*empty"),
     "figure without an ending": (["aggregate", "--figure", "x"], "--figure.*ends in .png"),
+    "unseen pairs of ballots": (
+        ["aggregate", "--unseen", "low-rank"],
+        "--unseen: expected votes that it can change; got",
+    ),
+    "a group of no file": (
+        ["aggregate", "--group", "party"],
+        "--group: expected a FILE with such a column; got no FILE",
+    ),
     "figure into nowhere": (["aggregate", "--figure", "no/such/folder/x.png"], "--figure.*folder that exists"),
 }
 
@@ -389,6 +397,9 @@ VALUE_MISTAKES = {
     ),
     "a report of another ending": (["--report", "report.pdf"], "--report: expected a name that ends in .html"),
     "a statement in no folder": (["--statement", "nowhere/s.json"], "--statement: .*a folder that exists; got nowhere"),
+    "the same file twice": (["{pairs}", "{pairs}"], "FILE: expected each file once"),
+    "a source of generated pairs": (["--source", "provider"], "--source: expected a FILE; got none"),
+    "fidelity of one coalition": (["--fidelity", "2"], "--fidelity: expected at least 3 coalitions"),
     "twice in a group": (["--group", "crowd", "--group", "crowd"], "--group.*twice"),
     "all held out": (["{pairs}", "--source", "provider.name", "--held-out", "1"], "--held-out"),
     "texts that are not there": (["--policy", "log-linear"], "--policy: expected tabular"),

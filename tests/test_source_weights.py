@@ -101,6 +101,7 @@ def test_a_pool_keeps_its_effective_size():
         ({"folds": 1}, "folds: .*2 to 20.*1"),
         ({"objective": [0.0]}, "objective: .*not all 0"),
         ({"objective": [1.0, 1.0]}, "objective: .*1 weights of rewards"),
+        ({"most": 2.0}, "most: expected over='box' beside it; got over='simplex'"),
         ({"floors": {1: 0.0}}, "floors: .*0 to 0.*for 1"),
         ({"floors": {0: np.nan}}, "floors: .*finite.*nan"),
     ],
@@ -115,5 +116,7 @@ def test_mistakes_are_named(utility, options, words):
 def test_utilities_that_are_not_finite_are_named():
     with pytest.raises(ValueError, match=r"utility: expected finite utilities.*nan"):
         sources.best_weights(lambda weights: jnp.full(4, jnp.nan) * weights[0], 2)
+    with pytest.raises(ValueError, match=r"utility: expected utilities of two prompts .*by_context=True"):
+        sources.best_weights(lambda weights: jnp.sum(weights), 2)
     with pytest.raises(ValueError, match=r"over: expected subsets of at most 12 sources; got 13"):
         sources.best_weights(lambda weights: weights, 13, over="subsets")

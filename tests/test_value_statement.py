@@ -114,7 +114,9 @@ def test_what_conclusions_depend_on_is_said():
         {"higher": name, "lower": "z", "reversed_by": [{"kind": "semivalue", "name": "banzhaf"}]} for name in "abcd"
     ]
     signs = {"a": "above 0", "b": None}
-    said = dependence({"sensitivity": {"variations": [{}], "signs_that_hold": signs, "orders": pairs}}, most=1)
+    said = dependence(
+        {"sensitivity": {"variations": [{"kind": "semivalue"}], "signs_that_hold": signs, "orders": pairs}}, most=1
+    )
     assert said == [
         "The order of a above z depends on the semivalue (banzhaf).",
         "So do the orders of 3 more neighbours.",

@@ -17,6 +17,7 @@ OPTIONS = {
     "checkpoints": "--out",
     "loss_options": "--loss-option",
     "ids": "--claim",
+    "unions": "--hierarchy",
     **{
         name: "--" + name.replace("_", "-")
         for name in (
@@ -33,6 +34,7 @@ OPTIONS = {
             "evaluations",
             "seeds",
             "truth",
+            "fidelity",
             "epochs",
             "learning_rate",
             "reference",

@@ -240,10 +240,11 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
                     return 0
                 values_of = value_adapters.value_adapters if arguments.adapters else _value_pairs
                 valued, title, groups, rewards = values_of(arguments, policy)
+            options = {name: _option(value) for name, value in vars(arguments).items() if name not in NO_OPTIONS}
             result = {
                 **describe(valued, title=title),
                 "reward_heads": heads_of(rewards),
-                "options": {name: _option(value) for name, value in vars(arguments).items() if name not in NO_OPTIONS},
+                "options": options | _defaults(arguments, policy),
                 "versions": {"jaxval": __version__, "jax": jax.__version__},
             }
             if arguments.out:
@@ -253,6 +254,15 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
             return 0
         finally:  # a caller of main() from Python keeps the precision that was set before
             jax.config.update("jax_enable_x64", before)
+
+
+def _defaults(arguments: argparse.Namespace, policy: str) -> dict[str, Any]:
+    """What options that were not given stood for, so that a statement says what was trained."""
+    if arguments.adapters:
+        return {"policy": policy}
+    training = _training(arguments)
+    held_out = arguments.held_out or (None if policy == "tabular" else 0.25)
+    return {"policy": policy, "loss": arguments.loss or "dpo", "beta": training["beta"], "held_out": held_out}
 
 
 def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, list[int] | None, Any]:
@@ -330,7 +340,13 @@ def _option(value: Any) -> Any:
 
 
 def _check_generated(arguments: argparse.Namespace, policy: str) -> None:
-    """Raise if an option is given that does not apply to generated pairs."""
+    """Raise if an option is given that does not apply to generated pairs, or a file is given twice."""
+    for path in arguments.files:
+        if arguments.files.count(path) > 1:
+            raise BadArgument("FILE", expected="each file once", got=f"{path} twice")
+    if not arguments.files and (arguments.source != "source" or arguments.skip_unusable):
+        option = "--skip-unusable" if arguments.skip_unusable else "--source"
+        raise BadArgument(option, expected="a FILE", got="none: the generated set has its own sources")
     if not arguments.files and policy != "tabular":
         raise BadArgument(
             "--policy", expected="tabular without a FILE, for generated pairs have no text", got=f"{policy!r}"

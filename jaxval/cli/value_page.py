@@ -8,6 +8,13 @@ from jaxval.cli._tables import fixed, interval, places, shortened, signed
 __all__ = ["dependence", "page"]
 
 MOST_DRAWN = 40
+SEMIVALUES = {
+    "shapley": "The Shapley value",
+    "banzhaf": "The Banzhaf value",
+    "leave-one-out": "The leave-one-out value",
+    "beta-shapley": "The Beta Shapley value (α = 4, β = 1)",
+    "owen": "Owen's value, which respects the unions of the hierarchy,",
+}
 LONGEST = 60  # characters of a source's name in tables that repeat it
 MOST_VARIED = 12  # with more sources, values under other choices do not fit into a table
 
@@ -39,6 +46,12 @@ def page(statement: dict[str, Any], *, command: list[str]) -> str:
         f"{len(statement['sources'])} sources, {some} {coalitions['of']:,} coalitions, evaluated on "
         f"{statement['prompts']:,} prompts; seeds: {statement['seeds']}."
     ]
+    options = statement["made"]["options"]
+    trained = [f"{name} {options[name]}" for name in ("policy", "loss", "beta", "held_out") if options.get(name)]
+    if trained:
+        summary.append(f"Trained with {', '.join(trained).replace('_', ' ')}.")
+    if statement["seeds"] == 1:
+        summary.append("One seed: how far values depend on what is random is not seen.")
     if statement["reference_certain"] > 0.5:
         summary.append(
             f"Warning: at {statement['reference_certain']:.0%} of the prompts the reference gives one candidate 99 % "
@@ -71,8 +84,8 @@ def dependence(reward: dict[str, Any], *, most: int = 3) -> list[str]:
 
     Example:
         >>> pair = {"higher": "a", "lower": "b", "reversed_by": [{"kind": "semivalue", "name": "banzhaf"}]}
-        >>> signs = {"a": "above 0", "b": None}
-        >>> dependence({"sensitivity": {"variations": [{}], "signs_that_hold": signs, "orders": [pair]}})[0]
+        >>> signs, tried = {"a": "above 0", "b": None}, [{"kind": "semivalue"}]
+        >>> dependence({"sensitivity": {"variations": tried, "signs_that_hold": signs, "orders": [pair]}})[0]
         'The order of a above b depends on the semivalue (banzhaf).'
     """
     found = reward["sensitivity"]
@@ -90,7 +103,8 @@ def dependence(reward: dict[str, Any], *, most: int = 3) -> list[str]:
     if len(reversed_pairs) > most:
         lines.append(f"So do the orders of {len(reversed_pairs) - most} more neighbours.")
     if not reversed_pairs:
-        lines.append("The order of the sources is the same under every choice that was tried.")
+        kinds = dict.fromkeys(each["kind"] for each in found["variations"])
+        lines.append(f"The order of the sources is the same under every {' and '.join(kinds)} that was tried.")
     loose = [name for name, sign in found["signs_that_hold"].items() if sign is None]
     if loose:
         shown = ", ".join(shortened(name, LONGEST) for name in loose[:most]) + (
@@ -110,6 +124,7 @@ def _reward(statement: dict[str, Any], reward: dict[str, Any], number: int) -> d
     ]
     best, worst = rows[0], rows[-1]
     lines = [
+        f"{SEMIVALUES[reward['semivalue']]} of every source. "
         f"{shortened(best['source'], LONGEST)} contributed most ({best['value']:+.4g}), "
         f"{shortened(worst['source'], LONGEST)} least ({worst['value']:+.4g})."
     ]

@@ -80,8 +80,10 @@ def _reward(valued: "SourceValues", result: dict[str, Any], k: int, groups: list
     gained = math.fsum(values)
     shares = [value / gained for value in values] if gained > 0 else [None] * len(values)
     table = None if valued.utilities is None else valued.utilities[:, k]
+    semivalue = "owen" if valued.totals else result.get("options", {}).get("semivalue", "shapley")
     stated = {
         "name": name,
+        "semivalue": semivalue,
         "utility": {
             "none": None if table is None else float(table[0]),
             "all": None if table is None else float(table[-1]),

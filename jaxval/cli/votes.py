@@ -217,7 +217,11 @@ def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
     if arguments.file:
         votes = data.read_votes(arguments.file, voter=arguments.voter, group=arguments.group)
     else:
+        for option in ("voter", "group"):
+            if getattr(arguments, option) is not None:
+                raise BadArgument(f"--{option}", expected="a FILE with such a column", got="no FILE")
         votes = data.textbook_election()
+    _check_readings(votes, arguments)
     rules = tuple(dict.fromkeys(arguments.rule or RULES))
     if rules == ("dictatorship",) and not isinstance(votes, data.Election):
         raise BadArgument("--rule dictatorship", expected="ballots", got="comparisons, which do not tell first choices")
@@ -241,6 +245,22 @@ def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
     else:
         votes_report.print_result(result, top=arguments.top)
     return 0
+
+
+def _check_readings(votes: Any, arguments: argparse.Namespace) -> None:
+    """Raise if an option says how something is read that these votes do not have."""
+    from jaxval import data
+
+    if isinstance(votes, data.Election):
+        kind, useless = "ballots, which compare all that they rank", {"unseen": "tie", "equal": "half", "each": "pair"}
+    elif isinstance(votes, data.VoteMatrix):
+        kind, useless = "votes on statements, which rank nothing", {"unranked": "below"}
+    else:
+        kind = "comparisons of two alternatives each"
+        useless = {"unranked": "below", "equal": "half", "each": "pair"}
+    for option, default in useless.items():
+        if getattr(arguments, option) != default:
+            raise BadArgument(f"--{option}", expected="votes that it can change", got=kind, advice="leave it out")
 
 
 def _write(result: dict[str, Any], arguments: argparse.Namespace) -> None:

@@ -33,6 +33,16 @@ class Fidelity(NamedTuple):
     seconds: float
 
 
+def check_fidelity(number: int, players: int) -> None:
+    """Raise, before anything is trained, if there are too few coalitions of a size to rank."""
+    if players < 3:
+        raise BadArgument(
+            "fidelity", expected="at least 3 sources, whose coalitions are ranked", got=f"{players} sources"
+        )
+    if number < 3:
+        raise BadArgument("fidelity", expected="at least 3 coalitions, which are ranked", got=number)
+
+
 def fidelity_coalitions(number: int, players: int) -> np.ndarray:
     """The coalitions on which values are judged, (coalitions, players): the same for all seeds.
 

@@ -17,7 +17,7 @@ from jaxval.checkpoints import fingerprint
 from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
 from jaxval.sources.arithmetic import RETRAININGS
-from jaxval.sources.fidelity import Fidelity, fidelity_coalitions, judge
+from jaxval.sources.fidelity import Fidelity, check_fidelity, fidelity_coalitions, judge
 from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
 from jaxval.sources.learners import Learner, identity_of, learner_of
 from jaxval.sources.pairs import as_pairs, with_held_out
@@ -212,6 +212,8 @@ def value_sources(
     options = Training(**training)
     draw: Any = pairs if callable(pairs) else None
     problem = _problem(draw(jax.random.fold_in(key, 0)) if draw else pairs, policy, options, reward, held_out)
+    if fidelity is not None:
+        check_fidelity(fidelity, len(problem.pairs.sources))
     count = _seeds(seeds, problem, policy, drawn=draw is not None)
     repetitions: list[Repetition] = []
     for seed in range(count):

@@ -139,6 +139,11 @@ def best_weights(
     equal = _equal(sources, over, most)
     at_equal = _known(by_prompt(equal))
     prompts = len(at_equal)
+    if prompts < 2:
+        advice = "pass by_context=True to coalitions.reward_utility or coalitions.pool_utility"
+        raise BadArgument("utility", expected="utilities of two prompts or more", got=f"{prompts}", advice=advice)
+    if most != 1 and over != "box":
+        raise BadArgument("most", expected="over='box' beside it", got=f"over={over!r}")
     if not 2 <= folds <= prompts:
         raise BadArgument("folds", expected=f"a number from 2 to {prompts}, the prompts", got=folds)
     goal = _Goal(
