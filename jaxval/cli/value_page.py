@@ -9,11 +9,11 @@ __all__ = ["dependence", "page"]
 
 MOST_DRAWN = 40
 SEMIVALUES = {
-    "shapley": "The Shapley value",
-    "banzhaf": "The Banzhaf value",
-    "leave-one-out": "The leave-one-out value",
-    "beta-shapley": "The Beta Shapley value (α = 4, β = 1)",
-    "owen": "Owen's value, which respects the unions of the hierarchy,",
+    "shapley": "Shapley values",
+    "banzhaf": "Banzhaf values",
+    "leave-one-out": "leave-one-out values",
+    "beta-shapley": "Beta Shapley values (α = 4, β = 1)",
+    "owen": "Owen's values, which respect the unions of the hierarchy",
 }
 LONGEST = 60  # characters of a source's name in tables that repeat it
 MOST_VARIED = 12  # with more sources, values under other choices do not fit into a table
@@ -124,7 +124,7 @@ def _reward(statement: dict[str, Any], reward: dict[str, Any], number: int) -> d
     ]
     best, worst = rows[0], rows[-1]
     lines = [
-        f"{SEMIVALUES[reward['semivalue']]} of every source. "
+        f"The values are {SEMIVALUES[reward['semivalue']]}. "
         f"{shortened(best['source'], LONGEST)} contributed most ({best['value']:+.4g}), "
         f"{shortened(worst['source'], LONGEST)} least ({worst['value']:+.4g})."
     ]

@@ -13,6 +13,8 @@ from jaxval.values import DatamodellingScore, datamodelling_score
 
 __all__ = ["Fidelity"]
 
+RANDOM = 100  # draws of random scores
+
 
 class Fidelity(NamedTuple):
     """How well values, and cheaper scores, rank coalitions as retraining on the union of their pairs does.
@@ -21,9 +23,9 @@ class Fidelity(NamedTuple):
         coalitions: (coalitions, sources) the coalitions that were retrained.
         utilities: (coalitions, rewards) their utilities, the means over seeds.
         scores: the linear datamodelling score by what is judged: "values"; "alone", the utility of each source's own
-            policy; "pairs", the number of its pairs; "random", normal numbers. Each has one score for each reward. A
-            score is None if no size has different sums and different utilities, as happens for "pairs" if all sources
-            have equally many.
+            policy; "pairs", the number of its pairs; "random", the mean of normal numbers, with the range of 95 % of
+            their scores in place of an interval. Each has one score for each reward. A score is None if no size has
+            different sums and different utilities, as happens for "pairs" if all sources have equally many.
         seconds: the time spent on retraining.
     """
 
@@ -75,14 +77,23 @@ def judge(
         "values": values,
         "alone": alone,
         "pairs": np.broadcast_to(pairs[:, None], values.shape),
-        "random": np.random.default_rng(0).normal(size=values.shape),
     }
     scores = {
         name: tuple(_score(each[:, k], masks, utilities[:, k]) for k in range(values.shape[1]))
         for name, each in judged.items()
         if each is not None
     }
+    scores["random"] = tuple(_random_score(masks, utilities[:, k]) for k in range(values.shape[1]))
     return Fidelity(masks, utilities, scores, seconds)
+
+
+def _random_score(masks: np.ndarray, utilities: np.ndarray) -> DatamodellingScore | None:
+    """The mean score of normal numbers, with the ends of the range that holds 95 % of their scores."""
+    drawn = np.random.default_rng(0).normal(size=(RANDOM, masks.shape[1]))
+    scores = [each.score for numbers in drawn if (each := _score(numbers, masks, utilities)) is not None]
+    if not scores:
+        return None
+    return DatamodellingScore(float(np.mean(scores)), np.quantile(scores, [0.025, 0.975]), {})
 
 
 def _score(scores: np.ndarray, masks: np.ndarray, utilities: np.ndarray) -> DatamodellingScore | None:
