@@ -340,7 +340,7 @@ def test_mistakes_of_weighted_models_are_named(problem):
         values.weighted_utility(model, (x, y + 1), test)(jnp.ones(12))
     with pytest.raises(BadArgument, match="integer labels 0 to 1"):
         values.weighted_utility(values.ridge_regression(classes=2), (x, y + 1), test)(jnp.ones(12))
-    with pytest.raises(BadArgument, match=r"train\[1\]: expected \(12,\).*got int64 of shape \(11,\)"):
+    with pytest.raises(BadArgument, match=r"train\[1\]: expected labels of shape \(12,\).*got int64 of shape \(11,\)"):
         values.weighted_utility(model, (x, y[:11]), test)
     with pytest.raises(BadArgument, match=r"train\[0\]: expected finite numbers; got nan"):
         values.weighted_utility(model, (np.where(x > 1, np.nan, x), y), test)
