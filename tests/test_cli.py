@@ -1,6 +1,7 @@
 """The command `jaxval` as a user runs it: a process of its own, real files, one mistake of each kind."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -352,6 +353,15 @@ def test_what_is_said_where_it_holds(tmp_path, capsys):
     assert "all 32 coalitions" in said
     assert "standard error " not in said
     assert "over seeds" not in said
+
+
+def test_a_report_wants_its_packages_before_it_computes(monkeypatch, capsys):
+    """A package that is missing is named at once, not after the trainings."""
+    known = importlib.util.find_spec
+    monkeypatch.setattr("jaxval.cli._folders.find_spec", lambda name: None if name == "jinja2" else known(name))
+    for command in ("value", "aggregate"):
+        assert main([command, "--report", "report.html"]) == 2
+        assert "--report: expected jinja2 to be installed; got none; pip install" in capsys.readouterr().err
 
 
 def test_a_hierarchy_of_providers(tmp_path, capsys):

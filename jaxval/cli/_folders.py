@@ -3,11 +3,13 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from jaxval._errors import BadArgument
 
 LOCK = ".lock"
+WANTED = {".png": ("matplotlib",), ".html": ("matplotlib", "jinja2")}
 
 
 @contextmanager
@@ -44,10 +46,16 @@ def _used(out: Path) -> bool:
 
 
 def check_written(arguments: argparse.Namespace, **endings: str) -> None:
-    """Raise if an option names a file that cannot be written: of another ending, or in a folder that does not exist."""
+    """Raise if an option names a file that cannot be written: of another ending, in no folder, or without a package."""
     for option, ending in endings.items():
         path = getattr(arguments, option)
-        if path is not None and not (path.suffix == ending and path.resolve().parent.is_dir()):
+        if path is None:
+            continue
+        if not (path.suffix == ending and path.resolve().parent.is_dir()):
             raise BadArgument(
                 f"--{option}", expected=f"a name that ends in {ending}, in a folder that exists", got=path
             )
+        for module in WANTED.get(ending, ()):
+            if find_spec(module) is None:  # told before anything is computed that would be lost
+                expected, advice = f"{module} to be installed", "pip install 'jaxval[reports]'"
+                raise BadArgument(f"--{option}", expected=expected, got="none", advice=advice)

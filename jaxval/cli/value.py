@@ -249,8 +249,9 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
             }
             if arguments.out:
                 write_result(valued, result, arguments.out)
-            stated = _state(arguments, valued, result, groups)
-            print_result(result, groups, stated, as_json=arguments.json)
+            if arguments.statement or arguments.report:
+                _write_statement(arguments, valued, result, groups)
+            print_result(result, groups, as_json=arguments.json)
             return 0
         finally:  # a caller of main() from Python keeps the precision that was set before
             jax.config.update("jax_enable_x64", before)
@@ -312,8 +313,10 @@ def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, 
     return values, title, groups, rewards
 
 
-def _state(arguments: argparse.Namespace, valued: Any, result: dict[str, Any], groups: list[int] | None) -> Any:
-    """The statement, written where --statement and --report say."""
+def _write_statement(
+    arguments: argparse.Namespace, valued: Any, result: dict[str, Any], groups: list[int] | None
+) -> None:
+    """Write the statement where --statement and --report say."""
     from jaxval.checkpoints.files import write_whole
     from jaxval.cli.value_statement import statement
 
@@ -326,7 +329,6 @@ def _state(arguments: argparse.Namespace, valued: Any, result: dict[str, Any], g
 
         write_whole(arguments.report, page(stated, command=arguments.words))
         print(f"report written to {arguments.report}", file=sys.stderr)
-    return stated
 
 
 NO_OPTIONS = ("run", "command", "words", "out", "json", "resume", "log_probs", "candidates", "unchecked")

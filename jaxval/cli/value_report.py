@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, shortened, signed
-from jaxval.cli.value_page import dependence
 
 if TYPE_CHECKING:
     from jaxval.sources import SourceValues
@@ -180,19 +179,12 @@ def write_result(valued: "SourceValues", result: dict[str, Any], out: Path) -> N
         print(f"no figure: {error}", file=sys.stderr)
 
 
-def print_result(
-    result: dict[str, Any],
-    groups: list[int] | None = None,
-    stated: dict[str, Any] | None = None,
-    *,
-    as_json: bool = False,
-) -> None:
+def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_json: bool = False) -> None:
     """Print the result on standard output, as tables and sentences, or as JSON alone.
 
     Args:
         result: what `describe` returned.
         groups: (sources,) the group of each source, as `sources.value_sources` took them; None means no groups.
-        stated: the statement of contributions, for sentences on what conclusions depend on; None leaves these out.
         as_json: whether to print JSON alone.
 
     Example:
@@ -207,18 +199,7 @@ def print_result(
     tables = [_table(result, reward) for reward in result["rewards"]]
     tables += [_union_table(result, reward) for reward in result["rewards"]] if "unions" in result else []
     tables += [_utilities(result)] if "utilities" in result else []
-    print_tables(tables, [*_sentences(result, groups), *_dependence(stated)])
-
-
-def _dependence(stated: dict[str, Any] | None) -> list[str]:
-    """What the order of the sources and the signs of the values depend on, under each reward."""
-    rewards = [] if stated is None else stated["rewards"]
-    several = len(rewards) > 1
-    return [
-        (f"Under {reward['name']}: " if several else "") + " ".join(lines)
-        for reward in rewards
-        if (lines := dependence(reward, most=1))
-    ]
+    print_tables(tables, _sentences(result, groups))
 
 
 def _table(result: dict[str, Any], reward: str) -> Any:

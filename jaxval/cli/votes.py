@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxval._errors import BadArgument
 from jaxval.cli import votes_report
+from jaxval.cli._folders import check_written
 from jaxval.cli._words import count, naming_options
 
 if TYPE_CHECKING:
@@ -206,12 +207,7 @@ def _aggregate(arguments: argparse.Namespace) -> int:
 def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
     from jaxval import data
 
-    for option, ending in (("figure", ".png"), ("csv", ".csv"), ("report", ".html")):
-        path = getattr(arguments, option)
-        if path is not None and not (path.suffix == ending and path.resolve().parent.is_dir()):
-            raise BadArgument(
-                f"--{option}", expected=f"a name that ends in {ending}, in a folder that exists", got=path
-            )
+    check_written(arguments, figure=".png", csv=".csv", report=".html")
     if arguments.file == "":
         raise BadArgument("FILE", expected="a file or a folder", got="an empty name")
     if arguments.file:
