@@ -118,6 +118,13 @@ def slices(lottery: bool) -> dict[str, slice]:
     return {name: slice(end - size, end) for name, end, size in zip(KEPT + TOLD, ends, sizes, strict=True)}
 
 
+def contributing(sizes: jax.Array, voters: int) -> jax.Array:
+    """The number of voters on which each statistic depends: all, but for what happens within one group."""
+    counts = {f"win rate in group {k}": size for k, size in enumerate(sizes)}
+    parts = slices(lottery=False).items()
+    return jnp.concatenate([jnp.full(at.stop - at.start, counts.get(name, voters)) for name, at in parts])
+
+
 def one_run(key: jax.Array, wins: jax.Array, group: jax.Array, *, samples: int, lottery: bool) -> tuple[jax.Array, ...]:
     """The ends of all intervals: by voter, by comparison, of the pairs, and of u by voter and by comparison."""
     members = jnp.stack([1 - group, group]).astype(wins.dtype)
@@ -128,7 +135,14 @@ def one_run(key: jax.Array, wins: jax.Array, group: jax.Array, *, samples: int, 
         return statistics(jnp.einsum("gv,vcij,c->gij", members * times[None], wins, chosen), lottery)
 
     clusters = [voters, contexts] if contexts > 1 else voters
-    by_voter = social_choice.cluster_intervals(key, of_times, clusters, samples=samples, batch_size=samples)
+    by_voter = social_choice.cluster_intervals(
+        key,
+        of_times,
+        clusters,
+        contributing=None if lottery else contributing(jnp.sum(members, axis=1), voters),
+        samples=samples,
+        batch_size=samples,
+    )
     in_groups = jnp.einsum("gv,vcij->gij", members, wins)
 
     def resample(key: jax.Array) -> jax.Array:

@@ -127,6 +127,22 @@ def test_what_groups_get_is_what_the_formula_says(town, close):
         assert low <= row["rules"]["proportional"]["win_rate"] <= high
 
 
+def test_a_group_of_one_voter_has_no_interval(questions, tmp_path, capsys):
+    """One voter does not tell how much the voters of a group differ."""
+    header, *rows = questions.read_text().splitlines()
+    lines = [row[:-1] + ("X" if ",v0," in row else "Y") for row in rows]
+    path = tmp_path / "alone.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    assert (
+        main(["aggregate", str(path), *RULES, "--by", "context", "--report", str(tmp_path / "r.html"), "--json"]) == 0
+    )
+    alone, others = json.loads(capsys.readouterr().out)["by_context"][0]["groups"]
+    assert [row["name"] for row in (alone, others)] == ["X", "Y"]
+    assert alone["rules"]["borda"]["win_rate_interval"] is None
+    assert len(others["rules"]["borda"]["win_rate_interval"]) == 2
+    assert "one voter" in page.read_text()
+
+
 def test_a_result_for_each_context(questions, tmp_path, capsys):
     words = ["aggregate", str(questions), "--by", "context", *RULES]
     assert main([*words, "--json", "--csv", str(tmp_path / "all.csv")]) == 0

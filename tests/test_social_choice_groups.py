@@ -147,6 +147,23 @@ def test_clustered_intervals_cover_and_plain_ones_do_not(clustered):
     assert rates[1] < 0.6
 
 
+def test_intervals_know_how_few_clusters_an_entry_depends_on(close):
+    """The ends of an entry that few clusters decide lie further apart, and a single cluster has no interval."""
+    rng, sizes = np.random.default_rng(3), [20, 12, 1]
+    masks = jnp.asarray(np.stack([np.arange(20) < size for size in sizes]), dtype=float)
+    votes = jnp.asarray(rng.normal(size=20), dtype=float)
+
+    def means(times):
+        return masks @ (times * votes) / (masks @ times)
+
+    ends = social_choice.cluster_intervals(KEY, means, 20, contributing=sizes, samples=400, batch_size=400)
+    assert np.isnan(np.asarray(ends.low)).tolist() == [False, False, True] == np.isnan(np.asarray(ends.high)).tolist()
+    as_if_all = social_choice.cluster_intervals(KEY, means, 20, samples=400, batch_size=400)
+    close(ends.low[0], as_if_all.low[0])
+    assert ends.low[1] < as_if_all.low[1]
+    assert ends.high[1] > as_if_all.high[1]
+
+
 def test_effective_counts_are_those_of_the_definition():
     rng = np.random.default_rng(2)
     winner, other, voter = rng.integers(4, size=60), rng.integers(1, 4, size=60), rng.integers(5, size=60)

@@ -132,7 +132,10 @@ def held_out(poll: Poll, key: jax.Array, size: Size, seed: int) -> social_choice
 
     clusters = poll.clusters if len(poll.clusters) > 1 else poll.clusters[0]
     batch = 1 if len(poll.names) > 200 else 25
-    return social_choice.cluster_intervals(key, rates, clusters, samples=size.samples, batch_size=batch)
+    judging = jnp.append(poll.members(judges, *ones), jnp.sum(judges))[None]
+    return social_choice.cluster_intervals(
+        key, rates, clusters, contributing=judging, samples=size.samples, batch_size=batch
+    )
 
 
 def majorities(poll: Poll, total: jax.Array, ones: list[jax.Array]) -> dict[str, Any]:

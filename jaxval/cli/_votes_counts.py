@@ -43,6 +43,7 @@ class Counted(NamedTuple):
         groups: (alternatives, alternatives) the wins in each group that has votes, by the index of the group.
         sizes: the number of voters of each group by its index, or of votes if voters are not named.
         clusters: the number of clusters of voters; 0 if P is no estimate, or voters are not named.
+        group_clusters: the number of these clusters with votes in each group, in the order of `groups`.
         redrawn: a function from times, (clusters,), to the wins in all votes and in each group, stacked.
         effective: (alternatives, alternatives) the number of independent comparisons of each pair; None means that all
             comparisons are independent.
@@ -54,6 +55,7 @@ class Counted(NamedTuple):
     groups: dict[int, jax.Array]
     sizes: dict[int, float]
     clusters: int = 0
+    group_clusters: tuple[int, ...] = ()
     redrawn: Callable[[jax.Array], jax.Array] | None = None
     effective: jax.Array | None = None
 
@@ -120,9 +122,9 @@ def count_votes(votes: "Votes", reading: Reading) -> Counted:
     parts = {g: _wins(votes, chosen, reading) for g, chosen in rows.items()}
     sizes = {g: _voters(votes, chosen, voter) for g, chosen in rows.items()}
     compared = np.asarray(wins + wins.T)
-    clusters, redrawn, effective = 0, None, None
+    clusters, in_groups, redrawn, effective = 0, (), None, None
     if isinstance(votes, VoteMatrix):
-        clusters, redrawn = _redrawn_blocks(votes, rows, reading)
+        clusters, in_groups, redrawn = _redrawn_blocks(votes, rows, reading)
         if reading.each == "voter" or reading.equal == "ignored":
             compared = np.asarray(_compared(votes, reading))
         if reading.each == "voter":
@@ -130,8 +132,9 @@ def count_votes(votes: "Votes", reading: Reading) -> Counted:
     elif isinstance(votes, NamedComparisons) and voter is not None and len(np.unique(voter)) > 1:
         _, cluster = np.unique(voter, return_inverse=True)
         clusters, redrawn = int(cluster.max()) + 1, _redrawn_comparisons(votes, cluster, rows)
+        in_groups = tuple(len(np.unique(cluster[chosen])) for chosen in rows.values())
         effective = social_choice.effective_counts(votes.comparisons, cluster, alternatives=len(votes.names))
-    return Counted(wins, votes_each(votes), compared, parts, sizes, clusters, redrawn, effective)
+    return Counted(wins, votes_each(votes), compared, parts, sizes, clusters, in_groups, redrawn, effective)
 
 
 def _rows(votes: "Votes") -> int:
@@ -202,7 +205,7 @@ def _redrawn_comparisons(
 
 def _redrawn_blocks(
     votes: VoteMatrix, rows: dict[int, np.ndarray], reading: Reading
-) -> tuple[int, Callable[[jax.Array], jax.Array]]:
+) -> tuple[int, tuple[int, ...], Callable[[jax.Array], jax.Array]]:
     """Voters in random blocks, each within one group; the wins of a resample are sums over the blocks that it draws."""
     voters, size = votes.votes.shape
     number = min(voters, max(20, min(200, int(4e7 / size**2))))
@@ -222,4 +225,4 @@ def _redrawn_blocks(
         weights = (times[None] * masks).astype(stacked.dtype)
         return jnp.einsum("gb,bij->gij", weights, stacked).astype(times.dtype)
 
-    return len(kind), redrawn
+    return len(kind), tuple(int((kind == k).sum()) for k in range(len(rows))), redrawn

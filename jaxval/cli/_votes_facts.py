@@ -203,8 +203,15 @@ def _intervals(
         return jnp.concatenate([bounds, lottery, rates.ravel()])
 
     batch = max(1, min(50, int(2e6 / (size**2 * (len(counted.groups) + 1)))))
+    whole = size * ((estimate is not None) + (proportional is not None))
+    of_rates = np.tile([counted.clusters, *counted.group_clusters], len(stacked))
     ends = social_choice.cluster_intervals(
-        jax.random.key(0), statistic, counted.clusters, samples=RESAMPLES, batch_size=batch
+        jax.random.key(0),
+        statistic,
+        counted.clusters,
+        contributing=np.concatenate([np.full(whole, counted.clusters), of_rates]),
+        samples=RESAMPLES,
+        batch_size=batch,
     )
     rates = slice(len(ends.low) - stacked.shape[0] * (len(counted.groups) + 1), None)
     if estimate is not None:
@@ -257,7 +264,7 @@ def _groups(
             row["rules"][rule] = {"favoured": float(outcomes.favoured[k]), "win_rate": float(outcomes.win_rates[k])}
             if "win_rates" in intervals:
                 ends = [float(end[r, k + 1]) for end in intervals["win_rates"]]
-                row["rules"][rule]["win_rate_interval"] = ends
+                row["rules"][rule]["win_rate_interval"] = None if np.isnan(ends).any() else ends  # None: one voter
         levels[rule]["by_groups"] = float(outcomes.level)
         levels[rule]["binding"] = votes.names[int(outcomes.binding)]
         levels[rule]["worst_off"] = rows[int(outcomes.worst_off)]["name"]

@@ -1,5 +1,6 @@
 """The figure and the page of `jaxval aggregate`."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from jaxval.cli import votes_report, votes_words
@@ -139,5 +140,6 @@ def _group_figure(groups: list[dict[str, Any]], heads: dict[str, str], number: i
     return inline_svg(drawn, says=says, name=f"groups-{number}")
 
 
-def _lows_and_highs(intervals: list[list[float]]) -> tuple[list[float], list[float]]:
-    return [low for low, _ in intervals], [high for _, high in intervals]
+def _lows_and_highs(intervals: list[list[float] | None]) -> tuple[list[float], list[float]]:
+    known = [interval or (math.nan, math.nan) for interval in intervals]  # no bar where there is no interval
+    return [low for low, _ in known], [high for _, high in known]

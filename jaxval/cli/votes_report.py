@@ -229,11 +229,13 @@ def share(share: float) -> str:
     return "<.001" if share < 0.0005 else "1" if share > 0.9995 else f"{share:.3f}".lstrip("0")
 
 
-def ends(interval: list[float]) -> str:
-    """The two ends of an interval with two decimal places.
+def ends(interval: list[float] | None) -> str:
+    """The two ends of an interval with two decimal places; a single voter gives no interval.
 
     Example:
-        >>> ends([0.512, 1.0])
-        '.51–1'
+        >>> ends([0.512, 1.0]), ends(None)
+        ('.51–1', 'one voter')
     """
+    if interval is None:
+        return "one voter"
     return "–".join("1" if end > 0.995 else f"{end:.2f}".lstrip("0") for end in interval)

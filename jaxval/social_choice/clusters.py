@@ -26,6 +26,7 @@ def cluster_intervals(
     statistic: Callable[..., Array],
     clusters: int | Sequence[int],
     *,
+    contributing: ArrayLike | Sequence[int] | None = None,
     samples: int = 1000,
     level: float = 0.95,
     batch_size: int = 50,
@@ -42,9 +43,10 @@ def cluster_intervals(
     independently, and a comparison counts as the product of the times of its clusters. These intervals are conservative
     (Owen's pigeonhole bootstrap).
 
-    The ends are those of `bootstrap_intervals`, with the level adjusted for n clusters, z → t_{n-1} √(n / (n - 1)). The
-    bootstrap is consistent for shares, win rates and entries of P that many voters have compared. It is not consistent
-    for u, because u is a minimum, nor for lotteries near ties. For u, use `share_bound_intervals` with
+    The ends are those of `bootstrap_intervals`, with the level adjusted for few clusters, z → t_{m-1} √(m / (m - 1)),
+    where m is the number of clusters on which an entry depends: for a win rate within a group of voters, the voters of
+    that group. The bootstrap is consistent for shares, win rates and entries of P that many voters have compared. It is
+    not consistent for u, because u is a minimum, nor for lotteries near ties. For u, use `share_bound_intervals` with
     `effective_counts`. If most pairs have one or two votes, resamples lose some of these pairs, which then count as
     ties. Intervals of sums of such entries, as for `win_rate_over_uniform`, then lie too close to 1/2; intervals of
     `votes_won` do not.
@@ -58,12 +60,15 @@ def cluster_intervals(
             under `jit`. A resample in which an entry is NaN, as the share of a group that was not drawn, is left out
             for that entry.
         clusters: n, the number of voters; or several numbers, such as those of voters and of contexts.
+        contributing: m for each entry of the statistic, an array that broadcasts to the statistic's shape. None means
+            that every entry depends on all clusters; of several numbers of clusters, the smallest counts.
         samples: the number of resamples.
         level: the share of resamples inside the interval, in (0, 1).
         batch_size: how many resamples are computed together; a smaller number takes less memory.
 
     Returns:
-        `Intervals` of the statistic's shape.
+        `Intervals` of the statistic's shape. The ends are NaN where fewer than two clusters contribute, since one
+        voter does not tell how much voters differ.
 
     Raises:
         ValueError: if there are fewer than two clusters, or the level lies outside (0, 1).
@@ -94,8 +99,16 @@ def cluster_intervals(
     estimate = jnp.asarray(jax.jit(statistic)(*(jnp.ones(n) for n in numbers)))
     drawn = resampled(jax.random.split(_checks.check_key(key), samples))
     few = min(numbers)
-    tail = ndtr(stdtrit(few - 1, (1 - level) / 2) * np.sqrt(few / (few - 1)))
-    return Intervals(estimate, *interval_ends(drawn, estimate, tail))
+    m = jnp.broadcast_to(few if contributing is None else jnp.minimum(jnp.asarray(contributing), few), estimate.shape)
+    tail = _adjusted_tails(few, level)[jnp.maximum(m, 2).astype(int) - 2]
+    ends = (jnp.where(m < 2, jnp.nan, end) for end in interval_ends(drawn, estimate, tail))
+    return Intervals(estimate, *ends)
+
+
+def _adjusted_tails(most: int, level: float) -> Array:
+    """(most - 1,) the probability below the lower end of a normal interval, adjusted for m = 2, ..., most clusters."""
+    m = np.arange(2, most + 1)
+    return jnp.asarray(ndtr(stdtrit(m - 1, (1 - level) / 2) * np.sqrt(m / (m - 1))))
 
 
 def _draw(key: Array, numbers: Sequence[int]) -> list[Array]:
