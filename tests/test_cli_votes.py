@@ -133,9 +133,8 @@ def test_a_group_of_one_voter_has_no_interval(questions, tmp_path, capsys):
     lines = [row[:-1] + ("X" if ",v0," in row else "Y") for row in rows]
     path = tmp_path / "alone.csv"
     path.write_text("\n".join([header, *lines]) + "\n")
-    assert (
-        main(["aggregate", str(path), *RULES, "--by", "context", "--report", str(tmp_path / "r.html"), "--json"]) == 0
-    )
+    page = tmp_path / "page.html"
+    assert main(["aggregate", str(path), *RULES, "--by", "context", "--report", str(page), "--json"]) == 0
     alone, others = json.loads(capsys.readouterr().out)["by_context"][0]["groups"]
     assert [row["name"] for row in (alone, others)] == ["X", "Y"]
     assert alone["rules"]["borda"]["win_rate_interval"] is None
