@@ -157,7 +157,7 @@ def _how_sure(result: dict[str, Any]) -> str:
     if unseen:
         share = unseen / result["pairs"]["of"]
         lines.append(
-            f"{unseen:,} of {result['pairs']['of']:,} pairs ({share:.0%}) were never compared. "
+            f"{unseen:,} of {result['pairs']['of']:,} pairs ({_percent(share)}) were never compared. "
             + (
                 f"P of all pairs is that of the {result['model']} model, towards which counts are shrunk."
                 if "model" in result
