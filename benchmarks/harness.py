@@ -220,6 +220,7 @@ class Bench:
         compare: Callable[[Answers, Answers, Answers], Agreement] | None = None,
         rates: Mapping[str, float] = {},
         seconds: Mapping[str, float] = {},
+        gigabytes: Mapping[str, float] = {},
         repeats: int | None = None,
     ) -> dict[str, Any]:
         """Let the sides run in turn on the same inputs and record what comes out.
@@ -233,6 +234,7 @@ class Bench:
             compare: `(inputs, ours, theirs) -> Agreement`, called for every pair.
             rates: targets, items a second, by side.
             seconds: targets, seconds of the first call, by side.
+            gigabytes: targets, the most memory of the process, by side.
             repeats: rounds; the bench's where None, and 0 for the first call alone.
 
         Returns:
@@ -266,6 +268,10 @@ class Bench:
                 *(
                     _target(f"{name}: seconds", entries[name].get("first_seconds"), most, most=True)
                     for name, most in seconds.items()
+                ),
+                *(
+                    _target(f"{name}: GB of memory", entries[name].get("gigabytes"), most, most=True)
+                    for name, most in gigabytes.items()
                 ),
             ],
         }
@@ -311,7 +317,7 @@ class Bench:
         except (MissingPeerError, FailedRunError) as error:
             self.tell(f"{side.name}: {error}")
             return entry | {"missing": str(error)}, {}
-        entry["first_seconds"] = told["seconds"]
+        entry |= {"first_seconds": told["seconds"], "gigabytes": told["gigabytes"]}
         with np.load(answers_path) as archive:
             return entry, dict(archive)
 
@@ -324,6 +330,7 @@ class Bench:
                 told = self._ask(side, self._worker(side), path, None)
             entry["seconds"].append(told["seconds"])
             entry["cpu_seconds"].append(told["cpu_seconds"])
+            entry["gigabytes"] = told["gigabytes"]
         except (MissingPeerError, FailedRunError) as error:
             entry["missing"] = str(error)
 

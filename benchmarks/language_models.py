@@ -4,8 +4,8 @@
 
 Random weights of the shape of SmolLM2-135M, in float32. Cases: scoring one prompt with 8 responses, for which we read
 the prompt once; a step of DPO on adapters in all layers, and in the last 6, below which our trunk is computed once for
-all steps; and sampling 16 rows with a cache. The peer is transformers with peft, on the same weights and batches. Peak
-memory of each side is told.
+all steps; and sampling 16 rows with a cache. The peer is transformers with peft, on the same weights and batches. The
+peak memory of each side is told, ours being at most 6 GB.
 """
 
 import argparse
@@ -85,7 +85,8 @@ def race(
         sides = [side(peer.name, peer, task or title, items=items, path=str(folder), **how) for peer in (OURS, PEFT)]
         pairs = [Pair(OURS.name, PEFT.name, None if options.quick else at_least)]
         sizes = {"weights": "tiny" if options.quick else "135 million", "tokens": items}
-        bench.race(title, sizes, inputs, sides, pairs=pairs, compare=same if compare == "" else compare)
+        most = {} if options.quick else {OURS.name: 6.0}
+        bench.race(title, sizes, inputs, sides, pairs=pairs, compare=same if compare == "" else compare, gigabytes=most)
 
 
 @contextmanager
@@ -139,7 +140,7 @@ def checkpoint(shape: dict[str, int], seed: int) -> Iterator[Path]:
 
 
 def same(_: Answers, ours: Answers, theirs: Answers) -> Agreement:
-    gaps = [np.abs(ours[name] - theirs[name]).max() / np.abs(theirs[name]).max() for name in theirs if name != "peak"]
+    gaps = [np.abs(ours[name] - theirs[name]).max() / np.abs(theirs[name]).max() for name in theirs]
     return Agreement(float(max(gaps)), LIMIT, "of the largest number")
 
 

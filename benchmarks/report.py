@@ -42,7 +42,7 @@ def show(records: Sequence[dict[str, Any]], console: Console) -> None:
     times = Table(title="times (compile apart: first call less median)", title_justify="left")
     for name in ("case", "side"):
         times.add_column(name)
-    for name in ("compile s", "median s", "least to most", "CPU s", "items / s"):
+    for name in ("compile s", "median s", "least to most", "CPU s", "items / s", "peak GB"):
         times.add_column(name, justify="right")
     for record in races:
         for i, entry in enumerate(record["sides"]):
@@ -94,15 +94,17 @@ def _title(record: dict[str, Any]) -> str:
 
 def _times(entry: dict[str, Any]) -> list[str]:
     if "missing" in entry:
-        return ["", f"none: {entry['missing']}", "", "", ""]
+        return ["", f"none: {entry['missing']}", "", "", "", ""]
+    peak = "" if entry.get("gigabytes") is None else f"{entry['gigabytes']:.2f}"
     if "median" not in entry:
-        return ["", f"{entry['first_seconds']:.4g}", "one cold run", "", ""]
+        return ["", f"{entry['first_seconds']:.4g}", "one cold run", "", "", peak]
     return [
         f"{entry['compile_seconds']:.3g}",
         f"{entry['median']:.4g}",
         f"{min(entry['seconds']):.3g} to {max(entry['seconds']):.3g}",
         f"{entry['cpu_median']:.4g}",
         f"{entry['rate']:,.0f}",
+        peak,
     ]
 
 

@@ -2,8 +2,9 @@
 
 A request is `{"task", "inputs", "options", "answers"}`: a task's name, a NumPy archive of inputs, keyword arguments,
 and where to put the answers (or null). The first request with given inputs prepares the task, which is not timed, and
-every request runs it once: `{"seconds", "cpu_seconds", "first"}`, or `{"error"}`. MODULE has `TASKS`, a dictionary of
-functions `prepare(inputs, **options) -> run`, where `run()` does the work and returns a dictionary of NumPy arrays, and
+every request runs it once: `{"seconds", "cpu_seconds", "gigabytes", "first"}`, or `{"error"}`. The gigabytes are the
+most memory that the process held since the task was prepared. MODULE has `TASKS`, a dictionary of functions
+`prepare(inputs, **options) -> run`, where `run()` does the work and returns a dictionary of NumPy arrays, and
 `PACKAGES`, whose versions the first line tells. What a package prints goes to standard error. NumPy is all it needs.
 """
 
@@ -15,6 +16,7 @@ import os
 import platform
 import sys
 import time
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
@@ -48,10 +50,12 @@ def serve(module: ModuleType, requests: TextIO, lines: TextIO) -> None:
         try:
             first = key not in prepared
             if first:
+                forget_peak()
                 prepared[key] = module.TASKS[request["task"]](read(latest), **request["options"])
             started, busy = time.perf_counter(), cpu_seconds()
             answers = prepared[key]()
-            told = {"seconds": time.perf_counter() - started, "cpu_seconds": cpu_seconds() - busy, "first": first}
+            told = {"seconds": time.perf_counter() - started, "cpu_seconds": cpu_seconds() - busy}
+            told |= {"gigabytes": peak_gigabytes(), "first": first}
             if request["answers"]:
                 np.savez(request["answers"], **answers)
         except Exception as error:  # one failed run must not end the process
@@ -64,6 +68,21 @@ def cpu_seconds() -> float:
     """All threads together, and the processes that they have started and seen end."""
     times = os.times()
     return time.process_time() + times.children_user + times.children_system
+
+
+def forget_peak() -> None:
+    """Let the system count the peak of this process anew; where it cannot, the peak stays that of earlier tasks."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_gigabytes() -> float | None:
+    """The most memory that this process held; None where the system does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e9
+    return None
 
 
 def read(path: str | None) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """The tasks of `benchmarks.language_models` by jaxval."""
 
-import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +27,6 @@ def scoring(inputs: dict[str, np.ndarray], *, path: str) -> Run:
     grouped = group(inputs)
     return lambda: {
         "log_probs": np.asarray(policies.score_responses(model, params, grouped).sum(axis=2)),
-        "peak": peak(),
     }
 
 
@@ -60,7 +58,7 @@ def training(inputs: dict[str, np.ndarray], *, path: str, layers: int) -> Run:
     def run() -> dict[str, np.ndarray]:
         value, slopes, *_ = jax.block_until_ready(step(policy.log_probs, start, state))
         of = {name: np.asarray(slopes["layers"][name]["B"]) for name in names}
-        return {"loss": np.asarray(value), **of, "peak": peak()}
+        return {"loss": np.asarray(value), **of}
 
     return run
 
@@ -72,7 +70,6 @@ def sampling(inputs: dict[str, np.ndarray], *, path: str, new_tokens: int) -> Ru
     keys = iter(jax.random.split(jax.random.key(0), 1000))
     return lambda: {
         "tokens": np.asarray(policies.sample(next(keys), model, params, prompts, num_tokens=new_tokens).tokens),
-        "peak": peak(),
     }
 
 
@@ -80,10 +77,6 @@ def group(inputs: dict[str, np.ndarray]) -> Grouped:
     prompts, responses = inputs["prompts"], inputs["responses"]
     lengths = np.full(len(prompts), prompts.shape[1]), np.full(responses.shape[:2], responses.shape[2])
     return Grouped(prompts, lengths[0], responses, lengths[1])
-
-
-def peak() -> np.ndarray:
-    return np.array(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
 
 
 TASKS = {"scoring": scoring, "training": training, "sampling": sampling}

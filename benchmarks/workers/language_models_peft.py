@@ -1,6 +1,5 @@
 """The tasks of `benchmarks.language_models` by transformers and peft."""
 
-import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +34,7 @@ def scoring(inputs: dict[str, np.ndarray], *, path: str) -> Run:
 
     def run() -> dict[str, np.ndarray]:
         with torch.no_grad():
-            return {"log_probs": log_probs(model, inputs).numpy(), "peak": peak()}
+            return {"log_probs": log_probs(model, inputs).numpy()}
 
     return run
 
@@ -71,7 +70,7 @@ def training(inputs: dict[str, np.ndarray], *, path: str, layers: int) -> Run:
             target: np.stack([places[target, "B", layer].grad.numpy().T for layer in range(layers)])
             for target in ("query", "value")
         }
-        return {"loss": loss.detach().numpy(), **slopes, "peak": peak()}
+        return {"loss": loss.detach().numpy(), **slopes}
 
     return run
 
@@ -88,13 +87,9 @@ def sampling(inputs: dict[str, np.ndarray], *, path: str, new_tokens: int) -> Ru
             drawn = model.generate(
                 prompts, attention_mask=mask, max_new_tokens=new_tokens, min_new_tokens=new_tokens, **how
             )
-        return {"tokens": drawn[:, prompts.shape[1] :].numpy(), "peak": peak()}
+        return {"tokens": drawn[:, prompts.shape[1] :].numpy()}
 
     return run
-
-
-def peak() -> np.ndarray:
-    return np.array(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
 
 
 TASKS = {"scoring": scoring, "training": training, "sampling": sampling}
