@@ -224,6 +224,19 @@ def test_a_paragraph_says_whether_the_order_of_groups_is_certain(town):
     assert "so the order of the two is not certain" in votes_words.paragraphs(result)[1]
 
 
+def test_a_long_cycle_is_not_listed(town):
+    """Names of strangers keep to one line; of a cycle that holds all, no name is told."""
+    result = aggregate(read_votes(town / "participants-votes.csv"), rules=("borda",))
+    names = ["\x1b[2Jowl " * 9, *"bcdefghij"]
+    cycle = {**result, "condorcet_winner": None, "top_cycle": names, "certain_cycle": names[:3]}
+    some = votes_words.sentences({**cycle, "alternatives": [*result["alternatives"], *names]})[1]
+    assert "among 10 at the top" in some
+    assert "b, c, d, e, f, g, h and others)" in some
+    assert "\x1b" not in some
+    assert "at the top (all statements)" in votes_words.sentences({**cycle, "alternatives": names})[1]
+    assert "\x1b" not in votes_words.sentences({**cycle, "condorcet_winner": names[0]})[1]
+
+
 def test_each_voter_counts_as_one():
     """A voter with six pairs, and one with one pair that is the other way round."""
     seen = np.array([[1, 0, -1, -1], [-1, 0, UNSEEN, UNSEEN]], dtype=np.int8)

@@ -207,13 +207,15 @@ def sentences(result: dict[str, Any]) -> list[str]:
         each = ", ".join(f"{heads[rule]} {level:.3f}" for rule, level in levels.items())
         guarantee += f" By the given groups and their favourites, the level α is {each}."
     if result["condorcet_winner"] is not None:
-        winner = f"Condorcet winner: {result['condorcet_winner']}."
+        winner = f"Condorcet winner: {shortened(result['condorcet_winner'], 60)}."
     else:
         cycle = result["top_cycle"]
-        names = ", ".join(cycle[:8]) + (f" and {len(cycle) - 8} more" if len(cycle) > 8 else "")
+        names = ", ".join(shortened(name, 24) for name in cycle[:8])
+        if len(cycle) > 8:
+            names = f"all {_noun(result)}s" if len(cycle) == len(result["alternatives"]) else f"{names} and others"
         winner = f"No Condorcet winner: a cycle or tie among {len(cycle)} at the top ({names})."
         if "certain_cycle" in result:
-            cycle = result["certain_cycle"]
+            cycle = [shortened(name, 24) for name in result["certain_cycle"]]
             winner += (
                 f" Certain at 95 %: {' > '.join([*cycle, cycle[0]])}." if cycle else " No cycle is certain at 95 %."
             )
