@@ -4,8 +4,8 @@
 
 Random weights of the shape of SmolLM2-135M, in float32. Cases: scoring one prompt with 8 responses, for which we read
 the prompt once; a step of DPO on adapters in all layers, and in the last 6, below which our trunk is computed once for
-all steps; and sampling 16 rows with a cache. The peer is transformers with peft, on the same weights and batches. The
-peak memory of each side is told, ours being at most 6 GB.
+all steps; and sampling 16 rows with a cache. The peers are transformers with peft, and TRL's trainer for the steps, on
+the same weights and batches. The peak memory of each side is told, ours being at most 6 GB.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS, Peer
 from benchmarks.harness import Agreement, Answers, Bench, Pair, sides_of
 
-PEFT = Peer("peft", ("torch==2.13.0", "transformers>=5.23", "peft>=0.21", "gguf>=0.17"))
+PEFT = Peer("peft", ("torch==2.13.0", "transformers>=5.23", "peft>=0.21", "trl>=1.16", "gguf>=0.17"))
 PEERS = (PEFT,)
 TINY = Path(__file__).resolve().parents[1] / "tests" / "golden" / "tied"
 SHAPE = {"vocab": 49152, "width": 576, "hidden": 1536, "layers": 30, "heads": 9, "shared": 3, "length": 2048}
@@ -83,7 +83,9 @@ def race(
 ) -> None:
     with checkpoint(QUICK if options.quick else SHAPE, options.seed) as folder:
         sides = [side(peer.name, peer, task or title, items=items, path=str(folder), **how) for peer in (OURS, PEFT)]
-        pairs = [Pair(OURS.name, PEFT.name, None if options.quick else at_least)]
+        if task == "training":  # TRL's trainer, in the environment of peft
+            sides.append(sides[1]._replace(name="trl", worker="language_models_trl"))
+        pairs = [Pair(OURS.name, other.name, None if options.quick else at_least) for other in sides[1:]]
         sizes = {"weights": "tiny" if options.quick else "135 million", "tokens": items}
         most = {} if options.quick else {OURS.name: 6.0}
         bench.race(title, sizes, inputs, sides, pairs=pairs, compare=same if compare == "" else compare, gigabytes=most)

@@ -41,38 +41,52 @@ def scoring(inputs: dict[str, np.ndarray], *, path: str) -> Run:
 
 def training(inputs: dict[str, np.ndarray], *, path: str, layers: int) -> Run:
     """The loss of a step of DPO, its gradient, and a step of AdamW, from the same adapters every time."""
-    base = read(path)
-    total = base.config.num_hidden_layers
     with torch.no_grad():
-        reference = log_probs(base, inputs)
-    numbers = list(range(total - layers, total))
-    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["q_proj", "v_proj"], layers_to_transform=numbers)
-    model = get_peft_model(base, config).train()
-    places = {}
-    for name, parameter in model.named_parameters():
-        for short, target in (("q_proj", "query"), ("v_proj", "value")):
-            for part in "AB":
-                if f"{short}.lora_{part}" in name:
-                    layer = int(name.split(".layers.")[1].split(".")[0]) - (total - layers)
-                    places[target, part, layer] = parameter
+        reference = log_probs(read(path), inputs)
+    model, parts = adapted(path, layers)
 
     def run() -> dict[str, np.ndarray]:
-        with torch.no_grad():
-            for (target, part, layer), parameter in places.items():
-                parameter.copy_(torch.tensor(inputs[f"{target}_{part}"][layer].T))
-                parameter.grad = None
-        optimiser = torch.optim.AdamW(places.values(), lr=RATE, weight_decay=1e-4)
+        start(parts, inputs)
+        optimiser = torch.optim.AdamW(parts.values(), lr=RATE, weight_decay=1e-4)
         found = log_probs(model, inputs) - reference
         loss = -torch.nn.functional.logsigmoid(BETA * (found[:, 0] - found[:, 1])).mean()
         loss.backward()
         optimiser.step()
-        slopes = {
-            target: np.stack([places[target, "B", layer].grad.numpy().T for layer in range(layers)])
-            for target in ("query", "value")
-        }
-        return {"loss": loss.detach().numpy(), **slopes}
+        return {"loss": loss.detach().numpy(), **slopes(parts, layers)}
 
     return run
+
+
+def adapted(path: str, layers: int) -> tuple[Any, dict[tuple[str, str, int], torch.nn.Parameter]]:
+    """The model with adapters in its last layers, and their parameters by target, part and layer."""
+    base = read(path)
+    total = base.config.num_hidden_layers
+    numbers = list(range(total - layers, total))
+    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["q_proj", "v_proj"], layers_to_transform=numbers)
+    model = get_peft_model(base, config).train()
+    parts = {}
+    for name, parameter in model.named_parameters():
+        for short, target in (("q_proj", "query"), ("v_proj", "value")):
+            for part in "AB":
+                if f"{short}.lora_{part}" in name:
+                    parts[target, part, int(name.split(".layers.")[1].split(".")[0]) - (total - layers)] = parameter
+    return model, parts
+
+
+def start(parts: dict[tuple[str, str, int], torch.nn.Parameter], inputs: dict[str, np.ndarray]) -> None:
+    """The adapters from which every step goes out."""
+    with torch.no_grad():
+        for (target, part, layer), parameter in parts.items():
+            parameter.copy_(torch.tensor(inputs[f"{target}_{part}"][layer].T))
+            parameter.grad = None
+
+
+def slopes(parts: dict[tuple[str, str, int], torch.nn.Parameter], layers: int) -> dict[str, np.ndarray]:
+    """The gradient in every B."""
+    return {
+        target: np.stack([parts[target, "B", layer].grad.numpy().T for layer in range(layers)])
+        for target in ("query", "value")
+    }
 
 
 def sampling(inputs: dict[str, np.ndarray], *, path: str, new_tokens: int) -> Run:
