@@ -135,7 +135,7 @@ def lotteries(wins: np.ndarray, model: str) -> dict[str, Any]:
 def draw(runs: dict[str, Any], names: list[str]) -> Figure:
     """Three panels: error of unseen pairs, held-out log-likelihood, and F* of the leading models under each model."""
     figure = new_figure(7.2, 3.0)
-    axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1.0, 0.9, 1.2]})
+    axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1.0, 1.0, 1.0]})
     _draw_planted(runs, axes[0])
     _draw_held_out(runs, axes[1])
     _draw_lotteries(runs, names, axes[2])
@@ -150,7 +150,8 @@ def _draw_planted(runs: dict[str, Any], axis: Any) -> None:
     shares = 100 * np.array(SHARES)
     for model in MODELS:
         errors = [np.mean([one[model]["error"] for one in _of_share(runs, share)]) for share in SHARES]
-        axis.plot(shares, errors, "o-", color=COLOURS[model], ms=3.5, lw=1.2, label=model)
+        tie = {"marker": "s", "ms": 6.5, "mfc": "none"} if model == "tie" else {"marker": "o", "ms": 3.5}  # one line
+        axis.plot(shares, errors, color=COLOURS[model], lw=1.2, label=model, **tie)
     axis.set_xscale("log")
     axis.set_xticks(shares, [f"{share:g}" for share in shares])
     axis.minorticks_off()
@@ -168,7 +169,8 @@ def _draw_held_out(runs: dict[str, Any], axis: Any) -> None:
             axis.plot(one["interval"], [y, y], color=COLOURS[model], lw=1.5)
             axis.plot(one["mean"], y, "o", color=COLOURS[model], ms=4)
     axis.axvline(np.log(0.5), color=VERMILLION, lw=0.8, ls=":")
-    axis.text(np.log(0.5), 0.55, "a coin", color=VERMILLION, fontsize=SMALL, ha="center")
+    axis.text(np.log(0.5), 0.5, "  a coin", color=VERMILLION, fontsize=SMALL)
+    axis.set_xlim(np.log(0.5) - 0.008, None)
     axis.set_yticks([0, -1], ["whole\npairs", "single\nvotes"])
     axis.set_ylim(-1.6, 0.7)
     axis.set_xlabel("log-likelihood of a\nheld-out vote, nats", fontsize=NORMAL)
