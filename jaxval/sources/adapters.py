@@ -96,8 +96,7 @@ def value_adapters(
     try:
         model, params, tokeniser = policies.read_llama(policy)
     except BadArgument as error:
-        name = "policy" if error.name == "path" else error.name
-        raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
+        raise error.renamed("policy" if error.name == "path" else error.name) from error
     read = [_read("adapters", path, params, policy, any_base) for path in adapters]
     first, start = None, params
     if reference_adapter is not None:
@@ -147,7 +146,7 @@ def _read(name: str, path: str | Path, params: Params, policy: str | Path, any_b
     except BadArgument as error:
         if error.name != "adapter":
             raise
-        raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
+        raise error.renamed(name) from error
     wanted, own = Path(policy), Path(adapter.base or "")
     known = {part.lower() for part in (*wanted.resolve().parts, wanted.stem, wanted.stem.partition(".")[0])}
     known |= {part.rpartition("--")[2] for part in known}  # a folder of the Hub's cache, such as models--org--name
@@ -156,7 +155,8 @@ def _read(name: str, path: str | Path, params: Params, policy: str | Path, any_b
             name,
             expected=f"an adapter of the base {policy}",
             got=f"{path}, whose base_model_name_or_path is {adapter.base!r}",
-            advice="if that is the same model, pass any_base",
+            advice="if that is the same model, pass {0}",
+            mentions=["any_base"],
         )
     return adapter
 
