@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, shortened, signed
+from jaxval.cli.value_weights import told
 
 if TYPE_CHECKING:
     from jaxval.sources import SourceValues
@@ -105,7 +106,30 @@ def _judged(valued: "SourceValues") -> dict[str, Any]:
         | dict(zip(valued.rewards, row.tolist(), strict=True))
         for mask, row in zip(judged.coalitions, judged.utilities, strict=True)
     ]
-    return {"scores": scores, "coalitions": coalitions, "seconds": judged.seconds}
+    drops = {name: _drops(valued.rewards, each) for name, each in judged.drops.items()}
+    return {"scores": scores, "drops": drops, "coalitions": coalitions, "seconds": judged.seconds}
+
+
+def _drops(rewards: tuple[str, ...], drops: Any) -> list[dict[str, Any]]:
+    """For each number of sources that are left out, the drop and the promised drop with their intervals, by reward."""
+
+    def told(numbers: Any, ends: Any) -> dict[str, Any] | None:
+        if numbers is None:
+            return None
+        each = zip(rewards, _plain(numbers), _plain(ends.T), strict=True)
+        return {reward: {"drop": drop, "interval": interval} for reward, drop, interval in each}
+
+    rows = []
+    for point, count in enumerate(drops.left_out.tolist()):
+        promised = None if drops.promised is None else (drops.promised[point], drops.promised_intervals[:, point])
+        rows.append(
+            {
+                "left_out": count,
+                "retrained": told(drops.drop[point], drops.intervals[:, point]),
+                "promised": None if promised is None else told(*promised),
+            }
+        )
+    return rows
 
 
 def _unions(valued: "SourceValues", level: int) -> list[dict[str, Any]]:
@@ -199,7 +223,8 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
     tables = [_table(result, reward) for reward in result["rewards"]]
     tables += [_union_table(result, reward) for reward in result["rewards"]] if "unions" in result else []
     tables += [_utilities(result)] if "utilities" in result else []
-    print_tables(tables, _sentences(result, groups))
+    more, said = told(result["weights"]) if "weights" in result else ([], [])
+    print_tables([*tables, *more], [*_sentences(result, groups), *said])
 
 
 def _table(result: dict[str, Any], reward: str) -> Any:
@@ -320,7 +345,28 @@ def _fidelity(result: dict[str, Any]) -> list[str]:
             f"{len(judged['coalitions'])} coalitions retrained on the union of their pairs, within each size: "
             f"{'; '.join(told)}."
         )
+        lines.append(_loses(judged["drops"], reward, len(result["sources"])))
     return lines
+
+
+def _loses(drops: dict[str, Any], reward: str, sources: int) -> str:
+    """What retraining loses without the best source and without half of the sources, by what they were chosen."""
+    parts = []
+    for count in sorted({1, sources - sources // 2}):
+        told = []
+        for name, rows in drops.items():
+            for row in rows:
+                if row["left_out"] == count:
+                    told.append(f"{name} {_drop(row['retrained'][reward])}")
+                    if row["promised"] is not None:
+                        told[-1] += f", where values promise {_drop(row['promised'][reward])}"
+        parts.append(f"without the best {'one' if count == 1 else count}, {'; '.join(told)}")
+    return f"What retraining on the others loses of {reward}, the best being chosen by: {'. '.join(parts)}."
+
+
+def _drop(row: dict[str, Any]) -> str:
+    digits = places([row["drop"]])
+    return f"{signed(row['drop'], digits)} (95 % {interval(row['interval'], digits)})"
 
 
 def _score(judged: dict[str, Any]) -> str:
@@ -338,6 +384,9 @@ def _what_was_done(result: dict[str, Any]) -> list[str]:
     options = result.get("options", {})
     if "utilities" in result and (options.get("permutations") or options.get("evaluations")):
         lines.append("The sample would have met every coalition: values are exact, and there are no standard errors.")
+    if result.get("skipped"):
+        pairs = "1 pair" if result["skipped"] == 1 else f"{result['skipped']:,} pairs"
+        lines.append(f"{pairs} left out (--skip-unusable): an empty response, or two equal ones.")
     if any(error is None for row in result["sources"] for error in row["standard_errors"].values()):
         lines.append("Fewer than 20 permutations tell no standard error: pairs of them are often equal by chance.")
     if result["sources"][0]["pairs"] is None:

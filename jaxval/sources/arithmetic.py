@@ -117,7 +117,7 @@ def evaluated(setting: Setting) -> Evaluated:
 def _write_merged(write: Any, trained: Sequence[Params], folder: Path, weights: np.ndarray) -> None:
     """Write Σ λ_ℓ ΔW_ℓ as one adapter, whose ranks are those of the sources of nonzero weight side by side."""
     used = np.flatnonzero(weights)
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[trained[i] for i in used])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[trained[i] for i in used.tolist()])
     write(folder, coalitions.add_adapters(stacked, np.asarray(weights)[used]))
 
 

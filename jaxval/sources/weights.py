@@ -35,7 +35,7 @@ class BestWeights(NamedTuple):
     """The best weights of sources, and what the weights gain on prompts that they were not fitted on.
 
     The names of `utilities`, `held_out` and `gains` are "best", "equal" (every source alike), and, for at most 12
-    sources, "coalition" (the best coalition) and "values" (weights in proportion to positive Shapley values).
+    sources, "coalition" (the best coalition) and "values" (weights in proportion to positive Shapley values, none above `most`).
 
     Attributes:
         weights: (sources,) λ, fitted on all prompts.
@@ -152,7 +152,8 @@ def best_weights(
     prompt = _check_prompts(prompts, rows)
     if not 2 <= folds <= prompt.max() + 1:
         raise BadArgument("folds", expected=f"a number from 2 to {prompt.max() + 1}, the prompts", got=folds)
-    table, size_table = None, None
+    table: Any = None
+    size_table: Any = None
     if sources <= MOST_TABULATED:
         masks = all_coalitions(sources).astype(float)
         table = _known(jax.jit(lambda masks: jax.lax.map(by_prompt, masks))(masks))
@@ -289,7 +290,8 @@ def _fit(goal: _Goal, shares: np.ndarray, table: np.ndarray | None) -> dict[str,
         fitted["coalition"] = masks[worth.argmax()].astype(float)
         values = np.asarray(shapley(worth))
         if (values > 0).any():
-            fitted["values"] = np.asarray(source_weights(values), float) * fitted["equal"][0]
+            weights = np.asarray(source_weights(values), float) * fitted["equal"][0]
+            fitted["values"] = weights * min(1.0, goal.most / weights.max())  # in proportion, and in the box
         else:
             fitted["values"] = np.zeros(goal.sources) if goal.over != "simplex" else fitted["equal"]
         starts += [fitted["values"], fitted["coalition"]]
