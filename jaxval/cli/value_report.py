@@ -223,6 +223,7 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
     tables = [_table(result, reward) for reward in result["rewards"]]
     tables += [_union_table(result, reward) for reward in result["rewards"]] if "unions" in result else []
     tables += [_utilities(result)] if "utilities" in result else []
+    tables += [_fidelity_table(result, reward) for reward in result["rewards"]] if "fidelity" in result else []
     more, said = told(result["weights"]) if "weights" in result else ([], [])
     print_tables([*tables, *more], [*_sentences(result, groups), *said])
 
@@ -331,47 +332,52 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
     return lines
 
 
+def _fidelity_table(result: dict[str, Any], reward: str) -> Any:
+    """How well scores rank retrained coalitions, and what retraining loses without the sources of the best scores."""
+    judged, sources = result["fidelity"], len(result["sources"])
+    table = new_table(shortened(f"fidelity of values, and of cheaper scores, to retraining: {reward}", 76))
+    table.add_column("score of a source", overflow="fold", min_width=12)
+    counts = sorted({1, sources - sources // 2})
+    for head in ("rank", "95 %", *(f"without best {count}" for count in counts)):
+        table.add_column(head, justify="right", no_wrap=True)
+    lost = {
+        name: {row["left_out"]: row["retrained"][reward]["drop"] for row in rows}
+        for name, rows in judged["drops"].items()
+    }
+    digits = places([drop for drops in lost.values() for drop in drops.values()])
+    for name, scores in judged["scores"].items():
+        each = scores[reward]
+        rank = ["–", "–"] if each is None else [f"{each['score']:+.2f}", "{:+.2f} to {:+.2f}".format(*each["interval"])]
+        drops = [lost[name].get(count) for count in counts]
+        table.add_row(shortened(name, LONGEST), *rank, *(fixed(drop and -drop, digits, "+") for drop in drops))
+    return table
+
+
 def _fidelity(result: dict[str, Any]) -> list[str]:
-    """How well values rank retrained coalitions, beside cheaper scores."""
-    judged = result["fidelity"]
-    lines = []
+    """What the columns of the tables of fidelity say, and the losses that the values promise."""
+    judged, sources = result["fidelity"], len(result["sources"])
+    lines = [
+        f"Fidelity: rank is the mean rank correlation of sums of scores with the utilities of "
+        f"{len(judged['coalitions'])} coalitions retrained on the union of their pairs, within each size; the last "
+        "columns are what the utility changes by if training leaves out the sources of the best scores."
+    ]
     for reward in result["rewards"]:
+        rows = {row["left_out"]: row for row in judged["drops"]["values"]}
         told = [
-            f"{name} {'cannot be ranked' if each[reward] is None else _score(each[reward])}"
-            for name, each in judged["scores"].items()
+            f"by {_change(rows[count]['retrained'][reward])} without the best {'one' if count == 1 else count}, where "
+            f"the values promise {_change(rows[count]['promised'][reward])}"
+            for count in sorted({1, sources - sources // 2})
         ]
-        lines.append(
-            f"Fidelity under {reward}: rank correlation of sums of scores with the utilities of "
-            f"{len(judged['coalitions'])} coalitions retrained on the union of their pairs, within each size: "
-            f"{'; '.join(told)}."
-        )
-        lines.append(_loses(judged["drops"], reward, len(result["sources"])))
+        lines.append(f"Leaving out the sources of the best values changes {reward}: {'; '.join(told)}.")
     return lines
 
 
-def _loses(drops: dict[str, Any], reward: str, sources: int) -> str:
-    """What retraining loses without the best source and without half of the sources, by what they were chosen."""
-    parts = []
-    for count in sorted({1, sources - sources // 2}):
-        told = []
-        for name, rows in drops.items():
-            for row in rows:
-                if row["left_out"] == count:
-                    told.append(f"{name} {_drop(row['retrained'][reward])}")
-                    if row["promised"] is not None:
-                        told[-1] += f", where values promise {_drop(row['promised'][reward])}"
-        parts.append(f"without the best {'one' if count == 1 else count}, {'; '.join(told)}")
-    return f"What retraining on the others loses of {reward}, the best being chosen by: {'. '.join(parts)}."
-
-
-def _drop(row: dict[str, Any]) -> str:
+def _change(row: dict[str, Any]) -> str:
+    """What a drop changes, with its interval."""
+    low, high = row["interval"]
     digits = places([row["drop"]])
-    return f"{signed(row['drop'], digits)} (95 % {interval(row['interval'], digits)})"
-
-
-def _score(judged: dict[str, Any]) -> str:
-    low, high = judged["interval"]
-    return f"{judged['score']:+.2f} (95 % {low:+.2f} to {high:+.2f})"
+    ends = [None if end is None else -end for end in (high, low)]
+    return f"{signed(-row['drop'], digits)} (95 % {interval(ends, digits)})"
 
 
 def _what_was_done(result: dict[str, Any]) -> list[str]:

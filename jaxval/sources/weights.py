@@ -35,7 +35,8 @@ class BestWeights(NamedTuple):
     """The best weights of sources, and what the weights gain on prompts that they were not fitted on.
 
     The names of `utilities`, `held_out` and `gains` are "best", "equal" (every source alike), and, for at most 12
-    sources, "coalition" (the best coalition) and "values" (weights in proportion to positive Shapley values, none above `most`).
+    sources, "coalition" (the best coalition) and "values" (weights in proportion to positive Shapley values, of which
+    none is above `most`).
 
     Attributes:
         weights: (sources,) λ, fitted on all prompts.
