@@ -342,7 +342,7 @@ def _write_statement(
     from jaxval.checkpoints.files import write_whole
     from jaxval.cli.value_statement import statement
 
-    stated = statement(valued, result, groups=groups, command=arguments.words, inputs=arguments.files)
+    stated = statement(valued, result, groups=groups, command=arguments.words, inputs=_inputs(arguments))
     if arguments.statement:
         write_whole(arguments.statement, json.dumps(stated, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         print(f"statement written to {arguments.statement}", file=sys.stderr)
@@ -355,6 +355,13 @@ def _write_statement(
 
 NO_OPTIONS = ("run", "command", "words", "out", "json", "resume", "log_probs", "candidates", "unchecked", "weights")
 TRAINING = ("ridge", "epochs", "batch_size", "learning_rate", "accumulation")
+
+
+def _inputs(arguments: argparse.Namespace) -> list[Path]:
+    """The files that were read: pairs, held-out pairs, scores of another tool, and tables of rewards or their pairs."""
+    named = [arguments.held_out or "", *(text.removeprefix("head:") for text in arguments.reward or [])]
+    more = [Path(text) for text in named if text and Path(text).is_file()]
+    return [*arguments.files, *more, *([arguments.fidelity_scores] if arguments.fidelity_scores else [])]
 
 
 def _option(value: Any) -> Any:

@@ -62,9 +62,10 @@ def page(statement: dict[str, Any], *, command: list[str]) -> str:
         f"{statement['prompts']:,} prompts; seeds: {statement['seeds']}."
     ]
     options = statement["made"]["options"]
-    trained = [f"{name} {options[name]}" for name in ("policy", "loss", "beta", "held_out") if options.get(name)]
+    words = {"policy": "policy", "loss": "loss", "beta": "β", "held_out": "held out"}
+    trained = [f"{word} {options[name]}" for name, word in words.items() if options.get(name)]
     if trained:
-        summary.append(f"Trained with {', '.join(trained).replace('_', ' ')}.")
+        summary.append(f"Trained with {', '.join(trained)}.")
     if statement["skipped"]:
         summary.append(
             f"{statement['skipped']:,} pairs that say nothing were left out: an empty response, or two equal ones."
@@ -168,6 +169,11 @@ def _reward(statement: dict[str, Any], reward: dict[str, Any], number: int) -> d
         f"{shortened(best['source'], LONGEST)} contributed most ({best['value']:+.4g}), "
         f"{shortened(worst['source'], LONGEST)} least ({worst['value']:+.4g})."
     ]
+    ends = [row["interval_over_prompts"] for row in rows]
+    unsure = sum(1 for low, high in ends if None not in (low, high) and low <= 0 <= high)
+    if unsure:
+        whose = "of every source" if unsure == len(rows) else f"of {unsure} of {len(rows)} sources"
+        lines.append(f"The interval over prompts {whose} contains 0: other prompts may turn the sign of such a value.")
     return {
         "name": reward["name"],
         "lines": [*lines, *dependence(reward)],
@@ -186,7 +192,7 @@ def _reward(statement: dict[str, Any], reward: dict[str, Any], number: int) -> d
             for union in sorted(level, key=lambda union: -union["values"][reward["name"]])
         ],
         "axioms": reward["axioms"],
-        "fidelity": _fidelity(statement["fidelity"], reward["name"]),
+        "fidelity": _fidelity(statement["fidelity"], reward["name"], len(rows)),
         "beta": any(each["kind"] == "beta" for each in reward["sensitivity"]["variations"]),
         "variations": [
             {**each, "values": [each["values"][row["source"]] for row in rows]}
@@ -197,8 +203,8 @@ def _reward(statement: dict[str, Any], reward: dict[str, Any], number: int) -> d
     }
 
 
-def _fidelity(judged: dict[str, Any] | None, reward: str) -> dict[str, Any] | None:
-    """The scores and the drops under one reward."""
+def _fidelity(judged: dict[str, Any] | None, reward: str, sources: int) -> dict[str, Any] | None:
+    """The scores under one reward, and the drops without the best source and without half of the sources."""
     if judged is None:
         return None
     return {
@@ -209,6 +215,7 @@ def _fidelity(judged: dict[str, Any] | None, reward: str) -> dict[str, Any] | No
             | {"left_out": row["left_out"]}
             for name, rows in judged["drops"].items()
             for row in rows
+            if row["left_out"] in (1, sources - sources // 2)
         ],
     }
 
