@@ -110,7 +110,8 @@ def best_weights(
         over: "simplex", "box" or "subsets"; subsets of at most 12 sources.
         most: the largest weight of a source in the box; at weight 1 a source counts as it was trained.
         objective: (rewards,) the weight c_k of each reward; None means the mean of all rewards.
-        floors: the least utility by the index of a reward, such as {1: 0.2}; None means none.
+        floors: the least utility by the index of a reward, such as {1: 0.2}; None means none. If no weights reach a
+            floor on the prompts without some fold, those nearest to it are taken there.
         effective_sizes: a JAX function of weights to the effective sample size of each prompt (prompts,), for a utility
             from a pool, such as `coalitions.pool_sizes(...)`; None means that there is no sampling.
         least_effective: the least geometric mean over prompts of the effective sizes.
@@ -174,12 +175,9 @@ def best_weights(
         row = None if table is None else _coalition(weights)
         return _known(by_prompt(weights)) if row is None else table[row]
 
-    def fit(shares: np.ndarray) -> dict[str, np.ndarray]:
-        return _fit(goal, shares, table)
-
     fold = prompt % folds
-    whole = fit(np.full(rows, 1 / rows))
-    parts = [fit((fold != k) / (fold != k).sum()) for k in range(folds)]
+    whole = _fit(goal, np.full(rows, 1 / rows), table, strict=True)
+    parts = [_fit(goal, (fold != k) / (fold != k).sum(), table, strict=False) for k in range(folds)]
     held_out = {name: np.empty((rows, rewards)) for name in whole}
     for k, part in enumerate(parts):
         for name, weights in part.items():
@@ -282,8 +280,11 @@ def _equal(sources: int, over: str, most: float) -> np.ndarray:
     return np.full(sources, 1 / sources if over == "simplex" else min(1.0, most))
 
 
-def _fit(goal: _Goal, shares: np.ndarray, table: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The best weights for prompts with given shares, and those they are compared with."""
+def _fit(goal: _Goal, shares: np.ndarray, table: np.ndarray | None, *, strict: bool) -> dict[str, np.ndarray]:
+    """The best weights for prompts with given shares, and those they are compared with.
+
+    If no weights meet the constraints on these prompts, a strict fit raises, and another takes the nearest weights.
+    """
     fitted = {"equal": _equal(goal.sources, goal.over, goal.most)}
     starts = [fitted["equal"]]
     if table is not None:
@@ -304,9 +305,11 @@ def _fit(goal: _Goal, shares: np.ndarray, table: np.ndarray | None) -> dict[str,
     else:
         candidates = [end for start in starts for end in (_inside(goal, start), _climb(goal, start, shares))]
     outcomes = np.stack([goal.outcome(weights, shares) for weights in candidates])
-    feasible = np.min(np.stack([_slacks(goal, outcome) for outcome in outcomes]), axis=1, initial=np.inf) >= -TOLERANCE
-    if not feasible.any():
+    slacks = np.min(np.stack([_slacks(goal, outcome) for outcome in outcomes]), axis=1, initial=np.inf)
+    feasible = slacks >= -TOLERANCE
+    if strict and not feasible.any():
         raise _unreachable(goal, outcomes)
+    feasible = feasible if feasible.any() else slacks >= slacks.max()
     worth = np.where(feasible, outcomes[:, :-1] @ goal.share, -np.inf)
     return {"best": candidates[int(worth.argmax())], **fitted}
 
