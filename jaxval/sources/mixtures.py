@@ -80,7 +80,7 @@ def weigh_sources(
     return best_weights(
         utility,
         len(valued.names),
-        rewards=len(names),
+        rewards=names,
         over=over,
         most=most,
         objective=shares,

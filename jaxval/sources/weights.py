@@ -70,6 +70,7 @@ class _Goal(NamedTuple):
     most: float
     share: np.ndarray  # (rewards,) the weight of each reward in the objective
     floors: dict[int, float]  # the least utility under a reward
+    names: list[str]  # of the rewards
     least_effective: float  # 0 if there is no such constraint
     outcome: Callable[[Any, Any], np.ndarray]  # λ, prompts' shares -> (rewards + 1,): u and the log effective size
     slopes: Callable[[Any, Any], np.ndarray]  # its derivative, (rewards + 1, sources)
@@ -79,7 +80,7 @@ def best_weights(
     utility: Callable[[Any], Array],
     sources: int,
     *,
-    rewards: int = 1,
+    rewards: int | Sequence[str] = 1,
     over: str = "simplex",
     most: float = 1.0,
     objective: Sequence[float] | None = None,
@@ -106,7 +107,7 @@ def best_weights(
         utility: a JAX function of weights (sources,) to the utilities (prompts * rewards,), those of one prompt
             together: `coalitions.reward_utility` or `coalitions.pool_utility` with `by_context=True`.
         sources: the number n of sources.
-        rewards: the number of rewards.
+        rewards: the number of rewards, or their names, by which errors call them.
         over: "simplex", "box" or "subsets"; subsets of at most 12 sources.
         most: the largest weight of a source in the box; at weight 1 a source counts as it was trained.
         objective: (rewards,) the weight c_k of each reward; None means the mean of all rewards.
@@ -142,7 +143,11 @@ def best_weights(
     if over == "subsets" and sources > MOST_TABULATED:
         advice = "choose the simplex or the box"
         raise BadArgument("over", expected=f"subsets of at most {MOST_TABULATED} sources", got=sources, advice=advice)
-    rewards = _checks.check_size("rewards", rewards)
+    if isinstance(rewards, Sequence):
+        names = list(rewards)
+    else:
+        names = [f"reward {index}" for index in range(_checks.check_size("rewards", rewards))]
+    rewards = _checks.check_size("rewards", len(names))
     by_prompt = jax.jit(lambda weights: utility(weights).reshape(-1, rewards))
     equal = _equal(sources, over, most)
     rows = len(_known(by_prompt(equal)))
@@ -167,6 +172,7 @@ def best_weights(
         most,
         _check_objective(objective, rewards),
         _check_floors(floors, rewards),
+        names,
         0.0 if effective_sizes is None else float(least_effective),
         *_outcome(by_prompt, effective_sizes, table, size_table),
     )
@@ -362,8 +368,8 @@ def _unreachable(goal: _Goal, outcomes: np.ndarray) -> BadArgument:
     worst = int(nearest.argmin())
     if worst < len(goal.floors):
         reward = list(goal.floors)[worst]
-        reached = f"{goal.floors[reward] + nearest[worst]:.4g} for reward {reward} at the nearest weights"
-        expected = f"floors that some weights reach, {goal.floors[reward]:g} for reward {reward}"
+        reached = f"{goal.floors[reward] + nearest[worst]:.4g} for {goal.names[reward]} at the nearest weights"
+        expected = f"floors that some weights reach, {goal.floors[reward]:g} for {goal.names[reward]}"
         return BadArgument("floors", expected=expected, got=reached)
     reached = f"{goal.least_effective * np.exp(nearest[worst]):.4g} at the nearest weights"
     return BadArgument(
