@@ -28,6 +28,7 @@ NAMES = {
 }
 NOTHING = 1e-6  # smaller weights, relative to the largest, are written as 0
 LONGEST = 22
+FOLDS = 5
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -121,7 +122,11 @@ def weigh(arguments: argparse.Namespace, valued: Any, pairs: Sequence[float] | N
     over = _over(arguments.over)
     objective, floors = (_numbers(option, getattr(arguments, option)) for option in ("objective", "floor"))
     least = arguments.least_effective or 10.0
-    found = sources.weigh_sources(valued, **over, objective=objective, floors=floors, least_effective=least)
+    prompts = valued.prompts if arguments.samples or arguments.log_probs else valued.contexts
+    folds = max(2, min(FOLDS, prompts))
+    found = sources.weigh_sources(
+        valued, **over, objective=objective, floors=floors, least_effective=least, folds=folds
+    )
     weights = np.where(found.weights > NOTHING * found.weights.max(), found.weights, 0.0)
     counts = np.full(len(weights), np.nan) if pairs is None else np.asarray(pairs)
     known = bool(weights.any()) and bool(np.isfinite(counts).all())
