@@ -164,8 +164,7 @@ def test_what_conclusions_depend_on_is_said():
     found = {"variations": [{"kind": "copy"}], "signs_that_hold": {"a": "above 0"}, "orders": [pair], "copies": copies}
     assert dependence({"sensitivity": found}) == [
         "The order of a above b depends on whether pairs are handed in twice (a) and on β (half).",
-        "By handing in its pairs twice, as two sources, a would get +0.3000 in all instead of +0.2000: the largest "
-        "gain of that kind.",
+        "By handing in its pairs twice, as two sources, a would gain most: +0.3000 in all instead of +0.2000.",
     ]
 
 

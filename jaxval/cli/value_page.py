@@ -150,8 +150,8 @@ def _copies(copies: list[dict[str, Any]]) -> list[str]:
     digits = places([best["value"], best["both_together"]])
     together, alone = signed(best["both_together"], digits), signed(best["value"], digits)
     return [
-        f"By handing in its pairs twice, as two sources, {shortened(best['source'], LONGEST)} would get "
-        f"{together} in all instead of {alone}: the largest gain of that kind."
+        f"By handing in its pairs twice, as two sources, {shortened(best['source'], LONGEST)} would gain most: "
+        f"{together} in all instead of {alone}."
     ]
 
 

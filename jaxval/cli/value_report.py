@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["describe", "print_result", "write_result"]
 
 SHOWN_COALITIONS = 20
+SHOWN_REWARDS = 3
 LONGEST = 22  # columns of a source's name in a table of 80 columns; JSON and reports have it whole
 FITTED = "bradley-terry"
 
@@ -273,12 +274,13 @@ def _union_table(result: dict[str, Any], reward: str) -> Any:
 
 
 def _utilities(result: dict[str, Any]) -> Any:
-    rewards = result["rewards"]
+    rewards = result["rewards"][:SHOWN_REWARDS]
     rows = sorted(result["utilities"], key=lambda row: -row[rewards[0]])
-    table = new_table("utilities of coalitions")
-    table.add_column("coalition", overflow="fold", min_width=20, max_width=max(20, 76 - 12 * len(rewards)))
+    more = len(result["rewards"]) - len(rewards)
+    table = new_table("utilities of coalitions" + (f" ({more} more rewards: --json)" if more else ""))
+    table.add_column("coalition", overflow="fold", min_width=20, max_width=max(20, 76 - 19 * len(rewards)))
     for reward in rewards:
-        table.add_column(reward, justify="right", no_wrap=True)
+        table.add_column(shortened(reward, 18 if len(rewards) > 1 else 40), justify="right", no_wrap=True)
     half = SHOWN_COALITIONS // 2
     digits = [places([row[reward] - rows[0][reward] for row in rows]) for reward in rewards]
     shown = rows if len(rows) <= SHOWN_COALITIONS else [*rows[:half], None, *rows[-half:]]
@@ -375,7 +377,7 @@ def _fidelity(result: dict[str, Any]) -> list[str]:
 def _change(row: dict[str, Any]) -> str:
     """What a drop changes, with its interval."""
     low, high = row["interval"]
-    digits = places([row["drop"]])
+    digits = places([row["drop"], *(end or 0.0 for end in row["interval"])])
     ends = [None if end is None else -end for end in (high, low)]
     return f"{signed(-row['drop'], digits)} (95 % {interval(ends, digits)})"
 

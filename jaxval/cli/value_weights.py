@@ -29,6 +29,7 @@ NAMES = {
 NOTHING = 1e-6  # smaller weights, relative to the largest, are written as 0
 LONGEST = 22
 FOLDS = 5
+SHOWN_REWARDS = 2
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -226,13 +227,15 @@ def _of_sources(weighed: dict[str, Any]) -> Any:
 def _utilities(weighed: dict[str, Any]) -> Any:
     """The utilities on prompts that weights were not fitted on."""
     rewards = list(weighed["held_out"]["best"])
+    if len(rewards) > SHOWN_REWARDS:  # what is maximised stands for them
+        rewards = []
     table = new_table("utilities of weights on prompts that they were not fitted on")
     table.add_column("weights", overflow="fold", min_width=12)
     for reward in rewards:
-        table.add_column(reward, justify="right", no_wrap=True)
+        table.add_column(shortened(reward, 40 if len(rewards) == 1 else 9), justify="right", no_wrap=True)
     table.add_column("gain of the best", justify="right", no_wrap=True)
     table.add_column("95 % over prompts", justify="right", no_wrap=True)
-    digits = places([gain["gain"] for gain in weighed["gains"].values()])
+    digits = places([number for gain in weighed["gains"].values() for number in (gain["gain"], *gain["interval"])])
     for name, of_reward, gain in rows_of(weighed):
         cells = ["", ""] if gain is None else [signed(gain["gain"], digits), interval(gain["interval"], digits)]
         table.add_row(name, *(fixed(of_reward[reward], digits) for reward in rewards), *cells)
@@ -242,8 +245,8 @@ def _utilities(weighed: dict[str, Any]) -> Any:
 def weight_sentences(weighed: dict[str, Any]) -> list[str]:
     """What the best weights gain, and how they are to be used."""
     rows, gain = weighed["sources"], weighed["gains"]["equal"]
-    digits = places([gain["gain"]])
     low, high = gain["interval"]
+    digits = places([gain["gain"], low, high])
     judged = "more" if low > 0 else "less" if high < 0 else "which may be no gain"
     lines = [
         f"The best weights gain {signed(gain['gain'], digits)} of {goal_of(weighed)} over all sources alike (95 % "
@@ -271,7 +274,8 @@ def goal_of(weighed: dict[str, Any]) -> str:
     shares = {name: share for name, share in weighed["objective"].items() if share}
     even = set(weighed["objective"].values()) == {1 / len(weighed["objective"])}
     if even and len(shares) > 1:
-        goal = f"the mean of {', '.join(shares)}"
+        few = len(shares) <= SHOWN_REWARDS
+        goal = f"the mean of {', '.join(shares) if few else f'{len(shares)} rewards'}"
     else:
         goal = " + ".join(name if share == 1 else f"{share:g} {name}" for name, share in shares.items())
     floors = [f"{name} at least {floor:g}" for name, floor in weighed["floors"].items()]
