@@ -1,5 +1,6 @@
 """The error of a wrong argument. It loads nothing else, so that the command line can name a mistake at once."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["BadArgument"]
@@ -15,6 +16,7 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
         expected: what was expected, in words.
         got: what came, in words; None if there is nothing to tell.
         advice: what to do; None if that is clear.
+        mentions: the arguments that the advice names, in place of {0}, {1} in it.
 
     Example:
         >>> error = BadArgument("beta", expected="a number above 0", got=-1, advice="pass beta=0.1")
@@ -24,27 +26,35 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
         ('beta', '-1')
     """
 
-    def __init__(self, name: Any, *, expected: Any, got: Any = None, advice: Any = None) -> None:
-        self.name, self.expected = str(name), str(expected)
+    def __init__(
+        self, name: Any, *, expected: Any, got: Any = None, advice: Any = None, mentions: Sequence[str] = ()
+    ) -> None:
+        self.name, self.expected, self.mentions = str(name), str(expected), tuple(mentions)
         self.got, self.advice = (None if part is None else str(part) for part in (got, advice))
         super().__init__(self.under(self.name))
 
-    def under(self, name: str) -> str:
-        """The message with another name for the argument."""
-        got = "" if self.got is None else f"; got {self.got}"
-        return f"{name}: expected {self.expected}{got}{'' if self.advice is None else f'; {self.advice}'}"
+    def under(self, name: str, options: Mapping[str, str] | None = None) -> str:
+        """The message with another name for the argument, and with the options for arguments in the advice."""
+        got, advice = "" if self.got is None else f"; got {self.got}", self.advice
+        if advice is not None and self.mentions:
+            advice = advice.format(*((options or {}).get(one, one) for one in self.mentions))
+        return f"{name}: expected {self.expected}{got}{'' if advice is None else f'; {advice}'}"
+
+    def renamed(self, name: str) -> "BadArgument":
+        """The same error of another argument, whose name the caller's user knows."""
+        return BadArgument(name, expected=self.expected, got=self.got, advice=self.advice, mentions=self.mentions)
 
     def with_advice(self, advice: str) -> "BadArgument":
         """The same error with more advice."""
         both = advice if self.advice is None else f"{self.advice}; {advice}"
-        return BadArgument(self.name, expected=self.expected, got=self.got, advice=both)
+        return BadArgument(self.name, expected=self.expected, got=self.got, advice=both, mentions=self.mentions)
 
     def __reduce__(self) -> Any:  # an error that a worker raises is pickled
-        return _bad_argument, (self.name, self.expected, self.got, self.advice)
+        return _bad_argument, (self.name, self.expected, self.got, self.advice, self.mentions)
 
 
 BadArgument.__module__ = "jaxval.types"  # where users find it
 
 
-def _bad_argument(name: str, expected: str, got: str | None, advice: str | None) -> BadArgument:
-    return BadArgument(name, expected=expected, got=got, advice=advice)
+def _bad_argument(name: str, expected: str, got: str | None, advice: str | None, mentions: Any) -> BadArgument:
+    return BadArgument(name, expected=expected, got=got, advice=advice, mentions=mentions)

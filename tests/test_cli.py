@@ -468,8 +468,8 @@ VALUE_MISTAKES = {
         ["{pairs}", "--source", "provider.name", "--policy", "tests"],
         "--policy: expected a folder with config.json",
     ),
-    "an empty response": (["{empty}"], "line 1: .*; skip_unusable leaves such pairs out"),
-    "no such field": (["{pairs}", "--source", "nobody"], "name the field that does by source, such as metadata.prov"),
+    "an empty response": (["{empty}"], "line 1: .*; --skip-unusable leaves such pairs out"),
+    "no such field": (["{pairs}", "--source", "nobody"], "name the field that does by --source, such as metadata.prov"),
     "no penalty": (
         ["{pairs}", "--source", "provider.name", "--ridge", "0", "--reward", "score"],
         "FILE: expected some that the features cannot explain; .*; compare more, or regularise .* by ridge, such as 0",
@@ -478,7 +478,34 @@ VALUE_MISTAKES = {
     "a million sources": (["{many}"], "line 1001.*looks like an id"),
     "a pair without score": (["{scoreless}", "--source", "provider.name"], "line 121: .*without score"),
     "a missing field": (["{missing}"], "line 1: .*got no rejected"),
+    "scores without retraining": (["--fidelity-scores", "x.csv"], "--fidelity-scores: expected --fidelity N beside it"),
+    "a floor without weights": (["--floor", "helpful", "0"], "--floor: expected --weights FOLDER beside it"),
+    "weights of tokens": (["--weights", "w", "--arithmetic", "token"], "--arithmetic: expected response beside --wei"),
+    "weights over nothing": (["--weights", "w", "--over", "-1"], "--over: expected a number above 0, simplex or subse"),
+    "a floor that is no number": (["--weights", "w", "--floor", "helpful", "high"], "--floor: .*; got helpful high"),
+    "an objective twice": (
+        ["--weights", "w", "--objective", "helpful", "1", "--objective", "helpful", "2"],
+        "--objective: expected each reward once; got helpful twice",
+    ),
+    "weights into a folder in use": (["--weights", "tests"], "--weights: expected a new or empty folder; got tests"),
+    "draws of candidates": (["--weights", "w", "--least-effective", "5"], "--least-effective: expected a pool of dra"),
 }
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--floor", "helpful", "99"], "--floor: expected floors that some weights reach, 99 for helpful; got .*"),
+        (["--objective", "brief", "1"], "--objective: expected rewards among 'helpful', 'harmless'; got 'brief'"),
+    ],
+)
+def test_weights_that_cannot_be_found_do_not_undo_the_values(words, message, tmp_path):
+    done = run("value", "--seeds", "1", "--weights", tmp_path / "w", *words)
+    assert done.returncode == 2
+    assert re.search(message, done.stderr)
+    assert "experts" in done.stdout
+    assert not (tmp_path / "w").exists()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from test_data_fuzz import EXAMPLES, read_spoiled, spoilings
 
 from jaxval import policies, training
-from jaxval.data import read_preferences, source_comparisons, synthetic_preferences
+from jaxval.data import (
+    read_preferences,
+    read_source_scores,
+    source_comparisons,
+    synthetic_preferences,
+    write_weighted,
+)
 
 ULTRAFEEDBACK = ("train_clean", "label_flip_20", "label_flip_30", "weak_quality_20")
 
@@ -294,7 +300,10 @@ def test_too_many_sources_are_refused_at_once(tmp_path):
     with path.open("w") as file:
         file.writelines(json.dumps(row(source=i)) + "\n" for i in range(1001))
         file.write("never read")
-    with pytest.raises(ValueError, match=r"line 1001: expected at most 1000 .*source='source' looks like an id"):
+    with pytest.raises(
+        ValueError,
+        match=r"line 1001: expected at most 1000 .*in the field source; .*name one that says who .* by source",
+    ):
         read_preferences(path)
 
 
@@ -305,6 +314,53 @@ def test_unusable_pairs_are_left_out_on_request(tmp_path):
     assert pairs.skipped == 3
     with pytest.raises(ValueError, match="line 2: expected at least one pair that says something"):
         read_preferences(written(tmp_path / "b.jsonl", [rows[0], rows[2]]), skip_unusable=True)
+
+
+def test_pairs_are_written_with_weights_of_their_sources(tmp_path):
+    """Soft labels and weights stay, AlpacaEval's layout too; sources of weight 0 and unusable pairs are left out."""
+    own = written(tmp_path / "own.jsonl", [row(weight=2, p_chosen=0.75), row(chosen="", weight=1, p_chosen=1)])
+    layout = {"instruction": "p", "output_1": "a", "output_2": "b", "p_prefers_2": 0.25, "weight": 1}
+    alpaca = written(tmp_path / "alpaca.jsonl", [layout])
+    out, how = tmp_path / "weighted.jsonl", {"source": None, "skip_unusable": True}
+    assert write_weighted([own, alpaca], out, {"own": 0.5, "alpaca": 3}, **how) == {"own": 1, "alpaca": 1}
+    pairs = read_preferences(out)
+    assert pairs.sources == ("own", "alpaca")
+    np.testing.assert_allclose(pairs.comparisons.weight, [0.75, 0.25, 2.25, 0.75])
+    assert write_weighted([own, alpaca], out, {"own": 0, "alpaca": 1}, **how) == {"own": 0, "alpaca": 1}
+    assert read_preferences(out).sources == ("alpaca",)
+
+
+@pytest.mark.mistakes
+def test_mistakes_of_weights_are_named_and_leave_no_file(tmp_path):
+    path, out = written(tmp_path / "a.jsonl", [row(source="s"), row(source="t")]), tmp_path / "out.jsonl"
+    for weights, words in (
+        ({"s": -1.0, "t": 1.0}, "weights: expected finite weights of at least 0; got -1.0 of 's'"),
+        ({"s": 0.0, "t": 0.0}, "weights: expected a weight above 0; got 0 for every source"),
+        ({"s": 1.0}, "weights: expected a weight of every source; got none of 't'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            write_weighted(path, out, weights)
+    with pytest.raises(ValueError, match=r"out: expected a name that ends in \.jsonl"):
+        write_weighted(path, tmp_path / "out.csv", {"s": 1.0, "t": 1.0})
+    assert not out.exists()
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("source\ns\n", "line 1: expected a column of scores beside source; got none"),
+        ("name,trak\ns,1\n", "line 1: expected a column 'source'"),
+        ("source,trak\ns,1\ns,2\n", "line 3: expected each of 2 sources once; got 's' again"),
+        ("source,trak\ns,1\nu,2\n", "line 3: expected each of 2 sources once; got 'u'"),
+        ("source,trak\ns,1\nt,inf\n", "line 3: expected a finite number in column trak; got 'inf'"),
+        ("source,trak\ns,1\n", "expected a line of the source 't'"),
+    ],
+)
+def test_mistakes_of_scores_of_sources_are_named(tmp_path, text, words):
+    (tmp_path / "scores.csv").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_source_scores(tmp_path / "scores.csv", ("s", "t"))
 
 
 @pytest.mark.once

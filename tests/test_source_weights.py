@@ -1,12 +1,14 @@
 """The best weights of sources: known optima, constraints, and the honesty of their gain."""
 
+import functools
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxval import coalitions, sources
+from jaxval import coalitions, data, sources
 
 GRID = np.arange(-5, 6.01, 0.5)
 POINTS = np.stack(np.meshgrid(GRID, GRID, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -60,6 +62,90 @@ def test_the_best_weights_of_the_simplex_and_of_subsets(utility, targets):
     np.testing.assert_array_equal(subsets.gains["coalition"], 0)
 
 
+def test_subsets_are_evaluated_once(targets):
+    """Each of the four coalitions once, and equal weights before them; nothing of them for the folds."""
+    calls = []
+
+    def counted(weights):
+        weights = np.asarray(weights)
+        calls.append(weights.tolist())
+        return -(((weights - targets) ** 2).sum(axis=1)).astype(weights.dtype)
+
+    def utility(weights):
+        shape = jax.ShapeDtypeStruct((len(targets),), weights.dtype)
+        return jax.pure_callback(counted, shape, weights, vmap_method="sequential")
+
+    found = sources.best_weights(utility, 2, over="subsets")
+    evaluated = sorted(tuple(call) for call in calls if set(call) <= {0.0, 1.0})
+    assert evaluated == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 1)]
+    assert tuple(found.weights) == (1, 0)
+
+
+def test_rows_of_one_prompt_share_a_fold_and_count_together(utility, targets):
+    """Every prompt in two rows: the same weights and gains, and intervals as wide as those of one row a prompt."""
+    twice = sources.best_weights(
+        lambda weights: jnp.concatenate([utility(weights), utility(weights)]),
+        2,
+        over="box",
+        most=3.0,
+        prompts=np.tile(np.arange(20), 2),
+    )
+    once = sources.best_weights(utility, 2, over="box", most=3.0)
+    np.testing.assert_allclose(twice.by_fold, once.by_fold, atol=1e-3)
+    np.testing.assert_allclose(twice.gains["equal"], once.gains["equal"], atol=1e-3)
+
+
+def test_weights_in_proportion_to_values_stay_in_the_box(utility):
+    found = sources.best_weights(utility, 2, over="box", most=1.0)
+    assert found.others["values"].max() == pytest.approx(1.0)
+    assert set(found.others) == {"equal", "coalition", "values"}
+
+
+@pytest.fixture(scope="module")
+def valued():
+    drawn = data.synthetic_preferences(jax.random.key(1), contexts=12, responses=3, sources={"a": 1.0, "b": -0.5})
+    return sources.value_sources(drawn, policy="tabular", beta=1.0)
+
+
+def test_valued_sources_are_weighed_by_names(valued):
+    """By the arithmetic itself: the best weights among coalitions are those of the table."""
+    found = sources.weigh_sources(valued, over="subsets", objective={"harmless": 1.0})
+    best = int(valued.utilities[:, 1].argmax())
+    assert found.weights.tolist() == [best >> 0 & 1, best >> 1 & 1]
+    np.testing.assert_allclose(found.utilities["best"], valued.utilities[best], atol=1e-5)
+    level = valued.utilities[0, 0]
+    kept = sources.weigh_sources(valued, objective={"harmless": -1.0}, floors={"helpful": float(level)})
+    assert kept.utilities["best"][0] >= level - 1e-5
+
+
+def test_seeds_are_weighed_together():
+    """Two seeds of other prompts: the utility is the mean over both, and a prompt of both is one prompt."""
+    drawn = functools.partial(data.synthetic_preferences, contexts=8, responses=3, sources={"a": 1.0, "b": -0.5})
+    two = sources.value_sources(drawn, policy="tabular", beta=1.0, seeds=2)
+    assert [one.prompts.tolist() for one in two.evaluated] == [list(range(8)), list(range(8, 16))]
+    found = sources.weigh_sources(two, over="subsets", folds=2)
+    np.testing.assert_allclose(found.utilities["equal"], two.utilities[3], atol=1e-5)
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda valued: sources.weigh_sources(valued, floors={"brief": 0.0}), "floors: .*'helpful', 'harmless'.*brief"),
+        (lambda valued: sources.weigh_sources(valued._replace(evaluated=())), "valued: .*arithmetic of responses"),
+        (lambda valued: sources.sampling_shares([1.0, -0.5], [2, 2]), "weights: .*at least 0 for each of 2"),
+        (lambda valued: sources.sampling_shares([0.0, 0.0], [2, 2]), "weights: expected a weight above 0; got 0 for"),
+        (lambda valued: sources.sampling_shares([1.0], [2, 2]), "weights: .*each of 2 sources"),
+        (lambda valued: sources.write_mixture(valued, "nowhere", [1.0, -1.0]), "weights: .*at least 0"),
+        (lambda valued: sources.write_mixture(valued, "nowhere", [1.0, 1.0]), "valued: .*adapters; got policies of an"),
+    ],
+    ids=itertools.count(),
+)
+def test_mistakes_of_weights_are_named(valued, call, words):
+    with pytest.raises(ValueError, match=words):
+        call(valued)
+
+
 def test_a_floor_on_another_reward_is_kept(targets):
     """The second reward falls with the weight of source 0: -y_0, so that a floor of -0.7 is λ_0 ≤ 0.7."""
     reference = np.broadcast_to(-(POINTS**2).sum(axis=1) / 2, (len(targets), len(POINTS)))
@@ -103,6 +189,8 @@ def test_a_pool_keeps_its_effective_size():
         ({"objective": [1.0, 1.0]}, "objective: .*1 weights of rewards"),
         ({"most": 2.0}, "most: expected over='box' beside it; got over='simplex'"),
         ({"floors": {1: 0.0}}, "floors: .*0 to 0.*for 1"),
+        ({"prompts": [0, 1]}, r"prompts: .*\(20,\) ids"),
+        ({"prompts": [0] * 10 + [1] * 10, "folds": 3}, "folds: .*2 to 2, the prompts"),
         ({"floors": {0: np.nan}}, "floors: .*finite.*nan"),
     ],
     ids=itertools.count(),

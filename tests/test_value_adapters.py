@@ -85,9 +85,29 @@ def test_stacked_adapters_come_on_top_of_the_reference(file, merged):
     np.testing.assert_allclose(found.utilities[:3, 0], expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("stacked", [None, False, True])
+def test_a_mixture_is_one_adapter_of_the_base(file, merged, tmp_path, stacked):
+    """base + Σ λ A; with a reference adapter R, base + R + Σ λ (A - R), or base + R + Σ λ A if A is stacked on R."""
+    reference = {} if stacked is None else {"reference_adapter": PEFT / "rslora", "stacked": stacked}
+    found = sources.value_adapters(data.read_preferences(file, source=None), SOURCES, policy=BASE, **reference)
+    sources.write_mixture(found, tmp_path / "mixture", [0.75, 0.5])
+    model, base, tokeniser = policies.read_llama(BASE)
+    written = policies.read_adapter(tmp_path / "mixture", base)
+    assert written.base == str(BASE)
+    tokens = policies.encode_catalogue(PROMPTS, [RESPONSES] * 3, length=64, tokeniser=tokeniser)
+    params = policies.merge(base, written.params, alpha=written.alpha)
+    ids = np.array([[0, 1]] * 3)
+    log_probs = policies.over_catalogue(model, *tokens).log_probs(params, np.arange(3), ids)
+    worth = (np.exp(policies.normalise(log_probs)) * np.array([2.0, -1.0])).sum(axis=1).mean()
+    own = {None: {}, False: {"rslora": 1 - 1.25}, True: {"rslora": 1}}[stacked]
+    np.testing.assert_allclose(worth, merged(plain=0.75, layers=0.5, **own), atol=2e-5)
+
+
 def test_the_command_values_adapters_and_resumes(file, tmp_path, capsys):
     words = ["value", str(file), "--policy", str(BASE), "--adapters", *map(str, SOURCES), "--arithmetic", "token"]
     words += ["--reference", "uniform", "--out", str(tmp_path / "out")]
+    assert main([*words[:-4], "--weights", str(tmp_path / "weights")]) == 2
+    assert "--arithmetic: expected response beside --weights" in capsys.readouterr().err
     assert main([*words, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in result["sources"]] == ["plain", "layers"]

@@ -50,6 +50,22 @@ def test_values_as_json_and_in_a_folder(tmp_path, capsys):
     assert result["options"]["log_probs"] == [str(path)]
 
 
+def test_weights_of_a_pool_keep_its_effective_size(tmp_path, capsys):
+    path = pool_file(tmp_path / "pool.jsonl")
+    words = ["value", "--log-probs", str(path), "--over", "simplex", "--weights", str(tmp_path / "weights")]
+    assert main([*words, "--objective", "help", "1", "--least-effective", "12", "--json"]) == 0
+    weighed = json.loads(capsys.readouterr().out)["weights"]
+    assert weighed == json.loads((tmp_path / "weights" / "weights.json").read_text())
+    assert [path.name for path in (tmp_path / "weights").iterdir()] == ["weights.json"]  # a table has no pairs
+    assert sum(row["weight"] for row in weighed["sources"]) == pytest.approx(1, abs=1e-5)
+    assert weighed["effective_size"] >= 12 * (1 - 1e-5)
+    assert weighed["sources"][0]["sampling_share"] is None
+    assert main([*words[:-1], str(tmp_path / "more"), "--least-effective", "31.9"]) == 2
+    shown = capsys.readouterr()
+    assert "--least-effective: expected a size that some weights have, 31.9; got" in shown.err
+    assert "books" in shown.out  # the values are told all the same
+
+
 def test_unreliable_values_are_marked(tmp_path, capsys):
     path = pool_file(tmp_path / "pool.jsonl", step=2.0, samples=16)
     assert main(["value", "--log-probs", str(path), "--out", str(tmp_path / "out")]) == 0

@@ -536,6 +536,80 @@ def test_fidelity_to_retraining(drawn, found):
     assert judged.scores["values"][0].score == by_hand.score
     assert judged.scores["values"][0].score > judged.scores["random"][0].score
     assert judged.scores["pairs"][0] is None  # all sources have as many pairs
+    assert judged.scores["agreement"][0].score > judged.scores["random"][0].score
+    table, drops = found.truth["union"].utilities[:, 0], judged.drops["values"]
+    assert drops.left_out.tolist() == [1, 2, 3, 4]
+    order = np.argsort(-valued.values[:, 0], kind="stable")
+    for k, drop in enumerate(drops.drop[:, 0], 1):
+        left = sum(1 << i for i in order[k:].tolist())
+        assert drop == pytest.approx(table[-1] - table[left], abs=1e-5)
+        assert drops.promised[k - 1, 0] == pytest.approx(valued.values[order[:k], 0].sum(), abs=1e-6)
+    assert (drops.intervals[0] <= drops.drop).all()
+    assert (drops.drop <= drops.intervals[1]).all()
+    assert (drops.promised_intervals[0] <= drops.promised).all()
+    singles = [table[-1] - table[-1 - (1 << i)] for i in range(5)]
+    assert judged.drops["random"].drop[0, 0] == pytest.approx(np.mean(singles), abs=1e-5)
+
+
+def test_drops_by_hand():
+    """Three sources at two prompts: u of {}, 0, 1, 01, 2, 02, 12, 012 at each, values (2, 1, 0) and (4, 1, 2).
+
+    The best by the mean values (3, 1, 1) is source 0; without it {1, 2} is left, without 0 and 1 {2}. At the prompts,
+    {0, 1, 2} has 3 and 7, {1, 2} has 1 and 3, {2} has 0 and 2: drops 2 and 4, mean 3; then 3 and 5, mean 4. The values
+    promise 2 and 4, mean 3; then 3 and 5, mean 4. By pairs, source 2 goes first, then source 1.
+    """
+    table = np.array([[0, 2, 1, 3, 0, 2, 1, 3], [0, 4, 1, 5, 2, 6, 3, 7]], float).T[:, :, None]
+    masks = np.array([[k >> i & 1 for i in range(3)] for k in range(8)], bool)
+    by_prompt = np.array([[2.0, 1.0, 0.0], [4.0, 1.0, 2.0]])[:, :, None]
+    scores = {"values": by_prompt.mean(axis=0), "pairs": np.array([[1.0], [2.0], [3.0]])}
+    seed = sources_fidelity.Judged(masks[1:-1], masks[1:], table[1:], np.array([10.0]), scores, by_prompt)
+    found = sources_fidelity.judge([seed], np.arange(2), 0.0)
+    assert found.drops["values"].drop[:, 0].tolist() == [3, 4]
+    assert found.drops["values"].promised[:, 0].tolist() == [3, 4]
+    assert found.drops["values"].intervals[:, 0, 0].tolist() == [2, 4]
+    assert found.drops["pairs"].drop[:, 0].tolist() == [1, 2]
+    assert found.drops["pairs"].promised is None
+    assert found.drops["random"].drop[:, 0].tolist() == [(3 + 1 + 1) / 3, (2 + 4 + 4) / 3]
+    assert found.utilities[:, 0].tolist() == [13, 11, 14, 11, 14, 12]
+    # Utilities are the sums of the values, plus 10.
+    assert found.scores["values"][0].score == pytest.approx(1.0)
+
+
+def test_agreement_by_hand():
+    """One prompt with three candidates: steps of source 0 (0, 1, 2), of source 1 (0, 3, 1), together (0, 4, 3).
+
+    Together 0 < 2 < 1. Source 0 orders 0 < 1 and 0 < 2 alike and 1 < 2 otherwise, source 1 all three alike. The second
+    prompt has two candidates, which source 0 orders against both together and source 1 as they do.
+    """
+    own = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, -np.inf]])
+    each = np.array([[[0, 1, 2], [0, 1, -np.inf]], [[0, 3, 1], [3, 0, -np.inf]]])
+    np.testing.assert_allclose(sources_fidelity._agreement(own, each), [2 / 4, 1])
+
+
+def test_some_coalitions_and_the_scores_of_another_tool_are_judged(drawn):
+    """Six coalitions of two of five sources, all of them, and what is left without the best one and the best three."""
+    scores = {"foes first": [-1.0, 0.0, 1.0, 2.0, 3.0]}
+    valued = sources.value_sources(drawn, policy="tabular", beta=1.0, fidelity=6, fidelity_scores=scores)
+    judged = valued.fidelity
+    assert judged.coalitions.shape == (6, 5)
+    assert judged.drops["foes first"].left_out.tolist() == [1, 3]
+    assert judged.drops["random"].left_out.tolist() == [3]
+    assert judged.drops["foes first"].drop[0, 0] < 0 < judged.drops["values"].drop[0, 0]
+    assert judged.scores["foes first"][0].score < judged.scores["values"][0].score
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fidelity_scores": {"a": [1.0] * 5}}, "fidelity_scores: expected fidelity beside it"),
+        ({"fidelity": 6, "fidelity_scores": {"pairs": [1.0] * 5}}, "fidelity_scores: expected other names .*'pairs'"),
+        ({"fidelity": 6, "fidelity_scores": {"a": [1.0] * 4}}, r"fidelity_scores\['a'\]: .*each of 5 sources"),
+    ],
+)
+def test_scores_that_do_not_fit_are_named(drawn, options, words):
+    with pytest.raises(ValueError, match=words):
+        sources.value_sources(drawn, policy="tabular", beta=1.0, **options)
 
 
 def test_some_coalitions_of_half_of_the_sources_are_judged():

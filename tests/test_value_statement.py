@@ -1,5 +1,6 @@
 """The statement of contributions and its page: the schema, the numbers, strangers' names, other schemas."""
 
+import csv
 import functools
 import hashlib
 import html.parser
@@ -35,7 +36,13 @@ def made(tmp_path_factory):
             row |= {"score_chosen": float(source != "foe"), "score_rejected": float(source == "foe")}
             row |= {"brief_chosen": -len(chosen) / 10, "brief_rejected": -len(rejected) / 10}
             file.write(json.dumps(row) + "\n")
-    words = ["value", str(folder / "pairs.jsonl"), "--seeds", "1", "--group", "foe", "--json"]
+        empty = {"prompt": "?", "chosen": "", "rejected": "no", "source": NAMES[0]}
+        file.write(json.dumps(empty | {"score_chosen": 0, "score_rejected": 0, "brief_chosen": 0, "brief_rejected": 0}))
+    with (folder / "scores.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["source", "<b>trak</b>"], *([name, i] for i, name in enumerate(NAMES))])
+    words = ["value", str(folder / "pairs.jsonl"), "--seeds", "1", "--group", "foe", "--skip-unusable", "--json"]
+    words += ["--fidelity", "14", "--fidelity-scores", str(folder / "scores.csv")]
+    words += ["--weights", str(folder / "weights"), "--floor", "score", "0"]
     assert main([*words, "--statement", str(folder / "s.json"), "--report", str(folder / "r.html")]) == 0
     return folder
 
@@ -53,7 +60,9 @@ def test_a_statement_fits_its_schema(made):
 def test_the_numbers_of_a_statement(made):
     """Payments sum to what was gained, shares to one; the file's hash; choices that are varied."""
     stated = read_statement(made / "s.json")
-    (read,) = stated["made"]["inputs"]
+    read, scores = stated["made"]["inputs"]
+    assert scores["file"] == "scores.csv"
+    assert stated["skipped"] == 1
     assert read["sha256"] == hashlib.sha256((made / "pairs.jsonl").read_bytes()).hexdigest()
     for reward in stated["rewards"]:
         gained = reward["utility"]["all"] - reward["utility"]["none"]
@@ -65,7 +74,30 @@ def test_the_numbers_of_a_statement(made):
         assert axioms["efficiency"]["holds"]
         assert axioms["group efficiency, in order"]["gap"] < 1e-6
         kinds = [each["kind"] for each in reward["sensitivity"]["variations"]]
-        assert kinds == ["semivalue"] * 4 + ["order"] * 2 + ["reward"]
+        assert kinds == ["semivalue"] * 4 + ["order"] * 2 + ["reward"] + ["beta"] * 2 + ["copy"] * 4
+        copied = {
+            each["name"]: each["values"] for each in reward["sensitivity"]["variations"] if each["kind"] == "copy"
+        }
+        for row in reward["sensitivity"]["copies"]:
+            assert row["both_together"] == 2 * copied[row["source"]][row["source"]]
+
+
+def test_weights_and_drops_of_a_statement(made):
+    """The weights are those of the file beside the pairs, which have them; what is not weighted is left out."""
+    stated = read_statement(made / "s.json")
+    weighed = stated["weights"]
+    assert weighed == json.loads((made / "weights" / "weights.json").read_text())
+    assert weighed["held_out"]["best"]["score"] >= -1e-6
+    assert sum(row["sampling_share"] for row in weighed["sources"]) == pytest.approx(1)
+    weights = {row["source"]: row["weight"] for row in weighed["sources"]}
+    written = data.read_preferences(made / "weights" / "pairs.jsonl")
+    assert set(written.sources) == {name for name, weight in weights.items() if weight > 0}
+    for index, name in enumerate(written.sources):
+        own = np.asarray(written.comparisons.weight)[np.asarray(written.source) == index]
+        np.testing.assert_allclose(own, weights[name], rtol=1e-6)
+    for rows in stated["fidelity"]["drops"].values():
+        assert [row["left_out"] for row in rows] == [1, 2, 3]
+    assert set(stated["fidelity"]["scores"]) == {"values", "alone", "agreement", "pairs", "<b>trak</b>", "random"}
 
 
 def test_axioms_of_a_hierarchy_are_those_of_owens_value():
@@ -101,7 +133,7 @@ class Texts(html.parser.HTMLParser):
 def test_the_page_escapes_strangers_and_loads_nothing(made):
     reader = Texts()
     reader.feed((made / "r.html").read_text())
-    assert "script" not in reader.tags
+    assert not {"script", "b"} & reader.tags
     assert all(address.startswith(("#", "data:,")) for address in reader.addresses)
     for name in NAMES:
         assert name in reader.text or name.strip() in reader.text
@@ -123,12 +155,23 @@ def test_what_conclusions_depend_on_is_said():
         "The sign of the value of b depends on such choices.",
     ]
     assert dependence({"sensitivity": {"variations": [], "signs_that_hold": {}, "orders": []}}) == []
+    pair = {
+        "higher": "a",
+        "lower": "b",
+        "reversed_by": [{"kind": "copy", "name": "a"}, {"kind": "beta", "name": "half"}],
+    }
+    copies = [{"source": "a", "value": 0.2, "both_together": 0.3}, {"source": "b", "value": 0.1, "both_together": 0.1}]
+    found = {"variations": [{"kind": "copy"}], "signs_that_hold": {"a": "above 0"}, "orders": [pair], "copies": copies}
+    assert dependence({"sensitivity": found}) == [
+        "The order of a above b depends on whether pairs are handed in twice (a) and on β (half).",
+        "By handing in its pairs twice, as two sources, a would gain most: +0.3000 in all instead of +0.2000.",
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"schema": "jaxval/statement/0"}', r"expected a statement of the schema jaxval/statement/1; got jaxval/st"),
+        ('{"schema": "jaxval/statement/1"}', r"expected a statement of the schema jaxval/statement/2; got jaxval/st"),
         ("[1]", "got no schema"),
         ("{", "expected a statement in JSON"),
     ],

@@ -45,6 +45,13 @@ def _used(out: Path) -> bool:
     return out.exists() and any(path.name != LOCK for path in out.iterdir())
 
 
+def check_empty(option: str, folder: Path) -> None:
+    """Raise if an option names a file, or a folder that has files in it."""
+    if folder.exists() and (not folder.is_dir() or _used(folder)):
+        got = f"{folder} with files in it" if folder.is_dir() else f"the file {folder}"
+        raise BadArgument(option, expected="a new or empty folder", got=got)
+
+
 def check_written(arguments: argparse.Namespace, **endings: str) -> None:
     """Raise if an option names a file that cannot be written: of another ending, in no folder, or without a package."""
     for option, ending in endings.items():

@@ -18,6 +18,9 @@ OPTIONS = {
     "loss_options": "--loss-option",
     "ids": "--claim",
     "unions": "--hierarchy",
+    "floors": "--floor",
+    "most": "--over",
+    "valued": "--weights",
     **{
         name: "--" + name.replace("_", "-")
         for name in (
@@ -35,6 +38,11 @@ OPTIONS = {
             "seeds",
             "truth",
             "fidelity",
+            "fidelity_scores",
+            "over",
+            "objective",
+            "least_effective",
+            "any_base",
             "epochs",
             "learning_rate",
             "reference",
@@ -67,7 +75,7 @@ def naming_options() -> Iterator[None]:
         yield
     except BadArgument as error:
         argument, bracket, index = error.name.partition("[")  # such as pair_options['weight']
-        raise ValueError(error.under(OPTIONS.get(argument, argument + bracket + index))) from error
+        raise ValueError(error.under(OPTIONS.get(argument, argument + bracket + index), OPTIONS)) from error
 
 
 def above_zero(text: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxval import __version__
 from jaxval._errors import BadArgument
-from jaxval.cli import value_adapters, value_samples
+from jaxval.cli import value_adapters, value_samples, value_weights
 from jaxval.cli._arguments import groups_of, heads_of, imported, is_number, of_heads, rewards_of, unions_of
 from jaxval.cli._folders import check_written, own_folder
 from jaxval.cli._words import above_zero, count, even_count, from_zero, naming_options
@@ -189,6 +189,13 @@ def add_command(commands: Any) -> None:
         "and tell how well values rank them",
     )
     add(
+        "--fidelity-scores",
+        type=Path,
+        metavar="CSV",
+        help="judge the scores of another tool beside the values: a table with the column source and a column of "
+        "numbers for each score",
+    )
+    add(
         "--out",
         type=Path,
         metavar="FOLDER",
@@ -210,10 +217,12 @@ def add_command(commands: Any) -> None:
     value_adapters.add_options(command)
     value_samples.add_options(command)
     add_options(command)
+    value_weights.add_options(command)
     command.set_defaults(run=functools.partial(_value, defaults=vars(command.parse_args([]))))
 
 
 def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
+    value_weights.check_options(arguments)
     if arguments.log_probs:
         return value_pool(arguments, defaults, groups_of)
     if arguments.candidates or (arguments.unchecked and not arguments.samples):
@@ -222,6 +231,8 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
     value_adapters.check_options(arguments, defaults)
     value_samples.check_options(arguments, defaults)
     check_written(arguments, statement=".json", report=".html")
+    if arguments.fidelity_scores and not arguments.fidelity:
+        raise BadArgument("--fidelity-scores", expected="--fidelity N beside it", got="none")
     policy = arguments.policy or ("log-linear" if arguments.files else "tabular")
     _check_generated(arguments, policy)
     with own_folder(arguments.out, resume=arguments.resume):
@@ -235,16 +246,21 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
             with naming_options():
                 if arguments.samples:
                     how = {**_training(arguments), "held_out": _held_out(arguments.held_out, arguments.skip_unusable)}
-                    sampled, title = value_samples.value_samples(arguments, policy, **how)
-                    report(sampled, title, arguments, [name for name in vars(arguments) if name not in NO_OPTIONS])
+                    sampled, title, skipped = value_samples.value_samples(arguments, policy, **how)
+                    options = [name for name in vars(arguments) if name not in NO_OPTIONS]
+                    report(sampled, title, arguments, options, skipped=skipped)
                     return 0
                 values_of = value_adapters.value_adapters if arguments.adapters else _value_pairs
-                valued, title, groups, rewards = values_of(arguments, policy)
-            options = {name: _option(value) for name, value in vars(arguments).items() if name not in NO_OPTIONS}
+                valued, title, groups, rewards, skipped = values_of(arguments, policy)
+                files = [] if arguments.adapters else arguments.files
+                weighed, failure = value_weights.weigh_and_write(arguments, valued, valued.pairs.tolist(), files)
+            chosen = {name: _option(value) for name, value in vars(arguments).items() if name not in NO_OPTIONS}
             result = {
                 **describe(valued, title=title),
+                **weighed,
+                "skipped": skipped,
                 "reward_heads": heads_of(rewards),
-                "options": options | _defaults(arguments, policy),
+                "options": chosen | _defaults(arguments, policy),
                 "versions": {"jaxval": __version__, "jax": jax.__version__},
             }
             if arguments.out:
@@ -252,6 +268,9 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
             if arguments.statement or arguments.report:
                 _write_statement(arguments, valued, result, groups)
             print_result(result, groups, as_json=arguments.json)
+            if failure is not None:
+                with naming_options():
+                    raise failure
             return 0
         finally:  # a caller of main() from Python keeps the precision that was set before
             jax.config.update("jax_enable_x64", before)
@@ -266,8 +285,8 @@ def _defaults(arguments: argparse.Namespace, policy: str) -> dict[str, Any]:
     return {"policy": policy, "loss": arguments.loss or "dpo", "beta": training["beta"], "held_out": held_out}
 
 
-def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, list[int] | None, Any]:
-    """The values of the sources of pairs, with a title, the groups of the sources and the rewards."""
+def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, list[int] | None, Any, int]:
+    """The values of the sources of pairs, with a title, the groups, the rewards and the number of pairs left out."""
     import jax
 
     from jaxval import data, sources
@@ -280,14 +299,16 @@ def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, 
             source=arguments.source,
             skip_unusable=arguments.skip_unusable,
         )
-        names, title = drawn.sources, drawn.title
+        names, title, skipped = drawn.sources, drawn.title, drawn.skipped
         groups = groups_of(arguments.group, names)
         rewards = rewards_of(arguments.reward, drawn, policy=policy, **of_heads(arguments))
     else:
         drawn = functools.partial(data.synthetic_preferences, **DEMONSTRATION)
         example = drawn(key)
-        names, title, rewards = example.sources, example.title, "score"
+        names, title, rewards, skipped = example.sources, example.title, "score", 0
         groups = groups_of(arguments.group, names) if arguments.group else example.groups.tolist()
+    held_out = _held_out(arguments.held_out, arguments.skip_unusable)
+    scores = arguments.fidelity_scores and data.read_source_scores(arguments.fidelity_scores, names)
     values = sources.value_sources(
         drawn,
         reward=rewards,
@@ -296,7 +317,7 @@ def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, 
         else value_samples.policy_of(arguments, policy),
         arithmetic=arguments.arithmetic,
         reference=arguments.reference,
-        held_out=_held_out(arguments.held_out, arguments.skip_unusable),
+        held_out=held_out,
         seeds=arguments.seeds,
         **_training(arguments),
         semivalue=arguments.semivalue,
@@ -306,11 +327,12 @@ def _value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, 
         evaluations=arguments.evaluations,
         truth=arguments.truth,
         fidelity=arguments.fidelity,
+        fidelity_scores=scores,
         key=key,
         folder=arguments.out / "finished" if arguments.out else None,
         progress=sys.stderr.isatty(),
     )
-    return values, title, groups, rewards
+    return values, title, groups, rewards, skipped + getattr(held_out, "skipped", 0)
 
 
 def _write_statement(
@@ -320,7 +342,7 @@ def _write_statement(
     from jaxval.checkpoints.files import write_whole
     from jaxval.cli.value_statement import statement
 
-    stated = statement(valued, result, groups=groups, command=arguments.words, inputs=arguments.files)
+    stated = statement(valued, result, groups=groups, command=arguments.words, inputs=_inputs(arguments))
     if arguments.statement:
         write_whole(arguments.statement, json.dumps(stated, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         print(f"statement written to {arguments.statement}", file=sys.stderr)
@@ -331,8 +353,15 @@ def _write_statement(
         print(f"report written to {arguments.report}", file=sys.stderr)
 
 
-NO_OPTIONS = ("run", "command", "words", "out", "json", "resume", "log_probs", "candidates", "unchecked")
+NO_OPTIONS = ("run", "command", "words", "out", "json", "resume", "log_probs", "candidates", "unchecked", "weights")
 TRAINING = ("ridge", "epochs", "batch_size", "learning_rate", "accumulation")
+
+
+def _inputs(arguments: argparse.Namespace) -> list[Path]:
+    """The files that were read: pairs, held-out pairs, scores of another tool, and tables of rewards or their pairs."""
+    named = [arguments.held_out or "", *(text.removeprefix("head:") for text in arguments.reward or [])]
+    more = [Path(text) for text in named if text and Path(text).is_file()]
+    return [*arguments.files, *more, *([arguments.fidelity_scores] if arguments.fidelity_scores else [])]
 
 
 def _option(value: Any) -> Any:

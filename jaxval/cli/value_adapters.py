@@ -28,6 +28,7 @@ UNUSED = (
     "seeds",
     "truth",
     "fidelity",
+    "fidelity_scores",
 )
 
 
@@ -62,8 +63,8 @@ def check_options(arguments: argparse.Namespace, defaults: dict[str, Any]) -> No
             raise BadArgument(option, expected="no such option beside --adapters, which train nothing", got="one")
 
 
-def value_adapters(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, list[int] | None, Any]:
-    """The values of adapters on the prompts of the files, with a title, the groups of the adapters and the rewards."""
+def value_adapters(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, list[int] | None, Any, int]:
+    """The values of adapters on the prompts of the files, and what else `value._value_pairs` returns."""
     import jax
 
     from jaxval import data, sources
@@ -90,4 +91,4 @@ def value_adapters(arguments: argparse.Namespace, policy: str) -> tuple[Any, str
         folder=arguments.out / "finished" if arguments.out else None,
         progress=sys.stderr.isatty(),
     )
-    return values, pairs.title, groups, rewards
+    return values, pairs.title, groups, rewards, pairs.skipped

@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxval.cli._pages import inline_svg, render
 from jaxval.cli._tables import fixed, interval, places, shortened, signed
+from jaxval.cli.value_weights import goal_of, rows_of, weight_sentences
 
 __all__ = ["dependence", "page"]
 
@@ -14,6 +15,20 @@ SEMIVALUES = {
     "leave-one-out": "leave-one-out values",
     "beta-shapley": "Beta Shapley values (α = 4, β = 1)",
     "owen": "Owen's values, which respect the unions of the hierarchy",
+}
+DEPENDS = {  # on what, by the kind of a variation
+    "semivalue": "the semivalue",
+    "order": "the order of groups",
+    "reward": "the reward",
+    "beta": "β",
+    "copy": "whether pairs are handed in twice",
+}
+TRIED = {
+    "semivalue": "semivalue",
+    "order": "order of groups",
+    "reward": "reward",
+    "beta": "β",
+    "copy": "copy of a source",
 }
 LONGEST = 60  # characters of a source's name in tables that repeat it
 MOST_VARIED = 12  # with more sources, values under other choices do not fit into a table
@@ -47,9 +62,14 @@ def page(statement: dict[str, Any], *, command: list[str]) -> str:
         f"{statement['prompts']:,} prompts; seeds: {statement['seeds']}."
     ]
     options = statement["made"]["options"]
-    trained = [f"{name} {options[name]}" for name in ("policy", "loss", "beta", "held_out") if options.get(name)]
+    words = {"policy": "policy", "loss": "loss", "beta": "β", "held_out": "held out"}
+    trained = [f"{word} {options[name]}" for name, word in words.items() if options.get(name)]
     if trained:
-        summary.append(f"Trained with {', '.join(trained).replace('_', ' ')}.")
+        summary.append(f"Trained with {', '.join(trained)}.")
+    if statement["skipped"]:
+        summary.append(
+            f"{statement['skipped']:,} pairs that say nothing were left out: an empty response, or two equal ones."
+        )
     if statement["seeds"] == 1:
         summary.append("One seed: how far values depend on what is random is not seen.")
     if statement["reference_certain"] > 0.5:
@@ -62,6 +82,7 @@ def page(statement: dict[str, Any], *, command: list[str]) -> str:
         title=statement["title"],
         summary=summary,
         rewards=[_reward(statement, reward, number) for number, reward in enumerate(statement["rewards"], 1)],
+        weights=_weights(statement["weights"]),
         prompts=statement["prompts"],
         seeds=statement["seeds"],
         origin=statement["made"],
@@ -97,21 +118,41 @@ def dependence(reward: dict[str, Any], *, most: int = 3) -> list[str]:
         by: dict[str, list[str]] = {}
         for each in pair["reversed_by"]:
             by.setdefault(each["kind"], []).append(each["name"])
-        reasons = " and on ".join(f"the {kind} ({', '.join(names)})" for kind, names in by.items())
+        reasons = " and on ".join(f"{DEPENDS[kind]} ({_few(names, most)})" for kind, names in by.items())
         higher, lower = (shortened(pair[side], LONGEST) for side in ("higher", "lower"))
         lines.append(f"The order of {higher} above {lower} depends on {reasons}.")
     if len(reversed_pairs) > most:
         lines.append(f"So do the orders of {len(reversed_pairs) - most} more neighbours.")
     if not reversed_pairs:
-        kinds = dict.fromkeys(each["kind"] for each in found["variations"])
-        lines.append(f"The order of the sources is the same under every {' and '.join(kinds)} that was tried.")
+        *first, last = [TRIED[kind] for kind in dict.fromkeys(each["kind"] for each in found["variations"])]
+        kinds = f"{', '.join(first)} and {last}" if first else last
+        lines.append(f"The order of the sources is the same under every {kinds} that was tried.")
     loose = [name for name, sign in found["signs_that_hold"].items() if sign is None]
     if loose:
-        shown = ", ".join(shortened(name, LONGEST) for name in loose[:most]) + (
-            f" and {len(loose) - most} more" if len(loose) > most else ""
-        )
-        lines.append(f"The sign of the value of {shown} depends on such choices.")
-    return lines
+        lines.append(f"The sign of the value of {_few(loose, most)} depends on such choices.")
+    return lines + _copies(found.get("copies", []))
+
+
+def _few(names: list[str], most: int) -> str:
+    """The first of some names, and how many more there are."""
+    shown = ", ".join(shortened(name, LONGEST) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _copies(copies: list[dict[str, Any]]) -> list[str]:
+    """A sentence on the source that gains most by handing in its pairs twice."""
+    if not copies:
+        return []
+    best = max(copies, key=lambda row: row["both_together"] - row["value"])
+    scale = max(abs(row["value"]) for row in copies)
+    if best["both_together"] - best["value"] <= 1e-3 * scale:
+        return ["No source would get more by handing in its pairs twice, as two sources."]
+    digits = places([best["value"], best["both_together"]])
+    together, alone = signed(best["both_together"], digits), signed(best["value"], digits)
+    return [
+        f"By handing in its pairs twice, as two sources, {shortened(best['source'], LONGEST)} would gain most: "
+        f"{together} in all instead of {alone}."
+    ]
 
 
 def _reward(statement: dict[str, Any], reward: dict[str, Any], number: int) -> dict[str, Any]:
@@ -128,6 +169,11 @@ def _reward(statement: dict[str, Any], reward: dict[str, Any], number: int) -> d
         f"{shortened(best['source'], LONGEST)} contributed most ({best['value']:+.4g}), "
         f"{shortened(worst['source'], LONGEST)} least ({worst['value']:+.4g})."
     ]
+    ends = [row["interval_over_prompts"] for row in rows]
+    unsure = sum(1 for low, high in ends if None not in (low, high) and low <= 0 <= high)
+    if unsure:
+        whose = "of every source" if unsure == len(rows) else f"of {unsure} of {len(rows)} sources"
+        lines.append(f"The interval over prompts {whose} contains 0: other prompts may turn the sign of such a value.")
     return {
         "name": reward["name"],
         "lines": [*lines, *dependence(reward)],
@@ -146,13 +192,44 @@ def _reward(statement: dict[str, Any], reward: dict[str, Any], number: int) -> d
             for union in sorted(level, key=lambda union: -union["values"][reward["name"]])
         ],
         "axioms": reward["axioms"],
-        "fidelity": {name: each[reward["name"]] for name, each in (statement["fidelity"] or {}).items()},
+        "fidelity": _fidelity(statement["fidelity"], reward["name"], len(rows)),
+        "beta": any(each["kind"] == "beta" for each in reward["sensitivity"]["variations"]),
         "variations": [
             {**each, "values": [each["values"][row["source"]] for row in rows]}
             for each in reward["sensitivity"]["variations"]
         ]
         if len(rows) <= MOST_VARIED
         else [],
+    }
+
+
+def _fidelity(judged: dict[str, Any] | None, reward: str, sources: int) -> dict[str, Any] | None:
+    """The scores under one reward, and the drops without the best source and without half of the sources."""
+    if judged is None:
+        return None
+    return {
+        "coalitions": judged["coalitions"],
+        "scores": {name: each[reward] for name, each in judged["scores"].items()},
+        "drops": [
+            {"name": name, **{part: row[part] and row[part][reward] for part in ("retrained", "promised")}}
+            | {"left_out": row["left_out"]}
+            for name, rows in judged["drops"].items()
+            for row in rows
+            if row["left_out"] in (1, sources - sources // 2)
+        ],
+    }
+
+
+def _weights(weighed: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the template shows of the best weights, the largest first."""
+    if weighed is None:
+        return None
+    return {
+        "goal": goal_of(weighed),
+        "lines": weight_sentences(weighed),
+        "rows": sorted(weighed["sources"], key=lambda row: -row["weight"]),
+        "rewards": list(weighed["held_out"]["best"]),
+        "compared": rows_of(weighed),
     }
 
 

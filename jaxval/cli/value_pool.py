@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxval import __version__
 from jaxval._errors import BadArgument
+from jaxval.cli import value_weights
 from jaxval.cli._folders import own_folder
 from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, signed
 from jaxval.cli._words import naming_options
@@ -40,6 +41,11 @@ OPTIONS = (
     "seed",
     "out",
     "json",
+    "weights",
+    "over",
+    "objective",
+    "floor",
+    "least_effective",
 )
 SHOWN_WEAK = 10
 MOST_UTILITIES = 2**12  # coalitions in results.json; of more, those of fewest and of most members
@@ -93,12 +99,14 @@ def value_pool(arguments: argparse.Namespace, defaults: dict[str, Any], groups_o
             key=jax.random.key(arguments.seed),
             refuse=not arguments.unchecked,
         )
-    report(valued, pool.title, arguments, OPTIONS[:-2])
+        report(valued, pool.title, arguments, [name for name in OPTIONS if name not in ("out", "json", "weights")])
     return 0
 
 
-def report(valued: "PoolValues", title: str, arguments: argparse.Namespace, options: Sequence[str]) -> None:
-    """Write and print the values from a pool, with the options that led to them."""
+def report(
+    valued: "PoolValues", title: str, arguments: argparse.Namespace, options: Sequence[str], *, skipped: int = 0
+) -> None:
+    """Write and print the values from a pool, with the options that led to them and the number of pairs left out."""
     import jax
 
     result = {
@@ -106,13 +114,23 @@ def report(valued: "PoolValues", title: str, arguments: argparse.Namespace, opti
         "options": {name: _plain_option(getattr(arguments, name)) for name in options},
         "versions": {"jaxval": __version__, "jax": jax.__version__},
     }
+    weighed, failure = value_weights.weigh_and_write(arguments, valued, None, arguments.files)
+    result |= weighed
+    if skipped:
+        result["skipped"] = skipped
     if arguments.out:
         _write(valued, result, arguments.out)
     if arguments.json:
         print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         tables = [_table(result, reward) for reward in result["rewards"]]
-        print_tables([*tables, *_weakest(result)], _sentences(result))
+        more, said = ([], []) if not weighed else value_weights.told(result["weights"])
+        left = (
+            [f"{skipped:,} pairs left out (--skip-unusable): an empty response, or two equal ones."] if skipped else []
+        )
+        print_tables([*tables, *_weakest(result), *more], [*_sentences(result), *left, *said])
+    if failure is not None:
+        raise failure
 
 
 def describe_pool(valued: "PoolValues", *, title: str) -> dict[str, Any]:

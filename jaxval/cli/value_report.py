@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, shortened, signed
+from jaxval.cli.value_weights import told
 
 if TYPE_CHECKING:
     from jaxval.sources import SourceValues
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["describe", "print_result", "write_result"]
 
 SHOWN_COALITIONS = 20
+SHOWN_REWARDS = 3
 LONGEST = 22  # columns of a source's name in a table of 80 columns; JSON and reports have it whole
 FITTED = "bradley-terry"
 
@@ -105,7 +107,30 @@ def _judged(valued: "SourceValues") -> dict[str, Any]:
         | dict(zip(valued.rewards, row.tolist(), strict=True))
         for mask, row in zip(judged.coalitions, judged.utilities, strict=True)
     ]
-    return {"scores": scores, "coalitions": coalitions, "seconds": judged.seconds}
+    drops = {name: _drops(valued.rewards, each) for name, each in judged.drops.items()}
+    return {"scores": scores, "drops": drops, "coalitions": coalitions, "seconds": judged.seconds}
+
+
+def _drops(rewards: tuple[str, ...], drops: Any) -> list[dict[str, Any]]:
+    """For each number of sources that are left out, the drop and the promised drop with their intervals, by reward."""
+
+    def told(numbers: Any, ends: Any) -> dict[str, Any] | None:
+        if numbers is None:
+            return None
+        each = zip(rewards, _plain(numbers), _plain(ends.T), strict=True)
+        return {reward: {"drop": drop, "interval": interval} for reward, drop, interval in each}
+
+    rows = []
+    for point, count in enumerate(drops.left_out.tolist()):
+        promised = None if drops.promised is None else (drops.promised[point], drops.promised_intervals[:, point])
+        rows.append(
+            {
+                "left_out": count,
+                "retrained": told(drops.drop[point], drops.intervals[:, point]),
+                "promised": None if promised is None else told(*promised),
+            }
+        )
+    return rows
 
 
 def _unions(valued: "SourceValues", level: int) -> list[dict[str, Any]]:
@@ -199,7 +224,9 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
     tables = [_table(result, reward) for reward in result["rewards"]]
     tables += [_union_table(result, reward) for reward in result["rewards"]] if "unions" in result else []
     tables += [_utilities(result)] if "utilities" in result else []
-    print_tables(tables, _sentences(result, groups))
+    tables += [_fidelity_table(result, reward) for reward in result["rewards"]] if "fidelity" in result else []
+    more, said = told(result["weights"]) if "weights" in result else ([], [])
+    print_tables([*tables, *more], [*_sentences(result, groups), *said])
 
 
 def _table(result: dict[str, Any], reward: str) -> Any:
@@ -247,12 +274,13 @@ def _union_table(result: dict[str, Any], reward: str) -> Any:
 
 
 def _utilities(result: dict[str, Any]) -> Any:
-    rewards = result["rewards"]
+    rewards = result["rewards"][:SHOWN_REWARDS]
     rows = sorted(result["utilities"], key=lambda row: -row[rewards[0]])
-    table = new_table("utilities of coalitions")
-    table.add_column("coalition", overflow="fold", min_width=20, max_width=max(20, 76 - 12 * len(rewards)))
+    more = len(result["rewards"]) - len(rewards)
+    table = new_table("utilities of coalitions" + (f" ({more} more rewards: --json)" if more else ""))
+    table.add_column("coalition", overflow="fold", min_width=20, max_width=max(20, 76 - 19 * len(rewards)))
     for reward in rewards:
-        table.add_column(reward, justify="right", no_wrap=True)
+        table.add_column(shortened(reward, 18 if len(rewards) > 1 else 40), justify="right", no_wrap=True)
     half = SHOWN_COALITIONS // 2
     digits = [places([row[reward] - rows[0][reward] for row in rows]) for reward in rewards]
     shown = rows if len(rows) <= SHOWN_COALITIONS else [*rows[:half], None, *rows[-half:]]
@@ -306,26 +334,52 @@ def _sentences(result: dict[str, Any], groups: list[int] | None) -> list[str]:
     return lines
 
 
+def _fidelity_table(result: dict[str, Any], reward: str) -> Any:
+    """How well scores rank retrained coalitions, and what retraining loses without the sources of the best scores."""
+    judged, sources = result["fidelity"], len(result["sources"])
+    table = new_table(shortened(f"fidelity of values, and of cheaper scores, to retraining: {reward}", 76))
+    table.add_column("score of a source", overflow="fold", min_width=12)
+    counts = sorted({1, sources - sources // 2})
+    for head in ("rank", "95 %", *(f"without best {count}" for count in counts)):
+        table.add_column(head, justify="right", no_wrap=True)
+    lost = {
+        name: {row["left_out"]: row["retrained"][reward]["drop"] for row in rows}
+        for name, rows in judged["drops"].items()
+    }
+    digits = places([drop for drops in lost.values() for drop in drops.values()])
+    for name, scores in judged["scores"].items():
+        each = scores[reward]
+        rank = ["–", "–"] if each is None else [f"{each['score']:+.2f}", "{:+.2f} to {:+.2f}".format(*each["interval"])]
+        drops = [lost[name].get(count) for count in counts]
+        table.add_row(shortened(name, LONGEST), *rank, *(fixed(drop and -drop, digits, "+") for drop in drops))
+    return table
+
+
 def _fidelity(result: dict[str, Any]) -> list[str]:
-    """How well values rank retrained coalitions, beside cheaper scores."""
-    judged = result["fidelity"]
-    lines = []
+    """What the columns of the tables of fidelity say, and the losses that the values promise."""
+    judged, sources = result["fidelity"], len(result["sources"])
+    lines = [
+        f"Fidelity: rank is the mean rank correlation of sums of scores with the utilities of "
+        f"{len(judged['coalitions'])} coalitions retrained on the union of their pairs, within each size; the last "
+        "columns are what the utility changes by if training leaves out the sources of the best scores."
+    ]
     for reward in result["rewards"]:
+        rows = {row["left_out"]: row for row in judged["drops"]["values"]}
         told = [
-            f"{name} {'cannot be ranked' if each[reward] is None else _score(each[reward])}"
-            for name, each in judged["scores"].items()
+            f"by {_change(rows[count]['retrained'][reward])} without the best {'one' if count == 1 else count}, where "
+            f"the values promise {_change(rows[count]['promised'][reward])}"
+            for count in sorted({1, sources - sources // 2})
         ]
-        lines.append(
-            f"Fidelity under {reward}: rank correlation of sums of scores with the utilities of "
-            f"{len(judged['coalitions'])} coalitions retrained on the union of their pairs, within each size: "
-            f"{'; '.join(told)}."
-        )
+        lines.append(f"Leaving out the sources of the best values changes {reward}: {'; '.join(told)}.")
     return lines
 
 
-def _score(judged: dict[str, Any]) -> str:
-    low, high = judged["interval"]
-    return f"{judged['score']:+.2f} (95 % {low:+.2f} to {high:+.2f})"
+def _change(row: dict[str, Any]) -> str:
+    """What a drop changes, with its interval."""
+    low, high = row["interval"]
+    digits = places([row["drop"], *(end or 0.0 for end in row["interval"])])
+    ends = [None if end is None else -end for end in (high, low)]
+    return f"{signed(-row['drop'], digits)} (95 % {interval(ends, digits)})"
 
 
 def _what_was_done(result: dict[str, Any]) -> list[str]:
@@ -338,6 +392,9 @@ def _what_was_done(result: dict[str, Any]) -> list[str]:
     options = result.get("options", {})
     if "utilities" in result and (options.get("permutations") or options.get("evaluations")):
         lines.append("The sample would have met every coalition: values are exact, and there are no standard errors.")
+    if result.get("skipped"):
+        pairs = "1 pair" if result["skipped"] == 1 else f"{result['skipped']:,} pairs"
+        lines.append(f"{pairs} left out (--skip-unusable): an empty response, or two equal ones.")
     if any(error is None for row in result["sources"] for error in row["standard_errors"].values()):
         lines.append("Fewer than 20 permutations tell no standard error: pairs of them are often equal by chance.")
     if result["sources"][0]["pairs"] is None:

@@ -15,7 +15,8 @@ from the model, from the policy of each source and from all sources together, an
 of all coalitions come from this one pool, as with --log-probs. Rewards must take new texts: bradley-terry, or
 module:function. One seed; --unchecked applies.\
 """
-UNUSED = ("arithmetic", "reference", "seeds", "truth", "ridge", "hierarchy", "fidelity", "statement", "report")
+UNUSED = ("arithmetic", "reference", "seeds", "truth", "ridge", "hierarchy", "statement", "report")
+RETRAINED = ("fidelity", "fidelity_scores")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -44,9 +45,10 @@ def check_options(arguments: argparse.Namespace, defaults: dict[str, Any]) -> No
         return
     if not arguments.files or not arguments.policy:
         raise BadArgument("--samples", expected="FILE and --policy with a published model", got="none")
-    for name in (*UNUSED, "adapters"):
+    for name in (*UNUSED, *RETRAINED, "adapters"):
         if getattr(arguments, name) != defaults[name]:
-            raise BadArgument("--" + name, expected="no such option beside --samples", got=getattr(arguments, name))
+            option = "--" + name.replace("_", "-")
+            raise BadArgument(option, expected="no such option beside --samples", got=getattr(arguments, name))
 
 
 def policy_of(arguments: argparse.Namespace, policy: Any) -> Any:
@@ -60,8 +62,8 @@ def policy_of(arguments: argparse.Namespace, policy: Any) -> Any:
     return functools.partial(checkpoint_learner, folder=str(policy), layers=arguments.layers)
 
 
-def value_samples(arguments: argparse.Namespace, policy: str, **how: Any) -> tuple[Any, str]:
-    """The values of the sources of the files by samples, and a title."""
+def value_samples(arguments: argparse.Namespace, policy: str, **how: Any) -> tuple[Any, str, int]:
+    """The values of the sources of the files by samples, a title, and the number of pairs left out."""
     import jax
 
     from jaxval import data, sources
@@ -88,4 +90,4 @@ def value_samples(arguments: argparse.Namespace, policy: str, **how: Any) -> tup
         refuse=not arguments.unchecked,
         **how,
     )
-    return values, pairs.title
+    return values, pairs.title, pairs.skipped + getattr(how["held_out"], "skipped", 0)

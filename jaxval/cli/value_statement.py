@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_statement", "statement"]
 
-SCHEMA = "jaxval/statement/1"
+SCHEMA = "jaxval/statement/2"
 CHUNK = 2**20  # bytes of a file that are hashed at a time
 
 
@@ -51,7 +51,7 @@ def statement(
         >>> valued = sources.value_sources(drawn, policy="tabular", beta=1.0)
         >>> found = statement(valued, describe(valued, title="two"), groups=None, command=["value"], inputs=[])
         >>> found["schema"], [source["name"] for source in found["sources"]]
-        ('jaxval/statement/1', ['a', 'b'])
+        ('jaxval/statement/2', ['a', 'b'])
     """
     return {
         "schema": SCHEMA,
@@ -63,7 +63,9 @@ def statement(
         "coalitions": {"evaluated": valued.evaluations, "of": 2 ** len(valued.names)},
         "reference_certain": valued.reference_certain,
         "unions": result.get("unions", []),
-        "fidelity": result["fidelity"]["scores"] if "fidelity" in result else None,
+        "skipped": result.get("skipped", 0),
+        "fidelity": _fidelity(result),
+        "weights": result.get("weights"),
         "made": {
             "command": ["jaxval", *command],
             "options": result.get("options", {}),
@@ -103,7 +105,7 @@ def _reward(valued: "SourceValues", result: dict[str, Any], k: int, groups: list
         ],
         "efficiency_residual": result["efficiency_gap"][name],
         "axioms": [] if table is None else _axioms(valued, result, table, groups),
-        "sensitivity": _sensitivity(valued, k, groups),
+        "sensitivity": _sensitivity(valued, result, k, groups),
     }
     return stated
 
@@ -143,10 +145,21 @@ def _axioms(
     return rows
 
 
-def _sensitivity(valued: "SourceValues", k: int, groups: list[int] | None) -> dict[str, Any]:
+def _fidelity(result: dict[str, Any]) -> dict[str, Any] | None:
+    """How well values rank retrained coalitions and tell what the best sources are worth; None if it was not asked."""
+    judged = result.get("fidelity")
+    return judged and {
+        "coalitions": len(judged["coalitions"]),
+        "scores": judged["scores"],
+        "drops": judged["drops"],
+    }
+
+
+def _sensitivity(valued: "SourceValues", result: dict[str, Any], k: int, groups: list[int] | None) -> dict[str, Any]:
     """The values under other choices, and which conclusions depend on them."""
     from jaxval import sources
 
+    semivalue = result.get("options", {}).get("semivalue", "shapley")
     varied: list[Any] = []
     if valued.utilities is not None:
         varied += sources.table_variations(valued.utilities[:, k], groups=groups)
@@ -155,11 +168,19 @@ def _sensitivity(valued: "SourceValues", k: int, groups: list[int] | None) -> di
         for other, name in enumerate(valued.rewards)
         if other != k
     ]
+    varied += sources.step_variations(valued, k, semivalue=semivalue)
+    copied = sources.duplicate_values(valued, k, semivalue=semivalue)
+    copies = [] if copied is None else list(zip(valued.names, copied, strict=True))
+    varied += [sources.Variation("copy", name, values) for name, values in copies]
     found = sources.compare_variations(valued.values[:, k], varied)
     return {
         "variations": [
             {"kind": each.kind, "name": each.name, "values": dict(zip(valued.names, each.values.tolist(), strict=True))}
             for each in varied
+        ],
+        "copies": [
+            {"source": name, "value": float(valued.values[i, k]), "both_together": 2 * float(values[i])}
+            for i, (name, values) in enumerate(copies)
         ],
         "signs_that_hold": {
             name: {1: "above 0", -1: "below 0", 0: None}[int(sign)]
@@ -205,7 +226,7 @@ def read_statement(path: str | Path) -> dict[str, Any]:
         ...         read_statement(path)
         ...     except ValueError as error:
         ...         print(error.expected, "--", error.got)
-        a statement of the schema jaxval/statement/1 -- jaxval/statement/0
+        a statement of the schema jaxval/statement/2 -- jaxval/statement/0
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -14,9 +14,9 @@ FilePath = str | os.PathLike[str]
 """Whatever names a file."""
 
 
-def wrong(path: FilePath, line: int, *, expected: Any, got: Any, advice: str | None = None) -> BadArgument:
-    """The error that names the file and the line, counted from 1."""
-    return BadArgument(f"{os.fspath(path)}, line {line}", expected=expected, got=got, advice=advice)
+def wrong(path: FilePath, line: int, *, expected: Any, got: Any, advice: str | None = None, **how: Any) -> BadArgument:
+    """The error that names the file and the line, counted from 1; `mentions` as in `BadArgument`."""
+    return BadArgument(f"{os.fspath(path)}, line {line}", expected=expected, got=got, advice=advice, **how)
 
 
 def unfinished(path: FilePath, line: int) -> BadArgument:

@@ -1,16 +1,18 @@
 """Preference pairs of language models, as TRL writes them: a prompt, the response chosen, the one rejected."""
 
+import json
 import os
 import re
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxval.checkpoints.files import whole_file
 from jaxval.data._arrays import floats, indices
 from jaxval.data._json_lines import ENDINGS, json_objects
 from jaxval.data._judgements import Judgement, judgement, with_trl_names
@@ -18,7 +20,7 @@ from jaxval.data._text import FilePath, shorten, wrong
 from jaxval.data.records import PreferencePairs
 from jaxval.types import BadArgument, Comparisons
 
-__all__ = ["read_preferences", "source_comparisons"]
+__all__ = ["read_preferences", "source_comparisons", "write_weighted"]
 
 MOST_SOURCES = 1000
 """A file with more sources than this is refused: each source is a training, and the field is likely to be an id."""
@@ -102,11 +104,11 @@ def read_preferences(
     weights = array("d")
     context, winner, loser, origin = (array("i") for _ in range(4))
     skipped = 0
-    for file, line, pair in _checked_pairs(files, source):
+    for file, line, pair, _ in _checked_pairs(files, source):
         fault = _unusable(pair)
         if fault and not skip_unusable:
             expected, got = fault
-            raise wrong(file, line, expected=expected, got=got, advice="skip_unusable leaves such pairs out")
+            raise _skippable(file, line, expected, got)
         if fault:
             skipped += 1
             continue
@@ -172,6 +174,68 @@ def source_comparisons(pairs: PreferencePairs) -> list[Comparisons]:
     ]
 
 
+def write_weighted(
+    path: FilePath | Sequence[FilePath],
+    out: FilePath,
+    weights: Mapping[str, float],
+    *,
+    source: str | None = "source",
+    skip_unusable: bool = False,
+) -> dict[str, int]:
+    r"""Write preference pairs again, the weight of each multiplied by the weight of its source.
+
+    The pairs keep their fields, and the field `weight` is new or changed. Pairs of sources whose weight is 0 are left
+    out, as are unusable pairs with `skip_unusable`. If each file is a source, the field `source` gets its name.
+
+    Args:
+        path: as in `read_preferences`, like `source` and `skip_unusable`.
+        out: the file that is written, which ends in .jsonl.
+        weights: the weight of each source by its name, at least 0 and not all 0.
+        source: the field that names a pair's source.
+        skip_unusable: whether pairs without information are left out.
+
+    Returns:
+        The number of pairs written, by the name of a source.
+
+    Raises:
+        ValueError: if a weight is negative or not finite, all are 0, a source has none, the file's ending is another,
+            or a file is malformed.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> row = '{"prompt": "2+2?", "chosen": "4", "rejected": "5", "source": "school", "weight": 2}'
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pairs, out = pathlib.Path(folder, "pairs.jsonl"), pathlib.Path(folder, "weighted.jsonl")
+        ...     _ = pairs.write_text(row + "\n")
+        ...     written = write_weighted(pairs, out, {"school": 0.25})
+        ...     written, read_preferences(out).comparisons.weight.tolist()
+        ({'school': 1}, [0.5])
+    """
+    for name, weight in weights.items():
+        if not 0 <= weight < float("inf"):
+            raise BadArgument("weights", expected="finite weights of at least 0", got=f"{weight} of {name!r}")
+    if not any(weights.values()):
+        raise BadArgument("weights", expected="a weight above 0", got="0 for every source")
+    if not os.fspath(out).endswith(".jsonl"):
+        raise BadArgument("out", expected="a name that ends in .jsonl", got=os.fspath(out))
+    counts = dict.fromkeys(weights, 0)
+    with whole_file(Path(out)) as draft, draft.open("w", encoding="utf-8") as lines:
+        for file, line, pair, fields in _checked_pairs(files_of(path), source):
+            fault = _unusable(pair)
+            if fault and not skip_unusable:
+                raise _skippable(file, line, *fault)
+            name = _stem(file) if pair.source is None else pair.source
+            if name not in weights:
+                raise BadArgument("weights", expected="a weight of every source", got=f"none of {name!r}")
+            if fault or weights[name] == 0:
+                continue
+            own = {"source": name} if pair.source is None else {}
+            row = {**fields, **own, "weight": pair.judgement.weight * float(weights[name])}
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            counts[name] += 1
+    return counts
+
+
 class _Pair(NamedTuple):
     prompt: str
     chosen: str
@@ -188,8 +252,13 @@ class _First(NamedTuple):
     pair: _Pair
 
 
-def _checked_pairs(files: Sequence[FilePath], source: str | None) -> Iterator[tuple[FilePath, int, _Pair]]:
-    """Every pair with its file and line, all of one form, with the same rewards, and with a source or the file's."""
+def _checked_pairs(
+    files: Sequence[FilePath], source: str | None
+) -> Iterator[tuple[FilePath, int, _Pair, dict[str, Any]]]:
+    """Every pair with its file and line, and its fields as they stand there.
+
+    All pairs have one form, the same rewards, and a source or the file's.
+    """
     first: _First | None = None
     for file in files:
         for line, named in json_objects(file):
@@ -202,7 +271,7 @@ def _checked_pairs(files: Sequence[FilePath], source: str | None) -> Iterator[tu
                     if source is not None and len(files) == 1:
                         raise _no_source(file, line, fields, source)
             _check_alike(file, line, pair, first, source)
-            yield file, line, pair
+            yield file, line, pair, named
 
 
 def _index(places: dict[str, int], name: str) -> int:
@@ -400,13 +469,19 @@ def _unusable(pair: _Pair) -> tuple[str, str] | None:
     return None
 
 
+def _skippable(path: FilePath, line: int, expected: str, got: str) -> ValueError:
+    """The error of a pair without information."""
+    return wrong(path, line, expected=expected, got=got, advice="{0} leaves such pairs out", mentions=["skip_unusable"])
+
+
 def _no_source(path: FilePath, line: int, fields: dict[str, Any], source: str) -> ValueError:
     return wrong(
         path,
         line,
         expected=f"the field {source!r}, which names the pair's source",
         got=_named(fields),
-        advice="name the field that does by source, such as metadata.provider; or pass several files, one a source",
+        advice="name the field that does by {0}, such as metadata.provider; or pass several files, one a source",
+        mentions=["source"],
     )
 
 
@@ -414,9 +489,10 @@ def _too_many_sources(path: FilePath, line: int, sources: dict[str, int], source
     return wrong(
         path,
         line,
-        expected=f"at most {MOST_SOURCES} different sources",
+        expected=f"at most {MOST_SOURCES} different sources in the field {source}",
         got=f"more up to this line, the last {shorten(next(reversed(sources)))}",
-        advice=f"source={source!r} looks like an id: name a field that says who contributed the pair",
+        advice="the field looks like an id: name one that says who contributed the pair by {0}",
+        mentions=["source"],
     )
 
 

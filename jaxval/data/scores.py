@@ -1,15 +1,17 @@
-"""Tables of scores: a reward model's numbers for responses, in a file beside the pairs."""
+"""Tables of scores beside the pairs: a reward model's numbers for responses, or another tool's for sources."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
 from jaxval.data._json_lines import json_objects
+from jaxval.data._tables import find_column, read_table
 from jaxval.data._text import FilePath, shorten, wrong
 from jaxval.data.records import PreferencePairs
 from jaxval.types import BadArgument
 
-__all__ = ["read_scores"]
+__all__ = ["read_scores", "read_source_scores"]
 
 
 def read_scores(path: FilePath, pairs: PreferencePairs) -> dict[str, np.ndarray]:
@@ -71,6 +73,62 @@ def read_scores(path: FilePath, pairs: PreferencePairs) -> dict[str, np.ndarray]
     if not known:
         raise BadArgument(os.fspath(path), expected="scores of responses of the pairs", got="those of others only")
     return scores
+
+
+def read_source_scores(path: FilePath, sources: Sequence[str]) -> dict[str, np.ndarray]:
+    r"""Scores of sources from a comma-separated table: a column `source`, and a column of numbers for each score.
+
+    Args:
+        path: the file; its first line names the columns, and each other line is a source.
+        sources: the names of the sources, each of which needs a line; lines of other sources are refused.
+
+    Returns:
+        By the name of a column, (sources,) floats in the order of `sources`.
+
+    Raises:
+        ValueError: if the table is malformed, has no column of scores, lacks a source or has one twice, or a score is
+            no finite number. The message names the line.
+        FileNotFoundError: if there is no such file.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "scores.csv")
+        ...     _ = path.write_text("source,trak\nweb,0.5\nschool,2\n")
+        ...     read_source_scores(path, ("school", "web"))
+        {'trak': array([2. , 0.5])}
+    """
+    table = read_table(path)
+    of = find_column(path, table, "source", ())
+    names = [name for name in table.columns if name.lower() != "source"]
+    if not names:
+        raise wrong(path, table.line, expected="a column of scores beside source", got="none")
+    known: dict[str, list[float]] = {}
+    for line, cells in table.rows:
+        source = cells[of or 0]
+        if source not in sources or source in known:
+            got = f"{shorten(source)} again" if source in known else shorten(source)
+            raise wrong(path, line, expected=f"each of {len(sources)} sources once", got=got)
+        known[source] = []
+        for name in names:
+            cell = cells[table.columns.index(name)]
+            number = _number(cell)
+            if number is None:
+                raise wrong(path, line, expected=f"a finite number in column {name}", got=shorten(cell))
+            known[source].append(number)
+    for source in sources:
+        if source not in known:
+            raise BadArgument(os.fspath(path), expected=f"a line of the source {source!r}", got="none")
+    return dict(zip(names, np.array([known[source] for source in sources]).T, strict=True))
+
+
+def _number(text: str) -> float | None:
+    """The finite number that a text spells; None if it spells none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
 
 
 def _is_number(value: object) -> bool:

@@ -9,7 +9,7 @@ and `adapters` need no training: they value sources from a table of log-probabil
 from jaxval.sources.adapters import value_adapters
 from jaxval.sources.curation import HarmAuc, best_coalition, harm_auc, payments, source_weights, top_sources
 from jaxval.sources.drawing import Draws, draw_pool, pool_of_draws
-from jaxval.sources.fidelity import Fidelity
+from jaxval.sources.fidelity import Drops, Fidelity
 from jaxval.sources.learners import (
     Learner,
     checkpoint_learner,
@@ -17,10 +17,18 @@ from jaxval.sources.learners import (
     tabular_learner,
     transformer_learner,
 )
+from jaxval.sources.mixtures import sampling_shares, weigh_sources, write_mixture
 from jaxval.sources.pool import PoolValues, value_pool
 from jaxval.sources.reward_models import RewardModel, fit_reward_head, read_reward_model
 from jaxval.sources.samples import value_samples
-from jaxval.sources.sensitivity import Conclusions, Variation, compare_variations, table_variations
+from jaxval.sources.sensitivity import (
+    Conclusions,
+    Variation,
+    compare_variations,
+    duplicate_values,
+    step_variations,
+    table_variations,
+)
 from jaxval.sources.trainings import Training
 from jaxval.sources.valuation import SourceValues, Truth, UnionTotals, value_sources
 from jaxval.sources.weights import BestWeights, best_weights
@@ -29,6 +37,7 @@ __all__ = [
     "BestWeights",
     "Conclusions",
     "Draws",
+    "Drops",
     "Fidelity",
     "HarmAuc",
     "Learner",
@@ -44,13 +53,16 @@ __all__ = [
     "checkpoint_learner",
     "compare_variations",
     "draw_pool",
+    "duplicate_values",
     "fit_reward_head",
     "harm_auc",
     "log_linear_learner",
     "payments",
     "pool_of_draws",
     "read_reward_model",
+    "sampling_shares",
     "source_weights",
+    "step_variations",
     "table_variations",
     "tabular_learner",
     "top_sources",
@@ -59,4 +71,6 @@ __all__ = [
     "value_pool",
     "value_samples",
     "value_sources",
+    "weigh_sources",
+    "write_mixture",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,7 @@ def value_adapters(
     try:
         model, params, tokeniser = policies.read_llama(policy)
     except BadArgument as error:
-        name = "policy" if error.name == "path" else error.name
-        raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
+        raise error.renamed("policy" if error.name == "path" else error.name) from error
     read = [_read("adapters", path, params, policy, any_base) for path in adapters]
     first, start = None, params
     if reference_adapter is not None:
@@ -105,7 +105,8 @@ def value_adapters(
         start = policies.merge(params, first.params, alpha=first.alpha)
     trained, alpha = _steps(read, None if stacked else first)
     adapted = policies.low_rank(model, start, rank=int(alpha), alpha=alpha, targets=trained[0]["layers"])
-    learner = over_checkpoint(pairs, adapted, tokeniser)
+    write = functools.partial(_write, alpha=alpha, base=str(policy), first=first)
+    learner = over_checkpoint(pairs, adapted, tokeniser)._replace(write=write)
     none = jax.tree.map(jnp.zeros_like, trained[0])
     merged = (policies.merge(start if stacked else params, one.params, alpha=one.alpha) for one in read)
     _check(learner, pairs, names, trained, merged, over_checkpoint(pairs, model, tokeniser))
@@ -147,7 +148,7 @@ def _read(name: str, path: str | Path, params: Params, policy: str | Path, any_b
     except BadArgument as error:
         if error.name != "adapter":
             raise
-        raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
+        raise error.renamed(name) from error
     wanted, own = Path(policy), Path(adapter.base or "")
     known = {part.lower() for part in (*wanted.resolve().parts, wanted.stem, wanted.stem.partition(".")[0])}
     known |= {part.rpartition("--")[2] for part in known}  # a folder of the Hub's cache, such as models--org--name
@@ -156,7 +157,8 @@ def _read(name: str, path: str | Path, params: Params, policy: str | Path, any_b
             name,
             expected=f"an adapter of the base {policy}",
             got=f"{path}, whose base_model_name_or_path is {adapter.base!r}",
-            advice="if that is the same model, pass any_base",
+            advice="if that is the same model, pass {0}",
+            mentions=["any_base"],
         )
     return adapter
 
@@ -173,6 +175,16 @@ def _steps(read: Sequence[policies.Adapter], first: policies.Adapter | None) -> 
         return coalitions.add_adapters(pair, np.array([1.0, -1.0]))  # the rank is twice that of one, and α stays
 
     return [minus(one) for one in own], alpha
+
+
+def _write(folder: Path, params: Params, *, alpha: float, base: str, first: policies.Adapter | None) -> None:
+    """Write steps from the reference as one adapter of the base, of which the reference adapter is a part."""
+    if first is not None:
+        rank = float(jax.tree.leaves(params)[0].shape[-1])  # of A, which comes before B
+        scaled = {"layers": {n: {**t, "B": alpha / rank * t["B"]} for n, t in params["layers"].items()}}
+        both, alpha = policies.stack_adapters([policies.Adapter(scaled, rank, None, ()), first])
+        params = coalitions.add_adapters(jax.tree.map(lambda *leaves: jnp.stack(leaves), *both), np.ones(2))
+    policies.write_adapter(folder, params, alpha=alpha, base=base)
 
 
 def _check(

@@ -51,7 +51,29 @@ class Setting(NamedTuple):
     trained: Sequence[Params] = ()  # the parameters after training on each source
     start: Any = 0.0  # (B, R) log π_0 if π_S / π_0 takes the place of π_S, as from a uniform reference; else 0
     own: Any = None  # (B, R) the log-probabilities of the empty coalition
+    each: Any = None  # (n, B, R) those of every source alone
     level: Any = None  # (B, K) the expected rewards of the empty coalition, from which `rewards` are measured
+
+
+class Evaluated(NamedTuple):
+    """The policies of one seed on the prompts on which they were evaluated, from which any weights can be.
+
+    Attributes:
+        prompts: (B,) ids of the prompts; two seeds have the same id only for the same prompt.
+        reference: (B, R) log π_0 of the candidates; -inf if there is no candidate.
+        sources: (n, B, R) log π_ℓ.
+        rewards: (B, R, K) rewards of the candidates less `level`.
+        level: (B, K) the expected rewards of the reference.
+        write: `write(folder, weights)` writes one adapter of PEFT, the weighted sum of the sources' adapters; None if
+            the sources are no adapters.
+    """
+
+    prompts: np.ndarray
+    reference: np.ndarray
+    sources: np.ndarray
+    rewards: np.ndarray
+    level: np.ndarray
+    write: Callable[[Path, np.ndarray], None] | None
 
 
 def from_reference(setting: Setting, *, uniform: bool) -> Setting:
@@ -77,6 +99,26 @@ def candidate_log_probs(setting: Setting, params: Params) -> np.ndarray:
 
     log_probs = each_chunk(of_rows, len(contexts), min(len(contexts), PROMPTS))
     return np.asarray(normalise(log_probs - setting.start))
+
+
+def with_each(setting: Setting) -> Setting:
+    """The setting with the log-probabilities of every source alone."""
+    return setting._replace(each=np.stack([candidate_log_probs(setting, params) for params in setting.trained]))
+
+
+def evaluated(setting: Setting) -> Evaluated:
+    """What any weights of the sources are evaluated from."""
+    write = None
+    if setting.learner.adapters and setting.learner.write is not None:
+        write = functools.partial(_write_merged, setting.learner.write, setting.trained)
+    return Evaluated(setting.contexts, setting.own, setting.each, setting.rewards, setting.level, write)
+
+
+def _write_merged(write: Any, trained: Sequence[Params], folder: Path, weights: np.ndarray) -> None:
+    """Write Σ λ_ℓ ΔW_ℓ as one adapter, whose ranks are those of the sources of nonzero weight side by side."""
+    used = np.flatnonzero(weights)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[trained[i] for i in used.tolist()])
+    write(folder, coalitions.add_adapters(stacked, np.asarray(weights)[used]))
 
 
 def tables(name: str, setting: Setting, masks: np.ndarray, retrained: OfMask) -> Tables:
@@ -107,8 +149,7 @@ def tables(name: str, setting: Setting, masks: np.ndarray, retrained: OfMask) ->
 
 def _by_responses(setting: Setting, masks: np.ndarray) -> Tables:
     """π_S ∝ exp(Σ s_ℓ + (1 - |S|) s_0) over the candidates, from n + 1 evaluations of the policies."""
-    each = np.stack([candidate_log_probs(setting, params) for params in setting.trained])
-    prompts = len(setting.own)
+    each, prompts = setting.each, len(setting.own)
     size = min(prompts, max(1, NUMBERS // (len(masks) * max(setting.rewards.shape[1:]))))
     for first in range(0, prompts, size):
         block = np.minimum(np.arange(first, first + size), prompts - 1)  # filled up, so that one shape is compiled

@@ -271,8 +271,7 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
         try:
             return checkpoint_learner(pairs, folder=policy)
         except BadArgument as error:  # `path` of the checkpoint's reader is the argument `policy` of the caller
-            name = "policy" if error.name == "path" else error.name
-            raise BadArgument(name, expected=error.expected, got=error.got, advice=error.advice) from error
+            raise error.renamed("policy" if error.name == "path" else error.name) from error
     return NAMED[_checks.check_choice("policy", policy, (*NAMED, "the folder of a checkpoint"))](pairs)
 
 

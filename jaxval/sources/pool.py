@@ -60,6 +60,7 @@ class PoolValues(NamedTuple):
         prompts: how many.
         draws: how many.
         faults: what the checks of the pool say against it.
+        pool: the pool itself, from which `weigh_sources` evaluates any weights of the sources.
     """
 
     names: tuple[str, ...]
@@ -82,6 +83,7 @@ class PoolValues(NamedTuple):
     prompts: int
     draws: int
     faults: tuple[str, ...]
+    pool: SamplePool
 
 
 def value_pool(
@@ -139,7 +141,7 @@ def value_pool(
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     sources = len(pool.sources)
     linear = _linear_map(sources, semivalue, groups, permutations, evaluations, key)
-    proposal, shares = _proposal(pool)
+    proposal, shares = pool_log_q(pool)
     ratios, faults = _faults(pool, proposal, shares)
     if faults and refuse:
         raise wrong_pool("pool", faults)
@@ -258,7 +260,7 @@ def _every(pool: SamplePool) -> np.ndarray:
     return np.concatenate([pool.log_probs, pool.proposal_log_probs])
 
 
-def _proposal(pool: SamplePool) -> tuple[np.ndarray, np.ndarray | None]:
+def pool_log_q(pool: SamplePool) -> tuple[np.ndarray, np.ndarray | None]:
     """(prompts, samples) log q, inf without a draw, and the shares (policies, prompts) if they are known."""
     if pool.drawn_from is None:
         assert pool.proposal is not None
@@ -336,4 +338,5 @@ def _summary(
         prompts=prompts,
         draws=draws,
         faults=faults,
+        pool=pool,
     )

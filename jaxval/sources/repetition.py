@@ -19,14 +19,17 @@ from jaxval.parallel import progress as progress_bar
 from jaxval.sources.arithmetic import (
     ARITHMETICS,
     RETRAININGS,
+    Evaluated,
     Setting,
     Tables,
+    evaluated,
     from_reference,
     retrainer,
     tables,
     train_once,
+    with_each,
 )
-from jaxval.sources.fidelity import fidelity_coalitions
+from jaxval.sources.fidelity import Judged, cheap_scores, fidelity_coalitions, without_best
 from jaxval.sources.learners import Learner
 from jaxval.sources.pairs import candidates, to_train_on
 from jaxval.sources.rewards import Rewards
@@ -58,6 +61,7 @@ class Method(NamedTuple):
     truth: bool
     unions: Any = None  # (sources,) or (levels, sources), for Owen values
     fidelity: int | None = None  # the number of coalitions that are retrained to judge the values; None means none
+    scores: Any = None  # by name, (sources,) the scores of other tools, which are judged too
 
 
 def method_of(
@@ -70,6 +74,7 @@ def method_of(
     truth: bool,
     unions: Any = None,
     fidelity: int | None = None,
+    scores: Any = None,
 ) -> Method:
     """The options of values, each checked to be one that exists."""
     _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
@@ -83,7 +88,9 @@ def method_of(
         raise BadArgument("unions", expected="Shapley values from all coalitions or from permutations", got=got)
     if fidelity is not None:
         fidelity = _checks.check_size("fidelity", fidelity)
-    return Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity)
+    elif scores:
+        raise BadArgument("fidelity_scores", expected="fidelity beside it, the number of retrainings", got="none")
+    return Method(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity, scores)
 
 
 class Problem(NamedTuple):
@@ -113,6 +120,8 @@ class Repetition(NamedTuple):
     standard_errors: np.ndarray  # (sources, rewards) as in `SourceValues`
     reference_certain: float  # as in `SourceValues`
     seconds: dict[str, float]  # also of "training"
+    evaluated: Evaluated | None = None  # None unless the arithmetic is that of responses
+    judged: Judged | None = None  # None unless values are judged by retraining
 
 
 def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, label: str) -> Repetition:
@@ -150,17 +159,18 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
     for name in ("values", *(RETRAININGS if method.truth else ())):
         clock = time.perf_counter()
         way = method.arithmetic if name == "values" else name
+        if name == "values" and (way == "response" or method.fidelity is not None):
+            setting = with_each(setting)
         retrained = retrainer(train, reference, sources, of_training, sequential=name == "sequential")
         wanted = designs if name == "values" else {name: designs["values"]}
         result, utilities[name] = _values_by_context(wanted, tables(way, setting, masks, retrained))
         by_context |= result
         seconds[name] = time.perf_counter() - clock
+    judged = None
     if method.fidelity is not None:
         clock = time.perf_counter()
-        judged = fidelity_coalitions(method.fidelity, len(sources))
         retrained = retrainer(train, reference, sources, of_training, sequential=False)
-        blocks = [table.astype(np.float64).sum(axis=1) for table in tables("union", setting, judged, retrained)]
-        utilities["fidelity"] = np.sum(blocks, axis=0) / len(contexts)
+        judged = _judged(setting, method, by_context["values"], sources, retrained)
         seconds["fidelity"] = time.perf_counter() - clock
     rows, estimate = designs["values"]
     mean, errors = estimate(jnp.asarray(utilities["values"][rows]))
@@ -169,7 +179,21 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
     reference_certain = float((setting.own.max(axis=1) > np.log(CERTAIN)).mean())
     utilities = {name: table + level for name, table in utilities.items()}
     errors = np.broadcast_to(np.asarray(errors, float), mean.shape)
-    return Repetition(contexts, counts, by_context, utilities, errors, reference_certain, seconds)
+    found = evaluated(setting) if method.arithmetic == "response" else None
+    return Repetition(contexts, counts, by_context, utilities, errors, reference_certain, seconds, found, judged)
+
+
+def _judged(setting: Setting, method: Method, values: np.ndarray, sources: Any, retrained: Any) -> Judged:
+    """The scores of the sources, and the utilities of the coalitions on which they are judged, by retraining."""
+    players, objectives = values.shape[1:]
+    scores = {"values": values.mean(axis=0), **cheap_scores(setting, sources)}
+    for name, each in (method.scores or {}).items():
+        scores[name] = np.broadcast_to(np.asarray(each, float)[:, None], (players, objectives))
+    masks = fidelity_coalitions(method.fidelity or 0, players)
+    left = [without_best(each[:, k], len(masks)) for each in scores.values() for k in range(objectives)]
+    every = np.unique(np.concatenate([masks, np.ones((1, players), bool), *left]), axis=0)
+    utilities = np.concatenate(list(tables("union", setting, every, retrained)), axis=1).astype(np.float64)
+    return Judged(masks, every, utilities, setting.level.astype(np.float64).mean(axis=0), scores, values)
 
 
 def folder_names(names: Sequence[str]) -> list[str]:

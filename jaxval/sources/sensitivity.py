@@ -1,21 +1,34 @@
-"""How far conclusions from values depend on choices: of the semivalue, the order of groups, the reward, or β."""
+"""How far conclusions depend on choices: of the semivalue, the order of groups, the reward, β, copies of a source."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxval import _checks
+from jaxval.coalitions import all_coalitions, reward_utility
+from jaxval.sources.arithmetic import Evaluated
 from jaxval.sources.repetition import SEMIVALUES
+from jaxval.sources.valuation import SourceValues
 from jaxval.types import BadArgument, Groups, Table
-from jaxval.values import asymmetric_shapley
+from jaxval.values import asymmetric_shapley, owen
 
-__all__ = ["Conclusions", "Variation", "compare_variations", "table_variations"]
+__all__ = [
+    "Conclusions",
+    "Variation",
+    "compare_variations",
+    "duplicate_values",
+    "step_variations",
+    "table_variations",
+]
 
+TOGETHER = 16  # rows of weights that are evaluated at a time
 TIED = 1e-3  # smaller differences, relative to the larger of the values' range and size, count as ties
 
 
@@ -23,7 +36,7 @@ class Variation(NamedTuple):
     """The values that another choice gives.
 
     Attributes:
-        kind: what was varied, such as "semivalue", "order", "reward" or "beta".
+        kind: what was varied: "semivalue", "order", "reward", "beta" or "copy".
         name: the choice, such as "banzhaf".
         values: (sources,) the values under one reward.
     """
@@ -129,3 +142,118 @@ def _tie(values: np.ndarray) -> float:
 def _signs(values: np.ndarray) -> np.ndarray:
     """1, -1, or 0 for a value that is 0 within ties."""
     return np.where(np.abs(values) > _tie(values), np.sign(values), 0).astype(int)
+
+
+def step_variations(
+    valued: SourceValues, reward: int, *, semivalue: str | Callable[[Any], Array] = "shapley"
+) -> tuple[Variation, ...]:
+    """The values if every source had moved twice as far from the reference, or half as far, as β halved or doubled.
+
+    A loss of the margins β log π/π_0, as DPO's, determines the rewards β log π_ℓ/π_0 and not the steps log π_ℓ/π_0:
+    with β' in place of β, the same rewards are reached by steps that are β/β' times as large. For tabular and
+    log-linear policies, which Newton's method trains with a penalty on rewards, this is what a training with β' gives.
+    For a policy that AdamW trains for some epochs it is an approximation. No policy is trained or run again.
+
+    Args:
+        valued: from `value_sources` or `value_adapters`, with the arithmetic of responses and utilities of all
+            coalitions. Values of sources in unions are Owen's.
+        reward: the index of the reward.
+        semivalue: the value that is varied, by name or as a function of a table.
+
+    Returns:
+        Variations of the kind "beta", named "half" and "double"; none if the values are of another arithmetic, or from
+        a sample of coalitions.
+
+    Source: Rafailov et al. (2023), equation (5): the reward that a policy stands for.
+
+    Example:
+        >>> import jax
+        >>> from jaxval import data, sources
+        >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=9, responses=3, sources={"a": 1.0, "b": 0.0})
+        >>> valued, retrained = (sources.value_sources(drawn, policy="tabular", beta=beta) for beta in (1.0, 2.0))
+        >>> double = sources.step_variations(valued, 0)[1]
+        >>> double.name, bool(abs(double.values - retrained.values[:, 0]).max() < 1e-4)
+        ('double', True)
+    """
+    if valued.utilities is None or not valued.evaluated:
+        return ()
+    value = _value(semivalue, [level.unions for level in valued.totals])
+    masks = np.asarray(all_coalitions(len(valued.names)), float)
+    return tuple(
+        Variation("beta", name, np.asarray(value(_utilities(valued.evaluated, scale * masks, reward)), np.float64))
+        for name, scale in (("half", 2.0), ("double", 0.5))
+    )
+
+
+def duplicate_values(
+    valued: SourceValues, reward: int, *, semivalue: str | Callable[[Any], Array] = "shapley"
+) -> Float[np.ndarray, "copied sources"] | None:
+    """The values if one of the sources handed its pairs in twice, as two sources.
+
+    Row i has the values in the game of n + 1 sources in which source i has a copy, whose policy is the same, so that
+    both together count with the weight 2. The copy has the value of its original: together they get twice the entry
+    (i, i), which is to be compared with the value that source i has alone.
+
+    Args:
+        valued: as in `step_variations`.
+        reward: the index of the reward.
+        semivalue: the value, by name or as a function of a table. In unions, the copy is in the union of its original.
+
+    Returns:
+        (sources, sources) values; None if the values are of another arithmetic, or from a sample of coalitions.
+
+    Source: Ohrimenko et al. (2019) and Han et al. (2022), replication in data markets.
+
+    Example:
+        >>> import jax
+        >>> from jaxval import data, sources
+        >>> drawn = data.synthetic_preferences(
+        ...     jax.random.key(0), contexts=9, responses=3, sources={"a": 1.0, "again": "a", "b": 0.0})
+        >>> three = sources.value_sources(drawn, policy="tabular", beta=1.0)
+        >>> kept = drawn._replace(comparisons=drawn.comparisons[::2], sources=("a", "b"))
+        >>> two = sources.value_sources(kept, policy="tabular", beta=1.0)
+        >>> copied = sources.duplicate_values(two, 0)
+        >>> bool(abs(copied[0] - three.values[[0, 2], 0]).max() < 1e-4)
+        True
+    """
+    if valued.utilities is None or not valued.evaluated:
+        return None
+    players = len(valued.names)
+    masks = np.asarray(all_coalitions(players))
+    larger = np.asarray(all_coalitions(players + 1))
+    found = []
+    for copied in range(players):
+        weights = larger[:, :players].astype(float)
+        weights[:, copied] += larger[:, players]
+        twice = masks[masks[:, copied]].astype(float)
+        twice[:, copied] = 2.0
+        table = np.empty(len(larger))
+        once = weights[:, copied] < 2
+        table[once] = valued.utilities[(weights[once] > 0) @ (1 << np.arange(players)), reward]
+        table[~once] = _utilities(valued.evaluated, twice, reward)  # both are in the order of the other sources' bits
+        unions = [np.append(level.unions, level.unions[copied]) for level in valued.totals]
+        found.append(np.asarray(_value(semivalue, unions)(table), np.float64)[:players])
+    return np.stack(found)
+
+
+def _value(semivalue: Any, unions: Sequence[np.ndarray]) -> Callable[[Any], Array]:
+    """The function of a table that gives the values."""
+    if unions:
+        return functools.partial(owen, unions=[level.tolist() for level in unions])
+    if callable(semivalue):
+        return semivalue
+    return SEMIVALUES[_checks.check_choice("semivalue", semivalue, SEMIVALUES)]
+
+
+def _utilities(seeds: Sequence[Evaluated], weights: np.ndarray, reward: int) -> np.ndarray:
+    """(rows,) the utilities of rows of weights under one reward, the mean over seeds."""
+    parts = []
+    for one in seeds:
+        means = _mean_rewards(one.reference, one.sources, one.rewards[..., reward], weights)
+        parts.append(np.asarray(means, np.float64) + one.level[:, reward].mean(dtype=np.float64))
+    return np.mean(parts, axis=0)
+
+
+@jax.jit  # at the top of the module, so that it is compiled once for all seeds
+def _mean_rewards(reference: Array, sources: Array, rewards: Array, weights: Array) -> Array:
+    return jax.lax.map(reward_utility(reference, sources, rewards), weights, batch_size=TOGETHER)

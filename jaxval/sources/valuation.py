@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,8 @@ from jaxval import __version__, _checks
 from jaxval.checkpoints import fingerprint
 from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
-from jaxval.sources.arithmetic import RETRAININGS
-from jaxval.sources.fidelity import Fidelity, check_fidelity, fidelity_coalitions, judge
+from jaxval.sources.arithmetic import RETRAININGS, Evaluated
+from jaxval.sources.fidelity import Fidelity, check_fidelity, judge
 from jaxval.sources.intervals import over_contexts, over_seeds, rank_correlation
 from jaxval.sources.learners import Learner, identity_of, learner_of
 from jaxval.sources.pairs import as_pairs, with_held_out
@@ -90,6 +90,8 @@ class SourceValues(NamedTuple):
         seconds: the time spent on one training per source, and on the arithmetic.
         totals: the values of the unions of each level, coarsest first; empty if no unions were given.
         fidelity: how well the values predict retraining; None if that was not requested.
+        evaluated: for each seed, the log-probabilities and rewards from which `weigh_sources` evaluates any weights of
+            the sources; empty unless the arithmetic is that of responses.
     """
 
     names: tuple[str, ...]
@@ -110,6 +112,7 @@ class SourceValues(NamedTuple):
     seconds: dict[str, float]
     totals: tuple[UnionTotals, ...] = ()
     fidelity: Fidelity | None = None
+    evaluated: tuple[Evaluated, ...] = ()
 
     @property
     def values_per_pair(self) -> np.ndarray:
@@ -133,6 +136,7 @@ def value_sources(
     evaluations: int | None = None,
     truth: bool = False,
     fidelity: int | None = None,
+    fidelity_scores: Mapping[str, Any] | None = None,
     key: Key[Array, ""] | None = None,
     folder: str | Path | None = None,
     progress: bool = False,
@@ -183,7 +187,9 @@ def value_sources(
         truth: whether every coalition is retrained too, sequentially and on the union.
         fidelity: the number of coalitions that are retrained on the union of their pairs, to judge how well the values
             predict it: all but the empty and the full one if there are at most so many, and otherwise so many of half
-            of the sources. None retrains none.
+            of the sources. The union of all pairs, and the coalitions without the best sources, are retrained too.
+            None retrains none.
+        fidelity_scores: by name, (sources,) the scores of another tool, which are judged beside the values.
         key: a random key; None means `jax.random.key(0)`.
         folder: the folder in which finished trainings and evaluations are kept, so that a run that was killed can
             resume; None keeps nothing.
@@ -208,12 +214,13 @@ def value_sources(
         ((8, 2), ('helpful', 'harmless'))
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
-    method = method_of(semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity)
+    how = semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity, fidelity_scores
+    method = method_of(*how)
     options = Training(**training)
     draw: Any = pairs if callable(pairs) else None
     problem = _problem(draw(jax.random.fold_in(key, 0)) if draw else pairs, policy, options, reward, held_out)
     if fidelity is not None:
-        check_fidelity(fidelity, len(problem.pairs.sources))
+        check_fidelity(fidelity, problem.pairs.sources, fidelity_scores)
     count = _seeds(seeds, problem, policy, drawn=draw is not None)
     repetitions: list[Repetition] = []
     for seed in range(count):
@@ -282,11 +289,11 @@ def summary(problem: Problem, repetitions: list[Repetition], method: Method, *, 
     values = {name: each.mean(axis=0) for name, each in by_seed.items()}
     tables = {name: [r.utilities[name] for r in repetitions] for name in repetitions[0].utilities}
     evaluations = [len(table) for table in tables["values"]]
-    judged = tables.pop("fidelity", None)
     utilities = {
         name: np.mean(parts, axis=0) for name, parts in tables.items() if min(evaluations) == 2 ** len(values["values"])
     }
-    ids = np.concatenate([r.contexts + distinct * i * len(problem.pairs.prompts) for i, r in enumerate(repetitions)])
+    prompts = [r.contexts + distinct * i * len(problem.pairs.prompts) for i, r in enumerate(repetitions)]
+    ids = np.concatenate(prompts)
     gained = np.mean([table[-1] - table[0] for table in tables["values"]], axis=0)
     scale = np.mean([np.abs(table - table[0]).max(axis=0) for table in tables["values"]], axis=0)
     missing = np.abs(values["values"].sum(axis=0) - gained) / np.where(scale > 0, scale, 1)
@@ -297,13 +304,9 @@ def summary(problem: Problem, repetitions: list[Repetition], method: Method, *, 
         ranks = rank_correlation(values["values"], values[name])
         truth[name] = Truth(values[name], utilities[name], gap, ranks, seconds[name])
     pairs = np.mean([r.pairs for r in repetitions], axis=0)
-    fidelity = None
-    if judged is not None and method.fidelity is not None:
-        masks = fidelity_coalitions(method.fidelity, len(values["values"]))
-        alone = None
-        if "values" in utilities:
-            alone = utilities["values"][1 << np.arange(len(pairs))]
-        fidelity = judge(masks, np.mean(judged, axis=0), values["values"], pairs, alone, seconds["fidelity"])
+    fidelity, judged = None, [r.judged for r in repetitions if r.judged is not None]
+    if judged:
+        fidelity = judge(judged, ids, seconds["fidelity"])
     return SourceValues(
         names=problem.pairs.sources,
         rewards=problem.rewards.names,
@@ -323,6 +326,11 @@ def summary(problem: Problem, repetitions: list[Repetition], method: Method, *, 
         seconds={"training": seconds["training"], "arithmetic": seconds["values"]},
         totals=_totals(method.unions, by_context["values"], by_seed["values"], ids),
         fidelity=fidelity,
+        evaluated=tuple(
+            r.evaluated._replace(prompts=own)
+            for r, own in zip(repetitions, prompts, strict=True)
+            if r.evaluated is not None
+        ),
     )
 
 
