@@ -122,7 +122,8 @@ def count_votes(votes: "Votes", reading: Reading) -> Counted:
     parts = {g: _wins(votes, chosen, reading) for g, chosen in rows.items()}
     sizes = {g: _voters(votes, chosen, voter) for g, chosen in rows.items()}
     compared = np.asarray(wins + wins.T)
-    clusters, in_groups, redrawn, effective = 0, (), None, None
+    clusters, redrawn, effective = 0, None, None
+    in_groups: tuple[int, ...] = ()
     if isinstance(votes, VoteMatrix):
         clusters, in_groups, redrawn = _redrawn_blocks(votes, rows, reading)
         if reading.each == "voter" or reading.equal == "ignored":
