@@ -314,12 +314,12 @@ def claims(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for k in SELECTED:
         for other in ("leave-one-out", "random"):
             pair = [np.array([run["accuracy"][f"{name}, top {k}"] for run in runs]) for name in ("ADS", other)]
-            for what, at in (("mean over rounds", np.mean), ("after the last round", lambda a, axis: a[:, -1])):
+            for what, at in (("mean over rounds", np.mean), ("after the last", lambda a, axis: a[:, -1])):
                 numbers = [at(part, axis=1) for part in pair]
-                rows.append(inequality(f"accuracy of top {k}, {what}: ADS above {other}", *numbers, level=LEVEL))
+                rows.append(inequality(f"top {k}, {what}: ADS above {other}", *numbers, level=LEVEL))
     for other in ("leave-one-out", "random"):
         areas = [[run["detection"][name]["auc"] for run in runs] for name in ("ADS", other)]
-        rows.append(inequality(f"AUC of noisy contributors: ADS above {other}", *areas, level=LEVEL))
+        rows.append(inequality(f"AUC of noisy: ADS above {other}", *areas, level=LEVEL))
     return rows
 
 
@@ -427,7 +427,7 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show(runs: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
     """Print the means, the claims, and how exactly each round's values sum to what the round adds."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=max(Console().width, 110))
     title = f"means over {len(runs)} seeds"
     heads = [f"top {k}:\n{what}" for k in SELECTED for what in ("after round 1", "after the last", "noisy selected")]
     table = Table("method", *heads, "AUC of noisy", box=box.SIMPLE_HEAD, title=title)
