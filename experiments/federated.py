@@ -30,6 +30,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -123,7 +124,7 @@ def initial_network(rng: np.random.Generator, widths: tuple[int, ...]) -> Networ
             jnp.asarray(rng.uniform(-1, 1, shape) / np.sqrt(inputs), jnp.float32)
             for shape in ((inputs, outputs), outputs)
         )
-        for inputs, outputs in zip(widths, widths[1:], strict=False)
+        for inputs, outputs in pairwise(widths)
     )
 
 

@@ -66,6 +66,7 @@ def inequality(claim: str, larger: Sequence[float], smaller: Sequence[float], *,
 def inequality_table(rows: Sequence[dict[str, Any]], *, level: float, title: str) -> Table:
     """The claims with their gaps, intervals, verdicts and the seeds against them."""
     table = Table("claim", "gap", f"{level:.0%} interval", "verdict", "seeds against", box=box.SIMPLE_HEAD, title=title)
+    table.columns[0].no_wrap = True
     for row in rows:
         ends = "unknown" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}"
         table.add_row(row["claim"], f"{row['gap']:+.4f}", ends, row["verdict"], _against(row))

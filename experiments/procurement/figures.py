@@ -17,24 +17,29 @@ if TYPE_CHECKING:
 __all__ = ["LEVEL", "draw"]
 
 LEVEL = 0.90  # of intervals, as in the paper
-STYLES = {"ADS": (BLUE, "-"), "leave-one-out": (VERMILLION, "--"), "random": (GREY, ":"), "cleanest": (BLACK, "-.")}
+STYLES = {  # the last one lies on top
+    "random": (GREY, ":", 1.3),
+    "cleanest": (BLACK, "-", 0.6),
+    "leave-one-out": (VERMILLION, "--", 2.2),
+    "ADS": (BLUE, "-", 1.1),
+}
 SHADES = (BLUE, LIGHT, VERMILLION)  # from the cleanest to the noisiest
 PART = 5  # rounds that a bar of purchases stands for
 
 
 def draw(runs: list[dict[str, Any]]) -> Figure:
-    """Both errors by round with 90 % bands over runs, and the shares of the datasets bought by leave-one-out and ADS."""
+    """Both errors by round with 90 % bands over runs, and the shares of the datasets that two methods bought."""
     figure = new_figure(7.0, 4.6)
     figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.06)
     (left, right), below = figure.subplots(2, 2, gridspec_kw={"height_ratios": [3, 2]})
     for column, (axes, title) in enumerate(
         ((left, "(a) AvgErr as in the paper"), (right, "(b) from the identified part of the part-worths"))
     ):
-        for method, (colour, style) in STYLES.items():
+        for method, (colour, style, width) in STYLES.items():
             curves = np.array([run["methods"][method]["errors"] for run in runs])[..., column]
             mean, reach = curves.mean(axis=0), np.nan_to_num(half_width(curves, level=LEVEL))
             at = np.arange(len(mean))
-            axes.plot(at, mean, color=colour, linestyle=style, linewidth=1.3, label=method)
+            axes.plot(at, mean, color=colour, linestyle=style, linewidth=width, label=method)
             if method != "cleanest":
                 axes.fill_between(at, np.maximum(mean - reach, 0), mean + reach, color=colour, alpha=0.15, linewidth=0)
         axes.set_title(title, fontsize=NORMAL, loc="left")

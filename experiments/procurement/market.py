@@ -1,4 +1,4 @@
-"""The conjoint task: products of three attributes, consumers who rate them, and sellers of ratings of different quality.
+"""The conjoint task: products of three attributes, consumers who rate them, and sellers of better and worse ratings.
 
 A product has one of four levels of each of three attributes. Its rating is the sum of the part-worths of its levels,
 with noise. What a model has learned is measured by the part-worths that least squares finds in the model's own ratings.

@@ -4,7 +4,7 @@ A model computes in float32, whatever the precision outside is.
 
 linear       log π(y|x) = θ·f(x, y) - y²/2s²: a discretised normal rating whose mean is a sum of part-worths
 transformer  a small one over bytes, which writes "Rating: 57" after the words of a product
-smollm       SmolLM2-135M-Instruct with low-rank adapters, asked by the paper's prompt in a chat
+smollm       SmolLM2-135M-Instruct with low-rank adapters; the paper's prompt is its system message
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import optax
 
@@ -114,8 +113,10 @@ def _transformer() -> Rater:
 def _smollm(path: Path, layers: int) -> Rater:
     base, params, tokeniser = policies.read_llama(path)
     model = policies.low_rank(base, params, rank=8, alpha=16.0, layers=layers)
-    products = [", ".join(f"{n}: {level}" for n, level in zip(ATTRIBUTES, profile, strict=True)) for profile in PROFILES]
-    chats = [[{"role": "user", "content": f"{INSTRUCTION}\n{product}"}] for product in products]
+    products = [
+        ", ".join(f"{n}: {level}" for n, level in zip(ATTRIBUTES, profile, strict=True)) for profile in PROFILES
+    ]
+    chats = [[{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": product}] for product in products]
     stage = Stage(optax.adamw(2e-3), epochs=2, batch_size=10)
     return _writer(model, tokeniser, chats, stage, stage)
 

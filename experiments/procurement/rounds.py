@@ -1,8 +1,8 @@
 """One run: in every round each method values what is offered, buys the dataset of the largest value, and trains on it.
 
-v(S; A) = -AvgErr of the state A fine-tuned on the union of the datasets S; the next state is A fine-tuned on the dataset
-that was bought. Utilities have two objectives, -AvgErr as the paper defines it, by which methods choose, and that from
-the identified part of the part-worths.
+v(S; A) = -AvgErr of the state A fine-tuned on the union of the datasets S; the next state is A fine-tuned on the
+dataset that was bought. Utilities have two objectives, -AvgErr as the paper defines it, by which methods choose, and
+that from the identified part of the part-worths.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ class State(NamedTuple):
 
 def evaluations_of(size: Size) -> int:
     """How many times the model is evaluated in a run, for the progress bar."""
-    return sum(1 + size.rounds * (1 + SUBSETS[method]) for method in METHODS)
+    return 1 + sum(size.rounds * (1 + SUBSETS[method]) for method in METHODS)
 
 
 def trainer(rater: Rater, params: Params, offered: Candidates, key: Any) -> Callable[[Any], State]:
-    """A function from a coalition of datasets to the state after fine-tuning on their union, which trains once for each.
+    """From a coalition of datasets to the state after fine-tuning on their union, which trains once for each coalition.
 
     Args:
         rater: the model.
@@ -117,7 +117,7 @@ def value_round(
 
 
 def one_run(
-    rater: Rater, seed: int, size: Size, folder: Path, advance: Callable[[int], None] = lambda count: None
+    rater: Rater, seed: int, size: Size, folder: Path, advance: Callable[[int], Any] = lambda count: None
 ) -> dict[str, Any]:
     """All methods in one market, from the same start and with the same offers.
 
@@ -131,9 +131,29 @@ def one_run(
     Returns:
         For each method the errors (rounds + 1, 2) on test ratings, the datasets bought, and the values.
     """
+
+    def rate(*arguments: Any) -> np.ndarray:
+        drawn = rater.rate(*arguments)
+        advance(1)
+        return drawn
+
     market = draw_market(np.random.default_rng([seed, 0]))
     start = _start(rater, market.biased, seed, size, folder)
-    found = {method: _follow(rater, market, method, start, seed, size, folder, advance) for method in METHODS}
+    watched, key = rater._replace(rate=rate), jax.random.fold_in(jax.random.key(seed), 1)
+    first = watched.rate(jax.random.fold_in(jax.random.key(seed), 2), start, size.draws)
+    found = {}
+    for method in METHODS:
+        kept = _kept(size, start, first, market.true)
+        path = folder / f"{seed}-{method}.npz"
+        if path.exists():
+            kept = load_state(path, kept)
+            advance(int(kept["rounds"]) * (1 + SUBSETS[method]))
+        for t in range(int(kept["rounds"]), size.rounds):
+            offered = draw_candidates(np.random.default_rng([seed, 2, t]), market, size.instances)
+            chance = int(np.random.default_rng([seed, 3, t]).integers(SELLERS))
+            _next_round(watched, method, kept, offered, market.true, chance, jax.random.fold_in(key, t), size.draws)
+            save_state(path, kept)
+        found[method] = {name: np.asarray(kept[name]).tolist() for name in kept if name not in ("params", "rounds")}
     floor = float(np.abs(market.true - identified(market.true)).mean())
     return {"methods": found, "least AvgErr": floor}
 
@@ -150,62 +170,45 @@ def _start(rater: Rater, biased: np.ndarray, seed: int, size: Size, folder: Path
     return load_state(path, initial)
 
 
-def _follow(
-    rater: Rater,
-    market: Any,
-    method: str,
-    start: Params,
-    seed: int,
-    size: Size,
-    folder: Path,
-    advance: Callable[[int], None],
-) -> dict[str, Any]:
-    """The rounds of one method; what is finished is read from its file, which every round replaces."""
-    path = folder / f"{seed}-{method}.npz"
-    key = jax.random.fold_in(jax.random.key(seed), 1)
-    kept: dict[str, Any] = {
+def _kept(size: Size, start: Params, drawn: np.ndarray, part_worths: np.ndarray) -> dict[str, Any]:
+    """What is kept of a method's rounds: the realised state, and arrays that fill up round by round."""
+    kept = {
         "params": start,
-        "rounds": np.array(-1),
+        "rounds": np.array(0),
         "errors": np.zeros((size.rounds + 1, 2)),
         "unread": np.zeros(size.rounds + 1),
         "bought": np.zeros(size.rounds, int),
         "values": np.zeros((size.rounds, SELLERS, 2)),
         "efficiency": np.zeros(size.rounds),
     }
-    if path.exists():
-        kept = load_state(path, kept)
-        advance((int(kept["rounds"]) + 1) + int(kept["rounds"]) * SUBSETS[method])
-
-    def rate(*arguments: Any) -> np.ndarray:
-        drawn = rater.rate(*arguments)
-        advance(1)
-        return drawn
-
-    watched = rater._replace(rate=rate)
-    for t in range(int(kept["rounds"]), size.rounds):  # round -1 evaluates the start
-        of_round = jax.random.fold_in(key, t + 1)
-        if t >= 0:
-            offered = draw_candidates(np.random.default_rng([seed, 2, t]), market, size.instances)
-            after = trainer(rater, kept["params"], offered, of_round)
-            if method in VALUES:
-                found = value_round(method, watched, after, market.true, of_round, size.draws)
-                kept["values"][t] = found.values[0]
-                if found.tables:
-                    added = found.tables[0][-1] - found.tables[0][0]
-                    kept["efficiency"][t] = np.abs(np.asarray(found.values[0]).sum(axis=0) - added).max()
-            kept["bought"][t] = _choose(method, kept["values"][t][:, 0], np.random.default_rng([seed, 3, t]))
-            kept["params"] = after(np.arange(SELLERS) == kept["bought"][t]).params
-        drawn = watched.rate(jax.random.fold_in(of_round, 2 ** (SELLERS + 1)), kept["params"], size.draws)
-        kept["errors"][t + 1] = estimation_errors(drawn, market.true)
-        kept["unread"][t + 1] = np.isnan(drawn).mean()
-        kept["rounds"] = np.array(t + 1)
-        save_state(path, kept)
-    names = ("errors", "unread", "bought", "values", "efficiency")
-    return {name: np.asarray(kept[name]).tolist() for name in names}
+    kept["errors"][0] = estimation_errors(drawn, part_worths)
+    kept["unread"][0] = np.isnan(drawn).mean()
+    return kept
 
 
-def _choose(method: str, scores: np.ndarray, rng: np.random.Generator) -> int:
-    """The dataset that a method buys."""
-    if method == "random":
-        return int(rng.integers(SELLERS))
-    return int(np.argmin(NOISY) if method == "cleanest" else np.argmax(scores))
+def _next_round(
+    rater: Rater,
+    method: str,
+    kept: dict[str, Any],
+    offered: Candidates,
+    part_worths: np.ndarray,
+    chance: int,
+    key: Any,
+    draws: int,
+) -> None:
+    """Value what is offered, buy, train, and test; `kept` is changed."""
+    t = int(kept["rounds"])
+    after = trainer(rater, kept["params"], offered, key)
+    if method in VALUES:
+        found = value_round(method, rater, after, part_worths, key, draws)
+        kept["values"][t] = found.values[0]
+        if found.tables:
+            added = found.tables[0][-1] - found.tables[0][0]
+            kept["efficiency"][t] = np.abs(np.asarray(found.values[0]).sum(axis=0) - added).max()
+    choices = {"random": chance, "cleanest": np.argmin(NOISY)}
+    kept["bought"][t] = choices.get(method, np.argmax(kept["values"][t][:, 0]))
+    kept["params"] = after(np.arange(SELLERS) == kept["bought"][t]).params
+    drawn = rater.rate(jax.random.fold_in(key, 2 ** (SELLERS + 1)), kept["params"], draws)
+    kept["errors"][t + 1] = estimation_errors(drawn, part_worths)
+    kept["unread"][t + 1] = np.isnan(drawn).mean()
+    kept["rounds"] = np.array(t + 1)
