@@ -35,7 +35,7 @@ def half_width(numbers: Any, *, level: float) -> np.ndarray:
     return stdtrit(seeds - 1, (1 + level) / 2) * array.std(axis=0, ddof=1) / np.sqrt(seeds)
 
 
-def inequality(claim: str, larger: Sequence[float], smaller: Sequence[float], *, level: float) -> dict[str, Any]:
+def inequality(claim: str, larger: Any, smaller: Any, *, level: float) -> dict[str, Any]:
     """How far the numbers that a claim says are larger are above the others, on the same seeds.
 
     Args:

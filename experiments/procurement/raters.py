@@ -132,9 +132,9 @@ def _writer(
     longest = max(map(len, answers))
 
     def rate(key: Any, params: Params, draws: int) -> np.ndarray:
-        how = {"num_tokens": longest, "responses": draws, "temperature": TEMPERATURE, "end": tokeniser.end}
+        how: dict[str, Any] = {"num_tokens": longest, "responses": draws, "end": tokeniser.end}
         with precision(False):
-            drawn = policies.sample(key, model, params, padded, **how)
+            drawn = policies.sample(key, model, params, padded, temperature=TEMPERATURE, **how)
         texts = [
             tokeniser.decode(row[:length])
             for row, length in zip(np.asarray(drawn.tokens).tolist(), np.asarray(drawn.lengths).tolist(), strict=True)
