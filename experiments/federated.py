@@ -335,7 +335,7 @@ def draw(runs: list[dict[str, Any]]) -> Figure:
         axes.plot(steps, every, color=LIGHT, linewidth=1.2, label="all six")
         for name in METHODS:
             _band(axes, steps, np.array([run["accuracy"][f"{name}, top {k}"] for run in runs]), name)
-        axes.set_title(f"({letter}) the {k} of the largest values", fontsize=NORMAL, loc="left")
+        axes.set_title(f"({letter}) top {k} of each round", fontsize=NORMAL, loc="left")
         axes.set_xlabel("round", fontsize=NORMAL)
         axes.set_xticks(steps)
     low = min(axes.get_ylim()[0] for axes in panels[:2])
@@ -359,8 +359,9 @@ def draw(runs: list[dict[str, Any]]) -> Figure:
 def _band(axes: Axes, at: np.ndarray, curves: np.ndarray, name: str) -> None:
     colour, marker, style = METHODS[name]
     mean, reach = curves.mean(axis=0), np.nan_to_num(half_width(curves, level=LEVEL))
+    low, high = np.clip([mean - reach, mean + reach], 0, 1)
     axes.plot(at, mean, color=colour, marker=marker, markersize=3.5, linestyle=style, linewidth=1.3, label=name)
-    axes.fill_between(at, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
+    axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def main(arguments: list[str] | None = None) -> int:

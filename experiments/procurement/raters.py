@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,6 @@ import optax
 
 from experiments.commands import precision
 from experiments.procurement.market import ATTRIBUTES, DESIGN, PROFILES
-from experiments.smollm.setting import find_model
 from jaxval import policies, training
 from jaxval.types import Params, Policy, SequenceModel
 
@@ -80,7 +78,7 @@ def make_rater(name: str, model: str | None = None, layers: int = 6) -> Rater:
         model: the GGUF file of SmolLM2; None means that of the installed package.
         layers: in how many of SmolLM2's layers, the last ones, there are adapters.
     """
-    makers = {"linear": _linear, "transformer": _transformer, "smollm": lambda: _smollm(find_model(model), layers)}
+    makers = {"linear": _linear, "transformer": _transformer, "smollm": lambda: _smollm(model, layers)}
     with precision(False):
         return makers[name]()
 
@@ -110,8 +108,10 @@ def _transformer() -> Rater:
     return _writer(model, tokeniser, prompts, first, Stage(optax.adamw(1e-3), epochs=4, batch_size=10))
 
 
-def _smollm(path: Path, layers: int) -> Rater:
-    base, params, tokeniser = policies.read_llama(path)
+def _smollm(file: str | None, layers: int) -> Rater:
+    from experiments.smollm.setting import find_model  # it loads the rooms of sources, which the others do not need
+
+    base, params, tokeniser = policies.read_llama(find_model(file))
     model = policies.low_rank(base, params, rank=8, alpha=16.0, layers=layers)
     products = [
         ", ".join(f"{n}: {level}" for n, level in zip(ATTRIBUTES, profile, strict=True)) for profile in PROFILES
