@@ -46,7 +46,7 @@ from experiments.commands import documented_parser, guarded, positive, progress
 from experiments.inequalities import half_width, inequality, inequality_table
 from experiments.results import open_results, save_results
 from jaxval import data, values
-from jaxval.plots._drawing import BLUE, GREY, LIGHT, NORMAL, SMALL, VERMILLION, new_figure
+from jaxval.plots._drawing import BLACK, BLUE, GREY, NORMAL, SMALL, VERMILLION, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -332,7 +332,7 @@ def draw(runs: list[dict[str, Any]]) -> Figure:
     steps = np.arange(1, ROUNDS + 1)
     for axes, k, letter in zip(panels, SELECTED, "ab", strict=False):
         every = np.array([run["accuracy"]["all six"] for run in runs]).mean(axis=0)
-        axes.plot(steps, every, color=LIGHT, linewidth=1.2, label="all six")
+        axes.plot(steps, every, color=BLACK, linewidth=0.7, label="all six")
         for name in METHODS:
             _band(axes, steps, np.array([run["accuracy"][f"{name}, top {k}"] for run in runs]), name)
         axes.set_title(f"({letter}) top {k} of each round", fontsize=NORMAL, loc="left")

@@ -106,8 +106,8 @@ def run(options: argparse.Namespace, notes: Console) -> None:
             found = one_run(rater, seed, size, folder, lambda count: bar.advance(task, count))  # type: ignore[arg-type]
             results["runs"][str(seed)] = found
             save_results(options.out, results)
-            for path in folder.glob(f"{seed}-*.npz"):
-                path.unlink()
+    for path in (path for seed in results["runs"] for path in folder.glob(f"{seed}-*")):
+        path.unlink()
     if folder.exists() and not any(folder.iterdir()):
         folder.rmdir()
     runs = [results["runs"][str(seed)] for seed in range(options.runs)]
