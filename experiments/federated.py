@@ -429,7 +429,7 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show(runs: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
     """Print the means, the claims, and how exactly each round's values sum to what the round adds."""
-    console = Console(highlight=False, width=max(Console().width, 110))
+    console = Console(highlight=False, width=max(Console().width, 120))
     title = f"means over {len(runs)} seeds"
     heads = [f"top {k}:\n{what}" for k in SELECTED for what in ("after round 1", "after the last", "noisy selected")]
     table = Table("method", *heads, "AUC of noisy", box=box.SIMPLE_HEAD, title=title)

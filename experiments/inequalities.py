@@ -35,7 +35,7 @@ def half_width(numbers: Any, *, level: float) -> np.ndarray:
     return stdtrit(seeds - 1, (1 + level) / 2) * array.std(axis=0, ddof=1) / np.sqrt(seeds)
 
 
-def inequality(claim: str, larger: Any, smaller: Any, *, level: float) -> dict[str, Any]:
+def inequality(claim: str, larger: Sequence[float], smaller: Sequence[float], *, level: float) -> dict[str, Any]:
     """How far the numbers that a claim says are larger are above the others, on the same seeds.
 
     Args:
@@ -66,7 +66,6 @@ def inequality(claim: str, larger: Any, smaller: Any, *, level: float) -> dict[s
 def inequality_table(rows: Sequence[dict[str, Any]], *, level: float, title: str) -> Table:
     """The claims with their gaps, intervals, verdicts and the seeds against them."""
     table = Table("claim", "gap", f"{level:.0%} interval", "verdict", "seeds against", box=box.SIMPLE_HEAD, title=title)
-    table.columns[0].no_wrap = True
     for row in rows:
         ends = "unknown" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}"
         table.add_row(row["claim"], f"{row['gap']:+.4f}", ends, row["verdict"], _against(row))
