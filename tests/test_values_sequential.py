@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxval import values
 from jaxval.values.sequential import sequential_leave_one_out, sequential_shapley
 
 ROUNDS = [[2, 0, 3], [1], [0, 1, 3, 2]]
@@ -75,6 +76,9 @@ def test_values_against_the_definition(start, batch_size, close):
     without = sequential_leave_one_out(update, evaluate, start, ROUNDS, players=PLAYERS, batch_size=batch_size)
     close(without.values, losses, atol=TOLERANCE)
     close(without.utilities, result.utilities)
+    assert without.tables == ()
+    for row, members, table in zip(losses, ROUNDS, result.tables, strict=True):  # no second training for these
+        close(values.leave_one_out(table), row[members], atol=TOLERANCE)
 
 
 def test_a_round_sums_to_what_it_adds(start, close):

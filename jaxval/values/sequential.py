@@ -35,6 +35,9 @@ class SequentialValues(NamedTuple):
         totals: (players, *objectives) the sums over the rounds (Remark 3.1).
         utilities: (rounds, *objectives) v(D_t; A_{t-1}), the utility of the realised state after each round.
         state: the realised state after the last round.
+        tables: for each round the (2^|D_t|, *objectives) utilities v(S; A_{t-1}) of all subsets of its contributors, in
+            the order in which `rounds` names them. Other values of a round, such as `leave_one_out(tables[t])`, need no
+            second training. `sequential_leave_one_out`, which tries few subsets, leaves it empty.
     """
 
     values: Float[Array, "rounds players *objectives"]
@@ -42,6 +45,7 @@ class SequentialValues(NamedTuple):
     totals: Float[Array, "players *objectives"]
     utilities: Float[Array, "rounds *objectives"]
     state: Any
+    tables: tuple[Float[Array, "coalitions *objectives"], ...] = ()
 
 
 def sequential_shapley(
@@ -89,6 +93,8 @@ def sequential_shapley(
         >>> result = sequential_shapley(update, evaluate, 0.0, [[0, 1], [1, 2]])
         >>> result.values.tolist(), result.totals.tolist()
         ([[0.5, 0.5, 0.0], [0.0, 2.0, 1.0]], [0.5, 2.5, 1.0])
+        >>> result.tables[0].tolist()  # of nobody, of contributor 0, of 1, of both
+        [0.0, 0.0, 0.0, 1.0]
     """
     return _over_rounds(_subsets, shapley, update, evaluate, state, rounds, players, prepare, batch_size)
 
@@ -137,6 +143,7 @@ def _over_rounds(
     values: list[Array] = []
     active: list[Array] = []
     realised: list[Array] = []
+    tables: list[Array] = []
     for number, members in enumerate(members_of):
         local = coalitions_of(len(members))
         coalitions = np.zeros((len(local), players), dtype=bool)
@@ -154,8 +161,10 @@ def _over_rounds(
         values.append(row.at[np.array(members)].set(values_of(utilities)))
         active.append(whole)
         realised.append(utilities[-1])
+        tables.append(utilities)
     stacked = jnp.stack(values)
-    return SequentialValues(stacked, jnp.stack(active), jnp.sum(stacked, axis=0), jnp.stack(realised), state)
+    kept = tuple(tables) if coalitions_of is _subsets else ()
+    return SequentialValues(stacked, jnp.stack(active), jnp.sum(stacked, axis=0), jnp.stack(realised), state, kept)
 
 
 @partial(jax.jit, static_argnames=("update", "evaluate", "batch_size"))
