@@ -152,28 +152,33 @@ def one_run(task: Any, name: str, seed: int, method: str, options: argparse.Name
 
 def show(results: dict[str, Any], names: list[str], seeds: int) -> None:
     """Print the areas, the claims, and the claims that do not come out."""
-    console = Console(highlight=False, width=max(Console().width, 100))
+    console = Console(highlight=False, width=max(Console().width, 92))
     for name in names:
-        title = f"{SETS[name].title}: areas in hundredths, with 95 % intervals over {seeds} seeds"
-        heads = ["remove\nlow (a)", "remove\nhigh (b)", "add\nlow (c)", "add\nhigh (d)", "mean of\nfour", "fresh rows,\nmean of four"]
-        table = Table("method", *heads, "seconds", box=box.SIMPLE_HEAD, title=title)
+        heads = ["remove\nlow (a)", "remove\nhigh (b)", "add\nlow (c)", "add\nhigh (d)", "mean", "mean,\nfresh rows"]
+        title = f"{SETS[name].title}: areas in hundredths, ± 95 % over {seeds} seeds"
+        table = Table("method", *heads, box=box.SIMPLE_HEAD, title=title)
         for row in results["areas"][name]:
-            cells = [_area(row["test"][panel]) for panel in (*measures.PANELS, "mean")]
-            times = [results["runs"][_label(name, seed, row["method"])]["seconds"] for seed in range(seeds)]
-            table.add_row(row["method"], *cells, _area(row["fresh"]["mean"]), f"{times[-1]:.1f}")
+            table.add_row(row["method"], *(_area(row[panel]) for panel in (*measures.PANELS, "mean", "fresh")))
         console.print(table)
-    rows = [row for row in results["claims"] if row["panel"] == "mean"]
-    console.print(inequality_table(rows, level=measures.LEVEL, title="the paper's claims, on the mean of four areas"))
+        took = [(m, results["runs"][_label(name, seeds - 1, m)]["seconds"]) for m in measures.METHODS[:-1]]
+        console.print(f"Seconds for the values of the last seed: {', '.join(f'{m} {s:.1f}' for m, s in took)}.\n")
+    for panel, title in (
+        ("mean", "the paper's claims, on the mean of four areas"),
+        ("fresh", "the same on fresh test rows, of which the paper says nothing"),
+    ):
+        rows = [row for row in results["claims"] if row["panel"] == panel]
+        console.print(inequality_table(rows, level=measures.LEVEL, title=title))
     for text in dict.fromkeys(row["claim"] for row in results["claims"]):
-        panels = [row for row in results["claims"] if row["claim"] == text and row["panel"] != "mean"]
-        below = [f"({row['panel']}) by {-row['gap']:.4f}, seeds {row['against']}" for row in panels if row["gap"] < 0]
+        rows = [row for row in results["claims"] if row["claim"] == text and row["panel"] != "fresh"]
+        below = [row for row in rows if row["gap"] < 0]
         if below:
-            console.print(f"Does not come out in every panel: {text}: {'; '.join(below)}.")
+            cells = [f"{row['panel']} by {-row['gap']:.4f} (seeds {row['against']})" for row in below]
+            console.print(f"Does not come out: {text}: {'; '.join(cells)}.")
 
 
 def _area(cell: dict[str, Any]) -> str:
-    reach = "" if cell["reach"] is None else f" ±{100 * cell['reach']:.2f}"
-    return f"{100 * cell['area']:+.2f}{reach}"
+    reach = "" if cell["reach"] is None else f"±{100 * cell['reach']:.1f}"
+    return f"{100 * cell['area']:+.1f}{reach}"
 
 
 if __name__ == "__main__":

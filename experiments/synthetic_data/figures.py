@@ -34,7 +34,7 @@ def plot_curves(runs: dict[str, Any], names: Iterable[str], seeds: range) -> Fig
     figure = new_figure(7.2, 1.75 * len(names) + 0.6)
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03)
     grid = figure.subplots(len(names), len(PANELS), sharex=True, squeeze=False)
-    for name, row in zip(names, grid, strict=True):
+    for k, (name, row) in enumerate(zip(names, grid, strict=True)):
         for panel, axes in zip(PANELS, row, strict=True):
             for method in METHODS[::-1]:  # those of interest on top
                 curves = np.array([relative(runs[f"{name}, {seed}, {method}"], panel, "test") for seed in seeds])
@@ -46,9 +46,9 @@ def plot_curves(runs: dict[str, Any], names: Iterable[str], seeds: range) -> Fig
             axes.axhline(1, color=GREY, linewidth=0.4)
             axes.tick_params(labelsize=SMALL, width=0.6)
             axes.spines[["top", "right"]].set_visible(False)
-            if row is grid[0]:
+            if k == 0:
                 axes.set_title(TITLES[panel], fontsize=NORMAL)
-            if row is grid[-1]:
+            if k == len(names) - 1:
                 axes.set_xlabel("synthetic rows, %", fontsize=NORMAL)
         row[0].set_ylabel(f"{SETS[name].title}\nrelative accuracy", fontsize=NORMAL)
     handles, labels = grid[0][0].get_legend_handles_labels()
@@ -65,9 +65,9 @@ def plot_areas(areas: dict[str, list[dict[str, Any]]]) -> Figure:
     panels = figure.subplots(1, len(areas), sharey=True, squeeze=False)[0]
     for axes, (name, rows) in zip(panels, areas.items(), strict=True):
         y = np.arange(len(rows))[::-1]
-        for test, shift, filled in (("test", 0.13, True), ("fresh", -0.13, False)):
+        for panel, shift, filled in (("mean", 0.13, True), ("fresh", -0.13, False)):
             for row, at in zip(rows, y, strict=True):
-                cell, (colour, _, marker) = row[test]["mean"], STYLES[row["method"]]
+                cell, (colour, _, marker) = row[panel], STYLES[row["method"]]
                 axes.errorbar(
                     100 * cell["area"], at + shift, xerr=100 * (cell["reach"] or 0), color=colour, marker=marker,
                     markersize=4.5, capsize=2, linewidth=0.9, markerfacecolor=colour if filled else "white",
