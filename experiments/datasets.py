@@ -1,4 +1,4 @@
-"""Adult, MNIST and Omniglot as features and labels, for the experiments on training data (docs/experiments.md on the data)."""
+"""Adult, MNIST and Omniglot as features and labels (docs/experiments.md on the data)."""
 
 from __future__ import annotations
 
@@ -87,8 +87,9 @@ def omniglot(folder: Path, rng: np.random.Generator, *, classes: int, train: int
     ink = 1.0 - images[characters[:, None], drawings]
     ink = np.asarray(jax.image.resize(ink, (*ink.shape[:2], side, side), "linear")).reshape(*ink.shape[:2], -1)
     labels = np.repeat(np.arange(classes, dtype=np.int32), train + test).reshape(classes, -1)
-    parts = [(ink[:, rows].reshape(-1, side**2), labels[:, rows].ravel()) for rows in np.split(np.arange(train + test), [train])]
-    return Split(*parts[0], *parts[1])
+    x, test_x = (part.reshape(-1, side**2) for part in np.split(ink, [train], axis=1))
+    y, test_y = (part.ravel() for part in np.split(labels, [train], axis=1))
+    return Split(x, y, test_x, test_y)
 
 
 def principal_components(split: Split, *, dimensions: int) -> Split:

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from jaxval.coalitions import tabulate
+from jaxval.values import neighbour_utilities, shapley
 from jaxval.values import neighbours as module
-from jaxval.values import shapley
 from jaxval.values._neighbours import check_instances, distances, nearest_first
 from jaxval.values.incremental import sample_shapley_along_paths
-from jaxval.values import neighbour_utilities
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
 from jaxval.values.owner_totals import owner_totals

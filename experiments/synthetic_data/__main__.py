@@ -90,8 +90,8 @@ def run(options: argparse.Namespace, notes: Console) -> None:
     results, note = open_results(options.out, "synthetic_data", {"permutations": options.permutations})
     if note:
         notes.print(note, markup=False)
-    units = [(name, seed, method) for seed in range(options.seeds) for name in options.set for method in measures.METHODS]
-    missing = [unit for unit in units if _label(*unit) not in results["runs"]]
+    units = itertools.product(range(options.seeds), options.set, measures.METHODS)
+    missing = [(name, seed, m) for seed, name, m in units if _label(name, seed, m) not in results["runs"]]
     draw = functools.lru_cache(maxsize=1)(lambda name, seed: draw_task(name, options.data, seed))
     with progress(notes) as bar, precision(False):
         task = bar.add_task("", total=sum(_cost(*unit, options) for unit in missing))
@@ -126,7 +126,9 @@ def _cost(name: str, seed: int, method: str, options: argparse.Namespace) -> flo
     return each * (50 + options.permutations[name] * method.startswith("MC"))
 
 
-def one_run(task: Any, name: str, seed: int, method: str, options: argparse.Namespace, *, advance: Any) -> dict[str, Any]:
+def one_run(
+    task: Any, name: str, seed: int, method: str, options: argparse.Namespace, *, advance: Any
+) -> dict[str, Any]:
     """The curves of one method on one seed, and the seconds that its values took."""
     key, began = measures.seeded(name, seed), time.perf_counter()
     found = task.synthetic * 0.0  # random orders need no values

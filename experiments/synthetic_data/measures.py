@@ -22,6 +22,7 @@ DRAWS = 20  # random orders
 LEVEL = 0.95
 PER_ASK = {True: 8, False: 32}  # permutations at a time, of a logistic regression or of nearest neighbours
 TESTS = ("test", "fresh")
+FIRST = ("lowest", "highest")
 PANELS = {
     "a": ("removing", "lowest", 1),
     "b": ("removing", "highest", -1),
@@ -102,7 +103,7 @@ def curves(task: Task, method: str, key: Any, found: np.ndarray) -> dict[str, An
         )
         random = one.random.mean(axis=0)
         pair = (random, random) if method == "random" else (one.lowest, one.highest)
-        shown[verb] = {name: np.asarray(curve).tolist() for name, curve in zip(("lowest", "highest"), pair, strict=True)}
+        shown[verb] = {first: np.asarray(curve).tolist() for first, curve in zip(FIRST, pair, strict=True)}
     return shown
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -69,14 +68,17 @@ class Task(NamedTuple):
 
     @property
     def train(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and classes of the training rows."""
         return self.split.train_x, self.split.train_y
 
     @property
     def test(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and classes of the test rows of the utility."""
         return self.split.test_x[: self.tests], self.split.test_y[: self.tests]
 
     @property
     def fresh(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and classes of the test rows that no value has seen."""
         return self.split.test_x[self.tests :], self.split.test_y[self.tests :]
 
 
@@ -173,5 +175,5 @@ def utility(task: Task) -> Utility:
 
 
 def _logistic(task: Task) -> values.WeightedModel:
-    """liblinear's logistic regression with its default C = 1."""
+    """Liblinear's logistic regression with its default C = 1."""
     return values.logistic_regression(ridge=1.0, classes=int(task.split.train_y.max()) + 1)

@@ -29,9 +29,7 @@ SETTLED = 1e-4  # the size of a last Newton step; the error after the step is of
 OUTER = 2**24  # the outer products of all rows are kept if they have at most so many numbers
 
 
-def logistic_regression(
-    *, ridge: Number = 1.0, classes: int | None = None, score: str = "accuracy"
-) -> WeightedModel:
+def logistic_regression(*, ridge: Number = 1.0, classes: int | None = None, score: str = "accuracy") -> WeightedModel:
     """Logistic regression of two classes, or of each class against the rest, trained to the optimum for any weights.
 
     θ = argmin Σ_i w_i log(1 + exp(-s_i x_i·θ)) + λ/2 |θ|², s_i = ±1. The derivative of θ in the weights is that of the

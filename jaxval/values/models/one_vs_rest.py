@@ -66,7 +66,9 @@ class _Descent(NamedTuple):
     steps: Array
 
 
-def bordered_path(rows: Float[Array, "rows inputs"], targets: Float[Array, "rows classes"], penalty: float) -> TrainingPath:
+def bordered_path(
+    rows: Float[Array, "rows inputs"], targets: Float[Array, "rows classes"], penalty: float
+) -> TrainingPath:
     """The optimum of one-vs-rest logistic regression on each prefix; each starts from the one before.
 
     Source: Böhning and Lindsay (1988) for the bound; Polak and Ribière (1969) for the directions.
@@ -141,9 +143,7 @@ def _descend(weights: Array, logits: Array, inverse: Array, inside: Array, targe
             now.steps + 1,
         )
 
-    still = jnp.zeros_like(weights)
-    start = _Descent(
-        weights, logits, still, still, still, jnp.zeros_like(weights[0]), jnp.asarray(jnp.inf, weights.dtype), jnp.asarray(0)
-    )
+    still, none = jnp.zeros_like(weights), jnp.zeros_like(weights[0])
+    start = _Descent(weights, logits, still, still, still, none, jnp.asarray(jnp.inf, none.dtype), jnp.asarray(0))
     end = jax.lax.while_loop(lambda now: (now.moved > SETTLED) & (now.steps < MAX_STEPS), step, start)
     return jnp.where(end.moved <= SETTLED, end.weights, jnp.nan)
