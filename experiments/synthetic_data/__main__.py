@@ -34,9 +34,11 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ from experiments.inequalities import inequality_table
 from experiments.results import open_results, save_results
 from experiments.synthetic_data import measures
 from experiments.synthetic_data.figures import plot_areas, plot_curves
-from experiments.synthetic_data.tasks import SETS, draw_task
+from experiments.synthetic_data.tasks import SETS, Task, draw_task
 
 SEEDS, PERMUTATIONS = 2, 200
 PAPER_SEEDS, QUICK_PERMUTATIONS = 10, 32
@@ -127,22 +129,22 @@ def _cost(name: str, seed: int, method: str, options: argparse.Namespace) -> flo
 
 
 def one_run(
-    task: Any, name: str, seed: int, method: str, options: argparse.Namespace, *, advance: Any
+    task: Task, name: str, seed: int, method: str, options: argparse.Namespace, *, advance: Callable[[float], None]
 ) -> dict[str, Any]:
     """The curves of one method on one seed, and the seconds that its values took."""
     key, began = measures.seeded(name, seed), time.perf_counter()
     found = task.synthetic * 0.0  # random orders need no values
     if method != "random":
-        # A state of a shorter run is as long as what it saves, so that only long runs keep one.
-        save = options.out / "unfinished" / f"{_label(name, seed, method)}.npz" if task.linear else None
-        if save is not None:
+        permutations, save = options.permutations[name], None
+        if task.linear:  # permutations of nearest neighbours take less than a minute, and their states are large
+            save = options.out / "unfinished" / f"{_label(name, seed, method)}, {permutations}.npz"
             save.parent.mkdir(parents=True, exist_ok=True)
         step = SETS[name].milliseconds * measures.PER_ASK[task.linear]
         found = measures.estimate(
             task,
             method,
             key,
-            permutations=options.permutations[name],
+            permutations=permutations,
             save=save,
             advance=lambda asks: advance(asks * step),
         )

@@ -175,5 +175,5 @@ def utility(task: Task) -> Utility:
 
 
 def _logistic(task: Task) -> values.WeightedModel:
-    """Liblinear's logistic regression with its default C = 1."""
+    """The loss of scikit-learn's solver "liblinear" with its default C = 1."""
     return values.logistic_regression(ridge=1.0, classes=int(task.split.train_y.max()) + 1)
