@@ -23,8 +23,8 @@ By default 2 seeds with 200 permutations. --full is the paper: 10 seeds, 5,000 p
 Where this departs from the paper: deformed drawings in place of the GAN's for Omniglot, and 20 characters of the first
 964 by seed, at 28 x 28 pixels, because the paper's characters 1420 to 1439 are of another file. Permutations come in
 pairs, one the reverse of the other within each group. If two classes have equally many votes, each counts one half.
-The intervals are at 95 %, as in section 6; appendix C.1 has 90 %. The paper prints no number for these figures, so that
-its claims are tested as inequalities.
+The intervals are at 95 %, as in section 6; appendix C.1 has 90 %. Bands are drawn for three seeds or more. The paper
+prints no number for these figures, so that its claims are tested as inequalities.
 
 Written to `--out`: `results.json`, `curves.png` and `areas.png`. What is finished is kept, of the logistic regression
 also every eight permutations.

@@ -21,7 +21,7 @@ from jaxval.types import BadArgument, Number
 from jaxval.values.models.one_vs_rest import bordered_path
 from jaxval.values.models.weighted import TrainingPath, WeightedModel, warm_path
 
-__all__ = ["class_targets", "logistic_regression", "shared_accuracy", "with_intercept"]
+__all__ = ["logistic_regression"]
 
 MAX_STEPS = 100
 HIGHEST = jax.lax.Precision.HIGHEST
