@@ -64,12 +64,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def start(command: list[str], out: Path) -> subprocess.Popen[bytes]:
     """Start the experiment, without its output; all starts share what they compile, so that little is repeated."""
-    programs = {"JAX_COMPILATION_CACHE_DIR": str(out.parent / "programs"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(out.parent / "programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", *command, "--out", str(out)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**programs, **os.environ},
+        env={**cache, **os.environ},
     )
 
 
