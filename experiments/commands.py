@@ -88,4 +88,5 @@ def progress(notes: Console) -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=notes,
+        speed_estimate_period=24 * 3600,  # a step may take longer than rich's half minute
     )

@@ -1,4 +1,4 @@
-"""Adult and MNIST as features and labels, for the experiments on training data (docs/experiments.md on the data)."""
+"""Adult, MNIST and Omniglot as features and labels (docs/experiments.md on the data)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import gzip
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxval import data
 
-__all__ = ["Split", "adult", "flip_labels", "mnist", "principal_components"]
+__all__ = ["Split", "adult", "draw_rows", "flip_labels", "mnist", "omniglot", "principal_components"]
+
+Count = int | tuple[int, ...]
 
 NUMBERS = ("age", "education-num", "capital-gain", "capital-loss", "hours-per-week")
 CATEGORIES = ("workclass", "marital-status", "occupation", "relationship", "race", "sex")
@@ -38,7 +41,15 @@ class Split(NamedTuple):
     test_y: np.ndarray
 
 
-def adult(folder: Path, rng: np.random.Generator, *, train: int, test: int) -> Split:
+def draw_rows(rng: np.random.Generator, labels: np.ndarray, count: Count) -> np.ndarray:
+    """Random rows: so many in all, or so many of each class 0, 1, ..., one class after the other."""
+    if isinstance(count, int):
+        return rng.choice(len(labels), count, replace=False)
+    parts = [rng.choice(np.flatnonzero(labels == k), one, replace=False) for k, one in enumerate(count)]
+    return np.concatenate(parts)
+
+
+def adult(folder: Path, rng: np.random.Generator, *, train: Count, test: Count) -> Split:
     """Random rows of Adult: five numbers in standard deviations and six categories as 0 and 1; class 1 earns more.
 
     Capital gains and losses are taken as logarithms of one plus the amount. Means, deviations and categories are those
@@ -52,19 +63,33 @@ def adult(folder: Path, rng: np.random.Generator, *, train: int, test: int) -> S
         words = np.unique(column)
         blocks.append((column[:, None] == words[None, :]).astype(float))
         other_blocks.append((other[:, None] == words[None, :]).astype(float))
-    rows, others = rng.choice(len(y), train, replace=False), rng.choice(len(other_y), test, replace=False)
+    rows, others = draw_rows(rng, y, train), draw_rows(rng, other_y, test)
     return Split(np.hstack(blocks)[rows], y[rows], np.hstack(other_blocks)[others], other_y[others])
 
 
-def mnist(folder: Path, rng: np.random.Generator, *, train: int, test: int) -> Split:
+def mnist(folder: Path, rng: np.random.Generator, *, train: Count, test: Count) -> Split:
     """Random images of MNIST as (rows, 784) shares of white, from the files of training and of test images."""
     parts = []
     for name, count in (("train", train), ("t10k", test)):
         images = data.read_idx(folder / f"{name}-images-idx3-ubyte.gz")
         labels = data.read_idx(folder / f"{name}-labels-idx1-ubyte.gz")
-        rows = rng.choice(len(labels), count, replace=False)
-        parts += [images[rows].reshape(count, -1) / 255.0, labels[rows].astype(np.int32)]
+        rows = draw_rows(rng, labels, count)
+        parts += [images[rows].reshape(len(rows), -1) / 255.0, labels[rows].astype(np.int32)]
     return Split(*parts)
+
+
+def omniglot(folder: Path, rng: np.random.Generator, *, classes: int, train: int, test: int, side: int = 28) -> Split:
+    """Random characters of Omniglot and random drawings of each, as (rows, side²) shares of ink."""
+    with np.load(folder / "images_background.npz") as file:
+        images = file["images"]
+    characters = rng.choice(len(images), classes, replace=False)
+    drawings = np.stack([rng.choice(images.shape[1], train + test, replace=False) for _ in characters])
+    ink = 1.0 - images[characters[:, None], drawings]
+    ink = np.asarray(jax.image.resize(ink, (*ink.shape[:2], side, side), "linear")).reshape(*ink.shape[:2], -1)
+    labels = np.repeat(np.arange(classes, dtype=np.int32), train + test).reshape(classes, -1)
+    x, test_x = (part.reshape(-1, side**2) for part in np.split(ink, [train], axis=1))
+    y, test_y = (part.ravel() for part in np.split(labels, [train], axis=1))
+    return Split(x, y, test_x, test_y)
 
 
 def principal_components(split: Split, *, dimensions: int) -> Split:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jaxval.coalitions import tabulate
+from jaxval.values import neighbour_utilities, shapley
 from jaxval.values import neighbours as module
-from jaxval.values import shapley
 from jaxval.values._neighbours import check_instances, distances, nearest_first
 from jaxval.values.incremental import sample_shapley_along_paths
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
@@ -293,6 +293,13 @@ def test_accuracy_against_a_count_of_votes(data, K, ties, close):
         for mask in masks
     ]
     close(jax.vmap(knn_utility(*data, neighbours=K, measure="accuracy", ties=ties))(masks), expected)
+
+
+def test_many_neighbours_are_sorted_and_few_taken_one_by_one(data, monkeypatch, close):
+    masks = jnp.asarray(list(itertools.product([False, True], repeat=7)))
+    few = jax.vmap(knn_utility(*data, neighbours=5, measure="accuracy"))(masks)
+    monkeypatch.setattr(neighbour_utilities, "PASSES", 4)
+    close(jax.vmap(knn_utility(*data, neighbours=5, measure="accuracy"))(masks), few)
 
 
 def test_the_default_score_is_that_of_the_exact_values(data, close):

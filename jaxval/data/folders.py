@@ -11,6 +11,8 @@ SOURCES = {
     "ml-1m": "https://grouplens.org/datasets/movielens/1m/, or by jaxval.data.download_movielens(folder)",
     "adult": "https://archive.ics.uci.edu/dataset/2/adult, as adult.data.gz and adult.test.gz",
     "mnist": "https://yann.lecun.com/exdb/mnist, or any copy of its four idx files",
+    "omniglot": "https://github.com/brendenlake/omniglot, its images_background as images_background.npz, whose array "
+    "`images` is (characters, drawings, height, width) with False for ink",
     "preflib": "https://www.preflib.org",
     "preferences": "https://huggingface.co/datasets/HuggingFaceH4/ultrafeedback_binarized, as JSON lines of pairs",
     "votes/llmfao": "https://huggingface.co/datasets/dustalov/llmfao",

@@ -9,11 +9,13 @@ DAY = 24 * 3600  # the pace is that of the last thousand steps; a step may well 
 
 
 @contextmanager
-def progress(shown: bool, total: int, title: str, *, unit: str | None = None) -> Iterator[Callable[[int], None]]:
+def progress(
+    shown: bool | Callable[[int], None], total: int, title: str, *, unit: str | None = None
+) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, or nothing.
 
     Args:
-        shown: whether to show the bar.
+        shown: whether to show the bar; or a function `advance(count)` of a bar that the caller shows.
         total: how many steps there are.
         title: the text beside the bar.
         unit: what is counted, such as "tokens", if the bar is to tell how many a second.
@@ -25,6 +27,9 @@ def progress(shown: bool, total: int, title: str, *, unit: str | None = None) ->
         >>> with progress(False, 3, "coalitions") as advance:
         ...     advance(3)
     """
+    if callable(shown):
+        yield shown
+        return
     if not shown:
         yield lambda count: None
         return

@@ -179,7 +179,12 @@ def run_estimator(
 
 
 def run(
-    key: Array, estimator: Estimator, of_many: Evaluation, *, save: str | Path | None = None, progress: bool = False
+    key: Array,
+    estimator: Estimator,
+    of_many: Evaluation,
+    *,
+    save: str | Path | None = None,
+    progress: bool | Callable[[int], None] = False,
 ) -> Any:
     """Ask, evaluate and tell until the estimator is finished, and return its last state.
 

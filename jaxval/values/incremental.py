@@ -40,7 +40,7 @@ def sample_shapley_along_paths(
     spread: float | Sequence[float] | None = None,
     per_ask: int = 32,
     save: str | FilePath | None = None,
-    progress: bool = False,
+    progress: bool | Callable[[int], None] = False,
 ) -> Estimate:
     """Shapley values, or asymmetric ones if `groups` is given, from utilities along sampled permutations.
 
@@ -55,7 +55,8 @@ def sample_shapley_along_paths(
         per_ask: the number of permutations evaluated at a time.
         save: a file for the state, from which a second call with the same arguments resumes after an interruption; None
             means that no state is saved.
-        progress: whether a progress bar with the time left is written to standard error.
+        progress: whether a progress bar with the time left is written to standard error; or a function that is called
+            with the number of asks (of `per_ask` permutations) that were done, for a bar of your own.
 
     Returns:
         An `Estimate`; `evaluations` counts distinct coalitions.

@@ -28,6 +28,7 @@ __all__ = ["knn_path_utility", "knn_utility"]
 MEASURES = ("accuracy", "soft")
 TIES = ("shared", "smallest")
 AT_ONCE = 1 << 23  # distances held in memory at a time
+PASSES = 64  # more neighbours than this are sorted instead of taken one by one
 
 
 class _Neighbours(NamedTuple):
@@ -96,7 +97,7 @@ def knn_utility(
 
     def utility(coalition: Bool[ArrayLike, "instances"]) -> Float[Array, ""]:
         members = jnp.where(jnp.asarray(coalition)[:, None], known.codes, _absent(known))
-        return rate(-jax.lax.top_k(-members.T, length)[0].T)
+        return rate(_smallest(members, length, _absent(known)))
 
     return utility
 
@@ -174,6 +175,19 @@ def _neighbours(train_x: Any, train_y: Any, test_x: Any, test_y: Any, neighbours
         np.put_along_axis(rank, order, np.arange(instances, dtype=np.int32)[None, :], axis=1)
         codes[start : start + block] = (rank << bits) + classes[None, :]
     return _Neighbours(jnp.asarray(codes.T), jnp.asarray(right, dtype=jnp.int32), bits, len(labels))
+
+
+def _smallest(codes: Array, length: int, absent: int) -> Array:
+    """The smallest codes of each test point in order, (length, tests); no two codes are equal but those of absent."""
+    # On a CPU, XLA's `top_k` of 1,000 codes takes as long as some 100 passes over them.
+    if length > PASSES:
+        return -jax.lax.top_k(-codes.T, length)[0].T
+
+    def next_smallest(last: Array, _: None) -> tuple[Array, Array]:
+        smallest = jnp.min(jnp.where(codes > last[None, :], codes, absent), axis=0)
+        return smallest, smallest
+
+    return jax.lax.scan(next_smallest, jnp.full(codes.shape[1], -1, codes.dtype), length=length)[1]
 
 
 def _absent(known: _Neighbours) -> int:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
 from jaxval.types import BadArgument, Number
-from jaxval.values.models.logistic import HIGHEST, with_intercept
+from jaxval.values.models.logistic import HIGHEST, class_targets, shared_accuracy, with_intercept
 from jaxval.values.models.weighted import TrainingPath, WeightedModel
 
 __all__ = ["ridge_regression"]
@@ -85,8 +84,7 @@ def ridge_regression(*, ridge: Number = 1.0, classes: int | None = None, score: 
     def score_of(params: Array, x: Array, y: Array) -> Array:
         outputs, targets = jnp.matmul(with_intercept(x), params, precision=HIGHEST), _targets(y, classes)
         if score == "accuracy":
-            wins = outputs == outputs.max(axis=1, keepdims=True)
-            return jnp.mean(jnp.sum(wins * targets, axis=1) / jnp.sum(wins, axis=1))
+            return shared_accuracy(outputs, targets)
         error = jnp.mean((outputs - targets) ** 2)
         return -error if score == "squared_error" else 1 - error / jnp.mean((targets - targets.mean(axis=0)[None]) ** 2)
 
@@ -95,11 +93,4 @@ def ridge_regression(*, ridge: Number = 1.0, classes: int | None = None, score: 
 
 def _targets(y: Array, classes: int | None) -> Array:
     """The targets (rows, outputs)."""
-    if classes is None:
-        return jnp.asarray(y, dtype=float).reshape(len(y), -1)
-    if _checks.concrete(y):
-        known = np.asarray(y)
-        if known.ndim != 1 or known.dtype.kind not in "iu" or known.min() < 0 or known.max() >= classes:
-            got = f"{known.dtype} of shape {known.shape}, {known.min()} to {known.max()}"
-            raise BadArgument("y", expected=f"integer labels 0 to {classes - 1}, one for each row", got=got)
-    return jax.nn.one_hot(y, classes, dtype=float)
+    return jnp.asarray(y, dtype=float).reshape(len(y), -1) if classes is None else class_targets(y, classes)
