@@ -71,9 +71,11 @@ def share_contexts(programs=50):
     """Write some programs in turn in one MLIR context, as newer JAX does: a new one for each loads its dialects."""
     from jax._src.interpreters import mlir
 
-    make, kept = mlir.make_ir_context, threading.local()
+    make, inside, kept = mlir.make_ir_context, mlir.ir.InsertionPoint, threading.local()
 
     def context():
+        with contextlib.suppress(ValueError):  # nothing is being written
+            return inside.current and make()  # a program within another one needs a context of its own
         if getattr(kept, "left", 0) == 0:
             kept.left, kept.context = programs, make()
         kept.left -= 1
