@@ -1,5 +1,8 @@
 """One suite, two legs: `JAX_ENABLE_X64=1` runs it in float64, `JAXVAL_TYPECHECK=1` with jaxtyping's hook on.
 
+`JAXVAL_FIRST_CASES=1` leaves out all but the first case of a parametrised test, for a look at other versions of Python
+and of JAX; examples in docstrings all run.
+
 With the hook on, a wrong argument meets the type checker before it meets our own message, so the tests of users'
 mistakes (marked `mistakes`) are left to the leg without it.
 """
@@ -55,6 +58,7 @@ MOST_MAPS = 30_000
 # Tracing makes many objects and little garbage; with the default threshold a tenth of the time goes to collecting it.
 gc.set_threshold(20_000, 20, 20)
 
+FIRST_CASES = os.environ.get("JAXVAL_FIRST_CASES") == "1"
 TYPECHECK = os.environ.get("JAXVAL_TYPECHECK") == "1"
 if TYPECHECK:
     from jaxtyping import install_import_hook
@@ -93,9 +97,16 @@ def pytest_collection_modifyitems(config, items):
     elsewhere = {"mistakes", "once"} if TYPECHECK else set()
     if not jax.config.jax_enable_x64:
         elsewhere.add("float64")
-    left = [item for item in items if any(item.get_closest_marker(name) for name in elsewhere)]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
+    kept, functions = [], set()
+    for item in items:
+        function = item.nodeid.split("[")[0]
+        further = FIRST_CASES and function in functions and item.path.name != "test_house.py"
+        if not further and not any(item.get_closest_marker(name) for name in elsewhere):
+            kept.append(item)
+            functions.add(function)
+    left = set(items).difference(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = kept
 
 
 def pytest_runtest_teardown(item, nextitem):
