@@ -26,13 +26,16 @@ def concrete(*arrays: Any) -> bool:
     return not any(isinstance(array, jax.core.Tracer) for array in arrays)
 
 
-def known_array(array: Any) -> Array:
-    """A copy of a NumPy array as a JAX array, in JAX's precision; a JAX array as it is.
+def known_array(array: Any, dtype: Any = None) -> Array:
+    """A copy of a NumPy array as a JAX array, in JAX's precision; anything else as `jnp.asarray` takes it.
 
     `jnp.asarray` would compile a program for every shape; `device_put` alone may share the memory of an array that its
     owner changes later.
     """
-    return array if isinstance(array, jax.Array) else jax.device_put(np.array(array))
+    if not isinstance(array, np.ndarray):
+        return jnp.asarray(array, dtype=dtype)
+    with np.errstate(over="ignore"):  # as in JAX, numbers beyond float32 are infinite
+        return jax.device_put(np.array(array, dtype=jax.dtypes.canonicalize_dtype(dtype or array.dtype)))
 
 
 def tolerance(dtype: Any) -> float:
