@@ -48,7 +48,9 @@ def value_adapters(
 ) -> SourceValues:
     """The value of each adapter of one base, on the prompts and candidate responses of some pairs; nothing is trained.
 
-    `jaxval.sources` describes the arguments that are missing below. The reference π_0 is the base, and the policy π_ℓ of source ℓ the base with its adapter. With a reference adapter R,
+    `jaxval.sources` describes the arguments that are missing below.
+
+    The reference π_0 is the base, and the policy π_ℓ of source ℓ the base with its adapter. With a reference adapter R,
     π_0 is base + R. An adapter that began as a copy of R, as TRL trains it, is taken in place of R: π_ℓ is base + A_ℓ,
     and its step from the reference is ΔW_ℓ - ΔW_R. If `stacked`, it was trained on top of R: π_ℓ is base + R + A_ℓ.
 
