@@ -26,6 +26,18 @@ def concrete(*arrays: Any) -> bool:
     return not any(isinstance(array, jax.core.Tracer) for array in arrays)
 
 
+def known_array(array: Any, dtype: Any = None) -> Array:
+    """A copy of a NumPy array as a JAX array, in JAX's precision; anything else as `jnp.asarray` takes it.
+
+    `jnp.asarray` would compile a program for every shape; `device_put` alone may share the memory of an array that its
+    owner changes later.
+    """
+    if not isinstance(array, np.ndarray):
+        return jnp.asarray(array, dtype=dtype)
+    with np.errstate(over="ignore"):  # as in JAX, numbers beyond float32 are infinite
+        return jax.device_put(np.array(array, dtype=jax.dtypes.canonicalize_dtype(dtype or array.dtype)))
+
+
 def tolerance(dtype: Any) -> float:
     """The gap below which two numbers count as equal: 1e-9 in float64, 1e-5 in float32."""
     return 1e-9 if jnp.finfo(dtype).bits == 64 else 1e-5
@@ -54,7 +66,7 @@ def floating(name: str, value: Any, *, ndim: int, expected: str) -> Array:
         values = np.asarray(array).astype(jnp.zeros(0).dtype, copy=not isinstance(array, jax.Array))
     if not np.isfinite(values).all():
         raise BadArgument(name, expected="finite numbers", got=np.asarray(array)[~np.isfinite(values)][0])
-    return jnp.asarray(array if isinstance(array, jax.Array) else values, dtype=float)
+    return jnp.asarray(array, dtype=float) if isinstance(array, jax.Array) else jax.device_put(values)
 
 
 def known_floats(name: str, value: Any, *, ndim: int, expected: str) -> np.ndarray | Array:
@@ -80,7 +92,7 @@ def integers(name: str, value: Any, *, ndim: int, expected: str) -> Array:
         raise BadArgument(name, expected=expected, got=f"dtype {array.dtype}")
     if isinstance(array, np.ndarray) and array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
         raise BadArgument(name, expected=f"{expected}, below 2^31", got=f"{array.min()} to {array.max()}")
-    return jnp.asarray(array)
+    return known_array(array)
 
 
 def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
@@ -157,7 +169,7 @@ def _permutations(orders: Array) -> Array:
 def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Array:
     """Check the shares of the rankings: non-negative numbers that sum to one. None means equal shares."""
     if weights is None:
-        return jnp.asarray(np.full(rankings, 1 / rankings), dtype=float)
+        return known_array(np.full(rankings, 1 / rankings))
     array = floating(name, weights, ndim=1, expected=f"({rankings},) shares that sum to one")
     if array.shape != (rankings,):
         raise BadArgument(name, expected=f"one share for each of {rankings} rankings", got=f"shape {array.shape}")

@@ -1,10 +1,14 @@
 """One suite, two legs: `JAX_ENABLE_X64=1` runs it in float64, `JAXVAL_TYPECHECK=1` with jaxtyping's hook on.
 
+`JAXVAL_FIRST_CASES=1` leaves out all but the first case of a parametrised test, for a look at other versions of Python
+and of JAX; examples in docstrings all run.
+
 With the hook on, a wrong argument meets the type checker before it meets our own message, so the tests of users'
 mistakes (marked `mistakes`) are left to the leg without it.
 """
 
 import atexit
+import contextlib
 import gc
 import os
 import shutil
@@ -12,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,6 +58,7 @@ MOST_MAPS = 30_000
 # Tracing makes many objects and little garbage; with the default threshold a tenth of the time goes to collecting it.
 gc.set_threshold(20_000, 20, 20)
 
+FIRST_CASES = os.environ.get("JAXVAL_FIRST_CASES") == "1"
 TYPECHECK = os.environ.get("JAXVAL_TYPECHECK") == "1"
 if TYPECHECK:
     from jaxtyping import install_import_hook
@@ -65,13 +71,42 @@ import numpy as np  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def share_contexts(programs=50):
+    """Write some programs in turn in one MLIR context, as newer JAX does: a new one for each loads its dialects."""
+    from jax._src.interpreters import mlir
+
+    make, inside, kept = mlir.make_ir_context, mlir.ir.InsertionPoint, threading.local()
+
+    def context():
+        with contextlib.suppress(ValueError):  # nothing is being written
+            return inside.current and make()  # a program within another one needs a context of its own
+        if getattr(kept, "left", 0) == 0:
+            kept.left, kept.context = programs, make()
+        kept.left -= 1
+        return kept.context
+
+    mlir.make_ir_context = context
+
+
+if KEEPS_PROGRAMS:  # a quarter of the time that a small program takes
+    with contextlib.suppress(ImportError, AttributeError):  # tests are then only slower
+        share_contexts()
+
+
 def pytest_collection_modifyitems(config, items):
     elsewhere = {"mistakes", "once"} if TYPECHECK else set()
     if not jax.config.jax_enable_x64:
         elsewhere.add("float64")
-    left = [item for item in items if any(item.get_closest_marker(name) for name in elsewhere)]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
+    kept, functions = [], set()
+    for item in items:
+        function = item.nodeid.split("[")[0]
+        further = FIRST_CASES and function in functions and item.path.name != "test_house.py"
+        if not further and not any(item.get_closest_marker(name) for name in elsewhere):
+            kept.append(item)
+            functions.add(function)
+    left = set(items).difference(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = kept
 
 
 def pytest_runtest_teardown(item, nextitem):

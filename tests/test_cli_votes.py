@@ -1,5 +1,6 @@
 """`jaxval aggregate` on votes of groups: contexts, votes that say little, 80 columns, tables and pages of files."""
 
+import contextlib
 import csv
 import json
 import re
@@ -163,11 +164,20 @@ def test_a_result_for_each_context(questions, tmp_path, capsys):
     assert "--figure: expected one pool of votes; got --by" in capsys.readouterr().err
 
 
-def test_a_model_in_two_contexts_is_pooled_too():
-    """Two prompts with the same two models, the winners exchanged."""
+def test_a_model_in_two_contexts_is_pooled_too(monkeypatch):
+    """Two prompts with the same two models, the winners exchanged; the bar ends at its total."""
+    bars = []
+
+    @contextlib.contextmanager
+    def counted(shown, total, title):
+        bars.append([shown, total])
+        yield lambda count: bars[-1].append(count)
+
+    monkeypatch.setattr("jaxval.parallel.progress", counted)
     comparisons = Comparisons(np.array([0, 0, 1]), np.array([0, 0, 1]), np.array([1, 1, 0]), np.ones(3))
     votes = NamedComparisons(comparisons, ("a", "b"), ("one", "two"), "models")
-    result = aggregate(votes, rules=("borda",), by="context")
+    result = aggregate(votes, rules=("borda",), by="context", progress=True)
+    assert bars == [[True, 9] + [1] * 9]  # three pools: the counts, the rule and the intervals of each
     assert [part["winners"]["borda"]["name"] for part in result["by_context"]] == ["a", "b"]
     assert result["pooled"]["alternatives"][0]["share_bound"] == pytest.approx(2 / 3)
 

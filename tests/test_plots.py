@@ -99,6 +99,13 @@ def test_a_signature_says_what_its_bars_and_its_diagonal_are():
     rewards = ["helpful", "harmless"]
     figure = plot_signature(names, values, rewards, intervals=ends, bars=bars, title="T" * 80)
     assert key_of(figure) == [f"value, {bars}", "same value under both"]
+    drawn = [lines.get_segments()[0] for lines in figure.axes[0].collections]  # across and upwards, source by source
+    np.testing.assert_allclose(
+        np.sort([line[:, 0] for line in drawn[::2]], axis=0), np.sort(np.stack(ends)[:, :, 0].T, axis=0)
+    )
+    np.testing.assert_allclose(
+        np.sort([line[:, 1] for line in drawn[1::2]], axis=0), np.sort(np.stack(ends)[:, :, 1].T, axis=0)
+    )
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
     box, axes = figure.legends[0].get_window_extent(renderer), figure.axes[0]
@@ -148,6 +155,12 @@ def results():
     return {"betas": [0.0, 1.0, 100.0], "proportional": proportional, **baselines}
 
 
+def ends_at(corners, points):
+    """The lowest and the highest corner of a band at each point, (2, points)."""
+    at = [corners[corners[:, 0] == point, 1] for point in points]
+    return np.array([[ends.min() for ends in at], [ends.max() for ends in at]])
+
+
 def test_tradeoff_draws_the_measures(results, tmp_path):
     figure = plot_tradeoff(results, title="movies")
     rates, gains, levels = figure.axes
@@ -160,6 +173,13 @@ def test_tradeoff_draws_the_measures(results, tmp_path):
     assert gains.get_yticklabels()[0].get_text() == r"$\leq 10^{-3}$"
     labels = [text.get_text() for text in gains.get_legend().get_texts()]
     assert {"RLHF", "NLHF", "common", "bury"} < set(labels)
+    for axes, mean in ((rates, [0.5, 0.6, 0.8]), (levels, [0.4, 0.3, 0.0])):  # bands of one standard deviation
+        (band,) = axes.collections
+        ends = np.array([mean, mean]) + np.array([[-1], [1]]) * [0.01, 0.02, 0.0]
+        np.testing.assert_allclose(ends_at(band.get_paths()[0].vertices, results["betas"]), ends)
+    common, bury = gains.collections  # bars at the powers of ten, from the lowest line on
+    np.testing.assert_allclose([bar[:, 1] for bar in common.get_segments()], [[0.001, 0.03], [0.001, 0.001]])
+    np.testing.assert_allclose([bar[:, 1] for bar in bury.get_segments()], [[0.001, 0.001]] * 2)
     figure.savefig(tmp_path / "figure.png")
     rows, _, _ = texts(figure)
     assert all(box.x0 >= 0 for box in rows)
@@ -208,6 +228,8 @@ def test_a_few_of_many_values_are_shown_at_either_end(tmp_path):
     assert names == ["299", "298", "… 296 more …", "1", "0"]
     np.testing.assert_allclose([bar.get_width() for bar in axes.patches], estimate.values[[299, 298, 1, 0]])
     assert [round(bar.get_y() + bar.get_height() / 2) for bar in axes.patches] == [0, 1, 3, 4]
+    bars = axes.collections[0].get_segments()
+    np.testing.assert_allclose(np.diff([line[:, 0] for line in bars])[:, 0], 2 * 1.96 * 0.01, rtol=1e-3)
     assert figure.get_figheight() < 3
     assert len(plot_values(Estimate(np.arange(4.0), np.zeros(4), 4), top=2).axes[0].patches) == 4
 

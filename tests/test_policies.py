@@ -35,6 +35,9 @@ def test_the_contract_refuses_what_breaks_it():
     ):
         with pytest.raises(AssertionError, match=message):
             testing.check_policy(broken(change), contexts=3, responses=2, complete=True)
+    certain = broken(lambda out, y: jnp.where(y < 0, -jnp.inf, -0.1))  # each candidate has probability .9
+    with pytest.raises(AssertionError, match=r"candidates sum to 1\.8\d*, above 1"):
+        testing.check_policy(certain, contexts=3, responses=2)
 
 
 @pytest.mark.once

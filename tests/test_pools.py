@@ -163,9 +163,9 @@ def test_halves_tell_the_bias(rng):
     model = draw_model(rng, 1, step=1.0)
     rewards = rng.normal(size=model.scores.shape[1:])
     exact = exact_utilities(model.scores, rewards)[:, 0]
-    many = type(model)(*(np.repeat(part, 20_000, axis=1) for part in model))
+    many = type(model)(*(np.repeat(part, 8_000, axis=1) for part in model))
     pool = draw_pool(rng, many, 16, stratified=False)
-    reward = np.take_along_axis(np.repeat(rewards, 20_000, axis=0), pool.responses, axis=1)[:, :, None]
+    reward = np.take_along_axis(np.repeat(rewards, 8_000, axis=0), pool.responses, axis=1)[:, :, None]
     found = estimates(pool.log_probs, reward)
     biases, errors = found.utilities[:, 0] - exact, found.utility_errors[0, :, 0]
     assert np.abs(biases).max() > 5 * errors.max()  # there is a bias to be told

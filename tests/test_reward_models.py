@@ -115,7 +115,11 @@ def test_states_are_kept_and_chats_go_through_the_template(tmp_path, monkeypatch
     plain = sources.fit_reward_head(pairs._replace(chats={}), **kept)
     assert len(list((tmp_path / "kept").iterdir())) == 2  # other tokens
     texts = pairs.prompts[:1], pairs.responses[:1]
-    assert not np.allclose(plain.score(*texts), first.score([pairs.chats[pairs.prompts[0]]], texts[1]))
+    messages = pairs.chats[pairs.prompts[0]]
+    assert not np.allclose(plain.score(*texts), first.score([messages], texts[1]))
+    joined = sources.fit_reward_head(pairs, policy=FOLDER / "tied", held_out=0.1)  # has no template
+    for prompt in (pairs.prompts[0], messages):
+        np.testing.assert_allclose(joined.score([prompt], texts[1]), plain.score(*texts), atol=1e-6)
 
 
 def test_the_command_fits_a_head_and_tells_its_accuracy(file, tmp_path, capsys):

@@ -255,17 +255,6 @@ def test_votes_by_place_are_told_and_taken_out():
     assert float(one_way.matrix[0, 1]) == 1
 
 
-def test_contexts_have_lotteries_of_their_own():
-    wins = np.zeros((3, 4, 4))
-    wins[0, :2, :2] = [[0, 6], [2, 0]]
-    wins[1, 2, 3] = 1
-    by_context = social_choice.lotteries_by_context(social_choice.proportional, wins, votes_per_pair=2)
-    close(by_context.lotteries, [[0.75, 0.25, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
-    assert by_context.votes.tolist() == [8, 1, 0]
-    assert by_context.few.tolist() == [False, True, False]
-    close(by_context.pooled, social_choice.proportional(preferences.empirical_matrix(wins.sum(axis=0))))
-
-
 KEY = jax.random.key(0)
 VOTE = Comparisons([0], [0], [1], [1.0])
 MISTAKES = {
@@ -280,10 +269,6 @@ MISTAKES = {
     "effective": (lambda: social_choice.pair_intervals(np.ones((2, 2)), effective=np.ones((3, 3))), "effective"),
     "a level": (lambda: social_choice.majority_cycle(np.ones((2, 2)), level=2.0), "level"),
     "sides": (lambda: social_choice.order_effect(VOTE, [True, False], alternatives=2), "winner_first"),
-    "one context": (
-        lambda: social_choice.lotteries_by_context(social_choice.minimax, np.ones((2, 2))),
-        r"wins.*\(contexts",
-    ),
 }
 
 

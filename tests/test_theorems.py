@@ -16,6 +16,7 @@ import pytest
 from experiments import statements
 from jaxval import theorems
 from jaxval.cli import main
+from jaxval.cli.verify import _print_tables
 from jaxval.theorems.pages import literal
 from jaxval.theorems.ppa import _profiles, _tasks
 
@@ -335,6 +336,24 @@ def test_the_command_lists_all_claims_at_once(capsys):
     assert main(["verify", "--list", "--paper", "mallows", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [entry["id"] for entry in listed] == [claim.id for claim in theorems.claims(paper="mallows")]
+
+
+@pytest.mark.once
+def test_the_table_is_short_and_says_how_to_see_the_rest(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    claims = theorems.claims(paper="coalition")
+    verdicts = [
+        theorems.Verdict(claim, claim.verdict, 5, 0, 0, 0, 0.5, "", None, 0.5, 0.0, 0.5, 0.1) for claim in claims
+    ]
+    _print_tables(verdicts, 1.0, every=False)
+    short = capsys.readouterr().out
+    for claim in claims:
+        assert (claim.id in short) == (claim.verdict != "holds")
+    assert "--all every verdict" in short
+    _print_tables(verdicts, 1.0, every=True)
+    everything = capsys.readouterr().out
+    assert all(claim.id in everything for claim in claims)
+    assert len(everything.splitlines()) > len(short.splitlines()) + len(claims)
 
 
 @pytest.mark.float64

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from jaxval import alignment, policies, preferences, social_choice, training
+from jaxval.training import _rows
 from jaxval.types import Comparisons, SequenceModel
 
 CONTEXTS, RESPONSES = 2, 4
@@ -203,6 +204,25 @@ def test_tables_and_features_reach_the_rule(close, x64, beta):
         close(found.bounds, [social_choice.share_bounds(matrix) for matrix in MATRICES], atol=1e-6)
     assert found.selector is None
     assert found.trained.all()
+
+
+def test_arrays_that_a_linear_policy_holds_are_arguments_of_one_compiled_program():
+    """Logits f·θ + f·held: both policies end at the same probabilities, by one program."""
+
+    def log_probs(held, params, contexts, responses):
+        return ONE_HOT.log_probs(params + held, contexts, responses)
+
+    def trained(held):
+        features = ONE_HOT.linear.features
+        linear = ONE_HOT.linear._replace(base=np.einsum("xyf,f->xy", features, held))
+        policy = ONE_HOT._replace(log_probs=jax.tree_util.Partial(log_probs, jnp.asarray(held)), linear=linear)
+        return probabilities(policy, training.proportional(policy, policy.init(None), PAIRS, beta=1.0)[0])
+
+    held = np.linspace(-0.5, 0.5, CONTEXTS * RESPONSES).astype(jnp.result_type(float))
+    trained(0 * held)
+    before = _rows._naturally._cache_size()
+    np.testing.assert_allclose(trained(held), EXPECTED[1.0], atol=1e-4)
+    assert _rows._naturally._cache_size() == before
 
 
 def test_a_sequence_model_trained_by_gradients_reaches_the_rule():

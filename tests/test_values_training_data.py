@@ -450,9 +450,9 @@ def test_removal_and_detection_by_definition(rng):
     curve = values.detection_curve(gifts, harmful)
     pairs = [np.sign(b - a) / 2 + 0.5 for a in gifts[harmful] for b in gifts[~harmful]]
     assert np.isclose(curve.auc, np.mean(pairs))
-    assert np.allclose(np.asarray(curve.found)[[0, -1]], [0, 1])
+    assert np.allclose(np.asarray(curve.recall)[[0, -1]], [0, 1])
     # The area under the curve of shares is the AUC but for the harmful players' own share of the axis.
-    area = np.trapezoid(np.asarray(curve.found, float), np.asarray(curve.inspected, float))
+    area = np.trapezoid(np.asarray(curve.recall, float), np.asarray(curve.inspected, float))
     assert np.isclose(area, harmful.mean() / 2 + (1 - harmful.mean()) * np.mean(pairs), atol=1e-6)
 
 

@@ -1,7 +1,7 @@
 """The numbers of `jaxval aggregate`: one pool of votes as plain data for JSON, tables and pages."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from jaxval.types import UNSEEN
 if TYPE_CHECKING:
     from jaxval.data.records import Votes
 
-__all__ = ["describe", "in_steps"]
+__all__ = ["describe", "in_steps", "steps"]
 
 RESAMPLES = 500
 LARGEST_PAIRWISE = 300  # with more alternatives, single pairs are not redrawn and cycles not searched
@@ -32,15 +32,21 @@ def describe(
     beta: float,
     reading: Reading,
     texts: dict[str, str],
+    advance: Callable[[int], None],
 ) -> dict[str, Any]:
-    """The result for one pool of votes, as plain numbers."""
+    """The result for one pool of votes, as plain numbers; `advance` is told of each of `steps` that is done."""
     counted = count_votes(votes, reading)
     matrix, strengths = preferences.complete_matrix(jax.random.key(0), counted.wins, unseen=reading.unseen)
     estimate = partial(preferences.smoothed_matrix, strengths=strengths) if strengths else None
     groups = {g: preferences.empirical_matrix(wins) for g, wins in counted.groups.items()}
+    advance(1)
 
     # Each rule is a compiled program of its own: both maximal lotteries then share one, which takes the longest.
-    lotteries = {rule: of_matrix(matrix) for rule, of_matrix in rules.items() if rule != "dictatorship"}
+    lotteries = {}
+    for rule, of_matrix in rules.items():
+        if rule != "dictatorship":
+            lotteries[rule] = of_matrix(matrix)
+        advance(1)
     result = {
         "bounds": social_choice.share_bounds(matrix),
         "certificate": social_choice.certificate(matrix),
@@ -55,6 +61,7 @@ def describe(
     lotteries = {rule: lotteries[rule] for rule in rules if rule in lotteries}  # in the order of `rules`
     columns = {"votes": counted.votes, "share_bound": result["bounds"], **lotteries}
     intervals = _intervals(votes, counted, lotteries, rules.get("proportional"), estimate)
+    advance(1)
     for name in ("share_bound", "proportional"):
         if name in intervals:
             columns[f"{name}_interval"] = jnp.stack(intervals[name], axis=1)
@@ -90,6 +97,11 @@ def describe(
         **_certain_cycle(votes, counted, winner),
         **_groups(votes, counted, groups, matrix, lotteries, intervals),
     }
+
+
+def steps(rules: Collection[str]) -> int:
+    """The number of steps of `describe`: the counts with the model of P, the rules, and the intervals."""
+    return len(rules) + 2
 
 
 def _plain(strengths: preferences.Strengths) -> dict[str, float | str]:

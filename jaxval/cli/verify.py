@@ -23,15 +23,17 @@ def add_command(commands: Any) -> None:
         "verify",
         help="check the papers' statements on random instances",
         description="Check the papers' statements against their plain definitions, on random instances, finite "
-        "families and boundary cases, in float64: about two minutes for all. --list prints the statements and what is "
-        "recorded, at once. --claim prints one claim in full: the printed sentence, both sides at the counterexample, "
-        "the version that holds, and the Python lines that replay it.",
+        "families and boundary cases, in float64: about two minutes for all. The table shows the claims that do not "
+        "hold as printed, or whose verdict is not the recorded one. --list prints the statements and what is recorded, "
+        "at once. --claim prints one claim in full: the printed sentence, both sides at the counterexample, the "
+        "version that holds, and the Python lines that replay it.",
         epilog="exit status: 0 if every verdict is the recorded one, 1 if one differs, 3 if one is inconclusive",
     )
     command.add_argument("--paper", metavar="PAPER", help="only coalition, mallows, ads, ppa or conjectures")
     command.add_argument(
         "--claim", action="append", metavar="ID", help="only this one, such as ppa/lemma-4.9, in full; may be repeated"
     )
+    command.add_argument("--all", action="store_true", help="print the verdict of every claim, with its scope")
     command.add_argument("--list", action="store_true", help="print the claims and their recorded verdicts, unchecked")
     command.add_argument(
         "--instances",
@@ -94,14 +96,14 @@ def _verify_in_float64(arguments: argparse.Namespace) -> int:
     elif arguments.claim:
         print("\n\n".join(theorems.page(verdict) for verdict in verdicts))
     else:
-        _print_tables(verdicts, time.perf_counter() - started)
+        _print_tables(verdicts, time.perf_counter() - started, every=arguments.all)
     unknown = any(verdict.outcome == "inconclusive" for verdict in verdicts)
     differs = any(not verdict.as_recorded and verdict.outcome != "inconclusive" for verdict in verdicts)
     return DIFFERS if differs else INCONCLUSIVE if unknown else 0
 
 
-def _print_tables(verdicts: list[Any], seconds: float) -> None:
-    """Print a table of the papers' statements and one of conjectures, then counts and what has no claim."""
+def _print_tables(verdicts: list[Any], seconds: float, *, every: bool) -> None:
+    """Print tables of the papers' statements and of conjectures, then counts and, with `every`, what has no claim."""
     from rich.console import Console
 
     from jaxval import theorems
@@ -109,8 +111,9 @@ def _print_tables(verdicts: list[Any], seconds: float) -> None:
     console = Console(markup=False)
     for title, wanted in (("statements of the papers", False), ("conjectures, which no paper states", True)):
         rows = [verdict for verdict in verdicts if verdict.claim.id.startswith(CONJECTURES) == wanted]
+        rows = [verdict for verdict in rows if every or not _plainly_holds(verdict)]
         if rows:
-            console.print(_table(title, rows))
+            console.print(_table(title if every else f"{title}: those that do not simply hold", rows, every=every))
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     instances = sum(verdict.instances for verdict in verdicts)
     told = ", ".join(f"{n} {outcome}" for outcome, n in outcomes.items())
@@ -120,28 +123,40 @@ def _print_tables(verdicts: list[Any], seconds: float) -> None:
         console.print("of those that fail as printed:", ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
     entries = theorems.coverage()
     covered = sum(bool(entry.claims) for entry in entries)
-    console.print(f"{covered} of {len(entries)} numbered statements of the papers have a claim; without one:")
+    console.print(
+        f"{covered} of {len(entries)} numbered statements of the papers have a claim{'; without one:' * every}"
+    )
     for entry in entries:
-        if not entry.claims:
+        if every and not entry.claims:
             console.print(f"  {entry.id}: {entry.exemption}")
-    console.print("--list prints the statements, --claim ID one claim in full: why it fails, and what holds instead")
+    console.print(
+        "--list prints the statements, --claim ID one claim in full: why it fails, and what holds instead"
+        + ("" if every else "; --all every verdict with its scope, and the statements without a claim")
+    )
 
 
-def _table(title: str, verdicts: list[Any]) -> Any:
+def _plainly_holds(verdict: Any) -> bool:
+    return verdict.as_recorded and verdict.outcome == "holds"
+
+
+def _table(title: str, verdicts: list[Any], *, every: bool) -> Any:
+    """A table of verdicts: a line each, or, with `every`, also corrected gaps and scopes."""
     from rich.table import Table
 
     from jaxval import theorems
 
     table = Table(title=title, pad_edge=False)
-    for column in ("claim", "verdict", "largest gap", "scope"):
+    for column in ("claim", "verdict", "largest gap", "scope" if every else "kind"):
         table.add_column(column, justify="right" if column == "largest gap" else "left", overflow="fold")
     for verdict in verdicts:
-        gap = f"{verdict.worst_gap:.1e}"
+        gap, kind = f"{verdict.worst_gap:.1e}", verdict.claim.kind or ""
+        outcome = verdict.outcome + ("" if verdict.as_recorded else f" (recorded: {verdict.claim.verdict})")
+        if not every:
+            table.add_row(verdict.claim.id, outcome, gap, kind)
+            continue
         if verdict.claim.correction:
             gap += f"\ncorrected {verdict.corrected_gap:.1e}"
-        recorded = "" if verdict.as_recorded else f" (recorded: {verdict.claim.verdict})"
-        kind = f"\n{verdict.claim.kind}" if verdict.claim.kind else ""
-        table.add_row(verdict.claim.id, verdict.outcome + recorded + kind, gap, theorems.scope(verdict))
+        table.add_row(verdict.claim.id, f"{outcome}\n{kind}".strip(), gap, theorems.scope(verdict))
     return table
 
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def aggregate(
     by: str | None = None,
     least_votes: int = 0,
     texts: dict[str, str] | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """The result of `jaxval aggregate` for votes of any kind, as plain numbers.
 
@@ -65,6 +67,7 @@ def aggregate(
         by: "context" gives a result for each context of comparisons; None gives one of all votes.
         least_votes: alternatives with fewer votes are left out.
         texts: what alternatives say, by name.
+        progress: whether a progress bar goes to standard error.
 
     Returns:
         A dictionary that `json.dumps` takes: `alternatives` (each with its votes, its share bound u and a probability
@@ -83,6 +86,7 @@ def aggregate(
     """
     from jaxval import _checks, social_choice
     from jaxval.cli import _votes_counts, _votes_facts
+    from jaxval.parallel import progress as progress_bar
 
     for rule in rules:
         _checks.check_choice("rule", rule, RULES)
@@ -100,27 +104,33 @@ def aggregate(
             of_matrix[rule] = _votes_facts.in_steps(of_matrix[rule])
     reading = _votes_counts.Reading(unranked, unseen, equal, each)
 
-    def described(votes: "Votes") -> dict[str, Any]:
+    def described(votes: "Votes", advance: Callable[[int], None]) -> dict[str, Any]:
         kept = _votes_counts.votes_each(votes) >= least_votes
         if not kept.all():
             votes = _votes_counts.keep_alternatives(votes, kept)
         result = _votes_facts.describe(
-            votes, {rule: of_matrix[rule] for rule in rules}, beta=beta, reading=reading, texts=texts or {}
+            votes,
+            {rule: of_matrix[rule] for rule in rules},
+            beta=beta,
+            reading=reading,
+            texts=texts or {},
+            advance=advance,
         )
         return {**result, "left_out": int((~kept).sum()), "least_votes": least_votes}
 
+    if by is not None:
+        _checks.check_choice("by", by, ("context",))
+    parts = {} if by is None else _votes_counts.by_context(votes)
+    pooled = by is None or sum(len(part.names) for part in parts.values()) > len(votes.names)
+    steps = (len(parts) + pooled) * _votes_facts.steps(rules)
+    with progress_bar(progress, steps, "counts, rules, intervals") as advance:
+        by_context = [described(part, advance) for part in parts.values()]
+        of_all = described(votes, advance) if pooled else None
     if by is None:
-        return described(votes)
-    _checks.check_choice("by", by, ("context",))
-    parts = _votes_counts.by_context(votes)
-    result: dict[str, Any] = {
-        "title": votes.title,
-        "by": by,
-        "by_context": [described(part) for part in parts.values()],
-    }
-    if sum(len(part.names) for part in parts.values()) > len(votes.names):
-        result["pooled"] = described(votes)
-    return result
+        assert of_all is not None
+        return of_all
+    result = {"title": votes.title, "by": by, "by_context": by_context}
+    return {**result, "pooled": of_all} if pooled else result
 
 
 def add_command(commands: Any) -> None:
@@ -234,6 +244,7 @@ def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
             by=arguments.by,
             least_votes=arguments.least_votes,
             texts=dict(zip(votes.names, texts, strict=False)),
+            progress=sys.stderr.isatty(),
         )
     _write(result, arguments)
     if arguments.json:

@@ -68,7 +68,7 @@ def index_coalition(index: Int[ArrayLike, "*batch"] | int, players: int) -> Bool
             raise BadArgument(
                 "index", expected=f"numbers in [0, {2**players})", got=f"{values.min()} to {values.max()}"
             )
-        return jnp.asarray(values[..., None] >> np.arange(players, dtype=values.dtype) & 1 == 1)
+        return _checks.known_array(values[..., None] >> np.arange(players, dtype=values.dtype) & 1 == 1)
     bits = jnp.reshape(jnp.arange(players, dtype=index.dtype), (1,) * index.ndim + (players,))
     return (index[..., None] >> bits) & 1 == 1
 
@@ -138,7 +138,7 @@ def check_coalitions(coalitions: Any) -> Array:
         raise BadArgument(
             "coalitions", expected="boolean masks, players last", got=f"{masks.dtype} of shape {masks.shape}"
         )
-    return jnp.asarray(masks)
+    return _checks.known_array(masks)
 
 
 def check_fits(players: int, *, row_bytes: int) -> None:

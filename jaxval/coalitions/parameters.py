@@ -44,16 +44,20 @@ def add_parameters(base: Params, sources: Params, coalition: Members) -> Params:
     if ours != theirs:
         raise BadArgument("sources", expected=f"the tree structure of base, {ours}", got=theirs)
 
-    def add(leaf: ArrayLike, stacked: ArrayLike) -> Array:
-        leaf, stacked = jnp.asarray(leaf), jnp.asarray(stacked)
-        if stacked.shape != (len(members), *leaf.shape):
+    for leaf, stacked in zip(jax.tree.leaves(base), jax.tree.leaves(sources), strict=True):
+        if jnp.shape(stacked) != (len(members), *jnp.shape(leaf)):
             raise BadArgument(
                 "sources",
-                expected=f"leaves of shape {(len(members), *leaf.shape)}, the first axis as long as the coalition",
-                got=f"shape {stacked.shape}",
+                expected=f"leaves of shape {(len(members), *jnp.shape(leaf))}, the first axis as long as the coalition",
+                got=f"shape {jnp.shape(stacked)}",
             )
-        steps = stacked - leaf[None]
-        return leaf + jnp.tensordot(members.astype(leaf.dtype), steps, 1)
+    return _moved(base, sources, members)
+
+
+@jax.jit  # one program, not four for every shape of a leaf
+def _moved(base: Params, sources: Params, members: Array) -> Params:
+    def add(leaf: Array, stacked: Array) -> Array:
+        return leaf + jnp.tensordot(members.astype(leaf.dtype), stacked - leaf[None], 1)
 
     return jax.tree.map(add, base, sources)
 

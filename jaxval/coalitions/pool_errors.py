@@ -78,7 +78,7 @@ def pool_estimates(
         [[[0.5], [0.75]], [[[0.25]]]]
     """
     rows, prompts = len(masks), len(pool.base)
-    blocks = split_prompts(_in_halves(_level(pool), labels))
+    blocks = jax.tree.map(np.asarray, split_prompts(_in_halves(_level(pool), labels)))  # NumPy compiles no indexing
     together = blocks.base.shape[1]
     batched_masks, batched_weights = _batches(masks, contributions, blocks.base.dtype)
     kept = np.arange(0, prompts, max(1, -(-prompts * rows // MOST_SIZES)))
@@ -86,7 +86,7 @@ def pool_estimates(
     for number in range(len(blocks.base)):
         block = jax.tree.map(lambda part, number=number: part[number], blocks)
         real = number * together + np.arange(together) < prompts
-        result = jax.tree.map(np.asarray, _of_block(block, jnp.asarray(real), batched_masks, batched_weights))
+        result = jax.tree.map(np.asarray, _of_block(block, real, batched_masks, batched_weights))
         sizes = result.sizes[:rows, np.isin(number * together + np.arange(together), kept)]
         parts.append(result._replace(sizes=sizes, **{name: getattr(result, name)[real] for name in BY_PROMPT}))
     sums = np.sum([part.sums[:, :rows].astype(np.float64) for part in parts], axis=0)
@@ -187,7 +187,7 @@ def _level(pool: WeighedPool) -> WeighedPool:
     return pool._replace(centre=pool.centre - pool.centre.mean(axis=0))
 
 
-def _batches(masks: np.ndarray, contributions: np.ndarray, dtype: Any) -> tuple[Array, Array]:
+def _batches(masks: np.ndarray, contributions: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """Masks (batches, batch, sources) and contributions (batches, values, batch).
 
     The last batch is filled up with empty coalitions that contribute nothing.
@@ -198,7 +198,7 @@ def _batches(masks: np.ndarray, contributions: np.ndarray, dtype: Any) -> tuple[
     padding = batches * batch - rows
     padded = np.pad(masks, [(0, padding), (0, 0)]).reshape(batches, batch, -1)
     weights = np.pad(contributions, [(0, 0), (0, padding)]).reshape(len(contributions), batches, batch)
-    return jnp.asarray(padded, dtype), jnp.asarray(np.moveaxis(weights, 1, 0), dtype)
+    return padded.astype(dtype), np.moveaxis(weights, 1, 0).astype(dtype)
 
 
 def _in_halves(pool: WeighedPool, labels: np.ndarray | None) -> WeighedPool:

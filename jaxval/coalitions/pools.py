@@ -206,7 +206,8 @@ def split_prompts(pool: WeighedPool) -> WeighedPool:
     def split(part: Any, axis: int = 0) -> Array:
         padding = [(0, blocks * together - prompts if k == axis else 0) for k in range(part.ndim)]
         shape = (*part.shape[:axis], blocks, together, *part.shape[axis + 1 :])
-        return jnp.moveaxis(jnp.pad(jnp.asarray(part), padding).reshape(shape), axis, 0)
+        numpy = np if _checks.concrete(part) else jnp
+        return _checks.known_array(numpy.moveaxis(numpy.pad(part, padding).reshape(shape), axis, 0))
 
     return WeighedPool(split(pool.base), split(pool.steps, 1), split(pool.rewards), split(pool.centre))
 

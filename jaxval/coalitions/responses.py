@@ -209,7 +209,7 @@ def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: boo
         raise BadArgument(
             "weights", expected="none with by_context=True, because contexts are then not averaged", got="weights"
         )
-    log_probs, rewards = jnp.asarray(log_probs, dtype=float), jnp.asarray(rewards, dtype=float)
+    log_probs, rewards = _checks.known_array(log_probs, float), _checks.known_array(rewards, float)
     if log_probs.ndim != 2 or rewards.shape[:2] != log_probs.shape or rewards.ndim > 3:
         raise BadArgument(
             "rewards",
@@ -221,7 +221,7 @@ def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: boo
         )
     contexts = len(log_probs)
     share = 1.0 if by_context else 1 / contexts
-    shares = jnp.asarray(np.full(contexts, share) if weights is None else weights, dtype=float)
+    shares = _checks.known_array(np.full(contexts, share) if weights is None else weights, float)
     if shares.shape != (contexts,):
         raise BadArgument("weights", expected=f"one for each of {contexts} contexts", got=f"shape {shares.shape}")
     if weights is not None and _checks.concrete(shares) and abs(np.asarray(shares).sum() - 1) > 1e-5:

@@ -39,13 +39,13 @@ class Table(NamedTuple):
     Attributes:
         line: the number of the line that names the columns.
         columns: the columns' names as written.
-        places: the index of each column by its name in small letters.
+        index_of: the index of each column by its name in small letters.
         rows: for each row, the line where it starts and its cells.
     """
 
     line: int
     columns: list[str]
-    places: dict[str, int]
+    index_of: dict[str, int]
     rows: list[tuple[int, list[str]]]
 
 
@@ -101,14 +101,14 @@ def no_rows(path: FilePath, table: Table) -> Exception:
 
 def row_weights(path: FilePath, table: Table) -> list[float]:
     """The weight of each row, from the column `count` or `weight`; 1 if the table has neither."""
-    columns = [name for name in WEIGHTS if name in table.places]
+    columns = [name for name in WEIGHTS if name in table.index_of]
     if not columns:
         return [1.0] * len(table.rows)
     if len(columns) > 1:
         raise wrong(path, table.line, expected="one column of weights", got=" and ".join(columns), advice="remove one")
     weights = []
     for line, cells in table.rows:
-        cell = cells[table.places[columns[0]]]
+        cell = cells[table.index_of[columns[0]]]
         weight = positive(cell)
         if weight is None:
             raise wrong(path, line, expected=f"a positive number in column {columns[0]}", got=shorten(cell))
@@ -119,8 +119,8 @@ def row_weights(path: FilePath, table: Table) -> list[float]:
 def find_column(path: FilePath, table: Table, wanted: str | None, usual: Sequence[str]) -> int | None:
     """The index of the wanted column; if none is wanted, of the first usual one; None if there is no usual one."""
     if wanted is None:
-        return next((table.places[name] for name in usual if name in table.places), None)
-    place = table.places.get(wanted.strip().lower())
+        return next((table.index_of[name] for name in usual if name in table.index_of), None)
+    place = table.index_of.get(wanted.strip().lower())
     if place is None:
         got = f"none among {shorten(', '.join(table.columns))}"
         raise wrong(path, table.line, expected=f"a column {shorten(wanted)}", got=got)

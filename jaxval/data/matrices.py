@@ -67,7 +67,7 @@ def vote_batches(
         expected = f"a column of voters, {', '.join((MARK, *VOTERS[:1]))}"
         raise wrong(path, table.line, expected=expected, got=shorten(",".join(table.columns)))
     labels = {*TALLIES, *GROUPS, MARK}
-    asked = [k for name, k in table.places.items() if k not in (at, of) and name not in labels]
+    asked = [k for name, k in table.index_of.items() if k not in (at, of) and name not in labels]
     names = tuple(table.columns[k] for k in asked)
     if not names:
         got = shorten(",".join(table.columns))

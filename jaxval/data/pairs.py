@@ -379,10 +379,15 @@ def _messages(path: FilePath, line: int, field: str, value: Any) -> str:
                 got=f"{_named(message) if isinstance(message, dict) else _kind(message)} in message {place + 1}",
             )
         role, content = (_string(path, line, f"{field}[{place}].{name}", message[name]) for name in ("role", "content"))
-        parts.append((role, content))
-    if len(parts) == 1:
-        return parts[0][1]
-    return "\n\n".join(f"{role}: {content}" for role, content in parts)
+        parts.append({"role": role, "content": content})
+    return text_of_messages(parts)
+
+
+def text_of_messages(messages: Sequence[Mapping[str, str]]) -> str:
+    """The text of chat messages for a model without a chat template; several messages have their roles in front."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
 def _source(path: FilePath, line: int, fields: dict[str, Any], source: str | None) -> str | None:

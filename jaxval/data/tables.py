@@ -68,7 +68,7 @@ def read_rankings_csv(path: FilePath, *, voter: str | None = None, group: str | 
     weights = row_weights(path, table)
     fields = people(path, table, voter, group, usual=VOTERS[:1])
     labels = {*WEIGHTS, *LABELS, *VOTERS[:1], *GROUPS, *(name.strip().lower() for name in (voter, group) if name)}
-    others = {name: place for name, place in table.places.items() if name not in labels}
+    others = {name: place for name, place in table.index_of.items() if name not in labels}
     ranks = {int(match[1]): place for name, place in others.items() if (match := _RANK.fullmatch(name))}
     if not ranks:
         names = tuple(table.columns[place] for place in others.values())
@@ -128,7 +128,7 @@ def read_comparisons_csv(path: FilePath, *, voter: str | None = None, group: str
     table = read_table(path)
     weights = row_weights(path, table)
     outcomes = list(_outcomes(path, table))
-    asked = next((table.places[name] for name in CONTEXTS if name in table.places), None)
+    asked = next((table.index_of[name] for name in CONTEXTS if name in table.index_of), None)
     topics = ["" if asked is None else cells[asked] for _, cells in table.rows]
     names, index = numbered(name for first, second, _ in outcomes for name in (first, second))
     contexts, topic_index = numbered(topics)
@@ -143,7 +143,7 @@ def read_comparisons_csv(path: FilePath, *, voter: str | None = None, group: str
     halves = np.array([1 + tied for *_, tied in outcomes])  # a tie is two rows
     fields |= {name: np.repeat(fields[name], halves) for name in ("voter", "group") if name in fields}
     if (sides := _sides(table)) is not None:
-        firsts = [cells[table.places[sides[0]]] for _, cells in table.rows]
+        firsts = [cells[table.index_of[sides[0]]] for _, cells in table.rows]
         fields["winner_first"] = np.repeat(firsts, halves) == [names[row[1]] for row in rows]
     return NamedComparisons(Comparisons(context, winner, loser, counts), names, contexts, Path(path).stem, **fields)
 
@@ -205,9 +205,9 @@ def _ranks_in_cells(
 
 def _outcomes(path: FilePath, table: Table) -> Iterator[tuple[str, str, bool]]:
     """The winner and the loser of each row, and whether they tied."""
-    judge = _winner_and_loser if {"winner", "loser"} <= set(table.places) else _verdict(path, table)
+    judge = _winner_and_loser if {"winner", "loser"} <= set(table.index_of) else _verdict(path, table)
     for line, cells in table.rows:
-        first, second, tied = judge(path, line, {name: cells[place] for name, place in table.places.items()})
+        first, second, tied = judge(path, line, {name: cells[place] for name, place in table.index_of.items()})
         if not first or not second or first == second:
             pair = f"{shorten(first)} and {shorten(second)}"
             raise wrong(path, line, expected="the names of two different alternatives", got=pair)
@@ -216,9 +216,9 @@ def _outcomes(path: FilePath, table: Table) -> Iterator[tuple[str, str, bool]]:
 
 def _sides(table: Table) -> tuple[str, str] | None:
     """The columns of the alternative shown first and of the other, if the table has them."""
-    if {"winner", "loser"} <= set(table.places):
+    if {"winner", "loser"} <= set(table.index_of):
         return None
-    return next((pair for pair in SIDES if {*pair, "winner"} <= set(table.places)), None)
+    return next((pair for pair in SIDES if {*pair, "winner"} <= set(table.index_of)), None)
 
 
 def _winner_and_loser(path: FilePath, line: int, row: Mapping[str, str]) -> tuple[str, str, bool]:

@@ -4,6 +4,9 @@ A `Grouped` holds prompts with several responses each. A response attends to the
 its own tokens. The vocabulary is scored only where a token of a response is predicted. If parameters are adapters of
 the last layers, the hidden states below the adapters (the trunk) are the same for all parameters, and may be computed
 once.
+
+Arguments that the functions share: `params` are the parameters of the model, `grouped` holds prompts with responses, as
+`group_responses` makes them, and `states` is what `trunk_states` returned for these, or None to compute it.
 """
 
 from __future__ import annotations
@@ -88,7 +91,6 @@ def trunk_states(model: SequenceModel, grouped: Grouped) -> Float[Array, "rows t
 
     Args:
         model: a model of adapters in the last layers, from `low_rank(..., layers=...)`.
-        grouped: prompts with responses.
 
     Returns:
         (B, P + R T, W) the states of the tokens of the prompt and then of its responses, for `score_responses`.
@@ -116,9 +118,6 @@ def response_states(
 
     Args:
         model: a model with parts, such as `transformer` makes.
-        params: its parameters.
-        grouped: prompts with responses.
-        states: what `trunk_states` returned for them; None computes it.
 
     Returns:
         (B, R, T + 1, W); state t predicts token t of the response, and state t + 1 has read that token.
@@ -148,9 +147,6 @@ def score_responses(
 
     Args:
         model: a `SequenceModel`. A model without parts reads every sequence whole.
-        params: its parameters.
-        grouped: prompts with responses.
-        states: what `trunk_states` returned for them; None computes it.
 
     Returns:
         (B, R, T) log-probabilities, 0 beyond the end of a response, so that a sum is log π(y|x).
@@ -184,9 +180,6 @@ def response_entropies(
 
     Args:
         model: a model with parts, such as `transformer` makes.
-        params: its parameters.
-        grouped: prompts with responses.
-        states: what `trunk_states` returned for them; None computes it.
 
     Returns:
         (B, R, T) entropies in nats, 0 beyond the end of a response.

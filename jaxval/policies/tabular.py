@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 from jaxval import _checks
@@ -42,7 +43,7 @@ def tabular(contexts: int, responses: int) -> Policy:
 
     def init(key: Key[Array, ""] | None = None) -> Float[Array, "contexts responses"]:
         del key  # the uniform policy
-        return jnp.zeros(shape)
+        return _checks.known_array(np.zeros(shape))
 
     def log_probs(params: Any, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
         if jnp.shape(params) != shape:
@@ -52,7 +53,7 @@ def tabular(contexts: int, responses: int) -> Policy:
         contexts, responses = check_ids(contexts, responses, limits=shape)
         return _log_probs(jnp.asarray(params), contexts, responses)
 
-    return Policy(init, log_probs, LinearLogits(jnp.zeros(shape)))
+    return Policy(init, log_probs, LinearLogits(_checks.known_array(np.zeros(shape))))
 
 
 @jax.jit

@@ -4,7 +4,6 @@ A rule takes P as an (alternatives, alternatives) array and returns a lottery (a
 """
 
 from jaxval.social_choice.clusters import cluster_intervals, effective_counts, majority_cycle
-from jaxval.social_choice.contexts import ContextLotteries, OrderEffect, lotteries_by_context, order_effect
 from jaxval.social_choice.extended import FeasibleShares, GroupMatrices, extended_membership, extended_shares
 from jaxval.social_choice.feasible import (
     BoxDistance,
@@ -25,6 +24,7 @@ from jaxval.social_choice.lotteries import (
     maximal_lottery,
     maximal_lottery_solve,
 )
+from jaxval.social_choice.order_effects import OrderEffect, order_effect
 from jaxval.social_choice.rules import (
     certificate,
     maximal_borda,
@@ -39,7 +39,6 @@ from jaxval.social_choice.rules import (
 
 __all__ = [
     "BoxDistance",
-    "ContextLotteries",
     "FeasibleDiagnostics",
     "FeasibleShares",
     "GroupMatrices",
@@ -63,7 +62,6 @@ __all__ = [
     "group_curve",
     "group_outcomes",
     "guaranteed_level",
-    "lotteries_by_context",
     "majority_cycle",
     "maximal_borda",
     "maximal_lottery",

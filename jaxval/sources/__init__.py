@@ -4,6 +4,16 @@
 computes the utilities of coalitions, `valuation` computes values with intervals, and `curation` takes decisions. `pool`
 and `adapters` need no training: they value sources from a table of log-probabilities, and from adapters of PEFT.
 `samples` trains once a source and values responses that the policies write, which `drawing` draws and scores.
+
+Arguments that the functions `value_...` share are described here, and there only where they differ:
+
+- `semivalue`: the kind of value, such as "shapley" or "banzhaf".
+- `groups`: (sources,) the group of each source, for asymmetric values.
+- `permutations`: the number of permutations from which coalitions are sampled; `evaluations`: the number of coalitions
+  to which a regression is fitted. Without either, all coalitions are evaluated.
+- `key`: a random key; None means `jax.random.key(0)`.
+- `folder`: where finished work is kept, so that a run that was interrupted can resume; None keeps nothing.
+- `progress`: whether a progress bar goes to standard error.
 """
 
 from jaxval.sources.adapters import value_adapters

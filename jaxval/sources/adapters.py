@@ -49,6 +49,8 @@ def value_adapters(
 ) -> SourceValues:
     """The value of each adapter of one base, on the prompts and candidate responses of some pairs; nothing is trained.
 
+    `jaxval.sources` describes the arguments that are missing below.
+
     The reference π_0 is the base, and the policy π_ℓ of source ℓ the base with its adapter. With a reference adapter R,
     π_0 is base + R. An adapter that began as a copy of R, as TRL trains it, is taken in place of R: π_ℓ is base + A_ℓ,
     and its step from the reference is ΔW_ℓ - ΔW_R. If `stacked`, it was trained on top of R: π_ℓ is base + R + A_ℓ.
@@ -63,16 +65,9 @@ def value_adapters(
         policy: the base, a folder of a Llama checkpoint or a GGUF file.
         reference_adapter: the folder of R, or None.
         stacked: whether adapters were trained on top of R, not from a copy of it.
-        reward: as in `value_sources`, like the other arguments that are explained only briefly below.
+        reward: as in `value_sources`.
         arithmetic: "response", "token" or "parameter".
         reference: "policy" or "uniform".
-        semivalue: the kind of value.
-        groups: (sources,) groups for asymmetric values.
-        permutations: the number of permutations from which coalitions are sampled.
-        evaluations: the number of coalitions to which a regression is fitted.
-        key: a random key for sampled coalitions.
-        folder: the folder in which finished evaluations are kept.
-        progress: whether a progress bar goes to standard error.
         any_base: whether an adapter may name another base than `policy`, for example because the base was renamed.
 
     Returns:

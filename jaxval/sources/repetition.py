@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -173,7 +172,7 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
         judged = _judged(setting, method, by_context["values"], sources, retrained)
         seconds["fidelity"] = time.perf_counter() - clock
     rows, estimate = designs["values"]
-    mean, errors = estimate(jnp.asarray(utilities["values"][rows]))
+    mean, errors = estimate(_checks.known_array(utilities["values"][rows]))
     level = setting.level.astype(np.float64).mean(axis=0)
     counts = np.array([float(np.sum(source.weight)) for source in sources] or [np.nan] * len(trained))
     reference_certain = float((setting.own.max(axis=1) > np.log(CERTAIN)).mean())
@@ -210,7 +209,7 @@ def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict
         total = total + table.astype(np.float64).sum(axis=1)
         for name, (rows, estimate) in designs.items():
             part = table[rows]
-            result = np.asarray(estimate(jnp.asarray(part.reshape(len(part), -1)))[0], float)
+            result = np.asarray(estimate(_checks.known_array(part.reshape(len(part), -1)))[0], float)
             parts[name].append(np.moveaxis(result.reshape(-1, *table.shape[1:]), 1, 0))
     by_context = {name: np.concatenate(each) for name, each in parts.items()}
     return by_context, total / len(next(iter(by_context.values())))

@@ -21,6 +21,7 @@ from jaxtyping import Array, Key
 from jaxval import _checks, policies
 from jaxval.checkpoints import fingerprint, load_state, save_state
 from jaxval.data import PreferencePairs
+from jaxval.data.pairs import text_of_messages
 from jaxval.parallel import progress as progress_bar
 from jaxval.sources.learners import identity_of, log_linear_of, tokens_kept
 from jaxval.sources.trainings import Training, trainer
@@ -65,7 +66,8 @@ def read_reward_model(folder: str | Path, *, prompt_tokens: int = 128, response_
     """A published reward model of the architecture LlamaForSequenceClassification.
 
     Its rewards are `score.weight` times the normalised hidden state of the last token. The text is the prompt, the
-    response and the end token. A prompt of chat messages goes through the chat template.
+    response and the end token. A prompt of chat messages goes through the chat template; without one, the messages are
+    joined to one text, as `data.read_preferences` joins them.
 
     Args:
         folder: a folder with config.json, model.safetensors and tokenizer.json.
@@ -107,8 +109,8 @@ def fit_reward_head(
     """A linear head on a checkpoint's last hidden states, fitted to pairs by Bradley-Terry, and its held-out accuracy.
 
     The weights maximise Σ log σ(r(x, y⁺) - r(x, y⁻)) with a ridge penalty, over hidden states divided by their standard
-    deviations. A share of the prompts is held out: the head is not fitted to the pairs of these prompts, and its
-    accuracy is measured on them. A random choice has accuracy 1/2.
+    deviations. Prompts of chat messages are read as by `read_reward_model`. A share of the prompts is held out: the
+    head is not fitted to their pairs, and its accuracy is measured on them. A random choice has accuracy 1/2.
 
     Args:
         pairs: preference pairs, whose sources do not matter; their title becomes the name of the reward.
@@ -191,6 +193,8 @@ class _Reader(NamedTuple):
         progress: bool = False,
     ) -> np.ndarray:
         """(contexts, most responses, W) states, in float64; zeros after the last response of a prompt."""
+        if self.tokeniser.chat is None:
+            prompts = [prompt if isinstance(prompt, str) else text_of_messages(prompt) for prompt in prompts]
         ids = policies.encode_catalogue(
             prompts, responses, length=sum(self.kept), truncate=self.kept, tokeniser=self.tokeniser
         )

@@ -51,6 +51,8 @@ def value_samples(
     2. Responses to held-out prompts are drawn from π_0, each π_ℓ, and the grand coalition token by token.
     3. Every policy scores every response; u(S) = E_x E_{y~π_S} r(x, y) of all coalitions comes from this one pool.
 
+    `jaxval.sources` describes the arguments that are missing below.
+
     Source: Tamine et al., equations (1) to (6); `draw_pool` and `value_pool`.
 
     Args:
@@ -63,13 +65,6 @@ def value_samples(
             and a response, or a list of such rewards.
         temperature: the temperature at which responses are drawn; their log-probabilities are at temperature 1.
         held_out: the share of prompts that no source trains on, or pairs that contain these prompts; None means 0.25.
-        semivalue: as in `value_pool`, like `groups`, `permutations`, `evaluations` and `refuse`.
-        groups: (sources,) the group of each source.
-        permutations: the number of permutations from which coalitions are sampled.
-        evaluations: the number of coalitions to which a regression is fitted.
-        key: a random key; None means `jax.random.key(0)`.
-        folder: where trainings, draws and scores are kept, so that a run that was killed can resume.
-        progress: whether bars go to standard error.
         refuse: whether a pool that fails the checks is refused.
         **training: the fields of `Training`.
 

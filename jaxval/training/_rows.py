@@ -165,7 +165,10 @@ def _descent(
     """
     features = design(policy.linear)[rows.contexts]  # type: ignore[arg-type]
     data = (*map(jnp.asarray, rows), base, coefficient)
-    params, settled = _naturally(loss, policy.log_probs, start, features, data, weight)
+    log_probs = policy.log_probs
+    if not isinstance(log_probs, jax.tree_util.Partial):
+        log_probs = jax.tree_util.Partial(log_probs)
+    params, settled = _naturally(loss, log_probs, start, features, data, weight)
     if not settled:
         raise RuntimeError(
             f"proportional did not converge in {MAX_STEPS} steps; standardise the features, pass a coefficient of the "
@@ -174,7 +177,7 @@ def _descent(
     return params
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=0)  # arrays that `log_probs` holds are arguments of the program
 def _naturally(
     loss: Callable[..., Array],
     log_probs: Callable[..., Array],

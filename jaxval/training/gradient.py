@@ -265,8 +265,10 @@ def minimise_rows(
         for name, size in (("steps", steps), ("batch_size", batch_size), ("every", every))
     )
     params = jax.tree.map(jnp.asarray, params)
-    _, others = jax.eval_shape(loss, log_probs, params, jax.tree.map(lambda column: column[:1], rows), weight[:1])
-    state = _State(params, optimiser.init(params), (jnp.full((steps,), jnp.nan),) * (1 + len(others)))
+    first = jax.eval_shape(lambda *columns: jax.tree.map(lambda column: column[:1], columns), rows, weight)
+    _, others = jax.eval_shape(loss, log_probs, params, *first)
+    curve = _checks.known_array(np.full(steps, np.nan))
+    state = _State(params, optimiser.init(params), (curve,) * (1 + len(others)))
     what = {
         **what,
         "steps": steps,

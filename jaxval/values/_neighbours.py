@@ -130,7 +130,7 @@ def sum_over_blocks(block_sum: Callable[..., Array], test_x: Features, test_y: A
     tests = len(test_y)
     blocks = -(-tests // max(1, at_once))
     index = np.arange(blocks * -(-tests // blocks)).reshape(blocks, -1)
-    counted = jnp.asarray(index < tests)
+    counted = _checks.known_array(index < tests)
     index = np.minimum(index, tests - 1)
 
     def rows(index: np.ndarray) -> Features:
@@ -162,7 +162,7 @@ def _features(name: str, value: Any) -> Features:
         return Features(high, None)
     known = np.asarray(value, dtype=np.float64)
     lost = known - known.astype(high.dtype)
-    return Features(high, jnp.asarray(lost, dtype=float) if lost.any() else None)
+    return Features(high, _checks.known_array(lost, float) if lost.any() else None)
 
 
 def _labels(name: str, value: Any, instances: int) -> Array:

@@ -40,12 +40,12 @@ class DetectionCurve(NamedTuple):
 
     Attributes:
         inspected: (players + 1,) the share of players inspected.
-        found: (players + 1,) the share of the harmful players that are among the inspected ones.
+        recall: (players + 1,) the share of the harmful players that are among the inspected ones.
         auc: the probability that a harmful player has a lower value than one that is not harmful; a tie counts 1/2.
     """
 
     inspected: Float[Array, "points"]
-    found: Float[Array, "points"]
+    recall: Float[Array, "points"]
     auc: Float[Array, ""]
 
 
@@ -137,7 +137,7 @@ def detection_curve(
 
     Example:
         >>> curve = detection_curve([0.1, -0.2, 0.3, 0.4], [False, True, False, True])
-        >>> curve.found.tolist(), float(curve.auc)
+        >>> curve.recall.tolist(), float(curve.auc)
         ([0.0, 0.5, 0.5, 0.5, 1.0], 0.5)
     """
     known = _one_objective(values)

@@ -201,12 +201,12 @@ def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
         size_term = (harmonic[starts + below] - harmonic[starts] - below / neighbours) / np.maximum(sizes - 1, 1)
         weight = np.append(0.0, 1 / np.minimum(neighbours, np.arange(1, instances + 1))) - 1 / neighbours
         before, after = weight[starts], weight[starts + sizes]
-    numbers = (jnp.asarray(array, dtype=float) for array in (size_term, before, after))
-    indices = (jnp.asarray(array, dtype=jnp.int32) for array in (starts, sizes))
+    numbers = (_checks.known_array(array, float) for array in (size_term, before, after))
+    indices = (_checks.known_array(array, jnp.int32) for array in (starts, sizes))
     return _Groups(
-        jnp.asarray(group, dtype=jnp.int32),
-        jnp.asarray(member, dtype=jnp.int32),
-        jnp.asarray(member == sizes[group]),
+        _checks.known_array(group, jnp.int32),
+        _checks.known_array(member, jnp.int32),
+        _checks.known_array(member == sizes[group]),
         *indices,
         *numbers,
     )

@@ -1,83 +1,17 @@
-"""Rules in every context and pooled, and what the order in which two alternatives are shown does to votes."""
+"""What the order in which two alternatives are shown does to votes."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxval.preferences import count_wins, empirical_matrix
-from jaxval.preferences.ballots import check_wins
-from jaxval.types import BadArgument, Comparisons, Lottery, Rule
+from jaxval.types import BadArgument, Comparisons
 
-__all__ = ["ContextLotteries", "OrderEffect", "lotteries_by_context", "order_effect"]
-
-
-class ContextLotteries(NamedTuple):
-    """The lotteries of one rule in every context.
-
-    Attributes:
-        lotteries: (contexts, alternatives) probabilities; 0 for alternatives without votes in that context.
-        seen: (contexts, alternatives) which alternatives have votes in the context.
-        votes: (contexts,) the number of comparisons in the context.
-        few: (contexts,) whether a context has fewer comparisons than `votes_per_pair` asks for; False without votes.
-        pooled: (alternatives,) the lottery of the sum of all counts.
-    """
-
-    lotteries: Float[Array, "contexts alternatives"]
-    seen: Bool[np.ndarray, "contexts alternatives"]
-    votes: Float[np.ndarray, "contexts"]
-    few: Bool[np.ndarray, "contexts"]
-    pooled: Lottery
-
-
-def lotteries_by_context(
-    rule: Rule,
-    wins: Float[ArrayLike, "contexts alternatives alternatives"] | list[Any],
-    *,
-    votes_per_pair: float | int = 1,
-) -> ContextLotteries:
-    """A rule applied in every context to the alternatives that have votes in it, and to all votes together.
-
-    The pooled lottery answers one question if all contexts have the same alternatives, as prompts put to the same
-    models have. If contexts have different alternatives, pairs across contexts are never compared and count as ties.
-
-    Args:
-        rule: a function of P to a lottery.
-        wins: (contexts, alternatives, alternatives) counts, as `count_wins(comparisons, contexts=...)` gives them.
-        votes_per_pair: a context has few votes if it has fewer than this number for each pair of its alternatives.
-
-    Returns:
-        `ContextLotteries`. A context without votes has a lottery of zeros.
-
-    Raises:
-        ValueError: if counts are negative or of another shape.
-
-    Example:
-        >>> from jaxval.social_choice import proportional
-        >>> wins = [[[0, 3, 0], [1, 0, 0], [0, 0, 0]], [[0, 0, 1], [0, 0, 0], [0, 0, 0]]]
-        >>> found = lotteries_by_context(proportional, wins, votes_per_pair=2)
-        >>> found.lotteries.tolist(), found.few.tolist()
-        ([[0.75, 0.25, 0.0], [1.0, 0.0, 0.0]], [False, True])
-    """
-    array = check_wins(wins, contexts=True)
-    if array.ndim != 3:
-        raise BadArgument("wins", expected="counts (contexts, alternatives, alternatives)", got=f"shape {array.shape}")
-    counts = np.asarray(array)
-    compared = counts + counts.transpose(0, 2, 1)
-    seen = compared.sum(axis=2) > 0
-    lotteries = np.zeros(seen.shape, dtype=counts.dtype)
-    for context, rows in enumerate(seen):
-        if rows.any():
-            inside = np.flatnonzero(rows)
-            lotteries[context, inside] = np.asarray(rule(empirical_matrix(counts[context][np.ix_(inside, inside)])))
-    votes = counts.sum(axis=(1, 2))
-    number = seen.sum(axis=1)
-    few = votes < votes_per_pair * number * (number - 1) / 2
-    return ContextLotteries(jnp.asarray(lotteries), seen, votes, few, rule(empirical_matrix(counts.sum(axis=0))))
+__all__ = ["OrderEffect", "order_effect"]
 
 
 class OrderEffect(NamedTuple):
