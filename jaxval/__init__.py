@@ -24,7 +24,27 @@ Rooms are loaded when first used: `import jaxval as jv; jv.social_choice.proport
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # type checkers and editors see the rooms, which run time loads when they are first used
+    from jaxval import (
+        alignment,
+        axioms,
+        checkpoints,
+        coalitions,
+        data,
+        parallel,
+        plots,
+        policies,
+        preferences,
+        social_choice,
+        sources,
+        testing,
+        theorems,
+        training,
+        types,
+        values,
+    )
 
 __version__ = "0.1.0"
 __all__ = [

@@ -13,6 +13,7 @@ import jaxval
 ROOT = Path(__file__).parent.parent
 ROOMS = re.findall(r"^\d+\. `(\w+)`", jaxval.__doc__, flags=re.MULTILINE)
 PACKAGE = Path(jaxval.__file__).parent
+BELOW = ("_checks", "_errors", "_tables")  # files on which all rooms may rest
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [".".join(("jaxval", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in FILES]
 MODULES = [name.removesuffix(".__init__") for name in MODULES]
@@ -33,7 +34,7 @@ def imported(path):
 
 
 def test_the_docstring_lists_every_room():
-    found = {room(path) for path in FILES} - {"__init__", "_checks", "_errors"}
+    found = {room(path) for path in FILES} - {"__init__", *BELOW}
     assert set(ROOMS) == found
 
 
@@ -41,7 +42,7 @@ def test_the_docstring_lists_every_room():
 def test_rooms_import_only_rooms_above(path):
     if room(path) == "__init__":
         return
-    below = {"_checks", "_errors", "types"}
+    below = {*BELOW, "types"}
     allowed = below if room(path) in below else {*below, *ROOMS[: ROOMS.index(room(path)) + 1]}
     for name in imported(path):
         if name.startswith("jaxval.") and name != "jaxval.__version__":

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
+from jaxval._tables import html_table, interval
 from jaxval.coalitions.masks import all_coalitions
 from jaxval.coalitions.pool_checks import SLICE, check_pool, pool_faults, wrong_pool
 from jaxval.coalitions.pool_errors import PoolEstimates, pool_estimates
@@ -84,6 +85,20 @@ class PoolValues(NamedTuple):
     draws: int
     faults: tuple[str, ...]
     pool: SamplePool
+
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows: values with intervals; † marks those that rest on few draws."""
+        columns = ["source", *(word for reward in self.rewards for word in (reward, "95 %"))]
+        rows = []
+        for i, name in enumerate(self.names):
+            mark = " †" if self.unreliable[i] else ""
+            ends = (interval(*self.intervals[:, i, k]) for k in range(len(self.rewards)))
+            told = zip((f"{value:.4g}{mark}" for value in self.values[i]), ends, strict=True)
+            rows.append([name, *(word for pair in told for word in pair)])
+        notes = [f"{self.prompts} prompts, {self.draws} responses, {len(self.coalitions)} coalitions", *self.faults]
+        if self.unreliable.any():
+            notes.insert(1, "† rests on coalitions to which few draws matter: draw more responses")
+        return html_table(columns, rows, notes)
 
 
 def value_pool(

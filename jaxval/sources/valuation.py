@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import __version__, _checks
+from jaxval._tables import html_table, interval
 from jaxval.checkpoints import fingerprint
 from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
@@ -118,6 +119,18 @@ class SourceValues(NamedTuple):
     def values_per_pair(self) -> np.ndarray:
         """(sources, rewards) each value divided by the source's pairs, for values grow with the size of a source."""
         return self.values / self.pairs[:, None]
+
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows: each source's pairs, and its values with intervals over held-out prompts."""
+        columns = ["source", "pairs"]
+        for reward in self.rewards:
+            columns += [reward, "95 % over prompts"]
+        rows = []
+        for i, name in enumerate(self.names):
+            ends = (interval(*self.context_intervals[:, i, k]) for k in range(len(self.rewards)))
+            told = zip((f"{value:.4g}" for value in self.values[i]), ends, strict=True)
+            rows.append([name, f"{self.pairs[i]:.4g}", *(word for pair in told for word in pair)])
+        return html_table(columns, rows, [f"{self.contexts} prompts, {self.evaluations} coalitions"])
 
 
 def value_sources(

@@ -2,7 +2,7 @@
 
 from jaxval.theorems.checks import Verdict, check_claim, scope
 from jaxval.theorems.ledger import Coverage, claims, coverage, verify
-from jaxval.theorems.pages import page
+from jaxval.theorems.pages import exhibit, page, replay, told
 from jaxval.theorems.records import AtMost, Claim, Inconclusive, Setting, largest, parts
 
 __all__ = [
@@ -15,9 +15,12 @@ __all__ = [
     "check_claim",
     "claims",
     "coverage",
+    "exhibit",
     "largest",
     "page",
     "parts",
+    "replay",
     "scope",
+    "told",
     "verify",
 ]

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
+from jaxval._tables import html_table
 from jaxval.theorems.records import Claim, Inconclusive, parts, registered
 
 __all__ = ["Verdict", "check_claim", "scope"]
@@ -75,6 +76,12 @@ class Verdict(NamedTuple):
     def as_recorded(self) -> bool:
         """Whether the outcome is the one that the claim records."""
         return self.outcome == self.claim.verdict
+
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows; `page` tells the counterexample and how to replay it, too."""
+        from jaxval.theorems.pages import told
+
+        return html_table([self.claim.id, self.claim.source], told(self).items(), align="left")
 
 
 class Cases(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from jaxval.theorems.checks import Verdict, scope
 from jaxval.theorems.records import AtMost, Claim, parts
 
-__all__ = ["literal", "page"]
+__all__ = ["exhibit", "literal", "page", "replay", "told"]
 
 WIDTH = 100
 LARGEST_DENOMINATOR = 1_000
@@ -36,29 +36,69 @@ def page(verdict: Verdict) -> str:
     """
     claim = verdict.claim
     lines = [f"{claim.id}: {claim.source}", ""]
-    tolerance = claim.setting.tolerance
-    told = {
+    for name, words in told(verdict).items():
+        lines += _paragraph(name, words)
+    if verdict.worst_gap > claim.setting.tolerance:
+        instance, sides = exhibit(claim, None if claim.counterexample else verdict.worst)
+        lines += ["", "Counterexample" if claim.counterexample else "The instance of the largest gap", ""]
+        lines += textwrap.indent(instance, "  ").splitlines()
+        lines += ["", "Both sides there", "", *(f"  {line}" for line in sides)]
+    lines += ["", "To replay it in Python", "", *(f"  {line}" for line in replay(claim))]
+    return "\n".join(lines)
+
+
+def told(verdict: Verdict) -> dict[str, str]:
+    """What there is to say about a claim and its verdict, by heading; headings without words are left out.
+
+    Args:
+        verdict: of the claim.
+
+    Returns:
+        From headings such as "Statement" to words.
+
+    Example:
+        >>> from jaxval import theorems
+        >>> if jax.config.jax_enable_x64:
+        ...     verdict, = theorems.verify(ids=["mallows/phi-limit"], instances=10)
+        ...     assert told(verdict)["Verdict"] == "holds"
+    """
+    claim = verdict.claim
+    recorded = "" if verdict.as_recorded else f" (recorded: {claim.verdict})"
+    headings = {
         "As printed": f'"{claim.quote}"' if claim.quote else "",
         "Statement": claim.words,
-        "Verdict": verdict.outcome + _kind(claim) + ("" if verdict.as_recorded else f" (recorded: {claim.verdict})"),
+        "Verdict": verdict.outcome + _kind(claim) + recorded,
         "Why": claim.why,
         "Corrected": claim.corrected,
         "False neighbour": claim.false or ("the statement as printed" if claim.correction else ""),
         "Scope": scope(verdict),
-        "Gaps": _gaps(verdict, tolerance),
+        "Gaps": _gaps(verdict, claim.setting.tolerance),
         "Covers": ", ".join(claim.covers),
     }
-    for name, words in told.items():
-        if words:
-            lines += _paragraph(name, words)
-    if verdict.worst_gap > tolerance:
-        instance = claim.counterexample() if claim.counterexample else verdict.worst
-        lines += ["", "Counterexample" if claim.counterexample else "The instance of the largest gap", ""]
-        lines += textwrap.indent(literal(_what_matters(claim, instance)), "  ").splitlines()
-        lines += ["", "Both sides there", ""]
-        lines += [f"  {line}" for line in _sides(claim, instance, tolerance)]
-    lines += ["", "To replay it in Python", "", *(f"  {line}" for line in _replay(claim))]
-    return "\n".join(lines)
+    return {name: words for name, words in headings.items() if words}
+
+
+def exhibit(claim: Claim, instance: Any = None) -> tuple[str, list[str]]:
+    """An instance that breaks a statement, as text, and both sides of every part that it breaks.
+
+    Args:
+        claim: a claim that fails as printed.
+        instance: an instance of its setting; None means the claim's counterexample.
+
+    Returns:
+        The instance as a Python expression without the fields that do not matter, and a line for each part.
+
+    Example:
+        >>> from jaxval import theorems
+        >>> if jax.config.jax_enable_x64:
+        ...     claim, = theorems.claims(ids=["ads/beta-integral"])
+        ...     instance, sides = exhibit(claim)
+        ...     assert "should equal" in sides[0]
+    """
+    if instance is None:
+        assert claim.counterexample is not None, claim.id
+        instance = claim.counterexample()
+    return literal(_what_matters(claim, instance)), _sides(claim, instance, claim.setting.tolerance)
 
 
 def literal(tree: Any) -> str:
@@ -155,7 +195,20 @@ def _sides(claim: Claim, instance: Any, tolerance: float) -> list[str]:
     return lines
 
 
-def _replay(claim: Claim) -> list[str]:
+def replay(claim: Claim) -> list[str]:
+    """The lines of Python that compute both sides of a claim at its counterexample, or at a random instance.
+
+    Args:
+        claim: the claim.
+
+    Returns:
+        Lines.
+
+    Example:
+        >>> from jaxval import theorems
+        >>> "claim.sides(instance)" in replay(theorems.claims()[0])[-1]
+        True
+    """
     shown = "claim.counterexample()" if claim.counterexample else "claim.setting.generate(jax.random.key(0))"
     return [
         "import jax",

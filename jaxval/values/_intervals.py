@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxval import _checks
+from jaxval._tables import FEW_GAINS
 from jaxval.types import BadArgument, SeenGains
 from jaxval.values.estimators import Moments, standard_errors
 
@@ -37,7 +38,6 @@ __all__ = [
     "seen_gains",
 ]
 
-FEW_GAINS = 10  # with fewer nonzero gains, a player's standard error cannot be trusted
 TAIL = 0.025  # the probability on either side of a 95 % interval
 FEW = FEW_GAINS  # the same limit for draws that differ from the usual value
 ROUNDING = 16  # a gain of fewer units in the last place of the largest utility counts as zero

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, flat, player_names, shortened
 from jaxval.checkpoints.files import write_whole
 from jaxval.types import BadArgument, Estimate, SeenGains
-from jaxval.values._intervals import FEW_GAINS
 
 __all__ = ["estimate_frame", "estimate_table", "load_estimate", "save_estimate"]
-
-SHOWN = 20  # rows shown at either end of a long table
 
 
 def estimate_table(estimate: Estimate) -> str:
@@ -45,18 +43,13 @@ def estimate_table(estimate: Estimate) -> str:
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    grid.add_column("player", no_wrap=True)
-    for objective in range(_flat(estimate, estimate.values).shape[1]):
-        mark = f" {objective}" if np.ndim(estimate.values) > 1 else ""
-        beside = "standard error" if estimate.intervals is None else "95 % interval"
-        grid.add_column(f"value{mark}", justify="right")
-        grid.add_column(f"{beside}{mark}", justify="right", no_wrap=True)
-    rows = _rows(estimate)
-    for row in rows if len(rows) <= 2 * SHOWN else [*rows[:SHOWN], ["..."], *rows[-SHOWN:]]:
+    for number, column in enumerate(estimate_columns(estimate)):
+        grid.add_column(column, justify="right" if number else "left", no_wrap=number % 2 == 0)
+    for row in shortened(estimate_rows(estimate)):
         grid.add_row(*row)
     text = io.StringIO()
     console = Console(file=text, width=max(80, 24 * (2 + np.size(estimate.values) // max(len(estimate), 1))))
-    console.print(grid, f"{int(np.asarray(estimate.evaluations))} evaluations", *_rare_gains(estimate), sep="\n")
+    console.print(grid, *estimate_notes(estimate), sep="\n")
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
@@ -80,16 +73,16 @@ def estimate_frame(estimate: Estimate) -> Any:
         4
     """
     pandas = importlib.import_module("pandas")
-    values, errors = _flat(estimate, estimate.values), _flat(estimate, estimate.standard_errors)
+    values, errors = flat(estimate, estimate.values), flat(estimate, estimate.standard_errors)
     columns: dict[str, np.ndarray] = {}
     for objective in range(values.shape[1]):
         mark = f" {objective}" if np.ndim(estimate.values) > 1 else ""
         columns[f"value{mark}"] = values[:, objective]
         if estimate.intervals is not None:
-            low, high = (_flat(estimate, end)[:, objective] for end in estimate.intervals)
+            low, high = (flat(estimate, end)[:, objective] for end in estimate.intervals)
             columns |= {f"low{mark}": low, f"high{mark}": high}
         columns[f"standard error{mark}"] = errors[:, objective]
-    frame = pandas.DataFrame(columns, index=pandas.Index(_names(estimate), name="player"))
+    frame = pandas.DataFrame(columns, index=pandas.Index(player_names(estimate), name="player"))
     frame.attrs["evaluations"] = int(np.asarray(estimate.evaluations))
     return frame
 
@@ -162,41 +155,3 @@ def load_estimate(path: str | Path) -> Estimate:
         raise BadArgument(
             "path", expected="an archive written by values.save_estimate", got=f"{path} ({error})"
         ) from error
-
-
-def _flat(estimate: Estimate, numbers: Any) -> np.ndarray:
-    return np.reshape(np.asarray(numbers), (len(estimate), -1))
-
-
-def _names(estimate: Estimate) -> tuple[str, ...]:
-    return estimate.names or tuple(str(player) for player in range(len(estimate)))
-
-
-def _rows(estimate: Estimate) -> list[list[str]]:
-    values, names = _flat(estimate, estimate.values), _names(estimate)
-    if estimate.intervals is None:
-        beside = [[f"{error:.4g}" for error in row] for row in _flat(estimate, estimate.standard_errors)]
-    else:
-        ends = zip(*(_flat(estimate, end) for end in estimate.intervals), strict=True)
-        beside = [[f"{low:.4g} to {high:.4g}" for low, high in zip(*row, strict=True)] for row in ends]
-    numbers = [[f"{value:.4g}" for value in row] for row in values]
-    return [
-        [names[i], *(word for pair in zip(numbers[i], beside[i], strict=True) for word in pair)]
-        for i in np.argsort(-values[:, 0], kind="stable")
-    ]
-
-
-def _rare_gains(estimate: Estimate) -> list[str]:
-    """Lines that say how many players rest on few nonzero gains, and which range of gains their intervals assume."""
-    if estimate.gains is None:
-        return []
-    rare, lines = _flat(estimate, estimate.gains.nonzero) < FEW_GAINS, []
-    for objective in np.flatnonzero(rare.any(axis=0)):
-        low, high = np.reshape(np.asarray(estimate.gains.range), (2, -1))[:, objective]
-        mark = f" of objective {objective}" if np.ndim(estimate.values) > 1 else ""
-        origin = "by the spread stated" if estimate.gains.stated else "by the utilities seen; pass spread= if wider"
-        lines.append(
-            f"{rare[:, objective].sum()} of {len(estimate)} players{mark} rest on fewer than {FEW_GAINS} nonzero gains"
-            f"\n(gains range from {low:.4g} to {high:.4g}, {origin})"
-        )
-    return lines

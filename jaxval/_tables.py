@@ -1,0 +1,118 @@
+"""Results as rows of text, and rows of text as the HTML that notebooks show; everything is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxval.types import Estimate
+
+__all__ = [
+    "estimate_columns",
+    "estimate_notes",
+    "estimate_rows",
+    "flat",
+    "html_table",
+    "interval",
+    "player_names",
+    "shortened",
+]
+
+FEW_GAINS = 10  # with fewer nonzero gains, a player's standard error cannot be trusted
+SHOWN = 20  # rows shown at either end of a long table
+
+
+def html_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = (), *, align: str = "right"
+) -> str:
+    """A table of text, and a line for each note below it.
+
+    Args:
+        columns: the heads of the columns.
+        rows: cells of text.
+        notes: lines of text.
+        align: the alignment of all columns but the first: "right" for numbers, "left" for words.
+
+    Returns:
+        HTML that holds no markup of the cells' own.
+
+    Example:
+        >>> html_table(["player", "value"], [["<b>", "1"]]).count("&lt;b&gt;")
+        1
+    """
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        sides = ["left", *[align] * (len(cells) - 1)]
+        told = zip(sides, cells, strict=True)
+        return "".join(f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for side, cell in told)
+
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    below = "".join(f"<div>{escape(note)}</div>" for note in notes)
+    return f"<table><thead><tr>{line(columns, 'th')}</tr></thead><tbody>{body}</tbody></table>{below}"
+
+
+def interval(low: Any, high: Any) -> str:
+    """The two ends of an interval with four digits."""
+    return f"{low:.4g} to {high:.4g}"
+
+
+def shortened(rows: list[list[str]]) -> list[list[str]]:
+    """The rows, or the first and the last of many."""
+    return rows if len(rows) <= 2 * SHOWN else [*rows[:SHOWN], ["...", *[""] * (len(rows[0]) - 1)], *rows[-SHOWN:]]
+
+
+def flat(estimate: Estimate, numbers: Any) -> np.ndarray:
+    """Numbers of an estimate as (players, objectives)."""
+    return np.reshape(np.asarray(numbers), (len(estimate), -1))
+
+
+def player_names(estimate: Estimate) -> tuple[str, ...]:
+    """The names of the players, or their numbers."""
+    return estimate.names or tuple(str(player) for player in range(len(estimate)))
+
+
+def estimate_columns(estimate: Estimate) -> list[str]:
+    """The heads of the columns of an estimate's table."""
+    columns = ["player"]
+    for objective in range(flat(estimate, estimate.values).shape[1]):
+        mark = f" {objective}" if np.ndim(estimate.values) > 1 else ""
+        beside = "standard error" if estimate.intervals is None else "95 % interval"
+        columns += [f"value{mark}", f"{beside}{mark}"]
+    return columns
+
+
+def estimate_rows(estimate: Estimate) -> list[list[str]]:
+    """The cells of an estimate's table, the largest value (of the first objective) first."""
+    values = flat(estimate, estimate.values)
+    names = player_names(estimate)
+    if estimate.intervals is None:
+        beside = [[f"{error:.4g}" for error in row] for row in flat(estimate, estimate.standard_errors)]
+    else:
+        ends = zip(*(flat(estimate, end) for end in estimate.intervals), strict=True)
+        beside = [[interval(low, high) for low, high in zip(*row, strict=True)] for row in ends]
+    numbers = [[f"{value:.4g}" for value in row] for row in values]
+    return [
+        [names[i], *(word for pair in zip(numbers[i], beside[i], strict=True) for word in pair)]
+        for i in np.argsort(-values[:, 0], kind="stable")
+    ]
+
+
+def estimate_notes(estimate: Estimate) -> list[str]:
+    """The number of evaluations, how many players rest on few nonzero gains, and which gains their intervals assume."""
+    lines = [f"{int(np.asarray(estimate.evaluations))} evaluations"]
+    if estimate.gains is None:
+        return lines
+    rare = flat(estimate, estimate.gains.nonzero) < FEW_GAINS
+    for objective in np.flatnonzero(rare.any(axis=0)):
+        low, high = np.reshape(np.asarray(estimate.gains.range), (2, -1))[:, objective]
+        mark = f" of objective {objective}" if np.ndim(estimate.values) > 1 else ""
+        origin = "by the spread stated" if estimate.gains.stated else "by the utilities seen; pass spread= if wider"
+        lines.append(
+            f"{rare[:, objective].sum()} of {len(estimate)} players{mark} rest on fewer than {FEW_GAINS} nonzero gains"
+            f"\n(gains range from {low:.4g} to {high:.4g}, {origin})"
+        )
+    return lines
