@@ -4,7 +4,8 @@
     python -m experiments.findings verdicts.json [--out FILE]
 
 The page leads with the root errors, a paragraph each. Then it lists slips, conventions and readings, sets
-conjectures apart, and counts the claims of each paper by kind.
+conjectures apart, and counts the claims of each paper by kind. Beside the page, `ledger.json` keeps what the run found
+on each claim, from which the site makes a page for each.
 """
 
 import json
@@ -13,12 +14,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from experiments.commands import documented_parser
+from experiments.commands import documented_parser, precision
 from jaxval import theorems
 
-__all__ = ["main", "page"]
+__all__ = ["main", "page", "record"]
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "findings.md"
+RECORD = "ledger.json"
+FOUND = ("id", "verdict", "kind", "scope", "worst_gap", "counterexample_gap", "corrected_gap", "false_gap")
 OPENING = """# What was found
 
 <!-- Made by python -m experiments.findings: change that, not this page. -->
@@ -96,6 +99,30 @@ def page(verdicts: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def record(verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a run found on each claim; of a claim that fails, the counterexample and both sides there, as text.
+
+    Args:
+        verdicts: entries of `jaxval verify --json`.
+
+    Returns:
+        An entry for each claim.
+
+    Example:
+        >>> record([{"id": "ads/axiom-0", "verdict": "holds", "kind": "", "seconds": 1.0}])
+        [{'id': 'ads/axiom-0', 'verdict': 'holds', 'kind': ''}]
+    """
+    entries = []
+    for verdict in verdicts:
+        entry = {name: verdict[name] for name in FOUND if name in verdict}
+        if verdict.get("counterexample") is not None:
+            (claim,) = theorems.claims(ids=[verdict["id"]])
+            with precision(True):
+                entry["counterexample"], entry["sides"] = theorems.exhibit(claim)
+        entries.append(entry)
+    return entries
+
+
 def _paragraph(entry: dict[str, Any], followers: list[str]) -> str:
     """A root error for a colleague of the authors: what is printed, why it fails, what holds, what follows from it."""
     words = [f"**{entry['source']}** (`{entry['id']}`).", f'"{entry["quote"]}"', entry["why"]]
@@ -120,7 +147,7 @@ def _paper(entry: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the page.
+    """Write the page, and the record beside it.
 
     Args:
         arguments: the words after the command; None means those of the process.
@@ -142,6 +169,8 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{options.verdicts}: expected all claims; {len(missing)} are missing, {min(missing)} first"
             )
         options.out.write_text(page(verdicts), encoding="utf-8")
+        kept = json.dumps(record(verdicts), indent=1, ensure_ascii=False, allow_nan=False)
+        options.out.with_name(RECORD).write_text(kept + "\n", encoding="utf-8")
     except (OSError, ValueError) as error:
         parser.error(f"{error}; expected a file from jaxval verify --json")
     except (KeyError, TypeError) as error:

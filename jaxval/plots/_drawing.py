@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,19 @@ SMALL, NORMAL, LARGE = 6.5, 7.5, 8.5  # points
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of a size in inches, without pyplot, so that nothing shows it."""
+    """A figure of a size in inches, without pyplot, so that only a notebook shows it, as the last line of a cell."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("figures need matplotlib: pip install 'jaxval[plots]'", name=error.name) from error
-    return Figure(figsize=(width, height))
+
+    class Shown(Figure):
+        def _repr_png_(self) -> bytes:
+            content = io.BytesIO()
+            self.savefig(content, format="png", dpi=150)
+            return content.getvalue()
+
+    return Shown(figsize=(width, height))
 
 
 def short(text: str, longest: int) -> str:
