@@ -7,8 +7,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]  # the extensions, and the experiments
 
-import jaxval  # noqa: E402
 from extensions.figures import scrape  # noqa: E402
+
+import jaxval  # noqa: E402
 
 # Guides call the command of this environment, and programs compile fast rather than run fast.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

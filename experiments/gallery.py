@@ -9,6 +9,7 @@ is in FOLDER already, and the time that it took. The figures go to `docs/figures
 
 import datetime
 import importlib
+import io
 import json
 import shlex
 import subprocess
@@ -17,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from experiments.commands import documented_parser
 from experiments.results import versions
@@ -36,19 +39,15 @@ def small(path: Path) -> bytes:
     Returns:
         The content of the small file.
     """
-    import io
-
-    from PIL import Image
-
     with Image.open(path) as image:
         picture = image.convert("RGB")
-    for width in (WIDTH, 1100, 900, 700):
-        size = (min(width, picture.width), round(picture.height * min(width, picture.width) / picture.width))
-        content = io.BytesIO()
+    width = min(WIDTH, picture.width)
+    while True:
+        size, content = (width, max(1, round(picture.height * width / picture.width))), io.BytesIO()
         picture.resize(size, Image.Resampling.LANCZOS).quantize(128).save(content, "PNG", optimize=True)
         if content.tell() <= LARGEST:
-            break
-    return content.getvalue()
+            return content.getvalue()
+        width = round(0.85 * width)
 
 
 def keep(name: str, folder: Path, command: str, seconds: float, docs: Path = DOCS) -> list[str]:

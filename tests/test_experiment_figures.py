@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from experiments import figures, findings, statements
+from experiments import figures, findings, gallery, statements
 from jaxval import theorems
 from jaxval.cli.verify import of_claim
 
@@ -47,6 +48,51 @@ def test_the_page_tells_the_findings_of_the_ledger():
     assert present == expected, (
         "run: jaxval verify --json > verdicts.json; python -m experiments.findings verdicts.json"
     )
+
+
+@pytest.mark.once
+def test_the_record_of_the_last_run_is_of_these_claims():
+    """The site's pages of the ledger show it: every claim has what was found, and every failure a counterexample."""
+    entries = {entry["id"]: entry for entry in json.loads(findings.PAGE.with_name(findings.RECORD).read_text("utf-8"))}
+    again = "run: jaxval verify --json > verdicts.json; python -m experiments.findings verdicts.json"
+    assert list(entries) == [claim.id for claim in theorems.claims()], again
+    for claim in theorems.claims():
+        entry = entries[claim.id]
+        assert (entry["verdict"], entry["kind"]) == (claim.verdict, claim.kind), again
+        assert bool(claim.kind) == bool(entry.get("sides")) == bool(entry.get("counterexample")), claim.id
+        assert entry["scope"].startswith(claim.setting.scope), again
+
+
+@pytest.mark.once
+def test_an_exhibit_is_what_the_record_keeps():
+    entries = {entry["id"]: entry for entry in json.loads(findings.PAGE.with_name(findings.RECORD).read_text("utf-8"))}
+    (claim,) = theorems.claims(ids=["ads/beta-integral"])
+    kept = entries[claim.id]
+    made = findings.record([{"id": claim.id, "verdict": claim.verdict, "counterexample": {}}])
+    assert made == [{name: kept[name] for name in ("id", "verdict", "counterexample", "sides")}]
+
+
+@pytest.mark.once
+def test_figures_are_kept_small_with_what_made_them(tmp_path):
+    drawn, docs = tmp_path / "run", tmp_path / "docs"
+    drawn.mkdir()
+    docs.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (600, 3000, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(drawn / "two_parts.png")
+    names = gallery.keep("figures", drawn, "python -m experiments.figures", 12.4, docs)
+    assert names == ["figures-two-parts.png"]
+    with Image.open(docs / "figures" / names[0]) as image:
+        assert image.width < gallery.WIDTH  # noise is small only if it is narrow
+    assert (docs / "figures" / names[0]).stat().st_size <= gallery.LARGEST
+    Image.fromarray(np.full((100, 2000, 3), 255, np.uint8)).save(drawn / "two_parts.png")
+    gallery.keep("figures", drawn, "python -m experiments.figures", 13, docs)
+    with Image.open(docs / "figures" / names[0]) as image:
+        assert image.width == gallery.WIDTH
+    (entry,) = json.loads((docs / "figures.json").read_text("utf-8"))
+    assert (entry["seconds"], entry["figures"]) == (13, names)
+    assert entry["about"].startswith("Pictures that explain")
+    with pytest.raises(FileNotFoundError, match="expected figures"):
+        gallery.keep("figures", docs, "", 1, docs)
 
 
 @pytest.mark.once

@@ -61,16 +61,44 @@ def test_the_list_of_rooms_is_in_order():
     assert re.findall(r"^\| `(\w+)` \|", rooms, flags=re.MULTILINE) == ROOMS
 
 
+def made(path):
+    """Whether the build of the site writes a page."""
+    docs = ROOT / "docs"
+    return any(folder in path.parents for folder in (docs / "api", docs / "claims", docs / "gallery")) or (
+        path == docs / "figures.md"
+    )
+
+
+def pages():
+    """The pages of the site that are written by hand."""
+    return [page for page in sorted((ROOT / "docs").rglob("*.md")) if not made(page)]
+
+
 def test_readme_is_short_and_its_links_lead_somewhere():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     assert text.count("\n") <= 120
     assert len(re.findall(r"^python3 -m venv .*pytest", text, flags=re.MULTILINE)) == 1
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / link).exists(), f"{page.name} points to {link}, which is not there"
-    for page in (ROOT / "docs").rglob("*.md"):
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages()]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            target = (page.parent / link).resolve()
+            assert made(target) or target.exists(), f"{page.name} points to {link}, which is not there"
+    for page in pages():
         name = page.relative_to(ROOT).as_posix()
-        assert f"({name})" in text, f"README.md does not name {name}"
+        assert f"({name})" in text or f"\n{name.removeprefix('docs/').removesuffix('.md')}\n" in index, (
+            f"neither README.md nor docs/index.md names {name}"
+        )
+
+
+def test_the_site_runs_its_guides():
+    """Guides are notebooks, which the build of the site runs; pages of examples with prompts are run here."""
+    guides = [page for page in pages() if page.parent.name == "guides"]
+    assert len(guides) >= 8
+    for page in guides:
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith("---\nfile_format: mystnb\n"), f"{page.name} is not run"
+        assert "{code-cell}" in text
+        assert ">>>" not in text
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -97,7 +125,7 @@ def test_rooms_are_reached_from_the_package_and_others_are_named():
         jaxval.socialchoice  # noqa: B018
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tour.md", "docs/guides/training-data.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tour.md"])
 def test_tours_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -111,9 +139,13 @@ def test_tours_run(page, tmp_path, monkeypatch):
 
 def test_every_public_function_has_a_user():
     """A name that a room hands out is used by another file: a page, an experiment, a benchmark, a test or a room."""
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    users = [path for part in ("jaxval", "experiments", "benchmarks", "tests") for path in (ROOT / part).rglob("*.py")]
-    texts = [path for path in [*pages, *users] if path.name != "__init__.py"]
+    texts = [ROOT / "README.md", *pages()]
+    users = [
+        path
+        for part in ("jaxval", "experiments", "benchmarks", "tests", "docs")
+        for path in (ROOT / part).rglob("*.py")
+    ]
+    texts = [path for path in [*texts, *users] if path.name != "__init__.py"]
     words = {path: set(re.findall(r"\w+", path.read_text(encoding="utf-8"))) for path in texts}
     unused = []
     for name in ROOMS:

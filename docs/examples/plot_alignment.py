@@ -1,5 +1,4 @@
-r"""
-Alignment against the sum of share bounds
+r"""Alignment against the sum of share bounds
 =========================================
 
 How well the worst served group fares under F*, against its certificate 1/Σu, and what other rules leave such groups

@@ -1,5 +1,4 @@
-r"""
-Two sources in both orders
+r"""Two sources in both orders
 ==========================
 
 Two sources, one after another in both orders, and their union (Tamine et al., Algorithm 1). In sequence, rewards add;

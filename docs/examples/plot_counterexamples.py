@@ -1,5 +1,4 @@
-r"""
-Six questions whose answer is no
+r"""Six questions whose answer is no
 ================================
 
 Each question at the smallest instance that answers it.

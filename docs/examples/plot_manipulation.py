@@ -1,5 +1,4 @@
-r"""
-What a group gains by misreporting
+r"""What a group gains by misreporting
 ==================================
 
 What a group can get by reporting other preferences than its own, against its share, under four rules (Kim et al.,

@@ -20,7 +20,9 @@ def as_typed(app: Sphinx, document: nodes.document) -> None:
             replace(cell, rest, "sh")
         elif first.startswith("%%writefile "):
             name = first.split()[1]
-            cell.parent.insert(cell.parent.index(cell), nodes.paragraph("", "", nodes.literal("", name), nodes.Text(":")))
+            cell.parent.insert(
+                cell.parent.index(cell), nodes.paragraph("", "", nodes.literal("", name), nodes.Text(":"))
+            )
             replace(cell, rest, "python")
 
 
