@@ -1,7 +1,7 @@
 """Figures: those that the build computes, for the gallery, and those that are kept of full runs, for a page of theirs.
 
 The experiments return matplotlib figures without pyplot, so the gallery is told to take the variable `figure` of an
-example. `figures.json` tells the runs whose figures are kept in the folder `figures`: `experiments.gallery` writes them.
+example. `figures.json` tells the runs whose figures are in the folder `figures`; `experiments.gallery` writes both.
 """
 
 import json
