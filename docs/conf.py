@@ -70,6 +70,7 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "sphinx_book_theme"
+html_static_path, html_css_files = ["static"], ["site.css"]
 html_title = f"jaxval {release}"
 html_theme_options = {
     "show_toc_level": 2,

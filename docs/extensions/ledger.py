@@ -59,9 +59,9 @@ def write_pages(app: Sphinx) -> None:
 
 def page(claim: theorems.Claim, entry: dict[str, Any], known: set[str]) -> str:
     """The page of a claim."""
-    paper, _, name = claim.id.partition("/")
-    lines = ["---", "orphan: true", "---", "", f"# {name.replace('-', ' ')}", ""]
-    lines += [f"[The ledger](index.md) · {PAPERS.get(paper, paper)} · {claim.source} · `{claim.id}`", ""]
+    paper = claim.id.partition("/")[0]
+    lines = ["---", "orphan: true", "---", "", f"# {sentence(plain(claim.source))}", ""]
+    lines += [f"[The ledger](index.md) · {PAPERS.get(paper, paper)} · `{claim.id}`", ""]
     lines += [f"**Verdict: {verdict_of(claim)}**", ""]
     words = {
         "As printed": f"“{plain(claim.quote)}”" if claim.quote else "",
@@ -69,7 +69,7 @@ def page(claim: theorems.Claim, entry: dict[str, Any], known: set[str]) -> str:
         "Why it fails": plain(claim.why),
         "What holds": plain(claim.corrected),
         "The nearest false neighbour": plain(claim.false),
-        "Proof": plain(claim.proof),
+        "Proof": sentence(plain(claim.proof)),
         "How far it was checked": plain(entry["scope"]) + ". " + gaps(claim, entry),
         "Covers": ", ".join(linked(other, known) for other in claim.covers),
     }
@@ -101,6 +101,11 @@ def gaps(claim: theorems.Claim, entry: dict[str, Any]) -> str:
 
 def linked(name: str, known: set[str]) -> str:
     return f"[{name}]({slug(name)}.md)" if name in known else name
+
+
+def sentence(text: str) -> str:
+    """With a capital letter."""
+    return text[:1].upper() + text[1:]
 
 
 def slug(name: str) -> str:

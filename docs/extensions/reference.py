@@ -83,8 +83,9 @@ def plugins(module: ModuleType) -> list[ModuleType]:
 
 
 def public(module: ModuleType) -> list[str]:
-    """The names that a room hands out, modules aside."""
-    return [name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)]
+    """The names that a room hands out, functions first, then records; modules are pages of their own."""
+    names = [name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)]
+    return sorted(names, key=lambda name: inspect.isclass(getattr(module, name)))
 
 
 def first_sentence(module: ModuleType, name: str) -> str:
