@@ -21,6 +21,7 @@ __all__ = ["main", "page", "record"]
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "findings.md"
 RECORD = "ledger.json"
+LONGEST = 3_000  # characters
 FOUND = ("id", "verdict", "kind", "scope", "worst_gap", "counterexample_gap", "corrected_gap", "false_gap")
 OPENING = """# What was found
 
@@ -118,9 +119,15 @@ def record(verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if verdict.get("counterexample") is not None:
             (claim,) = theorems.claims(ids=[verdict["id"]])
             with precision(True):
-                entry["counterexample"], entry["sides"] = theorems.exhibit(claim)
+                instance, sides = theorems.exhibit(claim)
+            entry["counterexample"], entry["sides"] = _cut(instance), [_cut(side) for side in sides]
         entries.append(entry)
     return entries
+
+
+def _cut(text: str) -> str:
+    """A text that a page can show; `jaxval verify --claim` prints all of it."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters in all)"
 
 
 def _paragraph(entry: dict[str, Any], followers: list[str]) -> str:
