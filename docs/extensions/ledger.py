@@ -69,7 +69,6 @@ def page(claim: theorems.Claim, entry: dict[str, Any], known: set[str]) -> str:
         "Why it fails": plain(claim.why),
         "What holds": plain(claim.corrected),
         "The nearest false neighbour": plain(claim.false),
-        "Proof": sentence(plain(claim.proof)),
         "How far it was checked": plain(entry["scope"]) + ". " + gaps(claim, entry),
         "Covers": ", ".join(linked(other, known) for other in claim.covers),
     }
