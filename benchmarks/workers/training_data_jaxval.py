@@ -7,7 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from sklearn.linear_model import LogisticRegression
 
 from jaxval import values
@@ -67,7 +67,8 @@ def loop(inputs: Inputs, *, fits: int, workers: int) -> Run:
     masks = np.random.default_rng(0).random((fits, len(inputs["train_y"]))) < 0.5
 
     def run() -> dict[str, np.ndarray]:
-        scores = Parallel(n_jobs=workers)(delayed(one_fit)(*rows_of(inputs), mask) for mask in masks)
+        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):  # two would wait for each other, busily
+            scores = Parallel()(delayed(one_fit)(*rows_of(inputs), mask) for mask in masks)
         return {"scores": np.array(scores)}
 
     run()

@@ -45,7 +45,7 @@ def fitted(inputs: Inputs, workers: int, make: Callable[[ModelUtility], object])
         log.write_bytes(b"")
         scorer = SupervisedScorer(partial(counted_accuracy, os.fspath(log)), test, default=0.5, range=(0, 1))
         utility = ModelUtility(LogisticRegression(max_iter=1000), scorer, show_warnings=False)
-        with parallel_config(n_jobs=workers):
+        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):  # as ours, one thread a process
             result = make(utility).fit(train).result.sort(key="index")
         return {"values": np.asarray(result.values), "fits": np.asarray(log.stat().st_size)}
 

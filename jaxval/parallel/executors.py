@@ -1,7 +1,8 @@
 """Many calls of a function of the host, on any executor: how each of them ended, as soon as it has."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from jaxval.types import BadArgument
@@ -85,6 +86,7 @@ def _submitted(
     function: Callable[[Any], Any], items: Iterator[Any], executor: Any, timeout: float | None
 ) -> Iterator[Outcome]:
     running: dict[Future[Any], Any] = {}
+    finished: SimpleQueue[Future[Any]] = SimpleQueue()  # `wait` would look at the whole window for each call that ends
     more = True
     try:
         while more or running:
@@ -96,8 +98,14 @@ def _submitted(
                     break
                 submit = executor.submit if timeout is None else executor.submit_within
                 arguments = (function, item) if timeout is None else (timeout, function, item)
-                running[submit(*arguments)] = item
-            done = wait(running, return_when=FIRST_COMPLETED).done
+                future = submit(*arguments)
+                running[future] = item
+                future.add_done_callback(finished.put)
+            if not running:
+                return
+            done = [finished.get()]
+            while not finished.empty():
+                done.append(finished.get())
             for future in sorted(done, key=_has_failed):  # a caller that stops at a failure has the others by then
                 yield _outcome(running.pop(future), future)
     except BrokenExecutor as error:
