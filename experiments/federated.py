@@ -304,7 +304,7 @@ def _detection(scores: np.ndarray, noisy: np.ndarray) -> dict[str, Any]:
     telling = noisy.any(axis=1) & ~noisy.all(axis=1)
     curves = [values.detection_curve(*pair) for pair in zip(scores[telling], noisy[telling], strict=True)]
     return {
-        "found": np.mean([curve.found for curve in curves], axis=0).tolist(),
+        "found": np.mean([curve.recall for curve in curves], axis=0).tolist(),
         "auc": float(np.mean([curve.auc for curve in curves])),
     }
 

@@ -57,6 +57,7 @@ def weigh_sources(
             `best_weights`.
 
     Example:
+        >>> import jax
         >>> from jaxval import data, sources
         >>> drawn = data.synthetic_preferences(
         ...     jax.random.key(0), contexts=40, responses=4, sources={"experts": 1.0, "foes": -0.5})
@@ -150,6 +151,7 @@ def write_mixture(valued: SourceValues, folder: str | Path, weights: SourceVecto
         ValueError: if the sources are no adapters, or weights are wrong.
 
     Example:
+        >>> import jax
         >>> from jaxval import data, sources
         >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
         >>> try:
