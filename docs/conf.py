@@ -13,7 +13,7 @@ import jaxval  # noqa: E402
 
 # Guides call the command of this environment, and programs compile fast rather than run fast.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ |= {"TERM": "dumb", "NO_COLOR": "1"}  # commands print no colours and no moving bars into pages
+os.environ["IPYTHONDIR"] = str(Path(__file__).parent / "ipython")  # its startup file keeps escape codes off the pages
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 project, author, release = "jaxval", "the authors of jaxval", jaxval.__version__
