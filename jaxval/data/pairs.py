@@ -177,7 +177,7 @@ def source_comparisons(pairs: PreferencePairs) -> list[Comparisons]:
 def write_weighted(
     path: FilePath | Sequence[FilePath],
     out: FilePath,
-    weights: Mapping[str, float],
+    weights: Mapping[str, float | int],
     *,
     source: str | None = "source",
     skip_unusable: bool = False,
