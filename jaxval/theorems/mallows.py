@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from jaxval.alignment import dispersion_weight, dpo, entropy_index, mallows_phi, mallows_theta
+from jaxval.alignment import dispersion_weight, entropy_index
+from jaxval.alignment.mallows import mallows_phi, mallows_theta
+from jaxval.alignment.margin_losses import dpo
 from jaxval.theorems.records import AtMost, Setting
 
 TOKENS, VOCABULARY = 4, 6

@@ -84,7 +84,7 @@ def bordered_path(
     Example:
         >>> start, add = bordered_path(jnp.ones((2, 1)), jnp.eye(2), 1.0)
         >>> _, params = add(start, jnp.asarray(0))
-        >>> bool(params[0, 0] == -params[0, 1])  # the only row is of the first class
+        >>> bool(jnp.isclose(params[0, 0], -params[0, 1]))  # the only row is of the first class
         True
     """
     count = len(rows)
