@@ -46,6 +46,8 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
 
     def with_advice(self, advice: str) -> "BadArgument":
         """The same error with more advice."""
+        if self.mentions:  # what is added holds no marks of arguments
+            advice = advice.replace("{", "{{").replace("}", "}}")
         both = advice if self.advice is None else f"{self.advice}; {advice}"
         return BadArgument(self.name, expected=self.expected, got=self.got, advice=both, mentions=self.mentions)
 

@@ -15,11 +15,11 @@ __all__ = [
     "estimate_columns",
     "estimate_notes",
     "estimate_rows",
+    "first_and_last",
     "flat",
     "html_table",
     "interval",
     "player_names",
-    "shortened",
 ]
 
 FEW_GAINS = 10  # with fewer nonzero gains, a player's standard error cannot be trusted
@@ -60,7 +60,7 @@ def interval(low: Any, high: Any) -> str:
     return f"{low:.4g} to {high:.4g}"
 
 
-def shortened(rows: list[list[str]]) -> list[list[str]]:
+def first_and_last(rows: list[list[str]]) -> list[list[str]]:
     """The rows, or the first and the last of many."""
     return rows if len(rows) <= 2 * SHOWN else [*rows[:SHOWN], ["...", *[""] * (len(rows[0]) - 1)], *rows[-SHOWN:]]
 

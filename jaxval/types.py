@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxval._errors import BadArgument
-from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, html_table, shortened
+from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, first_and_last, html_table
 
 __all__ = [
     "UNSEEN",
@@ -325,4 +325,4 @@ class Estimate:
         """The table that a notebook shows; None for an estimate without known numbers, such as one inside `jit`."""
         if np.ndim(self.values) == 0 or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
             return None
-        return html_table(estimate_columns(self), shortened(estimate_rows(self)), estimate_notes(self))
+        return html_table(estimate_columns(self), first_and_last(estimate_rows(self)), estimate_notes(self))

@@ -264,6 +264,10 @@ MISTAKES = {
     "a lottery": (lambda: social_choice.group_outcomes([CYCLE], [0.5, 0.5]), "lottery"),
     "β": (lambda: social_choice.group_curve(CYCLE, [CYCLE], [-1.0]), "betas.*-1"),
     "one cluster": (lambda: social_choice.cluster_intervals(KEY, jnp.sum, 1), "clusters.*at least two"),
+    "contributing": (
+        lambda: social_choice.cluster_intervals(KEY, lambda times: times[:2], 3, contributing=[3, 3, 3], samples=2),
+        r"contributing: expected numbers for a statistic of shape \(2,\); got shape \(3,\)",
+    ),
     "voters": (lambda: social_choice.effective_counts(VOTE, [0, 1], alternatives=2), r"clusters.*\(2,\)"),
     "an index": (lambda: social_choice.effective_counts(VOTE, [0], alternatives=1), "comparisons.*0..0"),
     "effective": (lambda: social_choice.pair_intervals(np.ones((2, 2)), effective=np.ones((3, 3))), "effective"),

@@ -71,7 +71,8 @@ def cluster_intervals(
         voter does not tell how much voters differ.
 
     Raises:
-        ValueError: if there are fewer than two clusters, or the level lies outside (0, 1).
+        ValueError: if there are fewer than two clusters, the level lies outside (0, 1), or `contributing` does not fit
+            the statistic.
 
     Example:
         Ten voters compare one pair ten times each. Six always prefer the first alternative.
@@ -99,7 +100,12 @@ def cluster_intervals(
     estimate = jnp.asarray(jax.jit(statistic)(*(jnp.ones(n) for n in numbers)))
     drawn = resampled(jax.random.split(_checks.check_key(key), samples))
     few = min(numbers)
-    m = jnp.broadcast_to(few if contributing is None else jnp.minimum(jnp.asarray(contributing), few), estimate.shape)
+    given = jnp.asarray(few if contributing is None else contributing)
+    try:
+        m = jnp.broadcast_to(jnp.minimum(given, few), estimate.shape)
+    except ValueError:
+        expected = f"numbers for a statistic of shape {estimate.shape}"
+        raise BadArgument("contributing", expected=expected, got=f"shape {given.shape}") from None
     tail = _adjusted_tails(few, level)[jnp.maximum(m, 2).astype(int) - 2]
     ends = (jnp.where(m < 2, jnp.nan, end) for end in interval_ends(drawn, estimate, tail))
     return Intervals(estimate, *ends)

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxval.theorems.checks import Verdict, scope
 from jaxval.theorems.records import AtMost, Claim, parts
+from jaxval.types import BadArgument
 
 __all__ = ["exhibit", "literal", "page", "replay", "told"]
 
@@ -88,6 +89,9 @@ def exhibit(claim: Claim, instance: Any = None) -> tuple[str, list[str]]:
     Returns:
         The instance as a Python expression without the fields that do not matter, and a line for each part.
 
+    Raises:
+        ValueError: if no instance is given and the claim has no counterexample.
+
     Example:
         >>> from jaxval import theorems
         >>> if jax.config.jax_enable_x64:
@@ -96,7 +100,8 @@ def exhibit(claim: Claim, instance: Any = None) -> tuple[str, list[str]]:
         ...     assert "should equal" in sides[0]
     """
     if instance is None:
-        assert claim.counterexample is not None, claim.id
+        if claim.counterexample is None:
+            raise BadArgument("instance", expected=f"an instance, as {claim.id} has no counterexample", got="none")
         instance = claim.counterexample()
     return literal(_what_matters(claim, instance)), _sides(claim, instance, claim.setting.tolerance)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, flat, player_names, shortened
+from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, first_and_last, flat, player_names
 from jaxval.checkpoints.files import write_whole
 from jaxval.types import BadArgument, Estimate, SeenGains
 
@@ -45,7 +45,7 @@ def estimate_table(estimate: Estimate) -> str:
     grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for number, column in enumerate(estimate_columns(estimate)):
         grid.add_column(column, justify="right" if number else "left", no_wrap=number % 2 == 0)
-    for row in shortened(estimate_rows(estimate)):
+    for row in first_and_last(estimate_rows(estimate)):
         grid.add_row(*row)
     text = io.StringIO()
     console = Console(file=text, width=max(80, 24 * (2 + np.size(estimate.values) // max(len(estimate), 1))))
