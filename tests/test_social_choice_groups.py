@@ -1,6 +1,7 @@
 """What lotteries give groups, intervals of clustered votes, contexts and orders: against definitions in plain NumPy."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxval import axioms, preferences, social_choice
+from jaxval.social_choice import clusters
 from jaxval.types import Comparisons
 
 CYCLE = [[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]
@@ -162,6 +164,13 @@ def test_intervals_know_how_few_clusters_an_entry_depends_on(close):
     close(ends.low[0], as_if_all.low[0])
     assert ends.low[1] < as_if_all.low[1]
     assert ends.high[1] > as_if_all.high[1]
+
+
+def test_few_clusters_take_students_quantile_and_its_widening():
+    """By hand from a table of t: the lower end is the quantile at Φ(-t_{m-1} √(m / (m - 1)))."""
+    tails = clusters._adjusted_tails(4, 0.95)  # t_3 = 3.18245, √(4/3) = 1.154701; t_2 = 4.30265, √(3/2) = 1.224745
+    assert float(tails[2]) == pytest.approx(0.5 * math.erfc(3.18245 * 1.154701 / math.sqrt(2)), rel=1e-3)
+    assert float(tails[1]) == pytest.approx(0.5 * math.erfc(4.30265 * 1.224745 / math.sqrt(2)), rel=1e-3)
 
 
 def test_effective_counts_are_those_of_the_definition():
