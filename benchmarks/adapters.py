@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, Pair, sides_of
+from benchmarks.peers import PEFT
 
-PEFT = Peer("peft", ("torch==2.13.0", "transformers>=5.23", "peft>=0.21", "gguf>=0.17"))
 PEERS = (PEFT,)
 TINY = Path(__file__).resolve().parents[1] / "tests" / "golden" / "tied"
 LIMIT = 1e-5

@@ -13,10 +13,10 @@ from functools import partial
 import numpy as np
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
+from benchmarks.peers import NUMPY
 
-NUMPY = Peer("numpy", ("numpy>=2.0",))
 PEERS = (NUMPY,)
 
 JAXVAL = "alignment_jaxval"

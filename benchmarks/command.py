@@ -13,7 +13,7 @@ from benchmarks.environments import Environments, Peer
 from benchmarks.harness import Bench
 from benchmarks.report import disagreements, machine, save, show
 
-__all__ = ["Cases", "run_benchmark"]
+__all__ = ["Cases", "add_environment_options", "run_benchmark"]
 
 Cases = Mapping[str, Callable[[Bench, argparse.Namespace], None]]
 
@@ -62,11 +62,23 @@ def _add_options(parser: argparse.ArgumentParser, peers: Sequence[Peer]) -> None
     parser.add_argument("--repeats", type=_positive, default=5, metavar="N", help="rounds, of which the median is told")
     parser.add_argument("--cores", type=_positive, default=2, metavar="N", help="for each side (default: 2)")
     parser.add_argument("--limit", type=_positive, default=600, metavar="SECONDS", help="for one call (default: 600)")
+    add_environment_options(parser, named)
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where results go (default: results/benchmarks/NAME)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the results as JSON, and nothing else, on standard output"
+    )
+    parser.set_defaults(peers=tuple(peer.name for peer in peers))
+
+
+def add_environment_options(parser: argparse.ArgumentParser, peers: str) -> None:
+    """Where the environments of the peers named are, or are made."""
     parser.add_argument(
         "--python",
         default=sys.executable,
         metavar="PATH",
-        help="the interpreter that makes the peers' environments; pref_voting's newest dependencies want 3.12",
+        help="the interpreter that makes the peers' environments, where it is new enough for the peer",
     )
     parser.add_argument(
         "--environment",
@@ -75,7 +87,7 @@ def _add_options(parser: argparse.ArgumentParser, peers: Sequence[Peer]) -> None
         type=_environment,
         default=[],
         metavar="NAME=PATH",
-        help=f"an environment that exists, for a peer: {named}",
+        help=f"an environment that exists, for a peer: {peers}",
     )
     parser.add_argument(
         "--environments",
@@ -84,13 +96,6 @@ def _add_options(parser: argparse.ArgumentParser, peers: Sequence[Peer]) -> None
         metavar="FOLDER",
         help="where environments are made that do not exist (default: .benchmarks)",
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where results go (default: results/benchmarks/NAME)"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print the results as JSON, and nothing else, on standard output"
-    )
-    parser.set_defaults(peers=tuple(peer.name for peer in peers))
 
 
 def _run_cases(

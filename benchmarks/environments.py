@@ -1,6 +1,7 @@
 """One virtual environment for each peer, made when it is first wanted: peers share none with us nor with each other."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,10 +23,12 @@ class Peer(NamedTuple):
     Attributes:
         name: as in `--environment NAME=PATH` and in the table.
         packages: what pip installs, such as ("scipy>=1.14",); none means the environment that runs the benchmark.
+        python: the oldest Python that those packages support, as (3, 12).
     """
 
     name: str
     packages: tuple[str, ...] = ()
+    python: tuple[int, int] = (3, 11)
 
 
 OURS = Peer("jaxval")
@@ -36,7 +39,7 @@ class Environments(NamedTuple):
 
     Attributes:
         folder: where environments are made, one folder a peer.
-        python: the interpreter that makes them.
+        python: the interpreter that makes them, unless a peer needs a newer one: then the oldest at hand that will do.
         given: environments that exist, by peer; each a folder or an interpreter.
     """
 
@@ -57,10 +60,41 @@ class Environments(NamedTuple):
         folder = self.folder / peer.name
         wanted, stamp = "\n".join(peer.packages), folder / "installed.txt"
         if not (stamp.exists() and stamp.read_text(encoding="utf-8") == wanted):
-            _call([self.python, "-m", "venv", "--clear", str(folder)])
+            _call([_new_enough(self.python, peer), "-m", "venv", "--clear", str(folder)])
             _call([str(_inside(folder)), "-m", "pip", "install", "--quiet", *peer.packages])
             stamp.write_text(wanted, encoding="utf-8")
         return _existing(folder)
+
+
+def _new_enough(python: str, peer: Peer) -> str:
+    """The interpreter asked for where it is new enough for the peer, else the oldest at hand that is."""
+    for candidate in (python, *_interpreters()):
+        if _version(candidate) >= peer.python:
+            return candidate
+    wanted = ".".join(map(str, peer.python))
+    raise MissingPeerError(
+        f"{', '.join(peer.packages)} wants Python {wanted} or newer, and none is at hand that can make an environment; "
+        f"give one by --python, or an environment by --environment {peer.name}=PATH"
+    )
+
+
+def _interpreters() -> list[str]:
+    """Interpreters on the path and in pyenv's folder, the oldest first."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found = []
+    for minor in range(11, 20):
+        found += [shutil.which(f"python3.{minor}"), *sorted(map(str, pyenv.glob(f"3.{minor}.*/bin/python3")))]
+    return [path for path in found if path]
+
+
+def _version(python: str) -> tuple[int, ...]:
+    """Such as (3, 12); () where it does not run or cannot make environments."""
+    ask = "import sys, ensurepip, venv; print(*sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-c", ask], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(map(int, done.stdout.split())) if done.returncode == 0 else ()
 
 
 def _inside(folder: Path) -> Path:

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, Pair, sides_of
+from benchmarks.peers import PEFT
 
-PEFT = Peer("peft", ("torch==2.13.0", "transformers>=5.23", "peft>=0.21", "trl>=1.16", "gguf>=0.17"))
 PEERS = (PEFT,)
 TINY = Path(__file__).resolve().parents[1] / "tests" / "golden" / "tied"
 SHAPE = {"vocab": 49152, "width": 576, "hidden": 1536, "layers": 30, "heads": 9, "shared": 3, "length": 2048}

@@ -1,6 +1,8 @@
 """What came out: a table, the targets, and `results.json`."""
 
+import itertools
 import json
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.environments import OURS
 
-__all__ = ["disagreements", "machine", "save", "show"]
+__all__ = ["disagreements", "growth", "machine", "save", "show", "tables"]
 
 
 def machine() -> dict[str, Any]:
@@ -36,40 +38,63 @@ def save(folder: Path, results: dict[str, Any]) -> None:
 
 def show(records: Sequence[dict[str, Any]], console: Console) -> None:
     """Every side's times, every pair's ratio, and the targets."""
+    for table in tables(records):
+        console.print(table)
+
+
+def tables(records: Sequence[dict[str, Any]]) -> list[Table]:
+    """Those of `show`, less the empty ones."""
     races = [record for record in records if "sides" in record]
-    if not races:
-        return
-    times = Table(title="times (compile apart: first call less median)", title_justify="left")
-    for name in ("case", "side"):
-        times.add_column(name)
+    times = _table("times (compile apart: first call less median)", "case", "side")
     for name in ("compile s", "median s", "least to most", "CPU s", "items / s", "peak GB"):
         times.add_column(name, justify="right")
+    ratios = _table("ratios of medians in one run, for the same amount of work", "case", "ours", "theirs")
+    for name in ("times faster", "over rounds", "by CPU time", "answers differ by"):
+        ratios.add_column(name, justify="right")
+    targets = _table("targets", "case", "what", "wanted", "got", "")
     for record in races:
         for i, entry in enumerate(record["sides"]):
             times.add_row(_title(record) if i == 0 else "", entry["side"], *_times(entry))
-        times.add_section()
-    console.print(times)
-    ratios = Table(title="ratios of medians in one run, for the same amount of work", title_justify="left")
-    for name in ("case", "ours", "theirs"):
-        ratios.add_column(name)
-    for name in ("times faster", "over rounds", "by CPU time", "answers differ by"):
-        ratios.add_column(name, justify="right")
-    for record in races:
         for i, pair in enumerate(record["pairs"]):
             ratios.add_row(_title(record) if i == 0 else "", pair["ours"], pair["theirs"], *_ratio(pair))
-        ratios.add_section()
-    if ratios.row_count:
-        console.print(ratios)
-    targets = Table(title="targets", title_justify="left")
-    for name in ("case", "what", "wanted", "got", ""):
-        targets.add_column(name)
-    for record in races:
         for target in record["targets"]:
             got = "" if target["got"] is None else f"{target['got']:.4g}"
             met = {True: "met", False: "missed", None: "not measured"}[target["met"]]
             targets.add_row(_title(record), target["what"], target["wanted"], got, met)
-    if targets.row_count:
-        console.print(targets)
+        times.add_section()
+        ratios.add_section()
+    return [table for table in (times, ratios, targets) if table.row_count]
+
+
+def growth(records: Sequence[dict[str, Any]]) -> Table:
+    """How a side's median grows with one size, the others equal: time ~ size^exponent between two races of a case."""
+    table = _table("growth of the median time: proportional to size^exponent", "case", "side", "size")
+    for name in ("from", "to", "times as long", "exponent"):
+        table.add_column(name, justify="right")
+    for one, other in itertools.combinations([record for record in records if "sides" in record], 2):
+        grown = {name for name, size in one["sizes"].items() if other["sizes"].get(name) != size}
+        if one["case"] != other["case"] or one["sizes"].keys() != other["sizes"].keys() or len(grown) != 1:
+            continue
+        (name,) = grown
+        low, high = sorted((one, other), key=lambda record: record["sizes"][name])
+        medians = {entry["side"]: entry["median"] for entry in high["sides"] if "median" in entry}
+        rest = ", ".join(f"{key} {size}" for key, size in low["sizes"].items() if key != name)
+        for entry in low["sides"]:
+            if "median" not in entry or entry["side"] not in medians:
+                continue
+            longer = medians[entry["side"]] / entry["median"]
+            sizes = low["sizes"][name], high["sizes"][name]
+            exponent = math.log(longer) / math.log(sizes[1] / sizes[0])
+            title = f"{low['case']}, {rest}" if rest else low["case"]
+            table.add_row(title, entry["side"], name, *map(str, sizes), f"{longer:.3g}", f"{exponent:.2f}")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name)
+    return table
 
 
 def disagreements(records: Sequence[dict[str, Any]]) -> list[str]:

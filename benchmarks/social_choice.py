@@ -1,11 +1,11 @@
-"""Preferences, social choice and axioms of rules against NumPy, SciPy (HiGHS), pref_voting and prefsampling.
+"""Preferences, social choice and axioms of rules against NumPy, SciPy (HiGHS), pref_voting, prefsampling, Evalica.
 
     python -m benchmarks.social_choice [--case CASE ...] [--quick] [--environment NAME=PATH ...] [--out FOLDER]
 
-Cases: maximal lotteries; one large lottery, and share bounds of many alternatives; ballots to P; Mallows rankings;
-monotonicity checks; the MovieLens experiment whole and cold; and, no race, how often `bootstrap_intervals` cover the
-truth. Every side may use the same cores; sides run in turn, each in its own process and environment; compile time is
-told apart; answers are compared in the same run.
+Cases: maximal lotteries; one large lottery, and share bounds of many alternatives; ballots to P; Bradley-Terry rewards
+from comparisons; Mallows rankings; monotonicity checks; the MovieLens experiment whole and cold; and, no race, how
+often `bootstrap_intervals` cover the truth. Every side may use the same cores; sides run in turn, each in its own
+process and environment; compile time is told apart; answers are compared in the same run.
 """
 
 import argparse
@@ -19,13 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, sides_of
+from benchmarks.peers import EVALICA, NUMPY, PREF_VOTING, PREFSAMPLING
 
-NUMPY = Peer("numpy", ("numpy>=2.0", "scipy>=1.14"))
-PREF_VOTING = Peer("pref_voting", ("pref_voting>=1.18",))
-PREFSAMPLING = Peer("prefsampling", ("prefsampling>=0.1.24",))
-PEERS = (NUMPY, PREF_VOTING, PREFSAMPLING)
+PEERS = (NUMPY, PREF_VOTING, PREFSAMPLING, EVALICA)
 
 LEVEL = 0.95
 
@@ -129,6 +127,29 @@ def same_counts(inputs: Answers, ours: Answers, theirs: Answers) -> Agreement:
     """In voters: below half a voter every count is the same, and what is left is float32."""
     voters = len(inputs["orders"])
     return Agreement(voters * np.abs(ours["matrix"] - theirs["matrix"]).max(), 0.02, "of a voter")
+
+
+def strengths(bench: Bench, options: argparse.Namespace) -> None:
+    """Comparisons of random pairs, won by the Bradley-Terry model of normal rewards, to the rewards."""
+    sizes = [(2_000, 5)] if options.quick else [(100_000, 50), (1_000_000, 50), (1_000_000, 200)]
+    for num, alternatives in sizes:
+        rng = np.random.default_rng(options.seed)
+        rewards, first = rng.normal(size=alternatives), rng.integers(alternatives, size=num)
+        second = (first + rng.integers(1, alternatives, size=num)) % alternatives
+        won = rng.random(num) < 1 / (1 + np.exp(rewards[second] - rewards[first]))
+        bench.race(
+            "Bradley-Terry rewards",
+            {"comparisons": num, "alternatives": alternatives},
+            {"winner": np.where(won, first, second), "loser": np.where(won, second, first)},
+            [
+                side("jaxval", OURS, "bradley_terry", items=num, alternatives=alternatives),
+                side("Evalica", EVALICA, "bradley_terry", items=num),
+            ],
+            pairs=[Pair("jaxval", "Evalica", 5 if num == 1_000_000 else None)],
+            compare=lambda inputs, ours, theirs: Agreement(
+                np.abs(ours["rewards"] - theirs["rewards"]).max(), 1e-4, "in log-strength"
+            ),
+        )
 
 
 def mallows(bench: Bench, options: argparse.Namespace) -> None:
@@ -313,6 +334,7 @@ CASES: Cases = {
     "lotteries": maximal_lotteries,
     "large": large,
     "ballots": ballots,
+    "strengths": strengths,
     "mallows": mallows,
     "monotonicity": monotonicity,
     "movielens": movielens,

@@ -15,11 +15,11 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
+from benchmarks.peers import NUMPY
 
-SCIPY = Peer("scipy", ("numpy>=2.0", "scipy>=1.14"))
-PEERS = (SCIPY,)
+PEERS = (NUMPY,)
 JAXVAL, PLAIN = "training_jaxval", "training_numpy"
 
 
@@ -32,8 +32,8 @@ def fit(bench: Bench, options: argparse.Namespace) -> None:
         {"wins": random_wins(np.random.default_rng(options.seed), sources, contexts, responses)},
         [
             Side("jaxval, Newton", OURS, JAXVAL, "fit", {"beta": 0.1}, sources, x64=True),
-            Side("SciPy, L-BFGS", SCIPY, PLAIN, "fit", {"beta": 0.1, "method": "L-BFGS-B"}, sources),
-            Side("SciPy, trust region Newton", SCIPY, PLAIN, "fit", {"beta": 0.1, "method": "trust-exact"}, sources),
+            Side("SciPy, L-BFGS", NUMPY, PLAIN, "fit", {"beta": 0.1, "method": "L-BFGS-B"}, sources),
+            Side("SciPy, trust region Newton", NUMPY, PLAIN, "fit", {"beta": 0.1, "method": "trust-exact"}, sources),
         ],
         pairs=[
             Pair("jaxval, Newton", "SciPy, L-BFGS", None if options.quick else 20),
@@ -61,7 +61,7 @@ def combine(bench: Bench, options: argparse.Namespace) -> None:
         inputs,
         [
             Side("jaxval, float32", OURS, JAXVAL, "combine", {}, 2**sources),
-            Side("NumPy, float32", SCIPY, PLAIN, "combine", {}, 2**sources),
+            Side("NumPy, float32", NUMPY, PLAIN, "combine", {}, 2**sources),
         ],
         pairs=[Pair("jaxval, float32", "NumPy, float32")],
         compare=same_utilities,

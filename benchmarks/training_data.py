@@ -17,12 +17,12 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, Pair, Side, sides_of
+from benchmarks.peers import PYDVL
 from experiments.datasets import Split, adult, flip_labels
 from jaxval import data, values
 
-PYDVL = Peer("pydvl", ("pydvl>=0.10", "scikit-learn>=1.5"))
 PEERS = (PYDVL,)
 
 side = sides_of("training_data")

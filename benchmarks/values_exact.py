@@ -14,11 +14,10 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
+from benchmarks.peers import NUMPY, SHAPIQ
 
-NUMPY = Peer("numpy", ("numpy>=2.0",))
-SHAPIQ = Peer("shapiq", ("shapiq>=1.8",))
 PEERS = (NUMPY, SHAPIQ)
 
 JAXVAL = "values_exact_jaxval"

@@ -18,11 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, sides_of
+from benchmarks.peers import NUMPY, PYDVL
 
-NUMPY = Peer("numpy", ("numpy>=2.0",))
-PYDVL = Peer("pydvl", ("pydvl>=0.10", "scikit-learn>=1.5"))
 PEERS = (NUMPY, PYDVL)
 K = 5
 

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
+from benchmarks.peers import SHAPIQ
 
-SHAPIQ = Peer("shapiq", ("shapiq>=1.8", "xgboost>=2.1"))
 PEERS = (SHAPIQ,)
 OUR_METHODS = ("adjusted", "least_squares")
 PEER_METHODS = ("RegressionMSR", "LeverageSHAP", "OddSHAP", "SVARM", "KernelSHAP")

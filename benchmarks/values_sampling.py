@@ -14,11 +14,10 @@ from functools import partial
 import numpy as np
 
 from benchmarks.command import Cases, run_benchmark
-from benchmarks.environments import OURS, Peer
+from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
+from benchmarks.peers import PYDVL, SHAP
 
-PYDVL = Peer("pydvl", ("pyDVL>=0.10",))
-SHAP = Peer("shap", ("shap>=0.46",))
 PEERS = (PYDVL, SHAP)
 
 JAXVAL = "values_sampling_jaxval"

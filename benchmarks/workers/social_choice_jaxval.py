@@ -15,6 +15,7 @@ import numpy as np
 import jaxval
 from benchmarks.workers.social_choice_numpy import random_matrix
 from jaxval import axioms, preferences, social_choice
+from jaxval.types import Comparisons
 
 PACKAGES = ("jax", "jaxlib", "numpy")
 VERSIONS = {"jaxval": jaxval.__version__, "precision": "float64" if jax.config.jax_enable_x64 else "float32"}
@@ -39,6 +40,18 @@ def preference_matrix(inputs: dict[str, np.ndarray], *, core: bool = False) -> R
         return lambda: {"matrix": np.asarray(preferences.preference_matrix(inputs["orders"]))}
     compiled, orders = jax.jit(preferences.preference_matrix), jnp.asarray(inputs["orders"])
     return lambda: {"matrix": np.asarray(compiled(orders))}
+
+
+def bradley_terry(inputs: dict[str, np.ndarray], *, alternatives: int) -> Run:
+    """From comparisons: counted, then solved."""
+    winner, loser = inputs["winner"], inputs["loser"]
+    comparisons = Comparisons(np.zeros_like(winner), winner, loser, np.ones(len(winner)))
+
+    def run() -> dict[str, np.ndarray]:
+        wins = preferences.count_wins(comparisons, alternatives=alternatives)
+        return {"rewards": np.asarray(preferences.bradley_terry(wins))}
+
+    return run
 
 
 def mallows(inputs: dict[str, np.ndarray], *, num: int, dispersion: float) -> Run:
@@ -157,6 +170,7 @@ TASKS = {
     "maximal_lottery": maximal_lottery,
     "share_bounds": share_bounds,
     "preference_matrix": preference_matrix,
+    "bradley_terry": bradley_terry,
     "mallows": mallows,
     "monotonicity": monotonicity,
     "movielens": movielens,
