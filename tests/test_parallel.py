@@ -41,6 +41,9 @@ asked, many = [], shared.many
 shared.many = lambda masks: asked.append(np.asarray(masks)) or many(masks)
 table = coalitions.tabulate(shared, 6)
 estimate = values.sample_shapley(jax.random.key(5), shared, 6, permutations=10)
+rng = np.random.default_rng(0)
+log_probs, rewards = -rng.exponential(size=(7, 5, 8)), rng.normal(size=(5, 8))
+pool = coalitions.tabulate(coalitions.evaluator(coalitions.pool_utility(log_probs, rewards), 6, mesh=mesh), 6)
 refusal = ""
 try:
     coalitions.evaluator(utility, 6, store=checkpoints.Store())
@@ -48,7 +51,7 @@ except ValueError as error:
     refusal = str(error)
 np.savez(
     f"{sys.argv[1]}-{process}.npz", refusal=refusal,
-    devices=mesh.size, processes=jax.process_count(), masks=np.concatenate(asked), table=table,
+    devices=mesh.size, processes=jax.process_count(), masks=np.concatenate(asked), table=table, pool=pool,
     values=estimate.values, standard_errors=estimate.standard_errors, evaluations=estimate.evaluations,
 )
 """
@@ -112,7 +115,7 @@ def assert_same(found, expected):
     """Masks and counts to the bit; values to 1e-5, relative to the largest."""
     np.testing.assert_array_equal(found["masks"], expected["masks"])
     assert found["evaluations"] == expected["evaluations"]
-    for name in ("table", "values", "standard_errors"):
+    for name in ("table", "pool", "values", "standard_errors"):
         scale = np.abs(expected[name]).max()
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5 * scale, err_msg=name)
 
@@ -126,6 +129,11 @@ def test_one_device_evaluates_what_the_definition_says(one_device):
     np.testing.assert_array_equal(one_device["masks"][: 2**PLAYERS], members)
     asked = np.unique(one_device["masks"][2**PLAYERS :], axis=0)
     assert len(asked) == one_device["evaluations"] > PLAYERS
+    rng = np.random.default_rng(0)
+    pool, rewards = -rng.exponential(size=(PLAYERS + 1, 5, 8)), rng.normal(size=(5, 8))
+    weights = np.exp(pool[0] + np.einsum("sl,lpd->spd", members, pool[1:] - pool[0])) / np.exp(pool).mean(axis=0)
+    expected = (weights * rewards).sum(axis=-1) / weights.sum(axis=-1)
+    np.testing.assert_allclose(one_device["pool"], expected.mean(axis=-1), atol=1e-5)
     gains = one_device["table"][-1] - one_device["table"][0]
     np.testing.assert_allclose(one_device["values"].sum(axis=0), gains, atol=1e-5)
 
