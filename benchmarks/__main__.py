@@ -104,6 +104,7 @@ def _command(name: str, options: argparse.Namespace) -> list[str]:
         *(["--quick"] if options.quick else []),
         *(["--repeats", str(options.repeats)] if options.repeats else []),
         *(["--environment", *given] if given else []),
+        *(["--ours"] if options.ours else []),
         *["--python", options.python, "--environments", str(options.environments)],
     ]
 

@@ -73,7 +73,8 @@ def _add_options(parser: argparse.ArgumentParser, peers: Sequence[Peer]) -> None
 
 
 def add_environment_options(parser: argparse.ArgumentParser, peers: str) -> None:
-    """Where the environments of the peers named are, or are made."""
+    """Where the environments of the peers named are, or are made, or that there are none."""
+    parser.add_argument("--ours", action="store_true", help="jaxval's sides alone; for a machine that has no peers")
     parser.add_argument(
         "--python",
         default=sys.executable,
@@ -110,7 +111,7 @@ def _run_cases(
         notes.print(f"error: --environment: expected one of {', '.join(options.peers)}; got {unknown[0]}", markup=False)
         return 2
     folder = options.out or Path("results", "benchmarks", name)
-    environments = Environments(options.environments, options.python, dict(options.environment))
+    environments = Environments(options.environments, options.python, dict(options.environment), options.ours)
     results: dict[str, Any] = {
         "benchmark": name,
         "configuration": {"repeats": options.repeats, "cores": options.cores, "seed": options.seed},

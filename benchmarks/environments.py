@@ -41,11 +41,13 @@ class Environments(NamedTuple):
         folder: where environments are made, one folder a peer.
         python: the interpreter that makes them, unless a peer needs a newer one: then the oldest at hand that will do.
         given: environments that exist, by peer; each a folder or an interpreter.
+        ours: whether peers are left out, so that no environment is wanted.
     """
 
     folder: Path
     python: str = sys.executable
     given: Mapping[str, Path] = {}
+    ours: bool = False
 
     def interpreter(self, peer: Peer) -> Path:
         """The peer's interpreter; its environment is made where there is none yet.
@@ -53,6 +55,8 @@ class Environments(NamedTuple):
         Raises:
             MissingPeerError: where it cannot be made, or the one given does not exist.
         """
+        if self.ours and peer.packages:
+            raise MissingPeerError("left out")
         if peer.name in self.given:
             return _existing(self.given[peer.name])
         if not peer.packages:
@@ -68,6 +72,8 @@ class Environments(NamedTuple):
 
 def _new_enough(python: str, peer: Peer) -> str:
     """The interpreter asked for where it is new enough for the peer, else the oldest at hand that is."""
+    if not _version(python):
+        raise MissingPeerError(f"{python} does not run, or cannot make environments")
     for candidate in (python, *_interpreters()):
         if _version(candidate) >= peer.python:
             return candidate

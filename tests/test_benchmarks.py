@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import evaluator, social_choice
+from benchmarks import evaluator, sizes, social_choice
+from benchmarks.__main__ import main as together
 from benchmarks.environments import Environments, MissingPeerError, Peer
 from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Side
-from benchmarks.report import disagreements
+from benchmarks.peers import NUMPY
+from benchmarks.report import disagreements, growth
 from benchmarks.workers import evaluator_run
 from jaxval.checkpoints import Store
 from jaxval.checkpoints.store import pack_masks
@@ -20,7 +22,6 @@ pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(sys.executable)
-NUMPY = social_choice.NUMPY
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,62 @@ def test_answers_of_both_sides_are_compared_in_the_same_run(quick):
                 assert pair["agrees"]
                 assert pair["gap"] <= pair["limit"]
                 assert pair["ratio_range"][0] <= pair["ratio"] * (1 + 1e-9)
+
+
+def test_all_benchmarks_come_together_in_one_table(quick, tmp_path, capsys):
+    """A benchmark that has finished with the same options is not run again: this one cannot, for want of a folder."""
+    options = ["--only", "social_choice", "--quick", "--ours", "--out", str(tmp_path)]
+    command = ["benchmarks.social_choice", "--quick", "--ours", "--python", str(HERE), "--environments", ".benchmarks"]
+    finished = {"name": "social_choice", "command": [*command, "--out", str(tmp_path / "social_choice")]}
+    (tmp_path / "social_choice").mkdir()
+    (tmp_path / "social_choice" / "finished.json").write_text(
+        json.dumps({**finished, "status": 0, "seconds": 3, **quick})
+    )
+    assert together([*options, "--python", str(HERE)]) == 0
+    text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
+    assert text.count("\n## ") == 4  # times, ratios, versions and status: --quick has no targets, and one size each
+    race = quick["records"][0]["pairs"][0]
+    assert f"| jaxval, float64 | SciPy HiGHS | {race['ratio']:.3g} |" in text
+    assert f"| social_choice | jaxval | python {quick['versions']['jaxval']['python']}, jax" in text
+    assert json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))[0]["records"] == quick["records"]
+    assert "social_choice" in capsys.readouterr().out
+
+
+def test_growth_is_told_where_one_size_alone_differs():
+    sides = lambda seconds: [{"side": "jaxval", "median": seconds}, {"side": "a peer"}]  # noqa: E731
+    given = [{"voters": 10, "M": 5}, {"voters": 1000, "M": 5}, {"voters": 1000, "M": 6}, {"voters": 10, "M": 7}]
+    records = [
+        {"case": "P", "sizes": s, "sides": sides(t)} for s, t in zip(given, (1.0, 100.0, 150.0, 1.0), strict=True)
+    ]
+    table = growth(records)
+    columns = [list(column.cells) for column in table.columns]
+    assert columns[2:] == [
+        ["voters", "M", "M"],
+        ["10", "5", "5"],
+        ["1000", "7", "6"],
+        ["100", "1", "1.5"],
+        ["1.00", "0.00", "2.22"],
+    ]
+
+
+def test_the_page_of_sizes_carries_on_by_the_last_exponent():
+    def record(size, seconds, gigabytes):
+        entry = {"side": "jaxval", "median": seconds, "gigabytes": gigabytes, "numbers": {"largest error": 0.5}}
+        return {"case": "Alternatives, F*", "sizes": {"alternatives": size}, "sides": [entry]}
+
+    records = [record(1000, 9.0, 1.0), record(3000, 1.0, 1.0), record(10_000, 10.0, 10.0)]
+    text = sizes.page({"machine": {"processor": "a machine", "system": ""}, "records": records})
+    slope = np.log(10) / np.log(10 / 3)
+    assert f"| *100,000* | *{10 * 10**slope:,.0f}* | *{10 * 10**slope:,.0f}* |  |" in text
+    assert f"alternatives^{slope:.2f}" in text
+    assert "| 10,000 | 10 | 10 | 0.5 |" in text
+
+
+@pytest.mark.mistakes
+def test_a_peer_that_needs_a_newer_python_than_there_is_says_so(tmp_path):
+    peer = Peer("tomorrow", ("tomorrow>=1",), python=(3, 99))
+    with pytest.raises(MissingPeerError, match=r"tomorrow>=1 wants Python 3\.99 or newer, and none is at hand"):
+        Environments(tmp_path).interpreter(peer)
 
 
 def test_versions_of_every_side_are_kept(quick):
@@ -166,7 +223,7 @@ def test_a_call_that_takes_too_long_is_ended(bench):
     ("environments", "said"),
     [
         (Environments(Path("unused"), given={"peer": Path("no", "such", "folder")}), "no interpreter at"),
-        (Environments(Path("unused"), python="no-such-python"), "-m venv"),
+        (Environments(Path("unused"), python="no-such-python"), "no-such-python does not run"),
     ],
 )
 def test_a_peer_that_cannot_be_had_says_why(environments, said):
@@ -205,7 +262,7 @@ def test_comparisons_are_drawn_from_a_preference_function():
 
 def test_options_that_name_no_peer_are_refused(capsys, tmp_path):
     assert social_choice.main(["--environment", "numppy=here", "--out", str(tmp_path)]) == 2
-    assert "expected one of numpy, pref_voting, prefsampling; got numppy" in capsys.readouterr().err
+    assert "expected one of numpy, pref_voting, prefsampling, evalica; got numppy" in capsys.readouterr().err
 
 
 @pytest.fixture
