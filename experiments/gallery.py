@@ -2,20 +2,20 @@
 
     python -m experiments.gallery NAME [--finished FOLDER --seconds N] [-- OPTIONS OF THE EXPERIMENT]
 
-Runs `python -m experiments.NAME` with its options and takes the time; with --finished, takes the figures of a run that
-is in FOLDER already, and the time that it took. The figures go to `docs/figures`, and what made them to
-`docs/figures.json`, in place of those that the experiment had there.
+Runs `python -m experiments.NAME` with its options and takes the processor's time, which other work on the machine
+hardly changes; with --finished, takes the figures of a run that is in FOLDER already, and the time that it took. The
+figures go to `docs/figures`, and what made them to `docs/figures.json`, in place of those that the experiment had there.
 """
 
 import datetime
 import importlib
 import io
 import json
+import os
 import shlex
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def keep(name: str, folder: Path, command: str, seconds: float, docs: Path = DOC
         name: of the experiment.
         folder: with the figures.
         command: that wrote them.
-        seconds: that it took.
+        seconds: of the processor, all cores together, that it took.
         docs: the folder of the site's sources.
 
     Returns:
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = documented_parser("experiments.gallery", __doc__)
     parser.add_argument("name", metavar="NAME", help="of the experiment")
     parser.add_argument("--finished", type=Path, metavar="FOLDER", help="results of a run")
-    parser.add_argument("--seconds", type=float, metavar="N", help="that the finished run took")
+    parser.add_argument("--seconds", type=float, metavar="N", help="of the processor that the finished run took")
     told = parser.parse_args(words)
     if (told.finished is None) != (told.seconds is None):
         parser.error("--finished and --seconds go together")
@@ -108,13 +108,19 @@ def main(arguments: list[str] | None = None) -> int:
             print("\n".join(keep(told.name, told.finished, command, told.seconds)))
             return 0
         with tempfile.TemporaryDirectory() as folder:
-            started = time.perf_counter()
+            started = _seconds_of_children()
             run = [sys.executable, "-m", f"experiments.{told.name}", *options, "--out", folder]
             subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
-            print("\n".join(keep(told.name, Path(folder), command, time.perf_counter() - started)))
+            print("\n".join(keep(told.name, Path(folder), command, _seconds_of_children() - started)))
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         parser.error(str(error))
     return 0
+
+
+def _seconds_of_children() -> float:
+    """The processor's time of processes that this one has started and seen end."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 if __name__ == "__main__":

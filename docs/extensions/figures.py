@@ -20,8 +20,9 @@ LARGEST = 150_000  # bytes of a figure that is kept
 OPENING = """# Figures of full runs
 
 Figures that the experiments wrote with the commands beside them, on real data where an experiment has them. They are
-kept with the project, and are not computed when this site is built; the [gallery](gallery/index.rst) is. Times are for
-the machine of that day, two CPU cores. [Experiments](experiments.md) says what each command shows, and what it needs.
+kept with the project, and are not computed when this site is built; the [gallery](gallery/index.rst) is. Times are
+those of the processor, all cores together. [Experiments](experiments.md) says what each command shows, and what it
+needs.
 """
 
 
@@ -55,7 +56,9 @@ def write_page(app: Sphinx) -> None:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+    return (
+        f"{seconds:.0f} seconds of the processor" if seconds < 100 else f"{seconds / 60:.0f} minutes of the processor"
+    )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
