@@ -4,7 +4,7 @@
 
 Runs `python -m experiments.NAME` with its options and takes the processor's time, which other work on the machine
 hardly changes; with --finished, takes the figures of a run that is in FOLDER already, and the time that it took. The
-figures go to `docs/figures`, and what made them to `docs/figures.json`, in place of those that the experiment had there.
+figures go to `docs/figures`, and what made them to `docs/figures.json`, in place of what the experiment had there.
 """
 
 import datetime
