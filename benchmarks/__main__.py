@@ -132,6 +132,8 @@ def _write(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
     parts = [f"# Benchmarks\n\n{json.dumps(machine(), ensure_ascii=False)}\n"]
     for table in _tables(runs):
         title, table.title, table.box = table.title, None, box.MARKDOWN
+        for row in table.rows:
+            row.end_section = False
         with console.capture() as captured:
             console.print(table)
         lines = [" ".join(line.split()) for line in captured.get().splitlines()]
