@@ -1,6 +1,7 @@
 """One, two and eight devices, and two processes: the same masks to the bit, the same values to rounding.
 
-Each setting is a process of its own, as the number of devices is fixed when JAX starts.
+The number of devices is fixed when JAX starts, so one process has eight, of which it takes one, two, and all; two more
+have two each.
 """
 
 import os
@@ -35,25 +36,26 @@ def utility(mask):
     total = jnp.sum(jnp.where(mask, jnp.arange(1.0, 7.0), 0.0))
     return jnp.stack([jnp.sqrt(total), jnp.sin(total)])
 
-mesh = parallel.mesh()
-shared = coalitions.evaluator(utility, 6, batch_size=24, mesh=mesh)
-asked, many = [], shared.many
-shared.many = lambda masks: asked.append(np.asarray(masks)) or many(masks)
-table = coalitions.tabulate(shared, 6)
-estimate = values.sample_shapley(jax.random.key(5), shared, 6, permutations=10)
-rng = np.random.default_rng(0)
-log_probs, rewards = -rng.exponential(size=(7, 5, 8)), rng.normal(size=(5, 8))
-pool = coalitions.tabulate(coalitions.evaluator(coalitions.pool_utility(log_probs, rewards), 6, mesh=mesh), 6)
-refusal = ""
-try:
-    coalitions.evaluator(utility, 6, store=checkpoints.Store())
-except ValueError as error:
-    refusal = str(error)
-np.savez(
-    f"{sys.argv[1]}-{process}.npz", refusal=refusal,
-    devices=mesh.size, processes=jax.process_count(), masks=np.concatenate(asked), table=table, pool=pool,
-    values=estimate.values, standard_errors=estimate.standard_errors, evaluations=estimate.evaluations,
-)
+for devices in map(int, sys.argv[2:]):
+    mesh = parallel.mesh() if devices == len(jax.devices()) else parallel.mesh(jax.devices()[:devices])
+    shared = coalitions.evaluator(utility, 6, batch_size=24, mesh=mesh)
+    asked, many = [], shared.many
+    shared.many = lambda masks: asked.append(np.asarray(masks)) or many(masks)
+    table = coalitions.tabulate(shared, 6)
+    estimate = values.sample_shapley(jax.random.key(5), shared, 6, permutations=10)
+    rng = np.random.default_rng(0)
+    log_probs, rewards = -rng.exponential(size=(7, 5, 8)), rng.normal(size=(5, 8))
+    pool = coalitions.tabulate(coalitions.evaluator(coalitions.pool_utility(log_probs, rewards), 6, mesh=mesh), 6)
+    refusal = ""
+    try:
+        coalitions.evaluator(utility, 6, store=checkpoints.Store())
+    except ValueError as error:
+        refusal = str(error)
+    np.savez(
+        f"{sys.argv[1]}-{devices}-{process}.npz", refusal=refusal,
+        devices=mesh.size, processes=jax.process_count(), masks=np.concatenate(asked), table=table, pool=pool,
+        values=estimate.values, standard_errors=estimate.standard_errors, evaluations=estimate.evaluations,
+    )
 """
 
 
@@ -72,15 +74,17 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def finish(tmp_path_factory):
-    """All settings start at the same time; `finish(setting)` is what the script leaves in each of its processes."""
+    """All processes start at the same time; `finish(setting, devices)` is what the script leaves in each of them."""
     folder = tmp_path_factory.mktemp("parallel")
     variables = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": "2"}
-    settings = {f"{devices} devices": [environment(devices)] for devices in (1, 2, 8)}
-    settings["2 processes"] = [environment(2, **variables, JAX_PROCESS_ID=str(process)) for process in range(2)]
+    settings = {
+        "1 process": ([environment(8)], (1, 2, 8)),
+        "2 processes": ([environment(2, **variables, JAX_PROCESS_ID=str(process)) for process in range(2)], (4,)),
+    }
 
-    def launch(setting, variables):
+    def launch(setting, variables, devices):
         return subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(folder / setting)],
+            [sys.executable, "-c", SCRIPT, str(folder / setting), *map(str, devices)],
             cwd=ROOT,
             env=variables,
             stdout=subprocess.PIPE,
@@ -88,15 +92,17 @@ def finish(tmp_path_factory):
             text=True,
         )
 
-    launched = {setting: [launch(setting, one) for one in several] for setting, several in settings.items()}
+    launched = {
+        setting: [launch(setting, one, devices) for one in several] for setting, (several, devices) in settings.items()
+    }
 
-    def finish(setting):
+    def finish(setting, devices):
         found = []
         for number, process in enumerate(launched[setting]):
             if process.stdout and not process.stdout.closed:
                 said, _ = process.communicate(timeout=120)
                 assert process.returncode == 0, said
-            with np.load(folder / f"{setting}-{number}.npz") as archive:
+            with np.load(folder / f"{setting}-{devices}-{number}.npz") as archive:
                 found.append(dict(archive))
         return found
 
@@ -108,7 +114,7 @@ def finish(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_device(finish):
-    return finish("1 devices")[0]
+    return finish("1 process", 1)[0]
 
 
 def assert_same(found, expected):
@@ -141,14 +147,14 @@ def test_one_device_evaluates_what_the_definition_says(one_device):
 @pytest.mark.once
 @pytest.mark.parametrize("devices", [2, 8])
 def test_many_devices_give_the_same(one_device, finish, devices):
-    (found,) = finish(f"{devices} devices")
+    (found,) = finish("1 process", devices)
     assert found["devices"] == devices
     assert_same(found, one_device)
 
 
 @pytest.mark.once
 def test_two_processes_with_two_devices_each_give_the_same_in_both(one_device, finish):
-    found = finish("2 processes")
+    found = finish("2 processes", 4)
     assert len(found) == 2
     for of_one in found:
         assert of_one["processes"] == 2

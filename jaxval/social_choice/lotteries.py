@@ -210,9 +210,14 @@ def _end_of_the_path(matrix: Array, game: Array) -> tuple[Array, LotteryDiagnost
 
     with jax.default_matmul_precision("highest"):
         start = (p, game.T @ p + tau, tau, jnp.asarray(0))
-        p, s, tau, steps = _follow_central_path(system, start, levels.rough, jnp.inf)
-        # Nearer to the end, rounding hides the path if there are several equilibria, but not if there is only one.
-        near_p, near_s, _, steps = _follow_central_path(system, (p, s, tau, steps), levels.near, jnp.inf)
+        # Nearer to the end, rounding hides the path if there are several equilibria, but not if there is only one. The
+        # scan compiles the path once for both parts.
+        _, parts = jax.lax.scan(
+            lambda state, end: 2 * (_follow_central_path(system, state, end, jnp.inf),),
+            start,
+            jnp.array([levels.rough, levels.near], game.dtype),
+        )
+        (p, s, tau, _), (near_p, near_s, _, steps) = (jax.tree.map(lambda part: part[i], parts) for i in (0, 1))
         lottery, unique = _only_equilibrium(system, near_p > near_s, levels)
         # Under `vmap`, a `cond` would run both branches. The loop is skipped if every game of the batch has one clear
         # equilibrium.
@@ -238,14 +243,16 @@ def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Ar
     inside = jnp.append(support, True)
     inverse = jnp.linalg.inv(jnp.where(jnp.outer(inside, inside), system, jnp.eye(len(system))))
     inverse = jnp.where(jnp.outer(inside, inside), inverse, 0)
-    point, change = -inverse[:, -1], jnp.asarray(jnp.inf)
     target = jnp.zeros(len(system)).at[-1].set(-1)
-    for _ in range(2):  # iterative refinement
+
+    def refine(point: Array, _: None) -> tuple[Array, Array]:
         step = inverse @ (target - _exact_product(system, point[:, None])[:, 0])
-        point, change = point + step, jnp.max(jnp.abs(step))
+        return point + step, jnp.max(jnp.abs(step))
+
+    point, changes = jax.lax.scan(refine, -inverse[:, -1], length=2)
     moved = jnp.finfo(system.dtype).eps * jnp.sum(jnp.abs(inverse), axis=1)
     values = jnp.where(inside, point, system @ point)[:-1]
-    unique = jnp.all(values > jnp.where(inside, moved, jnp.abs(system) @ moved)[:-1]) & (change <= levels.change)
+    unique = jnp.all(values > jnp.where(inside, moved, jnp.abs(system) @ moved)[:-1]) & (changes[-1] <= levels.change)
     return jnp.where(support, point[:-1], 0), unique
 
 
@@ -336,8 +343,11 @@ def _exchange(system: Array, support: Array, levels: Levels) -> tuple[Array, Arr
     both = jnp.outer(solved, solved)
     inverse = jnp.where(both, tableau, 0)
     basis = jnp.where(solved[None, :], 0, jnp.where(solved[:, None], tableau, jnp.eye(size)))
-    for _ in range(2):  # iterative refinement
-        basis -= inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0)
+
+    def refine(basis: Array, _: None) -> tuple[Array, None]:
+        return basis - inverse @ jnp.where(solved[:, None], _exact_product(system, basis), 0), None
+
+    basis, _ = jax.lax.scan(refine, basis, length=2)
     rest = _exact_product(system, basis)
     # The margins between alternatives that are not exchanged are zero if the equilibria differ in them. They are set to
     # exact zeros, so that they do not mask the small diagonal of the Newton system.
