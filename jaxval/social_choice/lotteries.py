@@ -217,7 +217,7 @@ def _end_of_the_path(matrix: Array, game: Array) -> tuple[Array, LotteryDiagnost
             start,
             jnp.array([levels.rough, levels.near], game.dtype),
         )
-        (p, s, tau, _), (near_p, near_s, _, steps) = (jax.tree.map(lambda part: part[i], parts) for i in (0, 1))
+        (p, s, tau, _), (near_p, near_s, _, steps) = zip(*parts, strict=True)
         lottery, unique = _only_equilibrium(system, near_p > near_s, levels)
         # Under `vmap`, a `cond` would run both branches. The loop is skipped if every game of the batch has one clear
         # equilibrium.
