@@ -9,6 +9,8 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from jaxval.cli import keep_programs
+
 __all__ = ["documented_parser", "guarded", "natural", "positive", "precision", "progress"]
 
 
@@ -52,6 +54,7 @@ def guarded(
         The exit status: 0, 2 if input is wrong or missing, 130 if interrupted.
     """
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
+    keep_programs()
     try:
         with precision(True):
             work(options, notes)

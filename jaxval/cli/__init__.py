@@ -7,9 +7,10 @@ from typing import NoReturn
 
 from jaxval import __version__
 from jaxval.cli import value, verify, votes
+from jaxval.cli.programs import keep_programs
 from jaxval.cli.votes import aggregate
 
-__all__ = ["aggregate", "main"]
+__all__ = ["aggregate", "keep_programs", "main"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,6 +29,10 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     arguments.words = sys.argv[1:] if argv is None else list(argv)
+    if "jax" not in sys.modules:  # a process of its own
+        keep_programs()
+        if sys.stderr.isatty():
+            print(f"jaxval {arguments.command}: loading JAX", file=sys.stderr)
     try:
         status = int(arguments.run(arguments))
         sys.stdout.flush()
