@@ -108,13 +108,27 @@ def test_nothing_is_kept_where_it_is_not_wanted_or_cannot_be(begin, monkeypatch,
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_jax_writes_where_it_is_told(tmp_path):
-    code = "from jaxval.cli import keep_programs; keep_programs(); import jax; jax.jit(lambda x: x + 1)(1)"
+CODE = """
+import sys
+from jaxval.cli import main
+sys.stderr.isatty = lambda: True
+assert main(["aggregate", "nowhere.csv"]) == 2
+import jax
+jax.jit(lambda x: x + 1)(1)
+"""
+
+
+def test_a_command_says_at_once_that_it_begins_and_jax_writes_where_it_is_told(tmp_path):
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=kept | {"JAXVAL_CACHE": str(tmp_path)}, capture_output=True, check=False
+        [sys.executable, "-c", CODE],
+        env=kept | {"JAXVAL_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == "jaxval aggregate: loading JAX"
     (folder,) = tmp_path.iterdir()
     assert any(name.startswith("jit") for name in entries(folder))
     assert not list(folder.glob("run-*"))
