@@ -158,6 +158,7 @@ def test_blocks_of_prompts_and_of_coalitions_change_no_error(rng, close, monkeyp
         close(part, expected, atol=1e-5)
 
 
+@pytest.mark.float64
 def test_halves_tell_the_bias(rng):
     """The mean of the estimated biases is the bias itself, over many pools of few draws."""
     model = draw_model(rng, 1, step=1.0)
@@ -183,6 +184,7 @@ def test_halves_have_the_same_shares_of_what_draws_came_from(rng):
         assert np.bincount(half).tolist() == [2, 2, 2, 2]
 
 
+@pytest.mark.float64
 def test_intervals_of_a_large_pool_hold(rng):
     """Of 60 intervals of values at 95 %, all but a few hold the exact value."""
     model = draw_model(rng, 60, step=0.5)

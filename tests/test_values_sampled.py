@@ -270,8 +270,10 @@ def test_anytime_factors_against_simulated_looks():
 
 @pytest.mark.parametrize(
     ("game", "half_width"),
-    [(games.glove([True, True, False, False, False]), 0.06), (games.saturating([2.0, 1.0, 1.0, 0.5, -0.5]), 0.002)],
-    ids=["glove", "saturating"],
+    [
+        pytest.param(games.glove([True, True, False, False, False]), 0.06, id="glove"),
+        pytest.param(games.saturating([2.0, 1.0, 1.0, 0.5, -0.5]), 0.002, id="saturating", marks=pytest.mark.float64),
+    ],
 )
 def test_the_stopping_rule_keeps_its_level_in_a_thousand_runs(game, half_width):
     level = 0.95

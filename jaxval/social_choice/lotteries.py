@@ -266,7 +266,7 @@ def _without_ties(matrix: Array) -> Array:
 State = tuple[Array, Array, Array, Array]
 
 
-def _follow_central_path(system: Array, start: State, end: float, off_centre: Array | float) -> State:
+def _follow_central_path(system: Array, start: State, end: Array | float, off_centre: Array | float) -> State:
     """Mehrotra's predictor-corrector method until μ falls to `end`, and then steps to the centre of the path.
 
     Each step factors one matrix. The path is w = Az + aτ, cᵀz = -1, z_i w_i = μ, with the system [[A, a], [cᵀ, 0]].
