@@ -239,6 +239,7 @@ def test_drawn_games_are_games(game):
     assert np.abs(table).max() <= 4
 
 
+@pytest.mark.once
 def test_drawn_games_reach_every_premise():
     """A counterexample to an axiom is found, and shrinks to what can be read."""
     options = settings(deadline=None, derandomize=True, max_examples=300)

@@ -172,6 +172,7 @@ def enumerated():
     return [(matrix, feasible_vertices(matrix)) for matrix in THREE + FOUR]
 
 
+@pytest.mark.float64
 def test_shares_are_the_ends_of_the_enumerated_set(enumerated):
     for matrix, vertices in enumerated:
         shares = feasible_shares(matrix)
@@ -188,6 +189,7 @@ def test_support_function_is_the_largest_over_the_enumerated_set(enumerated, rng
             check_witness(point.profile, matrix, point.shares)
 
 
+@pytest.mark.float64
 def test_membership_is_the_distance_to_the_enumerated_set(enumerated, rng):
     for matrix, vertices in enumerated:
         inside = rng.dirichlet(np.ones(len(vertices))) @ vertices
@@ -308,6 +310,7 @@ def test_true_shares_are_feasible_and_below_the_bounds(alternatives, rng):
         np.testing.assert_array_equal(feasible_shares(matrix), found)
 
 
+@pytest.mark.float64
 def test_seven_alternatives(rng):
     matrix, shares = matrix_of(random_profile(rng, 7, 5))
     found = feasible_shares(matrix)
@@ -334,6 +337,7 @@ def test_group_matrices_of_proposition_4_2(rng):
         np.testing.assert_allclose(total, matrix, rtol=0, atol=1e-9)
 
 
+@pytest.mark.float64
 def test_with_three_alternatives_the_box_is_exact(rng):
     """P_k with k first ranks two others: any skew-symmetric one is of a profile, so W(P) is the extended set."""
     kinds = set()
@@ -523,6 +527,7 @@ def boundary_matrices(rng):
             )
 
 
+@pytest.mark.float64
 def test_extended_set_is_the_box(rng):
     """Appendix I against a program in w and w_k P_k, in random directions and along each axis."""
     kinds = set()

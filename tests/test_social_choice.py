@@ -458,7 +458,7 @@ def test_mistakes_are_named(mistake):
         call()
 
 
-@pytest.mark.parametrize("spread", [0.0, 1.0])
+@pytest.mark.parametrize("spread", [0.0, pytest.param(1.0, marks=pytest.mark.float64)])
 def test_share_bound_intervals_cover_the_truth(spread):
     """200 data sets of 20 comparisons a pair of 8 alternatives, all level or not: 95 % intervals of each u."""
     rewards = spread * jnp.linspace(1, -1, 8)

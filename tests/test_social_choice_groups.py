@@ -127,6 +127,7 @@ def held(intervals, truth):
     return ((np.asarray(intervals.low) <= truth) & (truth <= np.asarray(intervals.high))).mean()
 
 
+@pytest.mark.float64
 def test_clustered_intervals_cover_and_plain_ones_do_not(clustered):
     """Measured: entries of P and win rates, which are win rates against uniform, in 120 data sets of 40 voters."""
     wins, truth = clustered
@@ -187,6 +188,7 @@ def test_effective_counts_are_those_of_the_definition():
         assert effective[i, j] == effective[j, i]
 
 
+@pytest.mark.float64
 def test_share_bounds_of_clustered_votes_are_covered(clustered):
     wins, truth = clustered
     total = jnp.sum(wins, axis=1)
