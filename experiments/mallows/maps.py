@@ -1,0 +1,207 @@
+"""Where weighting by dispersion helps in the bandit and where not: cells of the map, and sentences made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.inequalities import half_width, inequality
+from experiments.mallows import bandit
+
+__all__ = ["LEVEL", "cells", "claims", "map_unit", "sentences", "tuned_frontier"]
+
+LEVEL = 0.95
+GAIN = {"reward": "true reward", "votes": "votes won"}
+
+
+def map_unit(
+    model: str, policy: str, count: int, *, pairs: Sequence[int], spreads: Sequence[float], seeds: int, redraws: int
+) -> list[dict[str, Any]]:
+    """All numbers of votes and all spreads for one number of prompts; every method has the ridge that is best for it.
+
+    Returns:
+        For each cell `earned` (measures, dispersions, seeds), means over the data sets of a problem in shares of the
+        best gain; and `z` (measures, seeds), how many standard errors over its data sets MallowsPO-θ with the true φ
+        is above DPO on each problem.
+    """
+    found = []
+    for votes in pairs:
+        for spread in spreads:
+            earned = np.asarray(
+                bandit.cell(
+                    list(bandit.MODELS).index(model), float(spread), votes,
+                    policy=policy, count=count, seeds=seeds, redraws=redraws,
+                )
+            )  # fmt: skip
+            if not np.isfinite(earned).all():
+                raise RuntimeError(
+                    f"a fit did not converge: {model}, {policy}, {count} prompts, {votes} votes, {spread}"
+                )
+            best = earned.mean(axis=(0, 1)).argmax(axis=1)  # (dispersions, measures): the ridge
+            tuned = np.take_along_axis(earned, best[None, None, :, None, :], axis=3)[:, :, :, 0]
+            gap = tuned[:, :, 1] - tuned[:, :, 0]
+            error = gap.std(axis=1, ddof=1) / np.sqrt(redraws) if redraws > 1 else np.full_like(gap[:, 0], np.nan)
+            z = np.where(error > 0, gap.mean(axis=1) / np.where(error > 0, error, 1), 0)
+            found.append(
+                {
+                    "pairs": votes,
+                    "spread": spread,
+                    "earned": tuned.mean(axis=1).transpose(2, 1, 0).round(6).tolist(),
+                    "z": z.T.round(3).tolist(),
+                }
+            )
+    return found
+
+
+def cells(runs: dict[str, Any], *, told: str = "true φ", against: str = "DPO") -> list[dict[str, Any]]:
+    """The gap between two kinds of dispersions in every cell, in points of the best gain, with intervals over seeds."""
+    found = []
+    one, other = (bandit.TOLD.index(name) for name in (told, against))
+    for label, unit in runs.items():
+        if not label.startswith("map, "):
+            continue
+        _, model, policy, count = label.split(", ")
+        for entry in unit:
+            for m, measure in enumerate(bandit.MEASURES):
+                earned = 100 * np.array(entry["earned"][m])
+                gaps, z = earned[one] - earned[other], np.array(entry["z"][m])
+                gap, reach = float(gaps.mean()), float(half_width(gaps, level=LEVEL))
+                verdict = (
+                    "open"
+                    if not np.isfinite(reach) or abs(gap) <= max(reach, 1e-9)
+                    else "helps"
+                    if gap > 0
+                    else "costs"
+                )
+                found.append(
+                    {
+                        "model": model, "policy": policy, "measure": measure, "prompts": int(count),
+                        "pairs": entry["pairs"], "spread": entry["spread"], "gap": gap,
+                        "reach": reach if np.isfinite(reach) else None, "verdict": verdict,
+                        "problems for": int((z > 2).sum()), "problems against": int((z < -2).sum()),
+                        "least z": float(z.min()), "problems": len(z),
+                    }
+                )  # fmt: skip
+    return found
+
+
+def sentences(runs: dict[str, Any]) -> list[str]:
+    """Under which conditions weighting helps and under which it does not, in words that the measurements choose."""
+    rows = [row for row in cells(runs) if row["spread"] > 1]
+    found = []
+    for policy in dict.fromkeys(row["policy"] for row in rows):
+        for measure in bandit.MEASURES:
+            for model in dict.fromkeys(row["model"] for row in rows):
+                mine = [r for r in rows if (r["policy"], r["measure"], r["model"]) == (policy, measure, model)]
+                found.append(_where(f"{policy}, {GAIN[measure]}, {model}", mine))
+    for policy in dict.fromkeys(row["policy"] for row in rows):
+        for measure in bandit.MEASURES:
+            mine = [r for r in rows if (r["policy"], r["measure"]) == (policy, measure)]
+            by = {axis: _along(mine, axis) for axis in ("prompts", "pairs", "spread")}
+            text = "; ".join(f"with {axis} {trend}" for axis, trend in by.items())
+            found.append(f"{policy}, {GAIN[measure]}, all models: the mean gain over DPO goes {text}.")
+    found += _kinds(runs)
+    small = [
+        r
+        for r in rows
+        if r["prompts"] == min(x["prompts"] for x in rows) and r["pairs"] == min(x["pairs"] for x in rows)
+    ]
+    for measure in bandit.MEASURES:
+        mine = [r for r in small if r["measure"] == measure]
+        if mine:
+            worst = min(mine, key=lambda r: r["least z"])
+            lost = sum(r["problems against"] for r in mine)
+            won, total = sum(r["problems for"] for r in mine), sum(r["problems"] for r in mine)
+            found.append(
+                f"On {mine[0]['prompts']} prompts of {mine[0]['pairs']} votes each, the outcome depends on the prompts: in "
+                f"{GAIN[measure]} weighting is better by more than two standard errors on {won} of {total} problems, DPO "
+                f"on {lost}, by up to {-worst['least z']:.0f} standard errors ({worst['model']}, {worst['policy']}, "
+                f"spread {worst['spread']:g})."
+            )
+    return found
+
+
+def _where(name: str, rows: Sequence[dict[str, Any]]) -> str:
+    parts = []
+    for verdict, verb in (("helps", "helps in"), ("costs", "costs in")):
+        mine = [row for row in rows if row["verdict"] == verdict]
+        text = f"{verb} {len(mine)} of {len(rows)} cells"
+        if mine:
+            largest = max(mine, key=lambda row: abs(row["gap"]))
+            text += f" ({_ranges(mine)}; at most {largest['gap']:+.1f} points)"
+        parts.append(text)
+    undecided = sum(row["verdict"] == "open" for row in rows)
+    return f"{name}: weighting by the true φ {' and '.join(parts)}; {undecided} are open."
+
+
+def _ranges(rows: Iterable[dict[str, Any]]) -> str:
+    rows = list(rows)
+    texts = []
+    for axis, unit in (("prompts", "prompts"), ("pairs", "votes each"), ("spread", "spread")):
+        low, high = min(r[axis] for r in rows), max(r[axis] for r in rows)
+        ends = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        texts.append(f"spread {ends}" if axis == "spread" else f"{ends} {unit}")
+    return ", ".join(texts)
+
+
+def _along(rows: Sequence[dict[str, Any]], axis: str) -> str:
+    """The mean gaps along one axis, such as `4, 16, 64: -0.1, +0.2, +0.5`."""
+    levels = sorted({row[axis] for row in rows})
+    means = [np.mean([row["gap"] for row in rows if row[axis] == level]) for level in levels]
+    return f"{', '.join(f'{level:g}' for level in levels)}: {', '.join(f'{mean:+.1f}' for mean in means)} points"
+
+
+def _kinds(runs: dict[str, Any]) -> list[str]:
+    """What the index and shuffled dispersions gain, next to the true ones."""
+    found = []
+    means = {
+        told: {
+            (policy, measure): np.mean(
+                [
+                    r["gap"]
+                    for r in cells(runs, told=told)
+                    if r["spread"] > 1 and (r["policy"], r["measure"]) == (policy, measure)
+                ]
+            )
+            for policy in bandit.POLICIES
+            for measure in bandit.MEASURES
+        }
+        for told in bandit.TOLD[1:]
+    }
+    for policy in bandit.POLICIES:
+        for measure in bandit.MEASURES:
+            true, index, shuffled = (means[told][policy, measure] for told in bandit.TOLD[1:])
+            if np.isfinite([true, index, shuffled]).all():
+                found.append(
+                    f"{policy}, {GAIN[measure]}: the mean gain over DPO of all cells is {true:+.1f} points with the true φ, "
+                    f"{index:+.1f} with the index, whose weights are wrong by a factor of e^{bandit.NOISE:g} up or down, and "
+                    f"{shuffled:+.1f} with true φ of other prompts."
+                )
+    return found
+
+
+def claims(runs: dict[str, Any]) -> list[dict[str, Any]]:
+    """The claim of the paper in the bandit, that weighting beats DPO at equal data, as inequalities over seeds."""
+    found = []
+    best = {label: tuned_frontier(run) for label, run in runs.items() if label.startswith("frontier, ")}
+    k = bandit.DIVERGENCES.index(bandit.KL)
+    for model in bandit.MODELS:
+        for policy in bandit.POLICIES:
+            names = {label.split(", ", 3)[3]: one for label, one in best.items()
+                     if label.startswith(f"frontier, {model}, {policy}, ")}  # fmt: skip
+            for m, measure in enumerate(bandit.MEASURES):
+                for name in ("θ, true φ", "θ, index", "φ, true φ", "φ, index"):
+                    if name in names and "DPO" in names:
+                        text = f"{model}, {policy}: {name} earns more {GAIN[measure]} than DPO"
+                        pair = [100 * names[one]["shares"][:, k, m] for one in (name, "DPO")]
+                        found.append(inequality(text, *pair, level=LEVEL) | {"measure": measure})
+    return found
+
+
+def tuned_frontier(run: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The numbers of a frontier with the ridge that gives the method its largest mean reward at `KL`."""
+    arrays = {name: np.array(part) for name, part in run.items() if name != "seconds"}
+    ridge = int(arrays["shares"][:, :, bandit.DIVERGENCES.index(bandit.KL), 0].mean(axis=0).argmax())
+    return {name: part[:, ridge] for name, part in arrays.items()} | {"ridge": np.array(bandit.RIDGES[ridge])}
