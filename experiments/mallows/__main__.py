@@ -14,7 +14,7 @@ annotators  whether the index of a reference model orders prompts as the disagre
             annotators, by a small transformer trained on UltraFeedback or by --model, and votes on campus protests
 
 Written to `--out`: `results.json` and figures. What is finished is kept: 54 units of the bandit, each seed of the
-transformer, each reference and every eight prompts of the published model. --quick shows in about a minute what the
+transformer, each reference and every eight prompts of the published model. --quick shows in about two minutes what the
 experiment does; its numbers mean little.
 """
 
@@ -47,15 +47,16 @@ PARTS = ("bandit", "families", "annotators")
 class Settings(NamedTuple):
     """How much is done; the numbers of `--quick` are behind the default ones."""
 
-    prompts: tuple[int, ...] = (4, 16, 64)
+    prompts: tuple[int, ...] = (4, 8, 32)
     pairs: tuple[int, ...] = (4, 16, 64, 256)
     spreads: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
     models: tuple[str, ...] = tuple(bandit.MODELS)
-    redraws: int = 8
+    policies: tuple[str, ...] = bandit.POLICIES
+    redraws: tuple[int, ...] = (16, 8, 4)  # data sets for each problem, fewer if there are more prompts
     central: tuple[int, int, float] = (32, 32, 16.0)  # prompts, votes and spread of the frontiers
     families: Size = Size()
-    family_seeds: int = 6
-    reference_steps: int = 400
+    family_seeds: int = 5
+    reference_steps: int = 300
     small_prompts: int = 170
 
 
@@ -64,7 +65,8 @@ QUICK = Settings(
     pairs=(4, 64),
     spreads=(1.0, 16.0),
     models=("Mallows-θ",),
-    redraws=2,
+    policies=("table",),
+    redraws=(2,),
     central=(4, 16, 16.0),
     families=Size(steps=12, reference_steps=20, numbers=2, votes=4, width=16, layers=1),
     family_seeds=2,
@@ -141,8 +143,7 @@ def all_units(options: argparse.Namespace, settings: Settings, runs: dict[str, A
         units |= bandit_units(settings, options.seeds)
     if "families" in options.part:
         for seed in range(settings.family_seeds):
-            work = functools.partial(one_seed, seed, settings.families)
-            units[f"families, {seed}"] = Unit(25, False, work)
+            units[f"families, {seed}"] = Unit(25, False, functools.partial(one_seed, seed, settings.families))
     if "annotators" in options.part:
         units["campus"] = Unit(5, True, lambda: annotators.campus(options.data))
         units |= pandalm_units(options, settings, runs)
@@ -152,7 +153,7 @@ def all_units(options: argparse.Namespace, settings: Settings, runs: dict[str, A
 def bandit_units(settings: Settings, seeds: int) -> dict[str, Unit]:
     units = {}
     count, pairs, spread = settings.central
-    for policy in bandit.POLICIES:
+    for policy in settings.policies:
         for name, (kind, told) in bandit.FITTED.items():
             for model in settings.models:
 
@@ -164,11 +165,11 @@ def bandit_units(settings: Settings, seeds: int) -> dict[str, Unit]:
                     return {part: np.asarray(numbers).round(6).tolist() for part, numbers in arrays.items()}
 
                 units[f"frontier, {model}, {policy}, {name}"] = Unit(3, True, work)
-        for count_ in settings.prompts:
+        for count_, redraws in zip(settings.prompts, settings.redraws, strict=True):
             for model in settings.models:
                 work = functools.partial(
                     maps.map_unit, model, policy, count_,
-                    pairs=settings.pairs, spreads=settings.spreads, seeds=seeds, redraws=settings.redraws,
+                    pairs=settings.pairs, spreads=settings.spreads, seeds=seeds, redraws=redraws,
                 )  # fmt: skip
                 units[f"map, {model}, {policy}, {count_}"] = Unit(4 + count_ / 4, True, work)
     return units

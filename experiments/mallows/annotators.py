@@ -11,24 +11,23 @@ campus    5,609 votes on statements in four questions, without the texts of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.mallows.indices import pair_indices, rank_correlation
 from jaxval import data, policies, preferences, training
 from jaxval.data._json_lines import json_objects
-from jaxval.types import BadArgument, NamedComparisons, SequenceModel
+from jaxval.types import BadArgument, SequenceModel
 
 __all__ = ["LEVEL", "Item", "campus", "pandalm_agreement", "read_items", "small_reference", "text_indices"]
 
 LEVEL = 0.95
-PROMPT_TOKENS, RESPONSE_TOKENS = 96, 128
+PROMPT_TOKENS, RESPONSE_TOKENS = 64, 96
 TOGETHER = 8  # prompts whose responses are read at a time
 
 
@@ -93,7 +92,6 @@ def text_indices(
     model: SequenceModel,
     params: Any,
     tokeniser: policies.Tokeniser,
-    advance: Callable[[int], Any] = lambda count: None,
 ) -> Iterator[dict[str, list[Any]]]:
     """For some prompts at a time: the index of each of their pairs, its disagreement, and the length of its responses.
 
@@ -102,7 +100,6 @@ def text_indices(
         model: the reference model, one with parts.
         params: its parameters.
         tokeniser: its tokeniser.
-        advance: told how many prompts are finished.
 
     Yields:
         `prompt`, `index`, `disagreement` and `bytes`, each with an entry for every pair of the prompts.
@@ -141,7 +138,6 @@ def text_indices(
             "disagreement": [item.disagreement for item in mine],
             "bytes": [(len(i.first.encode()) + len(i.second.encode())) / 2 for i in mine],
         }
-        advance(len(part))
 
 
 def pandalm_agreement(parts: Sequence[dict[str, list[Any]]]) -> dict[str, Any]:
@@ -192,8 +188,8 @@ def campus(folder: Path | None, *, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def against_reference(votes: NamedComparisons, half: np.ndarray, side: int) -> tuple[np.ndarray, ...]:
-    """For every vote of the other half: the reference's entropy on its pair over log 2, and whether it is against it."""
+def against_reference(votes: data.NamedComparisons, half: np.ndarray, side: int) -> tuple[np.ndarray, ...]:
+    """For every vote of the other half: the reference's entropy on its pair, in bits, and whether it is against it."""
     context, winner, loser, weight = (np.asarray(field) for field in votes.comparisons)
     taught = half[votes.voter] == side
     wins = np.zeros((len(votes.contexts), len(votes.names), len(votes.names)))

@@ -31,16 +31,16 @@ from jaxval.types import Comparisons
 __all__ = [
     "FITTED",
     "MEASURES",
-    "TOLD",
     "MODELS",
     "POLICIES",
     "RESPONSES",
     "RIDGES",
+    "TOLD",
     "Prompts",
     "at_divergence",
     "cell",
-    "fit",
     "draw_prompts",
+    "fit",
     "frontier",
     "vote_matrix",
 ]
@@ -57,7 +57,7 @@ FITTED = {  # the loss, and which dispersions it is told
     "φ, true φ": ("φ", "true φ"),
     "φ, index": ("φ", "index"),
 }
-RIDGES = (0.1, 1.0, 10.0)
+RIDGES = (0.1, 1.0, 10.0, 100.0)
 MOST_PAIRS = 256
 NOISE = 0.5  # standard deviation of the logarithm of index weight / true weight
 KL = 0.2  # nats, where methods are compared
@@ -244,7 +244,7 @@ def problem(seed: Array, policy: str, *, count: int, model: Array, spread: Array
 
 @functools.partial(jax.jit, static_argnames=("policy", "count", "seeds", "redraws"))
 def cell(model: Array, spread: Array, pairs: Array, *, policy: str, count: int, seeds: int, redraws: int) -> Array:
-    """What MallowsPO-θ with each of `TOLD` earns at `KL` nats: (seeds, redraws, dispersions, ridges, 2) shares of the best gains.
+    """What MallowsPO-θ earns at `KL` nats when it is told each of `TOLD`.
 
     Args:
         model: the number of one of `MODELS`.
@@ -254,6 +254,9 @@ def cell(model: Array, spread: Array, pairs: Array, *, policy: str, count: int, 
         count: the number of prompts to train on.
         seeds: the number of problems, each with prompts of its own.
         redraws: the number of data sets of votes for each problem.
+
+    Returns:
+        (seeds, redraws, dispersions, ridges, 2) shares of the best gains.
     """
 
     def one_seed(seed: Array) -> Array:

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments.mallows.bandit import vote_matrix
 from experiments.mallows.indices import pair_indices
 from jaxval import alignment, policies, training
 from jaxval.training.gradient import digest, minimise_rows
-from jaxval.types import Policy
+from jaxval.types import Policy, SequenceModel
 
 __all__ = ["CURVES", "FAMILIES", "LOSSES", "Size", "one_seed", "reward_at_equal_divergence"]
 
@@ -53,26 +54,53 @@ class Size(NamedTuple):
 class Task(NamedTuple):
     """Prompts in three parts, one after the other: of demonstrations, of votes, held out; and their truth."""
 
-    texts: list[str]
     part: np.ndarray  # (prompts,) 0, 1 or 2
     family: np.ndarray  # (prompts,) 0 consensual, 1 divided
     sharpness: np.ndarray  # (prompts,) -log φ
     rank: np.ndarray  # (prompts, words) 0 is the best
 
 
-def draw_task(rng: np.random.Generator, size: Size) -> Task:
-    """Two families of eight topics; each kind of prompt has numbers that no other part has."""
-    orders = np.stack([rng.permutation(len(WORDS)) for _ in TOPICS])
-    levels = [np.geomspace(*ends, len(TOPICS))[rng.permutation(len(TOPICS))] for _, ends in FAMILIES.values()]
-    rows = []
-    for f, (word, _) in enumerate(FAMILIES.values()):
-        for t, topic in enumerate(TOPICS):
+class Setting(NamedTuple):
+    """What all seeds share, so that it is compiled once: the prompts, the model, and the policy over them."""
+
+    kinds: list[tuple[int, int, int]]  # (prompts,) part, family, topic
+    texts: list[str]
+    length: int
+    model: SequenceModel
+    policy: Policy
+
+
+@functools.cache
+def make_setting(size: Size) -> Setting:
+    """Two families of eight topics; the numbers of each kind of prompt are in one part only."""
+    rng, rows = np.random.default_rng(0), []
+    for family, (word, _) in enumerate(FAMILIES.values()):
+        for topic, letter in enumerate(TOPICS):
             numbers = rng.choice(100, 2 * size.numbers + 2, replace=False)
-            parts = np.repeat([0, 1, 2], [size.numbers, size.numbers, 2])
-            for number, part in zip(numbers, parts, strict=True):
-                rows.append((part, f"{word} {topic}{number:02d}?", f, levels[f][t], orders[t]))
-    part, texts, family, sharpness, rank = zip(*sorted(rows, key=lambda row: (row[0], row[1])), strict=True)
-    return Task(list(texts), np.array(part), np.array(family), np.array(sharpness), np.stack(rank))
+            for number, part in zip(numbers, np.repeat(range(3), [size.numbers, size.numbers, 2]), strict=True):
+                rows.append((int(part), family, topic, f"{word} {letter}{number:02d}?"))
+    rows.sort()
+    texts = [text for *_, text in rows]
+    length = 1 + max(map(len, texts)) + 1 + max(map(len, WORDS))
+    model = policies.transformer(
+        vocabulary=policies.byte_tokeniser().vocabulary, length=length, width=size.width, layers=size.layers, heads=4
+    )
+    policy = policies.over_catalogue(model, texts, [list(WORDS)] * len(texts))
+    return Setting([row[:3] for row in rows], texts, length, model, policy)
+
+
+@functools.cache
+def optimiser(rate: float, steps: int) -> optax.GradientTransformation:
+    """One object for all seeds, for which a training is compiled once."""
+    return training.adamw(rate, steps=steps)
+
+
+def draw_task(rng: np.random.Generator, kinds: list[tuple[int, int, int]]) -> Task:
+    """A central ranking for each topic, and φ for each topic and family."""
+    orders = np.stack([rng.permutation(len(WORDS)) for _ in TOPICS])
+    levels = np.stack([np.geomspace(*ends, len(TOPICS))[rng.permutation(len(TOPICS))] for _, ends in FAMILIES.values()])
+    part, family, topic = np.array(kinds).T
+    return Task(part, family, levels[family, topic], orders[topic])
 
 
 def demonstrations(rng: np.random.Generator, task: Task, size: Size) -> tuple[np.ndarray, np.ndarray]:
@@ -95,31 +123,26 @@ def votes(rng: np.random.Generator, task: Task, size: Size) -> np.ndarray:
     return np.array(rows).T
 
 
-def one_seed(seed: int, size: Size, advance: Callable[[], Any]) -> dict[str, Any]:
+def one_seed(seed: int, size: Size) -> dict[str, Any]:
     """A reference, its index of every prompt with votes, and the curves of one training for each of `LOSSES`."""
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
-    task = draw_task(rng, size)
-    length = 1 + max(map(len, task.texts)) + 1 + max(map(len, WORDS))
-    model = policies.transformer(
-        vocabulary=policies.byte_tokeniser().vocabulary, length=length, width=size.width, layers=size.layers, heads=4
-    )
-    responses = [list(WORDS)] * len(task.texts)
-    policy = policies.over_catalogue(model, task.texts, responses)
+    setting = make_setting(size)
+    model, policy = setting.model, setting.policy
+    task = draw_task(rng, setting.kinds)
     reference, _ = training.fine_tune(
         policy,
         policy.init(key),
         *demonstrations(rng, task, size),
-        optimiser=training.adamw(3e-3, steps=size.reference_steps),
+        optimiser=optimiser(3e-3, size.reference_steps),
         steps=size.reference_steps,
         batch_size=2 * BATCH,
         key=key,
     )
-    advance()
     x, winner, loser = votes(rng, task, size)
-    arrays = policies.catalogue(task.texts, responses, length=length)
+    arrays = policies.catalogue(setting.texts, [list(WORDS)] * len(setting.texts), length=setting.length)
     entropies = policies.next_token_entropies(model, reference, arrays.sequences, arrays.prompt_lengths, arrays.lengths)
     starts = np.asarray(arrays.prompt_lengths) - 1  # the entropy before token t is in column t - 1
-    at = np.minimum(starts[:, None] + np.arange(1 + max(map(len, WORDS))), length - 2)
+    at = np.minimum(starts[:, None] + np.arange(1 + max(map(len, WORDS))), setting.length - 2)
     first = np.asarray(arrays.first)[x]
     index = pair_indices(
         np.take_along_axis(np.asarray(entropies), at, axis=1),
@@ -136,7 +159,6 @@ def one_seed(seed: int, size: Size, advance: Callable[[], Any]) -> dict[str, Any
     curves = {}
     for name, (loss, dispersion) in LOSSES.items():
         curves[name] = train(policy, reference, task, (x, winner, loser, told[dispersion]), loss, key, size)
-        advance()
     prompts = np.flatnonzero(task.part == 1)
     of_prompt = np.array([index[x == prompt].mean() for prompt in prompts])
     return {
@@ -166,12 +188,12 @@ def train(
     start = policy.log_probs(reference, x, both)
     rows = (jnp.asarray(x), jnp.asarray(both), start, jnp.asarray(dispersion, dtype=start.dtype))
     _, found = minimise_rows(
-        functools.partial(_loss_and_measures, loss, truth),
-        policy.log_probs,
+        functools.partial(_loss_and_measures, loss),
+        jax.tree_util.Partial(_with_truth, truth, policy.log_probs),
         reference,
         rows,
         jnp.ones(len(x)),
-        optimiser=training.adamw(1e-3, steps=size.steps),
+        optimiser=optimiser(1e-3, size.steps),
         steps=size.steps,
         batch_size=BATCH,
         key=key,
@@ -181,19 +203,26 @@ def train(
         progress=False,
     )
     thinned = np.linspace(0, size.steps - 1, min(size.steps, 61)).round().astype(int)
-    measures = {name: np.asarray(curve)[thinned].tolist() for name, curve in zip(CURVES, found[1:], strict=True)}
+    by_family = np.stack(found[1:], axis=1).reshape(size.steps, len(CURVES), 2)[thinned]
+    measures = {name: by_family[:, k].tolist() for k, name in enumerate(CURVES)}
     return {"step": thinned.tolist(), **measures}
 
 
+def _with_truth(truth: Any, log_probs: Callable[..., Any], *arguments: Any) -> Any:
+    """The log-probabilities. The truth travels with them as an argument of what is compiled, which all seeds share."""
+    del truth
+    return log_probs(*arguments)
+
+
 def _loss_and_measures(
-    loss: str, truth: tuple[Any, ...], log_probs: Callable[..., Any], params: Any, rows: Any, weights: Any
+    loss: str, log_probs: jax.tree_util.Partial, params: Any, rows: Any, weights: Any
 ) -> tuple[Any, tuple[Any, ...]]:
-    """The mean loss of a minibatch, and (2,) each of `CURVES` on the held-out prompts of both families."""
+    """The mean loss of a minibatch, and each of `CURVES` on the held-out prompts of both families."""
     x, both, start, dispersion = rows
     options = {} if loss == "dpo" else {"dispersion": dispersion}
     now = log_probs(params, x, both)
     each = alignment.find_loss(loss)(*now.T, *start.T, beta=BETA, **options)
-    contexts, ids, family, reward, base = truth
+    contexts, ids, family, reward, base = log_probs.args[0]
     whole = jax.lax.stop_gradient(log_probs(params, contexts, ids))
     pi = policies.normalise(whole)
     lengths = jnp.array([len(word) for word in WORDS], dtype=whole.dtype)
@@ -204,7 +233,7 @@ def _loss_and_measures(
         jnp.sum(jnp.exp(pi) * (pi - base), axis=1),
         jnp.sum(jnp.exp(whole), axis=1),
     )
-    return jnp.sum(weights * each) / jnp.sum(weights), tuple(family @ measure for measure in measures)
+    return jnp.sum(weights * each) / jnp.sum(weights), tuple(row @ measure for measure in measures for row in family)
 
 
 def reward_at_equal_divergence(curves: dict[str, Any]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from jaxval import alignment
 
 __all__ = ["pair_indices", "rank_correlation"]
 
-REDRAWS = 2_000
+REDRAWS = 1_000
 
 
 def pair_indices(entropies: Any, lengths: Any, first: Any, second: Any, *, vocabulary: int) -> np.ndarray:

@@ -68,13 +68,8 @@ def cells(runs: dict[str, Any], *, told: str = "true φ", against: str = "DPO") 
                 earned = 100 * np.array(entry["earned"][m])
                 gaps, z = earned[one] - earned[other], np.array(entry["z"][m])
                 gap, reach = float(gaps.mean()), float(half_width(gaps, level=LEVEL))
-                verdict = (
-                    "open"
-                    if not np.isfinite(reach) or abs(gap) <= max(reach, 1e-9)
-                    else "helps"
-                    if gap > 0
-                    else "costs"
-                )
+                undecided = not np.isfinite(reach) or abs(gap) <= max(reach, 1e-9)
+                verdict = "open" if undecided else "helps" if gap > 0 else "costs"
                 found.append(
                     {
                         "model": model, "policy": policy, "measure": measure, "prompts": int(count),
@@ -103,23 +98,23 @@ def sentences(runs: dict[str, Any]) -> list[str]:
             text = "; ".join(f"with {axis} {trend}" for axis, trend in by.items())
             found.append(f"{policy}, {GAIN[measure]}, all models: the mean gain over DPO goes {text}.")
     found += _kinds(runs)
-    small = [
-        r
-        for r in rows
-        if r["prompts"] == min(x["prompts"] for x in rows) and r["pairs"] == min(x["pairs"] for x in rows)
-    ]
+    return found + _small(rows)
+
+
+def _small(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What single problems of the smallest cells say, with standard errors over data sets of the same prompts."""
+    found = []
+    fewest = {axis: min(row[axis] for row in rows) for axis in ("prompts", "pairs")}
     for measure in bandit.MEASURES:
-        mine = [r for r in small if r["measure"] == measure]
-        if mine:
-            worst = min(mine, key=lambda r: r["least z"])
-            lost = sum(r["problems against"] for r in mine)
-            won, total = sum(r["problems for"] for r in mine), sum(r["problems"] for r in mine)
-            found.append(
-                f"On {mine[0]['prompts']} prompts of {mine[0]['pairs']} votes each, the outcome depends on the prompts: in "
-                f"{GAIN[measure]} weighting is better by more than two standard errors on {won} of {total} problems, DPO "
-                f"on {lost}, by up to {-worst['least z']:.0f} standard errors ({worst['model']}, {worst['policy']}, "
-                f"spread {worst['spread']:g})."
-            )
+        mine = [r for r in rows if r["measure"] == measure and all(r[axis] == least for axis, least in fewest.items())]
+        worst = min(mine, key=lambda row: row["least z"])
+        won, lost, total = (sum(row[name] for row in mine) for name in ("problems for", "problems against", "problems"))
+        found.append(
+            f"On {fewest['prompts']} prompts of {fewest['pairs']} votes each, the outcome depends on the prompts: in "
+            f"{GAIN[measure]}, weighting is better by over two standard errors (over data sets of the same prompts) on "
+            f"{won} of {total} problems, and DPO on {lost}, by up to {-worst['least z']:.0f} standard errors "
+            f"({worst['model']}, {worst['policy']}, spread {worst['spread']:g})."
+        )
     return found
 
 
@@ -156,29 +151,17 @@ def _along(rows: Sequence[dict[str, Any]], axis: str) -> str:
 def _kinds(runs: dict[str, Any]) -> list[str]:
     """What the index and shuffled dispersions gain, next to the true ones."""
     found = []
-    means = {
-        told: {
-            (policy, measure): np.mean(
-                [
-                    r["gap"]
-                    for r in cells(runs, told=told)
-                    if r["spread"] > 1 and (r["policy"], r["measure"]) == (policy, measure)
-                ]
-            )
-            for policy in bandit.POLICIES
-            for measure in bandit.MEASURES
-        }
-        for told in bandit.TOLD[1:]
-    }
-    for policy in bandit.POLICIES:
-        for measure in bandit.MEASURES:
-            true, index, shuffled = (means[told][policy, measure] for told in bandit.TOLD[1:])
-            if np.isfinite([true, index, shuffled]).all():
-                found.append(
-                    f"{policy}, {GAIN[measure]}: the mean gain over DPO of all cells is {true:+.1f} points with the true φ, "
-                    f"{index:+.1f} with the index, whose weights are wrong by a factor of e^{bandit.NOISE:g} up or down, and "
-                    f"{shuffled:+.1f} with true φ of other prompts."
-                )
+    by_told = [[row for row in cells(runs, told=told) if row["spread"] > 1] for told in bandit.TOLD[1:]]
+    for policy, measure in dict.fromkeys((row["policy"], row["measure"]) for row in by_told[0]):
+        true, index, shuffled = (
+            np.mean([row["gap"] for row in rows if (row["policy"], row["measure"]) == (policy, measure)])
+            for rows in by_told
+        )
+        found.append(
+            f"{policy}, {GAIN[measure]}: the mean gain over DPO of all cells is {true:+.1f} points with the true φ, "
+            f"{index:+.1f} with the index, whose weights are off by a random factor of about e^{bandit.NOISE:g}, "
+            f"and {shuffled:+.1f} with the true φ of other prompts."
+        )
     return found
 
 
