@@ -39,7 +39,7 @@ from experiments.mallows import annotators, bandit, figures, maps
 from experiments.mallows.families import LOSSES, Size, one_seed, reward_at_equal_divergence
 from experiments.mallows.indices import rank_correlation
 from experiments.results import open_results, save_results
-from jaxval import policies
+from jaxval import alignment, policies
 
 PARTS = ("bandit", "families", "annotators")
 
@@ -55,7 +55,7 @@ class Settings(NamedTuple):
     redraws: tuple[int, ...] = (16, 8, 4)  # data sets for each problem, fewer if there are more prompts
     central: tuple[int, int, float] = (32, 32, 16.0)  # prompts, votes and spread of the frontiers
     families: Size = Size()
-    family_seeds: int = 5
+    family_seeds: int = 4
     reference_steps: int = 300
     small_prompts: int = 170
 
@@ -214,13 +214,16 @@ def published(path: Path) -> tuple[Any, ...]:
 
 def found(runs: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Claims, sentences and correlations of the finished parts."""
-    claims, words, correlations = maps.claims(runs), [], {}
+    claims = maps.claims(runs)
+    words: list[str] = []
+    correlations: dict[str, Any] = {}
     if any(label.startswith("map, ") for label in runs):
         words = maps.sentences(runs)
     seeds = [run for label, run in runs.items() if label.startswith("families, ")]
     if seeds:
         claims += family_claims(seeds)
         correlations |= family_correlations(seeds)
+        words.append(family_words(seeds))
     if "campus" in runs:
         for name in ("pairs", "questions"):
             correlations[f"campus, {name}: index of half the voters against votes of the others"] = runs["campus"][name]
@@ -265,6 +268,16 @@ def family_correlations(seeds: list[dict[str, Any]]) -> dict[str, Any]:
         )
         for name, rows in which.items()
     }
+
+
+def family_words(seeds: list[dict[str, Any]]) -> str:
+    """How far the weights that the index gives are apart, next to the true ones, over the prompts of all seeds."""
+    index, sharpness = (np.concatenate([run[name] for run in seeds]) for name in ("index", "sharpness"))
+    weights = np.asarray(alignment.dispersion_weight(index))
+    return (
+        f"transformer: the largest weight of a prompt by its index, -c log Ĥ, is {weights.max() / weights.min():.1f} "
+        f"times the smallest; of the true weights, -2 log φ, it is {sharpness.max() / sharpness.min():.0f} times."
+    )
 
 
 def show(results: dict[str, Any]) -> None:

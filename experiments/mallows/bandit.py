@@ -158,13 +158,13 @@ def fit(
     """The parameters of the log-ratios m at β = 1: (P, R) of a table, (F,) weights of features."""
     count = len(prompts.reward)
     rows = np.array([(x, *pair) for x in range(count) for pair in itertools.permutations(range(RESPONSES), 2)]).T
-    comparisons = Comparisons(*map(jnp.asarray, rows), weight=votes[tuple(rows)])
+    comparisons = Comparisons(*(jnp.asarray(row) for row in rows), votes[tuple(rows)])
     how: dict[str, Any] = {"beta": 1.0, "loss": loss, "context_options": options}
     if policy == "table":
         start = policies.tabular(count, RESPONSES)
         return training.newton_optimum(start, prompts.reference, comparisons, ridge=ridge, **how)[0] - prompts.reference
     linear = policies.log_linear(prompts.features, base=prompts.reference)
-    return training.newton_optimum(linear, linear.init(), comparisons, decay=ridge, **how)[0]
+    return training.newton_optimum(linear, linear.init(None), comparisons, decay=ridge, **how)[0]
 
 
 def descend(policy: str, prompts: Prompts, votes: Array, dispersion: Array, ridge: Array) -> Array:

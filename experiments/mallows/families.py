@@ -42,8 +42,8 @@ BATCH = 32
 class Size(NamedTuple):
     """How much is trained."""
 
-    steps: int = 240
-    reference_steps: int = 300
+    steps: int = 120
+    reference_steps: int = 250
     numbers: int = 6  # of each kind of prompt, with votes; as many for demonstrations, two held out
     votes: int = 8
     demonstrations: int = 8

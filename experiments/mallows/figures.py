@@ -61,6 +61,7 @@ def plot_map(rows: list[dict[str, Any]]) -> Figure:
     kinds = [(policy, measure) for policy in bandit.POLICIES for measure in bandit.MEASURES]
     kinds = [kind for kind in kinds if any((row["policy"], row["measure"]) == kind for row in rows)]
     most = max(10.0, max(abs(row["gap"]) for row in rows))
+    norm = SymLogNorm(3, vmin=-most, vmax=most)
     figure = new_figure(7.2, 0.6 + 1.35 * len(kinds))
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.03)
     grid = figure.subplots(len(kinds), len(prompts), squeeze=False, sharex=True, sharey=True)
@@ -69,12 +70,10 @@ def plot_map(rows: list[dict[str, Any]]) -> Figure:
         for count, axes in zip(prompts, line, strict=True):
             table = [[known[policy, measure, count, p, s] for p in pairs] for s in spreads]
             gaps = np.array([[row["gap"] for row in part] for part in table])
-            image = axes.imshow(
-                gaps, cmap="PuOr", norm=SymLogNorm(1, vmin=-most, vmax=most), origin="lower", aspect="auto"
-            )
+            image = axes.imshow(gaps, cmap="PuOr", norm=norm, origin="lower", aspect="auto")
             for y, part in enumerate(table):
                 for x, row in enumerate(part):
-                    _number(axes, x, y, row, dark=abs(row["gap"]) > most / 2.5)
+                    _number(axes, x, y, row, dark=abs(norm(row["gap"]) - 0.5) > 0.28)
             axes.set_xticks(range(len(pairs)), [f"{p:g}" for p in pairs])
             axes.set_yticks(range(len(spreads)), [f"{s:g}" for s in spreads])
             axes.tick_params(labelsize=SMALL, width=0.5, length=2)
@@ -150,7 +149,8 @@ def plot_frontiers(fitted: dict[str, Any]) -> Figure:
             if axes in grid[0]:
                 axes.set_title(f"votes from {model}", fontsize=NORMAL)
         line[0].set_ylabel(f"{policy}\nreward less that of DPO,\npoints of the best gain", fontsize=NORMAL)
-    figure.supxlabel("mean KL divergence from the reference, nats", fontsize=NORMAL)
+    for axes in grid[-1]:
+        axes.set_xlabel("mean KL from the reference, nats", fontsize=NORMAL)
     _legend(figure, grid[0, 0], 3)
     return figure
 
@@ -177,7 +177,8 @@ def plot_quartiles(fitted: dict[str, Any]) -> Figure:
         grid[1, column].set_xticks(range(4), ["most\nconsensual", "second", "third", "most\ndivided"])
     grid[0, 0].set_ylabel("pairs in the central order, %", fontsize=NORMAL)
     grid[1, 0].set_ylabel(f"entropy at KL {bandit.KL:g}, nats", fontsize=NORMAL)
-    figure.supxlabel("quartile of the prompts' dispersion", fontsize=NORMAL)
+    for axes in grid[1]:
+        axes.set_xlabel("quartile of the prompts' dispersion", fontsize=NORMAL)
     _legend(figure, grid[0, 0], 3)
     return figure
 
@@ -234,6 +235,8 @@ def plot_annotators(agreements: dict[str, Any], campus: dict[str, Any]) -> Figur
             [x[rows].mean() for rows in parts], [100 * y[rows].mean() for rows in parts], yerr=100 * np.array(reach),
             color=VERMILLION, marker="s", markersize=3.5, linewidth=1.1, capsize=2,
         )  # fmt: skip
+        axes.set_ylim(-3, None)
+        axes.locator_params(axis="x", nbins=5)
         _correlation(axes, found["index"])
         axes.set_title(f"PandaLM, {name.split('.')[0]}", fontsize=NORMAL)
         axes.set_xlabel("index Ĥ of the prompt", fontsize=NORMAL)

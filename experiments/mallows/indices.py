@@ -29,7 +29,7 @@ def pair_indices(entropies: Any, lengths: Any, first: Any, second: Any, *, vocab
     Returns:
         (pairs,) indices in (0, 1].
     """
-    table, mask = jnp.asarray(entropies), jnp.arange(np.shape(entropies)[1]) < jnp.asarray(lengths)[:, None]
+    table, mask = jnp.asarray(entropies), jnp.arange(np.shape(entropies)[1])[None, :] < jnp.asarray(lengths)[:, None]
     of_pair = functools.partial(alignment.entropy_index, vocabulary=vocabulary)
     return np.asarray(jax.vmap(of_pair)(table[first], mask[first], table[second], mask[second]))
 

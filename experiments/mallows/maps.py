@@ -178,8 +178,8 @@ def claims(runs: dict[str, Any]) -> list[dict[str, Any]]:
                 for name in ("θ, true φ", "θ, index", "φ, true φ", "φ, index"):
                     if name in names and "DPO" in names:
                         text = f"{model}, {policy}: {name} earns more {GAIN[measure]} than DPO"
-                        pair = [100 * names[one]["shares"][:, k, m] for one in (name, "DPO")]
-                        found.append(inequality(text, *pair, level=LEVEL) | {"measure": measure})
+                        ours, plain = ((100 * names[one]["shares"][:, k, m]).tolist() for one in (name, "DPO"))
+                        found.append(inequality(text, ours, plain, level=LEVEL) | {"measure": measure})
     return found
 
 
