@@ -61,7 +61,7 @@ RIDGES = (0.1, 1.0, 10.0, 100.0)
 MOST_PAIRS = 256
 NOISE = 0.5  # standard deviation of the logarithm of index weight / true weight
 KL = 0.2  # nats, where methods are compared
-DIVERGENCES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
+DIVERGENCES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.6)
 MEASURES = ("reward", "votes")
 STEPS, LEARNING_RATE = 400, 0.05  # of the gradient descent of the link φ
 

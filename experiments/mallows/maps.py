@@ -168,23 +168,24 @@ def _kinds(runs: dict[str, Any]) -> list[str]:
 def claims(runs: dict[str, Any]) -> list[dict[str, Any]]:
     """The claim of the paper in the bandit, that weighting beats DPO at equal data, as inequalities over seeds."""
     found = []
-    best = {label: tuned_frontier(run) for label, run in runs.items() if label.startswith("frontier, ")}
     k = bandit.DIVERGENCES.index(bandit.KL)
-    for model in bandit.MODELS:
-        for policy in bandit.POLICIES:
-            names = {label.split(", ", 3)[3]: one for label, one in best.items()
-                     if label.startswith(f"frontier, {model}, {policy}, ")}  # fmt: skip
-            for m, measure in enumerate(bandit.MEASURES):
-                for name in ("θ, true φ", "θ, index", "φ, true φ", "φ, index"):
-                    if name in names and "DPO" in names:
-                        text = f"{model}, {policy}: {name} earns more {GAIN[measure]} than DPO"
-                        ours, plain = ((100 * names[one]["shares"][:, k, m]).tolist() for one in (name, "DPO"))
-                        found.append(inequality(text, ours, plain, level=LEVEL) | {"measure": measure})
+    labels = [label for label in runs if label.startswith("frontier, ") and label.endswith(", DPO")]
+    for plain in labels:
+        _, model, policy, _ = plain.split(", ")
+        for m, measure in enumerate(bandit.MEASURES):
+            for name in ("θ, true φ", "θ, index", "φ, true φ", "φ, index"):
+                ours, theirs = (
+                    100 * tuned_frontier(runs[label], measure)["shares"][:, k, m]
+                    for label in (f"frontier, {model}, {policy}, {name}", plain)
+                )
+                text = f"{model}, {policy}: {name} earns more {GAIN[measure]} than DPO"
+                found.append(inequality(text, ours.tolist(), theirs.tolist(), level=LEVEL))
     return found
 
 
-def tuned_frontier(run: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The numbers of a frontier with the ridge that gives the method its largest mean reward at `KL`."""
-    arrays = {name: np.array(part) for name, part in run.items() if name != "seconds"}
-    ridge = int(arrays["shares"][:, :, bandit.DIVERGENCES.index(bandit.KL), 0].mean(axis=0).argmax())
+def tuned_frontier(run: dict[str, Any], measure: str = "reward") -> dict[str, np.ndarray]:
+    """The numbers of a frontier with the ridge that gives the method its largest mean gain of this kind at `KL`."""
+    arrays = {name: np.array(part) for name, part in run.items()}
+    at_kl = arrays["shares"][:, :, bandit.DIVERGENCES.index(bandit.KL), bandit.MEASURES.index(measure)]
+    ridge = int(at_kl.mean(axis=0).argmax())
     return {name: part[:, ridge] for name, part in arrays.items()} | {"ridge": np.array(bandit.RIDGES[ridge])}
