@@ -56,7 +56,7 @@ class Settings(NamedTuple):
     central: tuple[int, int, float] = (32, 32, 16.0)  # prompts, votes and spread of the frontiers
     families: Size = Size()
     family_seeds: int = 4
-    reference_steps: int = 300
+    reference_steps: int = 200
     small_prompts: int = 170
 
 

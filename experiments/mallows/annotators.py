@@ -192,7 +192,11 @@ def against_reference(votes: data.NamedComparisons, half: np.ndarray, side: int)
     """For every vote of the other half: the reference's entropy on its pair, in bits, and whether it is against it."""
     context, winner, loser, weight = (np.asarray(field) for field in votes.comparisons)
     taught = half[votes.voter] == side
-    wins = np.zeros((len(votes.contexts), len(votes.names), len(votes.names)))
+    known = np.unique(np.concatenate([np.stack([context, side]) for side in (winner, loser)], axis=1), axis=1)
+    number = np.zeros((len(votes.contexts), len(votes.names)), int)  # of a statement among those of its question
+    number[tuple(known)] = np.arange(known.shape[1]) - np.searchsorted(known[0], known[0])
+    winner, loser = number[context, winner], number[context, loser]
+    wins = np.zeros((len(votes.contexts), number.max() + 1, number.max() + 1))
     np.add.at(wins, (context[taught], winner[taught], loser[taught]), weight[taught])
     rewards = np.asarray(preferences.bradley_terry(wins, ridge=1.0))
     rest = ~taught
