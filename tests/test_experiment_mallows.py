@@ -110,7 +110,7 @@ def test_rank_correlation_of_clusters():
 
 def test_indices_of_pairs_are_means_of_both_responses():
     entropies = np.array([[1.0, 3.0, 9.0], [2.0, 9.0, 9.0]])
-    found = indices.pair_indices(entropies, [2, 1], [0], [1], vocabulary=np.int64(100))
+    found = indices.pair_indices(entropies, [2, 1], np.array([0]), np.array([1]), vocabulary=np.int64(100))
     np.testing.assert_allclose(found, (2 + 2) / 2 / np.log(100), rtol=1e-5)
 
 
@@ -141,7 +141,7 @@ def test_votes_of_one_half_are_held_against_the_other():
 def test_a_run_goes_on_where_it_was_stopped(monkeypatch, tmp_path, capsys):
     calls = []
 
-    def units(options, settings, runs, stop=None):
+    def units(options, settings, stop=None):
         def work(label):
             calls.append(label)
             if len(calls) == stop:

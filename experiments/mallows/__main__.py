@@ -41,7 +41,7 @@ from experiments.mallows.indices import rank_correlation
 from experiments.results import open_results, save_results
 from jaxval import alignment, policies
 
-PARTS = ("bandit", "families", "annotators")
+PARTS = ("annotators", "families", "bandit")
 
 
 class Settings(NamedTuple):
@@ -55,7 +55,7 @@ class Settings(NamedTuple):
     redraws: tuple[int, ...] = (16, 8, 4)  # data sets for each problem, fewer if there are more prompts
     central: tuple[int, int, float] = (32, 32, 16.0)  # prompts, votes and spread of the frontiers
     families: Size = Size()
-    family_seeds: int = 4
+    family_seeds: int = 3
     reference_steps: int = 200
     small_prompts: int = 170
 
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
     results, note = open_results(options.out, "mallows", configuration)
     if note:
         notes.print(note, markup=False)
-    units = all_units(options, settings, results["runs"])
+    units = all_units(options, settings)
     missing = {label: unit for label, unit in units.items() if label not in results["runs"]}
     with progress(notes) as bar:
         task = bar.add_task("", total=sum(unit.seconds for unit in missing.values()))
@@ -125,8 +125,8 @@ def run(options: argparse.Namespace, notes: Console) -> None:
                 results["runs"][label] = {"found": unit.work(), "seconds": time.perf_counter() - began}
             bar.advance(task, unit.seconds)
             save_results(options.out, results)
-    runs = {label: results["runs"][label]["found"] for label in units}
-    results["found"] = found(runs, settings)
+    runs = {label: one["found"] for label, one in results["runs"].items()}  # also of parts that were asked for before
+    results["found"] = found(runs)
     save_results(options.out, results)
     drawn = figures.draw_all(options.out, runs, results["found"])
     if options.json:
@@ -136,17 +136,17 @@ def run(options: argparse.Namespace, notes: Console) -> None:
     notes.print(f"written to {options.out}: {', '.join(['results.json', *drawn])}", markup=False)
 
 
-def all_units(options: argparse.Namespace, settings: Settings, runs: dict[str, Any]) -> dict[str, Unit]:
+def all_units(options: argparse.Namespace, settings: Settings) -> dict[str, Unit]:
     """The work of the requested parts, by label, in the order in which it is done."""
     units: dict[str, Unit] = {}
-    if "bandit" in options.part:
-        units |= bandit_units(settings, options.seeds)
+    if "annotators" in options.part:
+        units["campus"] = Unit(5, True, lambda: annotators.campus(options.data))
+        units |= pandalm_units(options, settings)
     if "families" in options.part:
         for seed in range(settings.family_seeds):
             units[f"families, {seed}"] = Unit(25, False, functools.partial(one_seed, seed, settings.families))
-    if "annotators" in options.part:
-        units["campus"] = Unit(5, True, lambda: annotators.campus(options.data))
-        units |= pandalm_units(options, settings, runs)
+    if "bandit" in options.part:
+        units |= bandit_units(settings, options.seeds)
     return units
 
 
@@ -154,6 +154,13 @@ def bandit_units(settings: Settings, seeds: int) -> dict[str, Unit]:
     units = {}
     count, pairs, spread = settings.central
     for policy in settings.policies:
+        for count_, redraws in zip(settings.prompts, settings.redraws, strict=True):
+            for model in settings.models:
+                work = functools.partial(
+                    maps.map_unit, model, policy, count_,
+                    pairs=settings.pairs, spreads=settings.spreads, seeds=seeds, redraws=redraws,
+                )  # fmt: skip
+                units[f"map, {model}, {policy}, {count_}"] = Unit(4 + count_ / 4, True, work)
         for name, (kind, told) in bandit.FITTED.items():
             for model in settings.models:
 
@@ -165,17 +172,10 @@ def bandit_units(settings: Settings, seeds: int) -> dict[str, Unit]:
                     return {part: np.asarray(numbers).round(6).tolist() for part, numbers in arrays.items()}
 
                 units[f"frontier, {model}, {policy}, {name}"] = Unit(3, True, work)
-        for count_, redraws in zip(settings.prompts, settings.redraws, strict=True):
-            for model in settings.models:
-                work = functools.partial(
-                    maps.map_unit, model, policy, count_,
-                    pairs=settings.pairs, spreads=settings.spreads, seeds=seeds, redraws=redraws,
-                )  # fmt: skip
-                units[f"map, {model}, {policy}, {count_}"] = Unit(4 + count_ / 4, True, work)
     return units
 
 
-def pandalm_units(options: argparse.Namespace, settings: Settings, runs: dict[str, Any]) -> dict[str, Unit]:
+def pandalm_units(options: argparse.Namespace, settings: Settings) -> dict[str, Unit]:
     """The small reference in one piece; the published model in pieces of a few prompts, as it takes long."""
     items = annotators.read_items(options.data)
 
@@ -185,7 +185,7 @@ def pandalm_units(options: argparse.Namespace, settings: Settings, runs: dict[st
 
     units = {"PandaLM, small": Unit(60, False, of_small)}
     if options.model is not None:
-        read = functools.lru_cache(maxsize=1)(lambda: published(options.model))
+        read = functools.lru_cache(maxsize=1)(lambda: policies.read_llama(options.model))
         chosen = first_prompts(items, options.prompts)
         prompts = list(dict.fromkeys(item.prompt for item in chosen))
         for start in range(0, len(prompts), annotators.TOGETHER):
@@ -207,12 +207,7 @@ def first_prompts(items: list[annotators.Item], count: int) -> list[annotators.I
     return [item for item in items if item.prompt in chosen]
 
 
-def published(path: Path) -> tuple[Any, ...]:
-    """A published model, its parameters and its tokeniser."""
-    return policies.read_llama(path)
-
-
-def found(runs: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def found(runs: dict[str, Any]) -> dict[str, Any]:
     """Claims, sentences and correlations of the finished parts."""
     claims = maps.claims(runs)
     words: list[str] = []

@@ -102,18 +102,20 @@ def sentences(runs: dict[str, Any]) -> list[str]:
 
 
 def _small(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What single problems of the smallest cells say, with standard errors over data sets of the same prompts."""
+    """What single problems with the fewest prompts say, with standard errors over data sets of the same prompts."""
     found = []
-    fewest = {axis: min(row[axis] for row in rows) for axis in ("prompts", "pairs")}
-    for measure in bandit.MEASURES:
-        mine = [r for r in rows if r["measure"] == measure and all(r[axis] == least for axis, least in fewest.items())]
+    fewest = min(row["prompts"] for row in rows)
+    for policy, measure in dict.fromkeys((row["policy"], row["measure"]) for row in rows):
+        mine = [r for r in rows if (r["policy"], r["measure"], r["prompts"]) == (policy, measure, fewest)]
+        if not mine:
+            continue
         worst = min(mine, key=lambda row: row["least z"])
         won, lost, total = (sum(row[name] for row in mine) for name in ("problems for", "problems against", "problems"))
         found.append(
-            f"On {fewest['prompts']} prompts of {fewest['pairs']} votes each, the outcome depends on the prompts: in "
-            f"{GAIN[measure]}, weighting is better by over two standard errors (over data sets of the same prompts) on "
-            f"{won} of {total} problems, and DPO on {lost}, by up to {-worst['least z']:.0f} standard errors "
-            f"({worst['model']}, {worst['policy']}, spread {worst['spread']:g})."
+            f"{policy}, {GAIN[measure]}: on {fewest} prompts the outcome depends on the prompts: weighting is better by "
+            f"over two standard errors (over data sets of the same prompts) on {won} of {total} problems, and DPO on "
+            f"{lost}, by up to {-worst['least z']:.0f} standard errors ({worst['model']}, {worst['pairs']} votes each, "
+            f"spread {worst['spread']:g})."
         )
     return found
 
