@@ -84,8 +84,15 @@ def cells(runs: dict[str, Any], *, told: str = "true φ", against: str = "DPO") 
 
 def sentences(runs: dict[str, Any]) -> list[str]:
     """Under which conditions weighting helps and under which it does not, in words that the measurements choose."""
-    rows = [row for row in cells(runs) if row["spread"] > 1]
+    every = cells(runs)
+    rows, equal = ([row for row in every if (row["spread"] > 1) is apart] for apart in (True, False))
     found = []
+    if equal:
+        largest = max(abs(row["gap"]) for row in equal)
+        found.append(
+            f"If all prompts have the same φ, weighting is DPO with another β: a gap of up to {largest:.1f} points between "
+            "the two is what the grid of ridges leaves."
+        )
     for policy in dict.fromkeys(row["policy"] for row in rows):
         for measure in bandit.MEASURES:
             for model in dict.fromkeys(row["model"] for row in rows):
@@ -112,7 +119,7 @@ def _small(rows: Sequence[dict[str, Any]]) -> list[str]:
         worst = min(mine, key=lambda row: row["least z"])
         won, lost, total = (sum(row[name] for row in mine) for name in ("problems for", "problems against", "problems"))
         found.append(
-            f"{policy}, {GAIN[measure]}: on {fewest} prompts the outcome depends on the prompts: weighting is better by "
+            f"{policy}, {GAIN[measure]}: on {fewest} prompts the outcome depends on which: weighting is better by "
             f"over two standard errors (over data sets of the same prompts) on {won} of {total} problems, and DPO on "
             f"{lost}, by up to {-worst['least z']:.0f} standard errors ({worst['model']}, {worst['pairs']} votes each, "
             f"spread {worst['spread']:g})."
