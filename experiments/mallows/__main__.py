@@ -152,7 +152,6 @@ def all_units(options: argparse.Namespace, settings: Settings) -> dict[str, Unit
 
 def bandit_units(settings: Settings, seeds: int) -> dict[str, Unit]:
     units = {}
-    count, pairs, spread = settings.central
     for policy in settings.policies:
         for count_, redraws in zip(settings.prompts, settings.redraws, strict=True):
             for model in settings.models:
@@ -163,16 +162,19 @@ def bandit_units(settings: Settings, seeds: int) -> dict[str, Unit]:
                 units[f"map, {model}, {policy}, {count_}"] = Unit(4 + count_ / 4, True, work)
         for name, (kind, told) in bandit.FITTED.items():
             for model in settings.models:
-
-                def work(policy: str = policy, kind: str = kind, told: str = told, model: str = model) -> Any:
-                    number, which = list(bandit.MODELS).index(model), bandit.TOLD.index(told)
-                    arrays = bandit.frontier(
-                        number, spread, pairs, which, policy=policy, kind=kind, count=count, seeds=seeds
-                    )
-                    return {part: np.asarray(numbers).round(6).tolist() for part, numbers in arrays.items()}
-
-                units[f"frontier, {model}, {policy}, {name}"] = Unit(3, True, work)
+                one = functools.partial(frontier_unit, model, policy, kind, told, settings.central, seeds)
+                units[f"frontier, {model}, {policy}, {name}"] = Unit(3, True, one)
     return units
+
+
+def frontier_unit(
+    model: str, policy: str, kind: str, told: str, central: tuple[int, int, float], seeds: int
+) -> dict[str, Any]:
+    """The frontier of one method in JSON's types."""
+    count, pairs, spread = central
+    number, which = list(bandit.MODELS).index(model), bandit.TOLD.index(told)
+    arrays = bandit.frontier(number, spread, pairs, which, policy=policy, kind=kind, count=count, seeds=seeds)
+    return {part: np.asarray(numbers).round(6).tolist() for part, numbers in arrays.items()}
 
 
 def pandalm_units(options: argparse.Namespace, settings: Settings) -> dict[str, Unit]:

@@ -158,7 +158,8 @@ def fit(
     """The parameters of the log-ratios m at β = 1: (P, R) of a table, (F,) weights of features."""
     count = len(prompts.reward)
     rows = np.array([(x, *pair) for x in range(count) for pair in itertools.permutations(range(RESPONSES), 2)]).T
-    comparisons = Comparisons(*(jnp.asarray(row) for row in rows), votes[tuple(rows)])
+    context, winner, loser = (jnp.asarray(row) for row in rows)
+    comparisons = Comparisons(context, winner, loser, votes[tuple(rows)])
     how: dict[str, Any] = {"beta": 1.0, "loss": loss, "context_options": options}
     if policy == "table":
         start = policies.tabular(count, RESPONSES)

@@ -90,8 +90,8 @@ def sentences(runs: dict[str, Any]) -> list[str]:
     if equal:
         largest = max(abs(row["gap"]) for row in equal)
         found.append(
-            f"If all prompts have the same φ, weighting is DPO with another β: a gap of up to {largest:.1f} points between "
-            "the two is what the grid of ridges leaves."
+            f"If all prompts have the same φ, weighting is DPO with another β: a gap of up to {largest:.1f} points "
+            "between the two is what the grid of ridges leaves."
         )
     for policy in dict.fromkeys(row["policy"] for row in rows):
         for measure in bandit.MEASURES:
