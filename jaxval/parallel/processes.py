@@ -177,9 +177,11 @@ class _Worker(threading.Thread):
             self._start()
         assert self._pipe is not None
         try:
-            self._pipe.send((None if self._sent is call.function else call.function, call.arguments))
-            self._sent = call.function
-            self._pipe.recv()  # the function is loaded; its time starts
+            new = None if self._sent is call.function else call.function
+            self._pipe.send((new, call.arguments))
+            if new is not None:
+                self._pipe.recv()  # the function is loaded; its time starts
+                self._sent = new
             if call.seconds is not None and not self._pipe.poll(call.seconds):
                 self._stop(kill=True)
                 raise TimeoutError(f"no result within {call.seconds:g} s")
@@ -226,11 +228,12 @@ def _serve(pipe: Connection) -> None:
         while True:
             sent, (args, kwargs) = pipe.recv()
             answer: tuple[str | None, Any]
-            try:
-                function = function if sent is None else pickle.loads(sent)
-            except Exception as failed:
-                function = _Failing(f"the worker cannot load the function: {type(failed).__name__}: {failed}")
-            pipe.send(None)
+            if sent is not None:
+                try:
+                    function = pickle.loads(sent)
+                except Exception as failed:
+                    function = _Failing(f"the worker cannot load the function: {type(failed).__name__}: {failed}")
+                pipe.send(None)
             try:
                 answer = (None, function(*args, **kwargs))
             except Exception as failed:
