@@ -388,8 +388,9 @@ class _OfKey:
     def __init__(self, utility: Callable[[np.ndarray], Any], players: int) -> None:
         self.utility, self.players = utility, players
 
-    def __call__(self, key: bytes) -> np.ndarray:
-        return np.asarray(self.utility(unpack_mask(key, self.players)))
+    def __call__(self, key: bytes) -> Any:
+        utility = np.asarray(self.utility(unpack_mask(key, self.players)))
+        return float(utility) if utility.dtype.kind in "biuf" and utility.ndim == 0 else utility  # small to send back
 
 
 def _number_or_reason(result: Any, shape: tuple[int, ...] | None) -> Any:

@@ -1,5 +1,6 @@
 """Many calls of a function of the host, on any executor: how each of them ended, as soon as it has."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
@@ -11,6 +12,7 @@ from jaxval.types import BadArgument
 __all__ = ["Outcome", "run_all"]
 
 WINDOW = 256  # calls that an executor holds at a time
+GATHER = 0.005  # seconds
 PAUSE = 0.1  # seconds without a call that ends
 
 
@@ -107,6 +109,8 @@ def _submitted(
             except Empty:
                 yield None
                 done = [finished.get()]
+            if waiting:  # the executor has a whole window of calls, and this thread need not wake for each that ends
+                time.sleep(GATHER)
             while not finished.empty():
                 done.append(finished.get())
             for future in sorted(done, key=_has_failed):  # a caller that stops at a failure has the others by then

@@ -179,7 +179,8 @@ def truncated_shapley_estimator(
         )
 
     def ask(state: TruncatedState) -> Array:
-        ranks = jnp.argsort(state.order, axis=1)
+        # The inverse of each permutation. On a CPU, sorting takes fifty times as long.
+        ranks = jnp.zeros_like(state.order).at[rows[:, None], state.order].set(jnp.arange(players)[None, :])
         resting = (state.number >= permutations) | (state.asked == 0)
         ends = jnp.array([[False], [True]]).repeat(players, axis=1)
         return jnp.concatenate([ends, (ranks <= state.step[:, None]) | resting[:, None]])
@@ -199,10 +200,14 @@ def truncated_shapley_estimator(
         ended = walking & (near | (step >= players - 1))
         number = jnp.where(ended, state.number + walks, state.number)
         number = jnp.where(in_vain & (number >= burn_in), jnp.maximum(number, permutations), number)
+
+        def drawn_anew() -> Array:
+            return jnp.where(ended[:, None], _orders(state.key, number, group_of), state.order)
+
         return TruncatedState(
             state.key,
             number,
-            jnp.where(ended[:, None], _orders(state.key, number, group_of), state.order),
+            jax.lax.cond(jnp.any(ended), drawn_anew, lambda: state.order),
             jnp.where(ended, 0, step),
             reached,
             jnp.where(_like(ended, marginals), 0, marginals),
