@@ -1,6 +1,7 @@
 """Races as processes: a tiny one for real, and peers that cannot be had. No test asks how fast anything is."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import evaluator, sizes, social_choice
+from benchmarks import evaluator, faults, sizes, social_choice
 from benchmarks.__main__ import main as together
 from benchmarks.environments import Environments, MissingPeerError, Peer
 from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Side
@@ -305,3 +306,33 @@ def test_a_killed_run_is_judged_by_what_its_store_held(killed_and_alone):
     missed, record = kill_targets(killed, alone, masks, {})
     assert missed == {"numbers that are not the same to the bit": 1}
     assert disagreements([record])
+
+
+EXPERIMENT = """
+import json, pathlib, sys, time
+way, out = sys.argv[1], pathlib.Path(sys.argv[-1])
+out.mkdir(exist_ok=True)
+path = out / "results.json"
+runs = json.loads(path.read_text())["runs"] if path.exists() and way != "forgets" else {}
+while len(runs) < 8:
+    time.sleep(0.1)
+    runs[str(len(runs))] = {"value": len(runs), "seconds": time.time()}
+    if way != "lumps" or len(runs) == 8:
+        (out / "draft").write_text(json.dumps({"runs": runs}))
+        (out / "draft").rename(path)
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "status", "told"),
+    [
+        ("keeps", 0, "0 finished runs were lost or made again; the results are the same"),
+        ("forgets", 1, "[1-8] finished runs were lost or made again"),
+        ("lumps", 1, "ended after 1 kills"),  # nothing was finished before all was
+    ],
+)
+def test_kills_tell_whether_finished_runs_are_kept(tmp_path, monkeypatch, capsys, way, status, told):
+    (tmp_path / "some_experiment.py").write_text(EXPERIMENT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert faults.main(["--kills", "2", "--longest", "0.01", "some_experiment", way]) == status
+    assert re.search(told, capsys.readouterr().out)

@@ -4,9 +4,11 @@ import contextlib
 import functools
 import multiprocessing
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -230,6 +232,97 @@ def test_killed_at_any_moment_it_repeats_and_loses_nothing(tmp_path):
     assert len(set(calls)) == 256
     assert len(calls) <= 256 + 2  # only what ran at the moment of a kill ran again
     np.testing.assert_allclose(table, [tasks.total(m) for m in np.asarray(coalitions.all_coalitions(8))], rtol=1e-5)
+
+
+def left_by_a_kill(path, folder):
+    """A copy of the files of a store, as the death of the process that has it open would leave them."""
+    folder.mkdir()
+    for file in path.parent.glob(f"{path.name}*"):
+        shutil.copy(file, folder)
+    with Store(folder / path.name, fingerprint="one") as store:
+        return len(store)
+
+
+@pytest.mark.once
+def test_what_an_executor_has_finished_does_not_wait_for_the_next(tmp_path, close):
+    begun, go_on = threading.Event(), threading.Event()
+    utility, calls = counted()
+
+    def long_at_last(mask):
+        if mask.all():
+            begun.set()
+            go_on.wait(60)
+        return utility(mask)
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        ThreadPoolExecutor(1) as caller,
+        Store(tmp_path / "run.sqlite", fingerprint="one") as store,
+    ):
+        record, records = store.record, []
+        store.record = lambda *args, **kwargs: (records.append(time.monotonic()), record(*args, **kwargs))
+        started = time.monotonic()
+        evaluator = coalitions.evaluator(long_at_last, 8, executor=pool, store=store)
+        table = caller.submit(coalitions.tabulate, evaluator, 8)
+        assert begun.wait(60)
+        copies = (left_by_a_kill(store.path, tmp_path / f"copy-{k}") for k in range(20) if time.sleep(0.5) is None)
+        assert 255 in copies  # while the last one still runs
+        go_on.set()
+        close(table.result()[255], tasks.total(np.ones(8, bool)), atol=1e-4)
+        assert evaluator.computed == len(store) == len(calls) == 256
+        # They share transactions, one in a tenth of a second.
+        assert len(records) <= 2 + (time.monotonic() - started) / 0.1
+
+
+def by_walks(utility, **options):
+    options = {"permutations": 6, "tolerance": 0.5, "burn_in": 2, "walks": 4} | options
+    return values.sample_truncated_shapley(KEY, utility, PLAYERS, **options)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "options", [{}, {"tolerance": 9.0}, {"tolerance": 1e3}, {"groups": [0, 0, 1, 1, 1, 2], "walks": 1}]
+)
+@pytest.mark.filterwarnings("ignore:tolerance")  # 1000 exceeds v(N) - v(∅)
+def test_truncated_walks_do_not_wait_for_each_other(options):
+    one_by_one, calls = counted()
+    expected = by_walks(coalitions.evaluator(one_by_one, PLAYERS, traced=False), **options)
+    utility, others = counted()
+    first = calls[2]  # after the two ends, of the first walk
+
+    def slow_for_the_first(mask):
+        value = utility(mask)
+        limit = time.monotonic() + 60
+        while options == {} and mask.tolist() == first and len(others) < 12:  # the three other walks have gone on
+            assert time.monotonic() < limit
+            time.sleep(0.001)
+        return value
+
+    with ThreadPoolExecutor(2) as pool:
+        evaluator = coalitions.evaluator(slow_for_the_first, PLAYERS, executor=pool)
+        found = by_walks(evaluator, **options)
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
+        assert sorted(others) == sorted(calls)  # the same coalitions, each once
+        by_walks(evaluator, **options)
+        assert evaluator.computed == len(calls)
+
+
+@pytest.mark.once
+def test_failures_of_walks_are_named_and_the_rest_is_kept():
+    def failing(mask):
+        return tasks.total(mask) if mask.sum() != 2 else float("nan")
+
+    with ThreadPoolExecutor(1) as pool:
+        evaluator = coalitions.evaluator(failing, PLAYERS, executor=pool)
+        with pytest.raises(ValueError, match=r"got nan for coalition \[\d, \d\]; the others are kept"):
+            by_walks(evaluator)
+        evaluator = coalitions.evaluator(failing, PLAYERS, executor=pool, keep_going=True)
+        with pytest.raises(ValueError, match=r"nan for coalition \[\d, \d\] and \d more failed"):
+            by_walks(evaluator)
+        before = evaluator.computed
+        with pytest.raises(ValueError, match="in an earlier call"):
+            by_walks(evaluator)
+        assert evaluator.computed == before  # not even a failed one is evaluated twice
 
 
 @pytest.mark.once

@@ -184,7 +184,8 @@ class Store:
                 raise BadArgument("store", expected="finite values, or a string that says what failed", got=array)
             rows.append((key, array.tobytes(), None))
         with self._lock, self._transaction():
-            self._database.executemany("insert or replace into facts values (?, ?)", list(facts.items()))
+            new = [(name, fact) for name, fact in facts.items() if name not in self._facts]
+            self._database.executemany("insert or replace into facts values (?, ?)", new)
             self._database.executemany("insert or ignore into evaluations values (?, ?, ?)", rows)
         self._facts = facts
 
@@ -241,7 +242,7 @@ def _make(path: Path, fingerprint: str) -> None:
         database.executescript("pragma journal_mode = wal; pragma synchronous = full;")
         database.executescript(TABLES)
         facts = [("format", FORMAT), ("fingerprint", fingerprint)]
-        database.executemany("insert into facts values (?, ?)", facts)
+        database.executemany("insert or replace into facts values (?, ?)", facts)
 
 
 def _check_length(path: Path) -> None:

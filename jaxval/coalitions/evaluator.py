@@ -6,7 +6,9 @@ that takes a utility. It vectorises, chunks, shards and stores; utilities and es
 
 import contextlib
 import pickle
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ from jaxval.types import BadArgument, Coalitions, Utility
 
 __all__ = ["Evaluator", "evaluator"]
 
+Walk = Generator[np.ndarray, np.ndarray, None]
+TOGETHER = 0.1  # seconds for which finished evaluations are gathered, to be recorded in one transaction
+
 
 def evaluator(
     utility: Utility,
@@ -49,7 +54,8 @@ def evaluator(
     A utility written in JAX runs under `vmap` in chunks of one shape, over a mesh of devices if there is one. A
     function that JAX cannot trace (one that trains a model for each coalition, say) takes one mask as a NumPy array and
     runs on an executor, or in this process with `traced=False`. Such a function, and any utility with a store, is never
-    evaluated twice for the same coalition. A store keeps finished evaluations on the disk for the next run too.
+    evaluated twice for the same coalition. A store keeps finished evaluations on the disk for the next run too. What an
+    executor finishes is on the disk within half a second, and what is evaluated in this process at once.
 
     Args:
         utility: from a mask (players,) to a number or a vector of objectives.
@@ -234,24 +240,89 @@ class Evaluator:
         if failed and not self._keep_going:
             raise self._failure(failed, store, None)
         missing = [key for key in distinct if key not in known]
-        causes: dict[bytes, BaseException] = {}
-        with (
-            progress(self._shown and bool(missing), len(missing), "coalitions") as advance,
-            contextlib.closing((self._by_chunk if self._traced else self._by_item)(missing, causes)) as evaluations,
-        ):
-            for finished in evaluations:
-                store.record(finished, players=self.players)
-                self.computed += len(finished)
-                advance(len(finished))
-                failed |= {key: value for key, value in finished.items() if isinstance(value, str)}
-                if failed and not self._keep_going:  # what runs is given up, what waits is taken back
-                    break
-        if failed:
-            first = next(iter(causes), None) or next(key for key in distinct if key in failed)
-            cause = causes.get(first)
-            raise self._failure({first: failed[first]} | failed, store, cause) from cause
+        self._evaluate(deque(missing), store, failed)
         known |= store.find(missing)
         return jnp.asarray(np.stack([_value(known[key]) for key in keys]), dtype=float)
+
+    def walk_ahead(self, walks: Iterable[Walk]) -> None:
+        """Evaluate what several walks ask for. None waits for another, and a later `many` finds all in the store.
+
+        Without an executor nothing is done, for one coalition after another is evaluated then in any case.
+
+        Args:
+            walks: generators that yield the mask (players,) of a coalition, are sent its utility, a NumPy array in
+                float64, and decide with it which mask to yield next, if any.
+
+        Raises:
+            ValueError: if an evaluation fails, as in `many`.
+        """
+        store = self._store
+        if self._executor is None or store is None:
+            return
+        missing: deque[bytes] = deque()
+        waiting: dict[bytes, list[Walk]] = {}
+        known: dict[bytes, Any] = {}  # utilities, and reasons of failures
+
+        def go_on(walk: Walk, utility: Any = None) -> None:
+            while not isinstance(utility, str):  # `many` tells of a failure in an earlier call
+                try:
+                    (key,) = pack_masks(walk.send(utility)[None])
+                except StopIteration:
+                    return
+                if key not in known:
+                    known.update({key: stored.error or stored.value for key, stored in store.find([key]).items()})
+                if key not in known:
+                    if key not in waiting:
+                        missing.append(key)
+                    waiting.setdefault(key, []).append(walk)
+                    return
+                utility = known[key]
+
+        def then(key: bytes, utility: Any) -> None:
+            known[key] = utility
+            for walk in waiting.pop(key):
+                go_on(walk, utility)
+
+        for walk in walks:
+            go_on(walk)
+        self._evaluate(missing, store, {}, then)
+
+    def _evaluate(
+        self, missing: deque[bytes], store: Store, failed: dict[bytes, str], then: Callable[..., None] | None = None
+    ) -> None:
+        """Evaluate and record until nothing is missing; `then` gets each key and its utility, and may add keys."""
+        causes: dict[bytes, BaseException] = {}
+        finished: dict[bytes, Any] = {}  # and not recorded yet
+        shape, since, total = store.objectives, 0.0, len(missing) if then is None else None
+        with (
+            progress(self._shown and bool(missing), total, "coalitions") as advance,
+            contextlib.closing((self._by_chunk if self._traced else self._by_item)(missing, causes)) as evaluations,
+        ):
+            try:
+                for some in evaluations:
+                    since = since if finished else time.monotonic()
+                    for key, result in some.items():
+                        finished[key] = utility = _number_or_reason(result, shape)
+                        if isinstance(utility, str):
+                            failed[key] = utility
+                        else:
+                            shape = utility.shape
+                        if then is not None:
+                            then(key, utility)
+                    self.computed += len(some)
+                    advance(len(some))
+                    if failed and not self._keep_going:  # what runs is given up, what waits is taken back
+                        break
+                    if finished and (not some or time.monotonic() > since + TOGETHER):
+                        store.record(finished, players=self.players)
+                        finished = {}
+            finally:
+                if finished:
+                    store.record(finished, players=self.players)
+        if failed:
+            first = next(iter(causes or failed))
+            cause = causes.get(first)
+            raise self._failure({first: failed[first]} | failed, store, cause) from cause
 
     def _failure(self, failed: dict[bytes, str], store: Store, cause: BaseException | None) -> ValueError:
         """The error that names the first of the coalitions that failed."""
@@ -269,20 +340,24 @@ class Evaluator:
             ),
         )
 
-    def _by_item(self, keys: Sequence[bytes], causes: dict[bytes, BaseException]) -> Any:
-        """One finished evaluation after another, in the order in which they come, and the reason of each failure."""
-        masks = {key: unpack_mask(key, self.players) for key in keys}
-        call = _OfKey(self._utility, self.players)
-        for outcome in run_all(call, masks, executor=self._executor, timeout=self._timeout):
-            if outcome.cause is not None and not causes:
-                causes[outcome.item] = outcome.cause
-            yield {outcome.item: outcome.error or _number_or_reason(outcome.value, self._store)}
+    def _by_item(self, keys: deque[bytes], causes: dict[bytes, BaseException]) -> Any:
+        """One finished evaluation after another, in the order in which they come, and the reason of each failure.
 
-    def _by_chunk(self, keys: Sequence[bytes], _: dict[bytes, BaseException]) -> Any:
+        An empty dictionary comes whenever it may take long until the next evaluation finishes.
+        """
+        call = _OfKey(self._utility, self.players)
+        for outcome in run_all(call, keys, executor=self._executor, timeout=self._timeout):
+            if outcome is not None and outcome.cause is not None and not causes:
+                causes[outcome.item] = outcome.cause
+            yield {} if outcome is None else {outcome.item: outcome.error or outcome.value}
+
+    def _by_chunk(self, keys: Iterable[bytes], _: dict[bytes, BaseException]) -> Any:
+        keys = list(keys)
         for start in range(0, len(keys), self._batch_size):
             some = keys[start : start + self._batch_size]
             result = self._in_chunks(np.stack([unpack_mask(key, self.players) for key in some]))
-            yield {key: _number_or_reason(value, self._store) for key, value in zip(some, result, strict=True)}
+            yield dict(zip(some, result, strict=True))
+            yield {}
 
     def _in_chunks(self, masks: np.ndarray) -> np.ndarray:
         """Chunks of one shape, the last filled up with its last row: a value does not depend on its neighbours.
@@ -313,17 +388,20 @@ class _OfKey:
     def __init__(self, utility: Callable[[np.ndarray], Any], players: int) -> None:
         self.utility, self.players = utility, players
 
-    def __call__(self, key: bytes) -> np.ndarray:
-        return np.asarray(self.utility(unpack_mask(key, self.players)))
+    def __call__(self, key: bytes) -> Any:
+        utility = np.asarray(self.utility(unpack_mask(key, self.players)))
+        return float(utility) if utility.dtype.kind in "biuf" and utility.ndim == 0 else utility  # small to send back
 
 
-def _number_or_reason(value: Any, store: Store | None) -> Any:
-    """A finite number or vector in float64, or the reason why it is none."""
-    array = np.asarray(value)
+def _number_or_reason(result: Any, shape: tuple[int, ...] | None) -> Any:
+    """A finite number or vector in float64, of this shape if one is known, or the reason why it is none."""
+    if isinstance(result, str):
+        return result
+    array = np.asarray(result)
     if array.dtype.kind not in "biuf" or array.ndim > 1 or array.size == 0:
         return f"{array.dtype} of shape {array.shape}, not a number or a vector of objectives"
-    if store is not None and store.objectives not in (None, array.shape):
-        return f"shape {array.shape}, but other coalitions have {store.objectives}"
+    if shape not in (None, array.shape):
+        return f"shape {array.shape}, but other coalitions have {shape}"
     array = array.astype(np.float64)
     return array if np.isfinite(array).all() else f"{array}"
 

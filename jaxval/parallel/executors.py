@@ -1,8 +1,10 @@
 """Many calls of a function of the host, on any executor: how each of them ended, as soon as it has."""
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from jaxval.types import BadArgument
@@ -10,6 +12,8 @@ from jaxval.types import BadArgument
 __all__ = ["Outcome", "run_all"]
 
 WINDOW = 256  # calls that an executor holds at a time
+GATHER = 0.005  # seconds
+PAUSE = 0.1  # seconds without a call that ends
 
 
 class Outcome(NamedTuple):
@@ -30,7 +34,7 @@ class Outcome(NamedTuple):
 
 def run_all(
     function: Callable[[Any], Any], items: Iterable[Any], *, executor: Executor | None, timeout: float | None = None
-) -> Iterator[Outcome]:
+) -> Iterator[Outcome | None]:
     """Call the function once for each item and tell how each call ended, as soon as it has.
 
     An executor gets a bounded number of calls at a time. If the iteration ends early, calls that have not begun are
@@ -38,25 +42,25 @@ def run_all(
 
     Args:
         function: a function of one item.
-        items: the arguments, one for each call.
+        items: the arguments, one for each call. While the calls run, items can be added to a `deque`.
         executor: any executor of `concurrent.futures` or of a cluster; None calls in this process, one after another.
         timeout: seconds for each call. The executor must be able to stop a worker.
 
     Yields:
-        `Outcome`s, in the order in which the calls end.
+        `Outcome`s, in the order in which the calls end, and None whenever it may take long until the next call ends:
+        a caller that gathers outcomes, to keep many at once, keeps them then.
 
     Raises:
         ValueError: if there is a timeout and the executor cannot stop a worker.
         RuntimeError: if the executor breaks.
 
     Example:
-        >>> [outcome.value for outcome in run_all(abs, [-1, 2], executor=None)]
+        >>> [outcome.value for outcome in run_all(abs, [-1, 2], executor=None) if outcome is not None]
         [1, 2]
     """
     check_timeout(timeout, executor)
-    if executor is None:
-        return (_call(function, item) for item in items)
-    return _submitted(function, iter(items), executor, timeout)
+    waiting = items if isinstance(items, deque) else deque(items)
+    return _called(function, waiting) if executor is None else _submitted(function, waiting, executor, timeout)
 
 
 def check_timeout(timeout: float | None, executor: Executor | None) -> None:
@@ -75,35 +79,38 @@ def check_timeout(timeout: float | None, executor: Executor | None) -> None:
         )
 
 
-def _call(function: Callable[[Any], Any], item: Any) -> Outcome:
-    try:
-        return Outcome(item, function(item), None)
-    except Exception as error:
-        return _failed(item, error)
+def _called(function: Callable[[Any], Any], waiting: deque[Any]) -> Iterator[Outcome | None]:
+    while waiting:
+        item = waiting.popleft()
+        try:
+            outcome = Outcome(item, function(item), None)
+        except Exception as error:
+            outcome = _failed(item, error)
+        yield outcome
+        yield None
 
 
 def _submitted(
-    function: Callable[[Any], Any], items: Iterator[Any], executor: Any, timeout: float | None
-) -> Iterator[Outcome]:
+    function: Callable[[Any], Any], waiting: deque[Any], executor: Any, timeout: float | None
+) -> Iterator[Outcome | None]:
     running: dict[Future[Any], Any] = {}
     finished: SimpleQueue[Future[Any]] = SimpleQueue()  # `wait` would look at the whole window for each call that ends
-    more = True
     try:
-        while more or running:
-            while more and len(running) < WINDOW:
-                try:
-                    item = next(items)
-                except StopIteration:
-                    more = False
-                    break
+        while waiting or running:
+            while waiting and len(running) < WINDOW:
+                item = waiting.popleft()
                 submit = executor.submit if timeout is None else executor.submit_within
                 arguments = (function, item) if timeout is None else (timeout, function, item)
                 future = submit(*arguments)
                 running[future] = item
                 future.add_done_callback(finished.put)
-            if not running:
-                return
-            done = [finished.get()]
+            try:
+                done = [finished.get(timeout=PAUSE)]
+            except Empty:
+                yield None
+                done = [finished.get()]
+            if waiting:  # the executor has a whole window of calls, and this thread need not wake for each that ends
+                time.sleep(GATHER)
             while not finished.empty():
                 done.append(finished.get())
             for future in sorted(done, key=_has_failed):  # a caller that stops at a failure has the others by then

@@ -177,13 +177,15 @@ class _Worker(threading.Thread):
             self._start()
         assert self._pipe is not None
         try:
-            self._pipe.send((None if self._sent is call.function else call.function, call.arguments))
-            self._sent = call.function
-            self._pipe.recv()  # the function is loaded; its time starts
+            new = None if self._sent is call.function else call.function
+            _send(self._pipe, (new, call.arguments))
+            if new is not None:
+                _receive(self._pipe)  # the function is loaded; its time starts
+                self._sent = new
             if call.seconds is not None and not self._pipe.poll(call.seconds):
                 self._stop(kill=True)
                 raise TimeoutError(f"no result within {call.seconds:g} s")
-            error, result = self._pipe.recv()
+            error, result = _receive(self._pipe)
         except (EOFError, ConnectionError) as lost:
             self._process.join()
             code = self._process.exitcode
@@ -217,6 +219,14 @@ class _Worker(threading.Thread):
         self._process = self._pipe = self._sent = None
 
 
+def _send(pipe: Connection, message: Any) -> None:
+    pipe.send_bytes(pickle.dumps(message))  # ten times as fast as the pickler of `Connection.send`
+
+
+def _receive(pipe: Connection) -> Any:
+    return pickle.loads(pipe.recv_bytes())
+
+
 def _serve(pipe: Connection) -> None:
     """The inside of a worker: functions and arguments in, results or errors out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent decides whether to stop
@@ -224,21 +234,22 @@ def _serve(pipe: Connection) -> None:
     function: Any = None
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            sent, (args, kwargs) = pipe.recv()
+            sent, (args, kwargs) = _receive(pipe)
             answer: tuple[str | None, Any]
-            try:
-                function = function if sent is None else pickle.loads(sent)
-            except Exception as failed:
-                function = _Failing(f"the worker cannot load the function: {type(failed).__name__}: {failed}")
-            pipe.send(None)
+            if sent is not None:
+                try:
+                    function = pickle.loads(sent)
+                except Exception as failed:
+                    function = _Failing(f"the worker cannot load the function: {type(failed).__name__}: {failed}")
+                _send(pipe, None)
             try:
                 answer = (None, function(*args, **kwargs))
             except Exception as failed:
                 answer = (traceback.format_exc(), _portable(failed))
             try:
-                pipe.send(answer)
+                _send(pipe, answer)
             except (pickle.PicklingError, TypeError, AttributeError) as failed:
-                pipe.send((traceback.format_exc(), TypeError(f"the result cannot be sent back: {failed}")))
+                _send(pipe, (traceback.format_exc(), TypeError(f"the result cannot be sent back: {failed}")))
 
 
 _starting = threading.Lock()

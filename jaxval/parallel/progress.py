@@ -10,13 +10,13 @@ DAY = 24 * 3600  # the pace is that of the last thousand steps; a step may well 
 
 @contextmanager
 def progress(
-    shown: bool | Callable[[int], None], total: int, title: str, *, unit: str | None = None
+    shown: bool | Callable[[int], None], total: int | None, title: str, *, unit: str | None = None
 ) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, or nothing.
 
     Args:
         shown: whether to show the bar; or a function `advance(count)` of a bar that the caller shows.
-        total: how many steps there are.
+        total: how many steps there are; None if it is not known.
         title: the text beside the bar.
         unit: what is counted, such as "tokens", if the bar is to tell how many a second.
 

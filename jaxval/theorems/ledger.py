@@ -113,6 +113,8 @@ def verify(
     verdicts = {}
     with progress_bar(progress, len(chosen), "claims") as advance:
         for outcome in run_all(_check, [(name, instances, seed) for name in chosen], executor=executor):
+            if outcome is None:
+                continue
             if outcome.error is not None:
                 raise RuntimeError(f"{outcome.item[0]}: {outcome.error}")
             verdicts[outcome.item[0]] = outcome.value

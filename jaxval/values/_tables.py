@@ -86,8 +86,8 @@ def pair_sums(table: Array, weights: Array) -> Array:
 
 
 def _digit(players: int) -> int:
-    """The width of a digit: half of the players, but at most 8, so that the work for a coalition stays bounded."""
-    return min(players // 2, 8)
+    """The width of a digit: half of the players, but at most 7, so that the work for a coalition stays bounded."""
+    return min(players // 2, 7)  # a digit of 7 bits has 8 sizes, which fill the registers of a product; 9 do not
 
 
 def _sum_digit(table: Array, weights: Array, start: int, width: int) -> Array:
