@@ -1,0 +1,204 @@
+"""Models that write the responses: a small transformer over bytes, or SmolLM2 with low-rank adapters.
+
+Every method starts from one reference, which was fine-tuned to write responses of both groups in given shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.commands import precision
+from experiments.group_styles.texts import COEFFICIENT, Category, draw_pairs, recognise, responses
+from jaxval import policies, training
+from jaxval.types import Comparisons, Params, Policy, SequenceModel
+
+__all__ = ["POLICIES", "Size", "Task", "Writer", "make_task", "make_writer"]
+
+POLICIES = ("transformer", "smollm")
+LENGTH = 64
+
+
+class Size(NamedTuple):
+    """How much is trained and drawn.
+
+    Attributes:
+        reference_steps: the minibatches of the reference.
+        steps: the minibatches of a method.
+        batch_size: the prompts in a minibatch of a method; the reference has twice as many.
+        draws: the responses that are written to each held-out prompt.
+    """
+
+    reference_steps: int
+    steps: int
+    batch_size: int
+    draws: int
+
+
+class Writer(NamedTuple):
+    """A sequence model with its tokeniser, how its prompts are written, and the learning rates of both trainings."""
+
+    model: SequenceModel
+    tokeniser: policies.Tokeniser
+    chats: bool
+    reference_optimiser: optax.GradientTransformation
+    optimiser: optax.GradientTransformation
+
+
+class Task(NamedTuple):
+    """A category's prompts and comparisons, with the policy over all responses of the prompts.
+
+    Attributes:
+        writer: the model.
+        category: the groups and their forms.
+        policy: contexts are the prompts, responses the forms of both groups.
+        asked: the ids of the prompts.
+        train: the contexts that have a comparison; the others are held out.
+        pairs: one comparison for each of them.
+        size: how much is trained and drawn.
+    """
+
+    writer: Writer
+    category: Category
+    policy: Policy
+    asked: list[list[int]]
+    train: np.ndarray
+    pairs: Comparisons
+    size: Size
+
+    def reference(self, seed: int, folder: Path) -> Params:
+        """The parameters after fine-tuning on responses of both groups, in the shares of the reference."""
+        first, second = (len(forms) for forms in self.category.forms)
+        share = self.category.reference
+        weights = np.r_[np.full(first, share / first), np.full(second, (1 - share) / second)]
+        contexts = np.arange(len(self.asked))
+        rows = {
+            "contexts": np.repeat(contexts, len(weights)),
+            "responses": np.tile(np.arange(len(weights)), len(contexts)),
+            "weights": np.tile(weights, len(contexts)),
+        }
+        key, steps = jax.random.key(seed), self.size.reference_steps
+        with precision(False):
+            start = self.writer.model.init(key)
+            how = {"optimiser": self.writer.reference_optimiser, "steps": steps, "batch_size": 2 * self.size.batch_size}
+            params, _ = training.fine_tune(self.policy, start, **rows, **how, key=key, checkpoints=folder / "reference")
+        return params
+
+    def dpo(self, reference: Params, seed: int, beta: float, folder: Path | None = None) -> Params:
+        """The parameters after DPO on the comparisons."""
+        key = jax.random.key(seed)
+        how = {"optimiser": self.writer.optimiser, "steps": self.size.steps, "batch_size": self.size.batch_size}
+        with precision(False):
+            return training.train_minibatches(
+                self.policy, reference, self.pairs, beta=beta, key=key, checkpoints=folder, **how
+            )[0]
+
+    def modelled(self, reference: Params, seed: int, folder: Path) -> Comparisons:
+        """The pairs of every prompt in both orders, weighted by a model of P that all prompts share.
+
+        The model is the one that DPO at β = 1 fits, P̂(y ≻ z|x) = σ(log π(y|x)/π_ref(y|x) - log π(z|x)/π_ref(z|x)).
+        """
+        params = self.dpo(reference, seed, 1.0, folder / "preferences")
+        with precision(False):
+            log_probs = [
+                training.pair_log_probs(self.policy, one, self.pairs, batch_size=self.size.batch_size)
+                for one in (params, reference)
+            ]
+            margins = jnp.diff(log_probs[1] - log_probs[0], axis=1)[:, 0]
+            chance = np.asarray(jax.nn.sigmoid(margins), dtype=float)
+        x, winner, loser, _ = self.pairs
+        columns = (x, x), (winner, loser), (loser, winner), (chance, 1 - chance)
+        return Comparisons(*(np.concatenate(column) for column in columns))
+
+    def proportional(self, reference: Params, seed: int, pairs: Comparisons, beta: float) -> Params:
+        """The parameters after the two-phase algorithm; phase 1 is exact, as each response has one opponent."""
+        how = {"optimiser": self.writer.optimiser, "steps": self.size.steps, "batch_size": self.size.batch_size}
+        with precision(False):
+            params, _ = training.proportional(
+                self.policy,
+                reference,
+                pairs,
+                beta=beta,
+                policy_coefficient=COEFFICIENT,
+                key=jax.random.key(seed),
+                **how,
+            )
+        return params
+
+    def shares(self, params: Params, seed: int) -> dict[str, Any]:
+        """The shares of the groups on held-out prompts: among written responses, and of the candidates' probability.
+
+        Returns:
+            "written" and "candidates", each (2,) shares of the groups, and "no group", the share of written responses
+            that are of no group.
+        """
+        held_out = np.setdiff1d(np.arange(len(self.asked)), self.train)
+        tokeniser, first = self.writer.tokeniser, len(self.category.forms[0])
+        forms = first + len(self.category.forms[1])
+        longest = LENGTH - max(map(len, self.asked)) if not self.writer.chats else LENGTH // 3
+        with precision(False):
+            drawn = policies.sample(
+                jax.random.key(seed),
+                self.writer.model,
+                params,
+                policies.pad_sequences([self.asked[x] for x in held_out]),
+                num_tokens=longest,
+                responses=self.size.draws,
+                end=tokeniser.end,
+            )
+            ids = np.tile(np.arange(forms), (len(held_out), 1))
+            chances = np.exp(np.asarray(policies.normalise(self.policy.log_probs(params, held_out, ids)), dtype=float))
+        rows = zip(np.asarray(drawn.tokens).tolist(), np.asarray(drawn.lengths).tolist(), strict=True)
+        groups = [recognise(self.category, tokeniser.decode(row[:length]).strip()) for row, length in rows]
+        counts = np.array([groups.count(0), groups.count(1)])
+        of_first = float(chances[:, :first].sum(axis=1).mean())
+        return {
+            "written": (counts / max(1, counts.sum())).tolist(),
+            "candidates": [of_first, 1 - of_first],
+            "no group": 1 - float(counts.sum()) / len(groups),
+        }
+
+
+def make_writer(name: str, size: Size, model: str | None, layers: int, width: int) -> Writer:
+    """The writer of a name: transformer, or smollm with adapters in its last layers from the file of a model."""
+    optimisers = training.adamw(3e-3, steps=size.reference_steps), training.adamw(1e-3, steps=size.steps)
+    with precision(False):
+        if name == "transformer":
+            tokeniser = policies.byte_tokeniser()
+            small = policies.transformer(vocabulary=tokeniser.vocabulary, length=LENGTH, width=width, layers=2, heads=4)
+            return Writer(small, tokeniser, False, *optimisers)
+        from experiments.smollm.setting import find_model  # it loads the rooms of sources, which others do not need
+
+        base, params, tokeniser = policies.read_llama(find_model(model))
+        return Writer(policies.low_rank(base, params, rank=8, alpha=16.0, layers=layers), tokeniser, True, *optimisers)
+
+
+def make_task(
+    writer: Writer, category: Category, texts: Sequence[tuple[str, str]], size: Size, held_out: int, seed: int
+) -> Task:
+    """The policy over all responses to the prompts, and a comparison for each prompt that is not held out.
+
+    Args:
+        writer: the model.
+        category: the groups and their forms.
+        texts: (prompts,) each with its topic.
+        size: how much is trained and drawn.
+        held_out: the number of prompts without a comparison.
+        seed: of the prompts held out and of the comparisons.
+    """
+    rng = np.random.default_rng(seed)
+    tokeniser = writer.tokeniser
+    shown: list[Any] = [[{"role": "user", "content": text}] if writer.chats else text for text, _ in texts]
+    asked = [policies.encode_prompt(tokeniser, prompt) for prompt in shown]
+    answers = [[[*tokeniser.encode(one), tokeniser.end] for one in responses(category, topic)] for _, topic in texts]
+    with precision(False):
+        policy = policies.over_catalogue(writer.model, asked, answers, batch_size=64)
+    train = np.sort(rng.permutation(len(texts))[held_out:])
+    pairs = draw_pairs(rng, category, len(train))
+    return Task(writer, category, policy, asked, train, pairs._replace(context=train), size)
