@@ -55,11 +55,12 @@ from experiments.group_styles.writers import POLICIES, Size, Task, make_task, ma
 from experiments.inequalities import half_width, inequality, inequality_table
 from experiments.results import open_results, save_results
 
-METHODS = (*(f"{kind}, β = {beta:g}" for kind in ("model", "counts") for beta in BETAS), "DPO")
+KINDS = {"model": BETAS, "counts": (BETAS[0], BETAS[-1])}
+METHODS = (*(f"{kind}, β = {beta:g}" for kind, betas in KINDS.items() for beta in betas), "DPO")
 MEASURES = ("win rate", "PPA level")
 DEFAULTS: dict[str, dict[str, int]] = {
     "transformer": {
-        **{"seeds": 3, "prompts": 180, "held_out": 30, "reference_steps": 500, "steps": 150},
+        **{"seeds": 3, "prompts": 180, "held_out": 30, "reference_steps": 400, "steps": 100},
         **{"batch_size": 16, "draws": 16},
     },
     "smollm": {
@@ -126,7 +127,10 @@ def run(options: argparse.Namespace, notes: Console) -> None:
     ]
     digest = hashlib.sha256(json.dumps([configuration, results["versions"]], sort_keys=True).encode()).hexdigest()
     folder = options.out.absolute() / f"unfinished-{digest[:12]}"
-    writer = make_writer(options.policy, size, options.model, options.layers, options.width) if missing else None
+    tasks: dict[str, Task] = {}
+    if missing:
+        writer = make_writer(options.policy, size, options.model, options.layers, options.width)
+        tasks = {category: make_task(writer, CATEGORIES[category], chosen(options), size) for category in CATEGORIES}
     with progress(notes) as bar:
         task = bar.add_task("trainings", total=len(missing))
         for category, seed in wanted:
@@ -134,7 +138,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
             if not todo:
                 continue
             kept = folder / f"{category}-{seed}"
-            work = make_task(writer, CATEGORIES[category], chosen(options), size, options.held_out, seed)  # type: ignore[arg-type]
+            work = tasks[category].drawn(options.held_out, seed)
             reference, soft = work.reference(seed, kept), None
             for method in todo:
                 started = time.perf_counter()
@@ -246,13 +250,13 @@ def show(results: dict[str, Any], options: argparse.Namespace) -> None:
         table = Table("", "paper", "exact", "model", "counts", "no group", box=box.SIMPLE_HEAD, title=title)
         for k, name in enumerate(NAMES):
             exact = of["exact"][name]
-            rows = [of["DPO"]] if name == "DPO" else [of[f"{kind}, {name}"] for kind in ("model", "counts")]
+            rows = [of["DPO"]] if name == "DPO" else [of[one] for kind in KINDS if (one := f"{kind}, {name}") in of]
             cells = [" / ".join(mean(row[measure]) for measure in MEASURES) for row in rows]
             table.add_row(
                 name,
                 "{:.4f} / {:.4f}".format(*PAPER[category][k]),
                 "{:.4f} / {:.4f}".format(*(exact[measure] for measure in MEASURES)),
-                *(cells + [""])[:2],
+                *[*cells, ""][:2],
                 ", ".join(f"{row['no group']['mean']:.1%}" for row in rows),
             )
         console.print(table)
@@ -277,15 +281,17 @@ def sentences(results: dict[str, Any]) -> list[str]:
         else:
             told = "none: a win rate above 0.8 is impossible if 80 % prefer the one group and 20 % the other"
         found.append(
-            f"{category}: the reference that agrees with the paper's win rates and PPA levels for w = (0.8, 0.2) is {told}."
+            f"{category}: with w = (0.8, 0.2), the reference that agrees with the paper's win rates and PPA levels is "
+            f"{told}."
         )
         of = results["summary"][category]
         exact = [of["exact"][f"β = {beta:g}"]["PPA level"] for beta in (0, 1)]
         mine = [of[f"model, β = {beta:g}"]["PPA level"]["mean"] for beta in (0, 1)]
         paper = PAPER[category][0][1], PAPER[category][3][1]
         found.append(
-            f"{category}: from β = 0 to 1 the exact PPA level goes from {exact[0]:.3f} to {exact[1]:.3f}, with a model of "
-            f"P and an exact judge from {mine[0]:.3f} to {mine[1]:.3f}, in the paper from {paper[0]:.4f} to {paper[1]:.4f}."
+            f"{category}: from β = 0 to 1 the exact PPA level goes from {exact[0]:.3f} to {exact[1]:.3f}, with a model "
+            f"of P and an exact judge from {mine[0]:.3f} to {mine[1]:.3f}, and in the paper from {paper[0]:.4f} to "
+            f"{paper[1]:.4f}."
         )
     return found
 

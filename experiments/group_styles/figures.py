@@ -45,8 +45,9 @@ def _panel(axes: Axes, of: dict[str, Any], exact: dict[str, Any], measure: str, 
     axes.plot(range(last), numbers[:-1], "_-", color=BLACK, ms=11, lw=0.9, mew=1.4, label="exact optimum")
     axes.plot([last], numbers[-1:], "_", color=BLACK, ms=11, mew=1.4)
     for shift, (kind, (colour, marker, label)) in enumerate(STYLES.items()):
-        names = [kind] if kind == "DPO" else [f"{kind}, β = {beta:g}" for beta in BETAS]
-        at = np.array([last] if kind == "DPO" else range(last)) + (0 if kind == "DPO" else 0.16 * shift - 0.08)
+        betas = {} if kind == "DPO" else {k: f"{kind}, β = {beta:g}" for k, beta in enumerate(BETAS)}
+        of_kind = {last: kind} if kind == "DPO" else {k: name for k, name in betas.items() if name in of}
+        names, at = list(of_kind.values()), np.array(list(of_kind)) + (0 if kind == "DPO" else 0.16 * shift - 0.08)
         found = [of[name][measure] for name in names]
         reach = np.nan_to_num([float(half_width(one, level=LEVEL)) for one in found])
         line = "" if kind == "DPO" else "-"

@@ -72,6 +72,13 @@ class Task(NamedTuple):
     pairs: Comparisons
     size: Size
 
+    def drawn(self, held_out: int, seed: int) -> Task:
+        """The task with a comparison for each prompt that is not held out; policy and programs stay the same."""
+        rng = np.random.default_rng(seed)
+        train = np.sort(rng.permutation(len(self.asked))[held_out:])
+        pairs = draw_pairs(rng, self.category, len(train))
+        return self._replace(train=train, pairs=pairs._replace(context=train))
+
     def reference(self, seed: int, folder: Path) -> Params:
         """The parameters after fine-tuning on responses of both groups, in the shares of the reference."""
         first, second = (len(forms) for forms in self.category.forms)
@@ -179,26 +186,19 @@ def make_writer(name: str, size: Size, model: str | None, layers: int, width: in
         return Writer(policies.low_rank(base, params, rank=8, alpha=16.0, layers=layers), tokeniser, True, *optimisers)
 
 
-def make_task(
-    writer: Writer, category: Category, texts: Sequence[tuple[str, str]], size: Size, held_out: int, seed: int
-) -> Task:
-    """The policy over all responses to the prompts, and a comparison for each prompt that is not held out.
+def make_task(writer: Writer, category: Category, texts: Sequence[tuple[str, str]], size: Size) -> Task:
+    """The policy over all responses to the prompts, without comparisons.
 
     Args:
         writer: the model.
         category: the groups and their forms.
         texts: (prompts,) each with its topic.
         size: how much is trained and drawn.
-        held_out: the number of prompts without a comparison.
-        seed: of the prompts held out and of the comparisons.
     """
-    rng = np.random.default_rng(seed)
     tokeniser = writer.tokeniser
     shown: list[Any] = [[{"role": "user", "content": text}] if writer.chats else text for text, _ in texts]
     asked = [policies.encode_prompt(tokeniser, prompt) for prompt in shown]
     answers = [[[*tokeniser.encode(one), tokeniser.end] for one in responses(category, topic)] for _, topic in texts]
     with precision(False):
         policy = policies.over_catalogue(writer.model, asked, answers, batch_size=64)
-    train = np.sort(rng.permutation(len(texts))[held_out:])
-    pairs = draw_pairs(rng, category, len(train))
-    return Task(writer, category, policy, asked, train, pairs._replace(context=train), size)
+    return Task(writer, category, policy, asked, np.zeros(0, int), Comparisons([], [], [], []), size)
