@@ -36,7 +36,8 @@ from experiments.evaluators import Completion, rank_evaluators
 from experiments.inequalities import half_width, inequality, inequality_table
 from experiments.results import open_results, save_results
 from jaxval import policies, preferences, social_choice, training
-from jaxval.data import data_folder, rating_ballots, read_movielens, with_user_groups
+from jaxval.data import data_folder, rating_ballots, read_movielens
+from jaxval.data.movielens import with_user_groups
 from jaxval.plots._drawing import BLACK, BLUE, GREY, NORMAL, ORANGE, SMALL, VERMILLION, new_figure
 from jaxval.types import Comparisons, Params, Policy
 
@@ -52,8 +53,11 @@ AGES = {"under 25": ("1", "18"), "25 to 34": ("25",), "35 and over": ("35", "45"
 GROUPS = [(gender, age) for gender in ("F", "M") for age in AGES]
 KINDS = ("exact", "own", "others", "features", "new group")
 MEASURES = ("win rate", "PPA level")
-COEFFICIENT = 0.01  # of the KL to the uniform reference, without which weights of rare features have no optimum
+# Forward KL is convex in the weights of features, and leaves no group's favourite out; the KL to the uniform reference
+# gives weights of rare features an optimum.
+PHASE_2: dict[str, Any] = {"divergence": "forward_kl", "policy_coefficient": 0.01}
 LEVEL = 0.95
+NAMES = ("policy", "comparisons", "alternatives", "seed", "rank", "penalty")
 STEPS, ROWS = 300, len(GROUPS)
 STYLES = {
     "exact": (BLACK, "o"),
@@ -157,7 +161,9 @@ def make_learner(name: str, described: list[tuple[str, ...]], seed: int) -> Lear
     words = sorted({word for one in described for word in one})
     ages = list(AGES)
     if name == "linear":
-        movies = np.array([[word in one for word in words] for one in described], float)
+        seen = np.array([[word in one for word in words] for one in described], float)
+        left, sizes, _ = np.linalg.svd(seen - seen.mean(axis=0), full_matrices=False)
+        movies = np.sqrt(len(described)) * left[:, sizes > 1e-9 * sizes[0]]  # the same span, of full rank
         users = np.array([[1, gender == "F", age == ages[0], age == ages[2]] for gender, age in GROUPS], float)
         features = np.einsum("gu,mf->gmuf", users, movies).reshape(len(GROUPS), len(described), -1)
         policy = policies.log_linear(features)
@@ -213,7 +219,7 @@ def learned(learner: Learner, wins: np.ndarray, trained: np.ndarray, beta: float
     pairs = Comparisons(context, winner, loser, chosen[context, winner, loser])
     with precision(not learner.how):
         params, _ = training.proportional(
-            learner.policy, learner.start, pairs, beta=beta, policy_coefficient=COEFFICIENT, **learner.how
+            learner.policy, learner.start, pairs, beta=beta, **PHASE_2, **learner.how
         )
         ids = np.tile(np.arange(wins.shape[1]), (len(wins), 1))
         log_probs = policies.normalise(learner.policy.log_probs(params, np.arange(len(wins)), ids))
