@@ -60,11 +60,11 @@ LEVEL = 0.95
 NAMES = ("policy", "comparisons", "alternatives", "seed", "rank", "penalty")
 STEPS, ROWS = 300, len(GROUPS)
 STYLES = {
-    "exact": (BLACK, "o"),
-    "own": (BLUE, "s"),
-    "others": (GREY, "v"),
-    "features": (ORANGE, "D"),
-    "new group": (VERMILLION, "^"),
+    "exact": (BLACK, "o", "Fᵝ of the true P"),
+    "own": (BLUE, "s", "own comparisons"),
+    "others": (GREY, "v", "others' comparisons"),
+    "features": (ORANGE, "D", "features, all groups"),
+    "new group": (VERMILLION, "^", "features, other groups"),
 }
 
 
@@ -218,9 +218,7 @@ def learned(learner: Learner, wins: np.ndarray, trained: np.ndarray, beta: float
     context, winner, loser = np.nonzero(chosen)
     pairs = Comparisons(context, winner, loser, chosen[context, winner, loser])
     with precision(not learner.how):
-        params, _ = training.proportional(
-            learner.policy, learner.start, pairs, beta=beta, **PHASE_2, **learner.how
-        )
+        params, _ = training.proportional(learner.policy, learner.start, pairs, beta=beta, **PHASE_2, **learner.how)
         ids = np.tile(np.arange(wins.shape[1]), (len(wins), 1))
         log_probs = policies.normalise(learner.policy.log_probs(params, np.arange(len(wins)), ids))
         shares = np.exp(np.asarray(log_probs, dtype=float))
@@ -290,16 +288,16 @@ def draw(runs: list[dict[str, Any]]) -> Figure:
     figure = new_figure(6.0, 2.7)
     figure.set_layout_engine("constrained", w_pad=0.06)
     for axes, measure, letter in zip(figure.subplots(1, 2), MEASURES, "ab", strict=True):
-        for shift, (kind, (colour, marker)) in enumerate(STYLES.items()):
+        for shift, (kind, (colour, marker, label)) in enumerate(STYLES.items()):
             numbers = of_kind(runs, kind, measure)
             reach = np.nan_to_num(half_width(numbers, level=LEVEL))
             at = np.arange(len(BETAS)) + 0.06 * (shift - 2)
-            axes.errorbar(at, numbers.mean(axis=0), reach, fmt=marker + "-", color=colour, ms=3.5, lw=0.9, label=kind)
-        axes.set_title(f"({letter}) {measure}", fontsize=NORMAL, loc="left")
+            axes.errorbar(at, numbers.mean(axis=0), reach, fmt=marker + "-", color=colour, ms=3.5, lw=0.9, label=label)
+        axes.set_title(f"({letter}) {measure}, mean of six groups", fontsize=NORMAL, loc="left")
         axes.set_xticks(range(len(BETAS)), [f"{beta:g}" for beta in BETAS])
         axes.set_xlabel("β of Fᵝ", fontsize=NORMAL)
         axes.tick_params(labelsize=SMALL)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=SMALL, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False)
     return figure

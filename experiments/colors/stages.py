@@ -22,7 +22,7 @@ from experiments.commands import precision
 from jaxval import policies, preferences, social_choice, training
 from jaxval.types import Policy
 
-__all__ = ["STAGES", "Transformer", "exact_stages", "printed_optimum"]
+__all__ = ["STAGES", "Transformer", "exact_stages", "printed_optimum", "printed_selector"]
 
 STAGES = ("rule", "estimated", "coefficient", "transformer", "printed")
 COEFFICIENT = 0.1  # Table 6; also β of DPO
@@ -72,6 +72,13 @@ def _regularised(world: World, beta: float) -> np.ndarray:
     return np.exp(table.log_probs(params, *IDS))
 
 
+def printed_selector(wins: np.ndarray, *, coefficient: float = COEFFICIENT) -> np.ndarray:
+    """The tabular minimiser of (50) with a KL to the uniform reference: μ(z|x, y) at [x, y, z], also for z = y."""
+    cost = wins.shape[1] * wins / np.maximum(wins.sum(axis=2, keepdims=True), 1)
+    selector = np.exp(-(cost - cost.min(axis=2, keepdims=True)) / coefficient)
+    return selector / selector.sum(axis=2, keepdims=True)
+
+
 def printed_optimum(wins: np.ndarray, beta: float, *, coefficient: float = COEFFICIENT) -> np.ndarray:
     """The tabular minimiser of (50) and then of (53) as printed, each with a KL to the uniform reference.
 
@@ -87,10 +94,7 @@ def printed_optimum(wins: np.ndarray, beta: float, *, coefficient: float = COEFF
     Returns:
         (prompts, colours) probabilities.
     """
-    many = wins.shape[1]
-    cost = many * wins / np.maximum(wins.sum(axis=2, keepdims=True), 1)
-    selector = np.exp(-(cost - cost.min(axis=2, keepdims=True)) / coefficient)
-    selector /= selector.sum(axis=2, keepdims=True)  # [x, y, z]: μ(z|x, y), y itself among the z
+    many, selector = wins.shape[1], printed_selector(wins, coefficient=coefficient)
     back = np.swapaxes(selector, 1, 2)  # [x, w, l]: μ(w|x, l)
     of_winner = np.log(0.5 + 0.5 * back) + beta * (0.5 + 0.5 * back)
     of_loser = np.log(np.maximum(0.5 - 0.5 * selector, LEAST)) + beta * (0.5 - 0.5 * back)
