@@ -185,7 +185,7 @@ def claims(stages: Stages) -> list[dict[str, Any]]:
     ):
         for stage in CLAIMED:
             of = stages[stage]
-            text = f"{stage}: {measure} of {high} above {low}"
+            text = f"{measure}, {stage}: {high} above {low}"
             rows.append(inequality(text, of[high][measure], of[low][measure], level=LEVEL))
     return rows
 
@@ -264,7 +264,8 @@ def sentences(told: dict[str, Any], rows: list[dict[str, Any]], best: np.ndarray
         f"the paper has {win - start:+.3f} and {level - start_level:+.3f}. The trade-off comes at larger β: at 10 the "
         f"rule has {mean('rule', 'β = 10', 'win rate'):.3f} and {mean('rule', 'β = 10', 'PPA level'):.3f}.",
         f"Not from the rule: in {len(over)} of {len(rows)} steps of the paper's β the PPA level falls further than any "
-        f"F^β of one û can, and in {len(jumps)} the win rate rises further. They differ in what was learned.",
+        f"F^β of one û can, and in {len(jumps)} the win rate against whichever reference rises further. Their policies "
+        "differ in what was learned.",
         f"From estimation: with P̂ in place of P, the PPA level at β = 0 is "
         f"{mean('estimated', 'β = 0', 'PPA level'):.3f} in place of {mean('rule', 'β = 0', 'PPA level'):.3f}, as an û "
         f"of 0 gives a group nothing; the paper has {start_level:.4f}. With the KL coefficient, which softens the "
@@ -276,8 +277,8 @@ def sentences(told: dict[str, Any], rows: list[dict[str, Any]], best: np.ndarray
         f"{PAPER['DPO'][0]:.4f} is reached in {above} of {len(best)}; if all prompts shared their rewards, in "
         f"{(best >= PAPER['DPO'][0]).mean():.0%}). Against the reference that is easiest to beat, the rule has "
         f"{mean('rule', 'β = 1', 'largest win rate'):.3f} at β = 1, against the hardest "
-        f"{mean('rule', 'β = 1', 'least win rate'):.3f}: the level of the paper's win rates tells of its reference, "
-        "but no reference explains their differences between β.",
+        f"{mean('rule', 'β = 1', 'least win rate'):.3f}: the level of the paper's win rates may come from its "
+        "reference.",
     ]
 
 

@@ -24,7 +24,7 @@ def draw(measured: dict[str, Any], summary: dict[str, Any]) -> Figure:
     """A column for each category, win rate above and PPA level below."""
     figure = new_figure(6.0, 4.2)
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06)
-    axes = figure.subplots(2, len(measured), sharex=True, sharey="row")
+    axes = figure.subplots(2, len(measured), sharex=True, sharey="row", squeeze=False)
     for column, (category, of) in enumerate(measured.items()):
         for row, measure in enumerate(("win rate", "PPA level")):
             _panel(axes[row, column], of, summary[category]["exact"], measure, [one[row] for one in PAPER[category]])
