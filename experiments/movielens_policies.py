@@ -133,7 +133,7 @@ def read_groups(path: Path, options: argparse.Namespace) -> tuple[Groups, list[t
     election = rating_ballots(ratings, alternatives=options.alternatives)
     known = [with_user_groups(election, path, field) for field in ("gender", "age")]
     of_user = {
-        user: tuple(one.groups[one.group[place]] for one in known)
+        user: tuple(one.groups[np.asarray(one.group)[place]] for one in known)
         for place, user in enumerate(np.asarray(ratings.user_ids)[~np.isnan(table).all(axis=1)].tolist())
     }
     rule = options.rules[0]
@@ -186,7 +186,7 @@ def one_episode(groups: Groups, learner: Learner, comparisons: int, seed: list[i
     together = wins.sum(axis=0)
     others = together[None] - wins
     estimates, elsewhere = (np.asarray(jax.vmap(preferences.empirical_matrix)(of)) for of in (wins, others))
-    found = {kind: [] for kind in KINDS}
+    found: dict[str, list[Any]] = {kind: [] for kind in KINDS}
     everybody = np.arange(len(GROUPS))
     for beta in BETAS:
         for kind, matrices in (("exact", groups.matrices), ("own", estimates), ("others", elsewhere)):
@@ -225,14 +225,14 @@ def learned(learner: Learner, wins: np.ndarray, trained: np.ndarray, beta: float
     return shares / shares.sum(axis=1, keepdims=True)
 
 
-def measured(lotteries: np.ndarray, groups: Groups) -> dict[str, list[list[float]]]:
+def measured(lotteries: Any, groups: Groups) -> dict[str, list[list[float]]]:
     """Win rate and PPA level of (betas, groups, movies) lotteries, in each group."""
     win = jax.vmap(jax.vmap(social_choice.win_rate_over_uniform), (None, 0))(groups.matrices, lotteries)
-    level = jax.vmap(jax.vmap(ppa_level), (0, None))(lotteries, groups.shares)
+    level = jax.vmap(jax.vmap(ppa_level), (0, None))(lotteries, jnp.asarray(groups.shares))
     return {"win rate": np.asarray(win).tolist(), "PPA level": np.asarray(level).tolist()}
 
 
-def of_kind(runs: list[dict[str, Any]], kind: str, measure: str) -> np.ndarray:
+def of_kind(runs: list[dict[str, Any]], kind: str, measure: str) -> Any:
     """(episodes, betas) means over groups."""
     return np.array([run[kind][measure] for run in runs]).mean(axis=2)
 

@@ -111,7 +111,7 @@ class Stub:
         del seed
         for _ in world.METHODS:
             advance()
-        return stages.exact_stages(drawn)["coefficient"], None
+        return stages.exact_stages(drawn)["coefficient"]
 
 
 def test_a_small_run_resumes_and_draws(monkeypatch, tmp_path, capsys):

@@ -24,6 +24,7 @@ to `--out`: `results.json` and `colors.png`. Draws that are finished are kept.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -124,7 +125,7 @@ def exact(world: World) -> dict[str, Any]:
 
 def trained(trainer: Transformer, world: World, seed: int, advance: Any) -> dict[str, Any]:
     """The measures of the transformer, and how far it is from the tabular optimum of what it was trained on."""
-    found, _ = trainer.train(world, seed, advance)
+    found = trainer.train(world, seed, advance)
     aim = exact_stages(world)["coefficient"]
     of = {
         method: {**measured(policy, world), "moved": distance(policy, aim[method])} for method, policy in found.items()
@@ -137,7 +138,7 @@ def distance(policies: np.ndarray, others: np.ndarray) -> float:
     return float(np.abs(policies - others).sum(axis=1).mean() / 2)
 
 
-Stages = dict[str, dict[str, dict[str, np.ndarray]]]
+Stages = dict[str, dict[str, dict[str, Any]]]
 
 
 def collected(runs: dict[str, Any], draws: int, seeds: int) -> Stages:
@@ -231,8 +232,8 @@ def cell(of: dict[str, Any] | None) -> str:
 
 def steps_table(stages: Stages, seeds: int) -> Table:
     """What estimation, coefficient and transformer each add to the rule, on the draws that all stages have."""
-    steps = (("estimation", "rule", "estimated"), ("KL coefficient", "estimated", "coefficient"))
-    steps = (*steps, ("transformer", "coefficient", "transformer"))
+    names = ("estimation", "KL coefficient", "transformer")
+    steps = [(name, *pair) for name, pair in zip(names, itertools.pairwise(CLAIMED), strict=True)]
     title = f"what each step adds to the rule, means over {seeds} draws: win rate / PPA level / total variation"
     table = Table("", *(name for name, _, _ in steps), "all together", box=box.SIMPLE_HEAD, title=title)
     for method in METHODS:

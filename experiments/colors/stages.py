@@ -141,14 +141,17 @@ class Transformer:
         params = self.model.init(jax.random.key(seed))
         return {**params, "scores": jax.tree.map(jnp.zeros_like, params["scores"])}
 
-    def train(self, world: World, seed: int, advance: Callable[[], None]) -> tuple[By, np.ndarray]:
-        """The policies of all methods, and û of phase 1, which serves every β."""
-        found, bounds = {}, None
+    def train(self, world: World, seed: int, advance: Callable[[], None]) -> By:
+        """The policies of all methods; û of phase 1 serves every β."""
+        found: By = {}
+        bounds = None
         how: dict[str, Any] = {"optimiser": self.optimiser, "steps": self.steps, "every": self.steps}
         with precision(False):
             reference, key = self.start(seed), jax.random.key(seed)
             for beta in BETAS:
-                given = {"selector": training.Selector(self.asked, reference)} if bounds is None else {"bounds": bounds}
+                given: dict[str, Any] = {"bounds": bounds}
+                if bounds is None:
+                    given = {"selector": training.Selector(self.asked, reference)}
                 params, found_both = training.proportional(
                     self.policy, reference, world.comparisons, beta=beta, batch_size=10, key=key, **given, **KL, **how
                 )
@@ -160,7 +163,7 @@ class Transformer:
             )
             found["DPO"] = probabilities(self.policy, params)
             advance()
-        return found, bounds
+        return found
 
 
 def probabilities(policy: Policy, params: Any) -> np.ndarray:

@@ -147,7 +147,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
                 params = trained(work, reference, seed, method, soft)
                 runs[key_of(category, seed, method)] = {
                     **work.shares(params, seed),
-                    "won by the first group": float(np.mean(work.pairs.winner < len(work.category.forms[0]))),
+                    "won by the first group": won(work),
                     "seconds": time.perf_counter() - started,
                 }
                 save_results(options.out, results)
@@ -165,6 +165,11 @@ def run(options: argparse.Namespace, notes: Console) -> None:
     else:
         show(results, options)
     notes.print(f"written to {options.out}: results.json, {figure}", markup=False)
+
+
+def won(work: Task) -> float:
+    """The share of comparisons that a response of the first group won."""
+    return float(np.mean(np.asarray(work.pairs.winner) < len(work.category.forms[0])))
 
 
 WIDE = {"transformer": "width", "smollm": "layers"}
@@ -191,7 +196,7 @@ def trained(work: Task, reference: Any, seed: int, method: str, soft: Any) -> An
     return work.proportional(reference, seed, pairs, float(method.split("= ")[1]))
 
 
-Measured = dict[str, dict[str, np.ndarray]]
+Measured = dict[str, dict[str, Any]]
 
 
 def collected(runs: dict[str, Any], category: str, seeds: int) -> Measured:

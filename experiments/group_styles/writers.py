@@ -85,7 +85,7 @@ class Task(NamedTuple):
         share = self.category.reference
         weights = np.r_[np.full(first, share / first), np.full(second, (1 - share) / second)]
         contexts = np.arange(len(self.asked))
-        rows = {
+        rows: dict[str, Any] = {
             "contexts": np.repeat(contexts, len(weights)),
             "responses": np.tile(np.arange(len(weights)), len(contexts)),
             "weights": np.tile(weights, len(contexts)),
@@ -201,4 +201,4 @@ def make_task(writer: Writer, category: Category, texts: Sequence[tuple[str, str
     answers = [[[*tokeniser.encode(one), tokeniser.end] for one in responses(category, topic)] for _, topic in texts]
     with precision(False):
         policy = policies.over_catalogue(writer.model, asked, answers, batch_size=64)
-    return Task(writer, category, policy, asked, np.zeros(0, int), Comparisons([], [], [], []), size)
+    return Task(writer, category, policy, asked, np.zeros(0, int), Comparisons(*(np.zeros(0, int),) * 4), size)

@@ -181,9 +181,9 @@ def proportional(
 
     start, params_1, losses_1 = reference, None, None
     if bounds is not None:
-        bounds = _given_bounds(bounds, present, selector)
+        estimates: Any = _given_bounds(bounds, present, selector)
     elif selector is None:
-        bounds = _exact_bounds(matrices, costs, opponents, coefficients[0])
+        estimates = _exact_bounds(matrices, costs, opponents, coefficients[0])
     else:
         x, y = np.nonzero(present)
         opponent = np.where(opponents, np.arange(present.shape[1]), -1)[x, y]
@@ -192,17 +192,17 @@ def proportional(
         before = reference if selector.reference is None else selector.reference
         params_1, losses_1 = fit("selector", selector_loss, selector.policy, before, rows, weight, coefficients[0])
         chosen = candidate_log_probs(selector.policy, params_1, rows, batch_size)
-        bounds = np.full(present.shape, -np.inf, matrices.dtype)
-        bounds[x, y] = selected_shares(np.asarray(matrices)[x, y], chosen)
+        estimates = np.full(present.shape, -np.inf, matrices.dtype)
+        estimates[x, y] = selected_shares(np.asarray(matrices)[x, y], chosen)
         start = params_1 if selector.reference is None else reference
 
-    target = _targets(bounds, trained, beta)
+    target = _targets(estimates, trained, beta)
     x = np.flatnonzero(trained)
     ids = np.where(present, np.arange(present.shape[1]), -1)[x]
     rows = Rows(x, ids, np.where(ids < 0, -np.inf, np.maximum(target[x], FLOOR)))
     loss = one_of_equals(functools.partial(policy_loss, divergence))
     params, losses = fit("policy", loss, policy, start, rows, times[x].sum(axis=1), coefficients[1], reference)
-    return params, ProportionalDiagnostics(trained, matrices, bounds, target, params_1, losses_1, losses)
+    return params, ProportionalDiagnostics(trained, matrices, estimates, target, params_1, losses_1, losses)
 
 
 @jax.jit
