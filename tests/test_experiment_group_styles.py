@@ -60,7 +60,7 @@ def bigram(name, size, *_):
     """A writer whose next token depends on the last one alone."""
     del name, size
     tokeniser = policies.byte_tokeniser()
-    model = SequenceModel(lambda key: jnp.zeros((259, 259)), lambda params, tokens: params[tokens], 259, 64)
+    model = SequenceModel(lambda key: jnp.zeros((259, 259)), lambda params, tokens: params[tokens], 259, 80)
     return Writer(model, tokeniser, False, optax.adam(0.3), optax.sgd(1.0))
 
 
@@ -96,7 +96,7 @@ def test_a_small_run_resumes_and_draws(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--prompts", "999"], "--prompts: expected at most 180; got 999"),
+        (["--prompts", "999"], "--prompts: expected at most 900; got 999"),
         (["--prompts", "5", "--held-out", "5"], "--held-out: expected fewer than --prompts 5"),
         (["--policy", "smollm", "--model", "nowhere.gguf"], "--model: no nowhere.gguf"),
         (["--width", "12"], "--width: expected a multiple of 8"),

@@ -6,7 +6,7 @@ Evaluators of two groups, 80 % and 20 %, each prefer the responses of their grou
 responses of a group have one of three forms, so that a written response has its group for certain or has none. In the
 paper a language model judges that, and it is said to be why the β of the paper hardly differ.
 
-model      F^β with P̂ from a model of preferences over all prompts
+model      F^β with P̂ from a model of preferences over all prompts, Bradley-Terry on n-grams
 counts     F^β with P̂ from the comparison of each prompt alone, as in (60): û is 0 or 1
 DPO        with the paper's KL coefficient as β
 
@@ -43,7 +43,6 @@ from experiments.group_styles.figures import LEVEL, draw
 from experiments.group_styles.texts import (
     BETAS,
     CATEGORIES,
-    COEFFICIENT,
     NAMES,
     PAPER,
     implied,
@@ -60,8 +59,8 @@ METHODS = (*(f"{kind}, β = {beta:g}" for kind, betas in KINDS.items() for beta 
 MEASURES = ("win rate", "PPA level")
 DEFAULTS: dict[str, dict[str, int]] = {
     "transformer": {
-        **{"seeds": 3, "prompts": 180, "held_out": 30, "reference_steps": 400, "steps": 100},
-        **{"batch_size": 16, "draws": 16},
+        **{"seeds": 3, "prompts": 660, "held_out": 60, "reference_steps": 500, "steps": 150},
+        **{"batch_size": 8, "draws": 8},
     },
     "smollm": {
         **{"seeds": 1, "prompts": 60, "held_out": 20, "reference_steps": 100, "steps": 60},
@@ -83,7 +82,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--policy", choices=POLICIES, default="transformer", help="the model (default: %(default)s)")
     numbers = {
         "seeds": "references, comparisons and trainings",
-        "prompts": "prompts, at most 180",
+        "prompts": "prompts, at most 900",
         "held-out": "of them without a comparison, on which is measured",
         "reference-steps": "minibatches of the reference",
         "steps": "minibatches of each method",
@@ -143,7 +142,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
             for method in todo:
                 started = time.perf_counter()
                 if method.startswith("model") and soft is None:
-                    soft = work.modelled(reference, seed, kept)
+                    soft = work.modelled()
                 params = trained(work, reference, seed, method, soft)
                 runs[key_of(category, seed, method)] = {
                     **work.shares(params, seed),
@@ -191,7 +190,7 @@ def trained(work: Task, reference: Any, seed: int, method: str, soft: Any) -> An
     if method == "reference":
         return reference
     if method == "DPO":
-        return work.dpo(reference, seed, COEFFICIENT)
+        return work.dpo(reference, seed)
     pairs = soft if method.startswith("model") else work.pairs
     return work.proportional(reference, seed, pairs, float(method.split("= ")[1]))
 

@@ -33,7 +33,11 @@ PAPER = {  # Table 2: win rate against the pretrained model, PPA level; β = 0, 
     "style": ((0.8398, 0.5012), (0.8432, 0.4197), (0.8425, 0.3637), (0.8530, 0.3635), (0.8478, 0.3786)),
 }
 NAMES = (*(f"β = {beta:g}" for beta in BETAS), "DPO")
-FORMS = ("What is {}?", "Why {}?", "Tell me of {}.", "Do you know {}?", "{}, please.")
+FORMS = [
+    asked + end
+    for asked in ("What is {}", "Tell me of {}", "Do you know {}", "A word on {}", "I mean {}")
+    for end in ("?", ", please.", " in brief.", " for me.", ", quick!")
+]
 TOPICS = (
     *("rain", "salt", "gold", "the moon", "wind", "chess", "bread", "time", "glass", "music", "tea", "snow", "iron"),
     *("light", "sleep", "fire", "paper", "milk", "the sea", "bees", "ice", "math", "maps", "trees", "rust", "jazz"),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -22,7 +21,8 @@ from jaxval.types import Comparisons, Params, Policy, SequenceModel
 __all__ = ["POLICIES", "Size", "Task", "Writer", "make_task", "make_writer"]
 
 POLICIES = ("transformer", "smollm")
-LENGTH = 64
+LENGTH = 80
+BUCKETS, DECAY = 64, 1.0  # of the model of preferences
 
 
 class Size(NamedTuple):
@@ -31,7 +31,7 @@ class Size(NamedTuple):
     Attributes:
         reference_steps: the minibatches of the reference.
         steps: the minibatches of a method.
-        batch_size: the prompts in a minibatch of a method; the reference has twice as many.
+        batch_size: the prompts in a minibatch of a method; the reference has four times as many.
         draws: the responses that are written to each held-out prompt.
     """
 
@@ -59,6 +59,7 @@ class Task(NamedTuple):
         category: the groups and their forms.
         policy: contexts are the prompts, responses the forms of both groups.
         asked: the ids of the prompts.
+        features: (prompts, responses, features) n-grams of the responses, for the model of preferences.
         train: the contexts that have a comparison; the others are held out.
         pairs: one comparison for each of them.
         size: how much is trained and drawn.
@@ -68,6 +69,7 @@ class Task(NamedTuple):
     category: Category
     policy: Policy
     asked: list[list[int]]
+    features: np.ndarray
     train: np.ndarray
     pairs: Comparisons
     size: Size
@@ -93,32 +95,26 @@ class Task(NamedTuple):
         key, steps = jax.random.key(seed), self.size.reference_steps
         with precision(False):
             start = self.writer.model.init(key)
-            how = {"optimiser": self.writer.reference_optimiser, "steps": steps, "batch_size": 2 * self.size.batch_size}
+            how = {"optimiser": self.writer.reference_optimiser, "steps": steps, "batch_size": 4 * self.size.batch_size}
             params, _ = training.fine_tune(self.policy, start, **rows, **how, key=key, checkpoints=folder / "reference")
         return params
 
-    def dpo(self, reference: Params, seed: int, beta: float, folder: Path | None = None) -> Params:
+    def dpo(self, reference: Params, seed: int) -> Params:
         """The parameters after DPO on the comparisons."""
         key = jax.random.key(seed)
         how = {"optimiser": self.writer.optimiser, "steps": self.size.steps, "batch_size": self.size.batch_size}
         with precision(False):
-            return training.train_minibatches(
-                self.policy, reference, self.pairs, beta=beta, key=key, checkpoints=folder, **how
-            )[0]
+            return training.train_minibatches(self.policy, reference, self.pairs, beta=COEFFICIENT, key=key, **how)[0]
 
-    def modelled(self, reference: Params, seed: int, folder: Path) -> Comparisons:
+    def modelled(self) -> Comparisons:
         """The pairs of every prompt in both orders, weighted by a model of P that all prompts share.
 
-        The model is the one that DPO at β = 1 fits, P̂(y ≻ z|x) = σ(log π(y|x)/π_ref(y|x) - log π(z|x)/π_ref(z|x)).
+        The model is Bradley-Terry with rewards linear in n-grams of the responses: P̂(y ≻ z|x) = σ(θ·(f(y) - f(z))).
         """
-        params = self.dpo(reference, seed, 1.0, folder / "preferences")
-        with precision(False):
-            log_probs = [
-                training.pair_log_probs(self.policy, one, self.pairs, batch_size=self.size.batch_size)
-                for one in (params, reference)
-            ]
-            margins = jnp.diff(log_probs[1] - log_probs[0], axis=1)[:, 0]
-            chance = np.asarray(jax.nn.sigmoid(margins), dtype=float)
+        linear = policies.log_linear(self.features)
+        params, _ = training.newton_optimum(linear, linear.init(None), self.pairs, beta=1.0, decay=DECAY)
+        log_probs = np.asarray(training.pair_log_probs(linear, params, self.pairs))
+        chance = 1 / (1 + np.exp(log_probs[:, 1] - log_probs[:, 0]))
         x, winner, loser, _ = self.pairs
         columns = (x, x), (winner, loser), (loser, winner), (chance, 1 - chance)
         return Comparisons(*(np.concatenate(column) for column in columns))
@@ -198,7 +194,11 @@ def make_task(writer: Writer, category: Category, texts: Sequence[tuple[str, str
     tokeniser = writer.tokeniser
     shown: list[Any] = [[{"role": "user", "content": text}] if writer.chats else text for text, _ in texts]
     asked = [policies.encode_prompt(tokeniser, prompt) for prompt in shown]
-    answers = [[[*tokeniser.encode(one), tokeniser.end] for one in responses(category, topic)] for _, topic in texts]
+    written = [responses(category, topic) for _, topic in texts]
+    answers = [[[*tokeniser.encode(one), tokeniser.end] for one in row] for row in written]
+    features = policies.text_features([text for text, _ in texts], written, buckets=BUCKETS)
     with precision(False):
         policy = policies.over_catalogue(writer.model, asked, answers, batch_size=64)
-    return Task(writer, category, policy, asked, np.zeros(0, int), Comparisons(*(np.zeros(0, int),) * 4), size)
+    return Task(
+        writer, category, policy, asked, features, np.zeros(0, int), Comparisons(*(np.zeros(0, int),) * 4), size
+    )
