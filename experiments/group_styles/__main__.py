@@ -50,7 +50,7 @@ from experiments.group_styles.texts import (
     optimum,
     prompts,
 )
-from experiments.group_styles.writers import POLICIES, Size, Task, make_task, make_writer
+from experiments.group_styles.writers import POLICIES, RATE, Size, Task, make_task, make_writer
 from experiments.inequalities import half_width, inequality, inequality_table
 from experiments.results import open_results, save_results
 
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         raise ValueError(f"--width: expected a multiple of 8; got {options.width}")
     size = Size(options.reference_steps, options.steps, options.batch_size, options.draws)
     configuration = {"policy": options.policy, "prompts": options.prompts, "held out": options.held_out}
-    configuration |= {**size._asdict(), "width or layers": getattr(options, WIDE[options.policy])}
+    configuration |= {**size._asdict(), "rate": RATE, "width or layers": getattr(options, WIDE[options.policy])}
     results, note = open_results(options.out, "group_styles", configuration)
     if note:
         notes.print(note, markup=False)

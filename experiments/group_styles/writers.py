@@ -18,10 +18,11 @@ from experiments.group_styles.texts import COEFFICIENT, Category, draw_pairs, re
 from jaxval import policies, training
 from jaxval.types import Comparisons, Params, Policy, SequenceModel
 
-__all__ = ["POLICIES", "Size", "Task", "Writer", "make_task", "make_writer"]
+__all__ = ["POLICIES", "RATE", "Size", "Task", "Writer", "make_task", "make_writer"]
 
 POLICIES = ("transformer", "smollm")
 LENGTH = 80
+RATE = 1e-4  # the learning rate of a method: at 1e-3 the losses, which see candidates alone, unlearn how to write
 BUCKETS, DECAY = 64, 1.0  # of the model of preferences
 
 
@@ -170,7 +171,7 @@ class Task(NamedTuple):
 
 def make_writer(name: str, size: Size, model: str | None, layers: int, width: int) -> Writer:
     """The writer of a name: transformer, or smollm with adapters in its last layers from the file of a model."""
-    optimisers = training.adamw(3e-3, steps=size.reference_steps), training.adamw(1e-3, steps=size.steps)
+    optimisers = training.adamw(3e-3, steps=size.reference_steps), training.adamw(RATE, steps=size.steps)
     with precision(False):
         if name == "transformer":
             tokeniser = policies.byte_tokeniser()
