@@ -30,7 +30,7 @@ def draw(measured: dict[str, Any], summary: dict[str, Any]) -> Figure:
             _panel(axes[row, column], of, summary[category]["exact"], measure, [one[row] for one in PAPER[category]])
         axes[0, column].set_title(f"({'ab'[column]}) {category}", fontsize=NORMAL, loc="left")
         axes[1, column].set_xlabel("β of Fᵝ, and DPO", fontsize=NORMAL)
-    axes[0, 0].set_ylabel("win rate against the reference", fontsize=NORMAL)
+    axes[0, 0].set_ylabel("win rate", fontsize=NORMAL)
     axes[1, 0].set_ylabel("PPA level", fontsize=NORMAL)
     axes[1, 0].set_ylim(-0.03, 1.05)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -58,7 +58,7 @@ def _panel(axes: Axes, of: dict[str, Any], exact: dict[str, Any], measure: str, 
     axes.axvline(last - 0.5, color=GREY, lw=0.4, ls=":")
     if measure == "win rate":
         axes.axhline(0.8, color=GREY, lw=0.6, ls="--")
-        axes.text(-0.35, 0.803, "largest possible", fontsize=SMALL, color=GREY, va="bottom")
+        axes.text(0.7, 0.803, "largest possible", fontsize=SMALL, color=GREY, va="bottom")
     axes.set_xticks(range(len(NAMES)), ["0", "10⁻⁴", "10⁻²", "1", "DPO"])
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
