@@ -1,12 +1,16 @@
 """Movies: section 5.1 and Figure 2 of Kim et al. on MovieLens 1M, under several ways to make rankings of its ratings.
 
     python -m experiments.movielens [--data FOLDER] [--out FOLDER] [--rules RULE ...] [--synthetic] [--json]
+    python -m experiments.movielens --policy linear|transformer [--episodes N] [--out FOLDER] [--json]
 
 Twenty most-rated movies; 50 episodes, each of 10^5 comparisons drawn from P. For F^β over a grid of β, RLHF (maximal
 Borda of P̂), NLHF (a maximal lottery of P̂) and minimax: win rate against uniform, level of population-proportional
 alignment, gain by manipulation, with standard deviations over the episodes; for every ranking rule the paper's figures
 beside them. The paper does not say how it got its 1,297 rankings: `experiments.evaluators` states the rules,
 `experiments.misreports` the families of misreports, `experiments.movielens_search` looks for the nearest rule.
+
+With --policy, F^β is learned for six groups of users, over movies that are known by genres and decade alone, under the
+first ranking rule: `experiments.movielens_policies`.
 
 Written to `--out`: `results.json`, and a figure for every ranking rule. Rules that are finished are kept, so that a run
 that was interrupted goes on where it was.
@@ -32,6 +36,7 @@ from experiments.commands import guarded, natural, positive, progress
 from experiments.episodes import episode, measure, population, summary
 from experiments.evaluators import DEFAULT, Completion, RankingRule, rank_evaluators
 from experiments.misreports import FAMILIES
+from experiments.movielens_policies import EPISODES, POLICIES, run_policies
 from experiments.results import open_results, save_results
 from jaxval.data import data_folder, rating_table, read_movielens, synthetic_mallows_mixture
 from jaxval.plots import plot_tradeoff
@@ -56,11 +61,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add_options(parser)
     parser.add_argument(
+        "--policy", choices=POLICIES, help="learn F^β over genres for groups of users, by a policy of this kind"
+    )
+    parser.add_argument(
         "--episodes",
         type=positive,
-        default=50,
         metavar="N",
-        help="number of episodes for each ranking rule (default: %(default)s)",
+        help="number of episodes for each ranking rule (default: 50; "
+        + ", ".join(f"{name} {number}" for name, number in EPISODES.items())
+        + ")",
     )
     parser.add_argument(
         "--comparisons",
@@ -103,7 +112,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="number of voters of the Mallows mixture (default: %(default)s)",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.episodes = options.episodes or EPISODES.get(options.policy, 50)
+    return options
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -150,6 +161,9 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         raise ValueError(
             f"--rules: expected at most all {options.alternatives} movies to be rated; got {most}; pass others"
         )
+    if options.policy:
+        run_policies(options, notes)
+        return
     completion = Completion(options.rank, options.penalty)
     configuration: dict[str, Any] = {
         "episodes": options.episodes,

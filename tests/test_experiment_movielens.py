@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import comparison
+from experiments import comparison, movielens_policies
 from experiments.episodes import (
     BASELINES,
     Measures,
@@ -494,3 +494,52 @@ def test_on_movielens(capsys, tmp_path, data_path):
         <= run["figures"]["win_rate_rlhf"] + 0.01
     )
     assert run["distance"] < 0.1  # every figure is near the paper's under this rule
+
+
+# Policies over genres.
+
+
+@pytest.fixture(scope="session")
+def with_users(folder, tmp_path_factory):
+    """The same ratings with genres and users of every group."""
+    copy = tmp_path_factory.mktemp("users") / "ml-1m"
+    copy.mkdir()
+    genres = ("Drama", "Comedy", "Drama|War", "Action", "Comedy|Action", "War", "Drama|Action")
+    movies = [f"{k + 1}::Movie {k + 1} (19{80 + 2 * k})::{words}\n" for k, words in enumerate(genres)]
+    ages = (1, 18, 25, 35, 45, 50)
+    users = [f"{user}::{'FM'[user % 2]}::{ages[user // 2 % 6]}::1::12345\n" for user in range(1, 61)]
+    (copy / "movies.dat").write_text("".join(movies), encoding="latin-1")
+    (copy / "users.dat").write_text("".join(users), encoding="latin-1")
+    (copy / "ratings.dat").write_text((folder / "ml-1m" / "ratings.dat").read_text(encoding="latin-1"))
+    return copy.parent
+
+
+GENRES = ("--policy", "linear", *SMALL, "--episodes", 1, "--rules", "1:mean:random")
+
+
+def test_a_policy_over_genres_resumes_and_draws(capsys, with_users, tmp_path):
+    arguments = ["--data", with_users, *GENRES, "--comparisons", 3000, "--out", tmp_path]
+    said = command(capsys, *arguments).out
+    assert "features" in said
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert sum(results["configuration"]["sizes"]) == 60
+    run = results["runs"]["0"]
+    assert np.shape(run["exact"]["win rate"]) == (3, 6)
+    # Five movies of four groups of genres and decades: the policy cannot do better than the rule knows P.
+    assert np.array(run["features"]["win rate"]).mean() < 1
+    assert command(capsys, *arguments).out == said
+    assert (tmp_path / "movielens-linear.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_transformer_over_genres_starts_at_the_uniform_policy():
+    learner = movielens_policies.make_learner("transformer", [("Drama", "1980s"), ("War", "Drama", "1990s")], 0)
+    log_probs = learner.policy.log_probs(learner.start, [0, 5], [[0, 1], [0, 1]])
+    np.testing.assert_allclose(log_probs, -np.log(9) * np.array([[2, 3]] * 2), rtol=1e-5)  # nine words
+
+
+@pytest.mark.mistakes
+def test_policies_need_users_and_genres(capsys, folder, tmp_path):
+    assert main(["--synthetic", *map(str, GENRES), "--out", str(tmp_path)]) == 2
+    assert "--policy: expected MovieLens" in capsys.readouterr().err
+    assert main(["--data", str(folder), *map(str, GENRES), "--out", str(tmp_path)]) == 2
+    assert "users.dat" in capsys.readouterr().err

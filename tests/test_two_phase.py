@@ -206,6 +206,16 @@ def test_tables_and_features_reach_the_rule(close, x64, beta):
     assert found.trained.all()
 
 
+def test_bounds_of_one_beta_serve_another(close):
+    """û does not depend on β: given, it takes the place of phase 1."""
+    for policy in (TABULAR, ONE_HOT):
+        bounds = training.proportional(policy, policy.init(None), PAIRS, beta=0.0)[1].bounds
+        given, found = training.proportional(policy, policy.init(None), PAIRS, beta=2.0, bounds=bounds)
+        direct, _ = training.proportional(policy, policy.init(None), PAIRS, beta=2.0)
+        close(probabilities(policy, given), probabilities(policy, direct))
+        close(found.bounds, bounds)
+
+
 def test_arrays_that_a_linear_policy_holds_are_arguments_of_one_compiled_program():
     """Logits f·θ + f·held: both policies end at the same probabilities, by one program."""
 
@@ -437,6 +447,12 @@ def tables(**options):
         (lambda: tables(propensities=[[0.25] * 4] * 2, unseen="low-rank"), "propensities: expected None"),
         (lambda: tables(pairs=Comparisons([0], [1], [1], [1.0])), "the chosen and the rejected response to differ"),
         (lambda: tables(pairs=PAIRS._replace(weight=0 * PAIRS.weight)), "positive weight"),
+        (lambda: tables(bounds=[[0.5] * 4]), r"bounds: expected shape \(2, 4\)"),
+        (
+            lambda: tables(bounds=[[0.5] * 4, [0.5, 0.5, np.nan, 0.5]]),
+            "bounds: expected a share.*response 2 of context 1",
+        ),
+        (lambda: tables(bounds=[[0.5] * 4] * 2, selector=training.Selector(TABULAR)), "selector: expected None"),
         (lambda: tables(unseen="guess"), "unseen: expected one of 'tie'"),
         (lambda: tables(divergence="chi"), "divergence: expected one of"),
         (lambda: tables(divergence="forward_kl", policy_coefficient=1.0), "divergence: expected 'reverse_kl'"),

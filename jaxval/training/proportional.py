@@ -79,6 +79,7 @@ def proportional(
     *,
     beta: Number,
     selector: Selector | None = None,
+    bounds: Propensities | None = None,
     candidates: Candidates | None = None,
     unseen: str | preferences.Strengths = "tie",
     propensities: Propensities | None = None,
@@ -121,6 +122,8 @@ def proportional(
         comparisons: the comparisons.
         beta: β in [0, ∞].
         selector: the policy to train in phase 1; None takes the exact minimiser for every x and y.
+        bounds: (contexts, responses) û of an earlier call on the same comparisons, which does not depend on β, in place
+            of phase 1; None estimates it.
         candidates: (contexts, responses) whether a context has a response. None means the candidates of a policy with
             linear logits, and for other policies the responses that were compared.
         unseen: P̂ of pairs that were never compared: "tie" leaves them out of phase 1; "bradley-terry", "low-rank" or
@@ -177,8 +180,10 @@ def proportional(
     )
 
     start, params_1, losses_1 = reference, None, None
-    if selector is None:
-        bounds = _exact_bounds(matrices, costs, opponents, coefficients[0])
+    if bounds is not None:
+        estimates: Any = _given_bounds(bounds, present, selector)
+    elif selector is None:
+        estimates = _exact_bounds(matrices, costs, opponents, coefficients[0])
     else:
         x, y = np.nonzero(present)
         opponent = np.where(opponents, np.arange(present.shape[1]), -1)[x, y]
@@ -187,17 +192,17 @@ def proportional(
         before = reference if selector.reference is None else selector.reference
         params_1, losses_1 = fit("selector", selector_loss, selector.policy, before, rows, weight, coefficients[0])
         chosen = candidate_log_probs(selector.policy, params_1, rows, batch_size)
-        bounds = np.full(present.shape, -np.inf, matrices.dtype)
-        bounds[x, y] = selected_shares(np.asarray(matrices)[x, y], chosen)
+        estimates = np.full(present.shape, -np.inf, matrices.dtype)
+        estimates[x, y] = selected_shares(np.asarray(matrices)[x, y], chosen)
         start = params_1 if selector.reference is None else reference
 
-    target = _targets(bounds, trained, beta)
+    target = _targets(estimates, trained, beta)
     x = np.flatnonzero(trained)
     ids = np.where(present, np.arange(present.shape[1]), -1)[x]
     rows = Rows(x, ids, np.where(ids < 0, -np.inf, np.maximum(target[x], FLOOR)))
     loss = one_of_equals(functools.partial(policy_loss, divergence))
     params, losses = fit("policy", loss, policy, start, rows, times[x].sum(axis=1), coefficients[1], reference)
-    return params, ProportionalDiagnostics(trained, matrices, bounds, target, params_1, losses_1, losses)
+    return params, ProportionalDiagnostics(trained, matrices, estimates, target, params_1, losses_1, losses)
 
 
 @jax.jit
@@ -205,6 +210,23 @@ def _exact_bounds(matrices: Array, costs: Array, opponents: Array, coefficient: 
     """û with the exact minimiser of phase 1, near a uniform reference; -inf for a response without opponents."""
     selector = kl_policy(jnp.where(opponents, 0, -jnp.inf), -costs, beta=coefficient)
     return jnp.where(jnp.any(opponents, axis=2), selected_shares(matrices, selector), -jnp.inf)
+
+
+def _given_bounds(bounds: Propensities, present: np.ndarray, selector: Selector | None) -> np.ndarray:
+    """û of an earlier call; -inf where a context has no comparisons or does not have the response."""
+    if selector is not None:
+        raise BadArgument("selector", expected="None, because bounds take the place of phase 1", got="a selector")
+    given = np.asarray(bounds, dtype=float)
+    if given.shape != present.shape:
+        raise BadArgument("bounds", expected=f"shape {present.shape}", got=given.shape)
+    if not np.isfinite(given[present]).all():
+        row, column = np.argwhere(present & ~np.isfinite(given))[0]
+        raise BadArgument(
+            "bounds",
+            expected="a share for every candidate that has comparisons",
+            got=f"{given[row, column]} for response {column} of context {row}",
+        )
+    return np.where(present, given, -np.inf)
 
 
 def _targets(bounds: Array | np.ndarray, trained: np.ndarray, beta: Number) -> np.ndarray:
