@@ -4,16 +4,20 @@ import contextlib
 import functools
 import importlib
 import inspect
+import io
 import os
 import sys
+import traceback
 import types
+import warnings
 
 import jax
 import numpy as np
 
 import jaxval
+from jaxval.types import BadArgument
 
-GOOD_ENDS = (RuntimeError, FloatingPointError)  # of solvers, if they say that they did not converge
+ANYTHING = {"fingerprint": ["parts"], "open_checkpoints": ["what"]}  # arguments that may be whatever they are
 
 
 @functools.cache
@@ -36,40 +40,111 @@ def public_functions(module):
 
 
 @contextlib.contextmanager
-def recorded(module):
-    """Within it, working calls of the module's public functions are kept: for each argument one call that gives it.
+def followed(module, then):
+    """Within it, `then(name, function, bound)` follows the first calls of the module's functions by an example.
 
-    Yields {name of the function: {name of the argument: bound arguments}}.
+    There is a call for each argument that some example gives; files that the example has made are still there.
     """
-    calls, changed = {}, []
+    changed = []
     for name, function in public_functions(module):
-        wrapper = _recording(function, calls.setdefault(name, {}))
+        wrapper = _followed(name, function, then)
         for holder in list(sys.modules.values()):
             if getattr(holder, "__name__", "").split(".")[0] == "jaxval" and holder.__dict__.get(name) is function:
                 changed.append((holder, name, function))
                 setattr(holder, name, wrapper)
     try:
-        yield calls
+        yield
     finally:
         for holder, name, function in changed:
             setattr(holder, name, function)
 
 
-def _recording(function, kept):
-    signature, depth = inspect.signature(function), 0
+def _followed(name, function, then):
+    signature, known = inspect.signature(function), set()
 
     @functools.wraps(function)
     def wrapper(*arguments, **options):
         result = function(*arguments, **options)
-        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arguments, options))):
+        if sys._getframe(1).f_code.co_filename.startswith("<doctest"):
             bound = signature.bind(*arguments, **options)
-            shown = sys._getframe(1).f_code.co_filename.startswith("<doctest")  # by the example, not by other code
-            for argument in bound.arguments:
-                if shown or argument not in kept:
-                    kept[argument] = bound
+            if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arguments, options))):
+                for argument in set(bound.arguments) - known - set(ANYTHING.get(name, [])):
+                    known.add(argument)
+                    then(name, function, bound, argument)
         return result
 
     return wrapper
+
+
+def faults(name, function, bound, argument):
+    """What comes of the call with each spoiling of the argument, unless it is right: sentences.
+
+    Right are `BadArgument`, the result that the good argument gives (the spoiled part is then not looked at), and NaN
+    where a NaN was put in, also inside a function, a model or a figure that is returned. Readers may find no such file,
+    and trainings say that a loss is no number.
+    """
+    parameter = inspect.signature(function).parameters[argument]
+    expected = None
+    for what, spoiled in spoil(bound.arguments[argument]):
+        if parameter.kind is parameter.VAR_KEYWORD and not isinstance(spoiled, dict):
+            continue
+        if parameter.kind is parameter.VAR_POSITIONAL and not isinstance(spoiled, tuple):
+            spoiled = (spoiled,)
+        given = inspect.signature(function).bind(*bound.args, **bound.kwargs)
+        given.arguments[argument] = spoiled
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                result = _result(function, given)
+        except (BadArgument, FileNotFoundError, FloatingPointError):
+            continue
+        except Exception as error:
+            yield f"{name}({argument} = {what}): {type(error).__name__}: {str(error)[:120]} {_place(error)}"
+            continue
+        if expected is None:
+            expected = _result(function, bound)
+        if not (_same(result, expected) or (what.endswith("a NaN") and (_has_nan(result) or not _leaves(result)))):
+            yield f"{name}({argument} = {what}): {result!r:.120}"
+
+
+def _place(error):
+    inside = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if f"{os.sep}jaxval{os.sep}" in frame.filename
+    ]
+    return (
+        "at {}:{}".format(inside[-1].filename.split(f"{os.sep}jaxval{os.sep}")[-1], inside[-1].lineno) if inside else ""
+    )
+
+
+def _result(function, bound):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        result = function(*bound.args, **bound.kwargs)
+        if inspect.isgenerator(result):
+            return list(result)
+        if isinstance(result, contextlib.AbstractContextManager):
+            with contextlib.suppress(AttributeError), result as inside:
+                return type(inside)
+    return result
+
+
+def _leaves(result):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(result) if isinstance(leaf, np.ndarray | jax.Array | float)]
+
+
+def _same(result, expected):
+    if type(result) is not type(expected):
+        return False
+    one, other = _leaves(result), _leaves(expected)
+    if not one:
+        return callable(result) or result == expected
+    return len(one) == len(other) and all(
+        a.shape == b.shape and (a.dtype.kind not in "biuf" or np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _has_nan(result):
+    return any(leaf.dtype.kind == "f" and np.isnan(leaf).any() for leaf in _leaves(result))
 
 
 def spoil(value):
@@ -83,9 +158,10 @@ def spoil(value):
     elif isinstance(value, list) and value and _numbers(value):
         yield from spoil_array(np.asarray(value))
     elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        for field in value._fields:
-            for what, spoiled in spoil(getattr(value, field)):
-                yield f".{field}: {what}", value._replace(**{field: spoiled})
+        if len(value) <= 4 and not any(map(callable, value)):  # data, no results, policies or models
+            for field in value._fields:
+                for what, spoiled in spoil(getattr(value, field)):
+                    yield f".{field}: {what}", value._replace(**{field: spoiled})
     elif isinstance(value, list | tuple) and value:
         for what, spoiled in spoil(value[0]):
             yield f"[0]: {what}", type(value)([spoiled, *value[1:]])
@@ -103,8 +179,7 @@ def _numbers(value):
 
 
 def spoil_array(array):
-    """Arrays of another rank, of no numbers, or with a number that is none."""
-    yield "three axes more", array[None, None, None]
+    """Arrays of no real numbers, or with a number that is none."""
     yield "complex numbers", array.astype(complex)
     yield "texts", array.astype(str)
     if array.size:
@@ -115,88 +190,19 @@ def spoil_array(array):
         yield "a NaN", spoiled
 
 
-def spoil_more(value):
-    """Pairs of what was done and a value that may be wrong or right."""
-    yield "None", None
-    yield "an empty dictionary", {}
-    yield "an empty list", []
-    yield "bytes", b"ab"
-    yield "a function", lambda *a, **b: "text"
-    yield "a set", {1, 2}
-    yield "ragged list", [[1], [1, 2]]
-    if isinstance(value, str):
-        yield "empty text", ""
-        yield "other text", "\x1b[31m../../x\n"
-        yield "zero byte", "a\0b"
-    if isinstance(value, bool) or isinstance(value, np.bool_):
-        yield "2", 2
-    elif isinstance(value, int | float | np.number):
-        for number in (float("nan"), float("inf"), -float("inf"), -1, 0, 1.5, 1e-300, 1e300, 10**30, -(10**30), True, "1"):
-            yield repr(number), number
-        yield "array of one", np.array([value])
-        yield "2^62", 2**62
-        yield "10^9", 10**9
-    if callable(value):
-        yield "function of nothing", lambda: 0
-        for what, result in [("text", "x"), ("None", None), ("NaN", np.nan), ("a vector", np.zeros(3)), ("a list", [1, [2]])]:
-            yield f"function that returns {what}", lambda *a, _r=result, **b: _r
-    if (isinstance(value, np.ndarray | jax.Array) and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)) or (
-        isinstance(value, list) and value and _numbers(value)
-    ):
-        array = np.asarray(value)
-        yield "scalar", 1.0
-        yield "one axis more", array[None]
-        yield "one axis more at the end", array[..., None]
-        yield "shape (0,)", np.zeros(0, array.dtype)
-        yield "shape (0, 0)", np.zeros((0, 0), array.dtype)
-        for axis in range(array.ndim):
-            yield f"axis {axis} empty", np.take(array, [], axis=axis)
-            yield f"axis {axis} shorter", np.take(array, range(array.shape[axis] - 1), axis=axis)
-            yield f"axis {axis} longer", np.concatenate([array, np.take(array, [-1] * bool(array.shape[axis]), axis=axis)], axis)
-            yield f"axis {axis} of 100", np.take(array, np.zeros(100, int) if array.shape[axis] else [], axis=axis)
-        if array.ndim:
-            yield "one row", array[:1]
-            if array.shape[0]:
-                yield "axis less", array[0]
-        for number in (np.nan, np.inf, -np.inf, -1, -2, 0, 1, 0.5, 1e300, 2**31, 2**40, 1e30, 1e-40):
-            with np.errstate(all="ignore"):
-                full = np.full(array.shape, number)
-                yield f"all {number}", full
-                if array.size:
-                    some = array.astype(np.result_type(array.dtype, np.min_scalar_type(number)) if array.dtype.kind != "b" else float)
-                    some.flat[array.size // 2] = number
-                    yield f"one {number}", some
-        yield "as float", array.astype(float)
-        yield "as bool", array.astype(bool)
-        yield "as int8", array.astype(np.int8)
-        yield "as uint64", array.astype(np.uint64)
-        yield "as float16", array.astype(np.float16)
-        yield "as object", array.astype(object)
-        yield "datetimes", array.astype("datetime64[s]") if array.dtype.kind in "iu" else array.astype(int).astype("datetime64[s]")
-        yield "records", np.zeros(array.shape, [("a", int)])
-        yield "tuple", tuple(array.tolist()) if array.ndim else array.item()
-    elif isinstance(value, jax.Array):  # keys
-        yield "a seed", 0
-        yield "two keys", jax.random.split(value)
-        yield "floats", np.zeros(2)
-        yield "no key", np.zeros((0,), np.uint32)
-        yield "three words", np.zeros(3, np.uint32)
-        yield "raw words", np.zeros(2, np.uint32)
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        yield "plain tuple", tuple(value)
-        yield "shorter tuple", tuple(value)[:-1]
-        for field in value._fields:
-            for what, spoiled in spoil_more(getattr(value, field)):
-                yield f".{field}: {what}", value._replace(**{field: spoiled})
-    elif isinstance(value, list | tuple) and value:
-        yield "doubled", type(value)([*value, *value])
-        yield "shorter", value[:-1]
-        yield "as dict", dict(enumerate(value))
-        for what, spoiled in spoil_more(value[0]):
-            yield f"[0]: {what}", type(value)([spoiled, *value[1:]])
-    elif isinstance(value, dict) and value:
-        first = next(iter(value))
-        yield "key number", {**value, 3: value[first]}
-        yield "key gone", {k: v for k, v in value.items() if k != first}
-        for what, spoiled in spoil_more(value[first]):
-            yield f"[{first!r}]: {what}", {**value, first: spoiled}
+def alone(name, function):
+    """What comes of a function that no example calls, if every argument without a default is spoiled: sentences."""
+    parameters = inspect.signature(function).parameters.values()
+    needed = [
+        one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    if needed:
+        options = {one.name: object() for one in needed if one.kind is one.KEYWORD_ONLY}
+        try:
+            function(*(object() for one in needed if one.kind is not one.KEYWORD_ONLY), **options)
+        except BadArgument:
+            return
+        except Exception as error:
+            yield f"{name}(objects): {type(error).__name__}: {str(error)[:120]} {_place(error)}"
+        else:
+            yield f"{name}(objects) returned"

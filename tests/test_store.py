@@ -100,7 +100,9 @@ def test_stores_that_are_none_of_this_run(tmp_path, make, message):
 def changed_bytes(path):
     """The file with one bit changed, at the ends and within every page of 4,096 bytes; then the file as it was."""
     content = path.read_bytes()
-    for at in sorted({0, len(content) // 2, len(content) - 1, *range(1111, len(content), 1024)} & set(range(len(content)))):
+    for at in sorted(
+        {0, len(content) // 2, len(content) - 1, *range(1111, len(content), 1024)} & set(range(len(content)))
+    ):
         path.write_bytes(content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :])
         yield at
     path.write_bytes(content)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.plots._drawing import (
     BLUE,
     GREY,
@@ -68,7 +69,9 @@ def plot_signature(
 
     Source: Tamine et al., section 4, Figure 2.
     """
-    points = np.asarray(values, dtype=float)
+    _checks.check_names("names", names, "one name for each source")
+    _checks.check_names("rewards", rewards, "one name for each reward")
+    points = _checks.host_numbers("values", values)
     points = points[:, None] if points.ndim == 1 else points
     if points.shape != (len(names), len(rewards)) or len(rewards) not in (1, 2) or not len(names):
         raise BadArgument(

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxval import _checks
 from jaxval.theorems.checks import Verdict, scope
 from jaxval.theorems.records import AtMost, Claim, parts
 from jaxval.types import BadArgument
@@ -214,6 +215,7 @@ def replay(claim: Claim) -> list[str]:
         >>> "claim.sides(instance)" in replay(theorems.claims()[0])[-1]
         True
     """
+    _checks.check_record("claim", claim, Claim)
     shown = "claim.counterexample()" if claim.counterexample else "claim.setting.generate(jax.random.key(0))"
     return [
         "import jax",

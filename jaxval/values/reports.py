@@ -3,12 +3,12 @@
 import importlib
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, first_and_last, flat, player_names
 from jaxval.checkpoints.files import write_whole
 from jaxval.types import BadArgument, Estimate, SeenGains
@@ -139,19 +139,20 @@ def load_estimate(path: str | Path) -> Estimate:
         ...     load_estimate(f"{folder}/values.npz").values.tolist()
         [1.0, 1.0]
     """
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            names = json.loads(str(archive["names"]))
-            gains = [archive[f"gains_{name}"] for name in SeenGains._fields if f"gains_{name}" in archive]
-            return Estimate(
-                archive["values"],
-                archive["standard_errors"],
-                archive["evaluations"],
-                archive.get("intervals"),
-                None if names is None else tuple(names),
-                SeenGains(*gains) if gains else None,
-            )
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise BadArgument(
-            "path", expected="an archive written by values.save_estimate", got=f"{path} ({error})"
-        ) from error
+    with Path(_checks.check_path("path", path)).open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                names = json.loads(str(archive["names"]))
+                gains = [archive[f"gains_{name}"] for name in SeenGains._fields if f"gains_{name}" in archive]
+                return Estimate(
+                    archive["values"],
+                    archive["standard_errors"],
+                    archive["evaluations"],
+                    archive.get("intervals"),
+                    None if names is None else tuple(names),
+                    SeenGains(*gains) if gains else None,
+                )
+        except Exception as error:  # a changed byte in an archive or in a header of NumPy's raises many kinds
+            raise BadArgument(
+                "path", expected="an archive written by values.save_estimate", got=f"{path} ({error})"
+            ) from error
