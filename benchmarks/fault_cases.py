@@ -9,7 +9,7 @@ folder or the file, without a traceback:
 full disk    the output folder is on a disk with room for less than the results; with more room the run goes on
 read-only    the output folder is on a disk that cannot be written
 second run   a second run starts in the folder of one that is running
-changed byte one byte of each kept file is changed: the file is refused, or the results do not depend on it
+changed byte one byte of the largest files is changed: the file is refused, or the results do not depend on it
 
 A full and a read-only disk are mounted, which takes the rights of root and Linux; without them these two are left out.
 The table goes to standard output, and to `--out` as Markdown.
@@ -54,6 +54,7 @@ LEFT_OUT = {
     "experiments.smollm": "needs a published checkpoint and hours",
     "aggregate, verify": "finish in one piece; their files are written whole or not at all",
 }
+MOST = 4  # files in which a byte is changed, the largest ones
 TOLD = ("No space", "Read-only", "read-only", "full", "another run", "in use", "--out")
 
 
@@ -176,9 +177,10 @@ def second_run(command: tuple[str, ...], calm: Path, programs: Path) -> str:
 
 
 def changed_byte(command: tuple[str, ...], calm: Path, programs: Path) -> str:
-    """One byte of each kept file is changed, in the middle: refused, or without influence."""
+    """One byte of each of the largest files is changed, in the middle: refused, or without influence."""
     refused = harmless = 0
-    for path in sorted(path for path in calm.rglob("*") if path.is_file() and path.stat().st_size):
+    largest = sorted((path for path in calm.rglob("*") if path.is_file()), key=os.path.getsize)[-MOST:]
+    for path in largest:
         changed = calm.with_name("changed")
         shutil.copytree(calm, changed)
         copy = changed / path.relative_to(calm)

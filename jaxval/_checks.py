@@ -69,6 +69,15 @@ def host_numbers(name: str, value: Any, expected: str = "real numbers") -> np.nd
     return np.asarray(real_array(name, value, expected), dtype=np.float64)
 
 
+def check_finite(name: str, value: Any, expected: str, *, least: float = 0.0, above: bool = False) -> Any:
+    """Check a finite number of at least `least`, or above it."""
+    if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value) != 0:
+        raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
+    if concrete(value) and not (least < value < np.inf or (value == least and not above)):
+        raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
+    return value
+
+
 def check_share(name: str, value: Any, expected: str = "a number in (0, 1)") -> float:
     """Check a number strictly between 0 and 1."""
     if not isinstance(value, int | float | np.number) or not 0 < value < 1:

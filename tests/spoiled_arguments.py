@@ -1,4 +1,4 @@
-"""Working calls of public functions, taken from the examples in docstrings, and the same calls with one argument spoiled."""
+"""Working calls of public functions, from the examples in docstrings, and the same calls with one argument spoiled."""
 
 import contextlib
 import functools
@@ -17,7 +17,13 @@ import numpy as np
 import jaxval
 from jaxval.types import BadArgument
 
-ANYTHING = {"fingerprint": ["parts"], "open_checkpoints": ["what"]}  # arguments that may be whatever they are
+ANYTHING = {  # arguments that are handed on to a user's own functions, or may be whatever they are
+    "fingerprint": ["parts"],
+    "open_checkpoints": ["what"],
+    "sequential_leave_one_out": ["state"],
+    "sequential_shapley": ["state"],
+    "warm_path": ["params"],
+}
 
 
 @functools.cache
@@ -153,9 +159,9 @@ def spoil(value):
     yield "a complex number", 1 + 2j
     if not isinstance(value, str | os.PathLike):
         yield "a text", "no such thing"
-    if isinstance(value, np.ndarray | jax.Array) and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
-        yield from spoil_array(np.asarray(value))
-    elif isinstance(value, list) and value and _numbers(value):
+    if (isinstance(value, np.ndarray | jax.Array) and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)) or (
+        isinstance(value, list) and value and _numbers(value)
+    ):
         yield from spoil_array(np.asarray(value))
     elif isinstance(value, tuple) and hasattr(value, "_fields"):
         if len(value) <= 4 and not any(map(callable, value)):  # data, no results, policies or models

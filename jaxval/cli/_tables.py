@@ -4,6 +4,8 @@ import math
 import sys
 from typing import Any
 
+from jaxval._errors import printable
+
 WIDEST = 140  # columns of a table if the output is not a terminal
 LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
 
@@ -38,7 +40,7 @@ def shortened(text: str, width: int) -> str:
     """
     from rich.cells import cell_len, set_cell_size
 
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    text = printable(text)
     if cell_len(text) <= width:
         return text
     end = max(0, (width - 1) // 3)

@@ -68,7 +68,7 @@ def plot_lotteries(
     values = {rule: _column(rule, column, len(names)) for rule, column in columns.items()}
     order = np.argsort(-next(iter(values.values())), kind="stable")
     labels = [short(names[i], LONGEST_NAME) for i in order]
-    heads = [textwrap.fill(rule, 13) for rule in values]
+    heads = [textwrap.fill(short(rule, 60), 13) for rule in values]
     row = float(np.interp(len(names), [10, 40], [0.21, 0.145]))  # inches, as all of these
     above = 0.13 * max(head.count("\n") + 1 for head in heads) + (0.25 if title else 0.05)
     width = min(7.0, max(3.3, 0.3 + 0.06 * max(map(len, labels)) + 0.95 * len(values)))

@@ -87,7 +87,7 @@ def plot_removal(
             axes.set_xlabel(f"players {verb}" if players is None else f"share of players {verb}", fontsize=NORMAL)
             axes.tick_params(labelbottom=True)
         if number % columns == 0:
-            axes.set_ylabel(measure, fontsize=NORMAL)
+            axes.set_ylabel(short(measure, 40), fontsize=NORMAL, parse_math=False)
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=2 if columns == 1 else 4, fontsize=NORMAL, frameon=False

@@ -90,10 +90,10 @@ def plot_signature(
     axes = figure.subplots()
     if plane:
         _signature_plane(axes, names, points, low, high)
-        axes.set_ylabel(f"value: {rewards[1]}", fontsize=NORMAL, parse_math=False)
+        axes.set_ylabel(f"value: {short(rewards[1], 40)}", fontsize=NORMAL, parse_math=False)
     else:
         _signature_line(axes, names, points[:, 0], low[:, 0], high[:, 0])
-    axes.set_xlabel(f"value: {rewards[0]}", fontsize=NORMAL, parse_math=False)
+    axes.set_xlabel(f"value: {short(rewards[0], 40)}", fontsize=NORMAL, parse_math=False)
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03)
     axes.tick_params(labelsize=NORMAL, width=0.6)
     for axis in (axes.xaxis, axes.yaxis):

@@ -170,6 +170,8 @@ def write_mixture(valued: SourceValues, folder: str | Path, weights: SourceVecto
         ...     print(error)
         valued: expected sources whose policies are adapters; got policies of another kind
     """
+    if not isinstance(valued, SourceValues):
+        raise BadArgument("valued", expected="what value_sources returns", got=f"{valued!r:.80}")
     known = check_weights(weights, len(valued.names))
     if not has_adapters(valued):
         expected = "sources whose policies are adapters"

@@ -42,13 +42,20 @@ def estimate_table(estimate: Estimate) -> str:
     from rich.console import Console
     from rich.table import Table
 
+    _check_estimate(estimate)
     grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for number, column in enumerate(estimate_columns(estimate)):
         grid.add_column(column, justify="right" if number else "left", no_wrap=number % 2 == 0)
     for row in first_and_last(estimate_rows(estimate)):
         grid.add_row(*row)
     text = io.StringIO()
-    console = Console(file=text, width=max(80, 24 * (2 + np.size(estimate.values) // max(len(estimate), 1))))
+    console = Console(
+        file=text,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        width=max(80, 24 * (2 + np.size(estimate.values) // max(len(estimate), 1))),
+    )
     console.print(grid, *estimate_notes(estimate), sep="\n")
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
@@ -87,6 +94,11 @@ def estimate_frame(estimate: Estimate) -> Any:
     return frame
 
 
+def _check_estimate(estimate: Any) -> None:
+    if not isinstance(estimate, Estimate):
+        raise BadArgument("estimate", expected="a types.Estimate", got=f"{estimate!r:.80}")
+
+
 def save_estimate(estimate: Estimate, path: str | Path) -> None:
     """Write an estimate to a NumPy archive (.npz), with the names and all digits.
 
@@ -101,6 +113,7 @@ def save_estimate(estimate: Estimate, path: str | Path) -> None:
         ...     load_estimate(f"{folder}/values.npz").names
         ('a', 'b')
     """
+    _check_estimate(estimate)
     parts = {
         "values": estimate.values,
         "standard_errors": estimate.standard_errors,
