@@ -33,14 +33,14 @@ from benchmarks.faults import _without_seconds
 
 VALUE = ("jaxval.cli", "value", "--resume")
 CASES = {
-    "value": (*VALUE, "--seeds", "6", "--truth"),
+    "value": (*VALUE, "--seeds", "5", "--truth"),
     "value, transformer": (*VALUE, "--policy", "transformer", "--seeds", "2", "--epochs", "1"),
     "two_phase": ("experiments.two_phase", "--replicates", "2", "--steps", "40"),
     "pool_coverage": ("experiments.pool_coverage", "--pools", "20"),
     "sparse_votes": ("experiments.sparse_votes", "--part", "planted", "--seeds", "1"),
     "movielens": ("experiments.movielens", "--synthetic", "--voters", "60", "--comparisons", "500", "--episodes", "1"),
     "federated": ("experiments.federated", "--quick"),
-    "data_market": ("experiments.data_market", "--seeds", "3", "--images", "5"),
+    "data_market": ("experiments.data_market", "--seeds", "3", "--images", "10"),
     "procurement": ("experiments.procurement", "--policy", "linear", "--runs", "3", "--rounds", "3"),
     "synthetic_data": ("experiments.synthetic_data", "--quick"),
     "label_noise": ("experiments.label_noise", "--set", "adult", "--seeds", "1", "--fits", "50", "--rows", "60"),

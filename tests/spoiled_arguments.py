@@ -19,6 +19,7 @@ from jaxval.types import BadArgument
 
 ANYTHING = {  # arguments that are handed on to a user's own functions, or may be whatever they are
     "fingerprint": ["parts"],
+    "largest": ["difference"],  # a NaN gives infinity
     "open_checkpoints": ["what"],
     "sequential_leave_one_out": ["state"],
     "sequential_shapley": ["state"],

@@ -49,7 +49,10 @@ class Page(html.parser.HTMLParser):
 
 def assert_terminal_is_safe(text):
     bad = {hex(ord(letter)) for letter in text if letter != "\n" and unicodedata.category(letter) in BAD}
-    assert not bad, bad
+    assert not bad, (
+        bad,
+        [line for line in text.splitlines() if any(unicodedata.category(letter) in BAD for letter in line)],
+    )
     assert not any(line.startswith(("lines", "back")) for line in text.splitlines())
 
 

@@ -15,7 +15,21 @@ def new_table(title: str, *, tight: bool = False) -> Any:
     from rich import box
     from rich.table import Table
 
-    return Table(title=title, box=box.SIMPLE_HEAD, **LAYOUT | ({"padding": 0} if tight else {}))
+    class Plain(Table):
+        """A table whose titles, heads and cells of strangers cannot move the cursor."""
+
+        def add_column(self, header: Any = "", *rest: Any, **how: Any) -> None:
+            super().add_column("\n".join(map(_shown, header.split("\n"))), *rest, **how)
+
+        def add_row(self, *cells: Any, **how: Any) -> None:
+            super().add_row(*map(_shown, cells), **how)
+
+    return Plain(title=_shown(title), box=box.SIMPLE_HEAD, **LAYOUT | ({"padding": 0} if tight else {}))
+
+
+def _shown(text: str) -> str:
+    """A text without characters that no terminal prints."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def print_tables(tables: list[Any], sentences: list[str]) -> None:
@@ -30,7 +44,7 @@ def print_tables(tables: list[Any], sentences: list[str]) -> None:
         width = max(console.width, wanted.minimum) if seen else wanted.maximum
         Console(width=width, markup=False, highlight=False).print(table)
     for line in sentences:
-        console.print(line, soft_wrap=not seen)
+        console.print("\n".join(map(_shown, line.split("\n"))), soft_wrap=not seen)
 
 
 def shortened(text: str, width: int) -> str:

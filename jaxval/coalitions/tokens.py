@@ -190,13 +190,13 @@ def score_coalitions(
     for name in ("reference", "sources"):
         _checks.check_leaves(f"params.{name}", getattr(params, name))
     masks = _checks.check_members("coalitions", coalitions, "(coalitions, sources) masks")
-    temperature = _checks.check_number("temperature", temperature, low=1e-30, high=np.inf, expected="a number above 0")
+    heat = _checks.check_number("temperature", temperature, low=1e-30, high=np.inf, expected="a number above 0")
     if masks.ndim != 2 or len(masks) == 0:
         raise BadArgument("coalitions", expected="(coalitions, sources) masks", got=f"shape {masks.shape}")
     if model.parts is None:
         raise BadArgument("model", expected="a model with parts, such as a transformer", got="one without")
     _check_sources(params, masks.shape[1])
-    weights = jnp.concatenate([1 - jnp.sum(masks, axis=1, keepdims=True), masks], axis=1) / temperature
+    weights = jnp.concatenate([1 - jnp.sum(masks, axis=1, keepdims=True), masks], axis=1) / heat
     return _score_coalitions(model, held_by(model), _with_reference(params), grouped, weights, states)
 
 

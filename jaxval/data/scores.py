@@ -15,7 +15,7 @@ from jaxval.types import BadArgument
 __all__ = ["read_scores", "read_source_scores"]
 
 
-LARGEST = np.finfo(np.float64).max  # a whole number of a JSON file may be larger
+LARGEST = float(np.finfo(np.float64).max)  # a whole number of a JSON file may be larger
 
 
 def read_scores(path: FilePath, pairs: PreferencePairs) -> dict[str, np.ndarray]:
@@ -142,4 +142,4 @@ def _number(text: str) -> float | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(abs(value) <= LARGEST)

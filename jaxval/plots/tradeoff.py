@@ -52,8 +52,9 @@ def plot_tradeoff(results: Mapping[str, Any], *, title: str | None = None) -> Fi
     if not isinstance(results, Mapping):
         raise BadArgument("results", expected="the measures of one population, by name", got=f"{results!r:.80}")
     try:
-        betas = _checks.floating("results['betas']", results["betas"], ndim=1, expected="(betas,) numbers")
-        betas = np.asarray(betas, dtype=float)
+        betas = _checks.host_numbers("results['betas']", results["betas"], "(betas,) numbers")
+        if betas.ndim != 1 or not np.isfinite(betas).all():
+            raise BadArgument("results['betas']", expected="(betas,) finite numbers", got=f"{betas!r:.80}")
         rules = {name: results[name] for name in ("proportional", "RLHF", "NLHF")}
         families = list(rules["proportional"]["gain"])
         figure = new_figure(7.0, 2.9 + (0.2 if title else 0))

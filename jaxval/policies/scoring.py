@@ -263,7 +263,7 @@ def map_tokens(function: Callable[..., Any], tokens: Array, *arrays: Array, size
         if part.shape[: len(tokens.shape)] != tokens.shape:
             raise BadArgument(name, expected="arrays whose leading axes are those of the tokens", got=f"{part!r:.80}")
     axes = tokens.shape
-    flat = [part.reshape(-1, *part.shape[len(axes) :]) for part in (tokens, *arrays)]
+    flat = [jnp.asarray(part).reshape(-1, *part.shape[len(axes) :]) for part in (tokens, *arrays)]
 
     @jax.checkpoint
     def of_rows(rows: Array) -> Any:

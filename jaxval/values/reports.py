@@ -79,6 +79,7 @@ def estimate_frame(estimate: Estimate) -> Any:
         >>> estimate_frame(Estimate(np.ones(2), np.zeros(2), 4)).attrs["evaluations"]  # doctest: +SKIP
         4
     """
+    _check_estimate(estimate)
     pandas = importlib.import_module("pandas")
     values, errors = flat(estimate, estimate.values), flat(estimate, estimate.standard_errors)
     columns: dict[str, np.ndarray] = {}
