@@ -309,7 +309,7 @@ def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, 
 def check_key(key: Any) -> Any:
     """Check that there is one random key, from `jax.random.key` or as the raw words of `jax.random.PRNGKey`."""
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0
-    raw = isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.ndim == 1
+    raw = isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.shape in ((2,), (4,))
     if typed or raw:
         return key
     array = isinstance(key, jax.Array | np.ndarray)
@@ -319,9 +319,10 @@ def check_key(key: Any) -> Any:
 
 
 def check_size(name: str, value: int) -> int:
-    """Check a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise BadArgument(name, expected="a whole number of at least 1", got=f"{value!r}")
+    """Check a whole number of at least 1, below 2^31: XLA ends the process at sizes that it cannot count."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 2**31:
+        bound = ", below 2^31" if isinstance(value, int | np.integer) and value >= 2**31 else ""
+        raise BadArgument(name, expected=f"a whole number of at least 1{bound}", got=f"{value!r:.80}")
     return int(value)
 
 

@@ -231,3 +231,20 @@ def test_fingerprints_change_with_everything_a_value_depends_on(tmp_path):
     assert len({one, *others}) == len(others) + 1
     with pytest.raises(ValueError, match="pass a string that changes with its content"):
         fingerprint(object())
+
+
+@pytest.mark.mistakes
+def test_a_full_disk_is_named_and_loses_nothing(tmp_path):
+    path = tmp_path / "run.sqlite"
+    with filled(path) as store:
+        kept = dict(store)
+        pages = store._database.execute("pragma page_count").fetchone()[0]
+        store._database.execute(f"pragma max_page_count = {pages}")
+        many = pack_masks(np.arange(3 * 9999).reshape(-1, 3) % 7 < 3) + [bytes([k, 255]) for k in range(200)]
+        with pytest.raises(
+            OSError, match=r"run.sqlite: the evaluations cannot be written \(database or disk is full\)"
+        ):
+            store.record(dict.fromkeys(many, "no" * 999), players=3)
+        assert dict(store).keys() == kept.keys()
+    with Store(path, fingerprint="one") as store:
+        assert dict(store).keys() == kept.keys()

@@ -206,10 +206,13 @@ class Store:
         self._database.execute("begin immediate")
         try:
             yield
-        except BaseException:
-            self._database.execute("rollback")
+            self._database.execute("commit")
+        except BaseException as error:
+            if self._database.in_transaction:
+                self._database.execute("rollback")
+            if isinstance(error, sqlite3.OperationalError):  # the disk is full, or gone
+                raise OSError(f"{self.path}: the evaluations cannot be written ({error})") from error
             raise
-        self._database.execute("commit")
 
 
 def pack_masks(masks: np.ndarray) -> list[bytes]:

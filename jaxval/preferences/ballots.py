@@ -211,7 +211,12 @@ def _check_ballots(ballots: Ballots) -> tuple[Array, Array]:
     place = _checks.integers(
         "ballots.positions", ballots.positions, ndim=2, expected="(ballots, alternatives) integers"
     )
+    if 0 in place.shape:
+        got = f"shape {place.shape}"
+        raise BadArgument("ballots.positions", expected="at least one ballot of at least one alternative", got=got)
     weights = check_counts("ballots.weights", ballots.weights, place.shape[0])
+    if _checks.concrete(weights) and not np.asarray(weights).any():
+        raise BadArgument("ballots.weights", expected="a weight above 0", got="0 for every ballot")
     if _checks.concrete(place) and place.size and np.asarray(place).min() < -1:
         least = np.asarray(place).min()
         raise BadArgument("ballots.positions", expected="0 (best) and up, or -1 (unranked)", got=least)
