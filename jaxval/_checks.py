@@ -6,6 +6,7 @@ tracer without values, so its values cannot be checked. To check them, call the 
 """
 
 import itertools
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,22 +44,123 @@ def tolerance(dtype: Any) -> float:
     return 1e-9 if jnp.finfo(dtype).bits == 64 else 1e-5
 
 
-def _array(name: str, value: Any, expected: str) -> np.ndarray | Array:
-    if isinstance(value, jax.Array):
-        return value
+def real_array(name: str, value: Any, expected: str = "real numbers") -> np.ndarray | Array:
+    """`value` as an array of truth values, whole or real numbers: a JAX array as it is, anything else by NumPy."""
     try:
-        array = np.asarray(value)
-    except ValueError:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except jax.errors.TracerArrayConversionError:  # a list of tracers
+        array = jnp.asarray(value)
+    except (ValueError, TypeError):  # a ragged list, or an object that says that it is an array
         array = np.empty(0, dtype=object)
-    if array.dtype == object or array.dtype.kind not in "biuf":
-        raise BadArgument(name, expected=expected, got=f"{type(value).__name__} that is no array of numbers")
-    return array
+    if array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer) or jnp.issubdtype(array.dtype, jnp.floating):
+        return array
+    got = f"{type(value).__name__} that is no array of numbers"
+    raise BadArgument(name, expected=expected, got=f"{array.dtype} numbers" if array.dtype.kind == "c" else got)
 
 
-def floating(name: str, value: Any, *, ndim: int, expected: str) -> Array:
-    """`value` as a finite floating-point array of `ndim` dimensions, in JAX's default precision."""
-    array = _array(name, value, expected)
-    if array.ndim != ndim:
+def numbers(name: str, value: Any, expected: str = "real numbers") -> Array:
+    """`value` as real numbers of any shape in JAX's default precision; infinite ones and NaN pass."""
+    array = real_array(name, value, expected)
+    return jnp.asarray(array, dtype=float) if isinstance(array, jax.Array) else known_array(array, float)
+
+
+def host_numbers(name: str, value: Any, expected: str = "real numbers") -> np.ndarray:
+    """`value` as real numbers of any shape in float64 on the host; infinite ones and NaN pass."""
+    return np.asarray(real_array(name, value, expected), dtype=np.float64)
+
+
+def check_finite(name: str, value: Any, expected: str, *, least: float = 0.0, above: bool = False) -> Any:
+    """Check a finite number of at least `least`, or above it."""
+    if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value) != 0:
+        raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
+    if concrete(value) and not (least < value < np.inf or (value == least and not above)):
+        raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
+    return value
+
+
+def check_share(name: str, value: Any, expected: str = "a number in (0, 1)") -> float:
+    """Check a number strictly between 0 and 1."""
+    if not isinstance(value, int | float | np.number) or not 0 < value < 1:
+        raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
+    return float(value)
+
+
+def check_function(name: str, value: Any, expected: str = "a function") -> Any:
+    """Check that something can be called."""
+    if not callable(value):
+        raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
+    return value
+
+
+def check_record(name: str, value: Any, kind: Any) -> Any:
+    """Check that something has the fields of a record, such as `types.Ballots`."""
+    if not all(hasattr(value, field) for field in kind._fields):
+        fields = ", ".join(kind._fields)
+        raise BadArgument(name, expected=f"{kind.__name__}({fields})", got=f"{type(value).__name__} without these")
+    return value
+
+
+def check_text(name: str, value: Any) -> str:
+    """Check that something is a text."""
+    if not isinstance(value, str):
+        raise BadArgument(name, expected="a text", got=f"{value!r:.80}")
+    return value
+
+
+def check_path(name: str, value: Any) -> Any:
+    """Check that something names a file or a folder; a whole number would open whatever the process has open."""
+    if not isinstance(value, str | os.PathLike) or "\0" in os.fsdecode(value):
+        raise BadArgument(name, expected="a path, as a string or a pathlib.Path", got=f"{value!r:.80}")
+    return value
+
+
+def check_leaves(name: str, params: Any) -> Any:
+    """Check that the leaves of a pytree are arrays of numbers."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):  # shapes without numbers are parameters too
+            place = f"{name}{jax.tree_util.keystr(path)}"
+            raise BadArgument(place, expected="an array of numbers", got=f"{leaf!r:.80}")
+        if isinstance(leaf, np.ndarray) or (isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.number)):
+            real_array(f"{name}{jax.tree_util.keystr(path)}", leaf, "an array of numbers")
+    return params
+
+
+def check_members(name: str, coalition: Any, expected: str) -> Array:
+    """A mask, or weights, as floating-point numbers."""
+    return jnp.asarray(real_array(name, coalition, expected)).astype(float)
+
+
+def check_sized(name: str, value: Any) -> Any:
+    """Check a text or a sequence of ids."""
+    if isinstance(value, Mapping) or not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
+        raise BadArgument(name, expected="sequences of ids, or texts", got=f"{value!r:.80}")
+    return value
+
+
+def check_names(name: str, value: Any, expected: str) -> Any:
+    """Check a list of texts, such as the names of players or of alternatives."""
+    for item in check_list(name, value, expected):
+        if not isinstance(item, str):
+            raise BadArgument(name, expected=expected, got=f"{item!r:.80} among them")
+    return value
+
+
+def check_list(name: str, value: Any, expected: str) -> Any:
+    """Check that something has a length and elements, and is neither one text nor a dictionary."""
+    if isinstance(value, str | bytes | Mapping) or not (hasattr(value, "__len__") and hasattr(value, "__getitem__")):
+        raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
+    if isinstance(value, np.ndarray | jax.Array) and value.ndim == 0:
+        raise BadArgument(name, expected=expected, got="an array without axes")
+    return value
+
+
+def floating(name: str, value: Any, *, ndim: int | None, expected: str) -> Array:
+    """`value` as a finite floating-point array of `ndim` dimensions, in JAX's default precision.
+
+    Any number of dimensions from 1 on passes if `ndim` is None.
+    """
+    array = real_array(name, value, expected)
+    if array.ndim != ndim and (ndim is not None or array.ndim == 0):
         raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if not concrete(array):
         return jnp.asarray(array, dtype=float)
@@ -71,7 +173,7 @@ def floating(name: str, value: Any, *, ndim: int, expected: str) -> Array:
 
 def known_floats(name: str, value: Any, *, ndim: int, expected: str) -> np.ndarray | Array:
     """`value` as finite numbers in its given precision, on the host; a tracer in JAX's default precision."""
-    array = _array(name, value, expected)
+    array = real_array(name, value, expected)
     if array.ndim != ndim:
         raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if not concrete(array):
@@ -85,7 +187,7 @@ def known_floats(name: str, value: Any, *, ndim: int, expected: str) -> np.ndarr
 
 def integers(name: str, value: Any, *, ndim: int, expected: str) -> Array:
     """`value` as an integer array of `ndim` dimensions."""
-    array = _array(name, value, expected)
+    array = real_array(name, value, expected)
     if array.ndim != ndim:
         raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if array.dtype.kind not in "iu":
@@ -189,7 +291,7 @@ def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Arra
 
 def check_number(name: str, value: Any, *, low: float | int, high: float | int, expected: str) -> Array:
     """Check a scalar in [low, high]; NaN is refused."""
-    array = jnp.asarray(_array(name, value, expected), dtype=float)
+    array = jnp.asarray(real_array(name, value, expected), dtype=float)
     if array.ndim != 0:
         raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if concrete(array) and not low <= float(array) <= high:
@@ -199,7 +301,7 @@ def check_number(name: str, value: Any, *, low: float | int, high: float | int, 
 
 def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, ...]) -> str:
     """Check that an option has one of its words."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise BadArgument(name, expected=f"one of {', '.join(map(repr, choices))}", got=f"{value!r}")
     return value
 
@@ -207,7 +309,7 @@ def check_choice(name: str, value: Any, choices: Mapping[str, Any] | tuple[str, 
 def check_key(key: Any) -> Any:
     """Check that there is one random key, from `jax.random.key` or as the raw words of `jax.random.PRNGKey`."""
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0
-    raw = isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.ndim == 1
+    raw = isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32 and key.shape in ((2,), (4,))
     if typed or raw:
         return key
     array = isinstance(key, jax.Array | np.ndarray)
@@ -217,9 +319,10 @@ def check_key(key: Any) -> Any:
 
 
 def check_size(name: str, value: int) -> int:
-    """Check a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise BadArgument(name, expected="a whole number of at least 1", got=f"{value!r}")
+    """Check a whole number of at least 1, below 2^31: XLA ends the process at sizes that it cannot count."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 2**31:
+        bound = ", below 2^31" if isinstance(value, int | np.integer) and value >= 2**31 else ""
+        raise BadArgument(name, expected=f"a whole number of at least 1{bound}", got=f"{value!r:.80}")
     return int(value)
 
 
@@ -239,7 +342,7 @@ def check_lottery(lottery: Any, alternatives: int, *, name: str = "lottery") -> 
 
 def check_table(table: Any, *, name: str = "table", players: int = 1) -> Array:
     """Check a table: finite utilities of all 2^n coalitions of at least `players` players."""
-    array = floating(name, table, ndim=max(np.ndim(table), 1), expected=TABLE)
+    array = floating(name, table, ndim=None, expected=TABLE)
     rows = array.shape[0]
     if rows < 2**players or rows & (rows - 1) or array.size == 0:
         raise BadArgument(
@@ -287,7 +390,8 @@ def check_unions(unions: Any, players: int) -> np.ndarray:
         advice = "close over them outside jit"
         raise BadArgument("unions", expected=f"{expected}, with known values", got="a tracer", advice=advice)
     with jax.ensure_compile_time_eval():  # known values stay known inside a caller's `jit`
-        array = np.asarray(integers("unions", unions, ndim=max(1, min(np.ndim(unions), 2)), expected=expected))
+        given = real_array("unions", unions, expected)
+        array = np.asarray(integers("unions", given, ndim=max(1, min(given.ndim, 2)), expected=expected))
     levels = np.atleast_2d(array)
     if levels.shape[1] != players or len(levels) == 0:
         raise BadArgument("unions", expected=expected, got=f"shape {array.shape}")

@@ -6,6 +6,18 @@ from typing import Any
 __all__ = ["BadArgument"]
 
 
+def printable(text: str) -> str:
+    r"""A text of strangers as one line that neither moves the cursor nor turns the direction of writing.
+
+    Characters that no terminal prints become spaces.
+
+    Example:
+        >>> printable("up\x1b[1A\n  and \u202eback")
+        'up [1A and back'
+    """
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 class BadArgument(ValueError):  # noqa: N818, it says what is wrong
     """An argument that is wrong: which, what was expected, what came, and what to do about it.
 

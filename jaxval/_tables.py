@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxval._errors import printable
+
 if TYPE_CHECKING:
     from jaxval.types import Estimate
 
@@ -96,7 +98,7 @@ def estimate_rows(estimate: Estimate) -> list[list[str]]:
         beside = [[interval(low, high) for low, high in zip(*row, strict=True)] for row in ends]
     numbers = [[f"{value:.4g}" for value in row] for row in values]
     return [
-        [names[i], *(word for pair in zip(numbers[i], beside[i], strict=True) for word in pair)]
+        [printable(names[i]), *(word for pair in zip(numbers[i], beside[i], strict=True) for word in pair)]
         for i in np.argsort(-values[:, 0], kind="stable")
     ]
 

@@ -2,11 +2,14 @@
 
 import ast
 import doctest
+import functools
 import importlib
+import os
 import re
 from pathlib import Path
 
 import pytest
+import spoiled_arguments
 
 import jaxval
 
@@ -101,11 +104,36 @@ def test_the_site_runs_its_guides():
         assert ">>>" not in text
 
 
+@functools.cache
+def ran(name):
+    """Run the examples of a module; how many fail, and what comes of spoiled arguments of its public functions."""
+    module, found, called = importlib.import_module(name), [], set()
+
+    def spoiled(public, function, bound, argument):
+        called.add(public)
+        found.extend(spoiled_arguments.faults(f"{name}.{public}", function, bound, argument))
+
+    if os.environ.get("JAXVAL_TYPECHECK") == "1":  # wrong arguments meet the type checker first
+        return doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed, found
+    with spoiled_arguments.followed(module, spoiled):
+        failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    for public, function in spoiled_arguments.public_functions(module):
+        found += spoiled_arguments.alone(f"{name}.{public}", function) if public not in called else []
+    return failed, found
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name):
-    module = importlib.import_module(name)
-    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    failed, _ = ran(name)
     assert failed == 0
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_with_a_spoiled_argument_are_refused(name):
+    """`BadArgument` and nothing else: whatever a room hands out is in here as soon as it has an example."""
+    _, found = ran(name)
+    assert found == []
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,6 +1,7 @@
 """The store of finished evaluations, states of estimators in files, and fingerprints."""
 
 import functools
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxval.checkpoints import Store, fingerprint, load_state, save_state
+from jaxval.checkpoints import Store, fingerprint, load_state, open_checkpoints, save_state
 from jaxval.checkpoints.store import pack_masks, unpack_mask
+from jaxval.types import BadArgument
 
 MASKS = np.array([[True, False, True], [False, False, False], [True, True, True]])
 KEYS = pack_masks(MASKS)
@@ -95,6 +97,62 @@ def test_stores_that_are_none_of_this_run(tmp_path, make, message):
     assert path.read_bytes() == before
 
 
+def changed_bytes(path):
+    """The file with one bit changed, at the ends and within every page of 4,096 bytes; then the file as it was."""
+    content = path.read_bytes()
+    for at in sorted(
+        {0, len(content) // 2, len(content) - 1, *range(1111, len(content), 1024)} & set(range(len(content)))
+    ):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :])
+        yield at
+    path.write_bytes(content)
+
+
+@pytest.mark.mistakes
+def test_a_changed_byte_in_any_page_of_a_store_is_named_or_harmless(tmp_path):
+    path, masks = tmp_path / "run.sqlite", np.random.default_rng(0).random((400, 64)) < 0.5
+    expected = {key: np.arange(2.0) + i for i, key in enumerate(pack_masks(masks))}
+    with Store(path, fingerprint="one") as store:
+        store.record(expected, players=64)
+    refused = 0
+    for _ in changed_bytes(path):
+        try:
+            with Store(path, fingerprint="one") as store:
+                kept = dict(store)
+        except BadArgument as error:
+            assert str(path) in str(error)  # noqa: PT017
+            refused += 1
+        else:
+            assert kept.keys() == expected.keys()
+            assert all((kept[key].value == value).all() for key, value in expected.items())
+    assert refused > 15
+
+
+@pytest.mark.mistakes
+def test_a_changed_byte_in_a_state_or_in_a_checkpoint_is_named_or_harmless(tmp_path):
+    like = {"weight": np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32), "count": np.arange(3)}
+    save_state(tmp_path / "state.npz", like)
+    with open_checkpoints(tmp_path / "training", {"steps": 3}) as checkpoints:
+        checkpoints.save(1, like)
+
+    def latest():
+        with open_checkpoints(tmp_path / "training", {"steps": 3}) as checkpoints:
+            return checkpoints.latest(like)[1]
+
+    largest = max((path for path in (tmp_path / "training").rglob("*") if path.is_file()), key=os.path.getsize)
+    for path, read in [(tmp_path / "state.npz", lambda: load_state(tmp_path / "state.npz", like)), (largest, latest)]:
+        refused = 0
+        for _ in changed_bytes(path):
+            try:
+                state = read()
+            except BadArgument as error:
+                assert str(tmp_path) in str(error)  # noqa: PT017
+                refused += 1
+            else:
+                assert all((np.asarray(state[name]) == values).all() for name, values in like.items())
+        assert refused > 3
+
+
 HOLDER = """
 import sys, time
 from jaxval.checkpoints import Store
@@ -173,3 +231,20 @@ def test_fingerprints_change_with_everything_a_value_depends_on(tmp_path):
     assert len({one, *others}) == len(others) + 1
     with pytest.raises(ValueError, match="pass a string that changes with its content"):
         fingerprint(object())
+
+
+@pytest.mark.mistakes
+def test_a_full_disk_is_named_and_loses_nothing(tmp_path):
+    path = tmp_path / "run.sqlite"
+    with filled(path) as store:
+        kept = dict(store)
+        pages = store._database.execute("pragma page_count").fetchone()[0]
+        store._database.execute(f"pragma max_page_count = {pages}")
+        many = pack_masks(np.arange(3 * 9999).reshape(-1, 3) % 7 < 3) + [bytes([k, 255]) for k in range(200)]
+        with pytest.raises(
+            OSError, match=r"run.sqlite: the evaluations cannot be written \(database or disk is full\)"
+        ):
+            store.record(dict.fromkeys(many, "no" * 999), players=3)
+        assert dict(store).keys() == kept.keys()
+    with Store(path, fingerprint="one") as store:
+        assert dict(store).keys() == kept.keys()

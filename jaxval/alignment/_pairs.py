@@ -76,16 +76,10 @@ def check_lengths(name: str, value: Any) -> Array:
 
 def check_within(name: str, value: Any, holds: Callable[[np.ndarray], Any], expected: str) -> Array:
     """The argument as an array of any shape; raises if `holds` is false for a number and the numbers are concrete."""
-    if not _checks.concrete(value):
-        return jnp.asarray(value, dtype=float)
-    try:
-        values = np.asarray(value)
-    except ValueError:
-        values = np.empty(0, dtype=object)
-    if values.dtype.kind not in "biufV":  # V: the short floating-point types
-        raise BadArgument(
-            name, expected=expected, got=f"a value of type {type(value).__name__} that does not consist of numbers"
-        )
+    given = _checks.real_array(name, value, expected)
+    if not _checks.concrete(given):
+        return jnp.asarray(given, dtype=float)
+    values = np.asarray(given)
     # The check is made in JAX's precision: a number that overflows float32 counts as infinite.
     with np.errstate(over="ignore"):
         values = values.astype(jax.dtypes.canonicalize_dtype(float))

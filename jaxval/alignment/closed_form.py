@@ -84,7 +84,7 @@ def bradley_terry(chosen_reward: PerPair, rejected_reward: PerPair) -> Float[Arr
 
 def _check_tilt(reference: LogProbs, rewards: LogProbs) -> tuple[Array, Array]:
     base, gains = (
-        jnp.asarray(_numbers(name, value), dtype=float)
+        _checks.numbers(name, value, "an array of numbers, (..., responses)")
         for name, value in (("reference", reference), ("rewards", rewards))
     )
     if base.ndim == 0 or base.shape[-1] == 0:
@@ -106,14 +106,3 @@ def _check_tilt(reference: LogProbs, rewards: LogProbs) -> tuple[Array, Array]:
                 "rewards", expected="finite numbers where the reference is above -inf", got="NaN or infinity"
             )
     return base, gains
-
-
-def _numbers(name: str, value: LogProbs) -> ArrayLike:
-    if isinstance(value, jax.Array):
-        return value
-    try:
-        return np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise BadArgument(
-            name, expected="an array of numbers, (..., responses)", got=f"a {type(value).__name__} that is not one"
-        ) from None

@@ -98,7 +98,7 @@ def response_entropy_index(
         >>> float(response_entropy_index(np.log([0.5, 0.5])))
         1.0
     """
-    base = jnp.asarray(reference, dtype=float)
+    base = _checks.numbers("reference", reference)
     if base.ndim == 0 or base.shape[-1] == 0:
         raise BadArgument("reference", expected="log-probabilities (..., responses)", got=f"shape {base.shape}")
     if _checks.concrete(base):

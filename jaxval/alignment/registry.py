@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from jaxtyping import Array, Float
 
+from jaxval import _checks
 from jaxval.alignment._pairs import PerPair, check_beta, check_lengths
 from jaxval.alignment.divergences import derivatives
 from jaxval.types import BadArgument
@@ -108,6 +109,8 @@ def margin_loss(
         >>> round(float(log_cosh(-1.0, -2.0, -1.5, -1.5, beta=2.0)), 4)  # log cosh 1
         0.4338
     """
+    _checks.check_text("source", source)
+    _checks.check_text("obstacle", obstacle)
     length = inspect.Parameter.empty if per_token else 1
     return functools.partial(_pair_loss, source=source, obstacle=obstacle, lengths=dict.fromkeys(LENGTHS, length))
 
@@ -128,6 +131,7 @@ def reward_loss(*, source: str) -> Callable[[Callable[..., Array]], PairLoss]:
         >>> float(squares(-1.0, -1.0, -1.5, -1.0, beta=1.0))
         0.25
     """
+    _checks.check_text("source", source)
     obstacle = "depends on the rewards of both responses, so on their level, and not on the margin alone"
     return functools.partial(_pair_loss, source=source, obstacle=obstacle, lengths={})
 

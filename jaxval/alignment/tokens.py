@@ -96,6 +96,7 @@ def desensitised_log_prob(
     """
     log_probs, inside = check_tokens(token_log_probs, mask)
     tail = check_within("alpha", alpha, lambda values: (values >= 0) & (values <= 1), "a number in [0, 1]")
+    shared = _checks.numbers("shared", shared, "a number of tokens")
     weight = jnp.where(jnp.cumsum(inside) <= shared, 1, tail)
     return jnp.sum(weight * jnp.where(inside, log_probs, 0))
 
@@ -132,7 +133,7 @@ def confidence_weight(token_log_probs: Tokens, mask: Mask, log_sum_squares: Toke
 
 def check_tokens(values: Tokens, mask: Mask, *, name: str = "token_log_probs") -> tuple[Array, Array]:
     """Check one number for each token, finite on the response; return the numbers and the response's boolean mask."""
-    array, inside = jnp.asarray(values, dtype=float), jnp.asarray(mask) != 0
+    array, inside = _checks.numbers(name, values), _checks.numbers("mask", mask, "1 or 0 for each token") != 0
     if array.ndim != 1 or inside.shape != array.shape:
         raise BadArgument(
             name,

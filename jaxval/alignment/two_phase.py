@@ -65,7 +65,7 @@ def selector_loss(selector: PerPair, propensity: PerPair) -> Float[Array, "..."]
         >>> round(float(selector_loss(np.log(0.5), np.log(0.25))), 4)
         2.0
     """
-    selector = jnp.asarray(selector, dtype=float)  # -inf is an opponent that is never selected
+    selector = _checks.numbers("selector", selector)  # -inf is an opponent that is never selected
     propensity = check_within(
         "propensity",
         propensity,
@@ -94,7 +94,7 @@ def selected_shares(matrix: PerResponse, selector: PerResponse) -> Float[Array, 
         >>> round(float(selected_shares([0.5, 0.8, 0.2], [-np.inf, np.log(0.25), np.log(0.75)])), 4)
         0.35
     """
-    matrix, selector = jnp.asarray(matrix, dtype=float), jnp.asarray(selector, dtype=float)
+    matrix, selector = _checks.numbers("matrix", matrix), _checks.numbers("selector", selector)
     if matrix.shape != selector.shape or matrix.ndim == 0:
         raise BadArgument("selector", expected=f"the shape of matrix, {matrix.shape}", got=selector.shape)
     return jnp.sum(matrix * jnp.exp(selector), axis=-1)
@@ -168,7 +168,7 @@ def policy_divergence(
         >>> round(float(policy_divergence(np.log([0.25, 0.75]), half)), 4)  # log 2 less the entropy
         0.1308
     """
-    policy, target = jnp.asarray(policy, dtype=float), jnp.asarray(target, dtype=float)
+    policy, target = _checks.numbers("policy", policy), _checks.numbers("target", target)
     if policy.shape != target.shape or policy.ndim == 0:
         raise BadArgument("target", expected=f"the shape of policy, {policy.shape}", got=target.shape)
     return _summed(find_divergence(divergence), policy, target)

@@ -69,7 +69,7 @@ def violated(gap: ArrayLike, *, tolerance: float | None = None) -> Array:
         >>> bool(violated(0.1)), bool(violated(0.0)), bool(violated(-jnp.inf))
         (True, False, False)
     """
-    gap = jnp.asarray(gap, dtype=float)
+    gap = _checks.numbers("gap", gap, "a gap")
     return gap > (_checks.tolerance(gap.dtype) if tolerance is None else tolerance)
 
 

@@ -200,7 +200,7 @@ def pairwise_only(
         >>> round(float(gap), 4), [round(float(p), 4) for p in witness.changed_lottery]
         (0.3333, [0.6667, 0.0, 0.3333])
     """
-    if not 0 <= mixture < 1:
+    if not isinstance(mixture, int | float | np.number) or not 0 <= mixture < 1:
         raise BadArgument("mixture", expected="a number in [0, 1)", got=f"{mixture!r}")
     gap, witness = compiled(_pairwise_only, rule, mixture=mixture)(*checked_profile(orders, weights))
     return finish(gap), witness

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from jaxval import _checks
 from jaxval.types import BadArgument
 
 __all__ = ["GamesOf", "of_values"]
@@ -59,6 +60,7 @@ def of_values(axiom: Axiom) -> Axiom:
           0 for all others
         witness: [-1.]
     """
+    _checks.check_function("axiom", axiom, "a function of a value and a table")
     parameters = inspect.signature(axiom).parameters
     names = tuple(name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD)
     if names not in SIGNATURES:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxval import _checks
 from jaxval.axioms._functions import numbers_of, takes_one
 from jaxval.axioms._games import check_games, equal_within, marginals, same_players, some_or_none, with_rows
 from jaxval.axioms._profiles import finish
@@ -201,6 +202,8 @@ def linearity(
     """
     table, groups = check_games(table, groups)
     other = same_players(other, table)
+    if np.shape(_checks.real_array("scalars", scalars, "two numbers, α and β")) != (2,):
+        raise BadArgument("scalars", expected="two numbers, α and β", got=f"{scalars!r:.80}")
     alpha, beta = scalars
     of = as_value(value)
     values = of(alpha * table + beta * other, groups)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from jaxval import _checks
 from jaxval.types import BadArgument
 
 __all__ = ["claim_folder", "lock_folder", "whole_file", "write_whole"]
@@ -36,7 +37,7 @@ def whole_file(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
         ...     Path(folder, "result.txt").read_text(), os.listdir(folder)
         ('all of it', ['result.txt'])
     """
-    path = Path(path)
+    path = Path(_checks.check_path("path", path))
     draft = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
     draft.unlink(missing_ok=True)
     try:
@@ -88,9 +89,16 @@ def claim_folder(folder: str | Path, run: Mapping[str, Any], *, note: str, name:
         ...     path == claim_folder(folder, {"seed": 0}, note="run.json")
         True
     """
-    folder = Path(folder).absolute()
+    folder = Path(_checks.check_path(name, folder)).absolute()
+    try:
+        wanted = json.loads(json.dumps(run))
+        if not isinstance(wanted, dict):
+            raise TypeError(f"{type(run).__name__}")
+    except (TypeError, ValueError) as error:
+        expected = "words and numbers that describe the run, by name, in JSON's types"
+        raise BadArgument("what", expected=expected, got=error) from error
     folder.mkdir(parents=True, exist_ok=True)
-    file, wanted = folder / note, json.loads(json.dumps(run))
+    file = folder / note
     if not file.exists():
         if any(path.suffix != UNFINISHED for path in folder.iterdir()):  # such a note was cut off by a kill
             raise BadArgument(

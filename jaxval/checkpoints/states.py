@@ -1,6 +1,5 @@
 """The state of an estimator in a file: every leaf to the bit, random keys included."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxval import _checks
 from jaxval.checkpoints.files import whole_file
 from jaxval.types import BadArgument
 
@@ -55,12 +55,13 @@ def load_state(path: str | Path, like: Any) -> Any:
         ...     int(load_state(f"{folder}/state.npz", like=(jnp.ones(2), jnp.asarray(0)))[1])
         3
     """
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            structure = str(archive["structure"])
-            leaves = [archive[f"arr_{i}"] for i in range(len(archive.files) - 1)]
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise BadArgument("path", expected="an archive written by save_state", got=f"{path} ({error})") from error
+    with Path(_checks.check_path("path", path)).open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                structure = str(archive["structure"])
+                leaves = [archive[f"arr_{i}"] for i in range(len(archive.files) - 1)]
+        except Exception as error:  # a changed byte in an archive or in a header of NumPy's raises many kinds
+            raise BadArgument("path", expected="an archive written by save_state", got=f"{path} ({error})") from error
     kinds, form = jax.tree.flatten(like)
     if structure != _structure(like):
         raise BadArgument("path", expected=f"a state of\n{_structure(like)}", got=f"{path}, which holds\n{structure}")

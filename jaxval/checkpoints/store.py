@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 import weakref
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +22,11 @@ from jaxval.types import BadArgument
 
 __all__ = ["Store", "Stored"]
 
-FORMAT = "jaxval evaluations 1"
+FORMAT = "jaxval evaluations 2"
 TABLES = """
 create table facts (name text primary key, fact text not null) without rowid;
-create table evaluations (mask blob primary key, value blob, error text, check ((value is null) <> (error is null)))
-without rowid;
+create table evaluations (mask blob primary key, value blob, error text, checksum integer not null,
+check ((value is null) <> (error is null))) without rowid;
 """
 TOGETHER = 500  # masks in one question
 
@@ -96,6 +97,8 @@ class Store:
             with _explained(self.path, timeout):
                 _check_length(self.path)
                 self._facts = _opened(self._database)
+                if self._facts.get("format") == FORMAT:
+                    _check_rows(self._database)
             if self._facts.get("format") != FORMAT:
                 raise BadArgument("store", expected="a store of evaluations", got=f"another database at {self.path}")
             if self._facts["fingerprint"] != fingerprint:
@@ -172,21 +175,21 @@ class Store:
                 Evaluations that the store already has stay as they are.
         """
         facts = dict(self._facts)
-        rows: list[tuple[bytes, bytes | None, str | None]] = []
+        rows: list[tuple[bytes, bytes | None, str | None, int]] = []
         _settle(facts, "players", str(int(players)))
         for key, value in evaluations.items():
             if isinstance(value, str):
-                rows.append((key, None, value))
+                rows.append((key, None, value, _checksum(key, None, value)))
                 continue
             array = np.asarray(value, dtype=np.float64)
             _settle(facts, "objectives", " ".join(map(str, array.shape)))
             if not np.isfinite(array).all():
                 raise BadArgument("store", expected="finite values, or a string that says what failed", got=array)
-            rows.append((key, array.tobytes(), None))
+            rows.append((key, array.tobytes(), None, _checksum(key, array.tobytes(), None)))
         with self._lock, self._transaction():
             new = [(name, fact) for name, fact in facts.items() if name not in self._facts]
             self._database.executemany("insert or replace into facts values (?, ?)", new)
-            self._database.executemany("insert or ignore into evaluations values (?, ?, ?)", rows)
+            self._database.executemany("insert or ignore into evaluations values (?, ?, ?, ?)", rows)
         self._facts = facts
 
     def forget_failures(self) -> int:
@@ -204,10 +207,13 @@ class Store:
         self._database.execute("begin immediate")
         try:
             yield
-        except BaseException:
-            self._database.execute("rollback")
+            self._database.execute("commit")
+        except BaseException as error:
+            if self._database.in_transaction:
+                self._database.execute("rollback")
+            if isinstance(error, sqlite3.OperationalError):  # the disk is full, or gone
+                raise OSError(f"{self.path}: the evaluations cannot be written ({error})") from error
             raise
-        self._database.execute("commit")
 
 
 def pack_masks(masks: np.ndarray) -> list[bytes]:
@@ -266,6 +272,18 @@ def _opened(database: sqlite3.Connection) -> dict[str, str]:
     if not database.execute("select 1 from sqlite_master where name = 'facts'").fetchone():
         return {}
     return dict(database.execute("select name, fact from facts").fetchall())
+
+
+def _checksum(mask: bytes, value: bytes | None, error: str | None) -> int:
+    """What changes with any byte of an evaluation."""
+    return zlib.crc32((error or "").encode(), zlib.crc32(value or b"", zlib.crc32(mask)))
+
+
+def _check_rows(database: sqlite3.Connection) -> None:
+    """SQLite keeps pages in order, but does not see a changed byte of a value."""
+    for mask, value, error, checksum in database.execute("select mask, value, error, checksum from evaluations"):
+        if _checksum(mask, value, error) != checksum:
+            raise sqlite3.DatabaseError(f"the evaluation of the mask {mask.hex()} was changed")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Checkpoints of a training: an Orbax folder, and a file beside them that describes the training."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxval.checkpoints.files import claim_folder
+from jaxval.checkpoints.files import claim_folder, write_whole
 from jaxval.types import BadArgument
 
 if TYPE_CHECKING:  # Orbax takes as long to load as JAX, so only the functions that need it load it
@@ -32,7 +33,7 @@ class Checkpoints:
             like: a state with the structure, the shapes and the types of the saved one.
 
         Raises:
-            ValueError: if the checkpoint has another structure, shape or type, or is cut off.
+            ValueError: if the checkpoint has another structure, shape or type, is cut off, or was changed.
         """
         import orbax.checkpoint as ocp
 
@@ -56,14 +57,30 @@ class Checkpoints:
                     expected=f"arrays of shape {wanted.shape} and {wanted.dtype} in {self._folder / str(step)}",
                     got=f"{result.shape} and {result.dtype}",
                 )
+        digest = self._digest_of(step)
+        # Orbax does not see a changed byte; checkpoints of earlier versions have no digest.
+        if digest.exists() and digest.read_bytes().strip() != _digest(state):
+            raise BadArgument(
+                "checkpoints",
+                expected=f"the numbers that were saved in {self._folder / str(step)}",
+                got=f"others, by {digest.name}",
+                advice="delete that folder to continue from the checkpoint before it",
+            )
         return step, state
 
     def save(self, step: int, state: Any) -> None:
         """Write a checkpoint, whole or not at all."""
         import orbax.checkpoint as ocp
 
+        write_whole(self._digest_of(step), _digest(state).decode() + "\n")
         self._manager.save(step, args=ocp.args.StandardSave(state))
         self._manager.wait_until_finished()
+        kept = {self._digest_of(step) for step in self._manager.all_steps()}
+        for path in set(self._folder.glob("*.sha256")) - kept:
+            path.unlink(missing_ok=True)
+
+    def _digest_of(self, step: int) -> Path:
+        return self._folder / f"{step}.sha256"
 
 
 @contextmanager
@@ -96,6 +113,14 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
     with ocp.CheckpointManager(folder, options=options) as manager:
         yield Checkpoints(folder, manager)
+
+
+def _digest(state: Any) -> bytes:
+    """What changes with any byte of the state's arrays."""
+    total = hashlib.sha256()
+    for leaf in jax.tree.leaves(state):
+        total.update(np.ascontiguousarray(leaf).tobytes())
+    return total.hexdigest().encode()
 
 
 def _first_line(error: Exception) -> str:

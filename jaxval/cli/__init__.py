@@ -6,6 +6,7 @@ import sys
 from typing import NoReturn
 
 from jaxval import __version__
+from jaxval._errors import printable
 from jaxval.cli import value, verify, votes
 from jaxval.cli.programs import keep_programs
 from jaxval.cli.votes import aggregate
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError, RuntimeError, FloatingPointError, ModuleNotFoundError) as error:
-        print(f"jaxval {arguments.command}: {error}", file=sys.stderr)
+        print(f"jaxval {arguments.command}: {printable(str(error))}", file=sys.stderr)
         return 2
 
 

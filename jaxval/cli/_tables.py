@@ -4,6 +4,8 @@ import math
 import sys
 from typing import Any
 
+from jaxval._errors import printable
+
 WIDEST = 140  # columns of a table if the output is not a terminal
 LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
 
@@ -13,7 +15,21 @@ def new_table(title: str, *, tight: bool = False) -> Any:
     from rich import box
     from rich.table import Table
 
-    return Table(title=title, box=box.SIMPLE_HEAD, **LAYOUT | ({"padding": 0} if tight else {}))
+    class Plain(Table):
+        """A table whose titles, heads and cells of strangers cannot move the cursor."""
+
+        def add_column(self, header: Any = "", *rest: Any, **how: Any) -> None:
+            super().add_column("\n".join(map(_shown, header.split("\n"))), *rest, **how)
+
+        def add_row(self, *cells: Any, **how: Any) -> None:
+            super().add_row(*map(_shown, cells), **how)
+
+    return Plain(title=_shown(title), box=box.SIMPLE_HEAD, **LAYOUT | ({"padding": 0} if tight else {}))
+
+
+def _shown(text: str) -> str:
+    """A text without characters that no terminal prints."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def print_tables(tables: list[Any], sentences: list[str]) -> None:
@@ -28,7 +44,7 @@ def print_tables(tables: list[Any], sentences: list[str]) -> None:
         width = max(console.width, wanted.minimum) if seen else wanted.maximum
         Console(width=width, markup=False, highlight=False).print(table)
     for line in sentences:
-        console.print(line, soft_wrap=not seen)
+        console.print("\n".join(map(_shown, line.split("\n"))), soft_wrap=not seen)
 
 
 def shortened(text: str, width: int) -> str:
@@ -38,7 +54,7 @@ def shortened(text: str, width: int) -> str:
     """
     from rich.cells import cell_len, set_cell_size
 
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    text = printable(text)
     if cell_len(text) <= width:
         return text
     end = max(0, (width - 1) // 3)

@@ -199,8 +199,13 @@ def table_text(result: dict[str, Any]) -> str:
             numbers = [row["votes"], row["share_bound"], *(row[rule] for rule in rules)]
             numbers += [end for name in estimated for end in row[f"{name}_interval"]]
             words = [*([part["title"]] if by else []), row["name"], *(row.get(key, "") for key in keys)]
-            writer.writerow([*words, *(f"{number:.17g}" for number in numbers)])
+            writer.writerow([*map(_no_formula, words), *(f"{number:.17g}" for number in numbers)])
     return text.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """A cell of text that no spreadsheet computes, by an apostrophe in front as spreadsheets write it."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 def name_of(row: dict[str, Any], room: int) -> str:

@@ -206,6 +206,7 @@ def checked_utility(utility: Utility, players: int) -> Utility:
     """Check what a utility returns; the result is the utility as a function to a floating-point scalar or vector."""
     if not callable(utility):
         raise BadArgument("utility", expected="a function of a mask", got=type(utility).__name__)
+    players = _checks.check_size("players", players)
 
     def call(coalition: Array) -> Array:
         value = jnp.asarray(utility(coalition))

@@ -57,7 +57,7 @@ def additive(weights: Num[ArrayLike, "players *objectives"] | list[Any]) -> Game
         >>> float(game.utility(jnp.array([True, True]))), game.shapley.tolist()
         (3.0, [1.0, 2.0])
     """
-    ndim = max(np.ndim(weights), 1)
+    ndim = max(_checks.real_array("weights", weights).ndim, 1)
     weights = _numbers("weights", weights, ndim=ndim, expected="(players, *objectives) numbers")
     return Game(lambda coalition: coalition @ weights, len(weights), weights)
 
@@ -86,7 +86,7 @@ def unanimity(
         >>> unanimity([True, False, True]).shapley.tolist()
         [0.5, 0.0, 0.5]
     """
-    masks = np.atleast_2d(np.asarray(carriers))
+    masks = np.atleast_2d(np.asarray(_checks.real_array("carriers", carriers, "(carriers, players) masks")))
     if masks.dtype != bool or masks.ndim != 2 or not masks.size:
         raise BadArgument("carriers", expected="(carriers, players) masks", got=f"{masks.dtype} of shape {masks.shape}")
     if not masks.any(axis=1).all():
@@ -162,7 +162,7 @@ def glove(right: Bool[ArrayLike, "players"] | list[Any]) -> Game:
         >>> [f"{value:.4f}" for value in glove([False, False, True]).shapley]
         ['0.1667', '0.1667', '0.6667']
     """
-    mask = np.asarray(right)
+    mask = np.asarray(_checks.real_array("right", right, "a (players,) mask"))
     if mask.dtype != bool or mask.ndim != 1 or not mask.size:
         raise BadArgument("right", expected="a (players,) mask", got=f"{mask.dtype} of shape {mask.shape}")
 

@@ -133,7 +133,7 @@ def check_players(players: int) -> int:
 
 def check_coalitions(coalitions: Any) -> Array:
     """Masks: booleans, with the players on the last axis."""
-    masks = coalitions if isinstance(coalitions, jax.Array) else np.asarray(coalitions)
+    masks = _checks.real_array("coalitions", coalitions, "boolean masks, players last")
     if masks.dtype != bool or masks.ndim == 0:
         raise BadArgument(
             "coalitions", expected="boolean masks, players last", got=f"{masks.dtype} of shape {masks.shape}"

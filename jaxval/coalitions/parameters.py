@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Shaped
 
+from jaxval import _checks
 from jaxval.types import BadArgument, Params
 
 __all__ = ["add_adapters", "add_parameters"]
@@ -40,6 +41,8 @@ def add_parameters(base: Params, sources: Params, coalition: Members) -> Params:
         [2.0, 5.0]
     """
     members = _members(coalition)
+    _checks.check_leaves("base", base)
+    _checks.check_leaves("sources", sources)
     ours, theirs = str(jax.tree.structure(base)), str(jax.tree.structure(sources))
     if ours != theirs:
         raise BadArgument("sources", expected=f"the tree structure of base, {ours}", got=theirs)
@@ -88,12 +91,15 @@ def add_adapters(adapters: Params, coalition: Members) -> Params:
         [[13.0]]
     """
     members = _members(coalition)
+    _checks.check_leaves("adapters", adapters)
 
     def add(branch: Params) -> Params:
         if not isinstance(branch, dict):
             raise BadArgument("adapters", expected="nested dictionaries of A and B", got=type(branch).__name__)
         if "A" not in branch:
             return {name: add(below) for name, below in branch.items()}
+        if "B" not in branch or jnp.ndim(branch["A"]) < 3 or jnp.ndim(branch["B"]) < 3:
+            raise BadArgument("adapters", expected="A (sources, ..., in, r) and B (sources, ..., r, out)", got="others")
         a, b = branch["A"], branch["B"]
         if len(a) != len(members) or len(b) != len(members):
             raise BadArgument("coalition", expected=f"one entry for each of {len(a)} sources", got=len(members))
@@ -107,7 +113,7 @@ def add_adapters(adapters: Params, coalition: Members) -> Params:
 
 
 def _members(coalition: Any) -> Array:
-    members = jnp.asarray(coalition).astype(float)
+    members = _checks.check_members("coalition", coalition, "a mask or weights of shape (sources,)")
     if members.ndim != 1 or not len(members):
         raise BadArgument("coalition", expected="a mask or weights of shape (sources,)", got=f"shape {members.shape}")
     return members

@@ -116,7 +116,7 @@ def pool_sizes(log_probs: PoolLogProbs, *, proposal: PoolProposal = None) -> Uti
         >>> [round(float(size), 4) for size in pool_sizes(log_probs, proposal=np.log([[0.5, 0.5]]))(jnp.ones(1))]
         [1.6]
     """
-    pool = weigh_pool(log_probs, np.zeros(np.shape(log_probs)[1:]), proposal)
+    pool = weigh_pool(log_probs, np.zeros(_checks.real_array("log_probs", log_probs).shape[1:]), proposal)
     blocks, prompts = split_prompts(pool), len(pool.base)
 
     def sizes(coalition: Array) -> Array:
@@ -238,7 +238,7 @@ def check_log_probs(log_probs: Any, numpy: Any = np) -> Any:
     """(policies, prompts, samples) log-probabilities, with NumPy in float64."""
     expected = "(policies, prompts, samples) log-probabilities"
     try:
-        scores = numpy.asarray(log_probs, dtype=float)
+        scores = numpy.asarray(_checks.real_array("log_probs", log_probs, expected), dtype=float)
     except (TypeError, ValueError):
         raise BadArgument("log_probs", expected=expected, got=f"{type(log_probs).__name__} that is no array") from None
     if scores.ndim != 3 or 0 in scores.shape:
@@ -256,7 +256,7 @@ def check_log_probs(log_probs: Any, numpy: Any = np) -> Any:
 
 def check_proposal(proposal: Any, scores: Any, numpy: Any = np) -> Any:
     """(prompts, samples) log q: above -inf; inf without a draw."""
-    shape, log_q = scores.shape[1:], numpy.asarray(proposal, dtype=float)
+    shape, log_q = scores.shape[1:], numpy.asarray(_checks.real_array("proposal", proposal), dtype=float)
     if log_q.shape != shape:
         raise BadArgument("proposal", expected=f"(prompts, samples) = {shape}, as log_probs has", got=log_q.shape)
     if numpy is np and not (right := log_q > -np.inf).all():
@@ -268,7 +268,7 @@ def check_proposal(proposal: Any, scores: Any, numpy: Any = np) -> Any:
 
 def check_labels(drawn_from: Any, scores: np.ndarray) -> np.ndarray:
     """(prompts, samples) indices of policies, -1 without a draw."""
-    labels = np.asarray(drawn_from)
+    labels = np.asarray(_checks.real_array("drawn_from", drawn_from, "(prompts, samples) whole numbers"))
     if labels.shape != scores.shape[1:] or labels.dtype.kind not in "iu":
         expected = f"(prompts, samples) = {scores.shape[1:]} whole numbers"
         raise BadArgument("drawn_from", expected=expected, got=f"{labels.dtype} of shape {labels.shape}")
@@ -303,7 +303,7 @@ def mixture(scores: Any, shares: np.ndarray | None = None, drawn: np.ndarray | N
 
 def _check_rewards(rewards: Any, drawn: Any, numpy: Any) -> Any:
     """(prompts, samples, objectives) rewards, finite for every draw, and 0 without a draw."""
-    array = numpy.asarray(rewards, dtype=float)
+    array = numpy.asarray(_checks.real_array("rewards", rewards), dtype=float)
     if array.shape[:2] != drawn.shape or array.ndim not in (2, 3) or array.size == 0:
         shape = ", ".join(map(str, drawn.shape))
         expected = f"({shape}) or ({shape}, objectives), as log_probs has"

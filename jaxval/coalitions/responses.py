@@ -137,7 +137,7 @@ def reward_utility(
 
 def _steps(reference: Any, sources: Any) -> tuple[Array, Array]:
     """The normalised reference, and each source's step s_ℓ - s_0, which is 0 if both are -inf."""
-    reference, sources = jnp.asarray(reference, dtype=float), jnp.asarray(sources, dtype=float)
+    reference, sources = _checks.numbers("reference", reference), _checks.numbers("sources", sources)
     if reference.ndim == 0 or sources.shape[1:] != reference.shape or 0 in sources.shape:
         raise BadArgument(
             "sources",
@@ -161,7 +161,7 @@ def _normalised_steps(reference: Array, sources: Array) -> tuple[Array, Array]:
 
 
 def _members(coalition: Any, sources: int) -> Array:
-    members = jnp.asarray(coalition).astype(float)
+    members = _checks.check_members("coalition", coalition, f"one entry for each of {sources} sources")
     if members.shape != (sources,):
         raise BadArgument(
             "coalition", expected=f"one entry for each of {sources} sources", got=f"shape {members.shape}"
@@ -209,7 +209,7 @@ def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: boo
         raise BadArgument(
             "weights", expected="none with by_context=True, because contexts are then not averaged", got="weights"
         )
-    log_probs, rewards = _checks.known_array(log_probs, float), _checks.known_array(rewards, float)
+    log_probs, rewards = _checks.numbers("log_probs", log_probs), _checks.numbers("rewards", rewards)
     if log_probs.ndim != 2 or rewards.shape[:2] != log_probs.shape or rewards.ndim > 3:
         raise BadArgument(
             "rewards",
@@ -221,11 +221,13 @@ def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: boo
         )
     contexts = len(log_probs)
     share = 1.0 if by_context else 1 / contexts
-    shares = _checks.known_array(np.full(contexts, share) if weights is None else weights, float)
+    shares = _checks.numbers("weights", np.full(contexts, share) if weights is None else weights)
     if shares.shape != (contexts,):
         raise BadArgument("weights", expected=f"one for each of {contexts} contexts", got=f"shape {shares.shape}")
     if weights is not None and _checks.concrete(shares) and abs(np.asarray(shares).sum() - 1) > 1e-5:
         raise BadArgument("weights", expected="shares that sum to one", got=f"a sum of {np.asarray(shares).sum():g}")
+    if _checks.concrete(log_probs) and not (np.asarray(log_probs) < np.inf).all():
+        raise BadArgument("log_probs", expected="log-probabilities, finite or -inf", got="NaN or infinity")
     if _checks.concrete(log_probs) and (none := (np.asarray(log_probs) == -np.inf).all(axis=1)).any():
         got = f"probability 0 for all candidates in row {none.argmax()}"
         raise BadArgument("log_probs", expected="a candidate of positive probability in each row", got=got)

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Shaped
 
 from jaxval import _checks
 from jaxval.coalitions.responses import combine
 from jaxval.parallel.chunks import map_chunks
-from jaxval.policies.scoring import map_tokens, response_states
+from jaxval.policies.scoring import check_grouped, map_tokens, response_states
 from jaxval.policies.transformer import held_by, rebind
 from jaxval.types import BadArgument, Grouped, Params, SequenceModel
 
@@ -69,7 +70,7 @@ def combine_next_tokens(
         >>> jnp.exp(combine_next_tokens([0.0, 0.0], sources, [True, True])).round(4).tolist()
         [0.5, 0.5]
     """
-    return combine(reference_logits, source_logits, jnp.asarray(coalition).astype(float))
+    return combine(reference_logits, source_logits, coalition)
 
 
 def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
@@ -107,6 +108,7 @@ def token_arithmetic(model: SequenceModel, sources: int) -> SequenceModel:
         [1, 2, 0]
     """
     n = _checks.check_size("sources", sources)
+    _checks.check_record("model", model, SequenceModel)
 
     @jax.jit
     def init(key: Any) -> TokenArithmetic:
@@ -182,13 +184,19 @@ def score_coalitions(
         >>> combined.shape, bool(jnp.allclose(combined[1], own, atol=1e-5))
         ((2, 1, 2), True)
     """
-    masks = jnp.asarray(coalitions).astype(float)
+    _checks.check_record("model", model, SequenceModel)
+    _checks.check_record("params", params, TokenArithmetic)
+    check_grouped(grouped)
+    for name in ("reference", "sources"):
+        _checks.check_leaves(f"params.{name}", getattr(params, name))
+    masks = _checks.check_members("coalitions", coalitions, "(coalitions, sources) masks")
+    heat = _checks.check_number("temperature", temperature, low=1e-30, high=np.inf, expected="a number above 0")
     if masks.ndim != 2 or len(masks) == 0:
         raise BadArgument("coalitions", expected="(coalitions, sources) masks", got=f"shape {masks.shape}")
     if model.parts is None:
         raise BadArgument("model", expected="a model with parts, such as a transformer", got="one without")
     _check_sources(params, masks.shape[1])
-    weights = jnp.concatenate([1 - jnp.sum(masks, axis=1, keepdims=True), masks], axis=1) / temperature
+    weights = jnp.concatenate([1 - jnp.sum(masks, axis=1, keepdims=True), masks], axis=1) / heat
     return _score_coalitions(model, held_by(model), _with_reference(params), grouped, weights, states)
 
 

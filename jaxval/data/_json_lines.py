@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxval import _checks
 from jaxval.data._text import FilePath, shorten, wrong
 from jaxval.types import BadArgument
 
@@ -26,7 +27,7 @@ LONGEST = 2**26
 
 def json_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file of JSON lines, each with its line's number; empty lines are skipped."""
-    if os.fspath(path).lower().endswith(ARRAYS) and Path(path).is_file():
+    if os.fspath(_checks.check_path("path", path)).lower().endswith(ARRAYS) and Path(path).is_file():
         yield from _array_objects(path)
         return
     empty = True

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxval import _checks
 from jaxval.types import BadArgument
 
 __all__ = ["FilePath", "file_bytes", "positive", "shorten", "text_lines", "unfinished", "whole", "wrong"]
@@ -49,6 +50,7 @@ def text_lines(path: FilePath) -> Iterator[str]:
 
 
 def _check_file(path: FilePath) -> None:
+    _checks.check_path("path", path)
     if Path(path).is_dir():
         raise BadArgument(
             os.fspath(path), expected="a file", got="a folder", advice="jaxval.data.read_votes says what it holds"

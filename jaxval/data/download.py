@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress
 
+from jaxval import _checks
 from jaxval.data._text import FilePath
 from jaxval.types import BadArgument
 
@@ -49,8 +50,8 @@ def download_movielens(folder: FilePath, *, url: str = MOVIELENS_URL, md5: str =
         Traceback (most recent call last):
         jaxval.types.BadArgument: url: expected an address that starts with https:// or http://; got 'file:///etc/hosts'
     """
-    target = Path(folder, NAME)
-    if not url.startswith(("https://", "http://")):
+    target = Path(_checks.check_path("folder", folder), NAME)
+    if not _checks.check_text("url", url).startswith(("https://", "http://")):
         raise BadArgument("url", expected="an address that starts with https:// or http://", got=f"{url!r}")
     if target.exists():
         raise BadArgument(

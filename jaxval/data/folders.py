@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from jaxval import _checks
 from jaxval.data._text import FilePath
 
 __all__ = ["SOURCES", "data_folder"]
@@ -46,7 +47,9 @@ def data_folder(name: str, *, path: FilePath | None = None) -> Path:
         'ml-1m'
     """
     variable = os.environ.get("JAXVAL_DATA")
+    _checks.check_path("name", name)
     if path is not None:
+        _checks.check_path("path", path)
         itself = [Path(path)] if Path(path).resolve().parts[-len(Path(name).parts) :] == Path(name).parts else []
         candidates = [Path(path, name), *itself]
     else:

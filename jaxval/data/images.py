@@ -14,6 +14,7 @@ from jaxval.types import BadArgument
 __all__ = ["read_idx"]
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MOST_AXES = 64
 
 
 def read_idx(path: FilePath) -> np.ndarray:
@@ -52,6 +53,8 @@ def read_idx(path: FilePath) -> np.ndarray:
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
         raise BadArgument(name, expected="a file in the idx format", got=f"the first bytes {content[:4].hex(' ')}")
     axes = content[3]
+    if axes > MOST_AXES:
+        raise BadArgument(name, expected=f"at most {MOST_AXES} axes, as NumPy has", got=axes)
     head = 4 + 4 * axes
     kind = np.dtype(TYPES[content[2]])
     if len(content) < head:

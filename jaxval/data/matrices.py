@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.data._tables import (
     GROUPS,
     VOTERS,
@@ -60,6 +61,7 @@ def vote_batches(
         >>> [batch.votes.tolist() for batch in batches], batches[1].group.tolist()
         ([[[1, -2], [-1, 0]], [[0, 1]]], [-1])
     """
+    rows = _checks.check_size("rows", rows)
     body = read_rows(path)
     table = read_head(path, body)
     at, of = find_column(path, table, voter, (MARK, *VOTERS)), find_column(path, table, group, GROUPS)
@@ -213,6 +215,7 @@ def read_texts(path: FilePath, names: tuple[str, ...]) -> tuple[str, ...]:
         >>> texts
         ('Lower rents', 'More buses')
     """
+    names = tuple(_checks.check_names("names", names, "the names of the statements"))
     table = read_table(path)
     place, text = (_one_of(path, table, usual) for usual in (IDS, TEXTS))
     index = {name: i for i, name in enumerate(names)}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxval import _checks
 from jaxval.data._arrays import floats, indices
 from jaxval.data._tables import numbered
 from jaxval.data._text import FilePath, file_bytes, shorten, unfinished, whole, wrong
@@ -74,6 +75,7 @@ def read_movielens(folder: FilePath) -> Ratings:
 
     Source: Harper and Konstan (2015), "The MovieLens datasets: history and context".
     """
+    _checks.check_path("folder", folder)
     movies, users = Path(folder, "movies.dat"), Path(folder, "users.dat")
     plain, packed = Path(folder, "ratings.dat"), Path(folder, "ratings.dat.gz")
     if not movies.is_file() or not (plain.is_file() or packed.is_file()):
@@ -114,10 +116,23 @@ def rating_table(
         >>> names, table.tolist()
         (('Alien', 'Up'), [[5.0, 3.0], [4.0, nan]])
     """
-    users, items, stars, user_ids, item_ids = (np.asarray(part) for part in ratings[:5])
+    _checks.check_record("ratings", ratings, Ratings)
+    _checks.check_names("ratings.names", ratings.names, "a title for each item")
+    columns = (
+        _checks.integers(f"ratings.{name}", getattr(ratings, name), ndim=1, expected="whole numbers")
+        for name in Ratings._fields[:5]
+    )
+    users, items, stars, user_ids, item_ids = (np.asarray(column) for column in columns)
+    if not len(users) == len(items) == len(stars) or len(ratings.names) != len(item_ids):
+        raise BadArgument("ratings", expected="columns of one length, and a name for each item", got="others")
+    for name, ids, count in (("users", users, len(user_ids)), ("items", items, len(item_ids))):
+        if len(ids) and not 0 <= ids.min() <= ids.max() < count:
+            raise BadArgument(
+                f"ratings.{name}", expected=f"numbers in 0..{count - 1}", got=f"{ids.min()} to {ids.max()}"
+            )
     rated = np.bincount(items, minlength=len(item_ids))
     most = int((rated > 0).sum())
-    if not 1 <= alternatives <= most:
+    if not 1 <= _checks.check_size("alternatives", alternatives) <= most:
         raise BadArgument("alternatives", expected=f"1 to {most}, the number of rated movies", got=alternatives)
     top = np.lexsort((item_ids, -rated))[:alternatives]
     column = np.full(len(item_ids), -1)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxval import _checks
 from jaxval.checkpoints.files import whole_file
 from jaxval.data._arrays import floats, indices
 from jaxval.data._json_lines import ENDINGS, json_objects
@@ -166,8 +167,19 @@ def source_comparisons(pairs: PreferencePairs) -> list[Comparisons]:
         >>> [part.winner.tolist() for part in source_comparisons(pairs)]
         [[0, 1], [1]]
     """
-    owner = np.asarray(pairs.source)
-    columns = [np.asarray(column) for column in pairs.comparisons]
+    _checks.check_record("pairs", pairs, PreferencePairs)
+    _checks.check_record("pairs.comparisons", pairs.comparisons, Comparisons)
+    _checks.check_names("pairs.sources", pairs.sources, "a name for each source")
+    owner = np.asarray(
+        _checks.integers("pairs.source", pairs.source, ndim=1, expected="the number of each pair's source")
+    )
+    columns = [
+        np.asarray(_checks.real_array(f"pairs.comparisons.{name}", column))
+        for name, column in zip(Comparisons._fields, pairs.comparisons, strict=True)
+    ]
+    for name, column in zip(Comparisons._fields, columns, strict=True):
+        if column.shape != owner.shape:
+            raise BadArgument(f"pairs.comparisons.{name}", expected=f"shape {owner.shape}", got=f"shape {column.shape}")
     return [
         Comparisons(*(jax.device_put(column[owner == index]) for column in columns))
         for index in range(len(pairs.sources))
@@ -211,7 +223,11 @@ def write_weighted(
         ...     written, read_preferences(out).comparisons.weight.tolist()
         ({'school': 1}, [0.5])
     """
+    if not isinstance(weights, Mapping):
+        raise BadArgument("weights", expected="weights by the names of sources", got=f"{type(weights).__name__}")
+    _checks.check_path("out", out)
     for name, weight in weights.items():
+        _checks.check_number(f"weights[{name!r}]", weight, low=-np.inf, high=np.inf, expected="a number")
         if not 0 <= weight < float("inf"):
             raise BadArgument("weights", expected="finite weights of at least 0", got=f"{weight} of {name!r}")
     if not any(weights.values()):

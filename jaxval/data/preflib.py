@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxval import _checks
 from jaxval.data._arrays import build_election
 from jaxval.data._text import FilePath, shorten, text_lines, unfinished, whole, wrong
 from jaxval.data.records import Election
@@ -79,7 +80,7 @@ def read_preflib(path: FilePath) -> Election:
 
     Source: Mattei and Walsh (2013), "PrefLib: a library for preferences"; the format of https://www.preflib.org/format.
     """
-    kind = Path(path).suffix.lower()
+    kind = Path(_checks.check_path("path", path)).suffix.lower()
     if kind not in ENDINGS:
         raise BadArgument(
             path, expected=f"a PrefLib file ending in {', '.join(ENDINGS)}", got=f"{kind or 'no ending'!r}"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.data._json_lines import json_objects
 from jaxval.data._tables import find_column, read_table
 from jaxval.data._text import FilePath, shorten, wrong
@@ -12,6 +13,9 @@ from jaxval.data.records import PreferencePairs
 from jaxval.types import BadArgument
 
 __all__ = ["read_scores", "read_source_scores"]
+
+
+LARGEST = float(np.finfo(np.float64).max)  # a whole number of a JSON file may be larger
 
 
 def read_scores(path: FilePath, pairs: PreferencePairs) -> dict[str, np.ndarray]:
@@ -43,6 +47,11 @@ def read_scores(path: FilePath, pairs: PreferencePairs) -> dict[str, np.ndarray]
         ...     read_scores(path, pairs)
         {'helpful': array([[nan, 0.5]])}
     """
+    _checks.check_record("pairs", pairs, PreferencePairs)
+    _checks.check_names("pairs.prompts", pairs.prompts, "the texts of the prompts")
+    _checks.check_list("pairs.responses", pairs.responses, "the responses to each prompt")
+    for row in pairs.responses:
+        _checks.check_names("pairs.responses", row, "the responses to each prompt")
     places = {prompt: x for x, prompt in enumerate(pairs.prompts)}
     shape = len(pairs.prompts), max(map(len, pairs.responses))
     scores: dict[str, np.ndarray] = {}
@@ -98,6 +107,7 @@ def read_source_scores(path: FilePath, sources: Sequence[str]) -> dict[str, np.n
         ...     read_source_scores(path, ("school", "web"))
         {'trak': array([2. , 0.5])}
     """
+    _checks.check_names("sources", sources, "the names of the sources")
     table = read_table(path)
     of = find_column(path, table, "source", ())
     names = [name for name in table.columns if name.lower() != "source"]
@@ -132,4 +142,4 @@ def _number(text: str) -> float | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(abs(value) <= LARGEST)

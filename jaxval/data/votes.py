@@ -3,6 +3,7 @@
 from itertools import chain
 from pathlib import Path
 
+from jaxval import _checks
 from jaxval.data._text import FilePath
 from jaxval.data.annotations import read_annotations
 from jaxval.data.matrices import holds_matrix, read_vote_matrix
@@ -54,7 +55,7 @@ def read_votes(
         >>> type(votes).__name__, votes.names
         ('NamedComparisons', ('coffee', 'tea'))
     """
-    path = Path(path)
+    path = Path(_checks.check_path("path", path))
     if path.is_dir():
         return _read_folder(path, voter, group)
     if not path.exists():

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxval import _checks
 from jaxval.types import BadArgument
 
 __all__ = ["connect", "mesh", "over_mesh"]
@@ -31,7 +32,9 @@ def mesh(devices: Sequence[Any] | None = None) -> Mesh:
         >>> mesh(jax.devices()[:1]).axis_names
         ('coalitions',)
     """
-    chosen = jax.devices() if devices is None else list(devices)
+    chosen = jax.devices() if devices is None else list(_checks.check_list("devices", devices, "a list of devices"))
+    if not all(isinstance(device, jax.Device) for device in chosen):
+        raise BadArgument("devices", expected="devices of JAX, such as jax.devices()[:2]", got=f"{devices!r:.80}")
     if not chosen:
         raise BadArgument("devices", expected="at least one", got="none", advice="leave it out for all there are")
     return Mesh(np.array(chosen), ("coalitions",))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from jax.typing import ArrayLike
 
+from jaxval._errors import printable
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -38,7 +40,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def short(text: str, longest: int) -> str:
-    """One line of a text. A long text loses its middle: its ends tell versions and years apart."""
-    text = " ".join(str(text).split())
+    """One line of printed characters. A long text loses its middle: its ends tell versions and years apart."""
+    text = printable(str(text))
     kept = longest - 1
     return text if len(text) <= longest else text[: kept - kept // 3] + "…" + text[-(kept // 3) :]

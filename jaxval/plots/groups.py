@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.plots._drawing import (
     GREY,
     HUES,
@@ -57,11 +58,14 @@ def plot_groups(
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['F^0', 'Borda']
     """
+    _checks.check_names("groups", groups, "one name for each group")
+    if not isinstance(rates, Mapping):
+        raise BadArgument("rates", expected="win rates by the name of a rule", got=f"{rates!r:.80}")
     if not rates or not 1 <= len(groups) <= MOST:
         raise BadArgument("groups", expected=f"one to {MOST} groups and a rule", got=f"{len(groups)}, {len(rates)}")
-    columns = {rule: np.asarray(column, dtype=float) for rule, column in rates.items()}
+    columns = {rule: _checks.host_numbers("rates", column) for rule, column in rates.items()}
     for rule, column in columns.items():
-        if column.shape != (len(groups),):
+        if column.shape != (len(groups),) or np.isinf(column).any():
             raise BadArgument("rates", expected=f"{len(groups)} numbers for {rule!r}", got=f"shape {column.shape}")
     step = 0.7 / len(groups)
     figure = new_figure(5.0, 0.75 + len(rates) * (0.14 * len(groups) + 0.1))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.plots._drawing import BAND, BLUE, GREY, LARGE, LIGHT, LONGEST_NAME, NORMAL, SMALL, Column, new_figure, short
 from jaxval.types import BadArgument
 
@@ -53,6 +54,9 @@ def plot_lotteries(
         >>> [axes.get_title() for axes in figure.axes]
         ['u', 'F^0', 'RLHF']
     """
+    _checks.check_names("names", names, "one name for each alternative")
+    if not isinstance(lotteries, Mapping):
+        raise BadArgument("lotteries", expected="lotteries by the name of a rule", got=f"{lotteries!r:.80}")
     columns = {**({} if bounds is None else {"u": bounds}), **lotteries}
     if not names or not columns:
         raise BadArgument(
@@ -64,7 +68,7 @@ def plot_lotteries(
     values = {rule: _column(rule, column, len(names)) for rule, column in columns.items()}
     order = np.argsort(-next(iter(values.values())), kind="stable")
     labels = [short(names[i], LONGEST_NAME) for i in order]
-    heads = [textwrap.fill(rule, 13) for rule in values]
+    heads = [textwrap.fill(short(rule, 60), 13) for rule in values]
     row = float(np.interp(len(names), [10, 40], [0.21, 0.145]))  # inches, as all of these
     above = 0.13 * max(head.count("\n") + 1 for head in heads) + (0.25 if title else 0.05)
     width = min(7.0, max(3.3, 0.3 + 0.06 * max(map(len, labels)) + 0.95 * len(values)))
@@ -86,7 +90,7 @@ def plot_lotteries(
 
 
 def _column(rule: str, column: Column, alternatives: int) -> np.ndarray:
-    values = np.asarray(column, dtype=float)
+    values = _checks.host_numbers("lotteries", column, f"{alternatives} finite numbers for {rule!r}")
     if values.shape != (alternatives,) or not np.isfinite(values).all():
         raise BadArgument(
             "lotteries", expected=f"{alternatives} finite numbers for {rule!r}", got=f"shape {values.shape}: {values}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.plots._drawing import BLUE, GREY, LARGE, NORMAL, VERMILLION, new_figure, short
 from jaxval.types import BadArgument
 
@@ -55,10 +56,20 @@ def plot_removal(
         ('players removed', 'accuracy')
     """
     named = dict(curves) if isinstance(curves, Mapping) else {"": curves}
+    for one in named.values():
+        if not all(hasattr(one, field) for field in ("counts", "lowest", "highest", "random", "adding")):
+            raise BadArgument("curves", expected="values.RemovalCurves, or several by name", got=f"{one!r:.80}")
+        count = _checks.host_numbers("curves.counts", one.counts).shape
+        for field in ("lowest", "highest", "random"):
+            numbers = _checks.host_numbers(f"curves.{field}", getattr(one, field))
+            if numbers.shape[-1:] != count and numbers.ndim == 1 + (field == "random"):
+                raise BadArgument(f"curves.{field}", expected=f"numbers for {count} counts", got=numbers.shape)
+            if not np.isfinite(numbers).all():
+                raise BadArgument(f"curves.{field}", expected="finite numbers", got=numbers[~np.isfinite(numbers)][0])
+    _checks.check_text("measure", measure)
     if not named or any(np.ndim(one.lowest) != 1 for one in named.values()):
         raise BadArgument("curves", expected="removal curves of one objective", got="none, or several objectives")
-    if not 0 < level < 1:
-        raise BadArgument("level", expected="a share in (0, 1)", got=f"{level!r}")
+    _checks.check_share("level", level, "a share in (0, 1)")
     columns = min(3, len(named))
     rows = -(-len(named) // columns)
     width = 3.4 if columns == 1 else 7.0
@@ -76,7 +87,7 @@ def plot_removal(
             axes.set_xlabel(f"players {verb}" if players is None else f"share of players {verb}", fontsize=NORMAL)
             axes.tick_params(labelbottom=True)
         if number % columns == 0:
-            axes.set_ylabel(measure, fontsize=NORMAL)
+            axes.set_ylabel(short(measure, 40), fontsize=NORMAL, parse_math=False)
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=2 if columns == 1 else 4, fontsize=NORMAL, frameon=False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.plots._drawing import (
     BLUE,
     GREY,
@@ -68,7 +69,9 @@ def plot_signature(
 
     Source: Tamine et al., section 4, Figure 2.
     """
-    points = np.asarray(values, dtype=float)
+    _checks.check_names("names", names, "one name for each source")
+    _checks.check_names("rewards", rewards, "one name for each reward")
+    points = _checks.host_numbers("values", values)
     points = points[:, None] if points.ndim == 1 else points
     if points.shape != (len(names), len(rewards)) or len(rewards) not in (1, 2) or not len(names):
         raise BadArgument(
@@ -87,10 +90,10 @@ def plot_signature(
     axes = figure.subplots()
     if plane:
         _signature_plane(axes, names, points, low, high)
-        axes.set_ylabel(f"value: {rewards[1]}", fontsize=NORMAL, parse_math=False)
+        axes.set_ylabel(f"value: {short(rewards[1], 40)}", fontsize=NORMAL, parse_math=False)
     else:
         _signature_line(axes, names, points[:, 0], low[:, 0], high[:, 0])
-    axes.set_xlabel(f"value: {rewards[0]}", fontsize=NORMAL, parse_math=False)
+    axes.set_xlabel(f"value: {short(rewards[0], 40)}", fontsize=NORMAL, parse_math=False)
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03)
     axes.tick_params(labelsize=NORMAL, width=0.6)
     for axis in (axes.xaxis, axes.yaxis):

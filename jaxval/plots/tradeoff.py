@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.plots._drawing import BLACK, BLUE, GREEN, GREY, LARGE, NORMAL, ORANGE, VERMILLION, new_figure, short
 from jaxval.types import BadArgument
 
@@ -48,8 +49,12 @@ def plot_tradeoff(results: Mapping[str, Any], *, title: str | None = None) -> Fi
 
     Source: Kim et al., section 5.1, Figure 2.
     """
+    if not isinstance(results, Mapping):
+        raise BadArgument("results", expected="the measures of one population, by name", got=f"{results!r:.80}")
     try:
-        betas = np.asarray(results["betas"], dtype=float)
+        betas = _checks.host_numbers("results['betas']", results["betas"], "(betas,) numbers")
+        if betas.ndim != 1 or not np.isfinite(betas).all():
+            raise BadArgument("results['betas']", expected="(betas,) finite numbers", got=f"{betas!r:.80}")
         rules = {name: results[name] for name in ("proportional", "RLHF", "NLHF")}
         families = list(rules["proportional"]["gain"])
         figure = new_figure(7.0, 2.9 + (0.2 if title else 0))

@@ -9,12 +9,10 @@ import numpy as np
 
 from jaxval import _checks
 from jaxval.plots._drawing import BLACK, BLUE, GREY, LARGE, LONGEST_NAME, NORMAL, new_figure, short
-from jaxval.types import BadArgument
+from jaxval.types import BadArgument, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from jaxval.types import Estimate
 
 __all__ = ["plot_values"]
 
@@ -49,7 +47,9 @@ def plot_values(
     """
     if level is not None and not 0 < level < 1:
         raise BadArgument("level", expected="a probability in (0, 1)", got=f"{level!r}")
-    values = np.asarray(estimate.values, dtype=float).reshape(len(estimate), -1)
+    if not isinstance(estimate, Estimate):
+        raise BadArgument("estimate", expected="a types.Estimate", got=f"{estimate!r:.80}")
+    values = _checks.host_numbers("estimate.values", estimate.values).reshape(len(estimate), -1)
     if not np.isfinite(values).all():
         raise BadArgument("estimate", expected="finite values", got=values[~np.isfinite(values)][0])
     reach = _reach(estimate, values, level)

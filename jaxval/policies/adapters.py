@@ -1,6 +1,6 @@
 """Low-rank adapters: a small tree beside parameters that do not change. They may be merged into the parameters."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -58,8 +58,11 @@ def low_rank(
         >>> jax.tree.map(jnp.shape, adapted.init(jax.random.key(1)))["layers"]["query"]
         {'A': (2, 8, 2), 'B': (2, 2, 8)}
     """
-    names = tuple(targets)
+    _checks.check_record("model", model, SequenceModel)
+    _checks.check_leaves("params", params)
+    names = _names(targets)
     _checks.check_size("rank", rank)
+    _checks.check_number("alpha", alpha, low=-jnp.inf, high=jnp.inf, expected="a number")
     _find_targets(params, names)
     place: Callable[..., Params] = merge if merged else attach
     parts = model.parts
@@ -107,10 +110,12 @@ def init_adapters(key: Any, params: Params, *, rank: int, targets: Iterable[str]
         [[0.0, 0.0, 0.0]]
     """
     _checks.check_size("rank", rank)
-    paths = _find_targets(params, tuple(targets))
+    paths = _find_targets(params, _names(targets))
     adapters: Params = {}
     for one, path in zip(jax.random.split(_checks.check_key(key), len(paths)), paths, strict=True):
-        kernel = _reach(params, path)["kernel"]
+        kernel = _checks.check_leaves("params", _reach(params, path)["kernel"])
+        if len(kernel.shape) < 2:
+            raise BadArgument("params", expected="kernels (..., in, out)", got=f"shape {kernel.shape}")
         *stack, width_in, width_out = kernel.shape
         bound = width_in**-0.5
         place = adapters
@@ -141,6 +146,7 @@ def merge(params: Params, adapters: Params, *, alpha: float) -> Params:
         >>> merge({"query": {"kernel": jnp.eye(2)}}, adapters, alpha=2.0)["query"]["kernel"].tolist()
         [[3.0, 0.0], [2.0, 1.0]]
     """
+    _checks.check_number("alpha", alpha, low=-jnp.inf, high=jnp.inf, expected="a number")
 
     def place(kernel: Array, a: Array, b: Array) -> Params:
         product = alpha / a.shape[-1] * (a @ b)
@@ -171,11 +177,18 @@ def attach(params: Params, adapters: Params, *, alpha: float) -> Params:
 
 def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Array, Array], Params]) -> Params:
     """A copy of the nested dictionaries with each target's matrix, A and B put together by `place`."""
+    _checks.check_leaves("params", params)
+    _checks.check_leaves("adapters", adapters)
 
     def together(params: Params, adapters: Params, path: tuple[str, ...]) -> Params:
+        for name, branch in (("params", params), ("adapters", adapters)):
+            if not isinstance(branch, Mapping):
+                raise BadArgument(name, expected="nested dictionaries", got=f"{branch!r:.80} at {'/'.join(path)!r}")
         if "A" in adapters:
             if "kernel" not in params:
                 raise BadArgument("adapters", expected="a matrix for each", got=f"none in params at {'/'.join(path)}")
+            if "B" not in adapters or jnp.ndim(adapters["A"]) < 2 or jnp.ndim(adapters["B"]) < 2:
+                raise BadArgument("adapters", expected="A (..., in, r) and B (..., r, out)", got=f"others at {path}")
             kernel, a, b = params["kernel"], adapters["A"], adapters["B"]
             shape = (*a.shape[:-1], b.shape[-1])
             partial = kernel.ndim == 3 and shape[0] < len(kernel) and shape[1:] == kernel.shape[1:]  # the last layers
@@ -195,6 +208,12 @@ def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Arr
         }
 
     return together(params, adapters, ())
+
+
+def _names(targets: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(targets, str) or not isinstance(targets, Iterable):
+        raise BadArgument("targets", expected="the names of linear layers", got=f"{targets!r:.80}")
+    return tuple(targets)
 
 
 def _find_targets(params: Params, targets: tuple[str, ...]) -> list[tuple[str, ...]]:

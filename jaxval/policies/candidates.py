@@ -38,7 +38,7 @@ def normalise(log_probs: Float[ArrayLike, "*rows candidates"] | list[Any]) -> Fl
         >>> [round(float(p), 3) for p in jnp.exp(normalise(jnp.log(jnp.array([0.1, 0.3, 0.0]))))]
         [0.25, 0.75, 0.0]
     """
-    log_probs = jnp.asarray(log_probs, dtype=float)
+    log_probs = _checks.numbers("log_probs", log_probs)
     if log_probs.ndim == 0 or log_probs.shape[-1] == 0:
         raise BadArgument(
             "log_probs",
@@ -123,7 +123,12 @@ def sample_responses(
     _checks.check_key(key)
     num = _checks.check_size("num", num)
     heat = _checks.check_number("temperature", temperature, low=0.0, high=jnp.inf, expected="a number of at least 0")
+    _checks.check_record("policy", policy, Policy)
+    _checks.integers("contexts", contexts, ndim=1, expected="(rows,) ids of prompts")
+    _checks.integers("candidates", candidates, ndim=2, expected="(rows, candidates) ids of responses")
     log_probs = policy.log_probs(params, contexts, candidates)
+    if _checks.concrete(log_probs) and np.isnan(np.asarray(log_probs)).any():
+        raise BadArgument("params", expected="parameters whose log-probabilities are numbers", got="NaN")
     if _checks.concrete(log_probs) and (np.asarray(log_probs) == -np.inf).all(axis=1).any():
         row = int((np.asarray(log_probs) == -np.inf).all(axis=1).argmax())
         raise BadArgument("candidates", expected="a candidate in every row", got=f"none in row {row}")

@@ -78,6 +78,7 @@ def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalo
         ([[0, 1, 0], [0, 2, 2], [0, 1, 1]], [2, 3, 3])
     """
     check_candidates(prompts, responses)
+    length = _checks.check_size("length", length)
     if isinstance(prompts[0], str):
         prompts, responses = encode_catalogue(prompts, responses, length=length)
     rows: list[list[int]] = []
@@ -140,7 +141,9 @@ def over_catalogue(
         >>> (-policy.log_probs(params, [0, 1], [[0, 1], [0, -1]]) / jnp.log(3)).round(2).tolist()
         [[1.0, 2.0], [1.0, inf]]
     """
-    if len(prompts) and isinstance(prompts[0], str) and model.vocabulary < byte_tokeniser().vocabulary:
+    _checks.check_record("model", model, SequenceModel)
+    check_candidates(prompts, responses)
+    if isinstance(prompts[0], str) and model.vocabulary < byte_tokeniser().vocabulary:
         raise BadArgument(
             "model", expected=f"a vocabulary of at least {byte_tokeniser().vocabulary} for texts", got=model.vocabulary
         )
@@ -262,8 +265,14 @@ def selector_prompts(
     """
     check_candidates(prompts, responses)
     most = max(map(len, responses))
-    mark = separator if isinstance(separator, str) else list(separator)
-    whole: Any = str if isinstance(prompts[0], str) else list
+    texts = isinstance(prompts[0], str) and not isinstance(prompts, np.ndarray)
+    if not texts:
+        prompts = [_ids("prompts", prompt, x) for x, prompt in enumerate(prompts)]
+        responses = [[_ids("responses", one, x) for one in row] for x, row in enumerate(responses)]
+    if isinstance(separator, str) != texts or not (texts or isinstance(separator, Sequence)):
+        raise BadArgument("separator", expected="a text for texts, or ids for ids", got=f"{separator!r:.80}")
+    mark = separator if isinstance(separator, str) else _ids("separator", separator, 0)
+    whole: Any = str if texts else list
     asked = [
         whole(prompt) + mark + whole(row[y if y < len(row) else 0]) + mark
         for prompt, row in zip(prompts, responses, strict=True)
@@ -329,6 +338,8 @@ def response_log_probs(
         >>> (-log_probs / jnp.log(3)).round(4).tolist()
         [[1.0, 1.0, -0.0]]
     """
+    _checks.check_record("model", model, SequenceModel)
+    _checks.check_leaves("params", params)
     prompts = check_tokens(prompt_tokens, model.vocabulary, model.length, name="prompt_tokens")
     answers = check_tokens(response_tokens, model.vocabulary, model.length, name="response_tokens")
     starts = check_lengths(prompt_lengths, prompts, name="prompt_lengths")
@@ -376,6 +387,8 @@ def next_token_entropies(
         >>> (next_token_entropies(bigram, jnp.zeros((3, 3)), [[0, 1, 2]], [2], [3]) / jnp.log(3)).round(4).tolist()
         [[0.0, 1.0]]
     """
+    _checks.check_record("model", model, SequenceModel)
+    _checks.check_leaves("params", params)
     tokens = check_tokens(tokens, model.vocabulary, model.length)
     starts = check_lengths(starts, tokens, name="starts")
     ends = check_lengths(ends, tokens, name="ends")
@@ -408,7 +421,7 @@ def _in_batches(of_part: Any, params: Params, rows: int, together: int) -> Array
 
 def _ids(name: str, sequence: Any, context: int) -> list[int]:
     """A sequence of whole numbers as a list."""
-    array = np.asarray(sequence)
+    array = np.asarray(_checks.real_array(name, sequence, "sequences of ids, or texts for both"))
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise BadArgument(
             name, expected="sequences of ids, or texts for both", got=f"{sequence!r} in context {context}"
@@ -424,6 +437,9 @@ def _known(arrays: Catalogue, contexts: Array, ids: Array) -> Array:
 
 def _check_ids(arrays: Catalogue, contexts: Any, responses: Any) -> tuple[Array, Array]:
     """Contexts (B,) and responses (B, R) of the catalogue, -1 if there is no response."""
+    _checks.check_record("arrays", arrays, Catalogue)
+    for name in Catalogue._fields:
+        _checks.real_array(f"arrays.{name}", getattr(arrays, name), "whole numbers")
     contexts = _checks.integers("contexts", contexts, ndim=1, expected="(B,) ids of prompts")
     ids = _checks.integers("responses", responses, ndim=2, expected="(B, R) ids of responses, -1 for none")
     if len(contexts) != len(ids):

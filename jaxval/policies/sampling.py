@@ -58,11 +58,13 @@ def pad_sequences(
 def _padded(name: str, sequences: Any, pad: int) -> tuple[Array, Array]:
     """`pad_sequences`, whose errors call the argument `name`."""
     expected = "sequences of token ids, one list of whole numbers each"
+    _checks.check_list(name, [sequences] if isinstance(sequences, str) else sequences, expected)
     for ids in [sequences] if isinstance(sequences, str) else sequences:
         if isinstance(ids, str):
             advice = "encode text first, such as [tokeniser.encode(text) for text in texts]; policies.byte_tokeniser()"
             raise BadArgument(name, expected=expected, got=f"the text {ids[:40]!r}", advice=f"{advice} is a tokeniser")
-        if np.ndim(ids) != 1 or (len(ids) and np.asarray(ids).dtype.kind not in "iu"):
+        given = _checks.real_array(name, ids, expected)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
             raise BadArgument(name, expected=expected, got=f"{ids!r}")
     lengths = [len(ids) for ids in sequences]
     if not lengths or min(lengths) == 0:
@@ -116,6 +118,8 @@ def sample(
         ([[1, 2, 2], [1, 2, 2]], [2, 2])
     """
     _checks.check_key(key)
+    _checks.check_record("model", model, SequenceModel)
+    _checks.check_leaves("params", params)
     texts = isinstance(prompts, tuple) and any(isinstance(part, str) for part in prompts)
     tokens, lengths = prompts if isinstance(prompts, tuple) and not texts else _padded("prompts", prompts, 0)
     tokens = check_tokens(tokens, model.vocabulary, model.length, name="prompts")
@@ -129,7 +133,7 @@ def sample(
             expected=f"prompt and response of at most length={model.length} tokens together",
             got=f"{longest} + {num_tokens}",
         )
-    if end is not None and not 0 <= end < model.vocabulary:
+    if end is not None and (not isinstance(end, int | np.integer) or not 0 <= end < model.vocabulary):
         raise BadArgument("end", expected=f"an id in [0, {model.vocabulary}), or None", got=end)
     heat = _checks.check_number(
         "temperature", temperature, low=0.0, high=float("inf"), expected="a number of at least 0"

@@ -58,11 +58,16 @@ def group_responses(
         >>> grouped.responses.tolist(), grouped.lengths.tolist()
         ([[[1, 0], [2, 2]], [[1, 0], [0, 0]]], [[1, 2], [1, 0]])
     """
+    _checks.check_record("model", model, SequenceModel)
+    for name, lists in (("prompts", prompts), ("responses", responses)):
+        _checks.check_list(name, lists, "a list for each prompt")
+        for number, one in enumerate(lists):
+            _checks.check_list(f"{name}[{number}]", one, "a list for each prompt")
     if len(prompts) == 0 or len(prompts) != len(responses):
         raise BadArgument("responses", expected=f"a list for each of {len(prompts)} prompts", got=len(responses))
     for name, part in [("prompts", prompts), *(("responses", one) for one in responses)]:
         for ids in part:
-            values = np.asarray(ids)
+            values = np.asarray(_checks.real_array(name, ids, "sequences of at least one id"))
             if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iu":
                 raise BadArgument(name, expected="sequences of at least one id", got=f"{ids!r}")
             if values.min() < 0 or values.max() >= model.vocabulary:
@@ -86,6 +91,20 @@ def group_responses(
     return Grouped(tokens, np.array([len(prompt) for prompt in prompts]), behind, lengths)
 
 
+def check_grouped(grouped: Any) -> Grouped:
+    """Check that the four arrays of prompts with responses hold whole numbers and fit together."""
+    _checks.check_record("grouped", grouped, Grouped)
+    for name, ndim in zip(Grouped._fields, (2, 1, 3, 2), strict=True):
+        given = _checks.real_array(f"grouped.{name}", getattr(grouped, name), "whole numbers")
+        if given.ndim != ndim or not jnp.issubdtype(given.dtype, jnp.integer):
+            got = f"{given.dtype} of shape {given.shape}"
+            raise BadArgument(f"grouped.{name}", expected=f"whole numbers, {ndim} axes", got=got)
+    rows, shape = jnp.shape(grouped.prompts)[:1], jnp.shape(grouped.lengths)
+    if not jnp.shape(grouped.prompt_lengths) == shape[:1] == rows or jnp.shape(grouped.responses)[:2] != shape:
+        raise BadArgument("grouped", expected="arrays of one number of prompts and of responses", got="others")
+    return grouped
+
+
 def trunk_states(model: SequenceModel, grouped: Grouped) -> Float[Array, "rows tokens width"]:
     """The hidden states below the lowest adapter, which are the same for all adapters.
 
@@ -105,6 +124,8 @@ def trunk_states(model: SequenceModel, grouped: Grouped) -> Float[Array, "rows t
         >>> trunk_states(model, group_responses(model, [[0, 1]], [[[2], [3, 4, 2]]])).shape
         (1, 8, 8)
     """
+    _checks.check_record("model", model, SequenceModel)
+    check_grouped(grouped)
     if model.parts is None or not model.parts.fixed:
         got = "one whose layers all depend on its parameters"
         raise BadArgument("model", expected="a model of adapters in the last layers", got=got)
@@ -132,6 +153,9 @@ def response_states(
         >>> response_states(model, model.init(jax.random.key(0)), grouped).shape
         (1, 2, 4, 8)
     """
+    _checks.check_record("model", model, SequenceModel)
+    check_grouped(grouped)
+    _checks.check_leaves("params", params)
     if model.parts is None:
         raise BadArgument("model", expected="a model with parts, such as a transformer", got="one without")
     below = model.parts.below(params, grouped) if states is None else states
@@ -157,6 +181,8 @@ def score_responses(
         >>> (-score_responses(bigram, jnp.zeros((3, 3)), grouped).sum(axis=2) / jnp.log(3)).round(2).tolist()
         [[1.0, 2.0], [1.0, -0.0]]
     """
+    check_grouped(grouped)
+    _checks.check_leaves("params", params)
     return _score_responses(model, held_by(model), params, grouped, states)
 
 
@@ -194,6 +220,8 @@ def response_entropies(
         >>> bool((response_entropies(model, model.init(jax.random.key(0)), grouped) <= np.log(5) + 1e-5).all())
         True
     """
+    check_grouped(grouped)
+    _checks.check_leaves("params", params)
     return _response_entropies(model, held_by(model), params, grouped, states)
 
 
@@ -229,8 +257,13 @@ def map_tokens(function: Callable[..., Any], tokens: Array, *arrays: Array, size
         >>> map_tokens(lambda tokens, states: states[:, 0] + tokens, tokens, states).tolist()
         [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
     """
+    _checks.check_function("function", function)
+    for name, part in (("tokens", tokens), *(("arrays", array) for array in arrays)):
+        _checks.check_leaves(name, part)
+        if part.shape[: len(tokens.shape)] != tokens.shape:
+            raise BadArgument(name, expected="arrays whose leading axes are those of the tokens", got=f"{part!r:.80}")
     axes = tokens.shape
-    flat = [part.reshape(-1, *part.shape[len(axes) :]) for part in (tokens, *arrays)]
+    flat = [jnp.asarray(part).reshape(-1, *part.shape[len(axes) :]) for part in (tokens, *arrays)]
 
     @jax.checkpoint
     def of_rows(rows: Array) -> Any:

@@ -46,6 +46,7 @@ def tabular(contexts: int, responses: int) -> Policy:
         return _checks.known_array(np.zeros(shape))
 
     def log_probs(params: Any, contexts: Any, responses: Any) -> Float[Array, "rows candidates"]:
+        params = _checks.real_array("params", params, f"shape {shape}, one logit for each response")
         if jnp.shape(params) != shape:
             raise BadArgument(
                 "params", expected=f"shape {shape}, one logit for each response", got=f"shape {jnp.shape(params)}"

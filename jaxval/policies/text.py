@@ -77,6 +77,7 @@ def encode_prompt(tokeniser: Tokeniser, prompt: str | Messages) -> list[int]:
         >>> encode_prompt(of_user, [{"role": "user", "content": "hi"}])
         [104, 105, 63]
     """
+    _checks.check_record("tokeniser", tokeniser, Tokeniser)
     if isinstance(prompt, str):
         return ([] if tokeniser.begin is None else [tokeniser.begin]) + tokeniser.encode(prompt)
     if not isinstance(prompt, list | tuple) or not all(isinstance(message, Mapping) for message in prompt):
@@ -165,6 +166,10 @@ def _cut(prompt: list[int], kept: int, begin: int | None) -> list[int]:
 
 def check_candidates(prompts: Sequence[Any], responses: Sequence[Any]) -> None:
     """Check that there is one list of candidates for each prompt, and that no list and no candidate is empty."""
+    for name, lists in (("prompts", prompts), ("responses", responses)):
+        _checks.check_list(name, lists, "one for each prompt")
+        for one in lists:
+            _checks.check_sized(name, one)
     if len(prompts) == 0 or len(prompts) != len(responses):
         raise BadArgument(
             "responses",
@@ -177,6 +182,7 @@ def check_candidates(prompts: Sequence[Any], responses: Sequence[Any]) -> None:
                 "responses", expected=f"a list of at least one candidate for context {context}", got=f"{row!r}"
             )
         for i, response in enumerate(row):
+            _checks.check_sized("responses", response)
             if len(response) == 0:
                 raise BadArgument(
                     "responses", expected="no empty response", got=f"an empty response {i} of context {context}"

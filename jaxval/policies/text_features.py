@@ -42,6 +42,9 @@ def text_features(
         >>> text_features(["Say hello"], [["Hello!", "Go away, go away"]], buckets=4).shape
         (1, 2, 7)
     """
+    _checks.check_names("prompts", prompts, "the texts of the prompts")
+    for row in _checks.check_list("responses", responses, "a list of responses, which are texts, for each prompt"):
+        _checks.check_names("responses", row, "a list of responses, which are texts, for each prompt")
     if not len(prompts) or len(prompts) != len(responses):
         raise BadArgument("responses", expected=f"a list for each of {len(prompts)} prompts", got=len(responses))
     buckets = _checks.check_size("buckets", buckets)

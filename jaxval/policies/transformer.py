@@ -330,6 +330,7 @@ def _slice(params: Params, total: int, first: int, last: int) -> Params:
 
 def held_by(model: SequenceModel) -> Any:
     """The arrays that a model holds besides its parameters, or None if it holds none."""
+    _checks.check_record("model", model, SequenceModel)
     return None if model.held is None else model.held()
 
 

@@ -106,6 +106,8 @@ def count_wins(
         >>> count_wins(comparisons, alternatives=2).tolist()
         [[0.0, 2.0], [0.0, 0.0]]
     """
+    _checks.check_record("comparisons", comparisons, Comparisons)
+    alternatives = _checks.check_size("alternatives", alternatives)
     winner = _checks.integers("comparisons.winner", comparisons.winner, ndim=1, expected="(comparisons,) integers")
     loser = _checks.integers("comparisons.loser", comparisons.loser, ndim=1, expected="(comparisons,) integers")
     weight = check_counts("comparisons.weight", comparisons.weight, winner.shape[0])
@@ -128,7 +130,7 @@ def count_wins(
                 "comparisons", expected="two different alternatives", got=f"{int(winner[row])} twice in row {row}"
             )
     if contexts is not None:
-        context = _check_contexts(comparisons.context, winner, contexts)
+        context = _check_contexts(comparisons.context, winner, _checks.check_size("contexts", contexts))
         return _add_up((context, winner, loser), weight, (contexts, alternatives, alternatives))
     return _add_up((winner, loser), weight, (alternatives, alternatives))
 
@@ -185,8 +187,8 @@ def _shares(wins: Array) -> Array:
 def check_wins(wins: Any, *, contexts: bool = False, name: str = "wins") -> Array:
     """Check counts of wins: a square array of non-negative numbers, or, if `contexts`, one array for each context."""
     expected = "counts of wins (alternatives, alternatives)"
-    ndim = 3 if contexts and np.ndim(wins) == 3 else 2
-    array = _checks.floating(name, wins, ndim=ndim, expected=expected)
+    given = _checks.real_array(name, wins, expected)
+    array = _checks.floating(name, given, ndim=3 if contexts and given.ndim == 3 else 2, expected=expected)
     if array.shape[-1] != array.shape[-2] or 0 in array.shape:
         raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if _checks.concrete(array) and np.asarray(array).min() < 0:
@@ -205,10 +207,16 @@ def check_counts(name: str, value: Any, rows: int) -> Array:
 
 
 def _check_ballots(ballots: Ballots) -> tuple[Array, Array]:
+    _checks.check_record("ballots", ballots, Ballots)
     place = _checks.integers(
         "ballots.positions", ballots.positions, ndim=2, expected="(ballots, alternatives) integers"
     )
+    if 0 in place.shape:
+        got = f"shape {place.shape}"
+        raise BadArgument("ballots.positions", expected="at least one ballot of at least one alternative", got=got)
     weights = check_counts("ballots.weights", ballots.weights, place.shape[0])
+    if _checks.concrete(weights) and not np.asarray(weights).any():
+        raise BadArgument("ballots.weights", expected="a weight above 0", got="0 for every ballot")
     if _checks.concrete(place) and place.size and np.asarray(place).min() < -1:
         least = np.asarray(place).min()
         raise BadArgument("ballots.positions", expected="0 (best) and up, or -1 (unranked)", got=least)

@@ -109,6 +109,9 @@ def sample_mixture(
         >>> orders.tolist()
         [[2, 1, 0], [2, 1, 0]]
     """
+    _checks.check_list("samplers", samplers, "a function for each group")
+    for group, sampler in enumerate(samplers):
+        _checks.check_function(f"samplers[{group}]", sampler, "a function of a key and num")
     shares = _checks.check_weights(shares, len(samplers), name="shares")
     choose, *keys = jax.random.split(_checks.check_key(key), len(samplers) + 1)
     drawn = jnp.stack([sampler(one, num=num) for sampler, one in zip(samplers, keys, strict=True)])

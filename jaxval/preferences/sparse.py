@@ -91,10 +91,11 @@ def smoothed_matrix(wins: Wins, strengths: Strengths, *, rank: int = RANK) -> Fl
         0.85
     """
     wins, rank = check_wins(wins), _checks.check_size("rank", rank)
+    _checks.check_record("strengths", strengths, Strengths)
     ridge, cycles, counts = (
         _checks.check_number(f"strengths.{name}", value, low=low, high=np.inf, expected=expected)
         for (name, value), low, expected in zip(
-            strengths._asdict().items(),
+            zip(Strengths._fields, strengths, strict=True),
             (1e-30, 1e-30, 0.0),
             ("a number above 0, or inf", "a number above 0, or inf", "a number of at least 0, or inf"),
             strict=True,
@@ -180,7 +181,7 @@ def choose_strengths(
         inf
     """
     _checks.check_choice("model", model, MODELS)
-    wins = check_wins(wins, contexts=True)
+    wins, rank = check_wins(wins, contexts=True), _checks.check_size("rank", rank)
     wins = wins.reshape(-1, *wins.shape[-2:])
     one, two = jax.random.split(_checks.check_key(key))
     pairs, rows = (hold_out(k, wins, by=by, folds=folds) for k, by in ((one, "pairs"), (two, "comparisons")))
@@ -230,6 +231,7 @@ def held_out_log_likelihood(
         (2, 2)
     """
     wins = check_wins(wins)
+    _checks.check_function("estimate", estimate, "a function from counts to P")
     held = hold_out(_checks.check_key(key), wins, by=by, folds=folds)
     matrices = jax.lax.map(lambda part: estimate(wins - part), held)
     return jnp.sum(_log_likelihood(held, matrices), axis=0)

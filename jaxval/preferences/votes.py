@@ -107,7 +107,7 @@ def _pairs_within(number: Array) -> Array:
 def _check_votes(votes: Any) -> np.ndarray | Array:
     """Check votes: (voters, statements) of 1, 0, -1 and UNSEEN. NumPy's arrays stay on the host."""
     expected = "(voters, statements) integers: 1 agrees, 0 passes, -1 disagrees, -2 unseen"
-    array = votes if isinstance(votes, np.ndarray | jax.Array) else np.asarray(votes)
+    array = _checks.real_array("votes", votes, expected)
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iu":
         raise BadArgument("votes", expected=expected, got=f"{array.dtype} of shape {array.shape}")
     if _checks.concrete(array):

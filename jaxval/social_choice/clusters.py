@@ -91,6 +91,8 @@ def cluster_intervals(
     if not numbers or min(numbers) < 2:
         raise BadArgument("clusters", expected="at least two clusters", got=numbers)
     samples, batch_size = _checks.check_size("samples", samples), _checks.check_size("batch_size", batch_size)
+    _checks.check_function("statistic", statistic, "a function of how often each cluster was drawn")
+    _checks.check_key(key)
     check_level(level)
 
     @jax.jit
@@ -100,7 +102,7 @@ def cluster_intervals(
     estimate = jnp.asarray(jax.jit(statistic)(*(jnp.ones(n) for n in numbers)))
     drawn = resampled(jax.random.split(_checks.check_key(key), samples))
     few = min(numbers)
-    given = jnp.asarray(few if contributing is None else contributing)
+    given = jnp.asarray(few if contributing is None else _checks.real_array("contributing", contributing))
     try:
         m = jnp.broadcast_to(jnp.minimum(given, few), estimate.shape)
     except ValueError:
@@ -155,7 +157,12 @@ def effective_counts(
         >>> round(float(effective_counts(votes, [7] * 9 + [3], alternatives=2)[0, 1]), 2)
         1.22
     """
-    winner, loser = (np.asarray(index) for index in (comparisons.winner, comparisons.loser))
+    _checks.check_record("comparisons", comparisons, Comparisons)
+    alternatives, expected = _checks.check_size("alternatives", alternatives), "(comparisons,) integers"
+    winner, loser = (
+        np.asarray(_checks.integers(f"comparisons.{name}", getattr(comparisons, name), ndim=1, expected=expected))
+        for name in ("winner", "loser")
+    )
     voter = np.asarray(_checks.integers("clusters", clusters, ndim=1, expected="(comparisons,) integers"))
     weight = np.asarray(check_counts("comparisons.weight", comparisons.weight, len(winner)), dtype=float)
     if voter.shape != winner.shape or loser.shape != winner.shape:

@@ -134,7 +134,7 @@ def group_curve(
         >>> curve.level.tolist(), curve.favoured.tolist()
         ([1.0, 0.0], [[0.75, 0.25], [1.0, 0.0]])
     """
-    betas = jnp.asarray(betas, dtype=float)
+    betas = _checks.numbers("betas", betas, "(betas,) numbers in [0, inf]")
     if betas.ndim != 1 or (_checks.concrete(betas) and not (betas >= 0).all()):
         raise BadArgument("betas", expected="(betas,) numbers in [0, inf]", got=np.asarray(betas).tolist())
     lotteries = jax.vmap(lambda beta: proportional(matrix, beta=beta))(betas)

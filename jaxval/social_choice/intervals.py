@@ -183,6 +183,10 @@ def bootstrap_intervals(
         True
     """
     wins = check_wins(wins)
+    _checks.check_key(key)
+    _checks.check_function("statistic", statistic, "a function of P")
+    if estimate is not None:
+        _checks.check_function("estimate", estimate, "a function from counts to P")
     matrix = (estimate or empirical_matrix)(wins)
     center = matrix if estimate else empirical_matrix(wins + 0.5)  # what the resamples are drawn from
     samples = _checks.check_size("samples", samples)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
+from jaxval import _checks
 from jaxval.preferences import count_wins, empirical_matrix
 from jaxval.types import BadArgument, Comparisons
 
@@ -61,8 +62,9 @@ def order_effect(
         >>> float(effect.first_wins), float(effect.bias), float(effect.matrix[0, 1])
         (1.0, 0.5, 0.5)
     """
-    first = jnp.asarray(winner_first)
-    weight = jnp.asarray(comparisons.weight, dtype=float)
+    _checks.check_record("comparisons", comparisons, Comparisons)
+    first = jnp.asarray(_checks.real_array("winner_first", winner_first, "(comparisons,) truth values"), dtype=bool)
+    weight = _checks.numbers("comparisons.weight", comparisons.weight)
     if first.shape != weight.shape:
         raise BadArgument("winner_first", expected=f"one for each of {len(weight)} comparisons", got=f"{first.shape}")
 

@@ -124,7 +124,8 @@ def value_adapters(
 
 def names_of(adapters: Sequence[str | Path]) -> tuple[str, ...]:
     """The names of the folders; if two are equal, each is preceded by the name of the folder that contains it."""
-    paths = [Path(path) for path in adapters]
+    _checks.check_list("adapters", adapters, "two or more folders")
+    paths = [Path(_checks.check_path(f"adapters[{number}]", path)) for number, path in enumerate(adapters)]
     if len(paths) < 2:
         expected = "at least 2 adapters, for a value is one among others"
         raise BadArgument("adapters", expected=expected, got=f"{len(paths)}")

@@ -157,7 +157,7 @@ def harm_auc(
         ([1.0, 0.5], 0.75)
     """
     known = np.asarray(_checks.floating("values", values, ndim=2, expected="(cases, sources) values"))
-    marked = np.asarray(harmful)
+    marked = np.asarray(_checks.real_array("harmful", harmful, "(cases, sources) truth values"))
     if marked.dtype != bool or marked.shape != known.shape:
         got = f"{marked.dtype} of {marked.shape}"
         raise BadArgument("harmful", expected=f"booleans of shape {known.shape}", got=got)

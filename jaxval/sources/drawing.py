@@ -105,7 +105,12 @@ def draw_pool(
     key = _checks.check_key(key)
     samples, new_tokens = _checks.check_size("samples", samples), _checks.check_size("new_tokens", new_tokens)
     _checks.check_number("temperature", temperature, low=1e-3, high=1e3, expected="a number above 0")
-    sources = len(trained)
+    _checks.check_record("model", model, SequenceModel)
+    _checks.check_leaves("reference", reference)
+    sources = len(_checks.check_list("trained", trained, "the parameters of each source"))
+    for number, one in enumerate(trained):
+        _checks.check_leaves(f"trained[{number}]", one)
+    policies.group_responses(model, prompts, [[] for _ in _checks.check_list("prompts", prompts, "lists of ids")])
     names = tuple(names or (f"source {i}" for i in range(sources)))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trained)
     every = TokenArithmetic(jnp.ones(sources), reference, stacked)
@@ -241,16 +246,20 @@ def pool_of_draws(
         >>> pool_of_draws(drawn, ones, prompts=["a", "b"], sources=["s"], rewards=["ones"], title="t").proposals
         ('all sources together',)
     """
+    _checks.check_record("draws", draws, Draws)
+    for name, texts in (("prompts", prompts), ("sources", sources), ("rewards", rewards)):
+        _checks.check_names(name, texts, "texts")
+    labels = _checks.integers("draws.drawn_from", draws.drawn_from, ndim=2, expected="(prompts, samples) numbers")
     return SamplePool(
         tuple(prompts),
         tuple(sources),
         tuple(rewards),
-        np.asarray(draws.log_probs, float),
-        np.asarray(scores, float),
+        _checks.host_numbers("draws.log_probs", draws.log_probs),
+        _checks.host_numbers("scores", scores, "(prompts, samples, rewards) numbers"),
         None,
-        draws.drawn_from,
+        np.asarray(labels),
         draws.proposals,
-        np.asarray(draws.proposal_log_probs, float),
+        _checks.host_numbers("draws.proposal_log_probs", draws.proposal_log_probs),
         False,
         title,
     )

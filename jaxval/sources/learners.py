@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxval import _checks, policies
 from jaxval.data import PreferencePairs
-from jaxval.sources.pairs import candidates
+from jaxval.sources.pairs import candidates, check_pairs
 from jaxval.types import BadArgument, Comparisons, Params, Policy, SequenceModel
 
 __all__ = ["Learner", "checkpoint_learner", "log_linear_learner", "tabular_learner", "transformer_learner"]
@@ -73,6 +73,7 @@ def tabular_learner(pairs: PreferencePairs) -> Learner:
         >>> learner.policy.init(None).shape, learner.generalises
         ((1, 2), False)
     """
+    check_pairs(pairs)
     policy = policies.tabular(len(pairs.prompts), max(2, max(map(len, pairs.responses))))
     return Learner(policy, generalises=False, random=False, defaults={"ridge": 0.1})
 
@@ -99,6 +100,7 @@ def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner
         >>> [round(float(log_prob), 2) for log_prob in log_probs[0]]
         [-0.69, -0.69]
     """
+    check_pairs(pairs)
     features = policies.text_features(pairs.prompts, pairs.responses, buckets=buckets)
     return log_linear_of(pairs, features, ridge=1.0)[0]
 
@@ -148,6 +150,9 @@ def transformer_learner(
         >>> learner.policy.log_probs(learner.policy.init(jax.random.key(0)), [0], [[0, 1]]).shape
         (1, 2)
     """
+    check_pairs(pairs)
+    prompt_bytes = _checks.check_size("prompt_bytes", prompt_bytes)
+    response_bytes = _checks.check_size("response_bytes", response_bytes)
     kept, size = (1 + prompt_bytes, response_bytes), policies.byte_tokeniser().vocabulary
     model = policies.transformer(vocabulary=size, length=sum(kept), width=width, layers=layers, heads=heads, **shape)
     return _over_tokens(pairs, model, kept, batch_size=64)

@@ -66,6 +66,15 @@ def weigh_sources(
         >>> found.weights.round(3).tolist(), bool(found.gains["equal"][1] > 0)
         ([1.0, 0.0], True)
     """
+    if not isinstance(valued, SourceValues | PoolValues):
+        raise BadArgument("valued", expected="what value_sources or value_pool returns", got=f"{valued!r:.80}")
+    for name in ("names", "rewards"):
+        _checks.check_names(f"valued.{name}", getattr(valued, name), "texts")
+    for name, by_reward in (("objective", objective), ("floors", floors)):
+        if by_reward is not None and not isinstance(by_reward, Mapping):
+            raise BadArgument(name, expected="numbers by the names of rewards", got=f"{by_reward!r:.80}")
+        for reward, number in (by_reward or {}).items():
+            _checks.check_number(f"{name}[{reward!r}]", number, low=-np.inf, high=np.inf, expected="a number")
     names = list(valued.rewards)
     shares = None
     if objective is not None:
@@ -113,8 +122,9 @@ def sampling_shares(weights: SourceVector, pairs: SourceVector) -> np.ndarray:
         >>> sampling_shares([1.0, 0.5, 0.0], [100, 200, 300]).tolist()
         [0.5, 0.5, 0.0]
     """
-    known = check_weights(weights, np.shape(pairs)[0] if np.ndim(pairs) else 0)
-    counted = known * np.asarray(pairs, np.float64)
+    pairs = np.asarray(_checks.floating("pairs", pairs, ndim=1, expected="(sources,) numbers of pairs"), np.float64)
+    known = check_weights(weights, len(pairs))
+    counted = known * pairs
     if not counted.sum() > 0:
         raise BadArgument("weights", expected="a weight above 0 of a source with pairs", got=known.tolist())
     return counted / counted.sum()
@@ -160,6 +170,8 @@ def write_mixture(valued: SourceValues, folder: str | Path, weights: SourceVecto
         ...     print(error)
         valued: expected sources whose policies are adapters; got policies of another kind
     """
+    if not isinstance(valued, SourceValues):
+        raise BadArgument("valued", expected="what value_sources returns", got=f"{valued!r:.80}")
     known = check_weights(weights, len(valued.names))
     if not has_adapters(valued):
         expected = "sources whose policies are adapters"

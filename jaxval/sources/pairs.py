@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxval import _checks
 from jaxval.data import PreferencePairs, SyntheticPreferences, source_comparisons
 from jaxval.types import BadArgument, Comparisons
 
@@ -20,6 +21,15 @@ def as_pairs(pairs: Any) -> PreferencePairs:
     if len(pairs.sources) < 2:
         got = f"only {pairs.sources[0]!r}" if pairs.sources else "none"
         raise BadArgument("pairs", expected="at least 2 sources, for a value is one among others", got=got)
+    return pairs
+
+
+def check_pairs(pairs: Any) -> PreferencePairs:
+    """Check that something is preference pairs with texts."""
+    _checks.check_record("pairs", pairs, PreferencePairs)
+    _checks.check_names("pairs.prompts", pairs.prompts, "the texts of the prompts")
+    for row in _checks.check_list("pairs.responses", pairs.responses, "the texts of the responses to each prompt"):
+        _checks.check_names("pairs.responses", row, "the texts of the responses to each prompt")
     return pairs
 
 

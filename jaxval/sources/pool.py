@@ -154,7 +154,10 @@ def value_pool(
         [[0.25], [0.0]]
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
-    sources = len(pool.sources)
+    _checks.check_record("pool", pool, SamplePool)
+    sources = len(_checks.check_names("pool.sources", pool.sources, "the names of the sources"))
+    if (policies := np.shape(pool.log_probs)[:1]) != (sources + 1,):
+        raise BadArgument("pool.sources", expected=f"a name for each of {policies} policies but the first", got=sources)
     linear = _linear_map(sources, semivalue, groups, permutations, evaluations, key)
     proposal, shares = pool_log_q(pool)
     ratios, faults = _faults(pool, proposal, shares)

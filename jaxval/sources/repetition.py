@@ -196,9 +196,17 @@ def _judged(setting: Setting, method: Method, values: np.ndarray, sources: Any, 
 
 
 def folder_names(names: Sequence[str]) -> list[str]:
-    """A name of a folder for each name of a source, all different."""
-    plain = [re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "source" for name in names]
-    return [name if plain.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(plain)]
+    """A name of a folder for each name of a source, all different, also where capitals do not count, and short."""
+    plain = [re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).lstrip(".")[:60] or "source" for name in names]
+    taken = {name.casefold() for name in plain if plain.count(name) == 1}
+    found: list[str] = []
+    for i, name in enumerate(plain):
+        alone = [other.casefold() for other in plain].count(name.casefold()) == 1
+        while not alone and (name == plain[i] or name.casefold() in taken):
+            name = f"{name}-{i}"
+        taken.add(name.casefold())
+        found.append(name)
+    return found
 
 
 def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -24,6 +24,7 @@ from jaxval.data import PreferencePairs
 from jaxval.data.pairs import text_of_messages
 from jaxval.parallel import progress as progress_bar
 from jaxval.sources.learners import identity_of, log_linear_of, tokens_kept
+from jaxval.sources.pairs import check_pairs
 from jaxval.sources.trainings import Training, trainer
 from jaxval.types import BadArgument, Comparisons, Params, SequenceModel
 
@@ -139,6 +140,7 @@ def fit_reward_head(
         pairs: expected at least 10 pairs to fit a reward head to, and one more held out; got 1 and 0
     """
     _checks.check_choice("pooling", pooling, POOLINGS)
+    check_pairs(pairs)
     share = _checks.check_number("held_out", held_out, low=1e-9, high=1 - 1e-9, expected="a share in (0, 1)")
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     prompts = len(pairs.prompts)

@@ -121,7 +121,9 @@ def compare_variations(values: Float[ArrayLike, "sources"] | list[Any], variatio
         ([1, 1, -1], [((0, 1), 1), ((1, 2), 0)])
     """
     base = np.asarray(_checks.floating("values", values, ndim=1, expected="(sources,) values"), np.float64)
-    for variation in variations:
+    for number, variation in enumerate(_checks.check_list("variations", variations, "several Variation")):
+        _checks.check_record(f"variations[{number}]", variation, Variation)
+        _checks.real_array(f"variations[{number}].values", variation.values)
         if np.shape(variation.values) != base.shape or not np.isfinite(variation.values).all():
             expected = f"finite values of {len(base)} sources in every variation"
             raise BadArgument("variations", expected=expected, got=f"{variation.name}: {variation.values}")
@@ -133,6 +135,16 @@ def compare_variations(values: Float[ArrayLike, "sources"] | list[Any], variatio
         against = (v for v in variations if clear and v.values[j] - v.values[i] > _tie(v.values))
         swapped[i, j] = tuple(against)
     return Conclusions(np.where((signs != -signs[0]).all(axis=0), signs[0], 0), swapped)
+
+
+def _check_valued(valued: Any, reward: Any) -> None:
+    """Check values of sources, and the number of one of their rewards."""
+    if not isinstance(valued, SourceValues):
+        raise BadArgument("valued", expected="what value_sources returns", got=f"{valued!r:.80}")
+    if isinstance(reward, bool) or not isinstance(reward, int | np.integer) or not 0 <= reward < len(valued.rewards):
+        raise BadArgument(
+            "reward", expected=f"the number of a reward, below {len(valued.rewards)}", got=f"{reward!r:.80}"
+        )
 
 
 def _tie(values: np.ndarray) -> float:
@@ -175,6 +187,7 @@ def step_variations(
         >>> double.name, bool(abs(double.values - retrained.values[:, 0]).max() < 1e-4)
         ('double', True)
     """
+    _check_valued(valued, reward)
     if valued.utilities is None or not valued.evaluated:
         return ()
     value = _value(semivalue, [level.unions for level in valued.totals])
@@ -216,6 +229,7 @@ def duplicate_values(
         >>> bool(abs(copied[0] - three.values[[0, 2], 0]).max() < 1e-4)
         True
     """
+    _check_valued(valued, reward)
     if valued.utilities is None or not valued.evaluated:
         return None
     players = len(valued.names)

@@ -139,6 +139,7 @@ def best_weights(
     """
     sources, folds = _checks.check_size("sources", sources), _checks.check_size("folds", folds)
     _checks.check_choice("over", over, OVER)
+    _checks.check_function("utility", utility, "a function of weights")
     most = float(_checks.check_number("most", most, low=1e-6, high=1e6, expected="a finite number above 0"))
     if over == "subsets" and sources > MOST_TABULATED:
         advice = "choose the simplex or the box"

@@ -236,6 +236,8 @@ def games(
     """
     few, many = _sizes("players", players)
     largest = _checks.check_size("largest", largest)
+    if not isinstance(special, bool):
+        raise BadArgument("special", expected="True or False", got=f"{special!r:.80}")
 
     @st.composite
     def draw_game(draw: Any) -> tuple[np.ndarray, np.ndarray]:

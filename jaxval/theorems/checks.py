@@ -18,6 +18,7 @@ from jaxtyping import Array, Key
 from jaxval import _checks
 from jaxval._tables import html_table
 from jaxval.theorems.records import Claim, Inconclusive, parts, registered
+from jaxval.types import BadArgument
 
 __all__ = ["Verdict", "check_claim", "scope"]
 
@@ -162,7 +163,8 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
 def require_float64() -> None:
     """Raise a ValueError if JAX computes in float32."""
     if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise ValueError("theorems are checked in float64: expected jax_enable_x64; got float32; set JAX_ENABLE_X64=1")
+        advice = "set JAX_ENABLE_X64=1"
+        raise BadArgument("theorems are checked in float64", expected="jax_enable_x64", got="float32", advice=advice)
 
 
 def scope(verdict: Verdict) -> str:
@@ -180,7 +182,7 @@ def scope(verdict: Verdict) -> str:
         ...     verdict, = theorems.verify(ids=["mallows/phi-limit"], instances=10)
         ...     assert "10 sampled" in scope(verdict)
     """
-    setting = verdict.claim.setting
+    setting = _checks.check_record("verdict", verdict, Verdict).claim.setting
     words = [f"{setting.scope}; {verdict.sampled:,} sampled"]
     if verdict.enumerated:
         words.append(f"exhausted: {setting.every} ({verdict.enumerated:,})")

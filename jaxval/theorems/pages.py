@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxval import _checks
 from jaxval.theorems.checks import Verdict, scope
 from jaxval.theorems.records import AtMost, Claim, parts
 from jaxval.types import BadArgument
@@ -35,7 +36,7 @@ def page(verdict: Verdict) -> str:
         ...     verdict, = theorems.verify(ids=["mallows/phi-limit"], instances=10)
         ...     assert page(verdict).startswith("mallows/phi-limit")
     """
-    claim = verdict.claim
+    claim = _checks.check_record("verdict", verdict, Verdict).claim
     lines = [f"{claim.id}: {claim.source}", ""]
     for name, words in told(verdict).items():
         lines += _paragraph(name, words)
@@ -63,7 +64,7 @@ def told(verdict: Verdict) -> dict[str, str]:
         ...     verdict, = theorems.verify(ids=["mallows/phi-limit"], instances=10)
         ...     assert told(verdict)["Verdict"] == "holds"
     """
-    claim = verdict.claim
+    claim = _checks.check_record("verdict", verdict, Verdict).claim
     recorded = "" if verdict.as_recorded else f" (recorded: {claim.verdict})"
     headings = {
         "As printed": f'"{claim.quote}"' if claim.quote else "",
@@ -99,6 +100,7 @@ def exhibit(claim: Claim, instance: Any = None) -> tuple[str, list[str]]:
         ...     instance, sides = exhibit(claim)
         ...     assert "should equal" in sides[0]
     """
+    _checks.check_record("claim", claim, Claim)
     if instance is None:
         if claim.counterexample is None:
             raise BadArgument("instance", expected=f"an instance, as {claim.id} has no counterexample", got="none")
@@ -214,6 +216,7 @@ def replay(claim: Claim) -> list[str]:
         >>> "claim.sides(instance)" in replay(theorems.claims()[0])[-1]
         True
     """
+    _checks.check_record("claim", claim, Claim)
     shown = "claim.counterexample()" if claim.counterexample else "claim.setting.generate(jax.random.key(0))"
     return [
         "import jax",

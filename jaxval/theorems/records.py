@@ -17,6 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from jaxval import _checks
+from jaxval.types import BadArgument
+
 __all__ = ["AtMost", "Claim", "Inconclusive", "Kind", "Outcome", "Setting", "largest", "parts", "registered"]
 
 Kind = Literal["", "root error", "follows", "slip", "convention", "reading", "conjecture"]
@@ -262,9 +265,11 @@ def parts(sides: Any, name: str = "") -> dict[str, tuple[Any, Array]]:
         named = [parts(part, f"{name}: {key}" if name else str(key)) for key, part in sides.items()]
         return {key: found for part in named for key, found in part.items()}
     if isinstance(sides, tuple) and not isinstance(sides, AtMost):
-        left, right = sides
-        return {name: (sides, largest(jnp.asarray(left) - jnp.asarray(right)))}
-    slack = jnp.subtract(*sides) if isinstance(sides, AtMost) else jnp.asarray(sides, float)
+        if len(sides) != 2:
+            raise BadArgument("sides", expected="two sides, or a dictionary of parts", got=f"{len(sides)} sides")
+        left, right = (jnp.asarray(_checks.real_array("sides", side)) for side in sides)
+        return {name: (sides, largest(left - right))}
+    slack = jnp.subtract(*sides) if isinstance(sides, AtMost) else _checks.numbers("sides", sides)
     return {name: (sides, jnp.where(jnp.any(jnp.isnan(slack)), jnp.inf, jnp.max(slack)))}
 
 
@@ -281,4 +286,5 @@ def largest(difference: Array) -> Array:
         >>> float(largest(jnp.array([0.5, -2.0])))
         2.0
     """
+    difference = jnp.asarray(_checks.real_array("difference", difference))
     return jnp.where(jnp.all(jnp.isfinite(difference)), jnp.max(jnp.abs(difference)), jnp.inf)

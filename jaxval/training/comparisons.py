@@ -35,7 +35,10 @@ def stack_sources(sources: Sequence[Comparisons] | Comparisons) -> Comparisons:
         [[1.0, 0.0], [1.0, 2.0]]
     """
     if isinstance(sources, Comparisons):
-        fields = [jnp.asarray(field) for field in sources]
+        fields = [
+            jnp.asarray(_checks.real_array(f"sources.{name}", field))
+            for name, field in zip(Comparisons._fields, sources, strict=True)
+        ]
         if fields[0].ndim != 2 or 0 in fields[0].shape or len({field.shape for field in fields}) > 1:
             raise BadArgument(
                 "sources",
@@ -46,9 +49,15 @@ def stack_sources(sources: Sequence[Comparisons] | Comparisons) -> Comparisons:
         if _checks.concrete(fields[3]):
             _check_weights(np.asarray(fields[3]))
         return Comparisons(*fields)
-    if not len(sources):
+    if not len(_checks.check_list("sources", sources, "one types.Comparisons for each source")):
         raise BadArgument("sources", expected="at least one source", got="none")
-    parts = [tuple(np.asarray(field) for field in source) for source in sources]
+    parts = [
+        tuple(
+            np.asarray(_checks.real_array(f"sources[{number}].{name}", getattr(source, name)))
+            for name in _checks.check_record(f"sources[{number}]", source, Comparisons) and Comparisons._fields
+        )
+        for number, source in enumerate(sources)
+    ]
     for number, part in enumerate(parts):
         if part[0].ndim != 1 or len({field.shape for field in part}) > 1:
             raise BadArgument(
@@ -87,6 +96,7 @@ def source_key(key: Key[Array, ""], comparisons: Comparisons) -> Key[Array, ""]:
         True
     """
     _checks.check_key(key)
+    _checks.check_record("comparisons", comparisons, Comparisons)
     if not _checks.concrete(*comparisons):
         raise BadArgument("comparisons", expected="known values, from which the key is computed", got="a tracer")
     rows = np.stack([np.asarray(field, dtype=np.float64) for field in comparisons], axis=1)
@@ -102,6 +112,7 @@ def check_comparisons(comparisons: Comparisons, *, contexts: int, responses: int
     Ids must be in the catalogue, the chosen and the rejected response must differ, and weights must be at least 0, with
     one of them positive.
     """
+    _checks.check_record("comparisons", comparisons, Comparisons)
     fields = [
         _checks.integers(f"comparisons.{name}", value, ndim=1, expected="(comparisons,) ids")
         for name, value in zip(("context", "winner", "loser"), comparisons, strict=False)

@@ -264,7 +264,9 @@ def minimise_rows(
         _checks.check_size(name, size)
         for name, size in (("steps", steps), ("batch_size", batch_size), ("every", every))
     )
-    params = jax.tree.map(jnp.asarray, params)
+    if not isinstance(optimiser, optax.GradientTransformation):
+        raise BadArgument("optimiser", expected="an optimiser of optax", got=f"{optimiser!r:.80}")
+    params = jax.tree.map(lambda leaf: jnp.asarray(_checks.real_array("params", leaf)), params)
     first = jax.eval_shape(lambda *columns: jax.tree.map(lambda column: column[:1], columns), rows, weight)
     _, others = jax.eval_shape(loss, log_probs, params, *first)
     curve = _checks.known_array(np.full(steps, np.nan))
@@ -317,8 +319,15 @@ def pair_log_probs(
         >>> [round(float(log_prob), 3) for log_prob in pair_log_probs(policy, jnp.array([[0.0, 0.0]]), pairs)[0]]
         [-0.693, -0.693]
     """
-    context = np.asarray(comparisons.context)
-    responses = np.stack([np.asarray(comparisons.winner), np.asarray(comparisons.loser)], axis=1)
+    _checks.check_record("policy", policy, Policy)
+    _checks.check_record("comparisons", comparisons, Comparisons)
+    context, winner, loser = (
+        np.asarray(_checks.integers(f"comparisons.{name}", ids, ndim=1, expected="(comparisons,) ids"))
+        for name, ids in zip(("context", "winner", "loser"), comparisons, strict=False)
+    )
+    if not context.shape == winner.shape == loser.shape:
+        raise BadArgument("comparisons", expected="fields of one length", got=[len(context), len(winner), len(loser)])
+    responses = np.stack([winner, loser], axis=1)
     rows = len(context)
     size = min(_checks.check_size("batch_size", batch_size), rows)
     return jnp.asarray(each_chunk(lambda part: policy.log_probs(params, context[part], responses[part]), rows, size))

@@ -141,6 +141,7 @@ def newton_optimum(
 
 def _check_linear(policy: Policy) -> LinearLogits:
     """The policy's linear map; raises if there is none, or if the shapes of its parts do not match."""
+    _checks.check_record("policy", policy, Policy)
     linear = policy.linear
     if not isinstance(linear, LinearLogits):
         raise BadArgument(
@@ -170,7 +171,7 @@ def _check_reference(reference: Params, linear: LinearLogits) -> Params:
     """The parameters at the reference, checked to have the shapes that the linear map takes."""
 
     def check(shape: tuple[int, ...], value: Any) -> Array:
-        array = jnp.asarray(value, dtype=float)
+        array = _checks.numbers("reference", value)
         if array.shape != shape:
             raise BadArgument("reference", expected=f"parameters of shape {shape}", got=array.shape)
         return array

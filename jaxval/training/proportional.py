@@ -238,6 +238,7 @@ def _candidates(
     policy: Policy, comparisons: Comparisons, candidates: Candidates | None
 ) -> tuple[np.ndarray, Comparisons]:
     """(contexts, responses) whether a context has a response, and the comparisons, checked to be between candidates."""
+    _checks.check_record("policy", policy, Policy)
     if candidates is not None:
         present = np.asarray(candidates)
         if present.dtype != bool or present.ndim != 2:

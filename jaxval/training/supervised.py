@@ -71,6 +71,8 @@ def fine_tune(
         [[0.75, 0.25]]
     """
     _checks.check_key(key)
+    _checks.check_record("policy", policy, Policy)
+    batch_size = _checks.check_size("batch_size", batch_size)
     columns = [
         _checks.integers(name, ids, ndim=1, expected="(rows,) ids")
         for name, ids in (("contexts", contexts), ("responses", responses))

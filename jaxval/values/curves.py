@@ -141,7 +141,7 @@ def detection_curve(
         ([0.0, 0.5, 0.5, 0.5, 1.0], 0.5)
     """
     known = _one_objective(values)
-    marked = np.asarray(harmful)
+    marked = np.asarray(_checks.real_array("harmful", harmful, f"booleans ({len(known)},)"))
     if marked.dtype != bool or marked.shape != known.shape:
         raise BadArgument("harmful", expected=f"booleans ({len(known)},)", got=f"{marked.dtype} of {marked.shape}")
     if marked.all() or not marked.any():

@@ -192,6 +192,10 @@ def run(
     bar is wanted. Otherwise the host calls one compiled function after another.
     """
     _checks.check_key(key)
+    if not isinstance(estimator, Estimator):
+        raise BadArgument("estimator", expected="an Estimator", got=f"{estimator!r:.80}")
+    if save is not None:
+        _checks.check_path("save", save)
     objectives = of_many.objectives()
     if estimator.traceable and of_many.traceable and save is None and not progress:
 

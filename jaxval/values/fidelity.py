@@ -69,7 +69,7 @@ def datamodelling_score(
     """
     known = np.asarray(_checks.floating("values", values, ndim=1, expected="(players,) values"), np.float64)
     worth = np.asarray(_checks.floating("utilities", utilities, ndim=1, expected="(coalitions,) utilities"), np.float64)
-    masks = np.asarray(coalitions)
+    masks = np.asarray(_checks.real_array("coalitions", coalitions, "boolean masks"))
     shape = (len(worth), len(known))
     if masks.dtype != bool or masks.shape != shape:
         got = f"{masks.dtype} of shape {masks.shape}"

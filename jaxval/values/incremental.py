@@ -126,6 +126,7 @@ def _evaluate_paths(path_utility: Path, players: int) -> Callable[[Array], Array
         >>> bool((evaluate(coalitions) == coalitions @ jnp.array([1, 2, 3])).all())
         True
     """
+    _checks.check_function("path_utility", path_utility, "a function of an order")
     shape = jax.eval_shape(path_utility, _order(players)).shape
     if len(shape) not in (1, 2) or shape[0] != players + 1 or 0 in shape:
         raise BadArgument("path_utility", expected=f"utilities ({players + 1}, *objectives)", got=f"shape {shape}")

@@ -178,6 +178,7 @@ def _embedded(name: str, embed: Callable[[Any], Any], rows: Any) -> np.ndarray:
 
 def _weights(kernel: Callable[[Array], Array], squared: Array) -> Array:
     """κ of the squared distances."""
+    _checks.check_function("kernel", kernel, "a function of squared distances")
     weight = jnp.asarray(kernel(squared), dtype=float)
     if weight.shape != squared.shape or (_checks.concrete(weight) and not np.isfinite(weight).all()):
         got = f"shape {weight.shape}" if weight.shape != squared.shape else "NaN or infinity"

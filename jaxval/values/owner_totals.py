@@ -45,9 +45,7 @@ def owner_totals(
         >>> owner_totals([0.5, 0.25, -0.25], [0, 1, 0]).tolist()
         [0.25, 0.25]
     """
-    values = jnp.asarray(
-        _checks.floating("values", values, ndim=max(1, np.ndim(values)), expected="(players, ...) values")
-    )
+    values = jnp.asarray(_checks.floating("values", values, ndim=None, expected="(players, ...) values"))
     expected = f"({len(values)},) owners 0, 1, ..., one for each value"
     if not _checks.concrete(owners) and num is None:
         raise BadArgument(

@@ -108,10 +108,8 @@ def required_permutations(players: int, *, epsilon: float, delta: float, spread:
     """
     players = _checks.check_size("players", players)
     for name, value in (("epsilon", epsilon), ("spread", spread)):
-        if not 0 < value < math.inf:
-            raise BadArgument(name, expected="a finite number above 0", got=f"{value!r}")
-    if not 0 < delta < 1:
-        raise BadArgument("delta", expected="a probability in (0, 1)", got=f"{delta!r}")
+        _checks.check_finite(name, value, "a finite number above 0", above=True)
+    _checks.check_share("delta", delta, "a probability in (0, 1)")
     return max(1, math.ceil(spread**2 / (2 * epsilon**2) * math.log(2 * players / delta)))
 
 

@@ -3,12 +3,12 @@
 import importlib
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, first_and_last, flat, player_names
 from jaxval.checkpoints.files import write_whole
 from jaxval.types import BadArgument, Estimate, SeenGains
@@ -42,13 +42,20 @@ def estimate_table(estimate: Estimate) -> str:
     from rich.console import Console
     from rich.table import Table
 
+    _check_estimate(estimate)
     grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for number, column in enumerate(estimate_columns(estimate)):
         grid.add_column(column, justify="right" if number else "left", no_wrap=number % 2 == 0)
     for row in first_and_last(estimate_rows(estimate)):
         grid.add_row(*row)
     text = io.StringIO()
-    console = Console(file=text, width=max(80, 24 * (2 + np.size(estimate.values) // max(len(estimate), 1))))
+    console = Console(
+        file=text,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        width=max(80, 24 * (2 + np.size(estimate.values) // max(len(estimate), 1))),
+    )
     console.print(grid, *estimate_notes(estimate), sep="\n")
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
@@ -72,6 +79,7 @@ def estimate_frame(estimate: Estimate) -> Any:
         >>> estimate_frame(Estimate(np.ones(2), np.zeros(2), 4)).attrs["evaluations"]  # doctest: +SKIP
         4
     """
+    _check_estimate(estimate)
     pandas = importlib.import_module("pandas")
     values, errors = flat(estimate, estimate.values), flat(estimate, estimate.standard_errors)
     columns: dict[str, np.ndarray] = {}
@@ -85,6 +93,11 @@ def estimate_frame(estimate: Estimate) -> Any:
     frame = pandas.DataFrame(columns, index=pandas.Index(player_names(estimate), name="player"))
     frame.attrs["evaluations"] = int(np.asarray(estimate.evaluations))
     return frame
+
+
+def _check_estimate(estimate: Any) -> None:
+    if not isinstance(estimate, Estimate):
+        raise BadArgument("estimate", expected="a types.Estimate", got=f"{estimate!r:.80}")
 
 
 def save_estimate(estimate: Estimate, path: str | Path) -> None:
@@ -101,6 +114,7 @@ def save_estimate(estimate: Estimate, path: str | Path) -> None:
         ...     load_estimate(f"{folder}/values.npz").names
         ('a', 'b')
     """
+    _check_estimate(estimate)
     parts = {
         "values": estimate.values,
         "standard_errors": estimate.standard_errors,
@@ -139,19 +153,20 @@ def load_estimate(path: str | Path) -> Estimate:
         ...     load_estimate(f"{folder}/values.npz").values.tolist()
         [1.0, 1.0]
     """
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            names = json.loads(str(archive["names"]))
-            gains = [archive[f"gains_{name}"] for name in SeenGains._fields if f"gains_{name}" in archive]
-            return Estimate(
-                archive["values"],
-                archive["standard_errors"],
-                archive["evaluations"],
-                archive.get("intervals"),
-                None if names is None else tuple(names),
-                SeenGains(*gains) if gains else None,
-            )
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise BadArgument(
-            "path", expected="an archive written by values.save_estimate", got=f"{path} ({error})"
-        ) from error
+    with Path(_checks.check_path("path", path)).open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                names = json.loads(str(archive["names"]))
+                gains = [archive[f"gains_{name}"] for name in SeenGains._fields if f"gains_{name}" in archive]
+                return Estimate(
+                    archive["values"],
+                    archive["standard_errors"],
+                    archive["evaluations"],
+                    archive.get("intervals"),
+                    None if names is None else tuple(names),
+                    SeenGains(*gains) if gains else None,
+                )
+        except Exception as error:  # a changed byte in an archive or in a header of NumPy's raises many kinds
+            raise BadArgument(
+                "path", expected="an archive written by values.save_estimate", got=f"{path} ({error})"
+            ) from error

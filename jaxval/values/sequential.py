@@ -141,6 +141,8 @@ def _over_rounds(
     if batch_size is not None:
         _checks.check_size("batch_size", batch_size)
     values: list[Array] = []
+    _checks.check_function("update", update, "a function of a state and a mask")
+    _checks.check_function("evaluate", evaluate, "a function of a state")
     active: list[Array] = []
     realised: list[Array] = []
     tables: list[Array] = []
@@ -235,7 +237,7 @@ def _check_utilities(utilities: Array, number: int, coalitions: np.ndarray, earl
 def _check_rounds(rounds: Rounds, players: int | None) -> tuple[list[list[int]], int]:
     """Check the rounds: at least one, each a list of one or more different contributors 0, 1, ..."""
     members_of = []
-    for number, members in enumerate(rounds):
+    for number, members in enumerate(_checks.check_list("rounds", rounds, "a list of contributors for each round")):
         array = np.asarray(_checks.integers(f"rounds[{number}]", members, ndim=1, expected="contributors 0, 1, ..."))
         if array.size == 0 or array.min() < 0 or len(np.unique(array)) < len(array):
             raise BadArgument(

@@ -96,11 +96,10 @@ def _anytime_tail(draws: Sequence[int], level: float) -> float:
     from scipy.optimize import brentq
     from scipy.special import ndtr, ndtri
 
-    counts = np.asarray(draws)
+    counts = np.asarray(_checks.real_array("draws", draws, "increasing numbers of draws"))
     if counts.ndim != 1 or not counts.size or counts[0] < 2 or np.any(np.diff(counts) <= 0):
-        raise BadArgument("draws", expected="increasing numbers of draws, the first at least 2", got=list(draws))
-    if not 0 < level < 1:
-        raise BadArgument("level", expected="a probability in (0, 1)", got=f"{level!r}")
+        raise BadArgument("draws", expected="increasing numbers of draws, the first at least 2", got=f"{draws!r:.80}")
+    _checks.check_share("level", level, "a probability in (0, 1)")
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
 
     def normal_density(x: np.ndarray, mean: np.ndarray | float, deviation: float) -> np.ndarray:
@@ -217,8 +216,7 @@ def sample_until_solve(
         >>> bool(diagnostics.converged), int(diagnostics.permutations)
         (False, 256)
     """
-    if not 0 < half_width < float("inf"):
-        raise BadArgument("half_width", expected="a finite number above 0", got=f"{half_width!r}")
+    _checks.check_finite("half_width", half_width, "a finite number above 0", above=True)
     batch_size = _checks.check_size("batch_size", batch_size)
     players = _checks.check_size("players", players)
     together = 2 if antithetic else 1

@@ -156,8 +156,7 @@ def truncated_shapley_estimator(
     players = _checks.check_size("players", players)
     permutations = check_permutations(permutations, 1)
     walks = min(_checks.check_size("walks", walks), permutations)
-    if not 0 <= tolerance < float("inf"):
-        raise BadArgument("tolerance", expected="a finite number of at least 0", got=f"{tolerance!r}")
+    _checks.check_finite("tolerance", tolerance, "a finite number of at least 0")
     burn_in = _checks.check_size("burn_in", burn_in)
     if burn_in < 2:
         raise BadArgument("burn_in", expected="at least 2 permutations, for a standard error", got=burn_in)

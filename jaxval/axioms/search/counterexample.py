@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxval.types import Orders, Table, Weights
+from jaxval import _checks
+from jaxval.types import BadArgument, Orders, Table, Weights
 
 __all__ = ["Counterexample", "GameCounterexample", "format_game", "format_profile"]
 
@@ -116,7 +117,9 @@ def format_game(table: Table, *, indent: str = "") -> str:
         1 for {0}
         0 for all others
     """
-    table = np.asarray(table)
+    table = np.asarray(_checks.known_floats("table", table, ndim=1, expected="(2^n,) utilities"))
+    if not len(table) or len(table) & (len(table) - 1):
+        raise BadArgument("table", expected="(2^n,) utilities", got=f"shape {table.shape}")
     players = range(len(table).bit_length() - 1)
     coalitions: dict[float, list[str]] = {}
     for row, utility in enumerate((table + 0.0).tolist()):
@@ -152,8 +155,11 @@ def format_profile(orders: Orders, weights: Weights | None = None, *, indent: st
         2 x a > b > c
         1 x c > b > a
     """
-    orders = np.asarray(orders)
-    weights = np.full(len(orders), 1 / len(orders)) if weights is None else np.asarray(weights)
+    orders = np.asarray(_checks.check_orders(orders))
+    given = np.full(len(orders), 1 / len(orders)) if weights is None else weights
+    weights = _checks.host_numbers("weights", given, "(rankings,) shares")
+    if weights.shape != orders.shape[:1]:
+        raise BadArgument("weights", expected=f"one share for each of {len(orders)} rankings", got=weights.shape)
     shares: dict[tuple[int, ...], float] = {}
     for ranking, weight in zip(orders.tolist(), weights.tolist(), strict=True):
         if weight > 0 or nobody:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -162,6 +162,7 @@ def find_counterexample(
 
 def _check_options(axiom: Callable[..., Any], options: dict[str, Any]) -> None:
     """Check before the search that the axiom has all these options, and that no option without a default is missing."""
+    _checks.check_function("axiom", axiom, "a function of a rule or of a value")
     parameters = inspect.signature(axiom).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
@@ -199,4 +200,6 @@ def _sizes(name: str, sizes: Sizes, smallest: int) -> list[int]:
     if isinstance(sizes, int | np.integer):
         largest = _checks.check_size(name, sizes)
         return list(range(min(smallest, largest), largest + 1))
+    if not isinstance(sizes, Iterable):
+        raise BadArgument(name, expected="a whole number of at least 1, or several", got=f"{sizes!r:.80}")
     return [_checks.check_size(name, size) for size in sizes]

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxval import _checks
 from jaxval.policies.published._files import extra
 from jaxval.policies.text import Messages
 from jaxval.types import BadArgument
@@ -41,6 +42,7 @@ def chat_template(template: str, *, name: Any = "template", **special: str) -> C
         >>> write([{"role": "user", "content": "2+2?"}])
         '<user>2+2?;<bot>'
     """
+    _checks.check_text("template", template)
     jinja2, environment = extra("jinja2"), _sandbox()
     try:
         program = environment.from_string(template)

@@ -83,7 +83,7 @@ def read_gguf(
 
     Source: the format of https://github.com/ggml-org/ggml, docs/gguf.md.
     """
-    path = Path(path)
+    path = Path(_checks.check_path("path", path))
     fields, tensors = _open(path)
     if fields.get("general.architecture") != "llama":
         got = f"{fields.get('general.architecture')!r}"

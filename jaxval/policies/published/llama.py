@@ -66,7 +66,7 @@ def read_llama(
         Traceback (most recent call last):
         jaxval.types.BadArgument: path: expected a folder with config.json; got no/such/folder
     """
-    if Path(path).suffix == ".gguf":
+    if Path(_checks.check_path("path", path)).suffix == ".gguf":
         return read_gguf(path, length=length, dtype=dtype)
     folder = Path(path)
     config = _read_config(folder)
@@ -94,7 +94,7 @@ def read_reward(path: str | Path) -> tuple[SequenceModel, Params, Tokeniser, np.
         Traceback (most recent call last):
         jaxval.types.BadArgument: path: expected a folder with config.json; got no/such/folder
     """
-    folder = Path(path)
+    folder = Path(_checks.check_path("path", path))
     config = _read_config(folder, architecture="LlamaForSequenceClassification")
     tensors = _find_tensors(folder)
     shape = _shape(folder, config) | {"tied": True}  # there is no head for the vocabulary

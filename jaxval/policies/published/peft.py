@@ -78,6 +78,20 @@ class Adapter(NamedTuple):
     layers: tuple[int, ...]
 
 
+def _check_layers(name: str, params: Any, arrays: tuple[str, ...] = ("A", "B")) -> None:
+    """Check `{"layers": {target: {array: (layers, ..., ...)}}}`."""
+    if not isinstance(params, Mapping) or not isinstance(layers := params.get("layers", {}), Mapping):
+        raise BadArgument(name, expected="nested dictionaries with the key 'layers'", got=f"{params!r:.80}")
+    for target, place in layers.items():
+        for array in arrays if target in NAMES else ():
+            if not isinstance(place, Mapping) or array not in place:
+                raise BadArgument(f"{name}['layers'][{target!r}]", expected=f"an array {array!r}", got=f"{place!r:.80}")
+            if np.ndim(_checks.check_leaves(f"{name}['layers'][{target!r}][{array!r}]", place[array])) != 3:
+                raise BadArgument(
+                    f"{name}['layers'][{target!r}][{array!r}]", expected="three axes", got=place[array].shape
+                )
+
+
 def read_adapter(folder: str | Path, params: Params) -> Adapter:
     """An adapter from a folder of PEFT.
 
@@ -106,9 +120,12 @@ def read_adapter(folder: str | Path, params: Params) -> Adapter:
 
     Source: Hu et al., "LoRA" (2021); the fields are those of peft.LoraConfig.
     """
-    folder = Path(folder)
+    folder = Path(_checks.check_path("folder", folder))
+    _check_layers("params", params, arrays=("kernel",))
     config = _read_config(folder)
     tensors = _read_tensors(folder)
+    if "query" not in params.get("layers", {}):
+        raise BadArgument("params", expected="the parameters of the base, with layers", got=f"{list(params)!r:.80}")
     modules = {(layer, module) for layer, module, _ in tensors}
     layers = params["layers"]["query"]["kernel"].shape[0]
     expected = {
@@ -263,6 +280,11 @@ def stack_adapters(adapters: Sequence[Adapter]) -> tuple[list[Params], float]:
     """
     if not adapters:
         raise BadArgument("adapters", expected="at least one", got="none")
+    _checks.check_list("adapters", adapters, "at least one adapter")
+    for number, one in enumerate(adapters):
+        place = f"adapters[{number}]"
+        _check_layers(f"{place}.params", _checks.check_record(place, one, Adapter).params)
+        _checks.check_number(f"{place}.alpha", one.alpha, low=-1e30, high=1e30, expected="a number")
     rank = int(max(one.alpha for one in adapters))
     shapes: dict[str, Any] = {}
     for one in adapters:
@@ -310,7 +332,10 @@ def write_adapter(
         >>> back.base, back.layers, back.params["layers"]["query"]["B"][0, 0].tolist()
         ('mine', (0, 1), [2.0, 2.0, 2.0, 2.0])
     """
-    folder = Path(folder)
+    folder = Path(_checks.check_path("folder", folder))
+    if base is not None:
+        _checks.check_text("base", base)
+    _check_layers("adapters", adapters)
     targets = adapters.get("layers", {})
     if set(adapters) != {"layers"} or not targets or set(targets) - set(NAMES):
         expected = f"targets among {', '.join(NAMES)} under layers"

@@ -43,7 +43,7 @@ def out_of_bag(
         [1.0, 0.0]
     """
     known = np.asarray(_checks.floating("scores", scores, ndim=2, expected="(models, rows) scores"))
-    inside = np.asarray(in_bag)
+    inside = np.asarray(_checks.real_array("in_bag", in_bag, f"booleans of shape {known.shape}"))
     if inside.dtype != bool or inside.shape != known.shape:
         raise BadArgument("in_bag", expected=f"booleans of shape {known.shape}", got=f"{inside.dtype} {inside.shape}")
     count = (~inside).sum(axis=0)

@@ -271,8 +271,11 @@ def _check_rows(name: str, rows: Any) -> tuple[Any, np.ndarray]:
     if not isinstance(rows, tuple | list) or len(rows) != 2:
         raise BadArgument(name, expected="a pair (x, y) of features and labels", got=type(rows).__name__)
     x, y = rows
-    x = x if hasattr(x, "shape") and hasattr(x, "__getitem__") else np.asarray(x)
-    y = np.asarray(y)
+    try:
+        x = x if hasattr(x, "shape") and hasattr(x, "__getitem__") else np.asarray(x)
+        y = np.asarray(y)
+    except ValueError as error:
+        raise BadArgument(name, expected="rows of one length, and a label for each", got=error) from None
     count = np.shape(x)[0] if np.ndim(x) else 0
     if y.shape != (count,) or count == 0:
         raise BadArgument(name, expected=f"one label for each of the {count} rows", got=f"labels of shape {y.shape}")

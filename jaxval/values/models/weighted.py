@@ -78,6 +78,9 @@ def warm_path(
         >>> float(params), float(path.add(state, 0)[1])
         (3.0, 2.0)
     """
+    x = jnp.asarray(_checks.real_array("x", x, "(rows, features) numbers"))
+    if x.ndim == 0:
+        raise BadArgument("x", expected="(rows, features) numbers", got="a number")
 
     def add(state: tuple[Array, Params], row: Array | int) -> tuple[tuple[Array, Params], Params]:
         weights = state[0].at[row].set(1)
@@ -198,6 +201,7 @@ def influence(utility: Utility, players: int) -> Float[Array, "players *objectiv
         [6.0, 12.0]
     """
     players = _checks.check_size("players", players)
+    _checks.check_function("utility", utility, "a function of weights")
     derivative = jax.jacrev(lambda weights: jnp.asarray(utility(weights), dtype=float))(jnp.ones(players))
     derivative = jnp.moveaxis(derivative, -1, 0)
     if _checks.concrete(derivative):

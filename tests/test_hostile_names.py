@@ -1,0 +1,189 @@
+"""Sources, alternatives, voters and rewards that an attacker has named do no harm in what is printed and written.
+
+Names try terminal escapes, HTML, formulas of spreadsheets, paths, right-to-left overrides, new lines, the markup of
+tables and of mathematics, and lengths that no file name may have. One list of names goes through all commands that read
+names, and through the public functions that print, draw or write them.
+"""
+
+import csv
+import html.parser
+import io
+import json
+import unicodedata
+
+import numpy as np
+import pytest
+
+from jaxval import data, plots, values
+from jaxval.cli import main
+from jaxval.sources.repetition import folder_names
+from jaxval.types import Estimate
+
+pytestmark = pytest.mark.once
+
+HOSTILE = (
+    "\x1b[31mred\x1b]0;title\x07",
+    "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "=cmd|' /C calc'!A0",
+    "../../escaped",
+    "\u202egnp.exe\u2066",
+    "two\nlines\rback",
+    "[bold]x[/y][link=http://x]",
+    "$\\frac{1}$ ${7*7} {{7*7}}",
+    "a" * 300,
+)
+BAD = {"Cc", "Cf", "Cs"}  # control characters, overrides of direction, lone surrogates
+
+
+class Page(html.parser.HTMLParser):
+    """The tags and the attributes of a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.attributes |= {(name, value or "") for name, value in attributes}
+
+
+def assert_terminal_is_safe(text):
+    bad = {hex(ord(letter)) for letter in text if letter != "\n" and unicodedata.category(letter) in BAD}
+    assert not bad, (
+        bad,
+        [line for line in text.splitlines() if any(unicodedata.category(letter) in BAD for letter in line)],
+    )
+    assert not any(line.startswith(("lines", "back")) for line in text.splitlines())
+
+
+def assert_page_is_safe(text):
+    page = Page()
+    page.feed(text)
+    assert not {"script", "img", "iframe", "object", "embed"} & page.tags
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert not any(value.lstrip().lower().startswith("javascript:") for _, value in page.attributes)
+
+
+def assert_files_are_safe(folder, within):
+    """Every file lies within some of the folders, under a name that a terminal can print."""
+    for path in folder.rglob("*"):
+        assert any(path == one or one in path.parents for one in within), path
+        assert not {unicodedata.category(letter) for letter in path.name} & BAD, ascii(path.name)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    with (folder / "pairs.jsonl").open("w") as file:
+        for i in range(36):
+            texts = [f"yes gladly {i % 7}", f"never {i % 5} at all"]
+            row = {"prompt": f"{HOSTILE[i % 9]} {i}?", "chosen": texts[i % 2], "rejected": texts[1 - i % 2]}
+            row |= {"source": HOSTILE[i % 9], "score_chosen": 1.0, "score_rejected": i / 36}
+            file.write(json.dumps(row) + "\n")
+    return folder / "pairs.jsonl"
+
+
+def test_values_of_pairs(pairs, tmp_path, capsys):
+    out, weights = tmp_path / "out", tmp_path / "weights"
+    pages = ["--statement", str(tmp_path / "s.json"), "--report", str(tmp_path / "r.html")]
+    words = ["value", str(pairs), "--seeds", "1", "--out", str(out), "--weights", str(weights), *pages]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert_terminal_is_safe(printed.out)
+    assert_terminal_is_safe(printed.err)
+    assert_page_is_safe((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert_files_are_safe(tmp_path, [out, weights, tmp_path / "s.json", tmp_path / "r.html"])
+    named = {row["name"] for row in json.loads((out / "results.json").read_text(encoding="utf-8"))["sources"]}
+    assert named == set(HOSTILE)  # data keep names as they are
+
+
+def test_values_of_log_probabilities(tmp_path, capsys):
+    rows = []
+    for x in range(12):
+        row = {
+            "prompt": f"{HOSTILE[x % 9]} {x}",
+            "log_prob_reference": -1.0,
+        }
+        for good in (0, 1):
+            chances = {f"log_prob_{name}": float(np.log(0.4 + 0.2 * good)) for name in HOSTILE[:4]}
+            rows.append(json.dumps({**row, "response": f"{good}", **chances, f"reward_{HOSTILE[5]}": float(good)}))
+    (tmp_path / "pool.jsonl").write_text("\n".join(rows) + "\n")
+    words = ["value", "--log-probs", str(tmp_path / "pool.jsonl"), "--candidates", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert_terminal_is_safe(printed.out)
+    assert_terminal_is_safe(printed.err)
+    assert_files_are_safe(tmp_path, [tmp_path / "pool.jsonl", tmp_path / "out"])
+
+
+def test_rules_of_votes(tmp_path, capsys):
+    with (tmp_path / "votes.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["winner", "loser"])
+        writer.writerows([HOSTILE[i % 9], HOSTILE[(i * i + 1) % 9]] for i in range(60) if i % 9 != (i * i + 1) % 9)
+    written = {name: tmp_path / f"r.{name}" for name in ("html", "csv", "png")}
+    options = zip(("--report", "--csv", "--figure"), map(str, written.values()), strict=True)
+    assert main(["aggregate", str(tmp_path / "votes.csv"), *(word for option in options for word in option)]) == 0
+    printed = capsys.readouterr()
+    assert_terminal_is_safe(printed.out)
+    assert_terminal_is_safe(printed.err)
+    assert_page_is_safe(written["html"].read_text(encoding="utf-8"))
+    assert_files_are_safe(tmp_path, [tmp_path / "votes.csv", *written.values()])
+    for row in csv.reader(io.StringIO(written["csv"].read_text(encoding="utf-8-sig"))):
+        for cell in row:
+            assert not cell.startswith(("=", "+", "@", "\t", "\r")), cell
+            assert not (cell.startswith("-") and not cell[1:2].isdigit()), cell
+
+
+@pytest.mark.parametrize("content", [HOSTILE, ["\ud800"]])
+def test_errors_name_strangers_safely(content, tmp_path, capsys):
+    """A file of one side of a pair twice, whose error tells the name."""
+    for name in content:
+        row = {"prompt": name, "chosen": "same", "rejected": "same", "source": name}
+        (tmp_path / "pairs.jsonl").write_text(json.dumps(row) + "\n")
+        assert (
+            main(["value", str(tmp_path / "pairs.jsonl"), "--source", name if "\ud800" not in name else "source"]) == 2
+        )
+        assert_terminal_is_safe(capsys.readouterr().err)
+
+
+def test_estimates_are_printed_drawn_and_written(tmp_path):
+    estimate = Estimate(np.arange(9.0), np.full(9, 0.1), 4).with_names(HOSTILE)
+    assert_terminal_is_safe(values.estimate_table(estimate))
+    assert_page_is_safe(estimate._repr_html_())
+    values.save_estimate(estimate, tmp_path / "values.npz")
+    assert values.load_estimate(tmp_path / "values.npz").names == HOSTILE
+    assert_files_are_safe(tmp_path, [tmp_path / "values.npz"])
+
+
+@pytest.mark.filterwarnings("ignore:Glyph .* missing from font:UserWarning")
+def test_figures_draw_any_name(tmp_path):
+    numbers = np.linspace(0.1, 0.3, 9)
+    estimate = Estimate(numbers, numbers / 9, 4).with_names(HOSTILE)
+    figures = [
+        plots.plot_values(estimate, title=HOSTILE[7]),
+        plots.plot_lotteries(HOSTILE, {HOSTILE[7]: numbers}, title=HOSTILE[0]),
+        plots.plot_groups(HOSTILE[:8], {HOSTILE[7]: numbers[:8]}, title=HOSTILE[5]),
+        plots.plot_signature(HOSTILE, np.stack([numbers, -numbers], axis=1), [HOSTILE[7], HOSTILE[5]]),
+    ]
+    for number, figure in enumerate(figures):
+        figure.savefig(tmp_path / f"{number}.svg")
+        text = (tmp_path / f"{number}.svg").read_text(encoding="utf-8")
+        assert_page_is_safe(text)
+        figure.savefig(tmp_path / f"{number}.png")
+        assert not any(unicodedata.category(letter) in BAD - {"Cc"} for letter in text)
+
+
+def test_folders_of_sources_are_different_short_and_inside():
+    names = folder_names([*HOSTILE, "x", "x", "x-0", "X", "..", ".", "", "a/b", "a_b", "con"])
+    assert len({name.casefold() for name in names}) == len(names)
+    for name in names:
+        assert 0 < len(name.encode()) <= 100
+        assert not set(name) & set("/\\\n\r\x1b\u202e")
+        assert name not in (".", "..")
+
+
+def test_weighted_pairs_stay_one_line_each(pairs, tmp_path):
+    data.write_weighted(pairs, tmp_path / "w.jsonl", dict.fromkeys(HOSTILE, 0.5))
+    rows = [json.loads(line) for line in (tmp_path / "w.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["source"] for row in rows} == set(HOSTILE)
