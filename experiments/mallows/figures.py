@@ -237,8 +237,7 @@ def plot_annotators(agreements: dict[str, Any], campus: dict[str, Any]) -> Figur
         )  # fmt: skip
         axes.set_ylim(-3, None)
         axes.locator_params(axis="x", nbins=5)
-        _correlation(axes, found["index"])
-        axes.set_title(f"PandaLM, {name.split('.')[0]}", fontsize=NORMAL)
+        axes.set_title(_titled(f"PandaLM, {name.split('.')[0]}", found["index"]), fontsize=NORMAL)
         axes.set_xlabel("index Ĥ of the prompt", fontsize=NORMAL)
     panels[0].set_ylabel("pairs of annotators\nthat disagree, %", fontsize=NORMAL)
     x, y = np.array(campus["bins"]).T
@@ -252,8 +251,7 @@ def plot_annotators(agreements: dict[str, Any], campus: dict[str, Any]) -> Figur
         linewidth=1.1,
         capsize=2,
     )
-    _correlation(panels[-1], campus["pairs"])
-    panels[-1].set_title("campus protests, pairs", fontsize=NORMAL)
+    panels[-1].set_title(_titled("campus protests, pairs", campus["pairs"]), fontsize=NORMAL)
     panels[-1].set_xlabel("entropy of the reference / log 2", fontsize=NORMAL)
     panels[-1].set_ylabel("votes against its favourite, %", fontsize=NORMAL)
     for axes in panels:
@@ -261,7 +259,8 @@ def plot_annotators(agreements: dict[str, Any], campus: dict[str, Any]) -> Figur
     return figure
 
 
-def _correlation(axes: Axes, row: dict[str, Any]) -> None:
-    if row["correlation"] is not None:
-        text = f"ρ = {row['correlation']:+.2f}  ({row['low']:+.2f} to {row['high']:+.2f})"
-        axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=SMALL)
+def _titled(name: str, row: dict[str, Any]) -> str:
+    """The name, and below it the correlation with its interval."""
+    if row["correlation"] is None:
+        return name
+    return f"{name}\nρ = {row['correlation']:+.2f}  ({row['low']:+.2f} to {row['high']:+.2f})"
