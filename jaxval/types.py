@@ -284,7 +284,7 @@ class SeenGains(NamedTuple):
 class Estimate:
     """Values of players, their standard errors and intervals, and how many coalitions were evaluated.
 
-    A pytree whose leaves are the arrays; the names are part of its structure. `values.estimate_table` shows it,
+    A pytree whose leaves are the arrays; the names are part of its structure. `print` shows a table,
     `values.save_estimate` saves it, and `plots.plot_values` draws it.
 
     Attributes:
