@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxval import policies
+from jaxval import _checks, policies
 from jaxval.data import PreferencePairs
 from jaxval.sources.pairs import candidates, check_pairs
 from jaxval.types import BadArgument, Comparisons, Params, Policy, SequenceModel
