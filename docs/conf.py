@@ -49,7 +49,7 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE.parent / "build" / "notebooks")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900  # seconds for a cell, on a busy machine
 nb_merge_streams = True
 
 # Formulas are set as MathML, which needs no fonts and no style of KaTeX: nothing is loaded from outside.

@@ -19,6 +19,7 @@ from jaxval.types import BadArgument
 
 SMALL = 2**16  # numbers
 BLOCK = 256  # rows and columns
+OF_WINS = "from counts of wins call preferences.empirical_matrix(wins)"
 TABLE = "a table (2^players, *objectives), bit i of a row's index being player i"
 
 
@@ -206,14 +207,15 @@ def check_matrix(matrix: Any, *, name: str = "matrix") -> Array:
         values = np.asarray(array)
         limit = tolerance(array.dtype)
         if values.min() < -limit or values.max() > 1 + limit:
-            raise BadArgument(name, expected="shares in [0, 1]", got=f"{values.min():g} to {values.max():g}")
+            got = f"{values.min():g} to {values.max():g}"
+            raise BadArgument(name, expected="shares in [0, 1]", got=got, advice=OF_WINS)
         largest, i, j = _skewness(values)
         if largest > limit:
             raise BadArgument(
                 name,
                 expected="P + Pᵀ = 1 with diagonal 1/2",
                 got=f"P[{i}, {j}] + P[{j}, {i}] = {values[i, j] + values[j, i]:g}",
-                advice="from counts of wins call preferences.empirical_matrix(wins)",
+                advice=OF_WINS,
             )
     return array
 

@@ -1,7 +1,8 @@
-"""Results as rows of text, and rows of text as the HTML that notebooks show; everything is escaped."""
+"""Results as rows of text, and rows of text as lines for the terminal and as the escaped HTML that notebooks show."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,13 @@ __all__ = [
     "html_table",
     "interval",
     "player_names",
+    "text_table",
 ]
 
 FEW_GAINS = 10  # with fewer nonzero gains, a player's standard error cannot be trusted
 SHOWN = 20  # rows shown at either end of a long table
+WIDTH = 100  # the longest line of a table
+GAP = "   "
 
 
 def html_table(
@@ -55,6 +59,67 @@ def html_table(
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
     below = "".join(f"<div>{escape(note)}</div>" for note in notes)
     return f"<table><thead><tr>{line(columns, 'th')}</tr></thead><tbody>{body}</tbody></table>{below}"
+
+
+def text_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = (), *, align: str = "right"
+) -> str:
+    """The same as lines of at most 100 characters, without colours.
+
+    Columns that do not fit follow in a further table below, whose first column is the same. Long names are cut, and
+    words (`align="left"`) are wrapped.
+
+    Args:
+        columns: the heads of the columns.
+        rows: cells of text.
+        notes: lines of text.
+        align: as in `html_table`.
+
+    Returns:
+        The lines.
+
+    Example:
+        >>> print(text_table(["player", "value"], [["news", "1"], ["books", "-2.5"]], ["4 evaluations"]))
+        player   value
+        news         1
+        books     -2.5
+        4 evaluations
+    """
+    from rich.cells import cell_len, set_cell_size
+
+    def plain(text: str) -> str:
+        return "".join(letter if letter.isprintable() else " " for letter in text)
+
+    def cut(text: str, room: int) -> str:
+        return text if cell_len(text) <= room else f"{set_cell_size(text, room - 1).rstrip()}…"
+
+    def padded(text: str, side: str, room: int) -> str:
+        return " " * (room - cell_len(text)) + text if side == "right" else set_cell_size(text, room)
+
+    cells = [[plain(cell) for cell in row] for row in (columns, *rows)]
+    if align == "left":  # a heading and words beside it
+        heads = max(cell_len(head) for head, _ in cells)
+        cells = [
+            [head if not line else "", words]
+            for head, text in cells
+            for line, words in enumerate(textwrap.wrap(text, WIDTH - len(GAP) - heads, break_on_hyphens=False) or [""])
+        ]
+    widths = [min(max(map(cell_len, column)), WIDTH // 2) for column in zip(*cells, strict=True)]
+    widths = widths if align == "right" else [widths[0], WIDTH]
+    blocks = [[0]]
+    for column in range(1, len(widths)):
+        used = sum(widths[one] + len(GAP) for one in blocks[-1])
+        if len(blocks[-1]) > 1 and used + widths[column] > WIDTH:
+            blocks.append([0])
+        blocks[-1].append(column)
+    sides = ["left", *[align] * (len(widths) - 1)]
+    lines = [
+        GAP.join(padded(cut(row[one], widths[one]), sides[one], widths[one]) for one in block).rstrip()
+        for block in blocks
+        for row in cells
+    ]
+    below = [line for note in notes for part in note.splitlines() for line in textwrap.wrap(plain(part), WIDTH)]
+    return "\n".join([*lines, *below])
 
 
 def interval(low: Any, high: Any) -> str:

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxval._errors import BadArgument
-from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, first_and_last, html_table
+from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, first_and_last, html_table, text_table
 
 __all__ = [
     "UNSEEN",
@@ -284,7 +284,7 @@ class SeenGains(NamedTuple):
 class Estimate:
     """Values of players, their standard errors and intervals, and how many coalitions were evaluated.
 
-    A pytree whose leaves are the arrays; the names are part of its structure. `values.estimate_table` shows it,
+    A pytree whose leaves are the arrays; the names are part of its structure. `print` shows a table,
     `values.save_estimate` saves it, and `plots.plot_values` draws it.
 
     Attributes:
@@ -321,8 +321,19 @@ class Estimate:
     def __len__(self) -> int:
         return np.shape(self.values)[0]
 
+    def __str__(self) -> str:
+        """The table that `print` shows; for an estimate without known numbers, such as one inside `jit`, its fields."""
+        return text_table(*self._table()) if self._is_known() else repr(self)
+
     def _repr_html_(self) -> str | None:
-        """The table that a notebook shows; None for an estimate without known numbers, such as one inside `jit`."""
-        if np.ndim(self.values) == 0 or any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
-            return None
-        return html_table(estimate_columns(self), first_and_last(estimate_rows(self)), estimate_notes(self))
+        """The same table for a notebook; None for an estimate without known numbers."""
+        return html_table(*self._table()) if self._is_known() else None
+
+    def _is_known(self) -> bool:
+        numbers = (jax.Array, np.ndarray, np.generic, int, float)
+        leaves = jax.tree.leaves(self)
+        known = all(isinstance(leaf, numbers) and not isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+        return known and np.ndim(self.values) > 0
+
+    def _table(self) -> tuple[list[str], list[list[str]], list[str]]:
+        return estimate_columns(self), first_and_last(estimate_rows(self)), estimate_notes(self)

@@ -281,6 +281,10 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert done <= retrained(kept)
     assert len(retrained(kept)) == 8
+    assert "nothing was left" not in resumed.stderr
+    again = run(*words, "--out", cut, "--resume")
+    assert f"nothing was left to train: the run in {cut} was complete" in again.stderr
+    assert without_seconds(cut) == without_seconds(whole)
 
 
 def test_two_runs_do_not_write_to_one_folder(tmp_path, capsys):
@@ -394,7 +398,9 @@ def test_numbers_show_three_digits_and_no_minus_zero():
 
 VALUE_MISTAKES = {
     "no such file": (["nowhere.jsonl"], "nowhere.jsonl"),
-    "another ending": (["pyproject.toml"], "ends in .jsonl"),
+    "another ending": (["pyproject.toml"], "ends in .jsonl.*; got the ending .toml"),
+    "a pool without its option": (["{pool}"], "line 1: .*a table of log-probabilities is read by .* by --log-probs"),
+    "an option with a slip": (["--fidelty", "6"], r"^jaxval value: .*; did you mean --fidelity\?; jaxval value --help"),
     "no such source field": (["{pairs}"], "line 1: expected the field 'source'"),
     "one source": (["{one}"], "at least 2 sources"),
     "no score": (["{pairs}", "--source", "provider.name", "--reward", "score:taste"], "'score'; got 'taste'"),
@@ -420,7 +426,10 @@ VALUE_MISTAKES = {
     "beta of zero": (["--beta", "0"], r"^jaxval value: --beta: expected a number above 0; got 0; jaxval value --help"),
     "ridge in words": (["--ridge", "some"], "a number of at least 0"),
     "no seeds": (["--seeds", "0"], "at least 1"),
-    "unknown policy": (["{pairs}", "--source", "provider.name", "--policy", "gpt"], "policy: expected one of"),
+    "unknown policy": (
+        ["{pairs}", "--source", "provider.name", "--policy", "gpt"],
+        "--policy: expected one of 'log-linear', .*module:function.*; got 'gpt'; there is no folder of that name",
+    ),
     "odd permutations": (["--permutations", "5"], "--permutations: expected an even number of at least 4.*'5'"),
     "few evaluations": (["--evaluations", "3"], r"--evaluations: expected at least 6, [^;]*; got 3; allow"),
     "sampled Banzhaf": (
@@ -476,7 +485,10 @@ VALUE_MISTAKES = {
     ),
     "invalid UTF-8": (["{bytes}"], "line 2"),
     "a million sources": (["{many}"], "line 1001.*looks like an id"),
-    "a pair without score": (["{scoreless}", "--source", "provider.name"], "line 121: .*without score"),
+    "a pair without score": (
+        ["{scoreless}", "--source", "provider.name"],
+        "line 121: .*got no score, which line 1 has; a score",
+    ),
     "a missing field": (["{missing}"], "line 1: .*got no rejected"),
     "scores without retraining": (["--fidelity-scores", "x.csv"], "--fidelity-scores: expected --fidelity N beside it"),
     "a floor without weights": (["--floor", "helpful", "0"], "--floor: expected --weights FOLDER beside it"),
@@ -513,13 +525,15 @@ def broken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("broken")
     row = '{"prompt": "p", "chosen": "a", "rejected": "b", "source": "one"}\n'
     files = {
-        name: folder / f"{name}.jsonl" for name in ("pairs", "one", "bytes", "many", "scoreless", "missing", "empty")
+        name: folder / f"{name}.jsonl"
+        for name in ("pairs", "one", "bytes", "many", "scoreless", "missing", "empty", "pool")
     }
     pairs_file(files["pairs"])
     files["one"].write_text(row)
     files["bytes"].write_bytes(row.encode() + b'{"prompt": "\xff"}\n')
     files["many"].write_text("".join(row.replace("one", f"user {i}") for i in range(1500)))
     files["missing"].write_text('{"prompt": "p", "chosen": "a", "source": "one"}\n')
+    files["pool"].write_text('{"prompt": "p", "response": "a", "log_prob_reference": -1}\n')
     files["empty"].write_text(row.replace('"b"', '""'))
     pairs_file(files["scoreless"])
     with files["scoreless"].open("a") as file:

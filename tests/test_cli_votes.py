@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from jaxval.cli import aggregate, main, votes_report, votes_words
 from jaxval.cli._tables import shortened
 from jaxval.cli._votes_facts import in_steps
-from jaxval.data import NamedComparisons, VoteMatrix, read_votes
+from jaxval.data import NamedComparisons, VoteMatrix, read_votes, textbook_election
 from jaxval.social_choice import group_outcomes, maximal_lottery
 from jaxval.types import UNSEEN, Comparisons
 
@@ -234,17 +234,35 @@ def test_a_paragraph_says_whether_the_order_of_groups_is_certain(town):
     assert "so the order of the two is not certain" in votes_words.paragraphs(result)[1]
 
 
+def test_what_nothing_is_marked_by_is_not_explained(town, capsys):
+    """A dagger is explained if there is one; the certificate and the levels are sentences of their own."""
+    votes_report.print_result(aggregate(textbook_election(), rules=("borda",)), top=5)
+    printed = capsys.readouterr().out
+    assert "†" not in printed
+    assert not printed.endswith("\n\n")
+    result = aggregate(read_votes(town / "participants-votes.csv"), rules=("borda",))
+    votes_report.print_result(result, top=5)
+    printed = capsys.readouterr().out
+    assert "† fewer than 10 votes" in printed
+    assert "pairs of the" in printed
+    (levels,) = [line for line in votes_words.sentences(result) if "level α" in line]
+    assert levels.startswith("The level α")
+    ungrouped = {key: value for key, value in result.items() if key != "groups"}
+    assert "No groups are told apart" in votes_words.paragraphs(ungrouped)[0]
+    assert "No groups" not in votes_words.paragraphs(result)[0]
+
+
 def test_a_long_cycle_is_not_listed(town):
     """Names of strangers keep to one line; of a cycle that holds all, no name is told."""
     result = aggregate(read_votes(town / "participants-votes.csv"), rules=("borda",))
     names = ["\x1b[2Jowl " * 9, *"bcdefghij"]
     cycle = {**result, "condorcet_winner": None, "top_cycle": names, "certain_cycle": names[:3]}
-    some = votes_words.sentences({**cycle, "alternatives": [*result["alternatives"], *names]})[1]
+    some = votes_words.sentences({**cycle, "alternatives": [*result["alternatives"], *names]})[-2]
     assert "among 10 at the top" in some
     assert "b, c, d, e, f, g, h and others)" in some
     assert "\x1b" not in some
-    assert "at the top (all statements)" in votes_words.sentences({**cycle, "alternatives": names})[1]
-    assert "\x1b" not in votes_words.sentences({**cycle, "condorcet_winner": names[0]})[1]
+    assert "at the top (all statements)" in votes_words.sentences({**cycle, "alternatives": names})[-2]
+    assert "\x1b" not in votes_words.sentences({**cycle, "condorcet_winner": names[0]})[-2]
 
 
 def test_each_voter_counts_as_one():

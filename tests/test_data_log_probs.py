@@ -215,7 +215,9 @@ def test_wrong_files_are_named(rng, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_log_probs(tmp_path / "none.parquet")
     (tmp_path / "pool.csv").write_text("prompt\n")
-    with pytest.raises(ValueError, match=r"a file that ends in .*\.parquet, \.arrow, or a folder; got|another ending"):
+    with pytest.raises(
+        ValueError, match=r"ends in .*\.parquet, \.arrow, or a folder of save_to_disk; got the ending \.csv"
+    ):
         read_log_probs(tmp_path / "pool.csv")
     other = written(tmp_path / "other.jsonl", without(made, "log_prob_web"))
     with pytest.raises(ValueError, match=r"line 1: expected the column log_prob_web, as in the first file"):

@@ -139,7 +139,7 @@ RANKINGS = {
     "rank zero": (b"tea,juice\n0,1\n", 2, "got '0'"),
     "half a rank": (b"tea,juice\n1,1.5\n", 2, "got '1.5'"),
     "no rank": (b"tea,juice\n,\n", 2, "ranks nobody"),
-    "another separator": (b"tea;juice\n1;2\n", 2, "got '1;2'"),
+    "another separator": (b"tea;juice\n1;2\n", 1, "got semicolons; save it with commas"),
 }
 COMPARISONS = {
     "empty": (b"", 1, "got an empty file"),
@@ -168,6 +168,30 @@ def test_faults_name_the_file_and_the_line(write, read, fault):
     path = write(content)
     with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}, line {line}: .*{message}"):
         read(path)
+
+
+VOTERS = "if the column names the voters, pass voter 'member'"
+NAMES = "where cells hold names, call the columns 1, 2, 3, ..."
+LAYOUTS = {
+    "names": ("member,first,second\nAnn,Hike,Museum\nBob,Museum,Hike\n", f"; {VOTERS}; {NAMES}"),
+    "one choice": ("member,vote\nAnn,Hike\nBob,Museum\nCid,Hike\n", f"; {VOTERS}; {NAMES}"),
+    "ranks": ("member,Hike,Museum\nAnn,1,2\nBob,2,1\n", f"; got 'Ann'; {VOTERS}"),
+    "ids": ("member,Hike,Museum\n1,1,2\n2,2,1\n3,1,2\n4,1,2\n", f"; got another number in every row; {VOTERS}"),
+    "places": ("member,1,2\nAnn,Hike,Museum\n", f"; got 'member,1,2'; {VOTERS}"),
+    "compared": ("won,lost\nHike,Museum\nCinema,Hike\n", f"{NAMES}, or winner and loser if one won"),
+    "a slip": ("tea,coffee\n1,2\nx,1\n", f"; got 'x'; {NAMES}"),
+    "semicolons": ("1;2\nHike;Museum\n", "columns separated by commas; got semicolons; save it with commas"),
+}
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_that_are_nearly_right_are_told(write, layout):
+    content, message = LAYOUTS[layout]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_rankings_csv(write(content))
+    if "voters" in message and layout in ("ranks", "ids"):
+        assert len(read_rankings_csv(write(content), voter="member").names) == 2
 
 
 @pytest.mark.parametrize("read", [read_rankings_csv, read_comparisons_csv])

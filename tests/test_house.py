@@ -4,6 +4,7 @@ import ast
 import doctest
 import functools
 import importlib
+import inspect
 import os
 import re
 from pathlib import Path
@@ -145,6 +146,17 @@ def test_public_functions_have_examples(name):
         thing = getattr(module, public)
         if callable(thing) and not isinstance(thing, type) and getattr(thing, "__module__", None) == name:
             assert ">>>" in (thing.__doc__ or ""), f"{name}.{public} has no example"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_reference_shows_the_signatures_that_calls_have(room):
+    """The site unwraps functions before it reads their signatures: what a function wraps takes the same arguments."""
+    module = importlib.import_module(f"jaxval.{room}")
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if inspect.isfunction(inspect.unwrap(thing)):
+            shown = inspect.signature(inspect.unwrap(thing)).parameters
+            assert list(shown) == list(inspect.signature(thing).parameters), f"{room}.{name}"
 
 
 def test_rooms_are_reached_from_the_package_and_others_are_named():

@@ -147,6 +147,66 @@ def test_options_of_an_axiom_are_checked_before_the_search():
         search(jv.axioms.condorcet, level=0.5)
 
 
+def model_rows(labels):
+    return np.arange(6.0).reshape(3, 2), np.array(labels)
+
+
+def weighted_by(labels, **options):
+    rows = model_rows(labels)
+    return jv.values.models.weighted_utility(jv.values.models.logistic_regression(**options), rows, rows)(jnp.ones(3))
+
+
+TAKEN_FOR = {
+    "a winner for a lottery": (
+        lambda: jv.axioms.find_counterexample(
+            lambda matrix: jnp.argmax(matrix.sum(axis=1)), jv.axioms.condorcet, alternatives=3, voters=3
+        ),
+        r"^rule: .*; got shape \(\); a rule returns a probability for each alternative: for a winner i, [^;]*$",
+    ),
+    "scores for a lottery": (
+        lambda: jv.axioms.find_counterexample(
+            lambda matrix: matrix.sum(axis=1), jv.axioms.condorcet, alternatives=3, voters=3
+        ),
+        r"^rule: .*; got a sum of 2, least 0\.5; a rule returns [^;]*: divide scores by their sum$",
+    ),
+    "counts for shares": (
+        lambda: jv.social_choice.proportional([[0, 65], [5, 0]]),
+        r"got 0 to 65; from counts of wins call preferences\.empirical_matrix\(wins\)",
+    ),
+    "no rows": (
+        lambda: jv.values.models.model_utility(None, (np.zeros((0, 2)), np.zeros(0)), model_rows([0, 1, 1])),
+        r"^train: expected at least one row; got features of shape \(0, 2\)",
+    ),
+    "names of owners": (
+        lambda: jv.values.models.model_utility(
+            None, model_rows([0, 1, 1]), model_rows([0, 1, 1]), owners=np.array(["ann", "bob", "ann"])
+        ),
+        r"^owners: .*; call numpy\.unique\(owners, return_inverse=True\)\[1\]",
+    ),
+    "three classes": (lambda: weighted_by([0, 1, 2]), r"got .*labels \[0, 1, 2\]; for 3 classes pass classes=3$"),
+    "a truth value for a gap": (
+        lambda: jv.theorems.parts(jnp.all(jnp.ones(2) > 0)),
+        r"^sides: .*AtMost\(left, right\).*; got truth values.*; return both sides",
+    ),
+    "text for a utility": (
+        lambda: jv.coalitions.tabulate(jv.coalitions.evaluator(lambda mask: "good", 2, traced=False), 2),
+        r"got text, 'good' for coalition \[\]",
+    ),
+    "means for sums": (
+        lambda: jv.coalitions.pool_diagnostics(np.full((2, 2, 50), -0.5), proposal=np.full((2, 50), -9.0)),
+        r"^log_probs: [^;]*; got the mean of π/q .*; check that log-probabilities are sums over tokens, not means",
+    ),
+}
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize("name", TAKEN_FOR)
+def test_one_thing_taken_for_another_is_named(name):
+    call, message = TAKEN_FOR[name]
+    with pytest.raises(BadArgument, match=message):
+        call()
+
+
 @pytest.mark.once
 def test_namespaces_show_what_they_offer():
     for module in (jv.types, jv.testing, jv.coalitions.games):

@@ -253,7 +253,7 @@ def test_wrong_pools_are_refused(rng, kind, labelled, told):
     assert kind in KINDS
     pool = draw_pool(rng, draw_model(rng, 64, step=0.6), 64, kind=kind)
     labels = pool.labels if labelled else None
-    with pytest.raises(ValueError, match=r"log_probs: expected the log-probabilities of the draws"):
+    with pytest.raises(ValueError, match=r"log_probs: expected log-probabilities π that fit the draws"):
         coalitions.pool_diagnostics(pool.log_probs, MASKS[:1], drawn_from=labels)
     faults = coalitions.pool_diagnostics(pool.log_probs, MASKS[:1], drawn_from=labels, refuse=False).faults
     assert any(told in fault for fault in faults)

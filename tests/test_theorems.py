@@ -319,7 +319,9 @@ def test_the_command_tells_verdicts_and_unknown_claims(capsys):
     assert entry["false_gap"] > entry["tolerance"] >= entry["worst_gap"]
     assert entry["scope"].endswith("50 sampled") or "50 sampled;" in entry["scope"]
     assert main(["verify", "--claim", "mallows/none"]) == 2
-    assert "--claim: expected claims such as" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--claim: expected claims such as" in said
+    assert "jaxval verify --list shows all" in said
     assert main(["verify", "--paper", "bible"]) == 2
     assert "--paper: expected one of" in capsys.readouterr().err
     assert main(["verify", "--claim", "Lemma 4.9"]) == 2

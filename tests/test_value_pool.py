@@ -85,7 +85,7 @@ def test_a_wrong_pool_is_refused_or_warned_of(tmp_path, capsys):
     path = pool_file(tmp_path / "pool.jsonl", kind="scored shorter", labelled=False)
     assert main(["value", "--log-probs", str(path)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("jaxval value: --log-probs: expected the log-probabilities of the draws")
+    assert error.startswith("jaxval value: --log-probs: expected log-probabilities π that fit the draws")
     assert "for books" in error
     assert main(["value", "--log-probs", str(path), "--unchecked"]) == 0
     assert "Warning: the mean of π/q over the draws is" in " ".join(capsys.readouterr().out.split())

@@ -24,6 +24,7 @@ import jaxval
 __all__ = ["setup"]
 
 ROOMS = dict(re.findall(r"^\d+\. `(\w+)`: (.*)$", jaxval.__doc__ or "", flags=re.MULTILINE))
+ROOMS["types"] = ROOMS.pop("types")  # last: a reader looks for functions first
 SECTION = re.compile(r"^(Args|Returns|Yields|Raises|Example|Attributes|Source|Note)s?:")
 PAGE = """{title}
 {line}
@@ -68,12 +69,12 @@ def page(module: ModuleType, title: str, line: str) -> str:
 def entry(module: ModuleType, name: str) -> str:
     """The directive that documents a name; an alias or a constant has its docstring below its assignment."""
     thing, path = getattr(module, name), f"{module.__name__}.{name}"
-    if inspect.isclass(thing):
+    if inspect.isclass(thing) and not is_alias(module, name):
         kind = "exception" if issubclass(thing, BaseException) else "class"
         return f".. auto{kind}:: {path}\n   :members:\n   :member-order: bysource"
-    if callable(thing) and not is_alias(thing):
+    if not is_alias(module, name):
         return f".. autofunction:: {path}"
-    text = escaped(inspect.cleandoc(alias_docs(module).get(name, "")))
+    text = escaped(inspect.cleandoc(alias_docs(module)[name]))
     return f".. py:data:: {name}\n   :module: {module.__name__}\n\n{textwrap.indent(text, '   ')}"
 
 
@@ -85,20 +86,20 @@ def plugins(module: ModuleType) -> list[ModuleType]:
 def public(module: ModuleType) -> list[str]:
     """The names that a room hands out, functions first, then records; modules are pages of their own."""
     names = [name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)]
-    return sorted(names, key=lambda name: inspect.isclass(getattr(module, name)))
+    return sorted(names, key=lambda name: inspect.isclass(getattr(module, name)) or is_alias(module, name))
 
 
 def first_sentence(module: ModuleType, name: str) -> str:
     """The first sentence of a name's docstring, for a cell of a table; that of an alias stands in the source."""
-    thing = getattr(module, name)
-    text = inspect.getdoc(thing) if callable(thing) and not is_alias(thing) else alias_docs(module).get(name)
+    text = alias_docs(module)[name] if is_alias(module, name) else inspect.getdoc(getattr(module, name))
     paragraph = " ".join((text or "").split("\n\n")[0].split())
-    sentence = re.match(r".*?[.:](?= [A-Z]|$)|.*", paragraph)
+    sentence = re.match(r".*?[.](?= [A-Z]|$)|.*", paragraph)
     return (sentence[0] if sentence else "").rstrip(":").replace("|", "\\|")
 
 
-def is_alias(thing: Any) -> bool:
-    return not inspect.isclass(thing) and not hasattr(thing, "__qualname__")
+def is_alias(module: ModuleType, name: str) -> bool:
+    """Whether a name is an alias or a constant, whose docstring stands below its assignment."""
+    return name in alias_docs(module)
 
 
 @functools.cache
@@ -179,6 +180,8 @@ def signature(app: Sphinx, what: str, name: str, obj: Any, options: Any, given: 
     function = inspect.unwrap(obj) if what in ("function", "method") else obj
     if not inspect.isfunction(function):
         return ("", None) if what == "class" else None
+    if hasattr(function, "__signature__"):  # a function that was made, as the losses are: its source has another one
+        return str(inspect.signature(function)), None
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     except (OSError, SyntaxError):

@@ -169,6 +169,7 @@ def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, length
     shared = SHARED.format(lengths=LENGTHS_OF_MARGIN.format(default=default) if lengths else "")
     loss.__doc__ = f"{inspect.getdoc(link)}\n\nSource: {source}.\n{shared}"
     loss.__signature__ = signature  # type: ignore[attr-defined]
+    del loss.__wrapped__  # readers of signatures, as Sphinx, would follow it to the link's
     loss.record = record  # type: ignore[attr-defined]
     return cast(PairLoss, loss)
 

@@ -141,11 +141,11 @@ def _proportional(bounds: Array, beta: Array) -> Array:
 def policy_divergence(
     policy: PerResponse, target: PerResponse, *, divergence: Divergence = "reverse_kl"
 ) -> Float[Array, "*rows"]:
-    """Phase 2: the divergence of a policy from its target, D_f(π ‖ π̂) = Σ_y π̂(y) f(π(y) / π̂(y)).
+    """KL or another divergence of one policy from another, D_f(π ‖ π̂) = Σ_y π̂(y) f(π(y) / π̂(y)).
 
-    The target is the only minimiser over all policies, whatever the divergence. With "reverse_kl" the divergence is
-    KL(π ‖ π̂_β) of (51), and with π_ref in place of π̂_β it is the regulariser of (54). The form (52) leaves the
-    exponential out, so that the minimiser of (52) is F* for every β.
+    It is the loss of phase 2, where π̂ is the target. The target is the only minimiser over all policies, whatever the
+    divergence. With "reverse_kl" it is KL(π ‖ π̂_β) of (51), and with π_ref in place of π̂_β it is the regulariser of
+    (54). The form (52) leaves the exponential out, so that the minimiser of (52) is F* for every β.
 
     f is the integral of f', which `alignment.divergences` gives as a function of log u: π̂ f(u) = ∫ f'(s) π̂ e^s ds from
     0 to log u, by 64 points. Derivatives are computed from f' itself, and are exact to every order.

@@ -1,9 +1,10 @@
 """The command `jaxval`. JAX is imported only after the arguments are parsed, so that `--help` answers at once."""
 
 import argparse
+import difflib
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jaxval import __version__
 from jaxval._errors import printable
@@ -51,6 +52,15 @@ def main(argv: list[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, without the list of all options."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As the base class, but what a command does not know is its own error, which names the nearest option."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            asked = unknown[0].partition("=")[0]
+            near = difflib.get_close_matches(asked, self._option_string_actions, n=1)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{f'; did you mean {near[0]}?' if near else ''}")
+        return known, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message.removeprefix('argument ')}; {self.prog} --help lists what there is\n")

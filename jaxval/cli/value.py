@@ -264,6 +264,8 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
                 "versions": {"jaxval": __version__, "jax": jax.__version__},
             }
             if arguments.out:
+                if arguments.resume and _finished(arguments.out, result["options"]):
+                    print(f"nothing was left to train: the run in {arguments.out} was complete", file=sys.stderr)
                 write_result(valued, result, arguments.out)
             if arguments.statement or arguments.report:
                 _write_statement(arguments, valued, result, groups)
@@ -274,6 +276,15 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
             return 0
         finally:  # a caller of main() from Python keeps the precision that was set before
             jax.config.update("jax_enable_x64", before)
+
+
+def _finished(out: Path, options: dict[str, Any]) -> bool:
+    """Whether the folder holds the result of a run with these options, whatever else they write."""
+    if not (out / "results.json").is_file():
+        return False
+    recorded = json.loads((out / "results.json").read_text(encoding="utf-8")).get("options", {})
+    asked = json.loads(json.dumps(options))  # with lists for tuples, as recorded
+    return {**recorded, "statement": None, "report": None} == {**asked, "statement": None, "report": None}
 
 
 def _defaults(arguments: argparse.Namespace, policy: str) -> dict[str, Any]:

@@ -221,7 +221,8 @@ def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
     if arguments.file == "":
         raise BadArgument("FILE", expected="a file or a folder", got="an empty name")
     if arguments.file:
-        votes = data.read_votes(arguments.file, voter=arguments.voter, group=arguments.group)
+        with naming_options():
+            votes = data.read_votes(arguments.file, voter=arguments.voter, group=arguments.group)
     else:
         for option in ("voter", "group"):
             if getattr(arguments, option) is not None:

@@ -57,7 +57,7 @@ def _print_part(result: dict[str, Any], top: int) -> None:
     for table in (_alternatives(result, top, width), _rules(result, width), _group_table(result, width)):
         if table is not None:
             console.print(table)
-    for line in [*paragraphs(result), *sentences(result), _key(result, top)]:
+    for line in filter(None, [*paragraphs(result), *sentences(result), _key(result, top)]):
         console.print(line, soft_wrap=not seen)
 
 
@@ -107,12 +107,12 @@ def _alternatives(result: dict[str, Any], top: int, width: int) -> Any:
 def _rules(result: dict[str, Any], width: int) -> Any:
     heads = plain_headings(result)
     texts = {row["name"]: row for row in result["alternatives"]}
-    table = new_table("what each rule gives most to")
+    table = new_table("what each rule gives most to, and its win rate against any alternative")
     for head, justify in (("rule", "left"), ("most to", "left"), ("share", "right"), ("votes", "right")):
         table.add_column(head, justify=justify, no_wrap=True)
-    table.add_column("pairs seen", justify="right", no_wrap=True)
+    table.add_column("pairs of the\nwinner seen", justify="right", no_wrap=True)
     table.add_column("win\nrate", justify="right", no_wrap=True)
-    room = width - 52
+    room = width - 54
     for rule, head in heads.items():
         winner = result["winners"][rule]
         pairs = winner["pairs"]
@@ -171,9 +171,13 @@ def kind_of_rows(result: dict[str, Any]) -> str:
 
 
 def _key(result: dict[str, Any], top: int) -> str:
-    others = len(shown_rows(result, top)[1])
-    more = f" {others:,} more alternatives: --top, --csv or --json shows them." if others else ""
-    return f"{MARK} fewer than {result['few']} votes, or pairs of the winner that nobody compared.{more}"
+    shown, others = shown_rows(result, top)
+    more = f" {len(others):,} more alternatives: --top, --csv or --json shows them." if others else ""
+    winners = result["winners"].values()
+    few = any(row["votes"] < result["few"] for row in [*shown, *winners])
+    unseen = any(winner["pairs"]["compared"] < winner["pairs"]["of"] for winner in winners)
+    marked = f"{MARK} fewer than {result['few']} votes, or pairs of the winner that nobody compared."
+    return f"{marked if few or unseen else ''}{more}".strip()
 
 
 def table_text(result: dict[str, Any]) -> str:

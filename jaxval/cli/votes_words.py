@@ -90,6 +90,8 @@ def _took_part(result: dict[str, Any]) -> str:
     if "groups" in result:
         groups = [f"{row['name']} ({row.get('voters', row.get('votes')):,.0f})" for row in result["groups"]]
         line += f" {len(groups)} groups are told apart: {_list(groups)}."
+    elif "voters" in result:
+        line += " No groups are told apart: --group COLUMN names those of voters."
     return line
 
 
@@ -179,7 +181,7 @@ def _how_sure(result: dict[str, Any]) -> str:
 
 
 def sentences(result: dict[str, Any]) -> list[str]:
-    """The guarantee, the Condorcet winner, and how many pairs were compared.
+    """The guarantee, the levels of the rules, the Condorcet winner, and how many pairs were compared.
 
     Example:
         >>> from jaxval.cli import aggregate
@@ -189,23 +191,26 @@ def sentences(result: dict[str, Any]) -> list[str]:
     """
     certificate = result["certificate"]
     if certificate is None:
-        guarantee = (
+        guarantee = [
             f"No certificate: the share bounds sum to {result['sum_of_share_bounds']:.4f} < 1, "
             "so these preferences are those of no population of complete rankings."
-        )
+        ]
     else:
         condition = "" if result["certificate_holds"] == "yes" else f", {result['certificate_holds']}"
-        guarantee = (
+        guarantee = [
             f"Certificate 1/Σu = {certificate:.4f}: F^β at β = 0 gives every group of voters with the same first "
             f"choice at least {certificate:.1%} of its share{condition}."
-        )
+        ]
         if result["beta"] != 0:
-            guarantee += f" That is no guarantee of the F^β above, β = {result['beta']}."
+            guarantee.append(f"That is no guarantee of the F^β above, β = {result['beta']}.")
     levels = {rule: level["by_groups"] for rule, level in result["levels"].items() if "by_groups" in level}
     if levels:
         heads = plain_headings(result)
         each = ", ".join(f"{heads[rule]} {level:.3f}" for rule, level in levels.items())
-        guarantee += f" By the given groups and their favourites, the level α is {each}."
+        guarantee.append(
+            f"The level α, the smallest ratio of what a favourite of a group gets to the share of the voters whose "
+            f"favourite it is: {each}."
+        )
     if result["condorcet_winner"] is not None:
         winner = f"Condorcet winner: {shortened(result['condorcet_winner'], 60)}."
     else:
@@ -220,7 +225,7 @@ def sentences(result: dict[str, Any]) -> list[str]:
                 f" Certain at 95 %: {' > '.join([*cycle, cycle[0]])}." if cycle else " No cycle is certain at 95 %."
             )
     compared = f"{result['pairs']['compared']:,} of {result['pairs']['of']:,} pairs were ever compared."
-    return [guarantee, winner, compared]
+    return [*guarantee, winner, compared]
 
 
 def _noun(result: dict[str, Any]) -> str:

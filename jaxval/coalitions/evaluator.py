@@ -399,6 +399,8 @@ def _number_or_reason(result: Any, shape: tuple[int, ...] | None) -> Any:
         return result
     array = np.asarray(result)
     if array.dtype.kind not in "biuf" or array.ndim > 1 or array.size == 0:
+        if array.dtype.kind in "US":
+            return f"text, {str(result)!r:.60}"
         return f"{array.dtype} of shape {array.shape}, not a number or a vector of objectives"
     if shape not in (None, array.shape):
         return f"shape {array.shape}, but other coalitions have {shape}"

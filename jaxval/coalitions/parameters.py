@@ -66,7 +66,7 @@ def _moved(base: Params, sources: Params, members: Array) -> Params:
 
 
 def add_adapters(adapters: Params, coalition: Members) -> Params:
-    """The adapter of a coalition from the adapters of the sources: A_S B_S = Σ_{ℓ∈S} A_ℓ B_ℓ.
+    """The LoRA adapter of a coalition from those of the sources: A_S B_S = Σ_{ℓ∈S} A_ℓ B_ℓ.
 
     It is the sum of the products, not the product of the sums. It has n times the rank: A_S = [A_1, ..., A_n] side by
     side, B_S = n [c_1 B_1; ...; c_n B_n] one below the other. The factor n keeps α the same: `policies.merge` divides

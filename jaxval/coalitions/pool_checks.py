@@ -280,11 +280,12 @@ def wrong_pool(name: str, faults: tuple[str, ...]) -> BadArgument:
     more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
     return BadArgument(
         name,
-        expected="the log-probabilities of the draws, under the policies and at the temperature that they came from",
+        expected="log-probabilities π that fit the draws, each of which was drawn with the probability q",
         got="; ".join(faults[:3]) + more,
         advice=(
-            "check that draws and log-probabilities have the same template, end token, limit of length and temperature "
-            "1 (or give the proposal's log-probabilities), and that no columns are exchanged"
+            "check that log-probabilities are sums over tokens, not means, that draws and log-probabilities have the "
+            "same template, end token, limit of length and temperature 1 (or give the proposal's log-probabilities), "
+            "and that no columns are exchanged"
         ),
     )
 

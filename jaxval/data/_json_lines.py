@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxval import _checks
-from jaxval.data._text import FilePath, shorten, wrong
+from jaxval.data._text import FilePath, ending_of, shorten, wrong
 from jaxval.types import BadArgument
 
 __all__ = ["ENDINGS", "json_objects"]
@@ -80,7 +80,7 @@ def _lines(path: FilePath) -> Iterator[tuple[int, bytes]]:
         )
     if not name.lower().endswith(ENDINGS):
         raise BadArgument(
-            name, expected=f"a file that ends in {' or '.join(ENDINGS)}, one JSON object a line", got="another ending"
+            name, expected=f"a file that ends in {' or '.join(ENDINGS)}, one JSON object a line", got=ending_of(path)
         )
     if not Path(path).exists():
         raise FileNotFoundError(f"{name}: there is no such file")

@@ -70,6 +70,9 @@ def read_head(path: FilePath, rows: Iterator[tuple[int, list[str]]]) -> Table:
     """A table without rows, with the columns that the first of `rows` names; their names must differ."""
     line, columns = next(rows, (1, []))
     columns = [name.strip() for name in columns]
+    if len(columns) == 1 and (mark := next((mark for mark in (";", "\t") if mark in columns[0]), None)):
+        got, advice = "semicolons" if mark == ";" else "tabs", "save it with commas between the cells"
+        raise wrong(path, line, expected="columns separated by commas", got=got, advice=advice)
     places = {column.lower(): place for place, column in enumerate(columns)}
     if not all(columns) or not columns or len(places) < len(columns):
         raise wrong(path, line, expected="a different name for every column", got=shorten(",".join(columns)))

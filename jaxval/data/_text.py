@@ -9,7 +9,7 @@ from typing import Any
 from jaxval import _checks
 from jaxval.types import BadArgument
 
-__all__ = ["FilePath", "file_bytes", "positive", "shorten", "text_lines", "unfinished", "whole", "wrong"]
+__all__ = ["FilePath", "ending_of", "file_bytes", "positive", "shorten", "text_lines", "unfinished", "whole", "wrong"]
 
 FilePath = str | os.PathLike[str]
 """Whatever names a file."""
@@ -31,6 +31,12 @@ def unfinished(path: FilePath, line: int) -> BadArgument:
 def shorten(text: str) -> str:
     """`text` in quotes, cut to a length that fits in a message."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def ending_of(path: FilePath) -> str:
+    """The ending of a file's name, for a message."""
+    ending = Path(path).suffix
+    return f"the ending {ending}" if ending else "no ending"
 
 
 def file_bytes(path: FilePath) -> bytes:

@@ -28,6 +28,8 @@ MOST_SOURCES = 1000
 MOST_CELLS = 2**28
 """Scores are stored densely; more of them than this, 2 GiB, are refused."""
 LARGEST_SCORE = 1e15
+SCORED = "a score is a number; either every pair has scores of both responses, or none has"
+POOLED = "a table of log-probabilities is read by data.read_log_probs, on the command line by --log-probs"
 _SCORE = re.compile("(?P<before>.+[_-])?chosen(?P<after>[_-].+)?")
 
 
@@ -335,7 +337,7 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
             line,
             expected="the fields prompt, chosen and rejected",
             got=f"no {' and no '.join(missing)} among {_named(fields)}",
-            advice="rename the fields as TRL does",
+            advice=POOLED if any(name.startswith("log_prob") for name in fields) else "rename the fields as TRL does",
         )
     prompt, chosen, rejected = fields.get("prompt"), fields["chosen"], fields["rejected"]
     if chat and not isinstance(rejected, list):
@@ -445,7 +447,7 @@ def _scores(path: FilePath, line: int, fields: dict[str, Any]) -> dict[str, tupl
 
 def _score(path: FilePath, line: int, column: str, value: Any) -> float:
     if not _is_number(value):
-        raise wrong(path, line, expected=f"a score in the column {column}", got=f"{_kind(value)}: a pair without score")
+        raise wrong(path, line, expected=f"a score in the column {column}", got=_kind(value), advice=SCORED)
     if not abs(value) <= LARGEST_SCORE:
         raise wrong(path, line, expected=f"a finite score, at most {LARGEST_SCORE:g}, in {column}", got=str(value)[:20])
     return float(value)
@@ -469,7 +471,7 @@ def _check_alike(path: FilePath, line: int, pair: _Pair, first: _First, source: 
     new = ", ".join(sorted(pair.scores.keys() - first.pair.scores.keys())[:5])
     if lacking or new:
         got = f"no {lacking}, which {there} has" if lacking else f"{new}, which {there} has not"
-        raise wrong(path, line, expected="the same scores for every pair", got=f"{got}: a pair without score")
+        raise wrong(path, line, expected="the same scores for every pair", got=got, advice=SCORED)
     if (pair.source is None) != (first.pair.source is None):
         has, lacks = (there, "this pair") if pair.source is None else ("this pair", there)
         raise wrong(

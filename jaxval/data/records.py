@@ -7,9 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxval._tables import first_and_last, html_table, text_table
 from jaxval.types import Ballots, Comparisons
 
 __all__ = ["Election", "NamedComparisons", "PreferencePairs", "SyntheticPreferences", "VoteMatrix", "Votes"]
+
+
+_Table = tuple[list[str], list[list[str]], list[str]]  # columns, rows and notes
 
 
 class Election(NamedTuple):
@@ -33,6 +37,21 @@ class Election(NamedTuple):
     voters: tuple[str, ...] = ()
     group: Int[np.ndarray, "ballots"] | None = None
     groups: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The table that `print` shows: how many ballots rank each alternative, and how many rank it first."""
+        return text_table(*self._table())
+
+    def _repr_html_(self) -> str:
+        """The same table for a notebook."""
+        return html_table(*self._table())
+
+    def _table(self) -> _Table:
+        positions, weights = (np.asarray(field) for field in self.ballots)
+        ranked, first = weights @ (positions >= 0), weights @ (positions == 0)
+        rows = [[name, f"{a:.5g}", f"{b:.5g}"] for name, a, b in zip(self.names, ranked, first, strict=True)]
+        note = f"{weights.sum():.10g} ballots"
+        return ["alternative", "ranked by", "first for"], first_and_last(rows), [self.title, note + _people(self)]
 
 
 class NamedComparisons(NamedTuple):
@@ -62,6 +81,23 @@ class NamedComparisons(NamedTuple):
     groups: tuple[str, ...] = ()
     winner_first: Bool[np.ndarray, "comparisons"] | None = None
 
+    def __str__(self) -> str:
+        """The table that `print` shows: how often each alternative won and lost."""
+        return text_table(*self._table())
+
+    def _repr_html_(self) -> str:
+        """The same table for a notebook."""
+        return html_table(*self._table())
+
+    def _table(self) -> _Table:
+        won, lost = (
+            np.bincount(np.asarray(who), np.asarray(self.comparisons.weight), len(self.names))
+            for who in (self.comparisons.winner, self.comparisons.loser)
+        )
+        rows = [[name, f"{a:.5g}", f"{b:.5g}"] for name, a, b in zip(self.names, won, lost, strict=True)]
+        note = f"{won.sum():.10g} comparisons" + (f", {len(self.contexts)} contexts" if len(self.contexts) > 1 else "")
+        return ["alternative", "won", "lost"], first_and_last(rows), [self.title, note + _people(self)]
+
 
 class VoteMatrix(NamedTuple):
     """What each voter said of each statement, as Polis exports it.
@@ -84,6 +120,26 @@ class VoteMatrix(NamedTuple):
     voters: tuple[str, ...]
     group: Int[np.ndarray, "voters"] | None = None
     groups: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The table that `print` shows: how many voters agree, pass and disagree with each statement."""
+        return text_table(*self._table())
+
+    def _repr_html_(self) -> str:
+        """The same table for a notebook."""
+        return html_table(*self._table())
+
+    def _table(self) -> _Table:
+        votes = np.asarray(self.votes)
+        counts = zip(self.names, *((votes == vote).sum(axis=0) for vote in (1, 0, -1)), strict=True)
+        rows = [[name, *map(str, numbers)] for name, *numbers in counts]
+        return ["statement", "agree", "pass", "disagree"], first_and_last(rows), [self.title, _people(self)[2:]]
+
+
+def _people(votes: Election | NamedComparisons | VoteMatrix) -> str:
+    """How many voters there are, and the names of the groups, as far as they are known."""
+    voters = f", {len(votes.voters)} voters" if votes.voters else ""
+    return voters + (f", groups: {', '.join(votes.groups)}" if votes.groups else "")
 
 
 Votes = Election | NamedComparisons | VoteMatrix

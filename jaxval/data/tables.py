@@ -7,6 +7,7 @@ Readers raise `ValueError` for a malformed file, naming the line, and `FileNotFo
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,8 +72,9 @@ def read_rankings_csv(path: FilePath, *, voter: str | None = None, group: str | 
     others = {name: place for name, place in table.index_of.items() if name not in labels}
     ranks = {int(match[1]): place for name, place in others.items() if (match := _RANK.fullmatch(name))}
     if not ranks:
+        _check_ranks(path, table, list(others.values()))
         names = tuple(table.columns[place] for place in others.values())
-        ballots = [_ranks_in_cells(path, row, list(others.values()), names) for row in table.rows]
+        ballots = [_ranks_in_cells(path, row, list(others.values())) for row in table.rows]
         return build_election(path, ballots, weights, names, Path(path).stem)._replace(**fields)
     if sorted(ranks) != list(range(1, len(others) + 1)):
         raise wrong(
@@ -83,6 +85,7 @@ def read_rankings_csv(path: FilePath, *, voter: str | None = None, group: str | 
                 + ", ".join((*WEIGHTS, *LABELS, *VOTERS[:1], *GROUPS[:1]))
             ),
             got=shorten(",".join(table.columns)),
+            **_of_voters(table.columns[next((at for name, at in others.items() if not _RANK.fullmatch(name)), 0)]),
         )
     named = [_names_in_cells(path, row, [ranks[rank] for rank in sorted(ranks)]) for row in table.rows]
     names, index = numbered(name for ballot in named for tied in ballot for name in tied)
@@ -179,23 +182,51 @@ def _names_in_cells(path: FilePath, row: tuple[int, list[str]], places: Sequence
     return ballot
 
 
-def _ranks_in_cells(
-    path: FilePath, row: tuple[int, list[str]], places: Sequence[int], names: Sequence[str]
-) -> list[list[int]]:
+def _check_ranks(path: FilePath, table: Table, places: Sequence[int]) -> None:
+    """Check that cells hold ranks; the error tells columns of voters and of names by what is in them.
+
+    A first column of numbers names voters if no two are equal, although there are more ballots than columns.
+    """
+    cells = {place: [row[place] for _, row in table.rows] for place in places}
+    words = [place for place in places if not all(map(_is_rank, cells[place]))]
+    first = cells[places[0]] if len(places) > 1 else [""]
+    distinct = "" not in first and len(set(first)) == len(first)
+    if places[:1] == words[:1]:
+        voters = distinct and not any(cell in first for place in places[1:] for cell in cells[place])
+    else:
+        voters = distinct and len(first) > len(places)
+    if not words and not voters:
+        return
+    at = words[0] if words else places[0]
+    line, got = table.rows[0][0], "another number in every row"
+    if words:
+        line, got = next((line, shorten(row[at])) for line, row in table.rows if not _is_rank(row[at]))
+    how = _of_voters(table.columns[places[0]]) if voters else {}
+    if named := [place for place in words if not (voters and place == places[0])]:
+        compared = ", or winner and loser if one won against the other" if len(named) == 2 else ""
+        advice = f"where cells hold names, call the columns 1, 2, 3, ...{compared}"
+        how["advice"] = f"{how['advice']}; {advice}" if voters else advice
+    raise wrong(
+        path, line, expected=f"a rank (1 is best) or nothing in column {shorten(table.columns[at])}", got=got, **how
+    )
+
+
+def _of_voters(column: str) -> dict[str, Any]:
+    """The advice for a column that may name the voters."""
+    named = shorten(column).replace("{", "{{").replace("}", "}}")
+    return {"advice": f"if the column names the voters, pass {{0}} {named}", "mentions": ("voter",)}
+
+
+def _is_rank(cell: str) -> bool:
+    return not cell or bool(whole(cell))
+
+
+def _ranks_in_cells(path: FilePath, row: tuple[int, list[str]], places: Sequence[int]) -> list[list[int]]:
     line, cells = row
     tied: dict[int, list[int]] = {}
     for alternative, place in enumerate(places):
         if cells[place]:
-            rank = whole(cells[place])
-            if not rank:
-                raise wrong(
-                    path,
-                    line,
-                    expected=f"a rank (1 is best) or nothing in column {shorten(names[alternative])}",
-                    got=shorten(cells[place]),
-                    advice="where cells hold names, call the columns 1, 2, 3, ...",
-                )
-            tied.setdefault(rank, []).append(alternative)
+            tied.setdefault(int(cells[place]), []).append(alternative)
     if not tied:
         raise wrong(
             path, line, expected="at least one rank", got="a ballot that ranks nobody", advice="remove the line"

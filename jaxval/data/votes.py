@@ -4,7 +4,7 @@ from itertools import chain
 from pathlib import Path
 
 from jaxval import _checks
-from jaxval.data._text import FilePath
+from jaxval.data._text import FilePath, ending_of
 from jaxval.data.annotations import read_annotations
 from jaxval.data.matrices import holds_matrix, read_vote_matrix
 from jaxval.data.movielens import rating_ballots, read_movielens, with_user_groups
@@ -75,7 +75,7 @@ def read_votes(
     raise BadArgument(
         path,
         expected=f"a file that ends in {', '.join((*READABLE, *ANNOTATED))}, or the folder of MovieLens 1M",
-        got=f"{f'the ending {ending}' if ending else 'no ending'}{advice}",
+        got=f"{ending_of(path)}{advice}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Low-rank adapters: a small tree beside parameters that do not change. They may be merged into the parameters."""
+"""Low-rank adapters (LoRA): a small tree beside parameters that do not change, or merged into them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def low_rank(
     layers: int | None = None,
     merged: bool = False,
 ) -> SequenceModel:
-    """A model whose parameters are low-rank adapters of fixed parameters.
+    """A model whose parameters are low-rank adapters (LoRA) of fixed parameters.
 
     For each matrix W among the targets, x W becomes x W + (α/r) (x A) B with A (in, r) and B (r, out); the parameters
     of the new model are the A and B alone. B starts at zero, so that the new model starts as the old one.
@@ -90,7 +90,7 @@ def low_rank(
 
 
 def init_adapters(key: Any, params: Params, *, rank: int, targets: Iterable[str] = ("query", "value")) -> Params:
-    """Adapters at their start: A uniform in ±1/√in, B zero, for each matrix (..., in, out) among the targets.
+    """LoRA adapters at their start: A uniform in ±1/√in, B zero, for each matrix (..., in, out) among the targets.
 
     Args:
         key: a JAX random key.
@@ -127,7 +127,7 @@ def init_adapters(key: Any, params: Params, *, rank: int, targets: Iterable[str]
 
 
 def merge(params: Params, adapters: Params, *, alpha: float) -> Params:
-    """The parameters with the adapters in them: W + (α/r) A B.
+    """The parameters with the LoRA adapters in them: W + (α/r) A B.
 
     Args:
         params: as `low_rank` took them.
@@ -158,7 +158,7 @@ def merge(params: Params, adapters: Params, *, alpha: float) -> Params:
 
 
 def attach(params: Params, adapters: Params, *, alpha: float) -> Params:
-    """The parameters with the adapters beside their matrices, scaled, as the transformer applies them unmerged.
+    """The parameters with the LoRA adapters beside their matrices, scaled, as the transformer applies them unmerged.
 
     Arguments and errors are those of `merge`.
 

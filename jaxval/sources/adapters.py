@@ -47,7 +47,7 @@ def value_adapters(
     progress: bool = False,
     any_base: bool = False,
 ) -> SourceValues:
-    """The value of each adapter of one base, on the prompts and candidate responses of some pairs; nothing is trained.
+    """The value of each LoRA adapter of one base, on the prompts and responses of some pairs; nothing is trained.
 
     `jaxval.sources` describes the arguments that are missing below.
 

@@ -277,7 +277,11 @@ def learner_of(policy: Any, pairs: PreferencePairs) -> Learner:
             return checkpoint_learner(pairs, folder=policy)
         except BadArgument as error:  # `path` of the checkpoint's reader is the argument `policy` of the caller
             raise error.renamed("policy" if error.name == "path" else error.name) from error
-    return NAMED[_checks.check_choice("policy", policy, (*NAMED, "the folder of a checkpoint"))](pairs)
+    if not isinstance(policy, str) or policy not in NAMED:
+        expected = f"one of {', '.join(map(repr, NAMED))}, a function of the pairs (module:function), or a checkpoint: "
+        expected += "a folder, or a file that ends in .gguf"
+        raise BadArgument("policy", expected=expected, got=f"{str(policy)!r:.80}; there is no folder of that name")
+    return NAMED[policy](pairs)
 
 
 def identity_of(policy: Any) -> Any:

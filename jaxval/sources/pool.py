@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
-from jaxval._tables import html_table, interval
+from jaxval._tables import html_table, interval, text_table
 from jaxval.coalitions.masks import all_coalitions
 from jaxval.coalitions.pool_checks import SLICE, check_pool, pool_faults, wrong_pool
 from jaxval.coalitions.pool_errors import PoolEstimates, pool_estimates
@@ -86,8 +86,15 @@ class PoolValues(NamedTuple):
     faults: tuple[str, ...]
     pool: SamplePool
 
+    def __str__(self) -> str:
+        """The table that `print` shows: values with intervals; † marks those that rest on few draws."""
+        return text_table(*self._table())
+
     def _repr_html_(self) -> str:
-        """The table that a notebook shows: values with intervals; † marks those that rest on few draws."""
+        """The same table for a notebook."""
+        return html_table(*self._table())
+
+    def _table(self) -> tuple[list[str], list[list[str]], list[str]]:
         columns = ["source", *(word for reward in self.rewards for word in (reward, "95 %"))]
         rows = []
         for i, name in enumerate(self.names):
@@ -98,7 +105,7 @@ class PoolValues(NamedTuple):
         notes = [f"{self.prompts} prompts, {self.draws} responses, {len(self.coalitions)} coalitions", *self.faults]
         if self.unreliable.any():
             notes.insert(1, "† rests on coalitions to which few draws matter: draw more responses")
-        return html_table(columns, rows, notes)
+        return columns, rows, notes
 
 
 def value_pool(

@@ -201,7 +201,10 @@ def step_variations(
 def duplicate_values(
     valued: SourceValues, reward: int, *, semivalue: str | Callable[[Any], Array] = "shapley"
 ) -> Float[np.ndarray, "copied sources"] | None:
-    """The values if one of the sources handed its pairs in twice, as two sources.
+    """The values if one of the sources handed its pairs in twice, as duplicate sources.
+
+    It says how much a source would gain by that. It does not find duplicate sources among those that were handed in,
+    nor remove them: to remove duplicate sources, leave all but one of them out of the pairs and value the rest.
 
     Row i has the values in the game of n + 1 sources in which source i has a copy, whose policy is the same, so that
     both together count with the weight 2. The copy has the value of its original: together they get twice the entry

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import __version__, _checks
-from jaxval._tables import html_table, interval
+from jaxval._tables import html_table, interval, text_table
 from jaxval.checkpoints import fingerprint
 from jaxval.checkpoints.files import claim_folder
 from jaxval.data import PreferencePairs, SyntheticPreferences
@@ -120,8 +120,15 @@ class SourceValues(NamedTuple):
         """(sources, rewards) each value divided by the source's pairs, for values grow with the size of a source."""
         return self.values / self.pairs[:, None]
 
+    def __str__(self) -> str:
+        """The table that `print` shows: each source's pairs, and its values with intervals over held-out prompts."""
+        return text_table(*self._table())
+
     def _repr_html_(self) -> str:
-        """The table that a notebook shows: each source's pairs, and its values with intervals over held-out prompts."""
+        """The same table for a notebook."""
+        return html_table(*self._table())
+
+    def _table(self) -> tuple[list[str], list[list[str]], list[str]]:
         columns = ["source", "pairs"]
         for reward in self.rewards:
             columns += [reward, "95 % over prompts"]
@@ -130,7 +137,7 @@ class SourceValues(NamedTuple):
             ends = (interval(*self.context_intervals[:, i, k]) for k in range(len(self.rewards)))
             told = zip((f"{value:.4g}" for value in self.values[i]), ends, strict=True)
             rows.append([name, f"{self.pairs[i]:.4g}", *(word for pair in told for word in pair)])
-        return html_table(columns, rows, [f"{self.contexts} prompts, {self.evaluations} coalitions"])
+        return columns, rows, [f"{self.contexts} prompts, {self.evaluations} coalitions"]
 
 
 def value_sources(

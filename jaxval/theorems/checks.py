@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
-from jaxval._tables import html_table
+from jaxval._tables import html_table, text_table
 from jaxval.theorems.records import Claim, Inconclusive, parts, registered
 from jaxval.types import BadArgument
 
@@ -78,11 +78,18 @@ class Verdict(NamedTuple):
         """Whether the outcome is the one that the claim records."""
         return self.outcome == self.claim.verdict
 
+    def __str__(self) -> str:
+        """The table that `print` shows; `page` tells the counterexample and how to replay it, too."""
+        return text_table(*self._table(), align="left")
+
     def _repr_html_(self) -> str:
-        """The table that a notebook shows; `page` tells the counterexample and how to replay it, too."""
+        """The same table for a notebook."""
+        return html_table(*self._table(), align="left")
+
+    def _table(self) -> tuple[list[str], list[tuple[str, str]]]:
         from jaxval.theorems.pages import told
 
-        return html_table([self.claim.id, self.claim.source], told(self).items(), align="left")
+        return [self.claim.id, self.claim.source], list(told(self).items())
 
 
 class Cases(NamedTuple):

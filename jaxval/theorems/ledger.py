@@ -68,7 +68,9 @@ def claims(*, paper: str | None = None, ids: Sequence[str] | None = None) -> tup
             near = [one for one in known if one.lower().endswith(name.lower().replace(" ", "-"))]
             near += difflib.get_close_matches(name, known, n=3)
             such = ", ".join(list(dict.fromkeys(near or known))[:3])
-            raise BadArgument("ids", expected=f"claims such as {such}", got=repr(name))
+            raise BadArgument(
+                "ids", expected=f"claims such as {such}", got=repr(name), advice="jaxval verify --list shows all"
+            )
     return tuple(claim for claim in chosen if ids is None or claim.id in ids)
 
 

@@ -22,6 +22,7 @@ from jaxval.types import BadArgument
 
 __all__ = ["AtMost", "Claim", "Inconclusive", "Kind", "Outcome", "Setting", "largest", "parts", "registered"]
 
+UNTOLD = "return both sides of what is compared"
 Kind = Literal["", "root error", "follows", "slip", "convention", "reading", "conjecture"]
 Outcome = Literal["holds", "fails as printed", "holds as corrected"]
 
@@ -269,6 +270,9 @@ def parts(sides: Any, name: str = "") -> dict[str, tuple[Any, Array]]:
             raise BadArgument("sides", expected="two sides, or a dictionary of parts", got=f"{len(sides)} sides")
         left, right = (jnp.asarray(_checks.real_array("sides", side)) for side in sides)
         return {name: (sides, largest(left - right))}
+    if not isinstance(sides, AtMost) and (isinstance(sides, bool) or getattr(sides, "dtype", None) == jnp.bool_):
+        expected = "a pair (left, right), AtMost(left, right), or slacks that are at most 0"
+        raise BadArgument("sides", expected=expected, got="truth values, which tell no gap", advice=UNTOLD)
     slack = jnp.subtract(*sides) if isinstance(sides, AtMost) else _checks.numbers("sides", sides)
     return {name: (sides, jnp.where(jnp.any(jnp.isnan(slack)), jnp.inf, jnp.max(slack)))}
 

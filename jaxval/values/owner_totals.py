@@ -51,7 +51,10 @@ def owner_totals(
         raise BadArgument(
             "num", expected="the number of owners, because `owners` is traced and its values are unknown", got="None"
         )
-    owners = _checks.integers("owners", owners, ndim=1, expected=expected)
+    try:
+        owners = _checks.integers("owners", owners, ndim=1, expected=expected)
+    except BadArgument as error:  # names, perhaps
+        raise error.with_advice("call numpy.unique(owners, return_inverse=True)[1]") from None
     if owners.shape != values.shape[:1] or len(values) == 0:
         raise BadArgument("owners", expected=expected, got=f"shape {owners.shape}")
     if _checks.concrete(owners):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxval import _checks
-from jaxval._tables import estimate_columns, estimate_notes, estimate_rows, first_and_last, flat, player_names
+from jaxval._tables import flat, player_names
 from jaxval.checkpoints.files import write_whole
 from jaxval.types import BadArgument, Estimate, SeenGains
 
@@ -22,7 +22,7 @@ def estimate_table(estimate: Estimate) -> str:
     Two notes follow the rows: the number of evaluations, and the number of players whose values rest on fewer than ten
     nonzero gains. The intervals of these players are scaled by the range of gains, which is the caller's `spread` or,
     without one, the range of the utilities seen. If the estimate has no intervals, the table shows the standard errors.
-    If there are more than 40 players, the table shows the first and the last 20.
+    If there are more than 40 players, the table shows the first and the last 20. `print(estimate)` shows the same.
 
     Args:
         estimate: an estimate of known numbers; the function cannot be called inside `jit`.
@@ -39,25 +39,8 @@ def estimate_table(estimate: Estimate) -> str:
         news      0.25    0.23 to 0.27
         4 evaluations
     """
-    from rich.console import Console
-    from rich.table import Table
-
     _check_estimate(estimate)
-    grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for number, column in enumerate(estimate_columns(estimate)):
-        grid.add_column(column, justify="right" if number else "left", no_wrap=number % 2 == 0)
-    for row in first_and_last(estimate_rows(estimate)):
-        grid.add_row(*row)
-    text = io.StringIO()
-    console = Console(
-        file=text,
-        markup=False,
-        highlight=False,
-        emoji=False,
-        width=max(80, 24 * (2 + np.size(estimate.values) // max(len(estimate), 1))),
-    )
-    console.print(grid, *estimate_notes(estimate), sep="\n")
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+    return str(estimate)
 
 
 def estimate_frame(estimate: Estimate) -> Any:

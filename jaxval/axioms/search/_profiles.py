@@ -113,14 +113,17 @@ def _check_lottery(rule: Rule, axiom: Callable[..., Any], alternatives: int) -> 
 
     Inside the search values are traced, so that only shapes could be checked.
     """
+    advice = f"{name_of(axiom)} is an axiom of rules: for a value take an axiom of values, such as axioms.efficiency"
     try:
         lottery = as_profile_rule(rule)(np.arange(alternatives)[None])
         if not np.isnan(lottery).any():  # a rule that did not converge is refused on the profile where that happens
             _checks.check_lottery(lottery, alternatives, name="rule")
     except (ValueError, TypeError, IndexError) as error:
-        advice = (
-            f"{name_of(axiom)} is an axiom of rules: for a value take an axiom of values, such as axioms.efficiency"
-        )
+        got = getattr(error, "got", None) or ""
+        if got == "shape ()":
+            advice = "a rule returns a probability for each alternative: for a winner i, jax.nn.one_hot(i, len(matrix))"
+        elif got.startswith("a sum of"):
+            advice = "a rule returns a probability for each alternative: divide scores by their sum"
         raise refused("rule", f"a rule, for {name_of(axiom)}", error, advice) from error
 
 

@@ -62,7 +62,7 @@ STARTS = (True, False, "gaussian", "orthogonal", "eva")  # starts of A and B tha
 
 
 class Adapter(NamedTuple):
-    """A low-rank adapter of a model.
+    """A low-rank adapter (LoRA) of a model.
 
     Attributes:
         params: A and B of every target, stacked over the layers, as `merge` and `low_rank` take them with `alpha`;

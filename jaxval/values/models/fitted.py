@@ -24,6 +24,7 @@ __all__ = ["ModelUtility", "model_utility"]
 
 Rows = tuple[Any, Any]
 SCORES = ("own", "accuracy", "log_loss", "r2", "squared_error")
+NUMBERED = "call numpy.unique(owners, return_inverse=True)[1]"
 OF_CLASSES = ("accuracy", "log_loss")
 LEAST_PROBABILITY = 1e-6  # a class that a coalition lacks has probability 0, whose logarithm is infinite
 
@@ -233,14 +234,17 @@ def check_owners(owners: Any, rows: int) -> tuple[np.ndarray | None, int]:
     if owners is None:
         return None, rows
     expected = f"({rows},) owners 0, 1, ..., one for each row, each of whom owns some"
-    values = np.asarray(_checks.integers("owners", owners, ndim=1, expected=expected))
+    try:
+        values = np.asarray(_checks.integers("owners", owners, ndim=1, expected=expected))
+    except BadArgument as error:  # names, perhaps
+        raise error.with_advice(NUMBERED) from None
     present = np.unique(values)
     if values.shape != (rows,) or present[0] != 0 or present[-1] != len(present) - 1:
         raise BadArgument(
             "owners",
             expected=expected,
             got=f"shape {values.shape}, owners {present[:8].tolist()}",
-            advice="call numpy.unique(owners, return_inverse=True)[1]",
+            advice=NUMBERED,
         )
     return values, len(present)
 
@@ -277,7 +281,9 @@ def _check_rows(name: str, rows: Any) -> tuple[Any, np.ndarray]:
     except ValueError as error:
         raise BadArgument(name, expected="rows of one length, and a label for each", got=error) from None
     count = np.shape(x)[0] if np.ndim(x) else 0
-    if y.shape != (count,) or count == 0:
+    if count == 0:
+        raise BadArgument(name, expected="at least one row", got=f"features of shape {np.shape(x)}")
+    if y.shape != (count,):
         raise BadArgument(name, expected=f"one label for each of the {count} rows", got=f"labels of shape {y.shape}")
     missing = [value is None or value != value for value in y.tolist()] if y.dtype.kind in "fO" else [False]
     if any(missing):

@@ -201,11 +201,15 @@ def _signs(y: Array) -> Array:
     if _checks.concrete(y):
         present = np.unique(np.asarray(y))
         if np.ndim(y) != 1 or not np.isin(present, (0, 1)).all():
+            known = np.array_equal(present, np.arange(len(present)))
+            numbered = "" if known else ", and numpy.unique(labels, return_inverse=True)[1] for labels"
             raise BadArgument(
                 "y",
                 expected="the labels 0 and 1, one for each row",
                 got=f"shape {np.shape(y)}, labels {present[:5].tolist()}",
-                advice="for two other classes call numpy.unique(labels, return_inverse=True)[1]",
+                advice=f"for {len(present)} classes pass classes={len(present)}{numbered}"
+                if len(present) > 2
+                else "for two other classes call numpy.unique(labels, return_inverse=True)[1]",
             )
     return 2 * jnp.asarray(y, dtype=float) - 1
 

@@ -226,8 +226,10 @@ def _check_pair(name: str, rows: Any) -> tuple[Array, Array]:
     if not isinstance(rows, tuple | list) or len(rows) != 2:
         raise BadArgument(name, expected="a pair (x, y) of features and labels", got=type(rows).__name__)
     x = _checks.floating(f"{name}[0]", rows[0], ndim=2, expected="(rows, features), encoded as numbers")
+    if len(x) == 0:
+        raise BadArgument(f"{name}[0]", expected="at least one row", got=f"features of shape {x.shape}")
     labels = np.asarray(rows[1]) if _checks.concrete(rows[1]) else rows[1]
-    if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2) or len(labels) != len(x) or len(x) == 0:
+    if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2) or len(labels) != len(x):
         raise BadArgument(
             f"{name}[1]",
             expected=f"labels of shape ({len(x)},) or ({len(x)}, outputs), one for each row of features",
