@@ -74,7 +74,7 @@ def entry(module: ModuleType, name: str) -> str:
         return f".. auto{kind}:: {path}\n   :members:\n   :member-order: bysource"
     if not is_alias(module, name):
         return f".. autofunction:: {path}"
-    text = escaped(inspect.cleandoc(alias_docs(module)[name]))
+    text = escaped(inspect.cleandoc(alias_docs(module).get(name, "")))
     return f".. py:data:: {name}\n   :module: {module.__name__}\n\n{textwrap.indent(text, '   ')}"
 
 
@@ -91,7 +91,7 @@ def public(module: ModuleType) -> list[str]:
 
 def first_sentence(module: ModuleType, name: str) -> str:
     """The first sentence of a name's docstring, for a cell of a table; that of an alias stands in the source."""
-    text = alias_docs(module)[name] if is_alias(module, name) else inspect.getdoc(getattr(module, name))
+    text = alias_docs(module).get(name) if is_alias(module, name) else inspect.getdoc(getattr(module, name))
     paragraph = " ".join((text or "").split("\n\n")[0].split())
     sentence = re.match(r".*?[.](?= [A-Z]|$)|.*", paragraph)
     return (sentence[0] if sentence else "").rstrip(":").replace("|", "\\|")
@@ -99,7 +99,7 @@ def first_sentence(module: ModuleType, name: str) -> str:
 
 def is_alias(module: ModuleType, name: str) -> bool:
     """Whether a name is an alias or a constant, whose docstring stands below its assignment."""
-    return name in alias_docs(module)
+    return name in alias_docs(module) or not callable(getattr(module, name))
 
 
 @functools.cache

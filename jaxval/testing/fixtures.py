@@ -46,6 +46,7 @@ RULE_AXIOMS = (
     "population_bounded_strategyproofness",
     "strategyproofness",
 )
+"""The axioms that `rule_axiom` tests, one test each; `violates` names those of them that a rule breaks."""
 VALUE_AXIOMS = (
     "efficiency",
     "nullity",
@@ -57,6 +58,7 @@ VALUE_AXIOMS = (
     "mutual_dependence",
     "precedence",
 )
+"""The axioms that `value_axiom` tests, one test each; `violates` names those of them that a value breaks."""
 OPTIONS: dict[str, dict[str, Any]] = {"population_proportional_alignment": {"level": social_choice.certificate}}
 
 
