@@ -194,8 +194,8 @@ def test_files_that_are_missing(tmp_path, folder):
 
 def test_more_alternatives_than_rated_movies(folder):
     ratings = read_movielens(folder())
-    for alternatives in (0, 4):
-        with pytest.raises(ValueError, match=f"alternatives: expected 1 to 3, .*; got {alternatives}"):
+    for alternatives, expected in ((0, "a whole number of at least 1"), (4, "1 to 3, .*")):
+        with pytest.raises(ValueError, match=f"alternatives: expected {expected}; got {alternatives}"):
             rating_table(ratings, alternatives=alternatives)
 
 

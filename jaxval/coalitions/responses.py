@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Bool, Float, Num
 
 from jaxval import _checks
 from jaxval.policies.candidates import normalise
@@ -24,7 +24,9 @@ SourceLogProbs = Float[ArrayLike, "sources *contexts candidates"] | list[Any]
 
 
 def combine(
-    reference: LogProbs, sources: SourceLogProbs, coalition: Num[ArrayLike, "sources"] | list[Any]
+    reference: LogProbs,
+    sources: SourceLogProbs,
+    coalition: Bool[ArrayLike, "sources"] | Num[ArrayLike, "sources"] | list[Any],
 ) -> Float[Array, "*contexts candidates"]:
     """The policy of a coalition from one policy for each source: π_S ∝ exp(Σ_{ℓ∈S} s_ℓ + (1 - |S|) s_0).
 
