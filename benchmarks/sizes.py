@@ -38,6 +38,7 @@ class Growth(NamedTuple):
         options: of the task, which stay.
         x64: whether in float64.
         doubles: whether work doubles with each step of the size, as a table does with each player.
+        order: the power of the work to which arrays grow, 2 for a matrix of alternatives.
         note: a sentence for the page.
     """
 
@@ -50,6 +51,7 @@ class Growth(NamedTuple):
     options: Mapping[str, Any] = {}
     x64: bool = False
     doubles: bool = False
+    order: int = 1
     note: str = ""
 
 
@@ -102,6 +104,7 @@ GROWTHS = {
         (1_000, 3_000, 10_000),
         (20, 40),
         (100_000,),
+        order=2,
         note="Bounds on shares and F* from P in float32, against NumPy.",
     ),
     "lottery": Growth(
@@ -112,6 +115,7 @@ GROWTHS = {
         (10, 20),
         (10_000,),
         x64=True,
+        order=2,
         note="P of independent uniform pairs, float64.",
     ),
 }
@@ -133,8 +137,8 @@ def page(results: dict[str, Any]) -> str:
         "# What large sizes cost",
         "<!-- Made by python -m benchmarks.sizes --page: change that, not this page. -->",
         f"Measured on two cores ({machine['processor'] or machine['system']}), once after compilation; the memory is "
-        "the most that the process held, Python and JAX included. Rows in italics were not run: time and memory are "
-        "carried on from the last two sizes by the exponent between them.",
+        "the most that the process held, Python and JAX included. Rows in italics were not run: the time is carried on "
+        "from the last two sizes by the exponent between them, and the memory by what the arrays added between them.",
     ]
     for growth in GROWTHS.values():
         found = [record for record in results["records"] if record["case"] == growth.title]
@@ -162,7 +166,7 @@ def _table(growth: Growth, rows: list[dict[str, Any]]) -> str:
         else:
             lines.append([f"{row['size']:,}", *(_number(row[n]) for n in ("seconds", "gigabytes", *numbers))])
     for size in growth.beyond if len(ran) > 1 else ():
-        seconds, gigabytes = (_carried(growth, ran, name, size) for name in ("seconds", "gigabytes"))
+        seconds, gigabytes = _later(growth, ran, size), _larger(growth, ran, size)
         lines.append([f"*{size:,}*", f"*{_number(seconds)}*", f"*{_number(gigabytes)}*", *[""] * len(numbers)])
     exponent = "" if len(ran) < 2 else f"\n\n{_exponent(growth, ran)}"
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + exponent
@@ -172,20 +176,29 @@ def _work(growth: Growth, size: float) -> float:
     return 2.0**size if growth.doubles else float(size)
 
 
-def _slope(growth: Growth, ran: list[dict[str, Any]], name: str) -> float:
+def _slope(growth: Growth, ran: list[dict[str, Any]]) -> float:
+    """The exponent of the time between the last two sizes."""
     low, high = ran[-2:]
-    return math.log(high[name] / low[name]) / math.log(_work(growth, high["size"]) / _work(growth, low["size"]))
+    longer = high["seconds"] / low["seconds"]
+    return math.log(longer) / math.log(_work(growth, high["size"]) / _work(growth, low["size"]))
 
 
-def _carried(growth: Growth, ran: list[dict[str, Any]], name: str, size: int) -> float:
+def _later(growth: Growth, ran: list[dict[str, Any]], size: int) -> float:
+    """The seconds of a larger size."""
     last = ran[-1]
-    return last[name] * (_work(growth, size) / _work(growth, last["size"])) ** _slope(growth, ran, name)
+    return last["seconds"] * (_work(growth, size) / _work(growth, last["size"])) ** _slope(growth, ran)
+
+
+def _larger(growth: Growth, ran: list[dict[str, Any]], size: int) -> float:
+    """The gigabytes of a larger size: those of the last, and what arrays add that grow as the work to the `order`."""
+    low, high = ran[-2:]
+    before, last, later = (_work(growth, each) ** growth.order for each in (low["size"], high["size"], size))
+    return high["gigabytes"] + (high["gigabytes"] - low["gigabytes"]) * (later - last) / (last - before)
 
 
 def _exponent(growth: Growth, ran: list[dict[str, Any]]) -> str:
     of = "2^players" if growth.doubles else growth.size
-    slopes = (_slope(growth, ran, name) for name in ("seconds", "gigabytes"))
-    return "Between the last two sizes time grows as {0}^{1:.2f}, memory as {0}^{2:.2f}.".format(of, *slopes)
+    return f"Between the last two sizes time grows as {of}^{_slope(growth, ran):.2f}."
 
 
 def _number(number: float) -> str:

@@ -122,10 +122,11 @@ def test_the_page_of_sizes_carries_on_by_the_last_exponent():
         entry = {"side": "jaxval", "median": seconds, "gigabytes": gigabytes, "numbers": {"largest error": 0.5}}
         return {"case": "Alternatives, F*", "sizes": {"alternatives": size}, "sides": [entry]}
 
-    records = [record(1000, 9.0, 1.0), record(3000, 1.0, 1.0), record(10_000, 10.0, 10.0)]
+    records = [record(1000, 9.0, 1.0), record(3000, 1.0, 1.0), record(10_000, 10.0, 10.1)]
     text = sizes.page({"machine": {"processor": "a machine", "system": ""}, "records": records})
     slope = np.log(10) / np.log(10 / 3)
-    assert f"| *100,000* | *{10 * 10**slope:,.0f}* | *{10 * 10**slope:,.0f}* |  |" in text
+    memory = 10.1 + 9.1 / (1e8 - 9e6) * (1e10 - 1e8)  # of a matrix
+    assert f"| *100,000* | *{10 * 10**slope:,.0f}* | *{memory:,.0f}* |  |" in text
     assert f"alternatives^{slope:.2f}" in text
     assert "| 10,000 | 10 | 10 | 0.5 |" in text
 
