@@ -6,6 +6,16 @@ from typing import Any
 __all__ = ["BadArgument"]
 
 
+def without_controls(text: str) -> str:
+    r"""A text of strangers with a space for each character that no terminal prints, or that turns or moves it.
+
+    Example:
+        >>> without_controls("up\x1b[1A  and")
+        'up [1A  and'
+    """
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def printable(text: str) -> str:
     r"""A text of strangers as one line that neither moves the cursor nor turns the direction of writing.
 
@@ -15,7 +25,7 @@ def printable(text: str) -> str:
         >>> printable("up\x1b[1A\n  and \u202eback")
         'up [1A and back'
     """
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return " ".join(without_controls(text).split())
 
 
 class BadArgument(ValueError):  # noqa: N818, it says what is wrong

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxval._errors import printable
+from jaxval._errors import printable, without_controls
 
 if TYPE_CHECKING:
     from jaxval.types import Estimate
@@ -87,16 +87,13 @@ def text_table(
     """
     from rich.cells import cell_len, set_cell_size
 
-    def plain(text: str) -> str:
-        return "".join(letter if letter.isprintable() else " " for letter in text)
-
     def cut(text: str, room: int) -> str:
         return text if cell_len(text) <= room else f"{set_cell_size(text, room - 1).rstrip()}…"
 
     def padded(text: str, side: str, room: int) -> str:
         return " " * (room - cell_len(text)) + text if side == "right" else set_cell_size(text, room)
 
-    cells = [[plain(cell) for cell in row] for row in (columns, *rows)]
+    cells = [[without_controls(cell) for cell in row] for row in (columns, *rows)]
     if align == "left":  # a heading and words beside it
         heads = max(cell_len(head) for head, _ in cells)
         cells = [
@@ -118,7 +115,9 @@ def text_table(
         for block in blocks
         for row in cells
     ]
-    below = [line for note in notes for part in note.splitlines() for line in textwrap.wrap(plain(part), WIDTH)]
+    below = [
+        line for note in notes for part in note.splitlines() for line in textwrap.wrap(without_controls(part), WIDTH)
+    ]
     return "\n".join([*lines, *below])
 
 

@@ -1,5 +1,6 @@
 """The store of finished evaluations, states of estimators in files, and fingerprints."""
 
+import contextlib
 import functools
 import os
 import sqlite3
@@ -248,3 +249,13 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path):
         assert dict(store).keys() == kept.keys()
     with Store(path, fingerprint="one") as store:
         assert dict(store).keys() == kept.keys()
+
+
+@pytest.mark.mistakes
+def test_a_store_of_an_earlier_version_is_named(tmp_path):
+    path = tmp_path / "run.sqlite"
+    Store(path, fingerprint="run").close()
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("update facts set fact = 'jaxval evaluations 1' where name = 'format'")
+    with pytest.raises(ValueError, match=r"without checksums, of an earlier version, at .*delete this one"):
+        Store(path, fingerprint="run")

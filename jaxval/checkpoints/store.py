@@ -23,6 +23,7 @@ from jaxval.types import BadArgument
 __all__ = ["Store", "Stored"]
 
 FORMAT = "jaxval evaluations 2"
+EARLIER = ("jaxval evaluations 1",)
 TABLES = """
 create table facts (name text primary key, fact text not null) without rowid;
 create table evaluations (mask blob primary key, value blob, error text, checksum integer not null,
@@ -100,7 +101,14 @@ class Store:
                 if self._facts.get("format") == FORMAT:
                     _check_rows(self._database)
             if self._facts.get("format") != FORMAT:
-                raise BadArgument("store", expected="a store of evaluations", got=f"another database at {self.path}")
+                earlier = self._facts.get("format") in EARLIER
+                kind = "one without checksums, of an earlier version," if earlier else "another database"
+                raise BadArgument(
+                    "store",
+                    expected="a store of evaluations",
+                    got=f"{kind} at {self.path}",
+                    advice="choose another file, or delete this one" if earlier else None,
+                )
             if self._facts["fingerprint"] != fingerprint:
                 raise BadArgument(
                     "store",

@@ -4,7 +4,7 @@ import math
 import sys
 from typing import Any
 
-from jaxval._errors import printable
+from jaxval._errors import printable, without_controls
 
 WIDEST = 140  # columns of a table if the output is not a terminal
 LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
@@ -19,17 +19,12 @@ def new_table(title: str, *, tight: bool = False) -> Any:
         """A table whose titles, heads and cells of strangers cannot move the cursor."""
 
         def add_column(self, header: Any = "", *rest: Any, **how: Any) -> None:
-            super().add_column("\n".join(map(_shown, header.split("\n"))), *rest, **how)
+            super().add_column("\n".join(map(without_controls, header.split("\n"))), *rest, **how)
 
         def add_row(self, *cells: Any, **how: Any) -> None:
-            super().add_row(*map(_shown, cells), **how)
+            super().add_row(*map(without_controls, cells), **how)
 
-    return Plain(title=_shown(title), box=box.SIMPLE_HEAD, **LAYOUT | ({"padding": 0} if tight else {}))
-
-
-def _shown(text: str) -> str:
-    """A text without characters that no terminal prints."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return Plain(title=without_controls(title), box=box.SIMPLE_HEAD, **LAYOUT | ({"padding": 0} if tight else {}))
 
 
 def print_tables(tables: list[Any], sentences: list[str]) -> None:
@@ -44,7 +39,7 @@ def print_tables(tables: list[Any], sentences: list[str]) -> None:
         width = max(console.width, wanted.minimum) if seen else wanted.maximum
         Console(width=width, markup=False, highlight=False).print(table)
     for line in sentences:
-        console.print("\n".join(map(_shown, line.split("\n"))), soft_wrap=not seen)
+        console.print("\n".join(map(without_controls, line.split("\n"))), soft_wrap=not seen)
 
 
 def shortened(text: str, width: int) -> str:
