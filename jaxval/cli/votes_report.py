@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import sys
 from typing import Any
 
@@ -239,12 +240,14 @@ def share(share: float) -> str:
 
 
 def ends(interval: list[float] | None) -> str:
-    """The two ends of an interval with two decimal places; a single voter gives no interval.
+    """The two ends of an interval, rounded outwards to two decimal places; a single voter gives no interval.
 
     Example:
-        >>> ends([0.512, 1.0]), ends(None)
-        ('.51–1', 'one voter')
+        >>> ends([0.531, 0.534]), ends([0.512, 1.0]), ends(None)
+        ('.53–.54', '.51–1', 'one voter')
     """
     if interval is None:
         return "one voter"
-    return "–".join("1" if end > 0.995 else f"{end:.2f}".lstrip("0") for end in interval)
+    low, high = interval
+    hundredths = math.floor(100 * low + 1e-9), math.ceil(100 * high - 1e-9)
+    return "–".join("1" if end == 100 else f"{end / 100:.2f}".lstrip("0") for end in hundredths)
