@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import federated
-from experiments.federated import Federation, State
+from experiments.federated import __main__ as command
+from experiments.federated import rounds as federated
+from experiments.federated.rounds import Federation, State
 
 pytestmark = pytest.mark.once
 
@@ -127,11 +128,11 @@ def test_a_small_run_resumes_and_draws(monkeypatch, tmp_path, capsys):
         rng = np.random.default_rng(0)
         return labels if "labels" in path.name else labels[:, None, None] * 20 + rng.integers(0, 9, (count, 2, 2))
 
-    monkeypatch.setattr(federated.data, "read_idx", files)
-    monkeypatch.setattr(federated.data, "data_folder", lambda name, path: path)
+    monkeypatch.setattr(command.data, "read_idx", files)
+    monkeypatch.setattr(command.data, "data_folder", lambda name, path: path)
     monkeypatch.setattr(federated, "HIDDEN", 8)
     arguments = ["--quick", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
-    assert federated.main([*arguments, "--seeds", "2", "--json"]) == 0
+    assert command.main([*arguments, "--seeds", "2", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert {row["method"] for row in printed["summary"]} == set(federated.METHODS)
     assert len(printed["claims"]) == 10
@@ -139,6 +140,6 @@ def test_a_small_run_resumes_and_draws(monkeypatch, tmp_path, capsys):
     assert list(runs) == ["0", "1"]
     assert max(run["efficiency"] for run in runs.values()) < 1e-15
     assert (tmp_path / "out" / "federated.png").stat().st_size > 10_000
-    monkeypatch.setattr(federated, "one_seed", None)  # nothing is computed again
-    assert federated.main([*arguments, "--seeds", "2"]) == 0
+    monkeypatch.setattr(command, "one_seed", None)  # nothing is computed again
+    assert command.main([*arguments, "--seeds", "2"]) == 0
     assert "seeds against" in capsys.readouterr().out
