@@ -1,6 +1,8 @@
 """The house rules that a machine can check: rooms import upwards only, examples run, the package says what it holds."""
 
 import ast
+import builtins
+import dis
 import doctest
 import functools
 import importlib
@@ -40,6 +42,30 @@ def imported(path):
 def test_the_docstring_lists_every_room():
     found = {room(path) for path in FILES} - {"__init__", *BELOW}
     assert set(ROOMS) == found
+
+
+def loaded_and_stored(code):
+    """The names that code loads from its module, and those that it stores there; functions within it are code too."""
+    loaded, stored = set(), set()
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            loaded.add(step.argval)
+        elif step.opname in ("STORE_GLOBAL", "STORE_NAME"):
+            stored.add(step.argval)
+    for part in code.co_consts:
+        if isinstance(part, type(code)):
+            inner_loaded, inner_stored = loaded_and_stored(part)
+            loaded, stored = loaded | inner_loaded, stored | inner_stored
+    return loaded, stored
+
+
+def test_every_name_is_defined():
+    """Linters cannot tell: to them a shape in an annotation, such as "players", is an undefined name."""
+    known = {*dir(builtins), "__annotations__", "__file__", "__path__", "__qualname__"}
+    for folder in (PACKAGE, ROOT / "experiments", ROOT / "benchmarks", ROOT / "tests"):
+        for path in folder.rglob("*.py"):
+            loaded, stored = loaded_and_stored(compile(path.read_text(encoding="utf-8"), str(path), "exec"))
+            assert not loaded - stored - known, f"{path}: {loaded - stored - known}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxval._errors import printable, without_controls
 
+LONGEST = 22  # columns of a source's name in a table of 80 columns; JSON and reports have it whole
 WIDEST = 140  # columns of a table if the output is not a terminal
 LAYOUT: dict[str, Any] = {"padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
 

@@ -11,7 +11,7 @@ from typing import Any
 from jaxval._errors import BadArgument
 from jaxval.cli._arguments import is_number
 from jaxval.cli._folders import check_empty
-from jaxval.cli._tables import fixed, interval, new_table, places, shortened, signed
+from jaxval.cli._tables import LONGEST, fixed, interval, new_table, places, shortened, signed
 from jaxval.cli._words import above_zero
 
 WEIGHTS = """\
@@ -27,7 +27,6 @@ NAMES = {
     "values": "in proportion to values",
 }
 NOTHING = 1e-6  # smaller weights, relative to the largest, are written as 0
-LONGEST = 22
 FOLDS = 5
 SHOWN_REWARDS = 2
 
