@@ -33,6 +33,7 @@ also every eight permutations.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import itertools
 import json
@@ -150,6 +151,8 @@ def one_run(
         )
         if save is not None:
             save.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another run's work may be there
+                save.parent.rmdir()
     seconds = time.perf_counter() - began
     return {**measures.curves(task, method, key, found), "seconds": seconds}
 
