@@ -85,8 +85,8 @@ class Profile(NamedTuple):
 
     Attributes:
         side: the side that it is about.
-        parts: sides that do a part of its work alone, or the least that any way of doing it must do; `benchmarks.machine`
-            has those that measure the machine.
+        parts: sides that do a part of its work alone, or the least that any way of doing it must do;
+            `benchmarks.machine` has those that measure the machine.
         limit: what limits the side and what was tried, in words; every number is measured in the race.
     """
 

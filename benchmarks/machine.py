@@ -1,7 +1,7 @@
 """Sides that measure the machine, for profiles: how fast it multiplies matrices, and how fast it moves memory.
 
-Each takes what one piece of work of the other sides needs, so that its share of their time is a limit: a side whose time
-is nearly all products, or nearly all moving of memory, cannot become much faster.
+Each does what one piece of work of the other sides needs, so that its share of their time is a limit: a side whose
+time is nearly all products, or nearly all moving of memory, cannot become much faster.
 """
 
 from benchmarks.environments import OURS
