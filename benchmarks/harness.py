@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.environments import OURS, Environments, MissingPeerError, Peer
 
-__all__ = ["Agreement", "Answers", "Bench", "FailedRunError", "Pair", "Side", "Worker", "sides_of"]
+__all__ = ["Agreement", "Answers", "Bench", "FailedRunError", "Pair", "Profile", "Side", "Worker", "sides_of"]
 
 ROOT = Path(__file__).resolve().parents[1]
 # NumPy is loaded before the cores are chosen: more threads than cores would wait for each other, busily
@@ -51,14 +51,14 @@ class Side(NamedTuple):
     worker: str
     task: str
     options: Mapping[str, Any] = {}
-    items: int = 1
+    items: float = 1
     x64: bool = False
 
 
 def sides_of(benchmark: str) -> Callable[..., Side]:
     """The maker of a benchmark's sides; a peer's tasks are in the module `benchmarks.workers.BENCHMARK_PEER`."""
 
-    def side(name: str, peer: Peer, task: str, *, items: int = 1, x64: bool = False, **options: Any) -> Side:
+    def side(name: str, peer: Peer, task: str, *, items: float = 1, x64: bool = False, **options: Any) -> Side:
         return Side(name, peer, f"{benchmark}_{peer.name}", task, options, items, x64)
 
     return side
@@ -71,11 +71,28 @@ class Pair(NamedTuple):
         ours: the side whose speed it is about.
         theirs: the side it is compared with.
         at_least: how many times faster it should be; None where there is no target.
+        at_most: how many times as long it may take; None where there is no target.
     """
 
     ours: str
     theirs: str
     at_least: float | None = None
+    at_most: float | None = None
+
+
+class Profile(NamedTuple):
+    """Why a side is not faster: how much of its time other sides of the race take for the same amount of work.
+
+    Attributes:
+        side: the side that it is about.
+        parts: sides that do a part of its work alone, or the least that any way of doing it must do;
+            `benchmarks.machine` has those that measure the machine.
+        limit: what limits the side and what was tried, in words; every number is measured in the race.
+    """
+
+    side: str
+    parts: Sequence[str]
+    limit: str
 
 
 class Agreement(NamedTuple):
@@ -221,6 +238,7 @@ class Bench:
         rates: Mapping[str, float] = {},
         seconds: Mapping[str, float] = {},
         gigabytes: Mapping[str, float] = {},
+        profiles: Sequence[Profile] = (),
         repeats: int | None = None,
     ) -> dict[str, Any]:
         """Let the sides run in turn on the same inputs and record what comes out.
@@ -235,6 +253,7 @@ class Bench:
             rates: targets, items a second, by side.
             seconds: targets, seconds of the first call, by side.
             gigabytes: targets, the most memory of the process, by side.
+            profiles: where the time of sides goes.
             repeats: rounds; the bench's where None, and 0 for the first call alone.
 
         Returns:
@@ -280,6 +299,12 @@ class Bench:
             for p in record["pairs"]
             if p["at_least"] is not None
         ]
+        record["targets"] += [
+            _target(f"{p['ours']}: times as long as {p['theirs']}", p.get("longer"), p["at_most"], most=True)
+            for p in record["pairs"]
+            if p["at_most"] is not None
+        ]
+        record["profiles"] = [_profile(profile, entries) for profile in profiles]
         return self.add(record)
 
     def once(self, side: Side, inputs: Answers) -> Answers:
@@ -396,6 +421,7 @@ def _pair(
         work = ours["items"] / theirs["items"]
         rounds = [work * t / o for o, t in zip(ours["seconds"], theirs["seconds"], strict=True)]
         entry |= {"ratio": ours["rate"] / theirs["rate"], "ratio_range": [min(rounds), max(rounds)]}
+        entry["longer"] = 1 / entry["ratio"]
         if ours["cpu_median"] > 0:
             entry["cpu_ratio"] = work * theirs["cpu_median"] / ours["cpu_median"]
     if compare and answers[pair.ours] and answers[pair.theirs]:
@@ -404,6 +430,15 @@ def _pair(
         entry |= {"gap": gap if np.isfinite(gap) else None, "limit": float(agreement.limit), "unit": agreement.unit}
         entry["agrees"] = bool(gap <= agreement.limit)
     return entry
+
+
+def _profile(profile: Profile, entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """A piece of work of the side in seconds, and the share of it that each part takes."""
+    rate = entries[profile.side].get("rate")
+    parts = [{"side": part, "rate": entries[part].get("rate")} for part in profile.parts]
+    for part in parts:
+        part["share"] = rate / part["rate"] if rate and part["rate"] else None
+    return {"side": profile.side, "rate": rate, "parts": parts, "limit": profile.limit}
 
 
 def _target(what: str, got: float | None, wanted: float, *, most: bool = False) -> dict[str, Any]:

@@ -52,6 +52,9 @@ def tables(records: Sequence[dict[str, Any]]) -> list[Table]:
     for name in ("times faster", "over rounds", "by CPU time", "answers differ by"):
         ratios.add_column(name, justify="right")
     targets = _table("targets", "case", "what", "wanted", "got", "")
+    profiles = _table("profiles: the share of a side's time that its parts take, each measured alone", "case", "side")
+    for name in ("part", "share", "what limits it"):
+        profiles.add_column(name)
     for record in races:
         for i, entry in enumerate(record["sides"]):
             times.add_row(_title(record) if i == 0 else "", entry["side"], *_times(entry))
@@ -61,9 +64,15 @@ def tables(records: Sequence[dict[str, Any]]) -> list[Table]:
             got = "" if target["got"] is None else f"{target['got']:.4g}"
             met = {True: "met", False: "missed", None: "not measured"}[target["met"]]
             targets.add_row(_title(record), target["what"], target["wanted"], got, met)
+        for profile in record.get("profiles", ()):
+            for i, part in enumerate(profile["parts"]):
+                first = [_title(record), profile["side"]] if i == 0 else ["", ""]
+                share = "not measured" if part["share"] is None else f"{part['share']:.0%}"
+                profiles.add_row(*first, part["side"], share, profile["limit"] if i == 0 else "")
         times.add_section()
         ratios.add_section()
-    return [table for table in (times, ratios, targets) if table.row_count]
+        profiles.add_section()
+    return [table for table in (times, ratios, targets, profiles) if table.row_count]
 
 
 def growth(records: Sequence[dict[str, Any]]) -> Table:

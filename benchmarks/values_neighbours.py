@@ -39,7 +39,7 @@ def shapley(bench: Bench, options: argparse.Namespace) -> None:
         side("NumPy, float32", NUMPY, "exact", items=tests, neighbours=K, dtype="float32"),
         side("pyDVL", PYDVL, "exact", items=tests, neighbours=K),
     ]
-    target = None if options.quick else 10
+    target = None if options.quick else 40
     pairs = [
         Pair("jaxval", "pyDVL", at_least=target),
         Pair("jaxval, float64", "pyDVL"),

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS
 from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
+from benchmarks.machine import products
 from benchmarks.peers import PYDVL, SHAP
 
 PEERS = (PYDVL, SHAP)
@@ -31,8 +32,10 @@ def pairwise(bench: Bench, options: argparse.Namespace) -> None:
     upper = np.triu(rng.normal(size=(players, players)) / players, 1)
     many, some, few = (40, 20, 20) if options.quick else (5000, 500, 100)
     between = players - 1
-    targets = (None, None) if options.quick else (40, 3)
+    targets = (None, None, None) if options.quick else (40, 3, 0.75)
+    product = products(operations=2 * players**2)
     sides = [
+        product,
         Side("jaxval", OURS, JAXVAL, "pairwise", {"permutations": many}, many * between),
         Side("jaxval, plain", OURS, JAXVAL, "pairwise", {"permutations": many, "antithetic": False}, many * between),
         Side("jaxval, compiled whole", OURS, JAXVAL, "pairwise", {"permutations": many, "whole": True}, many * between),
@@ -48,6 +51,7 @@ def pairwise(bench: Bench, options: argparse.Namespace) -> None:
         pairs=[
             Pair("jaxval", "pyDVL", targets[0]),
             Pair("jaxval", "shap", targets[1]),
+            Pair("jaxval", product.name, targets[2]),
             Pair("jaxval, plain", "pyDVL"),
             Pair("jaxval, compiled whole", "shap"),
             Pair("jaxval, float64", "shap"),

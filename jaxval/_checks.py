@@ -165,11 +165,18 @@ def floating(name: str, value: Any, *, ndim: int | None, expected: str) -> Array
         raise BadArgument(name, expected=expected, got=f"shape {array.shape}")
     if not concrete(array):
         return jnp.asarray(array, dtype=float)
+    kind = jax.dtypes.canonicalize_dtype(float)
     with np.errstate(over="ignore"):  # numbers that overflow float32 are refused below
-        values = np.asarray(array).astype(jnp.zeros(0).dtype, copy=not isinstance(array, jax.Array))
-    if not np.isfinite(values).all():
+        values = np.asarray(array).astype(kind, copy=not isinstance(array, jax.Array))
+    if not all_finite(values):
         raise BadArgument(name, expected="finite numbers", got=np.asarray(array)[~np.isfinite(values)][0])
     return jnp.asarray(array, dtype=float) if isinstance(array, jax.Array) else jax.device_put(values)
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Whether no number is infinite or NaN."""
+    # The sum of squares says so in half the time, unless it overflows.
+    return bool(np.isfinite(np.vdot(values, values)) or np.isfinite(values).all())
 
 
 def known_floats(name: str, value: Any, *, ndim: int, expected: str) -> np.ndarray | Array:

@@ -12,9 +12,9 @@ import pytest
 from benchmarks import evaluator, faults, sizes, social_choice
 from benchmarks.__main__ import main as together
 from benchmarks.environments import Environments, MissingPeerError, Peer
-from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Side
+from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Profile, Side
 from benchmarks.peers import NUMPY
-from benchmarks.report import disagreements, growth
+from benchmarks.report import disagreements, growth, tables
 from benchmarks.workers import evaluator_run
 from jaxval.checkpoints import Store
 from jaxval.checkpoints.store import pack_masks
@@ -188,13 +188,27 @@ def test_sides_run_in_turn_one_at_a_time(bench):
         repeats=2,
         rates={"ours": 1e-9},
         seconds={"ours": 0},
-        pairs=[Pair("ours", "theirs", at_least=1e-9), Pair("theirs", "ours", at_least=1e9), Pair("ours", "ours")],
+        pairs=[
+            Pair("ours", "theirs", at_least=1e-9, at_most=1e9),
+            Pair("theirs", "ours", at_least=1e9),
+            Pair("ours", "ours"),
+        ],
+        profiles=[Profile("theirs", ["ours"], "nothing to do")],
         compare=lambda inputs, ours, theirs: Agreement(np.abs(ours["sum"] - theirs["sum"]).max(), 0.5, ""),
     )
     assert started == ["ours", "theirs"] * 3
-    assert [target["met"] for target in record["targets"]] == [True, False, True, False]
+    assert [target["met"] for target in record["targets"]] == [True, False, True, False, True]
     assert [pair["agrees"] for pair in record["pairs"]] == [False, False, True]
     assert record in bench.records
+    ours, theirs = (entry["median"] for entry in record["sides"])
+    *_, targets, profiles = tables(bench.records)
+    assert list(targets.columns[3].cells)[-1] == f"{ours / theirs:.4g}"
+    assert [list(column.cells) for column in profiles.columns[1:]] == [
+        ["theirs"],
+        ["ours"],
+        [f"{ours / theirs:.0%}"],
+        ["nothing to do"],
+    ]
 
 
 def test_what_a_package_prints_is_no_answer(bench):

@@ -54,9 +54,8 @@ def combine(
         >>> [round(float(p), 4) for p in jnp.exp(policy)]
         [0.75, 0.25]
     """
-    reference, steps = _steps(reference, sources)
-    members = _members(coalition, len(steps))
-    return _apply(reference, steps, members)
+    reference, *steps = _steps(reference, sources)
+    return _log_softmax(_scores(reference, *steps, coalition))
 
 
 def expected_reward(
@@ -127,18 +126,21 @@ def reward_utility(
         >>> [round(float(u), 4) for u in coalitions.tabulate(utility, 2)]
         [0.5, 0.75, 0.5, 0.75]
     """
-    reference, steps = _steps(reference, sources)
+    reference, *steps = _steps(reference, sources)
     _, weighted = _reward_parts(reference, rewards, weights, by_context=by_context)
 
     def utility(coalition: Array) -> Array:
-        log_probs = _apply(reference, steps, _members(coalition, len(steps)))
-        return _expectation(jnp.exp(log_probs), weighted, by_context=by_context)
+        chances = _softmax(_scores(reference, *steps, coalition))
+        return _expectation(chances, weighted, by_context=by_context)
 
     return utility
 
 
-def _steps(reference: Any, sources: Any) -> tuple[Array, Array]:
-    """The normalised reference, and each source's step s_ℓ - s_0, which is 0 if both are -inf."""
+def _steps(reference: Any, sources: Any) -> tuple[Array, Array, Array | None]:
+    """The normalised s_0, each source's step s_ℓ - s_0, and which candidates it excludes, with a step of 0.
+
+    None stands for no exclusions: to look for them in each of many coalitions takes as long as all the rest.
+    """
     reference, sources = _checks.numbers("reference", reference), _checks.numbers("sources", sources)
     if reference.ndim == 0 or sources.shape[1:] != reference.shape or 0 in sources.shape:
         raise BadArgument(
@@ -152,49 +154,49 @@ def _steps(reference: Any, sources: Any) -> tuple[Array, Array]:
     for name, value in (("reference", reference), ("sources", sources)):
         if _checks.concrete(value) and not (np.asarray(value) < np.inf).all():
             raise BadArgument(name, expected="log-probabilities, finite or -inf", got="NaN or infinity")
-    return _normalised_steps(reference, sources)
+    reference, steps, excluded = _normalised_steps(reference, sources)
+    return reference, steps, None if _checks.concrete(excluded) and not np.asarray(excluded).any() else excluded
 
 
 @jax.jit
-def _normalised_steps(reference: Array, sources: Array) -> tuple[Array, Array]:
+def _normalised_steps(reference: Array, sources: Array) -> tuple[Array, Array, Array]:
     there = jnp.broadcast_to(jnp.isfinite(reference)[None], sources.shape)
     base = jnp.broadcast_to(jnp.where(jnp.isfinite(reference), reference, 0)[None], sources.shape)
-    return normalise(reference), jnp.where(there, sources - base, 0)
+    excluded = there & (sources == -jnp.inf)
+    return normalise(reference), jnp.where(there & ~excluded, sources - base, 0), excluded
 
 
-def _members(coalition: Any, sources: int) -> Array:
-    members = _checks.check_members("coalition", coalition, f"one entry for each of {sources} sources")
-    if members.shape != (sources,):
+def _scores(reference: Array, steps: Array, excluded: Array | None, coalition: Any) -> Array:
+    """s_0 + Σ c_ℓ (s_ℓ - s_0), or -inf if a member excludes the candidate; known scores leave one in every row."""
+    members = _checks.check_members("coalition", coalition, f"one entry for each of {len(steps)} sources")
+    if members.shape != (len(steps),):
         raise BadArgument(
-            "coalition", expected=f"one entry for each of {sources} sources", got=f"shape {members.shape}"
+            "coalition", expected=f"one entry for each of {len(steps)} sources", got=f"shape {members.shape}"
         )
-    return members
-
-
-def _apply(reference: Array, steps: Array, members: Array) -> Array:
-    """Normalised s_0 + Σ c_ℓ (s_ℓ - s_0), with 0 · -inf = 0; a row without any candidate left is NaN."""
-    total, none = _add_steps(reference, steps, members)
-    if _checks.concrete(none) and np.asarray(none).any():
-        row = np.argwhere(np.asarray(none)[..., 0])[0].tolist()
+    scores = _add_steps(reference, steps, excluded, members)
+    if _checks.concrete(scores) and (none := (np.asarray(scores) == -np.inf).all(axis=-1)).any():
         raise BadArgument(
             "coalition",
             expected="members that leave a candidate in every row",
             got=(
-                f"{np.flatnonzero(members).tolist()}, who leave none in row {row}, as the reference or a "
-                "member gives each candidate probability 0"
+                f"{np.flatnonzero(members).tolist()}, who leave none in row {np.argwhere(none)[0].tolist()}, as the "
+                "reference or a member gives each candidate probability 0"
             ),
         )
-    return total
+    return scores
 
 
 @jax.jit
-def _add_steps(reference: Array, steps: Array, members: Array) -> tuple[Array, Array]:
-    """What `_apply` returns, and which rows have no candidate left."""
-    barred = jnp.any((steps == -jnp.inf) & (members > 0).reshape(-1, *(1,) * (steps.ndim - 1)), axis=0)
-    total = reference + jnp.tensordot(members, jnp.where(steps == -jnp.inf, 0, steps), 1)
-    total = jnp.where(barred, -jnp.inf, total)
-    none = jnp.all(total == -jnp.inf, axis=-1, keepdims=True)
-    return jnp.where(none, jnp.nan, normalise(total)), none
+def _add_steps(reference: Array, steps: Array, excluded: Array | None, members: Array) -> Array:
+    scores = reference + jnp.tensordot(members, steps, 1)
+    if excluded is None:
+        return scores
+    barred = jnp.any(excluded & (members > 0).reshape(-1, *(1,) * (steps.ndim - 1)), axis=0)
+    return jnp.where(barred, -jnp.inf, scores)
+
+
+# Both are NaN in a row without a candidate.
+_softmax, _log_softmax = jax.jit(jax.nn.softmax), jax.jit(jax.nn.log_softmax)
 
 
 @functools.partial(jax.jit, static_argnames="by_context")
