@@ -37,6 +37,7 @@ RACES = (
     "transformer",
     "adapters",
     "language_models",
+    "startup",
 )
 # what has no peer, with the options that make it quick
 OTHERS = {

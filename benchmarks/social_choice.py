@@ -47,7 +47,7 @@ def maximal_lotteries(bench: Bench, options: argparse.Namespace) -> None:
                 side("pref_voting", PREF_VOTING, "maximal_lottery", items=batch),
             ],
             pairs=[
-                Pair("jaxval, float64", "SciPy HiGHS", 15 if final else None),
+                Pair("jaxval, float64", "SciPy HiGHS", 25 if final else None),
                 Pair("jaxval, float64", "pref_voting", 15 if final else None),
             ],
             compare=same_lotteries,
@@ -115,7 +115,7 @@ def ballots(bench: Bench, options: argparse.Namespace) -> None:
             ],
             pairs=[
                 Pair("jaxval", "pref_voting", 50 if final else None),
-                Pair("jaxval", "NumPy loop", 3 if final else None),
+                Pair("jaxval", "NumPy loop", 6 if final else None),
                 Pair("jaxval", "NumPy loop, tuned"),
                 Pair("jaxval, compiled core", "NumPy loop, tuned"),
             ],
@@ -230,7 +230,7 @@ def monotonicity(bench: Bench, options: argparse.Namespace) -> None:
             Pair("instant runoff", "instant runoff by pref_voting"),
         ],
         compare=same_verdicts,
-        rates={} if options.quick else {"F^β, single ballots": 1e5, "F^β, blocs": 1e5},
+        rates={} if options.quick else {"F^β, single ballots": 3e5, "F^β, blocs": 3e5},
     )
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from jaxval import _checks
 from jaxval.axioms._profiles import checked_profile, compiled, each, finish
 from jaxval.axioms.rules import as_profile_rule, call, is_matrix_rule
-from jaxval.preferences import preference_matrix
+from jaxval.preferences import positions, preference_matrix
 from jaxval.types import BadArgument, Orders, Rule, Weights
 
 __all__ = ["MonotonicityWitness", "monotonicity"]
@@ -93,6 +93,9 @@ def _monotonicity(
     def members(row: Array) -> Array:
         return jnp.all(orders == orders[row][None], axis=1) if moving == "bloc" else jnp.arange(num) == row
 
+    def bloc_weight(row: Array) -> Array:
+        return jnp.sum(jnp.where(members(row), weights, 0))
+
     def lifted_profile(row: Array, lift: Array) -> tuple[Array, Array]:
         lifted = jnp.where(members(row)[:, None], orders[:, tables[lift]], orders)
         if share == 1:
@@ -101,14 +104,13 @@ def _monotonicity(
         return jnp.concatenate([orders, lifted]), jnp.concatenate([weights - moved, moved])
 
     if is_matrix_rule(rule):
-        matrix = preference_matrix(orders, weights)
-        rank = jnp.argsort(orders, axis=1)
+        matrix, rank = preference_matrix(orders, weights), positions(orders)
+        moving_together = weights if moving == "ballot" else each(bloc_weight, np.arange(num), numbers=orders.size)
 
         def lottery_after(row: Array, lift: Array) -> Array:
             # A lift of y past the alternatives B changes P by the ballot's weight times (e_y 1_Bᵀ - 1_B e_yᵀ). P is
             # updated by this term, which is cheaper than to count all ballots again.
-            moved = share * (jnp.sum(jnp.where(members(row), weights, 0)) if moving == "bloc" else weights[row])
-            risen = jnp.where(rank[row] == old[lift], moved, 0)
+            risen = jnp.where(rank[row] == old[lift], share * moving_together[row], 0)
             passed = (rank[row] >= new[lift]) & (rank[row] < old[lift])
             gained = risen[:, None] * passed[None, :]
             return call(rule, matrix + gained - gained.T, alternatives=alternatives)

@@ -65,7 +65,7 @@ def preference_matrix(orders: Orders, weights: Weights | None = None) -> Float[A
     """
     orders = _checks.check_orders(orders)
     if weights is None:
-        wins = _count_rankings(_positions(orders)) / orders.shape[0]
+        wins = _count_rankings(orders) / orders.shape[0]
     else:
         wins = count_positions(_positions(orders), _checks.check_weights(weights, orders.shape[0]))
     wins = np.asarray(wins) if _checks.concrete(wins) else wins  # NumPy has nothing to compile
@@ -234,10 +234,21 @@ def _positions(orders: Array) -> Array:
 
 
 @jax.jit
-def _count_rankings(place: Array) -> Array:
+def _count_rankings(orders: Array) -> Array:
     """How many rankings put i before j, in small integers, which vectorise well: far faster than `count_positions`."""
-    place = place.T.astype(np.int8 if place.shape[1] < 127 else np.int32)
-    return jax.lax.map(lambda mine: jnp.sum(mine[None] < place, axis=1), place)
+    rankings, alternatives = orders.shape
+    small = np.int8 if alternatives < 127 else np.int32
+    # A sum of up to 127 comparisons fits into 8 bits, so that as many are added as are compared at a time. The columns
+    # that fill up the last block put all alternatives level, which counts for none.
+    block = min(rankings, 127)
+    place = jnp.zeros((alternatives, rankings + -rankings % block), small)
+    place = place.at[orders, np.arange(rankings)[:, None]].set(np.arange(alternatives, dtype=small)[None])
+    blocks = place.reshape(alternatives, block, -1)
+
+    def row(mine: Array) -> Array:
+        return jnp.sum(jnp.sum(mine[None] < blocks, axis=1, dtype=np.int8), axis=1)
+
+    return jax.lax.map(row, blocks)
 
 
 @partial(jax.jit, static_argnames="ignored")
