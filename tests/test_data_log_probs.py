@@ -216,7 +216,8 @@ def test_wrong_files_are_named(rng, tmp_path):
         read_log_probs(tmp_path / "none.parquet")
     (tmp_path / "pool.csv").write_text("prompt\n")
     with pytest.raises(
-        ValueError, match=r"ends in .*\.parquet, \.arrow, or a folder of save_to_disk; got the ending \.csv"
+        ValueError,
+        match=r"ends in .*\.parquet, \.arrow, or a folder of save_to_disk; got the ending \.csv; with pandas, read_csv",
     ):
         read_log_probs(tmp_path / "pool.csv")
     other = written(tmp_path / "other.jsonl", without(made, "log_prob_web"))

@@ -278,6 +278,8 @@ def test_faults_of_files(tmp_path):
     (tmp_path / "a.txt").write_text("[]")
     with pytest.raises(ValueError, match=r"ends in \.jsonl or \.jsonl\.gz, one JSON object a line"):
         read_preferences(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match=r"the fields prompt, chosen and rejected; .*read_csv\('p\.csv'\)\.to_json\("):
+        read_preferences("p.csv")
     for path in ([], 3, [3]):
         with pytest.raises(ValueError, match="path: expected a file or several; got"):
             read_preferences(path)

@@ -59,7 +59,7 @@ def numbers_of(function: Callable[..., Any], *arguments: Any, name: str) -> Arra
         raise BadArgument(
             name,
             expected="a function of JAX arrays that works under jit and vmap",
-            got="one that needs values",
+            got="a function that needs the values of its arguments",
             advice="write it with jax.numpy, or wrap it in jax.pure_callback(..., vmap_method='sequential')",
         ) from error
 

@@ -245,9 +245,10 @@ class Evaluator:
         return jnp.asarray(np.stack([_value(known[key]) for key in keys]), dtype=float)
 
     def walk_ahead(self, walks: Iterable[Walk]) -> None:
-        """Evaluate what several walks ask for. None waits for another, and a later `many` finds all in the store.
+        """Evaluate the coalitions that several walks ask for, while no walk waits for another.
 
-        Without an executor nothing is done, for one coalition after another is evaluated then in any case.
+        A later call of `many` finds the utilities in the store. Without an executor nothing is done, because coalitions
+        are then evaluated one after another in any case.
 
         Args:
             walks: generators that yield the mask (players,) of a coalition, are sent its utility, a NumPy array in

@@ -184,8 +184,8 @@ def weigh_pool(log_probs: Any, rewards: Any, proposal: Any) -> WeighedPool:
     log_q = mixture(scores) if proposal is None else check_proposal(proposal, scores, numpy)
     drawn = log_q < numpy.inf
     if known and not drawn.any(axis=1).all():
-        got = f"none in prompt {int(drawn.any(axis=1).argmin())}"
-        raise BadArgument("proposal", expected="a draw in every prompt", got=got)
+        got = f"none to prompt {int(drawn.any(axis=1).argmin())}"
+        raise BadArgument("proposal", expected="at least one drawn response to every prompt", got=got)
     reward = _check_rewards(rewards, drawn, numpy)
     possible = drawn & (scores[0] > -numpy.inf)
     first = numpy.where(possible, scores[0], 0)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxval.data._json_lines import ENDINGS, json_objects
-from jaxval.data._text import FilePath, ending_of, shorten
+from jaxval.data._text import FilePath, conversion, ending_of, shorten
 from jaxval.types import BadArgument
 
 __all__ = ["TABLES", "Batch", "batches", "kind_of"]
@@ -100,7 +100,7 @@ def batches(path: FilePath, *, without: Sequence[str] = ()) -> Iterator[Batch]:
         raise FileNotFoundError(f"{os.fspath(path)}: there is no such file")
     if not Path(path).is_dir() and not name.endswith(TABLES):
         expected = f"a file that ends in {', '.join(TABLES)}, or a folder of save_to_disk"
-        raise BadArgument(os.fspath(path), expected=expected, got=ending_of(path))
+        raise BadArgument(os.fspath(path), expected=expected, got=ending_of(path), advice=conversion(path))
     try:
         import pyarrow as pa
     except ModuleNotFoundError as error:

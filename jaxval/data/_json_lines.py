@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxval import _checks
-from jaxval.data._text import FilePath, ending_of, shorten, wrong
+from jaxval.data._text import FilePath, conversion, ending_of, shorten, wrong
 from jaxval.types import BadArgument
 
 __all__ = ["ENDINGS", "json_objects"]
@@ -25,13 +25,16 @@ LONGEST = 2**26
 """Bytes of the longest line that is read: a file without line ends would otherwise fill the memory."""
 
 
-def json_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a file of JSON lines, each with its line's number; empty lines are skipped."""
+def json_objects(path: FilePath, *, fields: str = "") -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file of JSON lines, each with its line's number; empty lines are skipped.
+
+    The error of a file that is no JSON names the `fields` that an object has.
+    """
     if os.fspath(_checks.check_path("path", path)).lower().endswith(ARRAYS) and Path(path).is_file():
         yield from _array_objects(path)
         return
     empty = True
-    for number, line in _lines(path):
+    for number, line in _lines(path, fields):
         if line.strip():
             empty = False
             yield number, _object(path, number, line)
@@ -72,16 +75,15 @@ def _array_objects(path: FilePath) -> Iterator[tuple[int, dict[str, Any]]]:
         raise wrong(path, line, expected="at least one object", got="an empty array")
 
 
-def _lines(path: FilePath) -> Iterator[tuple[int, bytes]]:
+def _lines(path: FilePath, fields: str) -> Iterator[tuple[int, bytes]]:
     name = os.fspath(path)
     if Path(path).is_dir():
         raise BadArgument(
             name, expected="a file", got="a folder", advice="pass its files, such as sorted(folder.glob('*.jsonl'))"
         )
     if not name.lower().endswith(ENDINGS):
-        raise BadArgument(
-            name, expected=f"a file that ends in {' or '.join(ENDINGS)}, one JSON object a line", got=ending_of(path)
-        )
+        expected = f"a file that ends in {' or '.join(ENDINGS)}, one JSON object a line{fields and ' with '}{fields}"
+        raise BadArgument(name, expected=expected, got=ending_of(path), advice=conversion(path))
     if not Path(path).exists():
         raise FileNotFoundError(f"{name}: there is no such file")
     packed = name.lower().endswith(".gz")

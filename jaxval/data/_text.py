@@ -9,7 +9,20 @@ from typing import Any
 from jaxval import _checks
 from jaxval.types import BadArgument
 
-__all__ = ["FilePath", "ending_of", "file_bytes", "positive", "shorten", "text_lines", "unfinished", "whole", "wrong"]
+__all__ = [
+    "FilePath",
+    "conversion",
+    "ending_of",
+    "file_bytes",
+    "positive",
+    "shorten",
+    "text_lines",
+    "unfinished",
+    "whole",
+    "wrong",
+]
+
+_READERS = {".csv": "read_csv({!r})", ".tsv": "read_csv({!r}, sep='\\t')", ".parquet": "read_parquet({!r})"}
 
 FilePath = str | os.PathLike[str]
 """Whatever names a file."""
@@ -37,6 +50,22 @@ def ending_of(path: FilePath) -> str:
     """The ending of a file's name, for a message."""
     ending = Path(path).suffix
     return f"the ending {ending}" if ending else "no ending"
+
+
+def conversion(path: FilePath) -> str | None:
+    """How to make JSON lines of a table, as advice; None if the file's ending is not that of a table.
+
+    Example:
+        >>> print(conversion("pairs.csv"))
+        with pandas, read_csv('pairs.csv').to_json('pairs.jsonl', orient='records', lines=True) converts it
+    """
+    reader = _READERS.get(Path(path).suffix.lower())
+    if reader is None:
+        return None
+    written = os.fspath(Path(path).with_suffix(".jsonl"))
+    return (
+        f"with pandas, {reader.format(os.fspath(path))}.to_json({written!r}, orient='records', lines=True) converts it"
+    )
 
 
 def file_bytes(path: FilePath) -> bytes:

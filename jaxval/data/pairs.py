@@ -28,6 +28,7 @@ MOST_SOURCES = 1000
 MOST_CELLS = 2**28
 """Scores are stored densely; more of them than this, 2 GiB, are refused."""
 LARGEST_SCORE = 1e15
+FIELDS = "the fields prompt, chosen and rejected"
 SCORED = "a score is a number; either every pair has scores of both responses, or none has"
 POOLED = "a table of log-probabilities is read by data.read_log_probs, on the command line by --log-probs"
 _SCORE = re.compile("(?P<before>.+[_-])?chosen(?P<after>[_-].+)?")
@@ -45,7 +46,8 @@ def read_preferences(
     - chat messages with the prompt inside: `chosen` and `rejected` begin with the same messages, which are the prompt,
       and there is no `prompt`, or one that is a string and not used (as in UltraFeedback binarised).
 
-    Chat messages become text: a single message is its content, several are `role: content`, an empty line between two.
+    Chat messages become text. A single message becomes its content; of several, each becomes `role: content`, with an
+    empty line between two.
     Equal texts are one prompt, or one response of a prompt. The messages of prompts are kept beside their texts, for a
     checkpoint with a chat template.
 
@@ -58,9 +60,9 @@ def read_preferences(
     pairs have no such field, or if `source` is None, each file is a source with the name of the file without its
     ending.
 
-    Two numbers in columns `X_chosen` and `X_rejected`, or `chosen_X` and `rejected_X`, or with a hyphen, beside the
-    prompt or in the object `metadata`, are scores under the reward X. A response that was scored several times gets the
-    mean. Every pair must have the rewards that the first pair has.
+    Two numbers in the fields `X_chosen` and `X_rejected`, or `chosen_X` and `rejected_X`, are scores under the reward
+    X. A hyphen may stand for the underscore, and the object `metadata` may hold the fields. A response that was scored
+    several times gets the mean. Every pair must have the rewards that the first pair has.
 
     Args:
         path: a file that ends in .jsonl, .jsonl.gz or .json (one array of all pairs), or several.
@@ -279,7 +281,7 @@ def _checked_pairs(
     """
     first: _First | None = None
     for file in files:
-        for line, named in json_objects(file):
+        for line, named in json_objects(file, fields=FIELDS):
             fields = with_trl_names(file, line, named)
             pair = _read_pair(file, line, fields, source)
             if first is None:
@@ -335,7 +337,7 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
         raise wrong(
             path,
             line,
-            expected="the fields prompt, chosen and rejected",
+            expected=FIELDS,
             got=f"no {' and no '.join(missing)} among {_named(fields)}",
             advice=POOLED if any(name.startswith("log_prob") for name in fields) else "rename the fields as TRL does",
         )

@@ -56,7 +56,7 @@ def read_scores(path: FilePath, pairs: PreferencePairs) -> dict[str, np.ndarray]
     shape = len(pairs.prompts), max(map(len, pairs.responses))
     scores: dict[str, np.ndarray] = {}
     known: set[tuple[int, int]] = set()
-    for line, fields in json_objects(path):
+    for line, fields in json_objects(path, fields="the fields prompt and response, and numbers"):
         for name in ("prompt", "response"):
             if not isinstance(fields.get(name), str):
                 raise wrong(path, line, expected=f"text in the field {name}", got=shorten(repr(fields.get(name))))

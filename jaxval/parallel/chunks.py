@@ -41,7 +41,7 @@ def map_chunks(function: Callable[[Array], Any], rows: int, size: int) -> Any:
 def each_chunk(
     function: Callable[[np.ndarray], Any], rows: int, size: int, *, advance: Callable[[int], None] | None = None
 ) -> np.ndarray:
-    """The function of all row numbers, `size` of them in each call, on the host.
+    """Call a function of row numbers for `size` rows at a time, and gather its results in the memory of the host.
 
     Args:
         function: from row numbers (size,) to an array with one entry for each of them.

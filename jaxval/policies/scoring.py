@@ -98,7 +98,7 @@ def check_grouped(grouped: Any) -> Grouped:
         given = _checks.real_array(f"grouped.{name}", getattr(grouped, name), "whole numbers")
         if given.ndim != ndim or not jnp.issubdtype(given.dtype, jnp.integer):
             got = f"{given.dtype} of shape {given.shape}"
-            raise BadArgument(f"grouped.{name}", expected=f"whole numbers, {ndim} axes", got=got)
+            raise BadArgument(f"grouped.{name}", expected=f"whole numbers with {ndim} axes", got=got)
     rows, shape = jnp.shape(grouped.prompts)[:1], jnp.shape(grouped.lengths)
     if not jnp.shape(grouped.prompt_lengths) == shape[:1] == rows or jnp.shape(grouped.responses)[:2] != shape:
         raise BadArgument("grouped", expected="arrays of one number of prompts and of responses", got="others")

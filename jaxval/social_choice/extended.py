@@ -118,7 +118,7 @@ def refuse_tracers(name: str, value: Any) -> None:
             name,
             expected="an array with values",
             got=("a tracer: feasible shares are computed on the host by linear programs, outside jit, vmap and grad"),
-            advice="call the function there, or wrap it with jax.pure_callback",
+            advice="call the function outside, or wrap it with jax.pure_callback",
         )
 
 

@@ -162,7 +162,8 @@ def harm_auc(
         got = f"{marked.dtype} of {marked.shape}"
         raise BadArgument("harmful", expected=f"booleans of shape {known.shape}", got=got)
     if len(known) == 0 or marked.all(axis=1).any() or not marked.any(axis=1).all():
-        raise BadArgument("harmful", expected="some harmful sources and some others in every case", got="one without")
+        expected = "some harmful sources and some others in every case"
+        raise BadArgument("harmful", expected=expected, got="a case that lacks one kind")
     wins = (1 - np.sign(known[:, :, None] - known[:, None, :])) / 2
     both = marked[:, :, None] & ~marked[:, None, :]
     by_case = (wins * both).sum(axis=(1, 2)) / both.sum(axis=(1, 2))

@@ -221,7 +221,7 @@ def over_checkpoint(
 
 
 def tokens_kept(model: SequenceModel, prompt_tokens: int, response_tokens: int) -> tuple[int, int]:
-    """The numbers of tokens kept of a prompt and of a response, reduced in proportion to the model's context."""
+    """How many tokens of a prompt and of a response are kept: both are reduced if the model's context is shorter."""
     asked = prompt_tokens + response_tokens
     first = min(asked, model.length) * prompt_tokens // asked
     return first, min(asked, model.length) - first

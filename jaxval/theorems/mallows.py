@@ -235,8 +235,8 @@ def misdirection(signed: np.ndarray, reward: np.ndarray) -> np.ndarray:
 def dispersion_beats_dpo(c: Bandits, exchanged: bool = False) -> Any:
     """Weighting pairs by -2 log φ(x) learns a shared reward with a smaller mean error of its direction than DPO.
 
-    The mean is over prompts and pairs drawn anew with each data set, half of the prompts having eight times the -log φ
-    of the others. On a fixed set of four prompts of four pairs DPO can be better.
+    The mean is over data sets, each with prompts and pairs of its own. Half of the prompts have eight times the
+    -log φ of the others. On one data set of four prompts with four pairs each, DPO can be better.
     """
     random = np.random.default_rng(int(c.seed))
     angle = random.uniform(0, 2 * np.pi)

@@ -252,11 +252,11 @@ def parts(sides: Any, name: str = "") -> dict[str, tuple[Any, Array]]:
 
     Args:
         sides: what a claim's function returns.
-        name: of the whole.
+        name: the name of the whole statement.
 
     Returns:
-        From each part's name to its sides and its gap: at most 0 or the tolerance where the part holds, infinite where
-        a side is no number.
+        A dictionary from each part's name to its sides and its gap. A part holds if its gap is at most 0, or at most
+        the tolerance. The gap is infinite if a side is no number.
 
     Example:
         >>> {name: float(gap) for name, (_, gap) in parts({"(1)": (1.0, 1.5), "(2)": AtMost(1.0, 3.0)}).items()}

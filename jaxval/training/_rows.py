@@ -101,7 +101,7 @@ def fit_rows(
             "selector_coefficient",
             expected="a number above 0, because no finite weights of features put all probability on one opponent",
             got=0,
-            advice="or pass an optimiser",
+            advice="raise it, or pass an optimiser",
         )
     return _descent(loss, policy, start, rows, base, share, coefficient), None
 
@@ -123,7 +123,7 @@ def _closed_form(
             "divergence",
             expected="'reverse_kl' with a policy_coefficient above 0, as the optimum is then a closed form",
             got=loss.args,  # type: ignore[attr-defined]
-            advice="or pass an optimiser",
+            advice="use reverse_kl, or pass an optimiser",
         )
     linear = policy.linear.base[rows.contexts]  # type: ignore[union-attr]
     return _set_rows(loss is selector_loss, jnp.asarray(start), linear, *map(jnp.asarray, rows), base, coefficient)

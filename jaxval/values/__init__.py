@@ -29,6 +29,8 @@ The functions that sample describe only the arguments in which they differ. They
 - utility: a JAX function from a mask (players,) to a scalar or a vector of objectives, or an `evaluator`;
 - players: the number n of players;
 - groups: (n,) the group of each player, 0 first; None means one group;
+- permutations: the number of permutations, a multiple of those that are drawn together: `strata`, and twice as many if
+  `antithetic`;
 - antithetic: whether each permutation is followed by its reverse within each group;
 - strata: into how many equal parts positions are divided: a permutation is drawn together with strata - 1 cyclic shifts
   of itself within each group, so that every player stands in each part once;
@@ -61,13 +63,19 @@ from jaxval.values.models import (
 from jaxval.values.neighbour_utilities import knn_path_utility, knn_utility
 from jaxval.values.neighbours import knn_shapley
 from jaxval.values.owner_totals import owner_totals
-from jaxval.values.permutations import permutation_estimator, required_permutations, sample_shapley
+from jaxval.values.permutations import permutation_estimator, sample_shapley
 from jaxval.values.regression import RegressionState, regress_shapley, regression_estimator
 from jaxval.values.reports import estimate_frame, estimate_table, load_estimate, save_estimate
 from jaxval.values.sampled_semivalues import evaluate_leave_one_out, sample_beta_shapley, sample_semivalue
 from jaxval.values.semivalues import banzhaf, beta_shapley, leave_one_out, semivalue, shapley
 from jaxval.values.sequential import SequentialValues, sequential_leave_one_out, sequential_shapley
-from jaxval.values.stopping import StoppingDiagnostics, anytime_factors, sample_until, sample_until_solve
+from jaxval.values.stopping import (
+    StoppingDiagnostics,
+    anytime_factors,
+    required_permutations,
+    sample_until,
+    sample_until_solve,
+)
 from jaxval.values.truncation import sample_truncated_shapley, truncated_shapley_estimator
 from jaxval.values.unions import owen
 

@@ -51,7 +51,6 @@ def sample_shapley_along_paths(
     Args:
         path_utility: a JAX function from a permutation (players,) to the utilities (players + 1, *objectives) of its
             prefixes, the empty prefix first. `knn_path_utility` makes such functions.
-        permutations: the number of permutations, a multiple of those that are drawn together.
         per_ask: the number of permutations evaluated at a time.
         save: a file for the state, from which a second call with the same arguments resumes after an interruption; None
             means that no state is saved.

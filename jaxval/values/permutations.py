@@ -14,7 +14,6 @@ Arguments that a function does not list are described in `jaxval.values`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -52,7 +51,7 @@ from jaxval.values.estimators import (
     standard_errors,
 )
 
-__all__ = ["PermutationState", "permutation_estimator", "required_permutations", "sample_shapley"]
+__all__ = ["PermutationState", "permutation_estimator", "sample_shapley"]
 
 
 class Drawn(NamedTuple):
@@ -79,38 +78,6 @@ class PermutationState(NamedTuple):
 
     key: Key[Array, ""]
     drawn: Drawn
-
-
-def required_permutations(players: int, *, epsilon: float, delta: float, spread: float) -> int:
-    """The number of independent permutations with P(max_z |φ̂_z - φ_z| ≤ ε) ≥ 1 - δ: m* = ⌈r² / (2ε²) log(2n / δ)⌉.
-
-    The number counts independent draws, which are pairs with antithetic sampling. The bound is Hoeffding's and holds
-    for any game. A stopping rule (`sample_until`) needs far fewer draws if the marginals vary less than they could.
-
-    Source: Zheng et al., Definition 5.1 and below.
-
-    Args:
-        players: the number n of players.
-        epsilon: the largest error ε allowed, above 0.
-        delta: the probability δ of a larger error, in (0, 1).
-        spread: r, the largest minus the smallest possible marginal, above 0. It is 1 for an accuracy that no player
-            lowers. It is 2 for an accuracy that a player can also lower, whose marginals lie between -1 and 1.
-
-    Returns:
-        m*, at least 1.
-
-    Raises:
-        ValueError: if an argument is outside its range.
-
-    Example:
-        >>> required_permutations(100, epsilon=0.05, delta=0.05, spread=1.0)
-        1659
-    """
-    players = _checks.check_size("players", players)
-    for name, value in (("epsilon", epsilon), ("spread", spread)):
-        _checks.check_finite(name, value, "a finite number above 0", above=True)
-    _checks.check_share("delta", delta, "a probability in (0, 1)")
-    return max(1, math.ceil(spread**2 / (2 * epsilon**2) * math.log(2 * players / delta)))
 
 
 def sample_shapley(
@@ -145,8 +112,6 @@ def sample_shapley(
     Castro et al. (2017) for strata of positions.
 
     Args:
-        permutations: the number of permutations, a multiple of those that are drawn together: `strata`, and twice as
-            many if `antithetic`.
         unions: (n,) the union of each player, or (levels, n), coarsest first, as `owen` takes them: the players of a
             union then stand together in every permutation. None means no unions; groups and unions exclude each other.
 
@@ -165,9 +130,9 @@ def sample_shapley(
         >>> sample_shapley(jax.random.key(0), game.utility, game.players, permutations=4).values.tolist()
         [1.5, 2.5]
     """
-    batch_size = _checks.check_size("batch_size", batch_size)
-    players = _checks.check_size("players", players)
-    estimator = permutation_estimator(
+    return sample_permutations(
+        key,
+        utility,
         players,
         permutations=permutations,
         groups=groups,
@@ -175,8 +140,17 @@ def sample_shapley(
         antithetic=antithetic,
         strata=strata,
         spread=spread,
-        per_ask=max(batch_size // max(players - 1, 1), 1),
+        batch_size=batch_size,
     )
+
+
+def sample_permutations(
+    key: Key[Array, ""], utility: Utility, players: int, *, batch_size: int, **design: Any
+) -> Estimate:
+    """The estimate of `permutation_estimator(players, **design)`, about `batch_size` coalitions at a time."""
+    players = _checks.check_size("players", players)
+    batch_size = _checks.check_size("batch_size", batch_size)
+    estimator = permutation_estimator(players, per_ask=max(batch_size // max(players - 1, 1), 1), **design)
     return run_estimator(key, estimator, utility, players, batch_size=batch_size)
 
 
@@ -199,7 +173,6 @@ def permutation_estimator(
     and the shortest prefixes whose weights together are lost in the rounding of JAX's default precision.
 
     Args:
-        permutations: the number of permutations, a multiple of those that are drawn together.
         unions: the unions of the players, as in `sample_shapley`.
         size_weights: (n,) the total weight p_s of the coalitions of s = 0, ..., n - 1 other players, as in
             `sample_semivalue`; None means the Shapley value, 1/n each.
@@ -209,10 +182,8 @@ def permutation_estimator(
         An `Estimator`.
 
     Raises:
-        ValueError: if the permutations are too few for a standard error, or no multiple of those drawn together;
-            there is not one group for each player, or a group number is left out; unions are not as `owen` takes them,
-            or come with groups or with strata; or `size_weights` are not (n,) numbers of at least 0 that sum to one, or
-            come with groups or unions.
+        ValueError: in the cases of `sample_shapley`; or if `size_weights` are not (n,) numbers of at least 0 that sum
+            to one, or come with groups or unions.
 
     Example:
         >>> estimator = permutation_estimator(3, permutations=4, per_ask=2)
@@ -318,19 +289,6 @@ def estimate_of(moments: Moments, tally: Tally, evaluations: Array, known: Array
     reaches = gain_reaches(moments, tally, known=known, spread=spread, tail=TAIL)
     intervals, gains = interval_ends(values, reaches), seen_gains(tally, spread)
     return Estimate(values, standard_errors(moments), evaluations, intervals, gains=gains)
-
-
-def permutation_reaches(
-    drawn: Drawn,
-    evaluations: Array,
-    groups: np.ndarray,
-    together: int,
-    spread: np.ndarray | None,
-    tail: float,
-) -> Array:
-    """The distances from the values to the low and the high ends of their intervals, (2, players, *objectives)."""
-    known = known_values(drawn.tally, *exact_cases(evaluations, groups, together))
-    return gain_reaches(drawn.moments, drawn.tally, known=known, spread=spread, tail=tail)
 
 
 def exact_cases(

@@ -23,8 +23,7 @@ from jaxtyping import Array, Key, Num
 from jaxval import _checks
 from jaxval.coalitions.evaluation import evaluate_coalitions
 from jaxval.types import Estimate, Number, Utility
-from jaxval.values.estimators import run_estimator
-from jaxval.values.permutations import permutation_estimator
+from jaxval.values.permutations import sample_permutations
 
 __all__ = ["evaluate_leave_one_out", "sample_beta_shapley", "sample_semivalue"]
 
@@ -53,8 +52,6 @@ def sample_semivalue(
     Args:
         size_weights: (n,) the total weight p_s of the coalitions of s = 0, ..., n - 1 others; no weight is negative,
             and they sum to one. They are C(n-1, s) times the `weights` of `semivalue`.
-        permutations: the number of permutations, a multiple of the number that is drawn together: `strata`, or
-            2 `strata` if `antithetic`.
 
     Returns:
         An `Estimate` with intervals as in `sample_shapley`; `evaluations` counts distinct coalitions, and among
@@ -76,18 +73,17 @@ def sample_semivalue(
         >>> estimate.values.tolist()
         [1.0, 1.0, 1.0]
     """
-    players = _checks.check_size("players", players)
-    batch_size = _checks.check_size("batch_size", batch_size)
-    estimator = permutation_estimator(
+    return sample_permutations(
+        key,
+        utility,
         players,
         permutations=permutations,
         antithetic=antithetic,
         strata=strata,
         size_weights=size_weights,
         spread=spread,
-        per_ask=max(batch_size // max(players - 1, 1), 1),
+        batch_size=batch_size,
     )
-    return run_estimator(key, estimator, utility, players, batch_size=batch_size)
 
 
 def sample_beta_shapley(
@@ -113,7 +109,6 @@ def sample_beta_shapley(
     Args:
         alpha: α, above 0.
         beta: β, above 0.
-        permutations: the number of permutations, as in `sample_semivalue`.
 
     Returns:
         An `Estimate`, as `sample_semivalue` gives it.

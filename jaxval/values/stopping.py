@@ -16,6 +16,7 @@ Arguments that a function does not list are described in `jaxval.values`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxval import _checks
 from jaxval.coalitions.evaluation import as_evaluation, compiled
 from jaxval.types import BadArgument, Estimate, Groups, Utility
-from jaxval.values._intervals import TAIL, check_spread, constant_draws, interval_ends, reachable
+from jaxval.values._intervals import TAIL, check_spread, constant_draws, gain_reaches, interval_ends, reachable
 from jaxval.values._neighbours import check_groups
 from jaxval.values.estimators import (
     check_finite,
@@ -35,9 +36,9 @@ from jaxval.values.estimators import (
     run,
     unknown_unless,
 )
-from jaxval.values.permutations import PermutationState, permutation_estimator, permutation_reaches
+from jaxval.values.permutations import PermutationState, exact_cases, known_values, permutation_estimator
 
-__all__ = ["StoppingDiagnostics", "anytime_factors", "sample_until", "sample_until_solve"]
+__all__ = ["StoppingDiagnostics", "anytime_factors", "required_permutations", "sample_until", "sample_until_solve"]
 
 FIRST_LOOK = 64  # draws at the first look, at least, unless `most` allows fewer
 MOST_LOOKS = 8
@@ -59,6 +60,38 @@ class StoppingDiagnostics(NamedTuple):
     half_widths: Float[Array, "players *objectives"]
     permutations: Int[Array, ""]
     checks: Int[Array, ""]
+
+
+def required_permutations(players: int, *, epsilon: float, delta: float, spread: float) -> int:
+    """The number of independent permutations with P(max_z |φ̂_z - φ_z| ≤ ε) ≥ 1 - δ: m* = ⌈r² / (2ε²) log(2n / δ)⌉.
+
+    The number counts independent draws, which are pairs with antithetic sampling. The bound is Hoeffding's and holds
+    for any game. A stopping rule (`sample_until`) needs far fewer draws if the marginals vary less than they could.
+
+    Source: Zheng et al., Definition 5.1 and below.
+
+    Args:
+        players: the number n of players.
+        epsilon: the largest error ε allowed, above 0.
+        delta: the probability δ of a larger error, in (0, 1).
+        spread: r, the largest minus the smallest possible marginal, above 0. It is 1 for an accuracy that no player
+            lowers. It is 2 for an accuracy that a player can also lower, whose marginals lie between -1 and 1.
+
+    Returns:
+        m*, at least 1.
+
+    Raises:
+        ValueError: if an argument is outside its range.
+
+    Example:
+        >>> required_permutations(100, epsilon=0.05, delta=0.05, spread=1.0)
+        1659
+    """
+    players = _checks.check_size("players", players)
+    for name, value in (("epsilon", epsilon), ("spread", spread)):
+        _checks.check_finite(name, value, "a finite number above 0", above=True)
+    _checks.check_share("delta", delta, "a probability in (0, 1)")
+    return max(1, math.ceil(spread**2 / (2 * epsilon**2) * math.log(2 * players / delta)))
 
 
 def anytime_factors(draws: list[int] | tuple[int, ...], *, level: float) -> list[float]:
@@ -243,7 +276,8 @@ def sample_until_solve(
                 lambda: count_distinct(drawn.seen, -(-drawn.moments.draws // per_ask)),
                 lambda: evaluations,
             )
-        return permutation_reaches(drawn, evaluations, group_of, together, possible, tail)
+        known = known_values(drawn.tally, *exact_cases(evaluations, group_of, together))
+        return gain_reaches(drawn.moments, drawn.tally, known=known, spread=possible, tail=tail)
 
     def widths(state: PermutationState) -> Array:
         return reaches(state, tail).max(axis=0)

@@ -39,7 +39,7 @@ class Trajectory(NamedTuple):
 
 
 def trajectories(key: Key[Array, ""]) -> Trajectory:
-    """Utilities as in B.2, generic, of small integers, or with the same gain in each state."""
+    """Random votes, with utilities of one of four kinds: those of B.2, any, small integers, equal gains."""
     u = jax.random.uniform(key, (len(TOTALS) + 10,))
     worth, drawn = u[: len(TOTALS)], u[len(TOTALS) :]
     kinds = jnp.stack([jnp.asarray(STEP), worth, jnp.round(2 * worth), worth[0] * jnp.asarray(TOTALS)])
