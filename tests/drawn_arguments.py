@@ -1,7 +1,7 @@
 """Arguments that Hypothesis draws for public functions, in place of those in the examples of their docstrings.
 
-Drawn are numbers (NaN, infinite, negative, enormous), arrays of any kind and rank (also without entries, and larger than
-any memory), texts, containers, and the good argument changed in one place. `JAXVAL_FUZZ=N` draws N values for each
+Drawn are numbers (NaN, infinite, negative, enormous), arrays of any kind and rank (also without entries, and larger
+than any memory), texts, containers, and the good argument changed in one place. `JAXVAL_FUZZ=N` draws N values for each
 argument in place of two.
 """
 
@@ -145,7 +145,7 @@ def faults(name, function, bound, argument):
 
 def _fault(function, given, value):
     try:
-        with warnings.catch_warnings(), mock.patch.object(_checks, "memory_of_machine", lambda: MEMORY):
+        with warnings.catch_warnings(), mock.patch.object(_checks, "memory_of_machine", return_value=MEMORY):
             warnings.simplefilter("ignore")
             result = spoiled_arguments._result(function, given)
     except BadArgument:

@@ -14,7 +14,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxval import _checks
-
 from jaxval.types import BadArgument
 
 __all__ = ["confidence_weight", "desensitised_log_prob", "negative_log_likelihood", "response_log_prob"]

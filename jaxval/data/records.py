@@ -177,7 +177,8 @@ class PreferencePairs(NamedTuple):
 
     def __repr__(self) -> str:  # all texts of a file would fill screens
         pairs, sources, prompts, scores = map(length_hint, (self.source, self.sources, self.prompts, self.scores))
-        return f"<PreferencePairs {self.title!r:.80}: {pairs} pairs, {sources} sources, {prompts} prompts, {scores} scores>"
+        counts = f"{pairs} pairs, {sources} sources, {prompts} prompts, {scores} scores"
+        return f"<PreferencePairs {self.title!r:.80}: {counts}>"
 
 
 class SyntheticPreferences(NamedTuple):

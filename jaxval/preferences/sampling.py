@@ -118,7 +118,15 @@ def sample_mixture(
     shares = _checks.check_weights(shares, len(samplers), name="shares")
     _checks.check_memory("num", len(samplers), _checks.check_size("num", num))
     choose, *keys = jax.random.split(_checks.check_key(key), len(samplers) + 1)
-    drawn = jnp.stack([sampler(one, num=num) for sampler, one in zip(samplers, keys, strict=True)])
+    drawn = [
+        _checks.integers(f"what samplers[{group}] returns", sampler(one, num=num), ndim=2, expected="(num, M) rankings")
+        for group, (sampler, one) in enumerate(zip(samplers, keys, strict=True))
+    ]
+    for group, orders in enumerate(drawn):
+        if orders.shape != (num, drawn[0].shape[1]):
+            expected = f"{num} rankings of {drawn[0].shape[1]} alternatives"
+            raise BadArgument(f"what samplers[{group}] returns", expected=expected, got=f"shape {orders.shape}")
+    drawn = jnp.stack(drawn)
     return _choose(choose, drawn, shares)
 
 

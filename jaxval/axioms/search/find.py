@@ -199,6 +199,7 @@ def _check_sizes(axiom: Callable[..., Any], kind: str, needed: dict[str, Any], o
 def _sizes(name: str, sizes: Sizes, smallest: int) -> list[int]:
     if isinstance(sizes, int | np.integer):
         largest = _checks.check_size(name, sizes)
+        _checks.check_memory(name, largest)
         return list(range(min(smallest, largest), largest + 1))
     if not isinstance(sizes, Iterable):
         raise BadArgument(name, expected="a whole number of at least 1, or several", got=f"{sizes!r:.80}")
