@@ -53,7 +53,7 @@ def check_memory(name: str, *shape: int, itemsize: int = 4) -> None:
         raise BadArgument(
             name,
             expected=f"arrays that fit into {memory / 2**30:.1f} GiB of memory",
-            got=f"{' x '.join(map(str, shape))} entries, which need {needed / 2**30:.4g} GiB",
+            got=f"{' x '.join(map(str, shape))} entries, which need {needed / 2**30:,.1f} GiB",
         )
 
 

@@ -129,10 +129,10 @@ def count_wins(
             raise BadArgument(
                 "comparisons", expected="two different alternatives", got=f"{int(winner[row])} twice in row {row}"
             )
-    counts = 1 if contexts is None else _checks.check_size("contexts", contexts)
-    _checks.check_memory("alternatives", counts, alternatives, alternatives)
+    groups = () if contexts is None else (_checks.check_size("contexts", contexts),)
+    _checks.check_memory("alternatives", *groups, alternatives, alternatives)
     if contexts is not None:
-        context = _check_contexts(comparisons.context, winner, counts)
+        context = _check_contexts(comparisons.context, winner, contexts)
         return _add_up((context, winner, loser), weight, (contexts, alternatives, alternatives))
     return _add_up((winner, loser), weight, (alternatives, alternatives))
 
