@@ -9,6 +9,7 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from jaxval._errors import printable
 from jaxval.cli import keep_programs
 
 __all__ = ["documented_parser", "guarded", "natural", "positive", "precision", "progress"]
@@ -59,10 +60,10 @@ def guarded(
         with precision(True):
             work(options, notes)
     except FileNotFoundError as error:
-        notes.print(f"error: {error}. Without the data: {without_data}", markup=False)
+        notes.print(f"error: {printable(str(error))}. Without the data: {without_data}", markup=False)
         return 2
     except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
-        notes.print(f"error: {error}", markup=False)
+        notes.print(f"error: {printable(str(error))}", markup=False)
         return 2
     except KeyboardInterrupt:
         notes.print(f"interrupted; {kept}")

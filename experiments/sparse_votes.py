@@ -27,13 +27,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.commands import documented_parser, guarded, positive, progress
 from experiments.results import open_results, save_results
 from jaxval import preferences, social_choice
+from jaxval._errors import printable
 from jaxval.data import data_folder, read_comparisons_csv
-from jaxval.plots._drawing import BLUE, GREY, NORMAL, ORANGE, SMALL, VERMILLION, new_figure
+from jaxval.plots._drawing import BLUE, GREY, LONGEST_NAME, NORMAL, ORANGE, SMALL, VERMILLION, new_figure, short
 from jaxval.preferences.sparse import hold_out
 
 if TYPE_CHECKING:
@@ -185,7 +187,7 @@ def _draw_lotteries(runs: dict[str, Any], names: list[str], axis: Any) -> None:
         y = 0.24 * (1 - k) - np.arange(len(order))
         axis.hlines(y, rule["low"], rule["high"], color=COLOURS[model], lw=1.2)
         axis.plot(rule["estimate"], y, "o", color=COLOURS[model], ms=3)
-    axis.set_yticks(-np.arange(len(order)), [names[i] for i in order])
+    axis.set_yticks(-np.arange(len(order)), [short(names[i], LONGEST_NAME) for i in order], parse_math=False)
     axis.set_xlim(0, None)
     axis.set_xlabel("probability under F*", fontsize=NORMAL)
     axis.set_title("llmfao, ten largest u", fontsize=NORMAL)
@@ -272,7 +274,7 @@ def _print(runs: dict[str, Any], names: list[str]) -> None:
 
 
 def _cells(one: dict[str, Any], names: list[str]) -> list[str]:
-    rules, winner = one["rules"], one["condorcet winner"]
+    rules, winner, names = one["rules"], one["condorcet winner"], [escape(printable(name)) for name in names]
     lottery, first = np.array(rules["maximal lottery"]["estimate"]), rules["F*"]
     support = [f"{names[i]} {lottery[i]:.2f}" for i in np.argsort(-lottery) if lottery[i] >= AT_LEAST]
     largest = int(np.argmax(first["estimate"]))

@@ -6,6 +6,7 @@ tracer without values, so its values cannot be checked. To check them, call the 
 """
 
 import itertools
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -40,6 +41,22 @@ def known_array(array: Any, dtype: Any = None) -> Array:
         return jax.device_put(np.array(array, dtype=jax.dtypes.canonicalize_dtype(dtype or array.dtype)))
 
 
+def memory_of_machine() -> int:
+    """The bytes of this machine's memory; 2^62 if the operating system does not tell."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**62
+
+
+def check_memory(name: str, *shape: int, itemsize: int = 4) -> None:
+    """Check that an array of this shape fits into this machine's memory, before JAX or the system ends the process."""
+    needed, memory = itemsize * math.prod(shape), memory_of_machine()
+    if needed > memory:
+        raise BadArgument(
+            name,
+            expected=f"arrays that fit into {memory / 2**30:.1f} GiB of memory",
+            got=f"{' x '.join(map(str, shape))} entries, which need {needed / 2**30:,.1f} GiB",
+        )
+
+
 def tolerance(dtype: Any) -> float:
     """The gap below which two numbers count as equal: 1e-9 in float64, 1e-5 in float32."""
     return 1e-9 if jnp.finfo(dtype).bits == 64 else 1e-5
@@ -54,6 +71,7 @@ def real_array(name: str, value: Any, expected: str = "real numbers") -> np.ndar
     except (ValueError, TypeError):  # a ragged list, or an object that says that it is an array
         array = np.empty(0, dtype=object)
     if array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer) or jnp.issubdtype(array.dtype, jnp.floating):
+        check_memory(name, *array.shape)  # a file mapped into memory, or one number broadcast, may be larger
         return array
     got = f"{type(value).__name__} that is no array of numbers"
     raise BadArgument(name, expected=expected, got=f"{array.dtype} numbers" if array.dtype.kind == "c" else got)
@@ -115,9 +133,17 @@ def check_path(name: str, value: Any) -> Any:
     return value
 
 
+def leaves_of(name: str, tree: Any) -> list[tuple[Any, Any]]:
+    """The leaves of a pytree with their paths."""
+    try:
+        return jax.tree_util.tree_leaves_with_path(tree)
+    except ValueError:  # JAX sorts the keys of dictionaries
+        raise BadArgument(name, expected="dictionaries with keys of one kind", got=f"{tree!r:.80}") from None
+
+
 def check_leaves(name: str, params: Any) -> Any:
     """Check that the leaves of a pytree are arrays of numbers."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    for path, leaf in leaves_of(name, params):
         if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):  # shapes without numbers are parameters too
             place = f"{name}{jax.tree_util.keystr(path)}"
             raise BadArgument(place, expected="an array of numbers", got=f"{leaf!r:.80}")
@@ -370,6 +396,7 @@ def players_of(table: Array) -> int:
 
 def check_groups(groups: Any, players: int) -> np.ndarray:
     """Check groups: known numbers 0, 1, ..., one for each player, without a gap. None means one group."""
+    check_memory("players", players)
     if groups is None:
         return np.zeros(players, dtype=np.int32)
     expected = f"({players},) groups 0, 1, ..., one for each"

@@ -38,6 +38,7 @@ __all__ = [
     "SeenGains",
     "SequenceModel",
     "Table",
+    "Unions",
     "Utility",
     "Vector",
     "Weights",

@@ -86,6 +86,12 @@ def test_plain_strings(tmp_path, name):
     valid(pairs)
 
 
+def test_pairs_are_shown_by_their_numbers(tmp_path):
+    pairs = read_preferences(written(tmp_path / "a.jsonl", [row(prompt="p" * 999), row(source="t")]))
+    assert repr(pairs) == "<PreferencePairs 'a': 2 pairs, 2 sources, 2 prompts, 0 scores>"
+    assert repr(pairs._replace(sources=np.array(0))).count(" 0 sources")  # also of what is in no file
+
+
 def test_a_source_each(tmp_path):
     rows = [row(source=1), row(prompt="q", source=2), row(chosen="b", rejected="a", source=1)]
     first, second = source_comparisons(read_preferences(written(tmp_path / "a.jsonl", rows)))

@@ -13,9 +13,15 @@ import unicodedata
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from experiments import sparse_votes
+from experiments.commands import guarded
+from experiments.deliberation.__main__ import show as show_deliberation
+from experiments.deliberation.figures import plot_groups
 from jaxval import data, plots, values
 from jaxval.cli import main
+from jaxval.plots._drawing import new_figure
 from jaxval.sources.repetition import folder_names
 from jaxval.types import Estimate
 
@@ -172,6 +178,56 @@ def test_figures_draw_any_name(tmp_path):
         assert_page_is_safe(text)
         figure.savefig(tmp_path / f"{number}.png")
         assert not any(unicodedata.category(letter) in BAD - {"Cc"} for letter in text)
+
+
+def hostile_poll():
+    """A poll of the experiment on deliberations, whose groups and statements an attacker has named."""
+    ends = {"estimate": 0.5, "low": 0.25, "high": 0.75}
+    both = {name: [value] * 2 for name, value in ends.items()}
+    rates = {"win_rate": ends, "win_rates": both, "level": 1.0, "same_votes": {"win_rate": 0.5, "win_rates": [0.5] * 2}}
+    gap = {"statement": HOSTILE[0], "rival": HOSTILE[5], "reason": "few votes", "agreed": [0.5, 0.5], "bound": 0.5}
+    gap |= dict.fromkeys(("rank_by_consensus", "rank_by_bound", "rank_by_bound_if_groups_weigh_the_same"), 1)
+    return {
+        "groups": [HOSTILE[7], HOSTILE[6]],
+        "shares": [0.5, 0.5],
+        "rules": {"F*": rates},
+        "pairs": {"compared": 1, "of": 1},
+        "majorities": {"certain": 1, "pairs": 1, "top_cycle": 1, "cycle": HOSTILE},
+        "alternatives": 9,
+        "voters": 4,
+        "votes_per_compared_pair": 1,
+        "consensus": {
+            "rank_correlation": {},
+            "same_winner": False,
+            "winners": dict.fromkeys(("consensus", "F*"), HOSTILE[4]),
+            "largest_gaps": [{**gap, "votes_on_that_pair": 2}],
+        },
+    }
+
+
+@pytest.mark.filterwarnings("ignore:Glyph .* missing from font:UserWarning")
+def test_experiments_show_any_name(tmp_path, capsys):
+    """Experiments on deliberations and on sparse votes print and draw names of the data that they are given."""
+    show_deliberation({"poll": hostile_poll()}, Console(width=110, force_terminal=True, no_color=True))
+    ends = {name: np.linspace(0.1, 0.2, 9).tolist() for name in ("estimate", "low", "high")}
+    found = {"rules": dict.fromkeys(("u", *sparse_votes.RULES), ends), "condorcet winner": 6, "top cycle": 1}
+    runs = {f"lotteries, {model}": {**found, "sum of bounds": 1.0} for model in sparse_votes.MODELS}
+    sparse_votes._print(runs, list(HOSTILE))
+    printed = capsys.readouterr().out
+    assert "[/y]" in printed  # markup is shown, not obeyed
+    assert_terminal_is_safe(printed.replace("\x1b[1m", "").replace("\x1b[3m", "").replace("\x1b[0m", ""))
+    plot_groups({"poll": hostile_poll()}).savefig(tmp_path / "groups.png")
+    figure = new_figure(3, 3)
+    sparse_votes._draw_lotteries(runs, list(HOSTILE), figure.subplots())
+    figure.savefig(tmp_path / "votes.png")
+
+
+def test_experiments_name_strangers_safely_in_errors(capsys):
+    def work(options, notes):
+        raise ValueError(HOSTILE[0])
+
+    assert guarded(work, None, kept="", without_data="") == 2
+    assert_terminal_is_safe(capsys.readouterr().err)
 
 
 def test_folders_of_sources_are_different_short_and_inside():

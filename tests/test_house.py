@@ -11,6 +11,7 @@ import os
 import re
 from pathlib import Path
 
+import drawn_arguments
 import pytest
 import spoiled_arguments
 
@@ -133,25 +134,26 @@ def test_the_site_runs_its_guides():
 
 @functools.cache
 def ran(name):
-    """Run the examples of a module; how many fail, and what comes of spoiled arguments of its public functions."""
-    module, found, called = importlib.import_module(name), [], set()
+    """Run the examples of a module; how many fail, and what comes of wrong arguments of its public functions."""
+    module, found, drawn, called = importlib.import_module(name), [], [], set()
 
     def spoiled(public, function, bound, argument):
         called.add(public)
         found.extend(spoiled_arguments.faults(f"{name}.{public}", function, bound, argument))
+        drawn.extend(drawn_arguments.faults(f"{name}.{public}", function, bound, argument))
 
     if os.environ.get("JAXVAL_TYPECHECK") == "1":  # wrong arguments meet the type checker first
-        return doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed, found
+        return doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed, found, drawn
     with spoiled_arguments.followed(module, spoiled):
         failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     for public, function in spoiled_arguments.public_functions(module):
         found += spoiled_arguments.alone(f"{name}.{public}", function) if public not in called else []
-    return failed, found
+    return failed, found, drawn
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name):
-    failed, _ = ran(name)
+    failed, *_ = ran(name)
     assert failed == 0
 
 
@@ -159,8 +161,16 @@ def test_examples_in_docstrings_run(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_with_a_spoiled_argument_are_refused(name):
     """`BadArgument` and nothing else: whatever a room hands out is in here as soon as it has an example."""
-    _, found = ran(name)
+    _, found, _ = ran(name)
     assert found == []
+
+
+@pytest.mark.mistakes
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_with_a_drawn_argument_are_refused_or_work(name):
+    """What Hypothesis draws in place of a good argument; it draws more with JAXVAL_FUZZ=N in the environment."""
+    _, _, drawn = ran(name)
+    assert drawn == []
 
 
 @pytest.mark.parametrize("name", MODULES)

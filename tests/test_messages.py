@@ -192,6 +192,18 @@ TAKEN_FOR = {
         lambda: jv.coalitions.tabulate(jv.coalitions.evaluator(lambda mask: "good", 2, traced=False), 2),
         r"got text, 'good' for coalition \[\]",
     ),
+    "more alternatives than memory holds": (
+        lambda: jv.preferences.count_wins(PAIRS, alternatives=10**9),
+        r"^alternatives: expected arrays that fit into .* GiB of memory; got 1000000000 x 1000000000 entries, which need ",
+    ),
+    "an array larger than memory": (
+        lambda: jv.social_choice.proportional(np.broadcast_to(0.5, (2**22, 2**22))),
+        r"^matrix: expected arrays that fit into .* GiB of memory; got 4194304 x 4194304 entries, which need 65,536.0 GiB",
+    ),
+    "a smoothing for each of other pairs": (
+        lambda: jv.alignment.dpo([-1.0, -2.0], [-1.0, -1.0], -1.0, -1.0, beta=1.0, label_smoothing=[0.1, 0.2, 0.3]),
+        r"^label_smoothing: expected a scalar or the shape of the other arguments, \(2,\); got \(3,\)",
+    ),
     "means for sums": (
         lambda: jv.coalitions.pool_diagnostics(np.full((2, 2, 50), -0.5), proposal=np.full((2, 50), -9.0)),
         r"^log_probs: [^;]*; got the mean of π/q .*; check that log-probabilities are sums over tokens, not means",

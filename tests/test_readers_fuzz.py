@@ -3,9 +3,12 @@
 `JAXVAL_FUZZ=N` draws N spoilings of each file in place of a few. What Hypothesis does on votes is in test_data_fuzz.py.
 """
 
+import contextlib
 import functools
 import gzip
+import io
 import json
+import math
 import os
 import shutil
 import struct
@@ -21,7 +24,7 @@ from jaxval.checkpoints import Store, load_state, save_state
 from jaxval.checkpoints.store import pack_masks
 from jaxval.cli.value_statement import read_statement
 from jaxval.data import PreferencePairs
-from jaxval.types import Comparisons, Estimate
+from jaxval.types import BadArgument, Comparisons, Estimate
 from jaxval.values import load_estimate, save_estimate
 
 pytestmark = [pytest.mark.once, pytest.mark.mistakes]
@@ -103,6 +106,18 @@ def spoilings(draw):
     return spoil
 
 
+def table_bytes(ending):
+    """The rows of a pool as Parquet or as Arrow."""
+    pyarrow = pytest.importorskip("pyarrow", reason="needs the extra tables: pip install 'jaxval[tables]'")
+    rows, sink = pyarrow.Table.from_pylist([ROW, {**ROW, "log_prob_s": -1.0}]), io.BytesIO()
+    if ending == "parquet":
+        pytest.importorskip("pyarrow.parquet").write_table(rows, sink)
+    else:
+        with pyarrow.ipc.new_file(sink, rows.schema) as writer:
+            writer.write_table(rows)
+    return sink.getvalue()
+
+
 def check_spoiled(path, content, read):
     """The reader takes the content, or refuses it by the name of the file."""
     path.write_bytes(content)
@@ -120,6 +135,14 @@ def check_spoiled(path, content, read):
 def test_spoiled_texts_are_named_or_read(name, spoil, tmp_path_factory):
     content, read = TEXTS[name]
     check_spoiled(tmp_path_factory.mktemp("spoiled") / name, spoil(content), read)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+@EXAMPLES
+@given(spoil=spoilings())
+def test_spoiled_columns_are_named_or_read(ending, spoil, tmp_path_factory):
+    path = tmp_path_factory.mktemp("spoiled") / f"pool.{ending}"
+    check_spoiled(path, spoil(table_bytes(ending)), data.read_log_probs)
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -175,6 +198,106 @@ def test_spoiled_formats_with_headers_are_named_or_read(tmp_path):
             after = (b"", alien + content[at + len(alien) :], content[at + 1 + rng.integers(9) :])[kind]
             check_spoiled(path, content[:at] + after, read)
         path.write_bytes(content)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.sampled_from([-1, 0, 3, 2**31, 2**62, 10**30, 0.5, 1e300, math.inf, "", "x", "F32"]),
+    lambda inside: (
+        st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(["a", "shape", ""]), inside, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+def replaced(draw, value):
+    """JSON in which one value is another one, or gone."""
+    if isinstance(value, dict) and value and draw(st.integers(0, 3)):
+        key = draw(st.sampled_from(sorted(value)))
+        if draw(st.integers(0, 4)) == 0:
+            return {name: one for name, one in value.items() if name != key}
+        return {**value, key: replaced(draw, value[key])}
+    if isinstance(value, list) and value and draw(st.booleans()):
+        return [*value[:-1], replaced(draw, value[-1])]
+    return draw(JSON)
+
+
+@pytest.fixture(scope="module")
+def formats(tmp_path_factory):
+    pytest.importorskip("gguf", reason="needs the extra llama: pip install 'jaxval[llama]'")
+    return binary_readers(tmp_path_factory.mktemp("formats"))
+
+
+@settings(EXAMPLES, max_examples=4 * EXAMPLES.max_examples)
+@given(drawn=st.data())
+def test_other_json_in_headers_is_named_or_read(drawn, formats):
+    """Settings of checkpoints and of adapters, and headers of safetensors, with other values in their fields."""
+    path = drawn.draw(st.sampled_from(sorted(path for path in formats if path.suffix in (".json", ".safetensors"))))
+    content = path.read_bytes()
+    try:
+        if path.suffix == ".json":
+            check_spoiled(path, json.dumps(replaced(drawn.draw, json.loads(content))).encode(), formats[path])
+        else:
+            (length,) = struct.unpack("<Q", content[:8])
+            header = json.dumps(replaced(drawn.draw, json.loads(content[8 : 8 + length]))).encode()
+            check_spoiled(path, struct.pack("<Q", len(header)) + header + content[8 + length :], formats[path])
+    finally:
+        path.write_bytes(content)
+
+
+MESSAGES = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
+PIECES = (
+    *("{% for i in range(99999) %}", "{% for m in messages %}", "{% if m.role %}", "{% macro f(x) %}", "{% set n = "),
+    *("{% endfor %}", "{% endif %}", "{% endmacro %}", "%}", "{{ ", " }}", "(", ")", "[", "]", "{#", "#}", "{%", "\0"),
+    *("f(f)", "messages", "m.content", "range(10**9)", "'a' * 99999999999", "9**9**9", "'%99999999999d' % 1", "1/0"),
+    *(
+        ".__class__",
+        ".__init__.__globals__",
+        "|attr('__class__')",
+        "|map(attribute='__class__')|list",
+        "|tojson",
+        "|length",
+    ),
+    *(
+        "namespace(a=1)",
+        "raise_exception('no')",
+        "cycler",
+        "self",
+        "loop.cycle",
+        "caller()",
+        "{% include 'x' %}",
+        "~",
+        "+",
+    ),
+)
+
+
+@settings(EXAMPLES, max_examples=10 * EXAMPLES.max_examples)
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join))
+def test_templates_write_or_are_refused(template):
+    """Chat templates that loop for ever, multiply, or reach for Python's attributes."""
+    pytest.importorskip("jinja2", reason="needs the extra llama: pip install 'jaxval[llama]'")
+    with contextlib.suppress(BadArgument):
+        assert "<class" not in policies.chat_template(template)(MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("template", "got"),
+    [
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "more than 1000000 steps"),
+        ("{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
+        ("{{ range(9999999999) }}", "Range too big"),
+        ("{{ 'a' * 9999999999 }}", "a product that is too long"),
+        ("{{ 9 ** 9 ** 9 ** 9 }}", r"the operator \*\*"),
+        ("{{ '%9999999999d' % 1 }}", "the operator %"),
+        ("{{ messages.__class__.__mro__ }}", "unsafe"),
+        ("{{" + "(" * 3000 + "1" + ")" * 3000 + "}}", "RecursionError"),
+        ("{% for m in messages %}" * 40 + "{% endfor %}" * 40, "SyntaxError"),
+    ],
+)
+def test_templates_that_would_not_end_are_stopped(template, got):
+    pytest.importorskip("jinja2", reason="needs the extra llama: pip install 'jaxval[llama]'")
+    with pytest.raises(BadArgument, match=rf"^template: expected a chat template.*{got}"):
+        policies.chat_template(template)(MESSAGES)
 
 
 @pytest.mark.parametrize("axes", [1, 3, 65, 255])

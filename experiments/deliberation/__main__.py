@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.commands import documented_parser, guarded, natural, progress
@@ -27,6 +28,8 @@ from experiments.deliberation import figures
 from experiments.deliberation.measures import Size, measure
 from experiments.deliberation.polls import POLLS
 from experiments.results import open_results, save_results
+from jaxval._errors import without_controls
+from jaxval.plots._drawing import short
 
 NAMED = 40  # characters of a statement in tables
 
@@ -99,7 +102,7 @@ def show(runs: dict[str, Any], console: Console) -> None:
         table.add_column("same\nvotes", no_wrap=True)
         table.add_column("other voters:\nall", no_wrap=True)
         for group, share in zip(groups, poll["shares"], strict=False):
-            table.add_column(f"{group.partition('/')[0]}\n{share:.0%}", no_wrap=True)
+            table.add_column(f"{escape(short(group.partition('/')[0], NAMED))}\n{share:.0%}", no_wrap=True)
         table.add_column("level\nα", no_wrap=True)
         for rule, entry in poll["rules"].items():
             rates = [_ends(entry["win_rates"], i) for i in range(len(groups))]
@@ -108,7 +111,7 @@ def show(runs: dict[str, Any], console: Console) -> None:
             table.add_row(name, same, _ends(entry["win_rate"]), *rates, _share(entry["level"]))
         console.print(table)
         for line in sentences(poll):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.print(without_controls(line), markup=False, highlight=False, soft_wrap=True)
         console.print()
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxval.plots._drawing import LONGEST_NAME, short
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -51,7 +53,7 @@ def _rates(axes: Axes, name: str, poll: dict[str, Any]) -> None:
             axes.plot(rates, np.full(len(rates), row), "|", color=GREY, markersize=7, label=None if row else "a prompt")
         for i in () if many else range(len(groups)):
             ends = {end: entry["win_rates"][end][i] for end in ("estimate", "low", "high")}
-            group = groups[i].partition("/")[0].removeprefix("opinion ")
+            group = short(groups[i].partition("/")[0].removeprefix("opinion "), LONGEST_NAME)
             label = f"{group}, {poll['shares'][i]:.0%}" if row == 0 else None
             if ends["estimate"] is not None:
                 _same(axes, entry["same_votes"]["win_rates"][i], row + 0.2 * (i - (len(groups) - 1) / 2), i)
@@ -68,6 +70,8 @@ def _rates(axes: Axes, name: str, poll: dict[str, Any]) -> None:
     above = {"loc": "lower left", "bbox_to_anchor": (-0.3, 0.97), "ncols": 3}
     legend = axes.legend(fontsize=SMALL, frameon=False, handletextpad=0.1, columnspacing=0.8, borderaxespad=0, **above)
     legend.set_in_layout(False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "check_finite",
     "check_lengths",
     "check_log_probs",
+    "check_one_shape",
     "check_smoothing",
     "check_within",
 ]
@@ -33,12 +34,19 @@ PerPair = Num[ArrayLike, "..."] | float | int | list[Any]
 
 def check_log_probs(**arguments: Any) -> tuple[Array, ...]:
     """The arguments as arrays, checked to be finite and of one shape; a scalar fits every shape."""
-    arrays = tuple(check_finite(name, value) for name, value in arguments.items())
-    first = next((array.shape for array in arrays if array.ndim), ())
-    for name, array in zip(arguments, arrays, strict=True):
-        if array.ndim and array.shape != first:
-            raise BadArgument(name, expected=f"the shape of the other arguments, {first}", got=array.shape)
-    return arrays
+    arrays = {name: check_finite(name, value) for name, value in arguments.items()}
+    check_one_shape(**arrays)
+    return tuple(arrays.values())
+
+
+def check_one_shape(**arguments: Any) -> None:
+    """Check that all arguments but scalars have one shape, or broadcasting would pair numbers of different pairs."""
+    shapes = {name: jnp.shape(value) for name, value in arguments.items() if isinstance(value, np.ndarray | jax.Array)}
+    shapes |= {name: np.shape(value) for name, value in arguments.items() if isinstance(value, list)}
+    first = next(filter(None, shapes.values()), ())
+    for name, shape in shapes.items():
+        if shape and shape != first:
+            raise BadArgument(name, expected=f"a scalar or the shape of the other arguments, {first}", got=shape)
 
 
 def check_finite(name: str, value: Any) -> Array:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxval.alignment._pairs import PerPair, check_beta, check_log_probs
+from jaxval.alignment._pairs import PerPair, check_beta, check_log_probs, check_one_shape, check_smoothing
 from jaxval.alignment.margin_losses import dpo
 from jaxval.types import BadArgument
 
@@ -42,7 +42,7 @@ def aot(
     """
     plus, minus, plus_0, minus_0 = _vectors(chosen, rejected, reference_chosen, reference_rejected)
     gap = jnp.sort(plus - minus) - jnp.sort(plus_0 - minus_0)
-    return dpo.record.link(check_beta(beta) * gap, label_smoothing=label_smoothing)
+    return _dpo_link(gap, beta, label_smoothing)
 
 
 def aot_unpaired(
@@ -65,7 +65,13 @@ def aot_unpaired(
     """
     plus, minus, plus_0, minus_0 = _vectors(chosen, rejected, reference_chosen, reference_rejected)
     gap = jnp.sort(plus - plus_0) - jnp.sort(minus - minus_0)
-    return dpo.record.link(check_beta(beta) * gap, label_smoothing=label_smoothing)
+    return _dpo_link(gap, beta, label_smoothing)
+
+
+def _dpo_link(gap: Array, beta: PerPair, label_smoothing: PerPair) -> Array:
+    beta, label_smoothing = check_beta(beta), check_smoothing(label_smoothing)
+    check_one_shape(chosen=gap, beta=beta, label_smoothing=label_smoothing)
+    return dpo.record.link(beta * gap, label_smoothing=label_smoothing)
 
 
 def _vectors(

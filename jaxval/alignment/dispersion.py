@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxval import _checks
-from jaxval.alignment._pairs import PerPair, check_within
+from jaxval.alignment._pairs import PerPair, check_one_shape, check_within
 from jaxval.alignment.tokens import check_tokens
 from jaxval.types import BadArgument
 
@@ -133,7 +133,9 @@ def dispersion_weight(index: PerPair, *, scale: PerPair = 0.29) -> Float[Array, 
         >>> round(float(dispersion_weight(0.5, scale=2.0)), 4)
         1.3863
     """
-    return -_check_scale(scale) * jnp.log(_check_index(index))
+    index, scale = _check_index(index), _check_scale(scale)
+    check_one_shape(index=index, scale=scale)
+    return -scale * jnp.log(index)
 
 
 def dispersion_from_index(index: PerPair, *, scale: PerPair = 0.29) -> Float[Array, "..."]:
@@ -155,11 +157,13 @@ def dispersion_from_index(index: PerPair, *, scale: PerPair = 0.29) -> Float[Arr
         >>> round(float(dispersion_from_index(0.25, scale=1.0)), 4)
         0.5
     """
-    return jnp.exp(_check_scale(scale) / 2 * jnp.log(_check_index(index)))
+    return jnp.exp(-dispersion_weight(index, scale=scale) / 2)
 
 
 def _clamp(index: Array, floor: float) -> Array:
     least = check_within("floor", floor, lambda values: (values > 0) & (values <= 1), "a number in (0, 1]")
+    if least.ndim:
+        raise BadArgument("floor", expected="one number in (0, 1]", got=f"shape {least.shape}")
     return jax.lax.stop_gradient(jnp.clip(index, least, 1))
 
 

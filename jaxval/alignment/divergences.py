@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxval import _checks
-from jaxval.alignment._pairs import PerPair, check_log_probs, check_within
+from jaxval.alignment._pairs import PerPair, check_log_probs, check_one_shape, check_within
 from jaxval.types import BadArgument
 
 __all__ = [
@@ -109,6 +109,7 @@ def alpha_divergence(log_ratio: PerPair, *, alpha: float | Float[Any, ""]) -> Fl
     """
     log_ratio = _checks.numbers("log_ratio", log_ratio)
     power = check_within("alpha", alpha, np.isfinite, "a finite number") - 1
+    check_one_shape(log_ratio=log_ratio, alpha=power)
     grown = _bounded_expm1(power * log_ratio) / jnp.where(power == 0, 1, power)
     return jnp.where(power == 0, log_ratio, grown)
 

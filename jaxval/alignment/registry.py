@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from jaxtyping import Array, Float
 
 from jaxval import _checks
-from jaxval.alignment._pairs import PerPair, check_beta, check_lengths
+from jaxval.alignment._pairs import PerPair, check_beta, check_lengths, check_one_shape
 from jaxval.alignment.divergences import derivatives
 from jaxval.types import BadArgument
 
@@ -158,6 +158,7 @@ def _pair_loss(link: Callable[..., Array], *, source: str, obstacle: str, length
         named = given.arguments
         plus, minus = derivatives(**{name: named.pop(name) for name in (*PAIR, "divergence")})
         beta = check_beta(named.pop("beta"))
+        check_one_shape(chosen=plus, beta=beta, **named)
         if not lengths:
             return record.at(beta * plus, beta * minus, beta=beta, **named)
         plus_length, minus_length = (check_lengths(name, named.pop(name)) for name in LENGTHS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import jax
 from jaxtyping import Array, Float
 
-from jaxval.alignment._pairs import PerPair, check_beta, check_finite, check_log_probs, check_within
+from jaxval.alignment._pairs import PerPair, check_beta, check_finite, check_log_probs, check_one_shape, check_within
 from jaxval.alignment.registry import reward_loss
 
 __all__ = ["apo_down", "apo_zero", "bco", "implicit_reward", "nca", "sppo"]
@@ -42,7 +42,9 @@ def implicit_reward(log_prob: PerPair, reference: PerPair, *, beta: PerPair) -> 
         0.5
     """
     ours, base = check_log_probs(log_prob=log_prob, reference=reference)
-    return check_beta(beta) * (ours - base)
+    beta = check_beta(beta)
+    check_one_shape(log_prob=ours - base, beta=beta)
+    return beta * (ours - base)
 
 
 @reward_loss(source='Chen et al., "Noise Contrastive Alignment" (2024), for two responses')

@@ -14,7 +14,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxval import _checks
-from jaxval.alignment._pairs import check_within
 from jaxval.types import BadArgument
 
 __all__ = ["confidence_weight", "desensitised_log_prob", "negative_log_likelihood", "response_log_prob"]
@@ -95,8 +94,8 @@ def desensitised_log_prob(
         -2.5
     """
     log_probs, inside = check_tokens(token_log_probs, mask)
-    tail = check_within("alpha", alpha, lambda values: (values >= 0) & (values <= 1), "a number in [0, 1]")
-    shared = _checks.numbers("shared", shared, "a number of tokens")
+    tail = _checks.check_number("alpha", alpha, low=0, high=1, expected="a number in [0, 1]")
+    shared = _checks.check_number("shared", shared, low=0, high=np.inf, expected="a number of tokens")
     weight = jnp.where(jnp.cumsum(inside) <= shared, 1, tail)
     return jnp.sum(weight * jnp.where(inside, log_probs, 0))
 

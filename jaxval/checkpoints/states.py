@@ -30,7 +30,12 @@ def save_state(path: str | Path, state: Any) -> None:
         >>> bool(loaded["key"] == state["key"]), loaded["mean"].tolist()
         (True, [1.0, 1.0])
     """
-    leaves = [np.asarray(_plain(leaf)) for leaf in jax.tree.leaves(state)]
+    leaves = []
+    for place, leaf in _checks.leaves_of("state", state):
+        leaves.append(np.asarray(_plain(leaf)))
+        if leaves[-1].dtype == object:  # NumPy would write a pickle, which no reader loads
+            name = f"state{jax.tree_util.keystr(place)}"
+            raise BadArgument(name, expected="an array of numbers, or a random key", got=f"{leaf!r:.80}")
     with whole_file(path) as draft, draft.open("wb") as file:
         np.savez(file, *leaves, structure=np.array(_structure(state)))
 
@@ -55,6 +60,7 @@ def load_state(path: str | Path, like: Any) -> Any:
         ...     int(load_state(f"{folder}/state.npz", like=(jnp.ones(2), jnp.asarray(0)))[1])
         3
     """
+    _checks.leaves_of("like", like)
     with Path(_checks.check_path("path", path)).open("rb") as file:
         try:
             with np.load(file, allow_pickle=False) as archive:

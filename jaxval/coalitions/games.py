@@ -213,6 +213,7 @@ def voting(votes: Numbers, *, quota: int) -> Game:
         raise BadArgument("votes", expected="at least one player and no negative votes", got=weights)
     if _checks.check_size("quota", quota) > total:
         raise BadArgument("quota", expected=f"at most {total} votes, the sum of all votes", got=quota)
+    _checks.check_memory("votes", n, total, itemsize=8)
     shapley = []
     for i, own in enumerate(weights):
         counts = np.zeros((n, total + 1), dtype=object)

@@ -5,7 +5,6 @@ Bit i of a coalition's index is player i: index 0 is the empty coalition, index 
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import jax
@@ -143,7 +142,7 @@ def check_coalitions(coalitions: Any) -> Array:
 
 def check_fits(players: int, *, row_bytes: int) -> None:
     """2^n rows must fit into this machine's memory."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**62
+    memory = _checks.memory_of_machine()
     if 2**players * row_bytes > memory:
         needed = 2**players * row_bytes / 2**30
         raise BadArgument(

@@ -112,6 +112,7 @@ def batches(path: FilePath, *, without: Sequence[str] = ()) -> Iterator[Batch]:
     try:
         for file in files:
             for batch in _arrow_batches(file, without):
+                batch.validate(full=True)  # offsets of a spoiled file lead outside the memory that was read
                 if batch.num_rows:
                     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
                     yield Batch(path, range(first, first + batch.num_rows), "row", columns)

@@ -1,6 +1,7 @@
 """The records that readers return: those of `jaxval.types` with the names that belong to them."""
 
 from collections.abc import Mapping, Sequence
+from operator import length_hint
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -173,6 +174,11 @@ class PreferencePairs(NamedTuple):
     title: str
     skipped: int = 0
     chats: Mapping[str, Sequence[Mapping[str, str]]] = MappingProxyType({})
+
+    def __repr__(self) -> str:  # all texts of a file would fill screens
+        pairs, sources, prompts, scores = map(length_hint, (self.source, self.sources, self.prompts, self.scores))
+        counts = f"{pairs} pairs, {sources} sources, {prompts} prompts, {scores} scores"
+        return f"<PreferencePairs {self.title!r:.80}: {counts}>"
 
 
 class SyntheticPreferences(NamedTuple):

@@ -100,9 +100,12 @@ def synthetic_mallows_mixture(
     Source: Mallows (1957), "Non-null ranking models"; Murphy and Martin (2003), "Mixtures of distance-based models for
     ranking data".
     """
-    _checks.check_size("voters", voters)
+    alternatives = _checks.check_size("alternatives", alternatives)
+    _checks.check_memory(
+        "voters", _checks.check_size("groups", groups), _checks.check_size("voters", voters), alternatives
+    )
     place, draw = jax.random.split(_checks.check_key(key))
-    centers = sample_impartial_culture(place, alternatives=alternatives, num=_checks.check_size("groups", groups))
+    centers = sample_impartial_culture(place, alternatives=alternatives, num=groups)
     samplers = [partial(sample_mallows, center=center, dispersion=dispersion) for center in centers]
     orders = sample_mixture(draw, samplers, [1 / groups] * groups, num=voters)
     names = tuple(f"alternative {i}" for i in range(1, alternatives + 1))
@@ -174,6 +177,7 @@ def synthetic_preferences(
     _checks.check_number("scale", scale, low=1e-6, high=1e6, expected="a number from 1e-6 to 1e6")
     _checks.check_number("ties", ties, low=0, high=1e6, expected="a number from 0 to 1e6")
     names = _check_names("objectives", objectives)
+    _checks.check_memory("contexts", repeats, contexts, responses * (responses - 1) // 2, len(names))
     qualities, originals = _qualities(SOURCES if sources is None else sources, len(names))
     taste, chance = jax.random.split(_checks.check_key(key))
     rewards = jax.random.normal(taste, (*shape, len(names)))

@@ -117,6 +117,7 @@ def init_adapters(key: Any, params: Params, *, rank: int, targets: Iterable[str]
         if len(kernel.shape) < 2:
             raise BadArgument("params", expected="kernels (..., in, out)", got=f"shape {kernel.shape}")
         *stack, width_in, width_out = kernel.shape
+        _checks.check_memory("rank", *stack, width_in + width_out, rank)
         bound = width_in**-0.5
         place = adapters
         for name in path:

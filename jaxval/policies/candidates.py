@@ -132,6 +132,7 @@ def sample_responses(
     if _checks.concrete(log_probs) and (np.asarray(log_probs) == -np.inf).all(axis=1).any():
         row = int((np.asarray(log_probs) == -np.inf).all(axis=1).argmax())
         raise BadArgument("candidates", expected="a candidate in every row", got=f"none in row {row}")
+    _checks.check_memory("num", num, *jnp.shape(log_probs))
     return _sample(key, log_probs, jnp.asarray(candidates), heat, num)
 
 

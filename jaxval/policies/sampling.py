@@ -138,6 +138,7 @@ def sample(
     heat = _checks.check_number(
         "temperature", temperature, low=0.0, high=float("inf"), expected="a number of at least 0"
     )
+    _checks.check_memory("responses", len(tokens), responses, max(longest + num_tokens, model.vocabulary))
     keep = cache and model.start is not None and model.advance is not None
     prompts = tokens[:, :longest]
     how = {"model": model, "steps": num_tokens, "copies": responses, "keep": keep, "end": end}

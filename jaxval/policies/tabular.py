@@ -41,6 +41,8 @@ def tabular(contexts: int, responses: int) -> Policy:
             "responses", expected="at least 2 candidates, because a preference pair compares two", got="1"
         )
 
+    _checks.check_memory("contexts", *shape)
+
     def init(key: Key[Array, ""] | None = None) -> Float[Array, "contexts responses"]:
         del key  # the uniform policy
         return _checks.known_array(np.zeros(shape))

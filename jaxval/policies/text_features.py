@@ -50,6 +50,7 @@ def text_features(
     buckets = _checks.check_size("buckets", buckets)
     longest_ngram = _checks.check_size("longest_ngram", longest_ngram)
     most = max(map(len, responses))
+    _checks.check_memory("buckets", len(prompts), most, buckets + DENSE)
     features = np.zeros((len(prompts), most, buckets + DENSE), np.float32)
     codes: dict[str, int] = {}
     for x, (prompt, candidates) in enumerate(zip(prompts, responses, strict=True)):

@@ -81,6 +81,7 @@ def rotary_frequencies(
         >>> rotary_frequencies(4).round(4).tolist()
         [1.0, 0.01]
     """
+    _checks.check_memory("head_width", _checks.check_size("head_width", head_width))
     frequencies = base ** (-np.arange(0, head_width, 2) / head_width)
     if scaling is None:
         return frequencies

@@ -129,8 +129,10 @@ def count_wins(
             raise BadArgument(
                 "comparisons", expected="two different alternatives", got=f"{int(winner[row])} twice in row {row}"
             )
+    groups = () if contexts is None else (_checks.check_size("contexts", contexts),)
+    _checks.check_memory("alternatives", *groups, alternatives, alternatives)
     if contexts is not None:
-        context = _check_contexts(comparisons.context, winner, _checks.check_size("contexts", contexts))
+        context = _check_contexts(comparisons.context, winner, contexts)
         return _add_up((context, winner, loser), weight, (contexts, alternatives, alternatives))
     return _add_up((winner, loser), weight, (alternatives, alternatives))
 

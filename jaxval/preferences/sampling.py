@@ -46,7 +46,9 @@ def sample_impartial_culture(
         >>> sample_impartial_culture(jax.random.key(0), alternatives=3, num=5).shape
         (5, 3)
     """
-    return sample_mallows(key, jnp.arange(_checks.check_size("alternatives", alternatives)), dispersion=1.0, num=num)
+    alternatives = _checks.check_size("alternatives", alternatives)
+    _checks.check_memory("num", _checks.check_size("num", num), alternatives)
+    return sample_mallows(key, jnp.arange(alternatives), dispersion=1.0, num=num)
 
 
 def sample_mallows(
@@ -78,7 +80,8 @@ def sample_mallows(
     center = _checks.integers("center", center, ndim=1, expected="one ranking (alternatives,), best first")
     center = _checks.check_orders(center[None], name="center")[0]
     dispersion = _checks.check_number("dispersion", dispersion, low=0, high=1, expected="a number in [0, 1]")
-    return _repeated_insertion(_checks.check_key(key), center, dispersion, _checks.check_size("num", num))
+    _checks.check_memory("num", _checks.check_size("num", num), len(center))
+    return _repeated_insertion(_checks.check_key(key), center, dispersion, num)
 
 
 def sample_mixture(
@@ -113,8 +116,17 @@ def sample_mixture(
     for group, sampler in enumerate(samplers):
         _checks.check_function(f"samplers[{group}]", sampler, "a function of a key and num")
     shares = _checks.check_weights(shares, len(samplers), name="shares")
+    _checks.check_memory("num", len(samplers), _checks.check_size("num", num))
     choose, *keys = jax.random.split(_checks.check_key(key), len(samplers) + 1)
-    drawn = jnp.stack([sampler(one, num=num) for sampler, one in zip(samplers, keys, strict=True)])
+    drawn = [
+        _checks.integers(f"what samplers[{group}] returns", sampler(one, num=num), ndim=2, expected="(num, M) rankings")
+        for group, (sampler, one) in enumerate(zip(samplers, keys, strict=True))
+    ]
+    for group, orders in enumerate(drawn):
+        if orders.shape != (num, drawn[0].shape[1]):
+            expected = f"{num} rankings of {drawn[0].shape[1]} alternatives"
+            raise BadArgument(f"what samplers[{group}] returns", expected=expected, got=f"shape {orders.shape}")
+    drawn = jnp.stack(drawn)
     return _choose(choose, drawn, shares)
 
 
@@ -142,7 +154,8 @@ def sample_plackett_luce(key: Key[Array, ""], rewards: Vector, *, num: int) -> I
         [[1, 0], [1, 0]]
     """
     rewards = _checks.floating("rewards", rewards, ndim=1, expected="(alternatives,) numbers")
-    noise = jax.random.gumbel(_checks.check_key(key), (_checks.check_size("num", num), *rewards.shape))
+    _checks.check_memory("num", _checks.check_size("num", num), *rewards.shape)
+    noise = jax.random.gumbel(_checks.check_key(key), (num, *rewards.shape))
     return jnp.argsort(-(rewards[None] + noise), axis=1)
 
 
@@ -171,7 +184,8 @@ def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comp
     alternatives = matrix.shape[0]
     if alternatives < 2:
         raise BadArgument("matrix", expected="at least two alternatives to compare", got="1")
-    return _compare(_checks.check_key(key), matrix, _checks.check_size("num", num))
+    _checks.check_memory("num", _checks.check_size("num", num), len(Comparisons._fields))
+    return _compare(_checks.check_key(key), matrix, num)
 
 
 @partial(jax.jit, static_argnames="num")

@@ -91,6 +91,7 @@ def smoothed_matrix(wins: Wins, strengths: Strengths, *, rank: int = RANK) -> Fl
         0.85
     """
     wins, rank = check_wins(wins), _checks.check_size("rank", rank)
+    _checks.check_memory("rank", 2, len(wins), rank)
     _checks.check_record("strengths", strengths, Strengths)
     ridge, cycles, counts = (
         _checks.check_number(f"strengths.{name}", value, low=low, high=np.inf, expected=expected)
@@ -182,6 +183,7 @@ def choose_strengths(
     """
     _checks.check_choice("model", model, MODELS)
     wins, rank = check_wins(wins, contexts=True), _checks.check_size("rank", rank)
+    _checks.check_memory("rank", 2, wins.shape[-1], rank)
     wins = wins.reshape(-1, *wins.shape[-2:])
     one, two = jax.random.split(_checks.check_key(key))
     pairs, rows = (hold_out(k, wins, by=by, folds=folds) for k, by in ((one, "pairs"), (two, "comparisons")))
@@ -252,6 +254,7 @@ def hold_out(key: Key[Array, ""], wins: ArrayLike, *, by: str, folds: int) -> Fl
             got=f"{some} {by}",
             advice="count pairs that were never compared as ties",
         )
+    _checks.check_memory("folds", folds, *counts.shape)
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     if by == "pairs":
         fold = np.zeros(counts.shape, dtype=int)

@@ -91,6 +91,8 @@ def cluster_intervals(
     if not numbers or min(numbers) < 2:
         raise BadArgument("clusters", expected="at least two clusters", got=numbers)
     samples, batch_size = _checks.check_size("samples", samples), _checks.check_size("batch_size", batch_size)
+    _checks.check_memory("samples", samples)
+    _checks.check_memory("clusters", min(batch_size, samples), sum(numbers))
     _checks.check_function("statistic", statistic, "a function of how often each cluster was drawn")
     _checks.check_key(key)
     check_level(level)
@@ -159,6 +161,7 @@ def effective_counts(
     """
     _checks.check_record("comparisons", comparisons, Comparisons)
     alternatives, expected = _checks.check_size("alternatives", alternatives), "(comparisons,) integers"
+    _checks.check_memory("alternatives", alternatives, alternatives)
     winner, loser = (
         np.asarray(_checks.integers(f"comparisons.{name}", getattr(comparisons, name), ndim=1, expected=expected))
         for name in ("winner", "loser")

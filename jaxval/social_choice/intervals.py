@@ -190,6 +190,7 @@ def bootstrap_intervals(
     matrix = (estimate or empirical_matrix)(wins)
     center = matrix if estimate else empirical_matrix(wins + 0.5)  # what the resamples are drawn from
     samples = _checks.check_size("samples", samples)
+    _checks.check_memory("samples", samples, *wins.shape)
     check_level(level)
     keys = jax.random.split(_checks.check_key(key), samples)
     drawn = _resampled(keys, wins + wins.T, center, estimate or empirical_matrix, statistic)

@@ -111,6 +111,7 @@ def draw_pool(
     for number, one in enumerate(trained):
         _checks.check_leaves(f"trained[{number}]", one)
     policies.group_responses(model, prompts, [[] for _ in _checks.check_list("prompts", prompts, "lists of ids")])
+    _checks.check_memory("samples", len(prompts), samples, new_tokens)
     names = tuple(names or (f"source {i}" for i in range(sources)))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trained)
     every = TokenArithmetic(jnp.ones(sources), reference, stacked)

@@ -138,6 +138,7 @@ def best_weights(
         (True, True)
     """
     sources, folds = _checks.check_size("sources", sources), _checks.check_size("folds", folds)
+    _checks.check_memory("sources", sources, folds)
     _checks.check_choice("over", over, OVER)
     _checks.check_function("utility", utility, "a function of weights")
     most = float(_checks.check_number("most", most, low=1e-6, high=1e6, expected="a finite number above 0"))
@@ -147,6 +148,7 @@ def best_weights(
     if isinstance(rewards, Sequence):
         names = list(rewards)
     else:
+        _checks.check_memory("rewards", _checks.check_size("rewards", rewards))
         names = [f"reward {index}" for index in range(_checks.check_size("rewards", rewards))]
     rewards = _checks.check_size("rewards", len(names))
     by_prompt = jax.jit(lambda weights: utility(weights).reshape(-1, rewards))

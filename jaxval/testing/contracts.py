@@ -51,7 +51,8 @@ def check_rule(
     limit = _checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance
     profile_rule = axioms.as_profile_rule(rule)
     for count in _checks.check_list("alternatives", alternatives, "several numbers of alternatives"):
-        orders, weights = _contract_profiles(_checks.check_size("alternatives", count))
+        _checks.check_memory("alternatives", _checks.check_size("alternatives", count), count)
+        orders, weights = _contract_profiles(count)
         together = np.asarray(jax.jit(jax.vmap(profile_rule))(orders, weights))
         compiled = jax.jit(profile_rule)
         for row, (one, shares) in enumerate(zip(orders, weights, strict=True)):
@@ -100,6 +101,7 @@ def check_policy(
     limit = (_checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance) * 10
     _checks.check_record("policy", policy, Policy)
     contexts, responses = _checks.check_size("contexts", contexts), _checks.check_size("responses", responses)
+    _checks.check_memory("contexts", contexts, 2, responses)
     rng = np.random.default_rng(0)
     start = policy.init(jax.random.key(0))
     params = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype), start)

@@ -114,6 +114,8 @@ def sample_reuse_estimator(players: int, *, coalitions: int, per_ask: int | None
     coalitions = _checks.check_size("coalitions", coalitions)
     per_ask = coalitions if per_ask is None else min(_checks.check_size("per_ask", per_ask), coalitions)
     asks = -(-coalitions // per_ask)
+    _checks.check_memory("coalitions", asks, per_ask, 2)
+    _checks.check_memory("players", per_ask, players, itemsize=1)
 
     def init(key: Array, objectives: tuple[int, ...] = ()) -> SampleReuseState:
         moments = no_draws((2, players, *objectives), (2, players))

@@ -215,6 +215,8 @@ def permutation_estimator(
     asks = -(-draws // draws_per_ask)
     sizes = np.arange(max(first, 1), min(last + 1, players - 1) + 1)  # of the prefixes besides ∅ and N
     rows = 2 + draws_per_ask * together * len(sizes)
+    _checks.check_memory("permutations", asks, rows, 2)
+    _checks.check_memory("per_ask", rows, players, itemsize=1)
 
     def init(key: Array, objectives: tuple[int, ...] = ()) -> PermutationState:
         return PermutationState(key, nothing_drawn(players, objectives, asks, rows))

@@ -132,6 +132,7 @@ def sample_beta_shapley(
         float(_checks.check_number(name, value, low=1e-6, high=1e6, expected="a number from 1e-6 to 1e6"))
         for name, value in (("alpha", alpha), ("beta", beta))
     )
+    _checks.check_memory("players", players)
     size = np.arange(players)
     choices = gammaln(players) - gammaln(size + 1) - gammaln(players - size)
     weights = np.exp(choices + betaln(size + b, players - 1 - size + a) - betaln(a, b))
@@ -168,6 +169,7 @@ def evaluate_leave_one_out(utility: Utility, players: int, *, batch_size: int = 
         ([79.0, 79.0], 41)
     """
     players = _checks.check_size("players", players)
+    _checks.check_memory("players", players + 1, players, itemsize=1)
     coalitions = np.concatenate([np.ones((1, players), bool), ~np.eye(players, dtype=bool)])
     utilities = evaluate_coalitions(utility, coalitions, batch_size=batch_size)
     values = utilities[:1] - utilities[1:]

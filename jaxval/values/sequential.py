@@ -254,4 +254,5 @@ def _check_rounds(rounds: Rounds, players: int | None) -> tuple[list[list[int]],
         raise BadArgument(
             "rounds", expected=f"contributors in [0, {players})", got=largest, advice=f"set players={largest + 1}"
         )
+    _checks.check_memory("players", len(members_of), players)
     return members_of, players

@@ -162,6 +162,8 @@ def truncated_shapley_estimator(
         raise BadArgument("burn_in", expected="at least 2 permutations, for a standard error", got=burn_in)
     group_of = check_groups(groups, players)
     asks = 1 + -(-permutations // walks) * max(players - 1, 1)
+    _checks.check_memory("permutations", asks, walks + 2, 2)
+    _checks.check_memory("walks", walks, players)
     rows = np.arange(walks)
 
     def init(key: Array, objectives: tuple[int, ...] = ()) -> TruncatedState:

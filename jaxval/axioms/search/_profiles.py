@@ -28,6 +28,7 @@ __all__ = ["SearchedSize", "count_profiles", "plan_profiles", "search_profiles"]
 # With these axioms, profiles are searched one at a time: in a batch, each would wait for the slowest.
 ONE_BY_ONE = (population_bounded_manipulability, strategyproofness)
 TRIED = 8  # the number of violating profiles of a chunk that are replayed without rows of weight 0, the worst first
+MOST = {"alternatives": 100, "voters": 1000}  # the numbers of profiles of more have millions of digits
 
 
 class SearchedSize(NamedTuple):
@@ -46,6 +47,14 @@ class SearchedSize(NamedTuple):
     exhaustive: bool
 
 
+def check_most(name: str, size: int) -> int:
+    """Check a number of alternatives or of voters whose profiles can be counted."""
+    size = _checks.check_size(name, size)
+    if size > MOST[name]:
+        raise BadArgument(name, expected=f"at most {MOST[name]}, for their profiles are counted", got=size)
+    return size
+
+
 def count_profiles(alternatives: int, voters: int, *, neutral: bool = False) -> int:
     """The number of profiles of voters of equal weight, (M! + n - 1 choose n).
 
@@ -61,6 +70,7 @@ def count_profiles(alternatives: int, voters: int, *, neutral: bool = False) -> 
         >>> count_profiles(3, 5), count_profiles(4, 5), count_profiles(4, 5, neutral=True)
         (252, 98280, 17550)
     """
+    alternatives, voters = check_most("alternatives", alternatives), check_most("voters", voters)
     free = voters - neutral
     return math.comb(math.factorial(alternatives) + free - 1, free)
 

@@ -13,9 +13,10 @@ from jaxtyping import Array, Key
 from jaxval import _checks
 from jaxval.axioms.kinds import games_of, name_of
 from jaxval.axioms.search._games import search_games
-from jaxval.axioms.search._profiles import SearchedSize, count_profiles, plan_profiles, search_profiles
+from jaxval.axioms.search._profiles import SearchedSize, check_most, count_profiles, plan_profiles, search_profiles
 from jaxval.axioms.search.counterexample import Counterexample, GameCounterexample
 from jaxval.axioms.values import Value
+from jaxval.coalitions.masks import check_fits, check_players
 from jaxval.types import BadArgument, Rule
 
 __all__ = ["SearchedSize", "count_profiles", "find_counterexample", "search_plan"]
@@ -196,10 +197,17 @@ def _check_sizes(axiom: Callable[..., Any], kind: str, needed: dict[str, Any], o
             )
 
 
+def _check_table(name: str, players: int) -> int:
+    """Check a number of players of whose games there can be tables."""
+    check_fits(check_players(players), row_bytes=8)
+    return players
+
+
 def _sizes(name: str, sizes: Sizes, smallest: int) -> list[int]:
+    check = _check_table if name == "players" else check_most
     if isinstance(sizes, int | np.integer):
-        largest = _checks.check_size(name, sizes)
+        largest = check(name, sizes)
         return list(range(min(smallest, largest), largest + 1))
     if not isinstance(sizes, Iterable):
         raise BadArgument(name, expected="a whole number of at least 1, or several", got=f"{sizes!r:.80}")
-    return [_checks.check_size(name, size) for size in sizes]
+    return [check(name, size) for size in sizes]

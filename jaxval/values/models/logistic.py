@@ -127,6 +127,7 @@ def class_targets(y: Array, classes: int) -> Float[Array, "rows classes"]:
         if known.ndim != 1 or known.dtype.kind not in "iu" or known.min() < 0 or known.max() >= classes:
             got = f"{known.dtype} of shape {known.shape}, {known.min()} to {known.max()}"
             raise BadArgument("y", expected=f"integer labels 0 to {classes - 1}, one for each row", got=got)
+    _checks.check_memory("classes", len(y), classes)
     return jax.nn.one_hot(y, classes, dtype=float)
 
 

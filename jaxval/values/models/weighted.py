@@ -201,6 +201,7 @@ def influence(utility: Utility, players: int) -> Float[Array, "players *objectiv
         [6.0, 12.0]
     """
     players = _checks.check_size("players", players)
+    _checks.check_memory("players", players)
     _checks.check_function("utility", utility, "a function of weights")
     derivative = jax.jacrev(lambda weights: jnp.asarray(utility(weights), dtype=float))(jnp.ones(players))
     derivative = jnp.moveaxis(derivative, -1, 0)

@@ -312,6 +312,7 @@ def _check_evaluations(evaluations: int, players: int) -> int:
             got=evaluations,
             advice="allow that many or more",
         )
+    _checks.check_memory("evaluations", evaluations, players, itemsize=1)
     return evaluations
 
 
