@@ -54,8 +54,8 @@ def combine(
         >>> [round(float(p), 4) for p in jnp.exp(policy)]
         [0.75, 0.25]
     """
-    reference, *steps = _steps(reference, sources)
-    return _log_softmax(_scores(reference, *steps, coalition))
+    reference, steps, excluded = _steps(reference, sources)
+    return _log_softmax(_scores(reference, steps, excluded, coalition))
 
 
 def expected_reward(
@@ -126,11 +126,11 @@ def reward_utility(
         >>> [round(float(u), 4) for u in coalitions.tabulate(utility, 2)]
         [0.5, 0.75, 0.5, 0.75]
     """
-    reference, *steps = _steps(reference, sources)
+    reference, steps, excluded = _steps(reference, sources)
     _, weighted = _reward_parts(reference, rewards, weights, by_context=by_context)
 
     def utility(coalition: Array) -> Array:
-        chances = _softmax(_scores(reference, *steps, coalition))
+        chances = _softmax(_scores(reference, steps, excluded, coalition))
         return _expectation(chances, weighted, by_context=by_context)
 
     return utility

@@ -126,8 +126,7 @@ def sample_mixture(
         if orders.shape != (num, drawn[0].shape[1]):
             expected = f"{num} rankings of {drawn[0].shape[1]} alternatives"
             raise BadArgument(f"what samplers[{group}] returns", expected=expected, got=f"shape {orders.shape}")
-    drawn = jnp.stack(drawn)
-    return _choose(choose, drawn, shares)
+    return _choose(choose, jnp.stack(drawn), shares)
 
 
 def sample_plackett_luce(key: Key[Array, ""], rewards: Vector, *, num: int) -> Int[Array, "rankings alternatives"]:

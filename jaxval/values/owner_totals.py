@@ -62,5 +62,6 @@ def owner_totals(
         num = largest + 1 if num is None else _checks.check_size("num", num)
         if least < 0 or largest >= num:
             raise BadArgument("owners", expected=f"numbers in [0, {num})", got=f"{least} to {largest}")
+    assert num is not None  # told, or found in the owners
     _checks.check_memory("num", num, *values.shape[1:])
     return jax.ops.segment_sum(values, owners, num_segments=num)
