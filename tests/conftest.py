@@ -36,11 +36,20 @@ OPTIMISE_LESS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive
 # flag.
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 IN_ONE_PIECE = "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_emitter_verification_level=0"
+SILENT = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+trial = None
 if "XLA_FLAGS" not in os.environ:
     os.environ["XLA_FLAGS"] = f"{OPTIMISE_LESS} {OLD_EMITTERS} {IN_ONE_PIECE}"
-    trial = subprocess.run([sys.executable, "-c", "import jax; jax.devices()"], capture_output=True, check=False)
-    if trial.returncode != 0:
-        os.environ["XLA_FLAGS"] = OPTIMISE_LESS
+    trial = subprocess.Popen([sys.executable, "-c", "import jax; jax.devices()"], **SILENT)
+
+
+def remove(folder):
+    """Remove a folder without waiting for it: that of the compiled programs holds ten thousands of files."""
+    if os.name == "posix":
+        subprocess.Popen(["rm", "-rf", folder], **SILENT)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
 
 # What one process compiles, the other workers and the child processes load, from a folder that is removed at the end.
 # With JAX_COMPILATION_CACHE_DIR, a folder of yours is used and kept: the next run then compiles only what has changed.
@@ -50,11 +59,11 @@ if not KEEPS_PROGRAMS:
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxval-tests-")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    atexit.register(remove, os.environ["JAX_COMPILATION_CACHE_DIR"])
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ["JAXVAL_CACHE"] = "off"  # the folder that the commands keep is the user's
 
-MOST_MAPS = 30_000
+MOST_MAPS = 40_000
 
 # Tracing makes many objects and little garbage; with the default threshold a tenth of the time goes to collecting it.
 gc.set_threshold(20_000, 20, 20)
@@ -70,6 +79,9 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+if trial is not None and trial.wait() != 0:  # it ran while JAX was imported, which reads no flags yet
+    os.environ["XLA_FLAGS"] = OPTIMISE_LESS
 
 
 def share_contexts(programs=50):
@@ -126,6 +138,8 @@ def pytest_collection_finish(session):
     """Modules and tests stay to the end: the garbage collector need not look through them in every round."""
     gc.collect()
     gc.freeze()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # a worker does not free its ten thousand programs one by one at the end
+        atexit.register(os._exit, 0)
 
 
 @pytest.fixture(autouse=True)

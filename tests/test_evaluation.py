@@ -57,6 +57,7 @@ def test_two_utilities_of_the_same_code_are_told_apart():
         np.testing.assert_allclose(estimate.values, weights, rtol=1e-6)
 
 
+@pytest.mark.float64
 def test_two_schedules_of_looks_are_told_apart():
     """66 draws, 33 at a time, looked at once or twice: two looks widen the intervals."""
     game = coalitions.games.airport([1.0, 2.0, 4.0, 8.0, 16.0])

@@ -84,6 +84,8 @@ SMALL = [
 
 def test_a_small_run_resumes_and_draws(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(styles, "make_writer", bigram)
+    ends = (f"{kind}, β = {beta:g}" for kind in styles.KINDS for beta in (texts.BETAS[0], texts.BETAS[-1]))
+    monkeypatch.setattr(styles, "METHODS", (*ends, "DPO"))
     monkeypatch.setattr(styles, "CATEGORIES", {"style": texts.CATEGORIES["style"]})
     arguments = [*SMALL, "--out", str(tmp_path), "--json"]
     assert styles.main(arguments) == 0

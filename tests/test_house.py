@@ -60,6 +60,7 @@ def loaded_and_stored(code):
     return loaded, stored
 
 
+@pytest.mark.once
 def test_every_name_is_defined():
     """Linters cannot tell: to them a shape in an annotation, such as "players", is an undefined name."""
     known = {*dir(builtins), "__annotations__", "__file__", "__path__", "__qualname__"}
@@ -69,22 +70,21 @@ def test_every_name_is_defined():
             assert not loaded - stored - known, f"{path}: {loaded - stored - known}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_rooms_import_only_rooms_above(path):
-    if room(path) == "__init__":
-        return
+@pytest.mark.once
+def test_rooms_import_only_rooms_above():
+    """And values import nothing that reads data, makes policies or trains them."""
     below = {*BELOW, "types"}
-    allowed = below if room(path) in below else {*below, *ROOMS[: ROOMS.index(room(path)) + 1]}
-    for name in imported(path):
-        if name.startswith("jaxval.") and name != "jaxval.__version__":
-            assert name.split(".")[1] in allowed, f"{room(path)} imports {name}"
-
-
-@pytest.mark.parametrize("path", [path for path in FILES if room(path) == "values"], ids=lambda path: path.name)
-def test_values_are_mathematics(path):
-    """Values import nothing that reads data, makes policies or trains them."""
     outside = ("jaxval.data", "jaxval.policies", "jaxval.alignment", "jaxval.training", "optax", "orbax", "flax")
-    assert not [name for name in imported(path) if name.startswith(outside)]
+    wrong = []
+    for path in FILES:
+        if room(path) == "__init__":
+            continue
+        allowed = below if room(path) in below else {*below, *ROOMS[: ROOMS.index(room(path)) + 1]}
+        for name in imported(path):
+            inside = name.startswith("jaxval.") and name != "jaxval.__version__"
+            if (inside and name.split(".")[1] not in allowed) or (room(path) == "values" and name.startswith(outside)):
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert not wrong
 
 
 def test_the_list_of_rooms_is_in_order():
@@ -105,6 +105,7 @@ def pages():
     return [page for page in sorted((ROOT / "docs").rglob("*.md")) if not made(page)]
 
 
+@pytest.mark.once
 def test_readme_is_short_and_its_links_lead_somewhere():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
@@ -173,15 +174,18 @@ def test_examples_with_a_drawn_argument_are_refused_or_work(name):
     assert drawn == []
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_public_functions_have_examples(name):
-    module = importlib.import_module(name)
-    if any(part.startswith("_") for part in name.split(".")):
-        return
-    for public in getattr(module, "__all__", []):
-        thing = getattr(module, public)
-        if callable(thing) and not isinstance(thing, type) and getattr(thing, "__module__", None) == name:
-            assert ">>>" in (thing.__doc__ or ""), f"{name}.{public} has no example"
+@pytest.mark.once
+def test_public_functions_have_examples():
+    without = []
+    for name in MODULES:
+        module = importlib.import_module(name)
+        if any(part.startswith("_") for part in name.split(".")):
+            continue
+        for public in getattr(module, "__all__", []):
+            thing = getattr(module, public)
+            if callable(thing) and not isinstance(thing, type) and getattr(thing, "__module__", None) == name:
+                without += [] if ">>>" in (thing.__doc__ or "") else [f"{name}.{public}"]
+    assert not without
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -213,6 +217,7 @@ def test_tours_run(page, tmp_path, monkeypatch):
     assert runner.failures == 0
 
 
+@pytest.mark.once
 def test_every_public_function_has_a_user():
     """A name that a room hands out is used by another file: a page, an experiment, a benchmark, a test or a room."""
     texts = [ROOT / "README.md", *pages()]

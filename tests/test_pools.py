@@ -284,6 +284,7 @@ def index_of(mask):
     return jnp.sum(jnp.where(mask, 2 ** jnp.arange(mask.shape[0]), 0))
 
 
+@pytest.mark.float64
 def test_sampled_and_regressed_values_of_a_pool(rng, close):
     log_probs, rewards = random_pool(rng, policies=6)
     pool = as_sample_pool(log_probs, rewards)
@@ -346,6 +347,7 @@ def test_small_effective_sizes_are_marked_and_a_further_proposal_helps(rng):
     assert set(helped.mean_ratios) == {"reference", "s0", "s1", "s2", "q0"}
 
 
+@pytest.mark.once
 def test_the_experiment_runs(tmp_path, capsys):
     assert main(["--pools", "2", "--part", "effective", "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["effective"]["largest relative difference at 100,000 draws"] < 0.05

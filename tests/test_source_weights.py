@@ -10,7 +10,7 @@ import pytest
 
 from jaxval import coalitions, data, sources
 
-GRID = np.arange(-5, 6.01, 0.5)
+GRID = np.arange(-5.0, 7)
 POINTS = np.stack(np.meshgrid(GRID, GRID, indexing="ij"), axis=-1).reshape(-1, 2)
 
 

@@ -185,7 +185,7 @@ def test_intervals_by_redrawing_include_unseen_pairs(rng):
     wins[0, 4] = wins[4, 0] = 0
     estimate = functools.partial(preferences.smoothed_matrix, strengths=Strengths(1.0))
     entry = lambda matrix: matrix[0, 4]  # noqa: E731
-    model = social_choice.bootstrap_intervals(jax.random.key(0), wins, entry, estimate=estimate, samples=200)
+    model = social_choice.bootstrap_intervals(jax.random.key(0), wins, entry, estimate=estimate, samples=100)
     counts = social_choice.bootstrap_intervals(jax.random.key(0), wins, entry, samples=50)
     assert counts.low == counts.high == 0.5
     assert 0.01 < model.high - model.low < 0.3
@@ -193,8 +193,9 @@ def test_intervals_by_redrawing_include_unseen_pairs(rng):
 
 
 @pytest.mark.once
-def test_the_command_takes_a_model_of_unseen_pairs(tmp_path, capsys):
+def test_the_command_takes_a_model_of_unseen_pairs(tmp_path, capsys, monkeypatch):
     """A chain of five, each preferred to the next two in three of four: the first and the last never meet."""
+    monkeypatch.setattr("jaxval.cli._votes_facts.RESAMPLES", 100)
     lines = [
         line
         for i, j in itertools.combinations(range(5), 2)

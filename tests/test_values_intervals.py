@@ -179,6 +179,7 @@ def test_an_offset_leaves_the_value_inside():
     assert np.all((low <= estimate.values) & (estimate.values <= high))
 
 
+@pytest.mark.float64
 def test_the_stopping_rule_goes_on_where_a_gain_was_not_seen(close):
     solve = functools.partial(values.sample_until_solve, utility=rare_pivots.utility, players=VOTERS, most=1024)
     estimate, diagnostics = solve(KEY, half_width=0.08)

@@ -77,7 +77,7 @@ class PoolDiagnostics(NamedTuple):
     Attributes:
         effective_sizes: (coalitions, prompts) (Σ_j w_j)² / Σ_j w_j², from 1 to the number of draws.
         checks: `PoolChecks`, the numbers that are known for a right pool.
-        faults: one sentence for each number that differs from what it is for a right pool by more than chance explains.
+        faults: one sentence for each number that differs from that of a right pool by more than chance explains.
     """
 
     effective_sizes: Float[Array, "coalitions prompts"]

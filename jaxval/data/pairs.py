@@ -40,9 +40,8 @@ def read_preferences(
       and there is no `prompt`, or one that is a string and not used (as in UltraFeedback binarised).
 
     Chat messages become text. A single message becomes its content; of several, each becomes `role: content`, with an
-    empty line between two.
-    Equal texts are one prompt, or one response of a prompt. The messages of prompts are kept beside their texts, for a
-    checkpoint with a chat template.
+    empty line between two. Equal texts are one prompt, or one response of a prompt. The messages of prompts are kept
+    beside their texts, for a checkpoint with a chat template.
 
     A number in the field `weight` says how much a pair counts, and one in `p_chosen` how probable it is that the chosen
     response is preferred: such a pair is two comparisons, one each way, whose weights sum to that of the pair.

@@ -38,8 +38,8 @@ class Learner(NamedTuple):
             the policy is evaluated on all prompts with pairs.
         random: whether the initial parameters depend on the key.
         defaults: this policy's defaults of options of `trainings.Training`.
-        feature_scale: the mean square of a feature, summed over the catalogue: a penalty on weights then counts a
-            squared weight as that many squared rewards. None means that the penalty is on the rewards.
+        feature_scale: the sum over the catalogue of the mean square of a feature. A penalty on a squared weight is
+            multiplied by it, so that it is one on squared rewards. None means that rewards are penalised themselves.
         model: the sequence model inside the policy, for the arithmetic of tokens; None if the policy has none.
         catalogue: the tokenised prompts and responses of the sequence model; None if the policy has none.
         tokeniser: the tokeniser of the sequence model; None if the policy has none.

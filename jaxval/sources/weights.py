@@ -7,6 +7,7 @@ exact: ∂u/∂λ_ℓ = Cov_{π_λ}(r, log π_ℓ/π_0).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -340,28 +341,35 @@ def _inside(goal: _Goal, weights: np.ndarray) -> np.ndarray:
 
 def _climb(goal: _Goal, start: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """The end of a sequential quadratic program from one start."""
+    outcome, slopes = _at_last(goal.outcome, shares), _at_last(goal.slopes, shares)
     rows = [*goal.floors, *([-1] if goal.least_effective > 0 else [])]
     constraints = []
     if rows:
         constraints.append(
             {
                 "type": "ineq",
-                "fun": lambda at: _slacks(goal, goal.outcome(at, shares)),
-                "jac": lambda at: goal.slopes(at, shares)[rows],
+                "fun": lambda at: _slacks(goal, outcome(at)),
+                "jac": lambda at: slopes(at)[rows],
             }
         )
     if goal.over == "simplex":
         constraints.append({"type": "eq", "fun": lambda at: at.sum() - 1, "jac": np.ones_like})
     result = optimize.minimize(
-        lambda at: -goal.share @ goal.outcome(at, shares)[:-1],
+        lambda at: -goal.share @ outcome(at)[:-1],
         _inside(goal, start),
-        jac=lambda at: -goal.share @ goal.slopes(at, shares)[:-1],
+        jac=lambda at: -goal.share @ slopes(at)[:-1],
         bounds=[(0.0, 1.0 if goal.over == "simplex" else goal.most)] * goal.sources,
         constraints=constraints,
         method="SLSQP",
         options={"ftol": 1e-12, "maxiter": 200},
     )
     return _inside(goal, np.clip(result.x, 0, None))
+
+
+def _at_last(function: Callable[[Any, Any], np.ndarray], shares: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The function of weights, which keeps its last result: the objective and the constraints ask at one point."""
+    kept = functools.lru_cache(maxsize=1)(lambda point: function(np.frombuffer(point), shares))
+    return lambda at: kept(np.asarray(at, np.float64).tobytes())
 
 
 def _unreachable(goal: _Goal, outcomes: np.ndarray) -> BadArgument:

@@ -46,8 +46,8 @@ class Verdict(NamedTuple):
         replayed: the number of counterexamples, those of the setting's other claims included.
         inconclusive: the number of instances on which a search or a linear program gave no answer.
         worst_gap: the largest gap of the statement as printed.
-        part: the part of the statement that has it; empty if there is one part.
-        worst: the instance that has it.
+        part: the part of the statement that has this gap; empty if there is one part.
+        worst: the instance that has this gap.
         counterexample_gap: the gap of the statement at the claim's counterexample; NaN without one.
         corrected_gap: the largest gap of the corrected version; NaN without one.
         refuted_gap: the largest gap of the nearest false neighbour, which must be above the tolerance.

@@ -27,7 +27,8 @@ class Training(NamedTuple):
         instances: (3,) the number of instances of each source.
         scores: (3,) what each hypothesis is worth.
         untrained: v(∅), for which (4) is 0/0.
-        choice: (64, 3) which minimiser is taken for each coalition: the one of the largest number.
+        choice: (64, 3) numbers of the hypotheses for each coalition. Of several minimisers, the one with the largest
+            number is taken.
         of_counts: (4, 4, 4) a utility of how often each source is present, 0 to 3 times.
         labels: (6,) whether each neighbour, the nearest first, has the label of the test point.
         number: K, 1 to 8 neighbours.

@@ -37,8 +37,8 @@ def logistic_regression(*, ridge: Number = 1.0, classes: int | None = None, scor
     coalition.
 
     Along a permutation, the steps start from the optimum of the previous prefix: Newton's steps for two classes. With
-    `classes`, conjugate gradients are preconditioned by a bound on all Hessians, whose inverse is bordered when a row
-    comes in; memory is of the order of rows², and a step takes O(rows² classes).
+    `classes`, conjugate gradients are preconditioned by a bound on all Hessians. The inverse of this bound is updated
+    for each new row; memory is of the order of rows², and a step takes O(rows² classes).
 
     Source: scikit-learn's solver "liblinear" minimises the same loss with `C` = 1 / λ; Böhning and Lindsay (1988) for
     the bound.
