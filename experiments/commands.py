@@ -9,6 +9,7 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from experiments.results import locks
 from jaxval.cli import keep_programs
 
 __all__ = ["documented_parser", "guarded", "natural", "positive", "precision", "progress"]
@@ -56,7 +57,7 @@ def guarded(
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
     keep_programs()
     try:
-        with precision(True):
+        with precision(True), locks:
             work(options, notes)
     except FileNotFoundError as error:
         notes.print(f"error: {error}. Without the data: {without_data}", markup=False)

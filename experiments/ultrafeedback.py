@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.commands import positive
+from experiments.commands import guarded, positive, precision
 from experiments.results import open_results, save_results
 from experiments.ridge import choose_ridge, fitted, right
 from jaxval import policies, training
@@ -36,14 +36,15 @@ SETS = ("ultrafeedback_train_clean", "ultrafeedback_eval_clean")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the experiment; the exit status is 2 where the data are missing."""
-    options = parse(arguments)
-    notes = Console(stderr=True)
-    try:
-        folder = data_folder("preferences", path=options.data)
-    except FileNotFoundError as error:
-        notes.print(f"error: {error}", markup=False)
-        return 2
+    """Run the experiment; the exit status is 0, 2 if input is wrong or missing, 130 if interrupted."""
+    kept = "what was finished is kept, and the same command goes on after it"
+    without = "there is none: the experiment is about real pairs"
+    return guarded(run, parse(arguments), kept=kept, without_data=without)
+
+
+def run(options: argparse.Namespace, notes: Console) -> None:
+    """Make the runs that are missing, print all, and draw the figure."""
+    folder = data_folder("preferences", path=options.data)
     pairs = read_preferences([folder / f"{name}.jsonl.gz" for name in SETS], source=None, skip_unusable=True)
     configuration = {
         name: value for name, value in vars(options).items() if name not in ("data", "out", "json", "seeds")
@@ -66,12 +67,13 @@ def main(arguments: list[str] | None = None) -> int:
             for seed in range(options.seeds)
         },
     }
-    for name, maker in makers.items():
-        if name not in results["runs"]:
-            notes.print(name, markup=False)
-            started = time.perf_counter()
-            results["runs"][name] = maker() | {"seconds": time.perf_counter() - started}
-            save_results(options.out, results)
+    with precision(False):
+        for name, maker in makers.items():
+            if name not in results["runs"]:
+                notes.print(name, markup=False)
+                started = time.perf_counter()
+                results["runs"][name] = maker() | {"seconds": time.perf_counter() - started}
+                save_results(options.out, results)
     results["held out accuracy"] = summary({name: results["runs"][name] for name in makers})
     save_results(options.out, results)
     try:
@@ -83,7 +85,6 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         show(results, Console(width=max(Console().width, 100)))
     notes.print(f"written to {options.out}", markup=False)
-    return 0
 
 
 def truncation(pairs: PreferencePairs, options: argparse.Namespace) -> dict[str, Any]:
