@@ -27,7 +27,7 @@ def _value(words: str) -> Case:
 
 
 CASES = {
-    "value": _value("--seeds 12 --truth"),
+    "value": _value("--seeds 4 --truth"),
     "value, transformer": _value(f"{FILE} --policy transformer --arithmetic token --seeds 2 --epochs 1"),
     "value, checkpoint": _value(f"{FILE} --policy {GOLDEN / 'tied'} --arithmetic parameter --seeds 2 --epochs 1"),
     "value, adapters": _value(

@@ -1,5 +1,6 @@
 """A command under SIGKILL: killed at random moments, resumed, and compared with an undisturbed run."""
 
+import functools
 import hashlib
 import json
 import os
@@ -15,17 +16,28 @@ from typing import Any, NamedTuple
 
 from benchmarks.fault_starts import Starter
 
-__all__ = ["Calm", "kill_and_resume", "kept", "outcome", "undisturbed"]
+__all__ = ["Calm", "kept", "kill_and_resume", "outcome", "undisturbed"]
 
+POLL = 0.05  # seconds between two looks at the parts
 TIMES = ("seconds", "sha256")  # what differs between equal results: how long they took, and the digest of all
 
 
 class Calm(NamedTuple):
-    """An undisturbed run: its folder, its parts, and when they were finished, in seconds."""
+    """An undisturbed run: its folder, how many parts it has, and its times in seconds.
+
+    Attributes:
+        folder: the output folder.
+        parts: how many parts it has.
+        seconds: from the start to the end.
+        cpu: the CPU seconds of the whole run.
+        first: from the start to the end of the first part.
+        each: the mean time of a further part.
+    """
 
     folder: Path
-    parts: dict[str, Any]
+    parts: int
     seconds: float
+    cpu: float
     first: float
     each: float
 
@@ -34,19 +46,19 @@ def undisturbed(starter: Starter, words: tuple[str, ...], folder: Path) -> Calm 
     """Run the command to its end and see when its parts finish; what it said, if it fails."""
     began, process, count, times = time.monotonic(), starter.start(words, folder), 0, []
     while not process.ended():
-        if (now := len(kept(folder))) > count:
+        if (now := count_parts(folder)) > count:
             times += [time.monotonic() - began] * (now - count)
             count = now
-        time.sleep(0.02)
+        time.sleep(POLL)
     end = process.wait()
     assert end is not None
     seconds = time.monotonic() - began
     if end.status != 0:
         return f"FAILED, status {end.status}: {' '.join(end.said.split())[-300:]}"
-    parts = kept(folder)
-    times += [seconds] * (len(parts) - len(times))
-    each = (times[-1] - times[0]) / max(1, len(parts) - 1) if parts else seconds
-    return Calm(folder, parts, seconds, times[0] if parts else seconds, each)
+    parts = count_parts(folder)
+    times += [seconds] * (parts - len(times))
+    each = (times[-1] - times[0]) / max(1, parts - 1) if parts else seconds
+    return Calm(folder, parts, seconds, end.seconds, times[0] if parts else seconds, each)
 
 
 def kill_and_resume(
@@ -77,7 +89,7 @@ def kill_and_resume(
     Returns:
         What came of it, and a copy of the folder at a kill with some parts finished and others not.
     """
-    count, at, runs, lost = len(calm.parts), 0, 1, 0
+    count, at, runs, lost = calm.parts, 0, 1, 0
     out, held, telling, half = calm.folder.with_name("killed-1"), [], 0, None
     found: dict[str, Any] = {"kills": kills, "parts": count}
     while True:
@@ -85,9 +97,9 @@ def kill_and_resume(
         if at < kills:
             goal = min(1 + at * (count - 1) // kills, count - 1)
             after = calm.each
-            if at % 2 and len(kept(out)) < goal:
-                while not process.ended() and len(kept(out)) < goal:
-                    time.sleep(0.02)
+            if at % 2 and count_parts(out) < goal:
+                while not process.ended() and count_parts(out) < goal:
+                    time.sleep(POLL)
             else:
                 after = longest or calm.first + calm.each
             end = process.wait(rng.uniform(0, after))
@@ -95,9 +107,9 @@ def kill_and_resume(
                 end = process.kill()
             if end.status == -9:
                 held.append(kept(out))
-                at += 1
-                telling += 0 < len(held[-1]) < count
-                if half is None and 2 * len(held[-1]) >= count > len(held[-1]) > 0:
+                at, finished = at + 1, count_parts(out)
+                telling += 0 < finished < count
+                if half is None and 2 * finished >= count > finished > 0:
                     half = calm.folder.with_name("half")
                     shutil.copytree(out, half)
                 tell(at)
@@ -130,19 +142,35 @@ def count_changed(held: list[dict[str, Any]], last: dict[str, Any]) -> int:
     return len({name for some in held for name, part in some.items() if last.get(name) != part})
 
 
+def count_parts(folder: Path) -> int:
+    """How many parts are finished: runs in `results.json`, or else files of arrays under `finished`."""
+    runs = _runs(folder)
+    return sum(1 for _ in (folder / "finished").rglob("*.npz")) if runs is None else len(runs)
+
+
+def _runs(folder: Path) -> dict[str, Any] | None:
+    path = folder / "results.json"
+    return _parsed(path, path.stat().st_mtime_ns, path.stat().st_ino) if path.exists() else None
+
+
+@functools.lru_cache(maxsize=2)  # a file that was not replaced is not read again
+def _parsed(path: Path, changed: int, number: int) -> dict[str, Any] | None:
+    runs = json.loads(path.read_text(encoding="utf-8")).get("runs")
+    if not isinstance(runs, dict):
+        return None
+    if all(isinstance(run, dict) and set(run) == {"settings", "runs"} for run in runs.values()):
+        return {f"{part}, {name}": one for part, run in runs.items() for name, one in run["runs"].items()}
+    return runs
+
+
 def kept(folder: Path) -> dict[str, Any]:
     """The finished parts in a folder, by name, with what changes if they are made again.
 
     These are the runs in `results.json`, seconds included. A command that has none keeps arrays under `finished`, with
     the time at which the file was made, and evaluations in stores.
     """
-    path = folder / "results.json"
-    if path.exists():
-        runs = json.loads(path.read_text(encoding="utf-8")).get("runs")
-        if isinstance(runs, dict):
-            if all(isinstance(run, dict) and set(run) == {"settings", "runs"} for run in runs.values()):
-                return {f"{part}, {name}": one for part, run in runs.items() for name, one in run["runs"].items()}
-            return runs
+    if (runs := _runs(folder)) is not None:
+        return runs
     parts: dict[str, Any] = {}
     for file in sorted((folder / "finished").rglob("*")):
         name = str(file.relative_to(folder))

@@ -21,13 +21,16 @@ import traceback
 from pathlib import Path
 from typing import Any, NamedTuple
 
+__all__ = ["End", "Process", "Starter", "working_folder"]
+
 ALSO = ("jaxval.sources", "matplotlib.backends.backend_agg", "orbax.checkpoint")  # what commands import late
 
 
 class End(NamedTuple):
-    """How a command ended: its status, negative for a signal, and what it said on standard error."""
+    """How a command ended: its status, negative for a signal, its CPU seconds, and what it said on standard error."""
 
     status: int
+    seconds: float
     said: str
 
 
@@ -50,7 +53,8 @@ class Process:
                 return None
             time.sleep(0.005)
         said = (self._folder / "said").read_text(encoding="utf-8", errors="replace")
-        return End(int(_appears(self._folder / "status")), said)
+        status, seconds = (self._folder / "status").read_text(encoding="utf-8").split()
+        return End(int(status), float(seconds), said)
 
     def kill(self) -> End:
         """Send SIGKILL, and wait for the end."""
@@ -70,9 +74,9 @@ class Starter:
         shared = {
             "JAX_COMPILATION_CACHE_DIR": str(work / "programs"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "PYTHONPYCACHEPREFIX": str(work.parent / "bytecode"),
+            "PYTHONPYCACHEPREFIX": str(work / "bytecode"),
         }
-        environment = {**os.environ, **shared}
+        environment = {**shared, **os.environ}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         words = [sys.executable, "-m", "benchmarks.fault_starts", module]
         self._server = subprocess.Popen(words, stdin=subprocess.PIPE, text=True, env=environment)
@@ -81,6 +85,7 @@ class Starter:
         """Start the command with these words and `--out`."""
         folder = self._folder / str(len(self._started))
         folder.mkdir()
+        (folder / "said").touch()  # a kill may come before the command opens it
         assert self._server.stdin
         self._server.stdin.write(json.dumps({"words": [*words, "--out", str(out)], "folder": str(folder)}) + "\n")
         self._server.stdin.flush()
@@ -131,21 +136,22 @@ def _watch(module: str, words: list[str], folder: Path) -> None:
     pid = os.fork()
     if pid == 0:
         _become(module, words, folder / "said")
-    _write(folder / "pid", pid)
-    _write(folder / "status", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    _write(folder / "pid", str(pid))
+    _, status, used = os.wait4(pid, 0)
+    _write(folder / "status", f"{os.waitstatus_to_exitcode(status)} {used.ru_utime + used.ru_stime}")
     os._exit(0)
 
 
-def _write(path: Path, number: int) -> None:
+def _write(path: Path, text: str) -> None:
     draft = path.with_suffix(".draft")
-    draft.write_text(str(number), encoding="utf-8")
+    draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 
 
 def _become(module: str, words: list[str], said: Path) -> None:
     """Run the module as a command, with standard error to a file, and end this process."""
     files = (os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY))
-    files = (*files, os.open(said, os.O_WRONLY | os.O_CREAT))
+    files = (*files, os.open(said, os.O_WRONLY))
     for number, file in enumerate(files):
         os.dup2(file, number)
     sys.argv = [module, *words]

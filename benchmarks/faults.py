@@ -17,8 +17,8 @@ changed byte  a byte of the largest files of a killed run is changed: refused, o
 
 Beside the cases, one byte is changed in every page of 4,096 bytes of every kind of file that work is resumed from.
 
-With a command of your own, such as `experiments.data_market --seeds 6 --images 10`, only that is killed. A case that has
-finished is kept in `--out`, and the next start goes on after it. `--out` gets faults.md and faults.json.
+With a command of your own, such as `experiments.data_market --seeds 6 --images 10`, only that is killed. A case that
+has finished is kept in `--out`, and the next start goes on after it. `--out` gets faults.md and faults.json.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from benchmarks.fault_kills import kill_and_resume, undisturbed
 from benchmarks.fault_starts import Starter, working_folder
 
 BAD = ("DIFFERENT", "FAILED", "USED", "NOT NAMED", "LOST", "ENDED", "FEW")
-COLUMNS = ("case", "parts", "undisturbed, s", "kills", "resumed runs", "telling kills", "lost or repeated", "results")
+COLUMNS = ("case", "parts", "undisturbed, CPU s", "kills", "resumed runs", "telling", "lost or repeated", "results")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -106,8 +106,9 @@ def one_case(case: Case, options: argparse.Namespace, faults: tuple[str, ...], n
             calm = undisturbed(starter, words, Path(work, "calm"))  # with what the first has compiled
             if isinstance(calm, str):
                 return {"fault": f"the second undisturbed run {calm}"}
-            notes.print(f"  undisturbed {calm.seconds:.1f} s, {len(calm.parts)} parts", markup=False)
-            row: dict[str, Any] = {"seconds": [round(cold.seconds, 1), round(calm.seconds, 1)]}
+            notes.print(f"  undisturbed {calm.seconds:.1f} s, {calm.cpu:.1f} CPU s, {calm.parts} parts", markup=False)
+            row: dict[str, Any] = {"parts": calm.parts, "seconds": [cold.seconds, calm.seconds]}
+            row["CPU seconds"] = [cold.cpu, calm.cpu]
             half = None
             if options.kills:
                 began = time.monotonic()
@@ -148,9 +149,9 @@ def sentence(row: dict[str, Any]) -> str:
         return row["fault"]
     same = "the same" if row["same"] else "different"
     return (
-        f"{row['kills']} kills in {row['runs']} resumed runs, {row['telling']} of them with some parts finished and some "
-        f"not; undisturbed {row['seconds'][1]:.0f} s; {row['lost or repeated']} finished parts were lost or made again; "
-        f"the results are {same}{'; ' + row['fault'] if 'fault' in row else ''}"
+        f"{row['kills']} kills in {row['runs']} resumed runs, {row['telling']} of them with some parts finished and "
+        f"others not; undisturbed {row['seconds'][1]:.0f} s; {row['lost or repeated']} finished parts were lost or made "
+        f"again; the results are {same}{'; ' + row['fault'] if 'fault' in row else ''}"
     )
 
 
@@ -159,7 +160,7 @@ def table(rows: dict[str, Any]) -> str:
     head = [*COLUMNS, *DISKS]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, row in ((name, row) for name, row in rows.items() if name in CASES):
-        took = "cold {}, then {}".format(*row["seconds"]) if "seconds" in row else ""
+        took = "cold {:.0f}, then {:.1f}".format(*row["CPU seconds"]) if "CPU seconds" in row else ""
         cells = [row.get(key, "") for key in ("parts", "kills", "runs", "telling", "lost or repeated")]
         cells.insert(1, took)
         cells += [row.get("fault", "the same" if row.get("same") else ""), *(row.get(key, "") for key in DISKS)]

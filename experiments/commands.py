@@ -63,7 +63,8 @@ def guarded(
         notes.print(f"error: {error}. Without the data: {without_data}", markup=False)
         return 2
     except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
-        notes.print(f"error: {error}", markup=False)
+        unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None  # as of a full disk
+        notes.print(f"error: {error}{f' in {options.out}' if unnamed else ''}", markup=False)
         return 2
     except KeyboardInterrupt:
         notes.print(f"interrupted; {kept}")

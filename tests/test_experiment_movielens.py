@@ -379,7 +379,9 @@ def test_a_changed_byte_of_results_is_named_or_harmless(tmp_path):
 def test_a_second_run_in_the_folder_of_one_that_is_running_is_refused(tmp_path):
     with locks:
         open_results(tmp_path, "movies", {})
-        with pytest.raises(ValueError, match=r"--out: expected a folder that no other run writes to; got .*process \d+"):
+        with pytest.raises(
+            ValueError, match=r"--out: expected a folder that no other run writes to; got .*process \d+"
+        ):
             open_results(tmp_path, "movies", {})
     opened(tmp_path)
 

@@ -56,7 +56,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*result.txt'"), whole_file(tmp_path / "result.txt"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as writing does, without a name
     with pytest.raises(FileNotFoundError, match=r"other.txt"), whole_file(tmp_path / "result.txt"):
-        open(tmp_path / "other.txt")
+        (tmp_path / "other.txt").read_text()
 
 
 def test_a_folder_belongs_to_one_run(tmp_path):
