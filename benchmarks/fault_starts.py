@@ -39,7 +39,7 @@ class Process:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._pid = int(_appears(folder / "pid"))
+        self._pid = int((folder / "pid").read_text(encoding="utf-8"))
 
     def ended(self) -> bool:
         """Whether the command has ended."""
@@ -69,7 +69,7 @@ class Starter:
     """A process that starts a command as often as it is asked to; all starts share what they compile."""
 
     def __init__(self, module: str, work: Path) -> None:
-        self._folder, self._started = work / "starts", list[Process]()
+        self._module, self._folder, self._started = module, work / "starts", list[Process]()
         self._folder.mkdir(parents=True, exist_ok=True)
         shared = {
             "JAX_COMPILATION_CACHE_DIR": str(work / "programs"),
@@ -79,7 +79,7 @@ class Starter:
         environment = {**shared, **os.environ}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         words = [sys.executable, "-m", "benchmarks.fault_starts", module]
-        self._server = subprocess.Popen(words, stdin=subprocess.PIPE, text=True, env=environment)
+        self._server = subprocess.Popen(words, stdin=subprocess.PIPE, text=True, env=environment, start_new_session=True)
 
     def start(self, words: tuple[str, ...], out: Path) -> Process:
         """Start the command with these words and `--out`."""
@@ -89,6 +89,10 @@ class Starter:
         assert self._server.stdin
         self._server.stdin.write(json.dumps({"words": [*words, "--out", str(out)], "folder": str(folder)}) + "\n")
         self._server.stdin.flush()
+        while not (folder / "pid").exists():
+            if self._server.poll() is not None:
+                raise RuntimeError(f"the process that starts {self._module} has ended: see its message")
+            time.sleep(0.005)
         self._started.append(Process(folder))
         return self._started[-1]
 
@@ -108,15 +112,6 @@ class Starter:
         assert self._server.stdin
         self._server.stdin.close()
         self._server.wait()
-
-
-def _appears(path: Path) -> str:
-    deadline = time.monotonic() + 300
-    while not path.exists():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the command was not started: there is no {path}")
-        time.sleep(0.005)
-    return path.read_text(encoding="utf-8")
 
 
 def _serve(module: str) -> None:

@@ -150,8 +150,8 @@ def sentence(row: dict[str, Any]) -> str:
     same = "the same" if row["same"] else "different"
     return (
         f"{row['kills']} kills in {row['runs']} resumed runs, {row['telling']} of them with some parts finished and "
-        f"others not; undisturbed {row['seconds'][1]:.0f} s; {row['lost or repeated']} finished parts were lost or made "
-        f"again; the results are {same}{'; ' + row['fault'] if 'fault' in row else ''}"
+        f"others not; undisturbed {row['seconds'][1]:.0f} s; {row['lost or repeated']} finished parts were lost or "
+        f"made again; the results are {same}{'; ' + row['fault'] if 'fault' in row else ''}"
     )
 
 

@@ -134,9 +134,10 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         task = bar.add_task("trainings", total=len(missing))
         for category, seed in wanted:
             todo = [method for *one, method in missing if one == [category, seed]]
-            if not todo:
-                continue
             kept = folder / f"{category}-{seed}"
+            if not todo:
+                shutil.rmtree(kept, ignore_errors=True)  # a kill came after the last of its results
+                continue
             work = tasks[category].drawn(options.held_out, seed)
             reference, soft = work.reference(seed, kept), None
             for method in todo:
