@@ -79,7 +79,9 @@ class Starter:
         environment = {**shared, **os.environ}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         words = [sys.executable, "-m", "benchmarks.fault_starts", module]
-        self._server = subprocess.Popen(words, stdin=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+        self._server = subprocess.Popen(
+            words, stdin=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        )
 
     def start(self, words: tuple[str, ...], out: Path) -> Process:
         """Start the command with these words and `--out`."""

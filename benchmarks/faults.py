@@ -114,7 +114,7 @@ def one_case(case: Case, options: argparse.Namespace, faults: tuple[str, ...], n
                 began = time.monotonic()
 
                 def tell(kill: int) -> None:
-                    if kill % 10 == 0:
+                    if kill % max(1, options.kills // 5) == 0:
                         left = (time.monotonic() - began) / kill * (options.kills - kill)
                         notes.print(f"  {kill} of {options.kills} kills; {left:.0f} s left", markup=False)
 

@@ -283,11 +283,11 @@ def _finished(out: Path, options: dict[str, Any]) -> bool:
     if not (out / "results.json").is_file():
         return False
     try:
-        recorded = json.loads((out / "results.json").read_text(encoding="utf-8"))["options"]
+        recorded = dict(json.loads((out / "results.json").read_text(encoding="utf-8"))["options"])
     except (ValueError, KeyError, TypeError):  # damaged; it is written anew
         return False
     asked = json.loads(json.dumps(options))  # with lists for tuples, as recorded
-    return isinstance(recorded, dict) and {**recorded, "statement": None, "report": None} == {**asked, "statement": None, "report": None}
+    return {**recorded, "statement": None, "report": None} == {**asked, "statement": None, "report": None}
 
 
 def _defaults(arguments: argparse.Namespace, policy: str) -> dict[str, Any]:
