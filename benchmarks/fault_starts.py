@@ -59,7 +59,8 @@ class Process:
     def kill(self) -> End:
         """Send SIGKILL, and wait for the end."""
         if not self.ended():
-            os.kill(self._pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self._pid, signal.SIGKILL)
         end = self.wait()
         assert end is not None
         return end

@@ -365,7 +365,8 @@ def test_a_changed_byte_of_results_is_named_or_harmless(tmp_path):
     for at in range(len(content)):
         (tmp_path / "results.json").write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
         try:
-            assert opened(tmp_path, seed=0)[0] == results
+            found = opened(tmp_path, seed=0)[0]
+            assert {name: found.get(name) for name in results} == results
         except ValueError as error:
             assert str(tmp_path / "results.json") in str(error)  # noqa: PT017
             refused += 1
