@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -19,7 +20,7 @@ from benchmarks.fault_starts import Starter
 __all__ = ["Calm", "kept", "kill_and_resume", "outcome", "undisturbed"]
 
 POLL = 0.05  # seconds between two looks at the parts
-TIMES = ("seconds", "sha256")  # what differs between equal results: how long they took, and the digest of all
+VARIES = re.compile(r"second|\btimes?\b|memory|sha256")  # what differs between equal results: times, the digest of all
 
 
 class Calm(NamedTuple):
@@ -196,9 +197,14 @@ def _evaluations(store: Path) -> dict[str, str]:
 
 
 def outcome(folder: Path) -> Any:
-    """The results without times and without the name of the folder."""
+    """The results without entries of times, sentences about times, and the name of the folder."""
+
+    def steady(part: dict[str, Any]) -> dict[str, Any]:
+        told = {name: one if isinstance(one, str) else "" for name, one in part.items()}
+        return {name: one for name, one in part.items() if not VARIES.search(name) and not VARIES.search(told[name])}
+
     text = (folder / "results.json").read_text(encoding="utf-8").replace(str(folder), "")
-    return json.loads(text, object_hook=lambda part: {name: one for name, one in part.items() if name not in TIMES})
+    return json.loads(text, object_hook=steady)
 
 
 def largest(folder: Path, most: int) -> list[Path]:

@@ -16,7 +16,7 @@ import numpy as np
 import jaxval
 from jaxval.checkpoints.files import lock_folder, write_whole
 
-__all__ = ["locks", "open_results", "save_results", "versions"]
+__all__ = ["locks", "open_results", "save_results", "unfinished_folder", "versions"]
 
 NAME = "results.json"
 DIGEST = "sha256"
@@ -86,6 +86,12 @@ def save_results(folder: Path, results: dict[str, Any]) -> Path:
     content = {**results, DIGEST: _digest(results)}
     write_whole(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     return path
+
+
+def unfinished_folder(folder: Path, results: dict[str, Any]) -> Path:
+    """A folder for parts of runs, named after configuration and versions, so that other runs' parts are never met."""
+    what = json.dumps([results["configuration"], results["versions"]], sort_keys=True)
+    return folder.absolute() / f"unfinished-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
 
 
 def _digest(results: dict[str, Any]) -> str:

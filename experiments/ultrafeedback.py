@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.commands import guarded, positive, precision
-from experiments.results import open_results, save_results
+from experiments.results import open_results, save_results, unfinished_folder
 from experiments.ridge import choose_ridge, fitted, right
 from jaxval import policies, training
 from jaxval.data import PreferencePairs, data_folder, read_preferences, source_comparisons
@@ -44,8 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace, notes: Console) -> None:
     """Make the runs that are missing, print all, and draw the figure."""
-    folder = data_folder("preferences", path=options.data)
-    pairs = read_preferences([folder / f"{name}.jsonl.gz" for name in SETS], source=None, skip_unusable=True)
+    files = data_folder("preferences", path=options.data)
+    pairs = read_preferences([files / f"{name}.jsonl.gz" for name in SETS], source=None, skip_unusable=True)
     configuration = {
         name: value for name, value in vars(options).items() if name not in ("data", "out", "json", "seeds")
     }
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
     train, held_out = source_comparisons(pairs)
     results["pairs"] = {"train": len(train.weight), "held out": len(held_out.weight)}
     results["truncation"] = truncation(pairs, options)
-    cut = cut_texts(pairs, options)
+    cut, folder = cut_texts(pairs, options), unfinished_folder(options.out, results)
     makers = {
         "length only": lambda: log_linear(
             pairs.prompts, pairs.responses, train, held_out, columns=slice(LENGTH, LENGTH + 1)
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         "log-linear, whole texts": lambda: log_linear(pairs.prompts, pairs.responses, train, held_out),
         "log-linear, cut texts": lambda: log_linear(*cut, train, held_out),
         **{
-            f"transformer, seed {seed}": transformer(pairs, train, held_out, seed, options)
+            f"transformer, seed {seed}": transformer(pairs, train, held_out, seed, options, folder / str(seed))
             for seed in range(options.seeds)
         },
     }
@@ -129,7 +129,12 @@ def log_linear(
 
 
 def transformer(
-    pairs: PreferencePairs, train: Comparisons, held_out: Comparisons, seed: int, options: argparse.Namespace
+    pairs: PreferencePairs,
+    train: Comparisons,
+    held_out: Comparisons,
+    seed: int,
+    options: argparse.Namespace,
+    checkpoints: Path,
 ) -> Any:
     """A function that trains one transformer from random initial parameters."""
 
@@ -160,7 +165,7 @@ def transformer(
             every=10,
             progress=True,
             optimiser=training.adamw(LEARNING_RATE, steps=steps, weight_decay=0.01),
-            checkpoints=options.out / f"checkpoints-{seed}",
+            checkpoints=checkpoints,
         )
         return {
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),

@@ -30,7 +30,7 @@ from experiments.episodes import (
 from experiments.evaluators import Completion, RankingRule, low_rank_completion, rank_evaluators
 from experiments.misreports import FAMILIES, another_first, bury, common, gains
 from experiments.movielens import main, parse, run
-from experiments.results import locks, open_results, save_results
+from experiments.results import locks, open_results, save_results, unfinished_folder
 from jaxval.social_choice import maximal_lottery
 
 pytestmark = pytest.mark.once
@@ -347,6 +347,8 @@ def test_results_are_taken_up_again_and_those_of_others_set_aside(tmp_path):
     other, found = opened(tmp_path, seed=1)
     assert other["runs"] == {}
     assert "results-1.json" in found
+    folders = [unfinished_folder(tmp_path, one) for one in (results, again, other)]
+    assert folders[0] == folders[1] != folders[2]
     aside = json.loads((tmp_path / "results-1.json").read_text(encoding="utf-8"))
     assert aside == {**results, "sha256": aside["sha256"]}
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "results-1.json"]
