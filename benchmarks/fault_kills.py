@@ -200,8 +200,10 @@ def outcome(folder: Path) -> Any:
     """The results without entries of times, sentences about times, and the name of the folder."""
 
     def steady(part: dict[str, Any]) -> dict[str, Any]:
-        told = {name: one if isinstance(one, str) else "" for name, one in part.items()}
-        return {name: one for name, one in part.items() if not VARIES.search(name) and not VARIES.search(told[name])}
+        return {name: one for name, one in part.items() if not varies(name) and not varies(one)}
+
+    def varies(text: Any) -> bool:
+        return isinstance(text, str) and bool(VARIES.search(text))
 
     text = (folder / "results.json").read_text(encoding="utf-8").replace(str(folder), "")
     return json.loads(text, object_hook=steady)
