@@ -46,6 +46,7 @@ OTHERS = {
     "coverage": ["--runs", "20", "--game", "voters, one"],
     "coverage_voters": ["--runs", "10"],
     "coverage_weights": ["--runs", "1"],
+    "faults": ["--quick"],
 }
 STATUS = {0: "0", 1: "1: answers differ, or a limit is not kept", 2: "2: an option is wrong or data are missing"}
 

@@ -9,6 +9,7 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from experiments.results import locks
 from jaxval._errors import printable
 from jaxval.cli import keep_programs
 
@@ -57,13 +58,14 @@ def guarded(
     notes = Console(stderr=True, soft_wrap=True, highlight=False)
     keep_programs()
     try:
-        with precision(True):
+        with precision(True), locks:
             work(options, notes)
     except FileNotFoundError as error:
         notes.print(f"error: {printable(str(error))}. Without the data: {without_data}", markup=False)
         return 2
     except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
-        notes.print(f"error: {printable(str(error))}", markup=False)
+        unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None  # as of a full disk
+        notes.print(f"error: {printable(str(error))}{f' in {options.out}' if unnamed else ''}", markup=False)
         return 2
     except KeyboardInterrupt:
         notes.print(f"interrupted; {kept}")

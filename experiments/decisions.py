@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.commands import documented_parser, guarded, positive, precision
-from experiments.results import open_results, save_results
+from experiments.results import open_results, save_results, unfinished_folder
 from jaxval import data, sources, values
 from jaxval.types import Comparisons
 
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
                 if name not in results["runs"]:
                     notes.print(name, markup=False)
                     pairs = read_pairs(folder, kind, options.pairs)
-                    kept = options.out / "finished" / f"{kind}-{policy}"
+                    kept = unfinished_folder(options.out, results) / f"{kind}-{policy}"
                     results["runs"][name] = judged(pairs, policy, arithmetic, options.seeds, kept)
                     save_results(options.out, results)
     save_results(options.out, results)

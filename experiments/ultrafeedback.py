@@ -20,8 +20,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.commands import positive
-from experiments.results import open_results, save_results
+from experiments.commands import guarded, positive, precision
+from experiments.results import open_results, save_results, unfinished_folder
 from experiments.ridge import choose_ridge, fitted, right
 from jaxval import policies, training
 from jaxval.data import PreferencePairs, data_folder, read_preferences, source_comparisons
@@ -36,15 +36,16 @@ SETS = ("ultrafeedback_train_clean", "ultrafeedback_eval_clean")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the experiment; the exit status is 2 where the data are missing."""
-    options = parse(arguments)
-    notes = Console(stderr=True)
-    try:
-        folder = data_folder("preferences", path=options.data)
-    except FileNotFoundError as error:
-        notes.print(f"error: {error}", markup=False)
-        return 2
-    pairs = read_preferences([folder / f"{name}.jsonl.gz" for name in SETS], source=None, skip_unusable=True)
+    """Run the experiment; the exit status is 0, 2 if input is wrong or missing, 130 if interrupted."""
+    kept = "what was finished is kept, and the same command goes on after it"
+    without = "there is none: the experiment is about real pairs"
+    return guarded(run, parse(arguments), kept=kept, without_data=without)
+
+
+def run(options: argparse.Namespace, notes: Console) -> None:
+    """Make the runs that are missing, print all, and draw the figure."""
+    files = data_folder("preferences", path=options.data)
+    pairs = read_preferences([files / f"{name}.jsonl.gz" for name in SETS], source=None, skip_unusable=True)
     configuration = {
         name: value for name, value in vars(options).items() if name not in ("data", "out", "json", "seeds")
     }
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     train, held_out = source_comparisons(pairs)
     results["pairs"] = {"train": len(train.weight), "held out": len(held_out.weight)}
     results["truncation"] = truncation(pairs, options)
-    cut = cut_texts(pairs, options)
+    cut, folder = cut_texts(pairs, options), unfinished_folder(options.out, results)
     makers = {
         "length only": lambda: log_linear(
             pairs.prompts, pairs.responses, train, held_out, columns=slice(LENGTH, LENGTH + 1)
@@ -62,16 +63,17 @@ def main(arguments: list[str] | None = None) -> int:
         "log-linear, whole texts": lambda: log_linear(pairs.prompts, pairs.responses, train, held_out),
         "log-linear, cut texts": lambda: log_linear(*cut, train, held_out),
         **{
-            f"transformer, seed {seed}": transformer(pairs, train, held_out, seed, options)
+            f"transformer, seed {seed}": transformer(pairs, train, held_out, seed, options, folder / str(seed))
             for seed in range(options.seeds)
         },
     }
-    for name, maker in makers.items():
-        if name not in results["runs"]:
-            notes.print(name, markup=False)
-            started = time.perf_counter()
-            results["runs"][name] = maker() | {"seconds": time.perf_counter() - started}
-            save_results(options.out, results)
+    with precision(False):
+        for name, maker in makers.items():
+            if name not in results["runs"]:
+                notes.print(name, markup=False)
+                started = time.perf_counter()
+                results["runs"][name] = maker() | {"seconds": time.perf_counter() - started}
+                save_results(options.out, results)
     results["held out accuracy"] = summary({name: results["runs"][name] for name in makers})
     save_results(options.out, results)
     try:
@@ -83,7 +85,6 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         show(results, Console(width=max(Console().width, 100)))
     notes.print(f"written to {options.out}", markup=False)
-    return 0
 
 
 def truncation(pairs: PreferencePairs, options: argparse.Namespace) -> dict[str, Any]:
@@ -128,7 +129,12 @@ def log_linear(
 
 
 def transformer(
-    pairs: PreferencePairs, train: Comparisons, held_out: Comparisons, seed: int, options: argparse.Namespace
+    pairs: PreferencePairs,
+    train: Comparisons,
+    held_out: Comparisons,
+    seed: int,
+    options: argparse.Namespace,
+    checkpoints: Path,
 ) -> Any:
     """A function that trains one transformer from random initial parameters."""
 
@@ -159,7 +165,7 @@ def transformer(
             every=10,
             progress=True,
             optimiser=training.adamw(LEARNING_RATE, steps=steps, weight_decay=0.01),
-            checkpoints=options.out / f"checkpoints-{seed}",
+            checkpoints=checkpoints,
         )
         return {
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),

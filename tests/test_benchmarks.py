@@ -1,6 +1,7 @@
 """Races as processes: a tiny one for real, and peers that cannot be had. No test asks how fast anything is."""
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import evaluator, faults, sizes, social_choice
+from benchmarks import evaluator, fault_disks, faults, sizes, social_choice
 from benchmarks.__main__ import main as together
 from benchmarks.environments import Environments, MissingPeerError, Peer
 from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Profile, Side
@@ -341,13 +342,44 @@ while len(runs) < 8:
 @pytest.mark.parametrize(
     ("way", "status", "told"),
     [
-        ("keeps", 0, "0 finished runs were lost or made again; the results are the same"),
-        ("forgets", 1, "[1-8] finished runs were lost or made again"),
-        ("lumps", 1, "ended after 1 kills"),  # nothing was finished before all was
+        ("keeps", 0, "0 finished parts were lost or made again; the results are the same"),
+        ("forgets", 1, "[1-8] finished parts were lost or made again"),
+        ("lumps", 1, "runs ENDED before their kill: ask for more parts"),  # nothing was finished before all was
     ],
 )
-def test_kills_tell_whether_finished_runs_are_kept(tmp_path, monkeypatch, capsys, way, status, told):
+def test_kills_tell_whether_finished_parts_are_kept(tmp_path, monkeypatch, capsys, way, status, told):
     (tmp_path / "some_experiment.py").write_text(EXPERIMENT)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert faults.main(["--kills", "2", "--longest", "0.01", "some_experiment", way]) == status
     assert re.search(told, capsys.readouterr().out)
+
+
+def test_a_changed_byte_in_a_page_is_counted_by_what_its_reader_says(tmp_path):
+    def checked(folder):
+        content = (folder / "file").read_bytes()
+        if content.count(0) < len(content):
+            raise ValueError(f"{folder}: changed")
+        return content
+
+    readers = {
+        "named": checked,
+        "the same": lambda folder: 1,
+        "USED": lambda folder: list((folder / "file").read_bytes()),
+        "NOT NAMED": lambda folder: bool((folder / "file").read_bytes().strip(b"\0")) and int("none"),
+    }
+    for told, read in readers.items():
+        kind = fault_disks.Kind(lambda folder: (folder / "file").write_bytes(bytes(3 * 4096 + 1)), read)
+        assert fault_disks.flipped_pages(kind, random.Random(0)) == {told: 4, "pages": 4}
+
+
+def test_the_table_of_faults_tells_what_does_not_hold():
+    row = {"CPU seconds": [9.1, 4.0], "parts": 9, "kills": 50, "runs": 2, "telling": 48}
+    row |= {"lost or repeated": 0, "same": True}
+    bad = row | {"lost or repeated": 2, "fault": "2 parts LOST or repeated"}
+    pages = {"pages": 3, "every page": "3 named"}
+    told = faults.table({"colors": row, "value": bad, "results of an experiment": pages})
+    assert "| colors | 9 | cold 9, then 4.0 | 50 | 2 | 48 | 0 | the same |" in told
+    assert "| results of an experiment | 3 | 3 named |" in told
+    assert not faults.is_bad(row)
+    assert faults.is_bad(bad)
+    assert faults.is_bad({"read-only": "NOT NAMED (status 1: error)"})

@@ -186,7 +186,7 @@ def test_parts_a_and_b_run_and_what_is_finished_is_kept(tmp_path, capsys):
     kinds = results["found"]["b"]
     assert kinds["tabular, gradient descent"]["range of the reward over orders"]["largest"]["value"] < 1e-12
     assert kinds["adapters of full rank, Adam"]["range of the reward over orders"]["largest"]["value"] > 1e-3
-    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "exact.png", "stopped-short.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "results.json", "exact.png", "stopped-short.png"}
     assert jax.config.jax_enable_x64 == before
 
 

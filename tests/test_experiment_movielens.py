@@ -27,7 +27,7 @@ from experiments.episodes import (
 from experiments.evaluators import Completion, RankingRule, low_rank_completion, rank_evaluators
 from experiments.misreports import FAMILIES, another_first, bury, common, gains
 from experiments.movielens import main, parse, run
-from experiments.results import open_results, save_results
+from experiments.results import locks, open_results, save_results, unfinished_folder
 from jaxval.social_choice import maximal_lottery
 
 pytestmark = pytest.mark.once
@@ -333,18 +333,56 @@ def test_an_ordering_that_fails_says_by_how_much(change, statement, gap):
 
 
 def test_results_are_taken_up_again_and_those_of_others_set_aside(tmp_path):
-    results, found = open_results(tmp_path, "movies", {"seed": 0})
+    results, found = opened(tmp_path, seed=0)
     assert found == ""
     results["runs"]["a"] = 1.5
     save_results(tmp_path, results)
-    again, found = open_results(tmp_path, "movies", {"seed": 0})
+    again, found = opened(tmp_path, seed=0)
     assert again == results
     assert "1 finished run" in found
-    other, found = open_results(tmp_path, "movies", {"seed": 1})
+    other, found = opened(tmp_path, seed=1)
     assert other["runs"] == {}
     assert "results-1.json" in found
-    assert json.loads((tmp_path / "results-1.json").read_text(encoding="utf-8")) == results
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["results-1.json"]
+    folders = [unfinished_folder(tmp_path, one) for one in (results, again, other)]
+    assert folders[0] == folders[1] != folders[2]
+    aside = json.loads((tmp_path / "results-1.json").read_text(encoding="utf-8"))
+    assert aside == {**results, "sha256": aside["sha256"]}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "results-1.json"]
+
+
+def opened(folder, **configuration):
+    with locks:
+        return open_results(folder, "movies", configuration)
+
+
+@pytest.mark.mistakes
+def test_a_changed_byte_of_results_is_named_or_harmless(tmp_path):
+    results, _ = opened(tmp_path, seed=0)
+    results["runs"] = {"a": {"rate": 0.125, "names": ["é", "b"]}, "b": {"rate": -3e-7}}
+    content, refused = save_results(tmp_path, results).read_bytes(), 0
+    for at in range(len(content)):
+        (tmp_path / "results.json").write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        try:
+            found = opened(tmp_path, seed=0)[0]
+            assert {name: found.get(name) for name in results} == results
+        except ValueError as error:
+            assert str(tmp_path / "results.json") in str(error)  # noqa: PT017
+            refused += 1
+    assert refused > len(content) / 2
+    del results["runs"]["b"]
+    (tmp_path / "results.json").write_text(json.dumps(results))  # results of earlier versions have no digest
+    assert opened(tmp_path, seed=0)[0] == results
+
+
+@pytest.mark.mistakes
+def test_a_second_run_in_the_folder_of_one_that_is_running_is_refused(tmp_path):
+    with locks:
+        open_results(tmp_path, "movies", {})
+        with pytest.raises(
+            ValueError, match=r"--out: expected a folder that no other run writes to; got .*process \d+"
+        ):
+            open_results(tmp_path, "movies", {})
+    opened(tmp_path)
 
 
 @pytest.mark.mistakes
@@ -352,7 +390,7 @@ def test_results_are_taken_up_again_and_those_of_others_set_aside(tmp_path):
 def test_files_that_are_no_results_of_the_experiment_are_left_alone(tmp_path, content):
     (tmp_path / "results.json").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match="choose another --out"):
-        open_results(tmp_path, "movies", {})
+        opened(tmp_path)
     assert (tmp_path / "results.json").read_text(encoding="utf-8") == content
 
 
@@ -451,6 +489,7 @@ def test_an_interrupted_run_goes_on_where_it_was(capsys, folder, tmp_path, monke
     assert results["runs"][rules[0]] == kept["runs"][rules[0]]
     assert results["runs"][rules[0]]["distance"] > 0
     assert {path.name for path in tmp_path.iterdir()} == {
+        ".lock",
         "results.json",
         "tradeoff-3-mean-random.png",
         "tradeoff-3-predictions.png",

@@ -154,7 +154,7 @@ def test_a_small_run_of_the_command_resumes_and_draws(rater, tmp_path, capsys, m
     assert len(printed["claims"]) == 12
     runs = json.loads((tmp_path / "results.json").read_text())["runs"]
     assert max(np.max(run["methods"]["ADS"]["efficiency"]) for run in runs.values()) < 1e-13
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["procurement-linear.png", "results.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "procurement-linear.png", "results.json"]
     monkeypatch.setattr(procurement, "make_rater", None)  # nothing is computed again
     assert procurement.main(arguments) == 0
     assert "perfect ratings would leave" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and folders that belong to one run."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -49,6 +50,13 @@ def test_a_kill_leaves_the_file_as_it_was(tmp_path):
     assert path.read_text() == "whole"
     path.unlink()
     claim_folder(tmp_path, {"seed": 0}, note="run.json")  # what the kill left is nobody's
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*result.txt'"), whole_file(tmp_path / "result.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as writing does, without a name
+    with pytest.raises(FileNotFoundError, match=r"other.txt"), whole_file(tmp_path / "result.txt"):
+        (tmp_path / "other.txt").read_text()
 
 
 def test_a_folder_belongs_to_one_run(tmp_path):

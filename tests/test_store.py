@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -130,6 +131,21 @@ def test_a_changed_byte_in_any_page_of_a_store_is_named_or_harmless(tmp_path):
 
 
 @pytest.mark.mistakes
+def test_a_changed_byte_of_what_a_store_says_of_its_run_is_named(tmp_path):
+    """SQLite sees no change in the number of players or the shape of a value, nor in their names."""
+    path = tmp_path / "run.sqlite"
+    filled(path).close()
+    content = path.read_bytes()
+    for word, length in ((b"players3", 8), (b"objectives2", 11), (b"fingerprintone", 14), (b"checksum", 9)):
+        start = content.index(word)
+        for at in range(start, start + length):
+            for bit in (1, 128):
+                path.write_bytes(content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :])
+                with pytest.raises(ValueError, match=re.escape(str(path))):
+                    Store(path, fingerprint="one")
+
+
+@pytest.mark.mistakes
 def test_a_changed_byte_in_a_state_or_in_a_checkpoint_is_named_or_harmless(tmp_path):
     like = {"weight": np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32), "count": np.arange(3)}
     save_state(tmp_path / "state.npz", like)
@@ -152,6 +168,21 @@ def test_a_changed_byte_in_a_state_or_in_a_checkpoint_is_named_or_harmless(tmp_p
             else:
                 assert all((np.asarray(state[name]) == values).all() for name, values in like.items())
         assert refused > 3
+
+
+@pytest.mark.mistakes
+def test_a_changed_byte_in_the_list_of_an_archive_is_named_or_harmless(tmp_path):
+    state = (np.arange(2), np.array(3))
+    save_state(tmp_path / "state.npz", state)
+    content = (tmp_path / "state.npz").read_bytes()
+    for at in range(content.index(b"PK\1\2"), len(content)):
+        (tmp_path / "state.npz").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        try:
+            found = load_state(tmp_path / "state.npz", state)
+        except BadArgument as error:
+            assert str(tmp_path) in str(error)  # noqa: PT017
+        else:
+            assert (found[0].tolist(), found[1].tolist()) == ([0, 1], 3)
 
 
 HOLDER = """

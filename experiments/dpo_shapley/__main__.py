@@ -26,7 +26,7 @@ from experiments.commands import documented_parser, guarded, positive, precision
 from experiments.dpo_shapley import exact, figures, growth, real_pairs, stopped_short
 from experiments.dpo_shapley.claims import claims
 from experiments.dpo_shapley.measures import Run
-from experiments.results import open_results, save_results
+from experiments.results import open_results, save_results, unfinished_folder
 
 PARTS = {
     "a": ("exact", exact),
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         if options.seeds:
             settings = settings._replace(**{name: options.seeds for name in settings._fields if name.endswith("seeds")})
         kept = kept_runs(results, part, settings, notes)
-        asked = module.runs(settings, options.data, options.out)
+        asked = module.runs(settings, options.data, unfinished_folder(options.out, results))
         do_part(f"{part}: {title}", asked, kept, partial(save_results, options.out, results), notes)
         results["found"][part] = module.found({name: kept[name] for name in asked})
         save_results(options.out, results)

@@ -25,7 +25,6 @@ Written to `--out`: `results.json` and `group_styles-POLICY.png`. Trainings that
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import sys
@@ -52,7 +51,7 @@ from experiments.group_styles.texts import (
 )
 from experiments.group_styles.writers import POLICIES, RATE, Size, Task, make_task, make_writer
 from experiments.inequalities import half_width, inequality, inequality_table
-from experiments.results import open_results, save_results
+from experiments.results import open_results, save_results, unfinished_folder
 
 KINDS = {"model": BETAS, "counts": (BETAS[0], BETAS[-1])}
 METHODS = (*(f"{kind}, β = {beta:g}" for kind, betas in KINDS.items() for beta in betas), "DPO")
@@ -124,8 +123,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
     missing = [
         (*one, method) for one in wanted for method in ("reference", *METHODS) if key_of(*one, method) not in runs
     ]
-    digest = hashlib.sha256(json.dumps([configuration, results["versions"]], sort_keys=True).encode()).hexdigest()
-    folder = options.out.absolute() / f"unfinished-{digest[:12]}"
+    folder = unfinished_folder(options.out, results)
     tasks: dict[str, Task] = {}
     if missing:
         writer = make_writer(options.policy, size, options.model, options.layers, options.width)
@@ -134,9 +132,10 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         task = bar.add_task("trainings", total=len(missing))
         for category, seed in wanted:
             todo = [method for *one, method in missing if one == [category, seed]]
-            if not todo:
-                continue
             kept = folder / f"{category}-{seed}"
+            if not todo:
+                shutil.rmtree(kept, ignore_errors=True)  # a kill came after the last of its results
+                continue
             work = tasks[category].drawn(options.held_out, seed)
             reference, soft = work.reference(seed, kept), None
             for method in todo:

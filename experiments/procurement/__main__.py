@@ -32,7 +32,6 @@ order. The paper prints no number for these figures, so that its claims are test
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -49,7 +48,7 @@ from experiments.procurement.figures import LEVEL, draw
 from experiments.procurement.market import NOISY
 from experiments.procurement.raters import POLICIES, make_rater
 from experiments.procurement.rounds import METHODS, Size, evaluations_of, one_run
-from experiments.results import open_results, save_results
+from experiments.results import open_results, save_results, unfinished_folder
 
 RUNS = {"linear": 15, "transformer": 5, "smollm": 1}
 ROUNDS = {"linear": 30, "transformer": 30, "smollm": 3}
@@ -95,8 +94,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
     results, note = open_results(options.out, "procurement", configuration)
     if note:
         notes.print(note, markup=False)
-    name = hashlib.sha256(json.dumps([configuration, results["versions"]], sort_keys=True).encode()).hexdigest()[:12]
-    folder = options.out / f"unfinished-{name}"
+    folder = unfinished_folder(options.out, results)
     missing = [seed for seed in range(options.runs) if str(seed) not in results["runs"]]
     rater = make_rater(options.policy, options.model, options.layers) if missing else None
     with progress(notes) as bar:

@@ -49,6 +49,10 @@ def whole_file(path: str | Path, *, replace: bool = True) -> Iterator[Path]:
         else:
             with contextlib.suppress(FileExistsError):
                 os.link(draft, path)  # unlike a new name, a link never takes another file's place
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # as of a full disk, which names no file
     finally:
         draft.unlink(missing_ok=True)
 

@@ -71,6 +71,8 @@ def load_state(path: str | Path, like: Any) -> Any:
     kinds, form = jax.tree.flatten(like)
     if structure != _structure(like):
         raise BadArgument("path", expected=f"a state of\n{_structure(like)}", got=f"{path}, which holds\n{structure}")
+    if len(leaves) != len(kinds):  # a name in the archive was changed
+        raise BadArgument("path", expected=f"{len(kinds)} arrays, as saved", got=f"{path} with {len(leaves)}")
     result = [_like(leaf, kind) for leaf, kind in zip(leaves, kinds, strict=True)]
     return jax.tree.unflatten(form, result)
 

@@ -29,6 +29,7 @@ create table facts (name text primary key, fact text not null) without rowid;
 create table evaluations (mask blob primary key, value blob, error text, checksum integer not null,
 check ((value is null) <> (error is null))) without rowid;
 """
+FACTS = {"format", "fingerprint", "players", "objectives", "checksum"}
 TOGETHER = 500  # masks in one question
 
 
@@ -91,7 +92,8 @@ class Store:
             self._facts: dict[str, str] = {}
             return
         if not self.path.exists():
-            _make(self.path, fingerprint)
+            with _explained(self.path, timeout):  # such as a full disk
+                _make(self.path, fingerprint)
         self._database = sqlite3.connect(self.path, timeout=timeout, check_same_thread=False, isolation_level=None)
         weakref.finalize(self, self._database.close)  # Python 3.13 warns of connections that nobody closes
         try:
@@ -99,6 +101,7 @@ class Store:
                 _check_length(self.path)
                 self._facts = _opened(self._database)
                 if self._facts.get("format") == FORMAT:
+                    _check_facts(self._facts)
                     _check_rows(self._database)
             if self._facts.get("format") != FORMAT:
                 earlier = self._facts.get("format") in EARLIER
@@ -194,8 +197,9 @@ class Store:
             if not np.isfinite(array).all():
                 raise BadArgument("store", expected="finite values, or a string that says what failed", got=array)
             rows.append((key, array.tobytes(), None, _checksum(key, array.tobytes(), None)))
+        facts["checksum"] = _sum_of(facts)
         with self._lock, self._transaction():
-            new = [(name, fact) for name, fact in facts.items() if name not in self._facts]
+            new = [(name, fact) for name, fact in facts.items() if self._facts.get(name) != fact]
             self._database.executemany("insert or replace into facts values (?, ?)", new)
             self._database.executemany("insert or ignore into evaluations values (?, ?, ?, ?)", rows)
         self._facts = facts
@@ -255,8 +259,9 @@ def _make(path: Path, fingerprint: str) -> None:
     ):
         database.executescript("pragma journal_mode = wal; pragma synchronous = full;")
         database.executescript(TABLES)
-        facts = [("format", FORMAT), ("fingerprint", fingerprint)]
-        database.executemany("insert or replace into facts values (?, ?)", facts)
+        facts = {"format": FORMAT, "fingerprint": fingerprint}
+        facts["checksum"] = _sum_of(facts)
+        database.executemany("insert or replace into facts values (?, ?)", facts.items())
 
 
 def _check_length(path: Path) -> None:
@@ -287,11 +292,24 @@ def _checksum(mask: bytes, value: bytes | None, error: str | None) -> int:
     return zlib.crc32((error or "").encode(), zlib.crc32(value or b"", zlib.crc32(mask)))
 
 
+def _sum_of(facts: Mapping[str, str]) -> str:
+    """What changes with any byte of a fact."""
+    return str(zlib.crc32(repr(sorted((name, fact) for name, fact in facts.items() if name != "checksum")).encode()))
+
+
+def _check_facts(facts: Mapping[str, str]) -> None:
+    """SQLite does not see a changed byte of a fact, nor of its name; stores of earlier versions have no checksum."""
+    whole = {"format", "fingerprint"} <= set(facts) <= FACTS
+    if not whole or facts.get("checksum", _sum_of(facts)) != _sum_of(facts):
+        raise sqlite3.DatabaseError("what it says of the run was changed")
+
+
 def _check_rows(database: sqlite3.Connection) -> None:
     """SQLite keeps pages in order, but does not see a changed byte of a value."""
     for mask, value, error, checksum in database.execute("select mask, value, error, checksum from evaluations"):
-        if _checksum(mask, value, error) != checksum:
-            raise sqlite3.DatabaseError(f"the evaluation of the mask {mask.hex()} was changed")
+        typed = isinstance(mask, bytes) and isinstance(value, bytes | None) and isinstance(error, str | None)
+        if not typed or _checksum(mask, value, error) != checksum:
+            raise sqlite3.DatabaseError(f"the evaluation of the mask {mask!r} was changed")
 
 
 @contextlib.contextmanager
@@ -307,7 +325,7 @@ def _explained(path: Path, timeout: float) -> Iterator[None]:
                 advice="wait for the other run to end, or choose another path",
             ) from error
         raise BadArgument("store", expected="a file that can be read and written", got=f"{path} ({error})") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise BadArgument(
             "store", expected="a whole store of evaluations", got=f"{path}, damaged or cut off ({error})"
         ) from error

@@ -282,7 +282,10 @@ def _finished(out: Path, options: dict[str, Any]) -> bool:
     """Whether the folder holds the result of a run with these options, whatever else they write."""
     if not (out / "results.json").is_file():
         return False
-    recorded = json.loads((out / "results.json").read_text(encoding="utf-8")).get("options", {})
+    try:
+        recorded = dict(json.loads((out / "results.json").read_text(encoding="utf-8"))["options"])
+    except (ValueError, KeyError, TypeError):  # damaged; it is written anew
+        return False
     asked = json.loads(json.dumps(options))  # with lists for tuples, as recorded
     return {**recorded, "statement": None, "report": None} == {**asked, "statement": None, "report": None}
 

@@ -240,7 +240,7 @@ def _plain_option(value: Any) -> Any:
 
 
 def _write(valued: "PoolValues", result: dict[str, Any], out: Path) -> None:
-    from jaxval.checkpoints.files import write_whole
+    from jaxval.checkpoints.files import whole_file, write_whole
 
     write_whole(out / "results.json", json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print(f"results written to {out / 'results.json'}", file=sys.stderr)
@@ -258,7 +258,8 @@ def _write(valued: "PoolValues", result: dict[str, Any], out: Path) -> None:
             bars="95 % interval over prompts" + (f";{MARK} unreliable" if marked else ""),
             title=result["title"],
         )
-        figure.savefig(out / "signature.png", dpi=300)
+        with whole_file(out / "signature.png") as draft:
+            figure.savefig(draft, format="png", dpi=300)
         print(f"figure written to {out / 'signature.png'}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"no figure: {error}", file=sys.stderr)

@@ -180,7 +180,7 @@ def write_result(valued: "SourceValues", result: dict[str, Any], out: Path) -> N
         ...     json.loads(Path(folder, "results.json").read_text())["title"]
         'two'
     """
-    from jaxval.checkpoints.files import write_whole
+    from jaxval.checkpoints.files import whole_file, write_whole
 
     text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(out / "results.json", text + "\n")
@@ -197,7 +197,8 @@ def write_result(valued: "SourceValues", result: dict[str, Any], out: Path) -> N
             bars="95 % interval over prompts",
             title=result["title"],
         )
-        figure.savefig(out / "signature.png", dpi=300)
+        with whole_file(out / "signature.png") as draft:
+            figure.savefig(draft, format="png", dpi=300)
         print(f"figure written to {out / 'signature.png'}", file=sys.stderr)
     except ModuleNotFoundError as error:
         print(f"no figure: {error}", file=sys.stderr)

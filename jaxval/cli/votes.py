@@ -273,7 +273,7 @@ def _check_readings(votes: Any, arguments: argparse.Namespace) -> None:
 
 def _write(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     """Write the files that were asked for."""
-    from jaxval.checkpoints.files import write_whole
+    from jaxval.checkpoints.files import whole_file, write_whole
 
     if arguments.figure is not None:
         if "by_context" in result:
@@ -282,7 +282,8 @@ def _write(result: dict[str, Any], arguments: argparse.Namespace) -> None:
             )
         from jaxval.cli.votes_page import draw
 
-        draw(result, top=arguments.top).savefig(arguments.figure, dpi=200, bbox_inches="tight")
+        with whole_file(arguments.figure) as draft:
+            draw(result, top=arguments.top).savefig(draft, format="png", dpi=200, bbox_inches="tight")
         print(f"figure written to {arguments.figure}", file=sys.stderr)
     if arguments.csv is not None:
         write_whole(arguments.csv, votes_report.table_text(result))
