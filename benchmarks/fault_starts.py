@@ -153,6 +153,8 @@ def _become(module: str, words: list[str], said: Path) -> None:
     for number, file in enumerate(files):
         os.dup2(file, number)
     sys.argv = [module, *words]
+    main = f"{module}.__main__"
+    sys.modules.pop(main if main in sys.modules else module, None)  # it runs anew, as the command
     status: Any = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
