@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import lu_factor, lu_solve
+from jax.lax.linalg import lu, triangular_solve
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxval import _checks
@@ -249,7 +249,7 @@ def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Ar
         step = inverse @ (target - _exact_product(system, point[:, None])[:, 0])
         return point + step, jnp.max(jnp.abs(step))
 
-    point, changes = jax.lax.scan(refine, -inverse[:, -1], length=2)
+    point, changes = jax.lax.scan(refine, -inverse[:, -1], length=2, unroll=True)
     moved = jnp.finfo(system.dtype).eps * jnp.sum(jnp.abs(inverse), axis=1)
     values = jnp.where(inside, point, system @ point)[:-1]
     unique = jnp.all(values > jnp.where(inside, moved, jnp.abs(system) @ moved)[:-1]) & (changes[-1] <= levels.change)
@@ -281,11 +281,14 @@ def _follow_central_path(system: Array, start: State, end: Array | float, off_ce
         # The variables are scaled so that z = w. The diagonal is then the identity. It determines the step in the
         # directions that the game leaves free, and is not lost in rounding beside the game.
         scale = jnp.append(jnp.sqrt(z / w), jnp.sqrt(mu))
-        factors = lu_factor(diagonal + scale[:, None] * system * scale[None, :])
+        factors, _, rows = lu(diagonal + scale[:, None] * system * scale[None, :])
         off_path = system @ jnp.append(z, tau) - jnp.append(w, -1)  # zero except for rounding
 
         def direction(complementarity: Array) -> tuple[Array, Array, Array]:
-            step = scale * lu_solve(factors, scale * (jnp.append(complementarity / z, 0) - off_path))
+            right = (scale * (jnp.append(complementarity / z, 0) - off_path))[rows, None]
+            for lower in (True, False):  # L has ones on its diagonal
+                right = triangular_solve(factors, right, left_side=True, lower=lower, unit_diagonal=lower)
+            step = scale * right[:, 0]
             dz = step[:-1]
             return dz, (complementarity - w * dz) / z, step[-1]
 
