@@ -8,6 +8,7 @@ tracer without values, so its values cannot be checked. To check them, call the 
 import itertools
 import math
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,6 +93,8 @@ def check_finite(name: str, value: Any, expected: str, *, least: float = 0.0, ab
     """Check a finite number of at least `least`, or above it."""
     if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value) != 0:
         raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
+    if isinstance(value, int):  # JAX takes whole numbers of 32 bits
+        value = float(value) if abs(value) <= sys.float_info.max else math.copysign(math.inf, value)
     if concrete(value) and not (least < value < np.inf or (value == least and not above)):
         raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
     return value
@@ -102,6 +105,13 @@ def check_share(name: str, value: Any, expected: str = "a number in (0, 1)") -> 
     if not isinstance(value, int | float | np.number) or not 0 < value < 1:
         raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
     return float(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Check that something is a truth value; an array, or a word such as "no", would count as true or be ambiguous."""
+    if not isinstance(value, bool | np.bool_):
+        raise BadArgument(name, expected="True or False", got=f"{value!r:.80}")
+    return bool(value)
 
 
 def check_function(name: str, value: Any, expected: str = "a function") -> Any:
@@ -150,6 +160,17 @@ def check_leaves(name: str, params: Any) -> Any:
         if isinstance(leaf, np.ndarray) or (isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.number)):
             real_array(f"{name}{jax.tree_util.keystr(path)}", leaf, "an array of numbers")
     return params
+
+
+def check_result(name: str, value: Any, expected: str) -> Any:
+    """Check that a function that JAX traces has returned arrays or numbers; their kind is not looked at."""
+    for leaf in jax.tree.leaves(value):
+        array = isinstance(leaf, jax.Array) or (
+            isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "biufcV"
+        )
+        if not array and not isinstance(leaf, bool | int | float | complex):
+            raise BadArgument(name, expected=expected, got=f"{leaf!r:.80}")
+    return value
 
 
 def check_members(name: str, coalition: Any, expected: str) -> Array:

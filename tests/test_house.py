@@ -139,6 +139,8 @@ def ran(name):
     module, found, drawn, called = importlib.import_module(name), [], [], set()
 
     def spoiled(public, function, bound, argument):
+        for other in drawn_arguments.left_out(function, bound) if public not in called else ():
+            drawn.extend(drawn_arguments.faults(f"{name}.{public}", function, bound, other))
         called.add(public)
         found.extend(spoiled_arguments.faults(f"{name}.{public}", function, bound, argument))
         drawn.extend(drawn_arguments.faults(f"{name}.{public}", function, bound, argument))

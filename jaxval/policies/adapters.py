@@ -64,7 +64,7 @@ def low_rank(
     _checks.check_size("rank", rank)
     _checks.check_number("alpha", alpha, low=-jnp.inf, high=jnp.inf, expected="a number")
     _find_targets(params, names)
-    place: Callable[..., Params] = merge if merged else attach
+    place: Callable[..., Params] = merge if _checks.check_flag("merged", merged) else attach
     parts = model.parts
     most = None if parts is None else parts.layers
     depth = most if layers is None else _checks.check_size("layers", layers)

@@ -139,7 +139,7 @@ def sample(
         "temperature", temperature, low=0.0, high=float("inf"), expected="a number of at least 0"
     )
     _checks.check_memory("responses", len(tokens), responses, max(longest + num_tokens, model.vocabulary))
-    keep = cache and model.start is not None and model.advance is not None
+    keep = _checks.check_flag("cache", cache) and model.start is not None and model.advance is not None
     prompts = tokens[:, :longest]
     how = {"model": model, "steps": num_tokens, "copies": responses, "keep": keep, "end": end}
     samples, lost = _sample(key, held_by(model), params, prompts, lengths, heat, **how)

@@ -176,7 +176,7 @@ def transformer(
         "dtype": dtype,
     }
     frequencies = rotary_frequencies(head_width, base=rope_base, scaling=rope_scaling)
-    module = _blocks.Transformer(vocabulary, width, layers, tied, block)
+    module = _blocks.Transformer(vocabulary, width, layers, _checks.check_flag("tied", tied), block)
 
     @jax.jit
     def init(key: Array) -> Params:

@@ -77,6 +77,7 @@ def method_of(
 ) -> Method:
     """The options of values, each checked to be one that exists."""
     _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
+    _checks.check_flag("truth", truth)
     _checks.check_choice("reference", reference, ("policy", "uniform"))
     if not callable(semivalue):
         _checks.check_choice("semivalue", semivalue, SEMIVALUES)

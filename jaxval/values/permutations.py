@@ -202,9 +202,10 @@ def permutation_estimator(
         got = "strata" if strata != 1 else "size_weights"
         raise BadArgument("unions", expected="None with strata or size_weights", got=got, advice="give only one")
     union_of = None if unions is None else _checks.check_unions(unions, players)
-    variants = _variants(group_of, antithetic, _checks.check_size("strata", strata))
-    together = len(variants)
+    together = _checks.check_size("strata", strata) * (2 if _checks.check_flag("antithetic", antithetic) else 1)
     permutations = check_permutations(permutations, together)
+    _checks.check_memory("strata", together, players)
+    variants = _variants(group_of, antithetic, strata)
     factors, first, last = _size_factors(size_weights, group_of)
     largest = float(factors.max())
     possible = check_spread(spread)
