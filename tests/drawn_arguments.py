@@ -35,6 +35,7 @@ SETTINGS = settings(
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
+OPAQUE = {"states"}  # arguments that another function has made, in a form that only the model knows
 MEMORY = 2**22  # bytes of the machine that the functions believe to run on
 TAKES_LONG = {  # arguments that say how often something is done: 10^9 times may be meant
     *(
@@ -123,9 +124,10 @@ def drawn(value, turn, *, enormous=ENORMOUS):
     elif isinstance(value, str | os.PathLike):
         near = [st.text(max_size=5)]
     elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        fields = value._fields if len(value) <= 4 and not any(map(callable, value)) else ()  # as `spoil` does
         near = [
             drawn(getattr(value, field), turn).map(lambda one, field=field: value._replace(**{field: one}))
-            for field in value._fields
+            for field in fields
         ]
     elif isinstance(value, list | tuple) and value:
         near = [
@@ -157,6 +159,8 @@ def faults(name, function, bound, argument):
     Right are a result without NaN (or with one if a NaN or an infinity was drawn), `BadArgument`, from a reader a
     `ValueError` or an `OSError` that names the file, and the error of a solver that did not converge.
     """
+    if argument in OPAQUE:
+        return
     parameter = inspect.signature(function).parameters[argument]
     number = zlib.crc32(f"{name}.{argument}".encode())
     enormous = ENORMOUS[1:] if argument in TAKES_LONG else ENORMOUS

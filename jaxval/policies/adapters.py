@@ -214,7 +214,7 @@ def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Arr
 def _names(targets: Iterable[str]) -> tuple[str, ...]:
     if isinstance(targets, str) or not isinstance(targets, Iterable):
         raise BadArgument("targets", expected="the names of linear layers", got=f"{targets!r:.80}")
-    return tuple(targets)
+    return tuple(_checks.check_text(f"targets[{number}]", name) for number, name in enumerate(targets))
 
 
 def _find_targets(params: Params, targets: tuple[str, ...]) -> list[tuple[str, ...]]:
