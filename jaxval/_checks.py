@@ -129,6 +129,13 @@ def check_record(name: str, value: Any, kind: Any) -> Any:
     return value
 
 
+def check_named(name: str, value: Any) -> Mapping[str, Any]:
+    """Check options by name; None means none."""
+    if value is not None and not (isinstance(value, Mapping) and all(isinstance(option, str) for option in value)):
+        raise BadArgument(name, expected="a dictionary of options by name", got=f"{value!r:.80}")
+    return value or {}
+
+
 def check_text(name: str, value: Any) -> str:
     """Check that something is a text."""
     if not isinstance(value, str):

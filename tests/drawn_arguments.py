@@ -196,8 +196,8 @@ def _fault(function, given, value):
         return None if isinstance(error, BadArgument) or _may_be_raised(error, given) else told
     if not spoiled_arguments._has_nan(result) or function.__name__ in HAVE_NAN:
         return None
-    given = [getattr(one, "value", one) for one in jax.tree.leaves(value)]
-    odd = any(not (np.abs(leaf) < LARGE).all() for leaf in spoiled_arguments._leaves(given) if leaf.dtype.kind in "iuf")
+    leaves = spoiled_arguments._leaves([getattr(one, "value", one) for one in jax.tree.leaves(value)])
+    odd = any(not (np.abs(leaf.astype(float)) < LARGE).all() for leaf in leaves if leaf.dtype.kind in "iuf")
     return None if odd else f"{result!r:.120}"
 
 

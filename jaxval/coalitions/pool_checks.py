@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxval import _checks
 from jaxval.coalitions.masks import all_coalitions, check_coalitions
 from jaxval.coalitions.pools import (
     Labels,
