@@ -62,7 +62,8 @@ def same_players(other: Table, table: Array) -> Array:
 def check_players(table: Array, *players: int) -> int:
     """Check that the players are different players of the game; return how many players the game has."""
     known = range(_checks.players_of(table))
-    if any(player not in known for player in players) or len(set(players)) < len(players):
+    whole = all(isinstance(player, int | np.integer) for player in players)
+    if not whole or any(player not in known for player in players) or len(set(players)) < len(players):
         raise BadArgument(
             "player", expected=f"different players in [0, {len(known)})", got=", ".join(map(str, players))
         )

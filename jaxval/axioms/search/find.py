@@ -139,6 +139,9 @@ def find_counterexample(
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     _check_options(axiom, options)
     batch_size = _checks.check_size("batch_size", batch_size)
+    if tolerance is not None:
+        expected = "a finite number of at least 0, or None"
+        tolerance = float(_checks.check_number("tolerance", tolerance, low=0, high=1e30, expected=expected))
     common: dict[str, Any] = {
         "key": key,
         "tolerance": tolerance,
