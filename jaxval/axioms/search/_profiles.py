@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.axioms._functions import gap_of, refused
 from jaxval.axioms._profiles import rankings
 from jaxval.axioms.kinds import name_of, unwrapped
@@ -127,7 +127,7 @@ def _check_lottery(rule: Rule, axiom: Callable[..., Any], alternatives: int) -> 
     try:
         lottery = as_profile_rule(rule)(np.arange(alternatives)[None])
         if not np.isnan(lottery).any():  # a rule that did not converge is refused on the profile where that happens
-            _checks.check_lottery(lottery, alternatives, name="rule")
+            _objects.check_lottery(lottery, alternatives, name="rule")
     except (ValueError, TypeError, IndexError) as error:
         got = getattr(error, "got", None) or ""
         if got == "shape ()":
