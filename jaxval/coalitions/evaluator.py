@@ -98,6 +98,8 @@ def evaluator(
     batch_size = _checks.check_size("batch_size", batch_size)
     if not callable(utility):
         raise BadArgument("utility", expected="a function of a mask", got=type(utility).__name__)
+    for name, flag in (("traced", traced), ("keep_going", keep_going)):
+        _checks.check_flag(name, flag)
     traced = traced and executor is None and getattr(utility, "traceable", True)
     check_timeout(timeout, executor)
     if not traced and mesh is not None:

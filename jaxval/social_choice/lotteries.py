@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.lax.linalg import lu, triangular_solve
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.types import Lottery, Matrix, Vector
 
 __all__ = ["LotteryDiagnostics", "c1_maximal_lottery", "exploitability", "maximal_lottery", "maximal_lottery_solve"]
@@ -78,8 +78,8 @@ def exploitability(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
         >>> float(exploitability([[0.5, 0.75], [0.25, 0.5]], [0.0, 1.0]))
         0.25
     """
-    matrix = _checks.check_matrix(matrix)
-    return _exploitability(matrix - matrix.T, _checks.check_lottery(lottery, matrix.shape[0]))
+    matrix = _objects.check_matrix(matrix)
+    return _exploitability(matrix - matrix.T, _objects.check_lottery(lottery, matrix.shape[0]))
 
 
 def maximal_lottery(matrix: Matrix) -> Lottery:
@@ -134,7 +134,7 @@ def maximal_lottery_solve(matrix: Matrix) -> tuple[Lottery, LotteryDiagnostics]:
         >>> lottery.tolist(), bool(diagnostics.converged)
         ([1.0, 0.0], True)
     """
-    return _solve(_checks.check_matrix(matrix))
+    return _solve(_objects.check_matrix(matrix))
 
 
 def c1_maximal_lottery(matrix: Matrix) -> Lottery:
@@ -159,7 +159,7 @@ def c1_maximal_lottery(matrix: Matrix) -> Lottery:
         >>> [round(float(p), 4) for p in c1_maximal_lottery(cycle)]
         [0.3333, 0.3333, 0.3333]
     """
-    matrix = _checks.check_matrix(matrix)
+    matrix = _objects.check_matrix(matrix)
     return maximal_lottery((1 + jnp.sign(_without_ties(matrix))) / 2)
 
 

@@ -86,7 +86,8 @@ def value_adapters(
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     method = method_of(semivalue, groups, permutations, evaluations, arithmetic, reference, truth=False)
-    if stacked and reference_adapter is None:
+    _checks.check_flag("any_base", any_base)
+    if _checks.check_flag("stacked", stacked) and reference_adapter is None:
         raise BadArgument("stacked", expected="a reference adapter to be stacked on", got="none")
     names = names_of(adapters)
     try:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxval import __version__, _checks
+from jaxval import __version__, _checks, _objects
 from jaxval._tables import html_table, interval, text_table
 from jaxval.checkpoints import fingerprint
 from jaxval.checkpoints.files import claim_folder
@@ -359,7 +359,7 @@ def _totals(unions: Any, by_context: list[np.ndarray], by_seed: np.ndarray, ids:
     if unions is None:
         return ()
     levels = []
-    for level in _checks.check_unions(unions, by_seed.shape[1]):
+    for level in _objects.check_unions(unions, by_seed.shape[1]):
         member = np.eye(level.max() + 1)[level].T  # (unions, sources)
         each = np.concatenate([np.einsum("us,xsk->xuk", member, part) for part in by_context])
         levels.append(UnionTotals(level, member @ by_seed.mean(axis=0), over_contexts(each, ids)))

@@ -59,7 +59,7 @@ def steepness(curvature: Callable[..., Array], options: dict[str, Array], beta: 
 def check_options(loss: Callable[..., Array], context_options: Mapping[str, Any], contexts: int) -> dict[str, Array]:
     """The options of the loss that differ between contexts, checked to be one finite number for each context."""
     record, options = record_of(loss), {}
-    for name, value in context_options.items():
+    for name, value in _checks.check_named("context_options", context_options).items():
         if record.of_margin:
             _checks.check_choice("context_options", name, record.options)
         options[name] = _checks.floating(f"context_options[{name!r}]", value, ndim=1, expected="(contexts,) numbers")

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval._checks import check_groups
+from jaxval._objects import check_groups
 from jaxval.types import BadArgument
 
 __all__ = [

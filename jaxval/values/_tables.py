@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval._checks import check_table, players_of
+from jaxval._objects import check_table, players_of
 
 __all__ = ["check_table", "gains_over_empty", "pair_sums", "player_sums", "players_of", "small_gains", "weighted_sum"]
 

@@ -168,6 +168,7 @@ def knn_shapley(
 
 def _embedded(name: str, embed: Callable[[Any], Any], rows: Any) -> np.ndarray:
     """The embedding of all rows, a block at a time."""
+    _checks.check_function("embed", embed, "a function of rows")
     rows = rows if hasattr(rows, "shape") else np.asarray(rows)
     blocks = [np.asarray(embed(rows[start : start + EMBEDDED])) for start in range(0, len(rows), EMBEDDED)]
     if any(block.ndim != 2 for block in blocks) or sum(map(len, blocks)) != len(rows):
@@ -179,7 +180,7 @@ def _embedded(name: str, embed: Callable[[Any], Any], rows: Any) -> np.ndarray:
 def _weights(kernel: Callable[[Array], Array], squared: Array) -> Array:
     """κ of the squared distances."""
     _checks.check_function("kernel", kernel, "a function of squared distances")
-    weight = jnp.asarray(kernel(squared), dtype=float)
+    weight = _checks.numbers("kernel", kernel(squared), f"finite weights of shape {squared.shape}")
     if weight.shape != squared.shape or (_checks.concrete(weight) and not np.isfinite(weight).all()):
         got = f"shape {weight.shape}" if weight.shape != squared.shape else "NaN or infinity"
         raise BadArgument("kernel", expected=f"finite weights of shape {squared.shape}", got=got)
