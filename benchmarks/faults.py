@@ -24,6 +24,7 @@ has finished is kept in `--out`, and the next start goes on after it. `--out` ge
 import argparse
 import json
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -181,4 +182,5 @@ def write(folder: Path, rows: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started ends with it
     sys.exit(main())

@@ -97,7 +97,7 @@ def test_a_small_run_resumes_and_draws(monkeypatch, tmp_path, capsys):
     run = results["runs"]["style, 0, reference"]
     assert 0 < run["candidates"][0] < 1
     assert sum(run["candidates"]) == pytest.approx(1)
-    del results["runs"]["style, 0, DPO"], results["runs"]["style, 0, model, β = 1"]
+    del results["runs"]["style, 0, DPO"], results["runs"]["style, 0, model, β = 1"], results["sha256"]
     path.write_text(json.dumps(results))
     assert styles.main(arguments) == 0
     assert json.loads(capsys.readouterr().out) == first
