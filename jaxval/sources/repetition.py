@@ -145,7 +145,7 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
     setting = from_reference(setting, uniform=method.reference == "uniform")
     clock = time.perf_counter()
     trained = list(trained)
-    with progress_bar(shown, len(sources), f"{label}: a training for each source") as advance:
+    with progress_bar(shown and bool(sources), len(sources), f"{label}: a training for each source") as advance:
         for number, source in enumerate(sources):
             trained.append(train_once(train, reference, source, of_training, folder and folder / f"source-{number}"))
             advance(1)

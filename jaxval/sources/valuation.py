@@ -136,8 +136,16 @@ class SourceValues(NamedTuple):
         for i, name in enumerate(self.names):
             ends = (interval(*self.context_intervals[:, i, k]) for k in range(len(self.rewards)))
             told = zip((f"{value:.4g}" for value in self.values[i]), ends, strict=True)
-            rows.append([name, f"{self.pairs[i]:.4g}", *(word for pair in told for word in pair)])
-        return columns, rows, [f"{self.contexts} prompts, {self.evaluations} coalitions"]
+            pairs = "none" if np.isnan(self.pairs[i]) else f"{self.pairs[i]:.4g}"
+            rows.append([name, pairs, *(word for pair in told for word in pair)])
+        notes = [f"{self.contexts} prompts, {self.evaluations} coalitions"]
+        if self.reference_certain > 0.5:
+            notes += [
+                f"These values say little: at {self.reference_certain:.0%} of the prompts the reference is certain "
+                "of one candidate.",
+                'reference="uniform" begins with all candidates alike.',
+            ]
+        return columns, rows, notes
 
 
 def value_sources(

@@ -117,7 +117,7 @@ def read_adapter(folder: str | Path, params: Params) -> Adapter:
     Example:
         >>> read_adapter("no/such/folder", {})
         Traceback (most recent call last):
-        jaxval.types.BadArgument: adapter: expected a folder with adapter_config.json; got no/such/folder
+        jaxval.types.BadArgument: adapter: expected a folder with adapter_config.json; got no folder no/such/folder
 
     Source: Hu et al., "LoRA" (2021); the fields are those of peft.LoraConfig.
     """
@@ -175,7 +175,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
         advice = (
             f"name one of the adapters in it: {', '.join(map(str, map(folder.joinpath, named)))}" if named else None
         )
-        raise BadArgument("adapter", expected=f"a folder with {CONFIG}", got=folder, advice=advice)
+        got = f"{folder}, a model" if (folder / "config.json").is_file() else folder
+        got = got if folder.exists() else f"no folder {folder}"
+        raise BadArgument("adapter", expected=f"a folder with {CONFIG}", got=got, advice=advice)
     config = read_json(path)
     if config.get("peft_type") != "LORA":
         raise BadArgument(path, expected="peft_type 'LORA'", got=repr(config.get("peft_type")))
