@@ -199,8 +199,7 @@ def test_a_repaired_run_goes_on_with_a_path_as_its_store(tmp_path):
     del evaluator
     (tmp_path / "repaired").touch()
     evaluator = coalitions.evaluator(utility, 3, traced=False, store=tmp_path / "run.sqlite")
-    assert evaluator.forget_failures() == 1
-    assert coalitions.tabulate(evaluator, 3).tolist() == [0, 1, 1, 2, 1, 2, 2, 3]
+    assert coalitions.tabulate(evaluator, 3).tolist() == [0, 1, 1, 2, 1, 2, 2, 3]  # what failed is tried again
     assert evaluator.computed == 5
 
 

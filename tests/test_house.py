@@ -20,7 +20,7 @@ import jaxval
 ROOT = Path(__file__).parent.parent
 ROOMS = re.findall(r"^\d+\. `(\w+)`", jaxval.__doc__, flags=re.MULTILINE)
 PACKAGE = Path(jaxval.__file__).parent
-BELOW = ("_checks", "_errors", "_tables")  # files on which all rooms may rest
+BELOW = ("_checks", "_errors", "_objects", "_tables")  # files on which all rooms may rest
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [".".join(("jaxval", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in FILES]
 MODULES = [name.removesuffix(".__init__") for name in MODULES]
@@ -139,6 +139,8 @@ def ran(name):
     module, found, drawn, called = importlib.import_module(name), [], [], set()
 
     def spoiled(public, function, bound, argument):
+        for other in drawn_arguments.left_out(function, bound) if public not in called else ():
+            drawn.extend(drawn_arguments.faults(f"{name}.{public}", function, bound, other))
         called.add(public)
         found.extend(spoiled_arguments.faults(f"{name}.{public}", function, bound, argument))
         drawn.extend(drawn_arguments.faults(f"{name}.{public}", function, bound, argument))

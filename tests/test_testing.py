@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import find, given, settings
 
-from jaxval import _checks, axioms, social_choice, testing
+from jaxval import _checks, _objects, axioms, social_choice, testing
 from jaxval.preferences import ballot_wins, preference_matrix
 from jaxval.testing import fixtures
 
@@ -22,8 +22,8 @@ def test_profiles_are_profiles(profile):
     assert profile.orders.ndim == 2
     assert 1 <= profile.orders.shape[0] <= 5
     assert 1 <= profile.orders.shape[1] <= 4
-    _checks.check_orders(profile.orders)
-    _checks.check_weights(profile.weights, len(profile.orders))
+    _objects.check_orders(profile.orders)
+    _objects.check_weights(profile.weights, len(profile.orders))
     assert profile.weights.dtype == jnp.result_type(float)
     assert (profile.weights > 0).all()
 
@@ -49,7 +49,7 @@ def test_ballots_without_ties_and_gaps(ballots):
 @given(testing.preference_matrices(alternatives=3, voters=4), testing.skew_matrices(alternatives=(1, 4)))
 def test_matrices_are_preference_functions(profile_matrix, any_matrix):
     for matrix in (profile_matrix, any_matrix):
-        _checks.check_matrix(matrix)
+        _objects.check_matrix(matrix)
     assert (np.asarray(any_matrix) * 16 % 1 == 0).all()
     # Only those of a profile have Σu >= 1.
     assert float(jnp.sum(social_choice.share_bounds(profile_matrix))) > 1 - 1e-6
@@ -59,8 +59,8 @@ def test_matrices_are_preference_functions(profile_matrix, any_matrix):
 @given(testing.grouped_profiles(alternatives=3, voters=(1, 4), groups=2, weighted=True))
 def test_groups_of_profiles_have_no_gaps(drawn):
     profile, group = drawn
-    _checks.check_weights(profile.weights, len(profile.orders))
-    _checks.check_groups(group, len(profile.orders))
+    _objects.check_weights(profile.weights, len(profile.orders))
+    _objects.check_groups(group, len(profile.orders))
     assert group.max() <= 1
 
 

@@ -163,7 +163,7 @@ def find_divergence(divergence: Divergence) -> Callable[[Any], Any]:
     """
     if callable(divergence):
         return divergence
-    if divergence == "alpha_divergence":
+    if isinstance(divergence, str) and divergence == "alpha_divergence":
         raise BadArgument(
             "divergence",
             expected="a function, for it has a parameter",

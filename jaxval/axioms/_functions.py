@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxval import _checks
 from jaxval.types import BadArgument
 
-__all__ = ["numbers_of", "takes_one"]
+__all__ = ["gap_of", "numbers_of", "refused", "takes_one"]
 
 NOT_JAX = (
     jax.errors.TracerArrayConversionError,
@@ -62,6 +63,13 @@ def numbers_of(function: Callable[..., Any], *arguments: Any, name: str) -> Arra
             got="a function that needs the values of its arguments",
             advice="write it with jax.numpy, or wrap it in jax.pure_callback(..., vmap_method='sequential')",
         ) from error
+
+
+def gap_of(result: Any) -> Array:
+    """The gap of what an axiom returns, (gap, witness)."""
+    if not isinstance(result, tuple) or len(result) != 2 or jnp.ndim(_checks.numbers("axiom", result[0])) != 0:
+        raise BadArgument("axiom", expected="a function to (gap, witness)", got=f"one to {result!r:.80}")
+    return _checks.numbers("axiom", result[0])
 
 
 def refused(name: str, expected: str, error: Exception, advice: str) -> BadArgument:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.types import BadArgument, Groups, Table
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
 
 def check_game(table: Table, *, name: str = "table") -> Array:
     """The table, checked to hold one number for each coalition."""
-    array = _checks.check_table(table, name=name)
+    array = _objects.check_table(table, name=name)
     if array.ndim != 1:
         raise BadArgument(
             name,
@@ -46,7 +46,7 @@ def check_game(table: Table, *, name: str = "table") -> Array:
 def check_games(table: Table, groups: Groups | None) -> tuple[Array, np.ndarray]:
     """The game and the groups of its players, checked."""
     table = check_game(table)
-    return table, _checks.check_groups(groups, _checks.players_of(table))
+    return table, _objects.check_groups(groups, _objects.players_of(table))
 
 
 def same_players(other: Table, table: Array) -> Array:
@@ -61,8 +61,9 @@ def same_players(other: Table, table: Array) -> Array:
 
 def check_players(table: Array, *players: int) -> int:
     """Check that the players are different players of the game; return how many players the game has."""
-    known = range(_checks.players_of(table))
-    if any(player not in known for player in players) or len(set(players)) < len(players):
+    known = range(_objects.players_of(table))
+    whole = all(isinstance(player, int | np.integer) for player in players)
+    if not whole or any(player not in known for player in players) or len(set(players)) < len(players):
         raise BadArgument(
             "player", expected=f"different players in [0, {len(known)})", got=", ".join(map(str, players))
         )
@@ -96,7 +97,7 @@ def with_rows(table: Array, rows: Array) -> Array:
 @jax.jit
 def marginals(table: Array) -> Array:
     """v(S ∪ {z}) - v(S) for every player z and all S without z, (n, 2^(n-1))."""
-    halves = [table.reshape(-1, 2, 1 << player) for player in range(_checks.players_of(table))]
+    halves = [table.reshape(-1, 2, 1 << player) for player in range(_objects.players_of(table))]
     return jnp.stack([(half[:, 1] - half[:, 0]).reshape(-1) for half in halves])
 
 

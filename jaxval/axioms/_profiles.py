@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.types import BadArgument, Orders, Rule, Weights
 
 __all__ = ["cached", "checked_profile", "compiled", "each", "finish", "permutation_table", "rankings", "violated"]
@@ -23,8 +23,8 @@ AT_ONCE = 1 << 22  # numbers alive at a time when changed profiles are mapped in
 
 def checked_profile(orders: Orders, weights: Weights | None) -> tuple[Array, Array]:
     """Check the profile; return its rankings and its weights, which are equal if `weights` is None."""
-    orders = _checks.check_orders(orders)
-    return orders, _checks.check_weights(weights, orders.shape[0])
+    orders = _objects.check_orders(orders)
+    return orders, _objects.check_weights(weights, orders.shape[0])
 
 
 def cached(build: Callable[..., Any]) -> Callable[..., Any]:

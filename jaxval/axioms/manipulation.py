@@ -231,6 +231,7 @@ def best_misreports(
     _checks.check_choice("method", method, ("auto", "enumerate", "search"))
     common = reports == "common"
     starts, ascents = _checks.check_size("starts", starts), _checks.check_size("ascents", ascents)
+    _checks.check_number("limit", limit, low=0, high=np.inf, expected="a number of reports")
     if method != "search" and _checks.concrete(orders, weights):
         most = max(count_misreports(np.asarray(orders), np.asarray(weights), common=common))
         if most <= limit:

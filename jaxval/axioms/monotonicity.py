@@ -74,7 +74,7 @@ def monotonicity(
     """
     orders, weights = checked_profile(orders, weights)
     _checks.check_choice("moving", moving, ("ballot", "bloc"))
-    if not 0 < share <= 1:
+    if not isinstance(share, int | float | np.number) or not 0 < share <= 1:
         raise BadArgument("share", expected="a number in (0, 1]", got=f"{share!r}")
     gap, witness = compiled(_monotonicity, rule, moving=moving, share=share)(orders, weights)
     return finish(gap), witness

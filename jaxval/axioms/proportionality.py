@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.axioms._profiles import checked_profile, compiled, finish
 from jaxval.axioms.rules import as_profile_rule, is_matrix_rule
 from jaxval.preferences import first_choice_shares, preference_matrix
@@ -61,8 +61,8 @@ def ppa_level(lottery: Vector, shares: Vector) -> Float[Array, ""]:
         0.5
     """
     shares = _checks.floating("shares", shares, ndim=1, expected="(alternatives,) shares that sum to one")
-    shares = _checks.check_weights(shares, len(shares), name="shares")
-    lottery = _checks.check_lottery(lottery, len(shares))
+    shares = _objects.check_weights(shares, len(shares), name="shares")
+    lottery = _objects.check_lottery(lottery, len(shares))
     return jnp.minimum(jnp.min(_ratios(lottery, shares)), 1)
 
 

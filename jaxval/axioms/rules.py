@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxtyping import Array
 
-from jaxval import _checks
+from jaxval import _objects
 from jaxval.axioms._functions import numbers_of, takes_one
 from jaxval.preferences import preference_matrix
 from jaxval.types import BadArgument, Orders, Rule, Weights
@@ -59,8 +59,8 @@ def as_profile_rule(rule: Rule) -> Callable[..., Array]:
     matrix_rule = is_matrix_rule(rule)
 
     def profile_rule(orders: Orders, weights: Weights | None = None) -> Array:
-        orders = _checks.check_orders(orders)
-        weights = _checks.check_weights(weights, orders.shape[0])
+        orders = _objects.check_orders(orders)
+        weights = _objects.check_weights(weights, orders.shape[0])
         arguments = (preference_matrix(orders, weights),) if matrix_rule else (orders, weights)
         return call(rule, *arguments, alternatives=orders.shape[1])
 

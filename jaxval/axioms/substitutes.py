@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.axioms._games import check_games, equal_within, some_or_none
 from jaxval.axioms._profiles import finish
 from jaxval.axioms.kinds import of_values
@@ -142,7 +142,7 @@ def _rows_without_both(players: int, pairs: np.ndarray) -> np.ndarray:
 
 def _symmetric(table: Array, pairs: np.ndarray) -> Array:
     """Whether the players of each pair are symmetric, v(S ∪ {z_i}) = v(S ∪ {z_j}) for all S without both."""
-    rows = _rows_without_both(_checks.players_of(table), pairs)
+    rows = _rows_without_both(_objects.players_of(table), pairs)
     return _equal(table, rows | 1 << pairs[:, :1], rows | 1 << pairs[:, 1:])
 
 

@@ -118,8 +118,8 @@ class Store:
                     expected=f"one with the fingerprint {fingerprint!r}, of this utility, data and seed",
                     got=f"{self.path} with {self._facts['fingerprint']!r}, of another run",
                     advice=(
-                        "choose another path, or if it is the same run name it yourself: Store(path, fingerprint='a "
-                        "string of your own')"
+                        "choose another path; or, if you are sure that its values are those of this utility, pass "
+                        f"Store(path, fingerprint={self._facts['fingerprint']!r})"
                     ),
                 )
         except BaseException:

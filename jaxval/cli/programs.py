@@ -55,6 +55,7 @@ def keep_programs() -> Path | None:
         return None
     atexit.register(_hand_in, own, kept, known, os.getpid())
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(own)  # also for child processes
+    os.environ["JAXVAL_PROGRAMS"] = str(own)  # where `theorems` keeps what it has traced
     os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"  # their folders would be part of a program's name
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     # Two processes of a run may write the same program at the same time; one of them then compiles it again.

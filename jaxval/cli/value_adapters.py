@@ -54,7 +54,12 @@ def check_options(arguments: argparse.Namespace, defaults: dict[str, Any]) -> No
     if not arguments.adapters:
         return
     if not arguments.files:
-        raise BadArgument("FILE", expected="prompts and responses, beside --adapters", got="none")
+        raise BadArgument(
+            "FILE",
+            expected="prompts and responses, beside --adapters",
+            got="none",
+            advice="it stands before --adapters, which takes every word up to the next option for a folder",
+        )
     if not arguments.policy:
         raise BadArgument("--policy", expected="the base of the adapters, a folder or a GGUF file", got="none")
     for name in UNUSED:

@@ -27,6 +27,7 @@ __all__ = ["Evaluation", "as_evaluation", "evaluate_coalitions", "tabulate"]
 
 HOST_CHUNK = 2**16  # how many masks an evaluation on the host is given at a time
 MOST_PROGRAMS = 256
+OBJECTIVES = "a scalar or a vector of objectives"
 
 
 @runtime_checkable
@@ -213,7 +214,8 @@ def checked_utility(utility: Utility, players: int) -> Utility:
         return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
 
     try:
-        result = jax.eval_shape(utility, jax.ShapeDtypeStruct((players,), bool))
+        mask = jax.ShapeDtypeStruct((players,), bool)
+        result = jax.eval_shape(lambda mask: _checks.check_result("utility", utility(mask), OBJECTIVES), mask)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         raise BadArgument(
             "utility",
@@ -226,9 +228,7 @@ def checked_utility(utility: Utility, players: int) -> Utility:
     leaves = jax.tree.leaves(result)
     if len(leaves) != 1 or leaves[0] is not result or result.ndim > 1 or 0 in result.shape:
         got = [leaf.shape for leaf in leaves]
-        raise BadArgument(
-            "utility", expected="a scalar or a vector of objectives", got=f"shape {got[0] if got else None}"
-        )
+        raise BadArgument("utility", expected=OBJECTIVES, got=f"shape {got[0] if got else None}")
     if not (jnp.issubdtype(result.dtype, jnp.floating) or result.dtype.kind in "biu"):
         raise BadArgument("utility", expected="real numbers", got=f"dtype {result.dtype}")
     return call

@@ -55,7 +55,8 @@ def evaluator(
     function that JAX cannot trace (one that trains a model for each coalition, say) takes one mask as a NumPy array and
     runs on an executor, or in this process with `traced=False`. Such a function, and any utility with a store, is never
     evaluated twice for the same coalition. A store keeps finished evaluations on the disk for the next run too. What an
-    executor finishes is on the disk within half a second, and what is evaluated in this process at once.
+    executor finishes is on the disk within half a second, and what is evaluated in this process at once. A new
+    evaluator, as in the next run, tries again what failed.
 
     Args:
         utility: from a mask (players,) to a number or a vector of objectives.
@@ -98,6 +99,8 @@ def evaluator(
     batch_size = _checks.check_size("batch_size", batch_size)
     if not callable(utility):
         raise BadArgument("utility", expected="a function of a mask", got=type(utility).__name__)
+    for name, flag in (("traced", traced), ("keep_going", keep_going)):
+        _checks.check_flag(name, flag)
     traced = traced and executor is None and getattr(utility, "traceable", True)
     check_timeout(timeout, executor)
     if not traced and mesh is not None:
@@ -124,6 +127,8 @@ def evaluator(
         store = Store(store, fingerprint=_fingerprint(utility, players))
     if store is None and not traced:
         store = Store()
+    if store is not None:  # what failed may have had a cause that is gone: a full disk, or a machine that was busy
+        store.forget_failures()
     return Evaluator(utility, players, batch_size, store, executor, mesh, timeout, traced, keep_going, progress)
 
 
@@ -317,6 +322,10 @@ class Evaluator:
                     if finished and (not some or time.monotonic() > since + TOGETHER):
                         store.record(finished, players=self.players)
                         finished = {}
+            except KeyboardInterrupt as stop:
+                if store.path is not None:
+                    stop.add_note(f"What is finished is kept in {store.path}: the same call goes on after it.")
+                raise
             finally:
                 if finished:
                     store.record(finished, players=self.players)
@@ -337,7 +346,7 @@ class Evaluator:
             got=f"{reason} for coalition {members}{more}",
             advice=(
                 f"the others are kept{'' if store.path is None else f' in {store.path}'}; "
-                f"evaluator.forget_failures() lets what failed be tried again{going}"
+                f"what failed is tried again by a new evaluator, or after evaluator.forget_failures(){going}"
             ),
         )
 

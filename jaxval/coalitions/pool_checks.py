@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxval import _checks
 from jaxval.coalitions.masks import all_coalitions, check_coalitions
 from jaxval.coalitions.pools import (
     Labels,
@@ -144,7 +145,7 @@ def pool_diagnostics(
     names = ["the reference", *(f"source {i}" for i in range(sources))]
     names += [f"further proposal {i}" for i in range(len(every) - len(scores))]
     faults = pool_faults(names, checks)
-    if faults and refuse:
+    if _checks.check_flag("refuse", refuse) and faults:
         raise wrong_pool("log_probs", faults)
     return PoolDiagnostics(sizes, checks, faults)
 

@@ -209,7 +209,7 @@ def _expectation(chances: Array, weighted: Array, *, by_context: bool) -> Array:
 
 def _reward_parts(log_probs: Any, rewards: Any, weights: Any, *, by_context: bool) -> tuple[Array, Array]:
     """π(y|x), and each reward times the share of its context, or 0 if the policy never gives the response."""
-    if by_context and weights is not None:
+    if _checks.check_flag("by_context", by_context) and weights is not None:
         raise BadArgument(
             "weights", expected="none with by_context=True, because contexts are then not averaged", got="weights"
         )

@@ -91,6 +91,7 @@ def read_preferences(
     Source: the preference formats of TRL, https://huggingface.co/docs/trl/dataset_formats.
     """
     files = files_of(path)
+    _checks.check_flag("skip_unusable", skip_unusable)
     if source is not None and not isinstance(source, str):
         raise BadArgument("source", expected="the name of a field, or None", got=f"{source!r}")
     prompts: dict[str, int] = {}
@@ -222,6 +223,7 @@ def write_weighted(
     if not isinstance(weights, Mapping):
         raise BadArgument("weights", expected="weights by the names of sources", got=f"{type(weights).__name__}")
     _checks.check_path("out", out)
+    _checks.check_flag("skip_unusable", skip_unusable)
     for name, weight in weights.items():
         _checks.check_number(f"weights[{name!r}]", weight, low=-np.inf, high=np.inf, expected="a number")
         if not 0 <= weight < float("inf"):

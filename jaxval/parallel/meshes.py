@@ -1,6 +1,7 @@
 """Devices of one process or of several: a mesh, and a function of many rows distributed over it."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,7 +59,8 @@ def connect() -> int:
 
     Raises:
         ValueError: if some of the variables are missing, the address has no port, or the numbers do not fit.
-        RuntimeError: if JAX was used before, or a process did not join within five minutes (from JAX itself).
+        RuntimeError: if JAX was used before (from JAX itself). If a process does not join within five minutes, as with
+            a wrong port, JAX ends all of them.
 
     Example:
         >>> connect()
@@ -84,6 +86,9 @@ def connect() -> int:
         raise BadArgument(VARIABLES[1], expected="at least 1", got=processes)
     if process >= processes:
         raise BadArgument(VARIABLES[2], expected=f"a number in [0, {processes})", got=process)
+    if processes > 1:
+        waits = f"process {process} of {processes} waits for the others at {address}, five minutes at most"
+        print(waits, file=sys.stderr)
     jax.distributed.initialize(address, processes, process)
     return process
 

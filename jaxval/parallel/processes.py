@@ -34,6 +34,11 @@ THREADS = (  # variables that limit the threads of linear algebra; a library rea
 )
 
 
+UNGUARDED = (
+    " while it started: workers import the script, so its own work must stand under `if __name__ == '__main__':`"
+)
+
+
 class RemoteError(Exception):
     """The cause of an exception that was raised in a worker: the worker's traceback, as text."""
 
@@ -192,7 +197,8 @@ class _Worker(threading.Thread):
             self._stop()
             if self._killed:
                 raise CancelledError from lost
-            raise ChildProcessError(f"the worker ended with exit code {code}") from lost
+            early = "" if self._sent is call.function else UNGUARDED
+            raise ChildProcessError(f"the worker ended with exit code {code}{early}") from lost
         if error is not None:
             raise result from RemoteError(error)
         return result

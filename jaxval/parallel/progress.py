@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from jaxval import _checks
+
 __all__ = ["progress"]
 
 DAY = 24 * 3600  # the pace is that of the last thousand steps; a step may well take longer than rich's half minute
@@ -30,7 +32,7 @@ def progress(
     if callable(shown):
         yield shown
         return
-    if not shown:
+    if not _checks.check_flag("progress", shown):
         yield lambda count: None
         return
     from rich import progress as rich

@@ -64,7 +64,7 @@ def low_rank(
     _checks.check_size("rank", rank)
     _checks.check_number("alpha", alpha, low=-jnp.inf, high=jnp.inf, expected="a number")
     _find_targets(params, names)
-    place: Callable[..., Params] = merge if merged else attach
+    place: Callable[..., Params] = merge if _checks.check_flag("merged", merged) else attach
     parts = model.parts
     most = None if parts is None else parts.layers
     depth = most if layers is None else _checks.check_size("layers", layers)
@@ -214,7 +214,7 @@ def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Arr
 def _names(targets: Iterable[str]) -> tuple[str, ...]:
     if isinstance(targets, str) or not isinstance(targets, Iterable):
         raise BadArgument("targets", expected="the names of linear layers", got=f"{targets!r:.80}")
-    return tuple(targets)
+    return tuple(_checks.check_text(f"targets[{number}]", name) for number, name in enumerate(targets))
 
 
 def _find_targets(params: Params, targets: tuple[str, ...]) -> list[tuple[str, ...]]:

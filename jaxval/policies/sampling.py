@@ -69,6 +69,8 @@ def _padded(name: str, sequences: Any, pad: int) -> tuple[Array, Array]:
     lengths = [len(ids) for ids in sequences]
     if not lengths or min(lengths) == 0:
         raise BadArgument(name, expected="at least one, and a token in each", got=f"lengths {lengths}")
+    if not isinstance(pad, int | np.integer) or not -(2**31) <= pad < 2**31:
+        raise BadArgument("pad", expected="an id, a whole number of 32 bits", got=f"{pad!r:.80}")
     tokens = np.full((len(lengths), max(lengths)), pad, dtype=np.int32)
     for row, ids in zip(tokens, sequences, strict=True):
         row[: len(ids)] = ids
@@ -139,7 +141,7 @@ def sample(
         "temperature", temperature, low=0.0, high=float("inf"), expected="a number of at least 0"
     )
     _checks.check_memory("responses", len(tokens), responses, max(longest + num_tokens, model.vocabulary))
-    keep = cache and model.start is not None and model.advance is not None
+    keep = _checks.check_flag("cache", cache) and model.start is not None and model.advance is not None
     prompts = tokens[:, :longest]
     how = {"model": model, "steps": num_tokens, "copies": responses, "keep": keep, "end": end}
     samples, lost = _sample(key, held_by(model), params, prompts, lengths, heat, **how)

@@ -80,6 +80,10 @@ def group_responses(
             expected = f"a prompt and a response of at most length={model.length} tokens together"
             raise BadArgument("prompts", expected=expected, got=f"{len(prompt)} + {most} in row {row}")
     count = max(map(len, responses))
+    if len(_checks.check_list("widths", widths, "two numbers of tokens")) != 2:
+        raise BadArgument("widths", expected="two numbers of tokens", got=f"{widths!r:.80}")
+    for number, least in enumerate(widths):
+        _checks.check_memory("widths", len(prompts), count, _checks.check_size(f"widths[{number}]", least))
     tokens = np.zeros((len(prompts), max(widths[0], *map(len, prompts))), np.int32)
     behind = np.zeros((len(prompts), count, max(widths[1], *longest)), np.int32)
     lengths = np.zeros((len(prompts), count), int)
@@ -259,7 +263,8 @@ def map_tokens(function: Callable[..., Any], tokens: Array, *arrays: Array, size
     """
     _checks.check_function("function", function)
     for name, part in (("tokens", tokens), *(("arrays", array) for array in arrays)):
-        _checks.check_leaves(name, part)
+        if not hasattr(_checks.check_leaves(name, part), "shape"):
+            raise BadArgument(name, expected="arrays", got=f"{part!r:.80}")
         if part.shape[: len(tokens.shape)] != tokens.shape:
             raise BadArgument(name, expected="arrays whose leading axes are those of the tokens", got=f"{part!r:.80}")
     axes = tokens.shape

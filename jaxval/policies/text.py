@@ -126,7 +126,7 @@ def encode_catalogue(
         >>> encode_catalogue(["hi"], [["a", "bc"]], length=4, truncate=(2, 2))
         ([[256, 105]], [[[97, 257], [98, 99]]])
     """
-    tokeniser = byte_tokeniser() if tokeniser is None else tokeniser
+    tokeniser = byte_tokeniser() if tokeniser is None else _checks.check_record("tokeniser", tokeniser, Tokeniser)
     length = _checks.check_size("length", length)
     check_candidates(prompts, responses)
     for text in (response for row in responses for response in row):
@@ -212,7 +212,7 @@ def text_windows(
         >>> text_windows("abcde", length=3)
         ([[256], [256], [256]], [[[97, 98]], [[99, 100]], [[101]]])
     """
-    tokeniser = byte_tokeniser() if tokeniser is None else tokeniser
+    tokeniser = byte_tokeniser() if tokeniser is None else _checks.check_record("tokeniser", tokeniser, Tokeniser)
     if _checks.check_size("length", length) < 2:
         raise BadArgument("length", expected="at least 2 tokens, a prompt and a response", got=length)
     if not isinstance(text, str) or not text:

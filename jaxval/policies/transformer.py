@@ -82,9 +82,12 @@ def rotary_frequencies(
         [1.0, 0.01]
     """
     _checks.check_memory("head_width", _checks.check_size("head_width", head_width))
+    base = _checks.check_finite("base", base, "a finite number above 0", above=True)
     frequencies = base ** (-np.arange(0, head_width, 2) / head_width)
     if scaling is None:
         return frequencies
+    for name, value in zip(RopeScaling._fields, _checks.check_record("scaling", scaling, RopeScaling), strict=True):
+        _checks.check_finite(f"scaling.{name}", value, "a finite number above 0", above=True)
     turns = scaling.original_length * frequencies / (2 * math.pi)
     low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
     mixed = np.clip((turns - low) / (high - low), 0.0, 1.0)
@@ -176,7 +179,7 @@ def transformer(
         "dtype": dtype,
     }
     frequencies = rotary_frequencies(head_width, base=rope_base, scaling=rope_scaling)
-    module = _blocks.Transformer(vocabulary, width, layers, tied, block)
+    module = _blocks.Transformer(vocabulary, width, layers, _checks.check_flag("tied", tied), block)
 
     @jax.jit
     def init(key: Array) -> Params:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.types import Matrix, Orders, Weights
 
 __all__ = [
@@ -41,7 +41,7 @@ def positions(orders: Orders) -> Int[Array, "rankings alternatives"]:
         >>> positions([[2, 0, 1]]).tolist()
         [[1, 2, 0]]
     """
-    return _positions(_checks.check_orders(orders))
+    return _positions(_objects.check_orders(orders))
 
 
 def preference_matrix(orders: Orders, weights: Weights | None = None) -> Float[Array, "alternatives alternatives"]:
@@ -63,11 +63,11 @@ def preference_matrix(orders: Orders, weights: Weights | None = None) -> Float[A
         >>> preference_matrix([[0, 1, 2], [1, 2, 0], [2, 0, 1]], [0.5, 0.25, 0.25]).tolist()
         [[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]
     """
-    orders = _checks.check_orders(orders)
+    orders = _objects.check_orders(orders)
     if weights is None:
         wins = _count_rankings(orders) / orders.shape[0]
     else:
-        wins = count_positions(_positions(orders), _checks.check_weights(weights, orders.shape[0]))
+        wins = count_positions(_positions(orders), _objects.check_weights(weights, orders.shape[0]))
     wins = np.asarray(wins) if _checks.concrete(wins) else wins  # NumPy has nothing to compile
     return jnp.asarray((1 + wins - wins.T) / 2)
 
@@ -91,8 +91,8 @@ def first_choice_shares(orders: Orders, weights: Weights | None = None) -> Float
         >>> first_choice_shares([[0, 1], [1, 0]], [0.75, 0.25]).tolist()
         [0.75, 0.25]
     """
-    orders = _checks.check_orders(orders)
-    weights = _checks.check_weights(weights, orders.shape[0])
+    orders = _objects.check_orders(orders)
+    weights = _objects.check_weights(weights, orders.shape[0])
     return _weigh_first(orders, weights)
 
 
@@ -114,7 +114,7 @@ def borda_scores(matrix: Matrix) -> Float[Array, "alternatives"]:
         >>> borda_scores([[0.5, 0.75], [0.25, 0.5]]).tolist()
         [0.75, 0.25]
     """
-    return _borda_scores(_checks.check_matrix(matrix))
+    return _borda_scores(_objects.check_matrix(matrix))
 
 
 def condorcet_winner(matrix: Matrix) -> Int[Array, ""]:
@@ -135,7 +135,7 @@ def condorcet_winner(matrix: Matrix) -> Int[Array, ""]:
         >>> int(condorcet_winner([[0.5, 0.6], [0.4, 0.5]])), int(condorcet_winner([[0.5, 0.5], [0.5, 0.5]]))
         (0, -1)
     """
-    return _condorcet_winner(_checks.check_matrix(matrix))
+    return _condorcet_winner(_objects.check_matrix(matrix))
 
 
 def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
@@ -156,7 +156,7 @@ def pmc_ranking(matrix: Matrix) -> Int[Array, "alternatives"]:
         >>> pmc_ranking([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]]).tolist()
         [2, 0, 1]
     """
-    return _pmc_ranking(_checks.check_matrix(matrix))
+    return _pmc_ranking(_objects.check_matrix(matrix))
 
 
 def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
@@ -180,7 +180,7 @@ def smith_set(matrix: Matrix) -> Bool[Array, "alternatives"]:
         >>> smith_set([[0.5, 0.6, 0.3], [0.4, 0.5, 0.4], [0.7, 0.6, 0.5]]).tolist()
         [False, False, True]
     """
-    return _smith_set(_checks.check_matrix(matrix))
+    return _smith_set(_objects.check_matrix(matrix))
 
 
 def reachable(edges: Bool[Array, "alternatives alternatives"]) -> Bool[Array, "alternatives alternatives"]:

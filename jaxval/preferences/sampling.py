@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.types import BadArgument, Comparisons, Matrix, Number, Vector
 
 __all__ = [
@@ -78,7 +78,7 @@ def sample_mallows(
         [[2, 0, 1], [2, 0, 1]]
     """
     center = _checks.integers("center", center, ndim=1, expected="one ranking (alternatives,), best first")
-    center = _checks.check_orders(center[None], name="center")[0]
+    center = _objects.check_orders(center[None], name="center")[0]
     dispersion = _checks.check_number("dispersion", dispersion, low=0, high=1, expected="a number in [0, 1]")
     _checks.check_memory("num", _checks.check_size("num", num), len(center))
     return _repeated_insertion(_checks.check_key(key), center, dispersion, num)
@@ -115,7 +115,7 @@ def sample_mixture(
     _checks.check_list("samplers", samplers, "a function for each group")
     for group, sampler in enumerate(samplers):
         _checks.check_function(f"samplers[{group}]", sampler, "a function of a key and num")
-    shares = _checks.check_weights(shares, len(samplers), name="shares")
+    shares = _objects.check_weights(shares, len(samplers), name="shares")
     _checks.check_memory("num", len(samplers), _checks.check_size("num", num))
     choose, *keys = jax.random.split(_checks.check_key(key), len(samplers) + 1)
     drawn = [
@@ -179,7 +179,7 @@ def sample_comparisons(key: Key[Array, ""], matrix: Matrix, *, num: int) -> Comp
         >>> drawn.winner.tolist(), drawn.loser.tolist()
         ([0, 0, 0], [1, 1, 1])
     """
-    matrix = _checks.check_matrix(matrix)
+    matrix = _objects.check_matrix(matrix)
     alternatives = matrix.shape[0]
     if alternatives < 2:
         raise BadArgument("matrix", expected="at least two alternatives to compare", got="1")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.types import BadArgument, Matrix, Vector
 
 __all__ = ["FeasibleShares", "GroupMatrices", "extended_membership", "extended_shares"]
@@ -125,7 +125,7 @@ def refuse_tracers(name: str, value: Any) -> None:
 def host_matrix(matrix: Matrix, *, most: int | None = None) -> tuple[np.ndarray, float]:
     """P in float64, made exactly skew-symmetric, and the tolerance of its precision."""
     refuse_tracers("matrix", matrix)
-    limit = _checks.tolerance(_checks.check_matrix(matrix).dtype)
+    limit = _checks.tolerance(_objects.check_matrix(matrix).dtype)
     values = np.asarray(matrix, dtype=np.float64)
     if most is not None and len(values) > most:
         raise BadArgument(
@@ -139,7 +139,7 @@ def host_matrix(matrix: Matrix, *, most: int | None = None) -> tuple[np.ndarray,
 
 def host_shares(shares: Any, alternatives: int) -> np.ndarray:
     refuse_tracers("shares", shares)
-    _checks.check_lottery(shares, alternatives, name="shares")
+    _objects.check_lottery(shares, alternatives, name="shares")
     values = np.clip(np.asarray(shares, dtype=np.float64), 0, 1)
     return values / values.sum()
 

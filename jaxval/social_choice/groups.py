@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.preferences import borda_scores
 from jaxval.social_choice.rules import certificate, proportional, share_bounds
 from jaxval.types import BadArgument, Matrix, Vector
@@ -87,8 +87,8 @@ def group_outcomes(matrices: Matrices, lottery: Vector, *, shares: Shares | None
         (0.5, 1, 2)
     """
     matrices = _check_matrices(matrices)
-    lottery = _checks.check_lottery(lottery, matrices.shape[1])
-    return _outcomes(matrices, lottery, _checks.check_weights(shares, len(matrices), name="shares"))
+    lottery = _objects.check_lottery(lottery, matrices.shape[1])
+    return _outcomes(matrices, lottery, _objects.check_weights(shares, len(matrices), name="shares"))
 
 
 @jax.jit
@@ -139,7 +139,7 @@ def group_curve(
         raise BadArgument("betas", expected="(betas,) numbers in [0, inf]", got=np.asarray(betas).tolist())
     lotteries = jax.vmap(lambda beta: proportional(matrix, beta=beta))(betas)
     matrices = _check_matrices(matrices)
-    shares = _checks.check_weights(shares, len(matrices), name="shares")
+    shares = _objects.check_weights(shares, len(matrices), name="shares")
     return jax.vmap(lambda lottery: _outcomes(matrices, lottery, shares))(lotteries)
 
 
@@ -168,7 +168,7 @@ def guaranteed_level(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
         (1.0, 0.0)
     """
     bounds = share_bounds(matrix)
-    lottery = _checks.check_lottery(lottery, len(bounds))
+    lottery = _objects.check_lottery(lottery, len(bounds))
     limit = _checks.tolerance(bounds.dtype)
     ratios = jnp.where(bounds > limit, lottery / jnp.where(bounds > limit, bounds, 1), jnp.inf)
     return jnp.where(jnp.sum(bounds) >= 1 - limit, jnp.minimum(jnp.min(ratios), 1), jnp.nan)
@@ -181,5 +181,5 @@ def _check_matrices(matrices: Matrices) -> Array:
     if 0 in array.shape:
         raise BadArgument("matrices", expected=expected, got=f"shape {array.shape}")
     for group in range(array.shape[0]):
-        _checks.check_matrix(array[group], name=f"matrices[{group}]")
+        _objects.check_matrix(array[group], name=f"matrices[{group}]")
     return array

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import lu_factor, lu_solve
+from jax.lax.linalg import lu, triangular_solve
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.types import Lottery, Matrix, Vector
 
 __all__ = ["LotteryDiagnostics", "c1_maximal_lottery", "exploitability", "maximal_lottery", "maximal_lottery_solve"]
@@ -78,8 +78,8 @@ def exploitability(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
         >>> float(exploitability([[0.5, 0.75], [0.25, 0.5]], [0.0, 1.0]))
         0.25
     """
-    matrix = _checks.check_matrix(matrix)
-    return _exploitability(matrix - matrix.T, _checks.check_lottery(lottery, matrix.shape[0]))
+    matrix = _objects.check_matrix(matrix)
+    return _exploitability(matrix - matrix.T, _objects.check_lottery(lottery, matrix.shape[0]))
 
 
 def maximal_lottery(matrix: Matrix) -> Lottery:
@@ -134,7 +134,7 @@ def maximal_lottery_solve(matrix: Matrix) -> tuple[Lottery, LotteryDiagnostics]:
         >>> lottery.tolist(), bool(diagnostics.converged)
         ([1.0, 0.0], True)
     """
-    return _solve(_checks.check_matrix(matrix))
+    return _solve(_objects.check_matrix(matrix))
 
 
 def c1_maximal_lottery(matrix: Matrix) -> Lottery:
@@ -159,7 +159,7 @@ def c1_maximal_lottery(matrix: Matrix) -> Lottery:
         >>> [round(float(p), 4) for p in c1_maximal_lottery(cycle)]
         [0.3333, 0.3333, 0.3333]
     """
-    matrix = _checks.check_matrix(matrix)
+    matrix = _objects.check_matrix(matrix)
     return maximal_lottery((1 + jnp.sign(_without_ties(matrix))) / 2)
 
 
@@ -249,7 +249,7 @@ def _only_equilibrium(system: Array, support: Array, levels: Levels) -> tuple[Ar
         step = inverse @ (target - _exact_product(system, point[:, None])[:, 0])
         return point + step, jnp.max(jnp.abs(step))
 
-    point, changes = jax.lax.scan(refine, -inverse[:, -1], length=2)
+    point, changes = jax.lax.scan(refine, -inverse[:, -1], length=2, unroll=True)
     moved = jnp.finfo(system.dtype).eps * jnp.sum(jnp.abs(inverse), axis=1)
     values = jnp.where(inside, point, system @ point)[:-1]
     unique = jnp.all(values > jnp.where(inside, moved, jnp.abs(system) @ moved)[:-1]) & (changes[-1] <= levels.change)
@@ -281,11 +281,14 @@ def _follow_central_path(system: Array, start: State, end: Array | float, off_ce
         # The variables are scaled so that z = w. The diagonal is then the identity. It determines the step in the
         # directions that the game leaves free, and is not lost in rounding beside the game.
         scale = jnp.append(jnp.sqrt(z / w), jnp.sqrt(mu))
-        factors = lu_factor(diagonal + scale[:, None] * system * scale[None, :])
+        factors, _, rows = lu(diagonal + scale[:, None] * system * scale[None, :])
         off_path = system @ jnp.append(z, tau) - jnp.append(w, -1)  # zero except for rounding
 
         def direction(complementarity: Array) -> tuple[Array, Array, Array]:
-            step = scale * lu_solve(factors, scale * (jnp.append(complementarity / z, 0) - off_path))
+            right = (scale * (jnp.append(complementarity / z, 0) - off_path))[rows, None]
+            for lower in (True, False):  # L has ones on its diagonal
+                right = triangular_solve(factors, right, left_side=True, lower=lower, unit_diagonal=lower)
+            step = scale * right[:, 0]
             dz = step[:-1]
             return dz, (complementarity - w * dz) / z, step[-1]
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.preferences import borda_scores, first_choice_shares
 from jaxval.preferences.ballots import check_wins
 from jaxval.types import Lottery, Matrix, Number, Orders, Vector, Weights, Wins
@@ -44,7 +44,7 @@ def share_bounds(matrix: Matrix) -> Float[Array, "alternatives"]:
         >>> share_bounds([[0.5, 0.75, 0.5], [0.25, 0.5, 0.75], [0.5, 0.25, 0.5]]).tolist()
         [0.5, 0.25, 0.25]
     """
-    return _share_bounds(_checks.check_matrix(matrix))
+    return _share_bounds(_objects.check_matrix(matrix))
 
 
 def proportional(matrix: Matrix, *, beta: Number = 0.0) -> Lottery:
@@ -191,8 +191,8 @@ def win_rate_over_uniform(matrix: Matrix, lottery: Vector) -> Float[Array, ""]:
         >>> float(win_rate_over_uniform([[0.5, 0.75], [0.25, 0.5]], [1.0, 0.0]))
         0.625
     """
-    matrix = _checks.check_matrix(matrix)
-    lottery = _checks.check_lottery(lottery, matrix.shape[0])
+    matrix = _objects.check_matrix(matrix)
+    lottery = _objects.check_lottery(lottery, matrix.shape[0])
     return lottery @ jnp.mean(matrix, axis=1)
 
 
@@ -220,7 +220,7 @@ def votes_won(wins: Wins, lottery: Vector) -> Float[Array, ""]:
         0.75
     """
     wins = check_wins(wins)
-    lottery = _checks.check_lottery(lottery, wins.shape[0])
+    lottery = _objects.check_lottery(lottery, wins.shape[0])
     won, voted = lottery @ jnp.sum(wins, axis=1), lottery @ jnp.sum(wins + wins.T, axis=1)
     return jnp.where(voted > 0, won / jnp.where(voted > 0, voted, 1), jnp.nan)
 

@@ -82,11 +82,12 @@ def value_adapters(
         ...     value_adapters(EXAMPLE, ["one", "two"], policy="no-such-folder")
         ... except ValueError as error:
         ...     print(error)
-        policy: expected a folder with config.json; got no-such-folder
+        policy: expected a folder with config.json; got no folder no-such-folder
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     method = method_of(semivalue, groups, permutations, evaluations, arithmetic, reference, truth=False)
-    if stacked and reference_adapter is None:
+    _checks.check_flag("any_base", any_base)
+    if _checks.check_flag("stacked", stacked) and reference_adapter is None:
         raise BadArgument("stacked", expected="a reference adapter to be stacked on", got="none")
     names = names_of(adapters)
     try:
@@ -102,6 +103,7 @@ def value_adapters(
     adapted = policies.low_rank(model, start, rank=int(alpha), alpha=alpha, targets=trained[0]["layers"])
     write = functools.partial(_write, alpha=alpha, base=str(policy), first=first)
     learner = over_checkpoint(pairs, adapted, tokeniser)._replace(write=write)
+    rewards = resolve_rewards(reward, pairs, learner)
     none = jax.tree.map(jnp.zeros_like, trained[0])
     merged = (policies.merge(start if stacked else params, one.params, alpha=one.alpha) for one in read)
     _check(learner, pairs, names, trained, merged, over_checkpoint(pairs, model, tokeniser))
@@ -110,7 +112,7 @@ def value_adapters(
         learner,
         train=_no_training,
         random=False,
-        rewards=resolve_rewards(reward, pairs, learner),
+        rewards=rewards,
         held_out=np.arange(len(pairs.prompts)),
         reference=none,
         trained=trained,

@@ -136,7 +136,6 @@ def tables(name: str, setting: Setting, masks: np.ndarray, retrained: OfMask) ->
     content = fingerprint(setting.contexts, setting.responses, setting.rewards, setting.start)
     path = None if setting.folder is None else setting.folder / f"{name}-{content[:12]}.store"
     with Store(path, fingerprint=content) as store:
-        store.forget_failures()
         evaluate = coalitions.evaluator(
             utility, sources, batch_size=min(TOGETHER, 2**sources), store=store, traced=traced, progress=setting.shown
         )

@@ -9,7 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.coalitions import index_coalition
 from jaxval.types import BadArgument, Table
 
@@ -57,12 +57,12 @@ def best_coalition(table: Table, *, size: int | None = None) -> Bool[Array, "sou
         >>> best_coalition([0.0, 1.0, 2.0, 1.5], size=2).tolist()
         [True, True]
     """
-    utilities = _checks.check_table(table)
+    utilities = _objects.check_table(table)
     known = np.asarray(utilities)
     if known.ndim != 1:
         expected, got = "utilities (2^n,) under one reward", f"shape {known.shape}"
         raise BadArgument("table", expected=expected, got=got, advice="pick a column")
-    players, sizes = _checks.players_of(utilities), np.bitwise_count(np.arange(len(known)))
+    players, sizes = _objects.players_of(utilities), np.bitwise_count(np.arange(len(known)))
     allowed = np.ones(len(known), bool) if size is None else sizes == _check_size(size, players)
     return index_coalition(int(np.lexsort((sizes, -known, ~allowed))[0]), players)
 

@@ -20,7 +20,7 @@ from jaxval.checkpoints import load_state, save_state
 from jaxval.coalitions import TokenArithmetic, score_coalitions, token_arithmetic
 from jaxval.data import SamplePool
 from jaxval.parallel import progress as progress_bar
-from jaxval.types import Grouped, Params, SequenceModel
+from jaxval.types import BadArgument, Grouped, Params, SequenceModel
 
 __all__ = ["Draws", "draw_pool", "pool_of_draws"]
 
@@ -112,10 +112,12 @@ def draw_pool(
         _checks.check_leaves(f"trained[{number}]", one)
     policies.group_responses(model, prompts, [[] for _ in _checks.check_list("prompts", prompts, "lists of ids")])
     _checks.check_memory("samples", len(prompts), samples, new_tokens)
-    names = tuple(names or (f"source {i}" for i in range(sources)))
+    names = tuple(f"source {i}" for i in range(sources)) if names is None else names
+    if len(_checks.check_names("names", names, "a name for each source")) != sources:
+        raise BadArgument("names", expected=f"a name for each of {sources} sources", got=len(names))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trained)
     every = TokenArithmetic(jnp.ones(sources), reference, stacked)
-    folder = None if folder is None else Path(folder)
+    folder = None if folder is None else Path(_checks.check_path("folder", folder))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     count = -(-samples // (sources + 2))

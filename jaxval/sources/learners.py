@@ -197,7 +197,7 @@ def checkpoint_learner(
         ...     checkpoint_learner(EXAMPLE, folder="no-such-folder")
         ... except ValueError as error:
         ...     print(error)
-        path: expected a folder with config.json; got no-such-folder
+        path: expected a folder with config.json; got no folder no-such-folder
     """
     base, params, tokeniser = policies.read_llama(folder)
     model = policies.low_rank(base, params, rank=rank, alpha=alpha, layers=layers)

@@ -168,7 +168,7 @@ def value_pool(
     linear = _linear_map(sources, semivalue, groups, permutations, evaluations, key)
     proposal, shares = pool_log_q(pool)
     ratios, faults = _faults(pool, proposal, shares)
-    if faults and refuse:
+    if _checks.check_flag("refuse", refuse) and faults:
         raise wrong_pool("pool", faults)
     drawn = proposal < np.inf
     if drawn.sum(axis=1).min() < 2:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from jaxval import _checks, values
+from jaxval import _checks, _objects, values
 from jaxval.coalitions import all_coalitions
 from jaxval.data import PreferencePairs
 from jaxval.parallel import progress as progress_bar
@@ -77,6 +77,7 @@ def method_of(
 ) -> Method:
     """The options of values, each checked to be one that exists."""
     _checks.check_choice("arithmetic", arithmetic, ARITHMETICS)
+    _checks.check_flag("truth", truth)
     _checks.check_choice("reference", reference, ("policy", "uniform"))
     if not callable(semivalue):
         _checks.check_choice("semivalue", semivalue, SEMIVALUES)
@@ -144,7 +145,7 @@ def repeat(problem: Problem, method: Method, key: Array, folder: Path | None, la
     setting = from_reference(setting, uniform=method.reference == "uniform")
     clock = time.perf_counter()
     trained = list(trained)
-    with progress_bar(shown, len(sources), f"{label}: a training for each source") as advance:
+    with progress_bar(shown and bool(sources), len(sources), f"{label}: a training for each source") as advance:
         for number, source in enumerate(sources):
             trained.append(train_once(train, reference, source, of_training, folder and folder / f"source-{number}"))
             advance(1)
@@ -225,7 +226,7 @@ def _values_by_context(designs: dict[str, Design], blocks: Tables) -> tuple[dict
 
 def _designs(method: Method, key: Array, players: int) -> tuple[dict[str, Design], np.ndarray]:
     """The designs of the values and of the values in order, and the coalitions that they take, each once."""
-    in_order = {} if method.groups is None else {"in_order": _checks.check_groups(method.groups, players)}
+    in_order = {} if method.groups is None else {"in_order": _objects.check_groups(method.groups, players)}
     groups = {"values": None, **in_order}
     budget = {name: getattr(method, name) for name in ("permutations", "evaluations")}
     why = [f"{number} {name}" for name, number in budget.items() if number is not None]

@@ -84,7 +84,7 @@ def read_reward_model(folder: str | Path, *, prompt_tokens: int = 128, response_
     Example:
         >>> read_reward_model("no/such/folder")
         Traceback (most recent call last):
-        jaxval.types.BadArgument: path: expected a folder with config.json; got no/such/folder
+        jaxval.types.BadArgument: path: expected a folder with config.json; got no folder no/such/folder
     """
     model, params, tokeniser, weight = policies.read_reward(folder)
     reader = _Reader(model, params, tokeniser, tokens_kept(model, prompt_tokens, response_tokens), "last")

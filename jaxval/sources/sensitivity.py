@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.coalitions import all_coalitions, reward_utility
 from jaxval.sources.arithmetic import Evaluated
 from jaxval.sources.repetition import SEMIVALUES
@@ -85,7 +85,7 @@ def table_variations(table: Table, *, groups: Groups | None = None) -> tuple[Var
         semivalue leave-one-out [2.0, 3.0]
         semivalue beta-shapley [1.2, 2.2]
     """
-    utilities = _checks.check_table(table)
+    utilities = _objects.check_table(table)
     if utilities.ndim != 1:
         expected, got = "utilities (2^n,) under one reward", f"shape {utilities.shape}"
         raise BadArgument("table", expected=expected, got=got, advice="pick a column")
@@ -95,7 +95,7 @@ def table_variations(table: Table, *, groups: Groups | None = None) -> tuple[Var
 
     found = [varied("semivalue", name, value) for name, value in SEMIVALUES.items()]
     if groups is not None:
-        order = _checks.check_groups(groups, _checks.players_of(utilities))
+        order = _objects.check_groups(groups, _objects.players_of(utilities))
         found.append(varied("order", "as given", lambda table: asymmetric_shapley(table, order)))
         found.append(varied("order", "reversed", lambda table: asymmetric_shapley(table, order.max() - order)))
     return tuple(found)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from jaxval import __version__, _checks
+from jaxval import __version__, _checks, _objects
 from jaxval._tables import html_table, interval, text_table
 from jaxval.checkpoints import fingerprint
 from jaxval.checkpoints.files import claim_folder
@@ -136,8 +136,16 @@ class SourceValues(NamedTuple):
         for i, name in enumerate(self.names):
             ends = (interval(*self.context_intervals[:, i, k]) for k in range(len(self.rewards)))
             told = zip((f"{value:.4g}" for value in self.values[i]), ends, strict=True)
-            rows.append([name, f"{self.pairs[i]:.4g}", *(word for pair in told for word in pair)])
-        return columns, rows, [f"{self.contexts} prompts, {self.evaluations} coalitions"]
+            pairs = "none" if np.isnan(self.pairs[i]) else f"{self.pairs[i]:.4g}"
+            rows.append([name, pairs, *(word for pair in told for word in pair)])
+        notes = [f"{self.contexts} prompts, {self.evaluations} coalitions"]
+        if self.reference_certain > 0.5:
+            notes += [
+                f"These values say little: at {self.reference_certain:.0%} of the prompts the reference is certain "
+                "of one candidate.",
+                'reference="uniform" begins with all candidates alike.',
+            ]
+        return columns, rows, notes
 
 
 def value_sources(
@@ -359,7 +367,7 @@ def _totals(unions: Any, by_context: list[np.ndarray], by_seed: np.ndarray, ids:
     if unions is None:
         return ()
     levels = []
-    for level in _checks.check_unions(unions, by_seed.shape[1]):
+    for level in _objects.check_unions(unions, by_seed.shape[1]):
         member = np.eye(level.max() + 1)[level].T  # (unions, sources)
         each = np.concatenate([np.einsum("us,xsk->xuk", member, part) for part in by_context])
         levels.append(UnionTotals(level, member @ by_seed.mean(axis=0), over_contexts(each, ids)))

@@ -66,7 +66,7 @@ def check_rule(
                 difference = np.abs(other - lottery).max()
                 assert difference <= limit, f"rule: differs by {difference:g} under {name}{where}"
         for name, wanted in (("anonymity", anonymity), ("neutrality", neutrality)):
-            if wanted:
+            if _checks.check_flag(name, wanted):
                 axiom = getattr(axioms, name)
                 gaps = np.asarray(jax.jit(jax.vmap(lambda o, w, axiom=axiom: axiom(rule, o, w)[0]))(orders, weights))
                 worst = int(gaps.argmax())

@@ -17,6 +17,7 @@ from jaxtyping import Array, Key
 
 from jaxval import _checks
 from jaxval._tables import html_table, text_table
+from jaxval.theorems._traces import traced_once
 from jaxval.theorems.records import Claim, Inconclusive, parts, registered
 from jaxval.types import BadArgument
 
@@ -142,8 +143,10 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
     if claim.neighbour is not claim.sides:
         versions["false"] = claim.neighbour
     versions = {name: version for name, version in versions.items() if version}
-    gaps = _compiled_gaps if claim.setting.compiled else _plain_gaps
-    table, unknown = gaps(versions, cases, batch_size)
+    if claim.setting.compiled:
+        table, unknown = _compiled_gaps(claim.id, versions, cases, batch_size), 0
+    else:
+        table, unknown = _plain_gaps(versions, cases)
     printed = np.max(list(table["printed"].values()), axis=0)
     worst = int(printed.argmax())
     part = max(table["printed"], key=lambda name: table["printed"][name][worst])
@@ -269,7 +272,7 @@ def _generator(generate: Callable[[Array], Any]) -> Callable[[Array], Any]:
     return _quick(jax.vmap(generate))
 
 
-def _compiled_gaps(versions: dict[str, Any], cases: Cases, batch_size: int) -> tuple[dict[str, dict[str, Any]], int]:
+def _compiled_gaps(name: str, versions: dict[str, Any], cases: Cases, batch_size: int) -> dict[str, dict[str, Any]]:
     """From each version and part to the gaps (cases,), in batches of one shape; the last is filled up with repeats."""
 
     def gaps(instance: Any) -> dict[str, dict[str, Array]]:
@@ -278,13 +281,21 @@ def _compiled_gaps(versions: dict[str, Any], cases: Cases, batch_size: int) -> t
             for name, version in versions.items()
         }
 
-    of_batch, number = _quick(jax.vmap(gaps)), -(-cases.size // batch_size)
+    number = -(-cases.size // batch_size)
     rows = np.arange(number * -(-cases.size // number)).reshape(number, -1) % cases.size
-    batches = [jax.tree.map(np.asarray, of_batch(_rows(cases.instances, part))) for part in rows]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: cases.size], *batches), 0
+    leaves, structure = jax.tree.flatten(cases.instances)
+
+    def of_leaves(*leaves: Array) -> dict[str, dict[str, Array]]:
+        return jax.vmap(gaps)(jax.tree.unflatten(structure, leaves))
+
+    if all(getattr(version, "func", version).__module__.startswith("jaxval.") for version in versions.values()):
+        of_leaves = traced_once(of_leaves, name, *_rows(leaves, rows[0]))
+    of_batch = _quick(of_leaves)
+    batches = [jax.tree.map(np.asarray, of_batch(*_rows(leaves, part))) for part in rows]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: cases.size], *batches)
 
 
-def _plain_gaps(versions: dict[str, Any], cases: Cases, batch_size: int) -> tuple[dict[str, dict[str, Any]], int]:
+def _plain_gaps(versions: dict[str, Any], cases: Cases) -> tuple[dict[str, dict[str, Any]], int]:
     """The same one by one; the number of instances without an answer beside it."""
     table = {name: {"": np.full(cases.size, -np.inf)} for name in versions}
     unknown = set()

@@ -154,6 +154,7 @@ def _of_cases(sides: Callable[..., Any], cases: Mapping[str, str]) -> Callable[.
         chosen = {only: cases[only]} if only else cases
         return {name: sides(getattr(instance, field), **changes) for name, field in chosen.items()}
 
+    of_all.__module__ = sides.__module__
     return of_all
 
 

@@ -166,7 +166,8 @@ def train_minibatches(
         raise BadArgument("loss", expected="a function of one pair, such as alignment.dpo", got=type(loss).__name__)
     loss = one_of_equals(loss)
     pairs = np.size(comparisons.weight)
-    options = {name: jnp.asarray(value, dtype=float) for name, value in (pair_options or {}).items()}
+    given = _checks.check_named("pair_options", pair_options)
+    options = {name: _checks.numbers(f"pair_options[{name!r}]", value) for name, value in given.items()}
     for name, value in options.items():
         if value.shape != (pairs,):
             raise BadArgument(

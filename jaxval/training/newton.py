@@ -118,7 +118,7 @@ def newton_optimum(
         for name, value in (("ridge", ridge), ("decay", decay))
     )
     loss = one_of_equals(loss)
-    options = check_options(loss, context_options or {}, contexts)
+    options = check_options(loss, context_options, contexts)
     check_loss(loss, beta, options, comparisons)
     reference = _check_reference(reference, linear)
     if linear.features is None:

@@ -179,6 +179,8 @@ def proportional(
         checkpoints=checkpoints,
     )
 
+    if selector is not None:
+        _checks.check_record("selector", selector, Selector)
     start, params_1, losses_1 = reference, None, None
     if bounds is not None:
         estimates: Any = _given_bounds(bounds, present, selector)
@@ -276,7 +278,9 @@ def _preferences(
     counted = _counted(wins)
     if isinstance(unseen, str):
         _checks.check_choice("unseen", unseen, ("tie", "bradley-terry", "low-rank"))
-    if unseen == "tie" or complete.all():
+    else:
+        _checks.check_record("unseen", unseen, preferences.Strengths)
+    if (isinstance(unseen, str) and unseen == "tie") or complete.all():
         alone = present & ~(pairs & compared).any(axis=2)
         if alone.any():
             context, response = np.argwhere(alone)[0]

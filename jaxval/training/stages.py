@@ -67,6 +67,7 @@ def sequential_dpo(
     """
     fields = _weighted(sources, weights)
     order = _checks.integers("order", order, ndim=1, expected="(stages,) indices of sources")
+    _checks.check_function("train", train, "a function that trains, such as newton_optimum")
     known = _checks.concrete(order, fields[3], *jax.tree.leaves(reference))
     if _checks.concrete(order) and order.size:
         values = np.asarray(order)
@@ -125,6 +126,7 @@ def union_dpo(
         [0.714, 0.286]
     """
     fields = _weighted(sources, weights)
+    _checks.check_function("train", train, "a function that trains, such as newton_optimum")
     if _checks.concrete(fields[3]) and not np.asarray(fields[3]).any():
         return reference, None
     return train(policy, reference, Comparisons(*(field.reshape(-1) for field in fields)), **options)

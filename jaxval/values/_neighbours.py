@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval._checks import check_groups
+from jaxval._objects import check_groups
 from jaxval.types import BadArgument
 
 __all__ = [
@@ -78,11 +78,18 @@ def _largest(features: Array) -> Array:
 
 @jax.jit
 def _distances(points: Features, instances: Features) -> Array:
-    difference = points.high[:, None, :] - instances.high[None, :, :]
-    if points.low is not None and instances.low is not None:
-        difference += points.low[:, None, :] - instances.low[None, :, :]
-    # A sum of squared differences, because the rounding of a matrix product would break the ties of equal instances.
-    return jnp.sum(difference**2, axis=-1)
+    # A sum of squared differences, because the rounding of a matrix product would break the ties of equal instances;
+    # feature by feature, because XLA adds up short rows without vector instructions.
+    points, instances = jax.tree.map(jnp.transpose, (points, instances))
+
+    def add_feature(feature: Array, total: Array) -> Array:
+        difference = points.high[feature][:, None] - instances.high[feature][None, :]
+        if points.low is not None and instances.low is not None:
+            difference += points.low[feature][:, None] - instances.low[feature][None, :]
+        return total + difference**2
+
+    nothing = jnp.zeros((points.high.shape[1], instances.high.shape[1]), points.high.dtype)
+    return jax.lax.fori_loop(0, len(points.high), add_feature, nothing)
 
 
 def nearest_first(distance: Array) -> np.ndarray | Array:

@@ -1,12 +1,17 @@
 """The common parts of exact values: the check of a table, and weighted sums over coalitions in O(2^n) work.
 
-The n bits of a row's index are divided into digits, each of several bits. A sum over one digit, by the number of its
-bits that are set, leaves an array (size, 2^(n - width), ...), which is small enough to be weighted by |S|. The players
-outside that digit remain in it. Two such sums cover every player and three cover every pair of players, so a table is
-read two or three times. The only array of the table's size that is written is v(S) - v(∅), and only if the level of
-the utilities would cost digits.
+The n bits of a row's index are players; a digit is a few of them that stand side by side. A sum over the subsets D of a
+digit, sorted by size, leaves the coalitions R of the other players,
+
+    Σ_D weights[|D| + |R|] table[D ∪ R] = Σ_s weights[s + |R|] Σ_{|D|=s} table[D ∪ R],
+
+which costs one pass over the table, one addition a row, and gives the sums of all players outside the digit. Two digits
+cover every player and three cover every pair of players, so a table is read two or three times, and once more for a sum
+over all coalitions. The only array of the table's size that is written is v(S) - v(∅), and only if the level of the
+utilities would cost digits.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -15,7 +20,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval._checks import check_table, players_of
+from jaxval._objects import check_table, players_of
 
 __all__ = ["check_table", "gains_over_empty", "pair_sums", "player_sums", "players_of", "small_gains", "weighted_sum"]
 
@@ -56,82 +61,74 @@ def small_gains(table: Array) -> Array:
 
 def weighted_sum(table: Array, weights: Array) -> Array:
     """Σ_S weights[|S|] table[S], with (n + 1,) weights."""
-    return jnp.sum(_sum_digit(table, weights, 0, _digit(players_of(table))), axis=0)
+    first, _ = _digits(players_of(table))
+    return _member_sums(_sum_digit(table, weights, first))[-1]
 
 
 def player_sums(table: Array, weights: Array) -> Array:
     """Σ_{S∋i} weights[|S|] table[S] for every player i, (n, ...), with (n + 1,) weights."""
-    n = players_of(table)
-    digit = _digit(n)
-    below = _member_sums(_sum_digit(table, weights, n - digit, digit))
-    above = _member_sums(_sum_digit(table, weights, 0, digit))
-    return jnp.concatenate([below, above[n - 2 * digit :]])
+    first, second = _digits(players_of(table))
+    others = _member_sums(_sum_digit(table, weights, first))[:-1]
+    inside = _member_sums(_sum_digit(table, weights, second))[first.start : first.stop]
+    return jnp.concatenate([others[: first.start], inside, others[first.start :]])
 
 
 def pair_sums(table: Array, weights: Array) -> Array:
     """Σ_{S∋i,j} weights[|S|] table[S] for every pair of players, (n, n, ...); the diagonal holds `player_sums`."""
     n = players_of(table)
-    digit = n // 3
-    starts = (0, digit, n - digit)
-    widths = (digit, n - 2 * digit, digit)
+    width = min(n // 3, 6)
     sums = jnp.zeros((n, n, *table.shape[1:]), table.dtype)
-    for start, width in zip(starts, widths, strict=True):
-        left = np.setdiff1d(np.arange(n), np.arange(start, start + width))
-        if len(left):
-            rest = _sum_digit(table, weights, start, width)
-            member = _bits(len(left), table.dtype)
-            pairs = jnp.einsum("si,sj,s...->ij...", member, member, rest, precision=HIGHEST)
-            sums = sums.at[left[:, None], left[None, :]].set(pairs)
+    for digit in (range(n - 3 * width, n - 2 * width), range(n - 2 * width, n - width), range(n - width, n)):
+        left = np.setdiff1d(np.arange(n), digit)
+        rest = _sum_digit(table, weights, digit).reshape(2 ** len(left), *table.shape[1:])
+        member = _bits(len(left), table.dtype)
+        pairs = jnp.einsum("si,sj,s...->ij...", member, member, rest, precision=HIGHEST)
+        sums = sums.at[left[:, None], left[None, :]].set(pairs)
     return sums
 
 
-def _digit(players: int) -> int:
-    """The width of a digit: half of the players, but at most 7, so that the work for a coalition stays bounded."""
-    return min(players // 2, 7)  # a digit of 7 bits has 8 sizes, which fill the registers of a product; 9 do not
+def _digits(players: int) -> tuple[range, range]:
+    """Two digits that share no player, of at most 6 and 5 players; empty ones if there are too few players.
+
+    The sum of one size adds up to 20 parts of the table, which lie 2^start rows apart. They come from the cache as long
+    as this is less than a page of memory, so the digits start low. They leave out the lowest two players, so that a
+    part is no single row.
+    """
+    first = min(max(players - 2, 0), 6)
+    second = min(max(players - 2, 0) - first, 5)
+    start = min(players, 2)
+    return range(start, start + first), range(start + first, start + first + second)
 
 
-def _sum_digit(table: Array, weights: Array, start: int, width: int) -> Array:
-    """Σ weights[|S|] table[S] over the subsets of players start..start+width-1; 2^(n-width) rows are left."""
-    n = players_of(table)
-    above, below = n - start - width, start
-    by_size = _of_size(width, table.dtype)
-    digits = table.reshape(2**above, 2**width, -1)
-    # Matrix products in these plain forms need no copy of the table. Accelerators would round the utilities to 10 bits
-    # if full precision were not asked for.
-    if digits.shape[2] == 1:
-        sums = jnp.matmul(digits[:, :, 0], by_size, precision=HIGHEST)
-    elif above == 0:
-        sums = jnp.matmul(by_size.T, digits[0], precision=HIGHEST)
-    else:
-        sums = jnp.matmul(jnp.broadcast_to(by_size.T, (2**above, *by_size.T.shape)), digits, precision=HIGHEST)
-    # weights[|above| + size + |below|], again by products, because a gather of that many numbers is slow on CPUs.
-    size = np.arange(above + 1)[:, None] + np.arange(width + 1)[None, :]
-    size = size.reshape(above + 1, width + 1, 1) + np.arange(below + 1).reshape(1, 1, below + 1)
-    expanded = weights[size].reshape(above + 1, -1)
-    if above:
-        expanded = jnp.matmul(_of_size(above, table.dtype), expanded, precision=HIGHEST)
-    if below:
-        expanded = jnp.matmul(expanded.reshape(-1, below + 1), _of_size(below, table.dtype).T, precision=HIGHEST)
-    sums = sums.reshape(2**above, width + 1, -1)
-    expanded = expanded.reshape(2**above, width + 1, 2**below)
-    if table.ndim == 1:
-        return jnp.sum(sums * expanded, axis=1).reshape(-1)
-    sums = sums.reshape(*expanded.shape, -1) * expanded[..., None]
-    return jnp.sum(sums, axis=1).reshape(2 ** (n - width), *table.shape[1:])
+def _sum_digit(table: Array, weights: Array, digit: range) -> Array:
+    """Σ_D weights[|D| + |R|] table[D ∪ R] over the subsets D of a digit, (2^above, 2^below, ...)."""
+    above, below = players_of(table) - digit.stop, digit.start
+    parts = table.reshape(2**above, 2 ** len(digit), -1)
+    subsets = [jnp.squeeze(part, 1) for part in jax.lax.split(parts, [1] * 2 ** len(digit), axis=1)]
+    rest = jax.lax.population_count(jnp.arange(2 ** (above + below)))
+    total: Any = 0
+    for size in range(len(digit) + 1):
+        of_size = functools.reduce(jnp.add, [part for D, part in enumerate(subsets) if D.bit_count() == size])
+        weight = weights.at[size + rest].get(mode="promise_in_bounds")
+        if table.ndim > 1:
+            weight = jnp.repeat(weight, table[0].size)
+        total += weight.reshape(of_size.shape) * of_size
+    return total.reshape(2**above, 2**below, *table.shape[1:])
 
 
-def _member_sums(table: Array) -> Array:
-    """Σ_{S∋i} table[S] for every player i, (n, ...), from two sums over half of the bits each."""
-    n = players_of(table)
-    digits = table.reshape(2 ** (n - n // 2), 2 ** (n // 2), -1)
-    parts = [(digits.sum(axis=0), n // 2), (digits.sum(axis=1), n - n // 2)]
-    sums = [_bits(width, table.dtype).T @ half for half, width in parts]
-    return jnp.concatenate(sums).reshape(n, *table.shape[1:])
-
-
-def _of_size(players: int, dtype: Any) -> np.ndarray:
-    """1 if a coalition has s members and 0 otherwise, (2^players, players + 1)."""
-    return (_bits(players, int).sum(axis=1)[:, None] == np.arange(players + 1)[None, :]).astype(dtype)
+def _member_sums(sums: Array) -> Array:
+    """Σ_{R∋i} sums[R] for every player i outside a digit, and then Σ_R sums[R]; sums are (2^above, 2^below, ...)."""
+    above, below = (players_of(part) for part in (sums, sums[0]))
+    middle = above // 2
+    # By products with bits and a one, because XLA would compute `sums` anew for every other kind of sum.
+    top, mid, low = (
+        np.pad(_bits(players, sums.dtype), ((0, 0), (0, 1)), constant_values=1)
+        for players in (above - middle, middle, below)
+    )
+    rows = jnp.einsum("ab...,bk->a...k", sums, low, precision=HIGHEST)
+    rows = rows.reshape(len(top), len(mid), *rows.shape[1:])
+    each = jnp.einsum("ti,tm...k,mj->ijk...", top, rows, mid, precision=HIGHEST)
+    return jnp.concatenate([each[-1, -1, :-1], each[-1, :-1, -1], each[:, -1, -1]])
 
 
 def _bits(players: int, dtype: Any) -> np.ndarray:

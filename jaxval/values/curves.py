@@ -101,7 +101,7 @@ def removal_curves(
         )
     index = np.flatnonzero(movable)
     points = _check_counts(counts, len(index))
-    draws = _checks.check_size("draws", draws)
+    draws, adding = _checks.check_size("draws", draws), _checks.check_flag("adding", adding)
     _checks.check_memory("draws", draws, players)
     lowest = index[np.argsort(known[index], kind="stable")]
     highest = index[np.argsort(-known[index], kind="stable")]

@@ -196,6 +196,8 @@ def run(
         raise BadArgument("estimator", expected="an Estimator", got=f"{estimator!r:.80}")
     if save is not None:
         _checks.check_path("save", save)
+    if not callable(progress):
+        _checks.check_flag("progress", progress)
     objectives = of_many.objectives()
     if estimator.traceable and of_many.traceable and save is None and not progress:
 

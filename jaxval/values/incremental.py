@@ -126,9 +126,15 @@ def _evaluate_paths(path_utility: Path, players: int) -> Callable[[Array], Array
         True
     """
     _checks.check_function("path_utility", path_utility, "a function of an order")
-    shape = jax.eval_shape(path_utility, _order(players)).shape
-    if len(shape) not in (1, 2) or shape[0] != players + 1 or 0 in shape:
-        raise BadArgument("path_utility", expected=f"utilities ({players + 1}, *objectives)", got=f"shape {shape}")
+    expected = f"utilities ({players + 1}, *objectives)"
+
+    def along(order: Array) -> Any:
+        return _checks.check_result("path_utility", path_utility(order), expected)
+
+    found = jax.eval_shape(along, _order(players))
+    shape = jax.tree.map(jnp.shape, found)
+    if not isinstance(found, jax.ShapeDtypeStruct) or len(shape) not in (1, 2) or shape[0] != players + 1 or 0 in shape:
+        raise BadArgument("path_utility", expected=expected, got=f"shape {shape}")
 
     def evaluate(coalitions: Array) -> Array:
         count = max(1, (len(coalitions) - 2) // max(players - 1, 1))

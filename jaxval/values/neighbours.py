@@ -74,9 +74,9 @@ class _Groups(NamedTuple):
         last: (n,) whether the instance is the farthest of its group.
         starts: (groups,) the first position of each group, which is the number p of instances in earlier groups.
         sizes: (groups,) the number m of instances in each group.
-        size_term: (groups,) R, what `normalise="size"` adds for each right label; 0 for `normalise="neighbours"`.
-        before: (groups,) the weight of a right label in U_{t-1} minus 1/K; 0 for `normalise="neighbours"`.
-        after: (groups,) the weight of a right label in U_t minus 1/K; 0 for `normalise="neighbours"`.
+        size_term: (groups,) R, what `normalise="size"` adds for each right label; None for `normalise="neighbours"`.
+        before: (groups,) the weight of a right label in U_{t-1} minus 1/K, or None.
+        after: (groups,) the weight of a right label in U_t minus 1/K, or None.
     """
 
     group: Array
@@ -84,9 +84,9 @@ class _Groups(NamedTuple):
     last: Array
     starts: Array
     sizes: Array
-    size_term: Array
-    before: Array
-    after: Array
+    size_term: Array | None
+    before: Array | None
+    after: Array | None
 
 
 def knn_shapley(
@@ -168,6 +168,7 @@ def knn_shapley(
 
 def _embedded(name: str, embed: Callable[[Any], Any], rows: Any) -> np.ndarray:
     """The embedding of all rows, a block at a time."""
+    _checks.check_function("embed", embed, "a function of rows")
     rows = rows if hasattr(rows, "shape") else np.asarray(rows)
     blocks = [np.asarray(embed(rows[start : start + EMBEDDED])) for start in range(0, len(rows), EMBEDDED)]
     if any(block.ndim != 2 for block in blocks) or sum(map(len, blocks)) != len(rows):
@@ -179,7 +180,7 @@ def _embedded(name: str, embed: Callable[[Any], Any], rows: Any) -> np.ndarray:
 def _weights(kernel: Callable[[Array], Array], squared: Array) -> Array:
     """κ of the squared distances."""
     _checks.check_function("kernel", kernel, "a function of squared distances")
-    weight = jnp.asarray(kernel(squared), dtype=float)
+    weight = _checks.numbers("kernel", kernel(squared), f"finite weights of shape {squared.shape}")
     if weight.shape != squared.shape or (_checks.concrete(weight) and not np.isfinite(weight).all()):
         got = f"shape {weight.shape}" if weight.shape != squared.shape else "NaN or infinity"
         raise BadArgument("kernel", expected=f"finite weights of shape {squared.shape}", got=got)
@@ -193,7 +194,7 @@ def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
     starts = np.cumsum(sizes) - sizes
     group = np.repeat(np.arange(len(sizes)), sizes)
     member = np.arange(instances) - starts[group] + 1
-    size_term, before, after = np.zeros((3, len(sizes)))
+    of_size: tuple[np.ndarray | None, ...] = (None, None, None)
     if normalise == "size":
         # Coalitions with fewer than K instances have h = clip(K - p - 1, 0, m - 1) sizes. With the harmonic numbers H,
         # R (m - 1) = H_{p+h} - H_p - h / K.
@@ -201,8 +202,8 @@ def _layout(group_of: np.ndarray, neighbours: int, normalise: str) -> _Groups:
         below = np.clip(neighbours - starts - 1, 0, sizes - 1)
         size_term = (harmonic[starts + below] - harmonic[starts] - below / neighbours) / np.maximum(sizes - 1, 1)
         weight = np.append(0.0, 1 / np.minimum(neighbours, np.arange(1, instances + 1))) - 1 / neighbours
-        before, after = weight[starts], weight[starts + sizes]
-    numbers = (_checks.known_array(array, float) for array in (size_term, before, after))
+        of_size = size_term, weight[starts], weight[starts + sizes]
+    numbers = (None if array is None else _checks.known_array(array, float) for array in of_size)
     indices = (_checks.known_array(array, jnp.int32) for array in (starts, sizes))
     return _Groups(
         _checks.known_array(group, jnp.int32),
@@ -246,18 +247,19 @@ def _point_values(rank: Array, nearest_right: Array, layout: _Groups, *, neighbo
     K = min(neighbours, 2 * len(rank))  # a larger K clips to the same numbers, as c_i and i are at most n
     right = nearest_right[rank]
     nearest, B = _earlier_groups(rank, nearest_right, starts, sizes, neighbours=K)
-    c = _count_nearer(nearest, group, rank)
+    c = _count_nearer(nearest, group, rank) if len(sizes) > 1 else jnp.zeros_like(rank)  # none are earlier
     lo = jnp.where(last, 0, jnp.clip(K - jnp.roll(c, -1), 0, member))  # after the last member c = ∞, a = 0 and φ = 0
     hi = jnp.clip(K - c, 0, member)
     step = lo * (right - jnp.roll(right, -1)) + (hi - lo) * right
-    step = step - (_at(B, group, K - lo) - _at(B, group, K - hi))
+    if len(sizes) > 1:
+        step = step - (_at(B, group, K - lo) - _at(B, group, K - hi))
     differences = step / (float(neighbours) * member)
-    sums = jnp.append(jnp.cumsum(differences[::-1])[::-1], 0)
+    sums = jnp.append(jax.lax.cumsum(differences, reverse=True), 0)
     values = sums[:-1] - sums[starts + sizes][group]
-
-    rights = jnp.append(0, jnp.cumsum(right))
+    if size_term is None or before is None or after is None:
+        return values
     m = sizes.astype(float)
-    mean = (rights[starts + sizes] - rights[starts]) / m
+    mean = jax.ops.segment_sum(right, group, len(sizes), indices_are_sorted=True) / m
     gain = (after * B[1:, -1] - before * B[:-1, -1]) / m
     return values + (size_term[group] * (right - mean[group]) + gain[group])
 

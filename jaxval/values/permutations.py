@@ -23,7 +23,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Key, Num, UInt32
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.coalitions.evaluation import compiled
 from jaxval.types import BadArgument, Estimate, Groups, Unions, Utility
 from jaxval.values._intervals import (
@@ -201,10 +201,11 @@ def permutation_estimator(
     if unions is not None and (strata != 1 or size_weights is not None):
         got = "strata" if strata != 1 else "size_weights"
         raise BadArgument("unions", expected="None with strata or size_weights", got=got, advice="give only one")
-    union_of = None if unions is None else _checks.check_unions(unions, players)
-    variants = _variants(group_of, antithetic, _checks.check_size("strata", strata))
-    together = len(variants)
+    union_of = None if unions is None else _objects.check_unions(unions, players)
+    together = _checks.check_size("strata", strata) * (2 if _checks.check_flag("antithetic", antithetic) else 1)
     permutations = check_permutations(permutations, together)
+    _checks.check_memory("strata", together, players)
+    variants = _variants(group_of, antithetic, strata)
     factors, first, last = _size_factors(size_weights, group_of)
     largest = float(factors.max())
     possible = check_spread(spread)

@@ -143,6 +143,8 @@ def _over_rounds(
     values: list[Array] = []
     _checks.check_function("update", update, "a function of a state and a mask")
     _checks.check_function("evaluate", evaluate, "a function of a state")
+    if prepare is not None:
+        _checks.check_function("prepare", prepare, "a function of a state and a mask")
     active: list[Array] = []
     realised: list[Array] = []
     tables: list[Array] = []
@@ -179,7 +181,7 @@ def _evaluate_traced(
 ) -> Array:
     """v(S; A) of each coalition; rounds of the same size share one compilation."""
     return jax.lax.map(
-        lambda one: jnp.asarray(evaluate(update(context, one)), float), coalitions, batch_size=batch_size
+        lambda one: _checks.numbers("evaluate", evaluate(update(context, one))), coalitions, batch_size=batch_size
     )
 
 
@@ -207,12 +209,13 @@ def _losses(utilities: Array) -> Array:
 
 def _stack(utilities: list[Any]) -> Array:
     """Utilities stacked into one array; their shapes must agree."""
-    shapes = {np.shape(utility) for utility in utilities}
+    utilities = [_checks.numbers("evaluate", utility, "a scalar or a vector of objectives") for utility in utilities]
+    shapes = {utility.shape for utility in utilities}
     if len(shapes) > 1:
         raise BadArgument(
             "evaluate", expected="utilities of one shape", got=f"shapes {', '.join(map(str, sorted(shapes)))}"
         )
-    return jnp.stack([jnp.asarray(utility, dtype=float) for utility in utilities])
+    return jnp.stack(utilities)
 
 
 def _check_utilities(utilities: Array, number: int, coalitions: np.ndarray, earlier: list[Array]) -> Array:

@@ -249,10 +249,10 @@ def sample_until_solve(
         >>> bool(diagnostics.converged), int(diagnostics.permutations)
         (False, 256)
     """
-    _checks.check_finite("half_width", half_width, "a finite number above 0", above=True)
+    half_width = _checks.check_finite("half_width", half_width, "a finite number above 0", above=True)
     batch_size = _checks.check_size("batch_size", batch_size)
     players = _checks.check_size("players", players)
-    together = 2 if antithetic else 1
+    together = 2 if _checks.check_flag("antithetic", antithetic) else 1
     looks, per_ask = look_schedule(_checks.check_size("most", most) // together, batch_size // (together * players))
     tail = _anytime_tail(looks, level)
     ends = np.asarray(looks)

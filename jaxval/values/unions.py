@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.types import Table, Unions
 from jaxval.values._tables import check_table, players_of
 from jaxval.values.semivalues import shapley
@@ -54,7 +54,7 @@ def owen(table: Table, unions: Unions) -> Float[Array, "players *objectives"]:
         [0.25, 0.25, 0.5]
     """
     table = check_table(table)
-    levels = _checks.check_unions(unions, players_of(table))
+    levels = _objects.check_unions(unions, players_of(table))
     small = _checks.concrete(table) and table.size <= SMALL  # NumPy has nothing to compile for each size of a union
     return jnp.asarray(_owen(np.asarray(table) if small else table, levels))
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxval import _checks
-from jaxval.axioms._functions import refused
+from jaxval.axioms._functions import gap_of, refused
 from jaxval.axioms._games import dependent_rows, exchanged_rows, null_rows
 from jaxval.axioms.kinds import GamesOf, name_of
 from jaxval.axioms.search._shrink_games import consecutive, shrunk_games
@@ -93,7 +93,7 @@ class GameExaminer:
         self.grouped = takes.needs_groups or (takes.groups and takes_groups(value))
         self.tolerance = _checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance
         self.batch_size = batch_size
-        self._alike = jax.jit(jax.vmap(lambda tables: self.axiom(*tables)[0]))
+        self._alike = jax.jit(jax.vmap(lambda tables: gap_of(self.axiom(*tables))))
 
     def gaps(self, tables: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """(chunk,) gaps; NaN is refused."""
@@ -103,7 +103,7 @@ class GameExaminer:
             full = jnp.asarray(np.concatenate([chunk, np.repeat(chunk[:1], self.batch_size - len(chunk), axis=0)]))
             # Groups are not traced, so that `jit` would compile once for each grouping. Games with groups are therefore
             # evaluated by `vmap` alone.
-            gaps = jax.vmap(lambda one: self.call(one, groups)[0])(full) if self.grouped else self._alike(full)
+            gaps = jax.vmap(lambda one: gap_of(self.call(one, groups)))(full) if self.grouped else self._alike(full)
             parts.append(np.asarray(gaps)[: len(chunk)])
         gaps = np.concatenate(parts)
         if np.isnan(gaps).any():

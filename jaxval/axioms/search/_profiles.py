@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxval import _checks
-from jaxval.axioms._functions import refused
+from jaxval import _checks, _objects
+from jaxval.axioms._functions import gap_of, refused
 from jaxval.axioms._profiles import rankings
 from jaxval.axioms.kinds import name_of, unwrapped
 from jaxval.axioms.manipulation import population_bounded_manipulability, strategyproofness
@@ -127,7 +127,7 @@ def _check_lottery(rule: Rule, axiom: Callable[..., Any], alternatives: int) -> 
     try:
         lottery = as_profile_rule(rule)(np.arange(alternatives)[None])
         if not np.isnan(lottery).any():  # a rule that did not converge is refused on the profile where that happens
-            _checks.check_lottery(lottery, alternatives, name="rule")
+            _objects.check_lottery(lottery, alternatives, name="rule")
     except (ValueError, TypeError, IndexError) as error:
         got = getattr(error, "got", None) or ""
         if got == "shape ()":
@@ -160,7 +160,7 @@ class Examiner:
         self.rows = sorted({min(most, 8 * 4**step) for step in range(16)})
 
         def gap(profile: tuple[Array, Array]) -> Array:
-            return self.axiom(*profile)[0]
+            return gap_of(self.axiom(*profile))
 
         one_by_one = unwrapped(axiom) in ONE_BY_ONE
         self.batch_size = min(batch_size, 64) if one_by_one else batch_size

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxval import _checks
+from jaxval import _checks, _objects
 from jaxval.types import BadArgument, Orders, Table, Weights
 
 __all__ = ["Counterexample", "GameCounterexample", "format_game", "format_profile"]
@@ -118,6 +118,7 @@ def format_game(table: Table, *, indent: str = "") -> str:
         0 for all others
     """
     table = np.asarray(_checks.known_floats("table", table, ndim=1, expected="(2^n,) utilities"))
+    _checks.check_text("indent", indent)
     if not len(table) or len(table) & (len(table) - 1):
         raise BadArgument("table", expected="(2^n,) utilities", got=f"shape {table.shape}")
     players = range(len(table).bit_length() - 1)
@@ -155,7 +156,9 @@ def format_profile(orders: Orders, weights: Weights | None = None, *, indent: st
         2 x a > b > c
         1 x c > b > a
     """
-    orders = np.asarray(_checks.check_orders(orders))
+    orders = np.asarray(_objects.check_orders(orders))
+    _checks.check_text("indent", indent)
+    _checks.check_flag("nobody", nobody)
     given = np.full(len(orders), 1 / len(orders)) if weights is None else weights
     weights = _checks.host_numbers("weights", given, "(rankings,) shares")
     if weights.shape != orders.shape[:1]:

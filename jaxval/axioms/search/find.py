@@ -47,7 +47,7 @@ def search_plan(
         3 2 21 True
         3 9 1000 False
     """
-    limit = _checks.check_size("profiles", profiles)
+    limit, neutral = _checks.check_size("profiles", profiles), _checks.check_flag("neutral", neutral)
     return plan_profiles(_sizes("alternatives", alternatives, 2), _sizes("voters", voters, 1), limit, neutral)
 
 
@@ -139,10 +139,13 @@ def find_counterexample(
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     _check_options(axiom, options)
     batch_size = _checks.check_size("batch_size", batch_size)
+    if tolerance is not None:
+        expected = "a finite number of at least 0, or None"
+        tolerance = float(_checks.check_number("tolerance", tolerance, low=0, high=1e30, expected=expected))
     common: dict[str, Any] = {
         "key": key,
         "tolerance": tolerance,
-        "shrink": shrink,
+        "shrink": _checks.check_flag("shrink", shrink),
         "batch_size": batch_size,
         "progress": progress,
     }
@@ -153,7 +156,7 @@ def find_counterexample(
         assert voters is not None
         plan = search_plan(alternatives=alternatives, voters=voters, profiles=profiles, neutral=neutral)
         return search_profiles(rule_or_value, axiom, options, plan=plan, neutral=neutral, **common)
-    others = {"alternatives": alternatives, "voters": voters, "neutral": neutral or None}
+    others = {"alternatives": alternatives, "voters": voters, "neutral": _checks.check_flag("neutral", neutral) or None}
     others |= {name: options.get(name) for name in ("table", "other", "groups")}
     _check_sizes(axiom, "values", {"players": players}, others)
     assert players is not None

@@ -64,7 +64,7 @@ def read_llama(
     Example:
         >>> read_llama("no/such/folder")
         Traceback (most recent call last):
-        jaxval.types.BadArgument: path: expected a folder with config.json; got no/such/folder
+        jaxval.types.BadArgument: path: expected a folder with config.json; got no folder no/such/folder
     """
     if Path(_checks.check_path("path", path)).suffix == ".gguf":
         return read_gguf(path, length=length, dtype=dtype)
@@ -92,7 +92,7 @@ def read_reward(path: str | Path) -> tuple[SequenceModel, Params, Tokeniser, np.
     Example:
         >>> read_reward("no/such/folder")
         Traceback (most recent call last):
-        jaxval.types.BadArgument: path: expected a folder with config.json; got no/such/folder
+        jaxval.types.BadArgument: path: expected a folder with config.json; got no folder no/such/folder
     """
     folder = Path(_checks.check_path("path", path))
     config = _read_config(folder, architecture="LlamaForSequenceClassification")
@@ -131,7 +131,9 @@ def _shape(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
 def _read_config(folder: Path, *, architecture: str = "LlamaForCausalLM") -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise BadArgument("path", expected="a folder with config.json", got=folder)
+        raise BadArgument(
+            "path", expected="a folder with config.json", got=folder if folder.exists() else f"no folder {folder}"
+        )
     config = read_json(path)
     if config.get("model_type") != "llama" or config.get("architectures", [architecture]) != [architecture]:
         result = f"model_type {config.get('model_type')!r} and architectures {config.get('architectures')}"

@@ -83,13 +83,14 @@ def _check_layers(name: str, params: Any, arrays: tuple[str, ...] = ("A", "B")) 
     if not isinstance(params, Mapping) or not isinstance(layers := params.get("layers", {}), Mapping):
         raise BadArgument(name, expected="nested dictionaries with the key 'layers'", got=f"{params!r:.80}")
     for target, place in layers.items():
+        _checks.check_text(f"a name in {name}['layers']", target)
         for array in arrays if target in NAMES else ():
             if not isinstance(place, Mapping) or array not in place:
                 raise BadArgument(f"{name}['layers'][{target!r}]", expected=f"an array {array!r}", got=f"{place!r:.80}")
-            if np.ndim(_checks.check_leaves(f"{name}['layers'][{target!r}][{array!r}]", place[array])) != 3:
-                raise BadArgument(
-                    f"{name}['layers'][{target!r}][{array!r}]", expected="three axes", got=place[array].shape
-                )
+            which = f"{name}['layers'][{target!r}][{array!r}]"
+            shape = getattr(_checks.check_leaves(which, place[array]), "shape", ())
+            if len(shape) != 3:
+                raise BadArgument(which, expected="an array of three axes", got=f"shape {shape}")
 
 
 def read_adapter(folder: str | Path, params: Params) -> Adapter:
@@ -116,7 +117,7 @@ def read_adapter(folder: str | Path, params: Params) -> Adapter:
     Example:
         >>> read_adapter("no/such/folder", {})
         Traceback (most recent call last):
-        jaxval.types.BadArgument: adapter: expected a folder with adapter_config.json; got no/such/folder
+        jaxval.types.BadArgument: adapter: expected a folder with adapter_config.json; got no folder no/such/folder
 
     Source: Hu et al., "LoRA" (2021); the fields are those of peft.LoraConfig.
     """
@@ -174,7 +175,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
         advice = (
             f"name one of the adapters in it: {', '.join(map(str, map(folder.joinpath, named)))}" if named else None
         )
-        raise BadArgument("adapter", expected=f"a folder with {CONFIG}", got=folder, advice=advice)
+        got = f"{folder}, a model" if (folder / "config.json").is_file() else folder
+        got = got if folder.exists() else f"no folder {folder}"
+        raise BadArgument("adapter", expected=f"a folder with {CONFIG}", got=got, advice=advice)
     config = read_json(path)
     if config.get("peft_type") != "LORA":
         raise BadArgument(path, expected="peft_type 'LORA'", got=repr(config.get("peft_type")))
@@ -341,7 +344,9 @@ def write_adapter(
         expected = f"targets among {', '.join(NAMES)} under layers"
         raise BadArgument("adapters", expected=expected, got=f"{sorted(adapters)}, {sorted(targets)}")
     depth, _, rank = next(iter(targets.values()))["A"].shape
-    numbers = list(range(depth)) if layers is None else [int(layer) for layer in layers]
+    numbers = list(range(depth))
+    if layers is not None:
+        numbers = _checks.integers("layers", layers, ndim=1, expected=f"{depth} numbers of layers").tolist()
     if len(numbers) != depth or len(set(numbers)) != depth:
         raise BadArgument("layers", expected=f"{depth} different numbers of layers", got=numbers)
     whole = _checks.check_number("alpha", alpha, low=-1e30, high=1e30, expected="a number")

@@ -106,6 +106,8 @@ def model_utility(
         _check_score(_checks.check_choice("score", score, SCORES), classes, y.dtype)
     elif empty is None:
         raise BadArgument("empty", expected="the utility of no rows, because the score is a function", got="None")
+    if empty is not None:
+        _checks.check_finite("empty", empty, "a finite number, the utility of no rows", least=-np.inf)
     _warn_of_classes(classes, test_y)
     owner_of, players = check_owners(owners, len(y))
     return ModelUtility(

@@ -203,14 +203,15 @@ def influence(utility: Utility, players: int) -> Float[Array, "players *objectiv
     players = _checks.check_size("players", players)
     _checks.check_memory("players", players)
     _checks.check_function("utility", utility, "a function of weights")
-    derivative = jax.jacrev(lambda weights: jnp.asarray(utility(weights), dtype=float))(jnp.ones(players))
+    expected = "a score that changes with the weights"
+    derivative = jax.jacrev(lambda weights: _checks.numbers("utility", utility(weights), expected))(jnp.ones(players))
     derivative = jnp.moveaxis(derivative, -1, 0)
     if _checks.concrete(derivative):
         known = np.asarray(derivative)
         if not np.isfinite(known).all() or not known.any():
             got = "derivatives that are all zero" if np.isfinite(known).all() else "derivatives that are not finite"
             advice = "choose a smooth score, such as score='log_likelihood'"
-            raise BadArgument("utility", expected="a score that changes with the weights", got=got, advice=advice)
+            raise BadArgument("utility", expected=expected, got=got, advice=advice)
     return derivative
 
 

@@ -1,0 +1,63 @@
+"""Traced programs, kept from one run to the next beside the compiled ones (see `cli.programs`).
+
+JAX needs the text of a program to find the compiled one, and tracing the claims for that text takes longer than loading
+and running them. So the text itself is kept, under a name that holds the digest of all code of jaxval.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+
+__all__ = ["traced_once"]
+
+
+def traced_once(function: Callable[..., Any], name: str, *arguments: Any) -> Callable[..., Any]:
+    """The function for arguments of these shapes, traced in this run, or in an earlier run of the same code.
+
+    Args:
+        function: a function of arrays to dictionaries of arrays; all its code is in jaxval and what jaxval imports.
+        name: what tells it from other functions of jaxval.
+        arguments: arrays of the shapes with which it is called.
+
+    Returns:
+        A function that does the same; the function itself if no folder for programs is set, or flatbuffers is missing.
+
+    Example:
+        >>> traced_once(abs, "the absolute value", np.zeros(3))(-2.0)
+        2.0
+    """
+    folder = os.environ.get("JAXVAL_PROGRAMS")
+    if folder is None or importlib.util.find_spec("flatbuffers") is None:  # JAX writes traced programs with it
+        return function
+    shapes = [(np.shape(argument), np.result_type(argument).str) for argument in arguments]
+    digest = hashlib.blake2b(f"{_code()} {name} {shapes}".encode(), digest_size=16).hexdigest()
+    path = Path(folder, f"traced-{digest}-cache")
+    with contextlib.suppress(OSError):
+        return export.deserialize(bytearray(zlib.decompress(path.read_bytes()))).call
+    traced = export.export(jax.jit(function))(*arguments)
+    with contextlib.suppress(OSError):
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_bytes(zlib.compress(traced.serialize(), level=1))
+        draft.replace(path)
+    return traced.call
+
+
+@functools.cache
+def _code() -> str:
+    """The digest of jaxval's own files."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(str(path).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
