@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.fault_kills import largest, outcome
+from benchmarks.fault_kills import outcome, resumed_from
 from benchmarks.fault_starts import End, Starter
 
 __all__ = ["DISKS", "PAGES", "flipped_pages"]
 
 PAGE = 4096
-MOST = 3  # files of a run in which a byte is changed, the largest ones
 
 
 class Disk:
@@ -50,7 +49,7 @@ class Disk:
 
 def full_disk(starter: Starter, words: tuple[str, ...], calm: Path, half: Path) -> str:
     """Room for half of what the run resumes from, then enough."""
-    size = sum(path.stat().st_size for path in largest(calm, 10**6))
+    size = sum(path.stat().st_size for path in resumed_from(calm))
     with Disk(calm.with_name("full"), f"{max(8, size // 2048)}k") as disk:
         first = starter.run(words, disk.folder / "out")
         disk.change("size=2g")
@@ -81,9 +80,9 @@ def second_run(starter: Starter, words: tuple[str, ...], calm: Path, half: Path)
 
 
 def changed_byte(starter: Starter, words: tuple[str, ...], calm: Path, half: Path) -> str:
-    """A byte in the middle of each of the largest files of a killed run is changed; then the run is resumed."""
+    """A byte in the middle of the largest file of each kind of a killed run is changed; then the run is resumed."""
     refused = harmless = 0
-    for path in largest(half, MOST):
+    for path in {path.suffix: path for path in resumed_from(half)}.values():
         changed = calm.with_name("changed")
         shutil.copytree(half, changed)
         copy = changed / path.relative_to(half)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.fault_starts import Starter
 
-__all__ = ["Calm", "kept", "kill_and_resume", "outcome", "undisturbed"]
+__all__ = ["Calm", "kept", "kill_and_resume", "outcome", "resumed_from", "undisturbed"]
 
 POLL = 0.05  # seconds between two looks at the parts
 VARIES = re.compile(r"second|\btimes?\b|memory|sha256")  # what differs between equal results: times, the digest of all
@@ -209,7 +209,7 @@ def outcome(folder: Path) -> Any:
     return json.loads(text, object_hook=steady)
 
 
-def largest(folder: Path, most: int) -> list[Path]:
-    """The largest files from which a run resumes."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".png", ".lock")]
-    return sorted((path for path in files if path.name != ".lock"), key=os.path.getsize)[-most:]
+def resumed_from(folder: Path) -> list[Path]:
+    """The files from which a run may resume, the smallest first."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".png" and path.name != ".lock"]
+    return sorted(files, key=os.path.getsize)

@@ -13,7 +13,7 @@ Then it meets four faults. Each must be named in one sentence with the folder or
 full disk     the disk has room for half of what is kept; with more room the run goes on to the same results
 read-only     the disk cannot be written
 second run    a second run starts in the folder of one that is running
-changed byte  a byte of the largest files of a killed run is changed: refused, or without influence
+changed byte  a byte of the largest file of each kind of a killed run is changed: refused, or without influence
 
 Beside the cases, one byte is changed in every page of 4,096 bytes of every kind of file that work is resumed from.
 
