@@ -111,7 +111,9 @@ def one_case(case: Case, options: argparse.Namespace, faults: tuple[str, ...], n
             row: dict[str, Any] = {"parts": calm.parts, "seconds": [cold.seconds, calm.seconds]}
             row["CPU seconds"] = [cold.cpu, calm.cpu]
             half = None
-            if options.kills:
+            if options.kills and calm.parts < 2:
+                row["fault"] = "TOO FEW parts: ask for more"
+            elif options.kills:
                 began = time.monotonic()
 
                 def tell(kill: int) -> None:
