@@ -24,7 +24,7 @@ STYLES = {  # the last one lies on top
     "ADS": (BLUE, "-", 1.1),
 }
 SHADES = (BLUE, LIGHT, VERMILLION)  # from the cleanest to the noisiest
-PART = 5  # rounds that a bar of purchases stands for
+PART = 5  # rounds that a bar of purchases stands for, if there are more
 
 
 def draw(runs: list[dict[str, Any]]) -> Figure:
@@ -52,7 +52,8 @@ def draw(runs: list[dict[str, Any]]) -> Figure:
     left.legend(fontsize=SMALL, frameon=False, ncols=2, loc="upper right")
     top = max(axes.get_ylim()[1] for axes in (left, right))
     for axes in (left, right):
-        axes.set_ylim(0, 1.12 * top)
+        axes.set_ylim(0, 1.25 * top)
+        axes.xaxis.get_major_locator().set_params(integer=True)
     for axes, method, letter in zip(below, ("leave-one-out", "ADS"), "cd", strict=True):
         _purchases(axes, np.array([run["methods"][method]["bought"] for run in runs]))
         axes.set_title(f"({letter}) bought by {method}", fontsize=NORMAL, loc="left")
@@ -68,11 +69,12 @@ def draw(runs: list[dict[str, Any]]) -> Figure:
 def _purchases(axes: Axes, bought: np.ndarray) -> None:
     """Stacked bars of the shares of the datasets bought, for every few rounds over all runs."""
     rounds = bought.shape[1]
-    starts = np.arange(0, rounds, PART)
+    part = PART if rounds > PART else 1
+    starts = np.arange(0, rounds, part)
     bottom = np.zeros(len(starts))
-    names = [f"{start + 1}–{min(start + PART, rounds)}" for start in starts]
+    names = [f"{start + 1}–{min(start + part, rounds)}" if part > 1 else f"{start + 1}" for start in starts]
     for seller, (share, colour) in enumerate(zip(NOISY, SHADES, strict=True)):
-        heights = np.array([(bought[:, start : start + PART] == seller).mean() for start in starts])
+        heights = np.array([(bought[:, start : start + part] == seller).mean() for start in starts])
         axes.bar(names, heights, bottom=bottom, color=colour, width=0.75, label=f"{share:.0%} noisy")
         bottom += heights
     axes.set_xlabel("rounds", fontsize=NORMAL)
