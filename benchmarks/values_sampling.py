@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS
-from benchmarks.harness import Agreement, Answers, Bench, Pair, Side
+from benchmarks.harness import Agreement, Answers, Bench, Pair, Profile, Side
 from benchmarks.machine import products
 from benchmarks.peers import PYDVL, SHAP
 
@@ -36,6 +36,8 @@ def pairwise(bench: Bench, options: argparse.Namespace) -> None:
     product = products(operations=2 * players**2)
     sides = [
         product,
+        Side("the utilities alone", OURS, JAXVAL, "utilities", {"permutations": many}, many * between),
+        Side("all but the utilities", OURS, JAXVAL, "sampler", {"permutations": many}, many * between),
         Side("jaxval", OURS, JAXVAL, "pairwise", {"permutations": many}, many * between),
         Side("jaxval, plain", OURS, JAXVAL, "pairwise", {"permutations": many, "antithetic": False}, many * between),
         Side("jaxval, compiled whole", OURS, JAXVAL, "pairwise", {"permutations": many, "whole": True}, many * between),
@@ -57,6 +59,15 @@ def pairwise(bench: Bench, options: argparse.Namespace) -> None:
             Pair("jaxval, float64", "shap"),
         ],
         compare=near_the_known_values,
+        profiles=[
+            Profile(
+                "jaxval",
+                [product.name, "the utilities alone", "all but the utilities"],
+                "A utility is one row of a product of matrices, and the sampler works on the same masks: it draws and "
+                "writes them, counts distinct ones by codes, and takes marginals and statistics. Codes by products of "
+                "whole numbers or of their halves in floating point took as long as the sums that are there.",
+            )
+        ],
     )
 
 

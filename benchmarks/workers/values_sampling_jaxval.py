@@ -34,6 +34,40 @@ def pairwise(inputs: dict[str, np.ndarray], *, permutations: int, antithetic: bo
     return lambda: answers(estimator.estimate(draw(jax.random.key(next(keys)))))
 
 
+def utilities(inputs: dict[str, np.ndarray], *, permutations: int) -> Run:
+    """The utilities of as many coalitions as `pairwise` asks for, and nothing else."""
+    game = games.pairwise(inputs["weights"], inputs["interactions"])
+    estimator = values.permutation_estimator(game.players, per_ask=20, permutations=permutations)
+    coalitions = estimator.ask(estimator.init(jax.random.key(0)))
+    many = jax.jit(jax.vmap(game.utility))
+
+    def run() -> dict[str, np.ndarray]:
+        for _ in range(estimator.asks):
+            found = many(coalitions)
+        jax.block_until_ready(found)
+        return {}
+
+    return run
+
+
+def sampler(inputs: dict[str, np.ndarray], *, permutations: int) -> Run:
+    """All that `pairwise` does but for the utilities: orders, masks, marginals, statistics, codes of coalitions."""
+    players = len(inputs["weights"])
+    estimator = values.permutation_estimator(players, per_ask=20, permutations=permutations)
+
+    def step(_, state):
+        coalitions = estimator.ask(state)
+        return estimator.tell(state, coalitions, coalitions[:, 0].astype(float))
+
+    draw = jax.jit(lambda key: jax.lax.fori_loop(0, estimator.asks, step, estimator.init(key)))
+
+    def run() -> dict[str, np.ndarray]:
+        jax.block_until_ready(draw(jax.random.key(0)).drawn)
+        return {}
+
+    return run
+
+
 def answers(estimate) -> dict[str, np.ndarray]:
     return {
         "values": np.asarray(estimate.values),
@@ -42,4 +76,4 @@ def answers(estimate) -> dict[str, np.ndarray]:
     }
 
 
-TASKS = {"pairwise": pairwise}
+TASKS = {"pairwise": pairwise, "utilities": utilities, "sampler": sampler}
