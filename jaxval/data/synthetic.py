@@ -220,7 +220,7 @@ def _judged(uniform: np.ndarray, margin: np.ndarray, ties: float) -> Comparisons
 
 
 def _check_names(argument: str, names: Any) -> tuple[str, ...]:
-    names = tuple(names) if not isinstance(names, str) else (names,)
+    names = tuple(_checks.check_names(argument, [names] if isinstance(names, str) else names, "different names"))
     if not names or not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
         raise BadArgument(argument, expected="different names, at least one", got=f"{names!r}")
     return names
