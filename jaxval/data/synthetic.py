@@ -230,7 +230,7 @@ def _qualities(sources: Any, objectives: int) -> tuple[np.ndarray, list[int]]:
     """Every source's quality in each objective, and the source that it duplicates. An original duplicates itself."""
     if not isinstance(sources, Mapping):
         raise BadArgument("sources", expected="a mapping of names to qualities", got=type(sources).__name__)
-    names = _check_names("sources", sources)
+    names = _check_names("sources", list(sources))
     qualities: list[np.ndarray] = []
     originals = []
     for number, (name, quality) in enumerate(sources.items()):
