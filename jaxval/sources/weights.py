@@ -154,7 +154,7 @@ def best_weights(
         _checks.check_memory("rewards", _checks.check_size("rewards", rewards))
         names = [f"reward {index}" for index in range(_checks.check_size("rewards", rewards))]
     rewards = _checks.check_size("rewards", len(names))
-    by_prompt = jax.jit(lambda weights: utility(weights).reshape(-1, rewards))
+    by_prompt = jax.jit(lambda weights: _checks.numbers("utility", utility(weights)).reshape(-1, rewards))
     equal = _equal(sources, over, most)
     rows = len(_known(by_prompt(equal)))
     if rows < 2:
