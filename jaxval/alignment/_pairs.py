@@ -42,7 +42,8 @@ def check_log_probs(**arguments: Any) -> tuple[Array, ...]:
 def check_one_shape(**arguments: Any) -> None:
     """Check that all arguments but scalars have one shape, or broadcasting would pair numbers of different pairs."""
     shapes = {name: jnp.shape(value) for name, value in arguments.items() if isinstance(value, np.ndarray | jax.Array)}
-    shapes |= {name: np.shape(value) for name, value in arguments.items() if isinstance(value, list)}
+    lists = {name: value for name, value in arguments.items() if isinstance(value, list)}
+    shapes |= {name: _checks.real_array(name, value).shape for name, value in lists.items()}
     first = next(filter(None, shapes.values()), ())
     for name, shape in shapes.items():
         if shape and shape != first:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jaxval import _checks
 from jaxval.checkpoints.files import claim_folder, write_whole
 from jaxval.types import BadArgument
 
@@ -107,6 +108,7 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
         >>> step, np.asarray(state["weight"]).tolist()
         (1, [1.0, 1.0])
     """
+    keep = _checks.check_size("keep", keep)
     folder = claim_folder(folder, what, note=NOTE, name="checkpoints")
     import orbax.checkpoint as ocp
 

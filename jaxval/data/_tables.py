@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.data._text import FilePath, positive, shorten, text_lines, wrong
 
 __all__ = [
@@ -123,7 +124,7 @@ def find_column(path: FilePath, table: Table, wanted: str | None, usual: Sequenc
     """The index of the wanted column; if none is wanted, of the first usual one; None if there is no usual one."""
     if wanted is None:
         return next((table.index_of[name] for name in usual if name in table.index_of), None)
-    place = table.index_of.get(wanted.strip().lower())
+    place = table.index_of.get(_checks.check_text("voter or group", wanted).strip().lower())
     if place is None:
         got = f"none among {shorten(', '.join(table.columns))}"
         raise wrong(path, table.line, expected=f"a column {shorten(wanted)}", got=got)

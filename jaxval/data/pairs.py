@@ -224,6 +224,8 @@ def write_weighted(
         raise BadArgument("weights", expected="weights by the names of sources", got=f"{type(weights).__name__}")
     _checks.check_path("out", out)
     _checks.check_flag("skip_unusable", skip_unusable)
+    if source is not None:
+        _checks.check_text("source", source)
     for name, weight in weights.items():
         _checks.check_number(f"weights[{name!r}]", weight, low=-np.inf, high=np.inf, expected="a number")
         if not 0 <= weight < float("inf"):

@@ -220,7 +220,7 @@ def _judged(uniform: np.ndarray, margin: np.ndarray, ties: float) -> Comparisons
 
 
 def _check_names(argument: str, names: Any) -> tuple[str, ...]:
-    names = tuple(names) if not isinstance(names, str) else (names,)
+    names = tuple(_checks.check_names(argument, [names] if isinstance(names, str) else names, "different names"))
     if not names or not all(isinstance(name, str) and name.strip() for name in names) or len(set(names)) < len(names):
         raise BadArgument(argument, expected="different names, at least one", got=f"{names!r}")
     return names
@@ -230,7 +230,7 @@ def _qualities(sources: Any, objectives: int) -> tuple[np.ndarray, list[int]]:
     """Every source's quality in each objective, and the source that it duplicates. An original duplicates itself."""
     if not isinstance(sources, Mapping):
         raise BadArgument("sources", expected="a mapping of names to qualities", got=type(sources).__name__)
-    names = _check_names("sources", sources)
+    names = _check_names("sources", list(sources))
     qualities: list[np.ndarray] = []
     originals = []
     for number, (name, quality) in enumerate(sources.items()):

@@ -6,9 +6,12 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jax.typing import ArrayLike
 
+from jaxval import _checks
 from jaxval._errors import printable
+from jaxval.types import BadArgument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,6 +40,21 @@ def new_figure(width: float, height: float) -> Figure:
             return content.getvalue()
 
     return Shown(figsize=(width, height))
+
+
+def check_title(title: str | None) -> None:
+    """Check the title of a figure."""
+    if title is not None:
+        _checks.check_text("title", title)
+
+
+def check_ends(ends: Any, shape: tuple[int, ...], name: str = "intervals") -> np.ndarray:
+    """The low and the high ends of intervals, (2, *shape); NaN is an end that is not drawn."""
+    expected = f"(low, high) ends of shape {shape}"
+    both = [_checks.host_numbers(name, end, expected) for end in _checks.check_list(name, ends, expected)]
+    if len(both) != 2 or any(end.size != np.prod(shape) for end in both):
+        raise BadArgument(name, expected=expected, got=f"shapes {[end.shape for end in both]}")
+    return np.stack([end.reshape(shape) for end in both])
 
 
 def short(text: str, longest: int) -> str:

@@ -16,6 +16,8 @@ from jaxval.plots._drawing import (
     NORMAL,
     SMALL,
     Column,
+    check_ends,
+    check_title,
     new_figure,
     short,
 )
@@ -67,6 +69,9 @@ def plot_groups(
     for rule, column in columns.items():
         if column.shape != (len(groups),) or np.isinf(column).any():
             raise BadArgument("rates", expected=f"{len(groups)} numbers for {rule!r}", got=f"shape {column.shape}")
+    check_title(title)
+    if intervals is not None and not isinstance(intervals, Mapping):
+        raise BadArgument("intervals", expected="(low, high) ends by the name of a rule", got=f"{intervals!r:.80}")
     step = 0.7 / len(groups)
     figure = new_figure(5.0, 0.75 + len(rates) * (0.14 * len(groups) + 0.1))
     figure.set_layout_engine("constrained")
@@ -79,7 +84,7 @@ def plot_groups(
         axes.plot(values, rows, MARKERS[k % len(MARKERS)], color=hue, markersize=4, label=short(group, 24), zorder=3)
         for row, rule in zip(rows, columns, strict=True):
             if intervals and rule in intervals:
-                low, high = (np.asarray(end, dtype=float)[k] for end in intervals[rule])
+                low, high = check_ends(intervals[rule], (len(groups),))[:, k]
                 axes.hlines(row, low, high, color=hue, linewidth=1.1, zorder=2)
     axes.set_yticks(range(len(columns)), [short(rule, 30) for rule in columns], fontsize=NORMAL, parse_math=False)
     axes.set_ylim(len(columns) - 0.5, -0.5)

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxval import _checks
-from jaxval.plots._drawing import BAND, BLUE, GREY, LARGE, LIGHT, LONGEST_NAME, NORMAL, SMALL, Column, new_figure, short
+from jaxval.plots._drawing import (
+    BAND,
+    BLUE,
+    GREY,
+    LARGE,
+    LIGHT,
+    LONGEST_NAME,
+    NORMAL,
+    SMALL,
+    Column,
+    check_title,
+    new_figure,
+    short,
+)
 from jaxval.types import BadArgument
 
 if TYPE_CHECKING:
@@ -62,7 +75,8 @@ def plot_lotteries(
         raise BadArgument(
             "lotteries", expected="at least one rule and one name", got=f"{len(columns)} rules and {len(names)} names"
         )
-    ends = dict(intervals or {})
+    check_title(title)
+    ends = dict(_checks.check_named("intervals", intervals))
     if unknown := ends.keys() - columns.keys():
         raise BadArgument("intervals", expected=f"names among {', '.join(columns)}", got=", ".join(sorted(unknown)))
     values = {rule: _column(rule, column, len(names)) for rule, column in columns.items()}

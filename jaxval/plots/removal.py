@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxval import _checks
-from jaxval.plots._drawing import BLUE, GREY, LARGE, NORMAL, VERMILLION, new_figure, short
+from jaxval.plots._drawing import BLUE, GREY, LARGE, NORMAL, VERMILLION, check_title, new_figure, short
 from jaxval.types import BadArgument
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ def plot_removal(
             if not np.isfinite(numbers).all():
                 raise BadArgument(f"curves.{field}", expected="finite numbers", got=numbers[~np.isfinite(numbers)][0])
     _checks.check_text("measure", measure)
+    check_title(title)
+    if players is not None:
+        _checks.check_size("players", players)
     if not named or any(np.ndim(one.lowest) != 1 for one in named.values()):
         raise BadArgument("curves", expected="removal curves of one objective", got="none, or several objectives")
     _checks.check_share("level", level, "a share in (0, 1)")

@@ -19,6 +19,8 @@ from jaxval.plots._drawing import (
     NORMAL,
     SMALL,
     Column,
+    check_ends,
+    check_title,
     new_figure,
     short,
 )
@@ -81,7 +83,8 @@ def plot_signature(
         )
     if not np.isfinite(points).all():
         raise BadArgument("values", expected="finite numbers", got=points[~np.isfinite(points)][0])
-    low, high = (np.asarray(end, dtype=float).reshape(points.shape) for end in intervals or (points, points))
+    check_title(title)
+    low, high = check_ends((points, points) if intervals is None else intervals, points.shape)
     low, high = np.where(np.isfinite(low), low, points), np.where(np.isfinite(high), high, points)
     order = np.argsort(-points[:, 0], kind="stable")
     names, points, low, high = [names[i] for i in order], points[order], low[order], high[order]

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxval import _checks
-from jaxval.plots._drawing import BLACK, BLUE, GREEN, GREY, LARGE, NORMAL, ORANGE, VERMILLION, new_figure, short
+from jaxval.plots._drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LARGE,
+    NORMAL,
+    ORANGE,
+    VERMILLION,
+    check_title,
+    new_figure,
+    short,
+)
 from jaxval.types import BadArgument
 
 if TYPE_CHECKING:
@@ -53,7 +65,8 @@ def plot_tradeoff(results: Mapping[str, Any], *, title: str | None = None) -> Fi
         raise BadArgument("results", expected="the measures of one population, by name", got=f"{results!r:.80}")
     try:
         betas = _checks.host_numbers("results['betas']", results["betas"], "(betas,) numbers")
-        if betas.ndim != 1 or not np.isfinite(betas).all():
+        check_title(title)
+        if betas.ndim != 1 or not len(betas) or not np.isfinite(betas).all():
             raise BadArgument("results['betas']", expected="(betas,) finite numbers", got=f"{betas!r:.80}")
         rules = {name: results[name] for name in ("proportional", "RLHF", "NLHF")}
         families = list(rules["proportional"]["gain"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxval import _checks
-from jaxval.plots._drawing import BLACK, BLUE, GREY, LARGE, LONGEST_NAME, NORMAL, new_figure, short
+from jaxval.plots._drawing import BLACK, BLUE, GREY, LARGE, LONGEST_NAME, NORMAL, check_title, new_figure, short
 from jaxval.types import BadArgument, Estimate
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ def plot_values(
         >>> [label.get_text() for label in plot_values(estimate).axes[0].get_yticklabels()]
         ['books', 'news']
     """
-    if level is not None and not 0 < level < 1:
-        raise BadArgument("level", expected="a probability in (0, 1)", got=f"{level!r}")
+    check_title(title)
+    if level is not None:
+        _checks.check_share("level", level, "a probability in (0, 1)")
     if not isinstance(estimate, Estimate):
         raise BadArgument("estimate", expected="a types.Estimate", got=f"{estimate!r:.80}")
     values = _checks.host_numbers("estimate.values", estimate.values).reshape(len(estimate), -1)

@@ -194,8 +194,9 @@ def bootstrap_intervals(
     check_level(level)
     keys = jax.random.split(_checks.check_key(key), samples)
     drawn = _resampled(keys, wins + wins.T, center, estimate or empirical_matrix, statistic)
-    low, high = interval_ends(drawn, statistic(center), (1 - level) / 2)
-    return Intervals(statistic(matrix), low, high)
+    found, middle = (_checks.numbers("statistic", statistic(one)) for one in (matrix, center))
+    low, high = interval_ends(drawn, middle, (1 - level) / 2)
+    return Intervals(found, low, high)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))  # at module level, so that each statistic is compiled once
@@ -213,15 +214,15 @@ def _resampled(
     def resample(key: Array) -> Array:
         won = jax.random.binomial(key, compared, chances[i, j], dtype=chances.dtype)
         won = jnp.clip(won, 0, compared)
-        return statistic(estimate(jnp.zeros_like(chances).at[i, j].set(won).at[j, i].set(compared - won)))
+        drawn = estimate(jnp.zeros_like(chances).at[i, j].set(won).at[j, i].set(compared - won))
+        return _checks.numbers("statistic", statistic(drawn))
 
     return jax.vmap(resample)(keys)
 
 
 def check_level(level: float) -> None:
     """Check the level of intervals."""
-    if not 0 < level < 1:
-        raise BadArgument("level", expected="a share in (0, 1)", got=f"{level!r}")
+    _checks.check_share("level", level, "a share in (0, 1)")
 
 
 @jax.jit

@@ -108,6 +108,8 @@ def draw_pool(
     _checks.check_record("model", model, SequenceModel)
     _checks.check_leaves("reference", reference)
     sources = len(_checks.check_list("trained", trained, "the parameters of each source"))
+    if not sources:
+        raise BadArgument("trained", expected="the parameters of at least one source", got="none")
     for number, one in enumerate(trained):
         _checks.check_leaves(f"trained[{number}]", one)
     policies.group_responses(model, prompts, [[] for _ in _checks.check_list("prompts", prompts, "lists of ids")])

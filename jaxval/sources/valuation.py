@@ -247,6 +247,8 @@ def value_sources(
     options = Training(**training)
     draw: Any = pairs if callable(pairs) else None
     problem = _problem(draw(jax.random.fold_in(key, 0)) if draw else pairs, policy, options, reward, held_out)
+    if folder is not None:
+        _checks.check_path("folder", folder)
     if fidelity is not None:
         check_fidelity(fidelity, problem.pairs.sources, fidelity_scores)
     count = _seeds(seeds, problem, policy, drawn=draw is not None)

@@ -142,6 +142,8 @@ def best_weights(
     _checks.check_memory("sources", sources, folds)
     _checks.check_choice("over", over, OVER)
     _checks.check_function("utility", utility, "a function of weights")
+    if effective_sizes is not None:
+        _checks.check_function("effective_sizes", effective_sizes, "a function of weights")
     most = float(_checks.check_number("most", most, low=1e-6, high=1e6, expected="a finite number above 0"))
     if over == "subsets" and sources > MOST_TABULATED:
         advice = "choose the simplex or the box"
@@ -152,7 +154,7 @@ def best_weights(
         _checks.check_memory("rewards", _checks.check_size("rewards", rewards))
         names = [f"reward {index}" for index in range(_checks.check_size("rewards", rewards))]
     rewards = _checks.check_size("rewards", len(names))
-    by_prompt = jax.jit(lambda weights: utility(weights).reshape(-1, rewards))
+    by_prompt = jax.jit(lambda weights: _checks.numbers("utility", utility(weights)).reshape(-1, rewards))
     equal = _equal(sources, over, most)
     rows = len(_known(by_prompt(equal)))
     if rows < 2:
@@ -255,8 +257,11 @@ def _check_objective(objective: Any, rewards: int) -> np.ndarray:
 
 
 def _check_floors(floors: Mapping[int, float] | None, rewards: int) -> dict[int, float]:
+    if floors is not None and not isinstance(floors, Mapping):
+        raise BadArgument("floors", expected="utilities by the index of a reward", got=f"{floors!r:.80}")
     for reward, floor in (floors or {}).items():
-        if reward not in range(rewards) or not np.isfinite(floor):
+        known = isinstance(reward, int) and reward in range(rewards) and isinstance(floor, int | float | np.number)
+        if not known or not np.isfinite(float(floor)):
             expected = f"finite utilities by the index of a reward, 0 to {rewards - 1}"
             raise BadArgument("floors", expected=expected, got=f"{floor} for {reward!r}")
     return dict(floors or {})

@@ -48,7 +48,7 @@ def check_rule(
         AssertionError: rule: probabilities sum to 2.5, not to 1, on
           5 x a > b > c
     """
-    limit = _checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance
+    limit = _limit(tolerance)
     profile_rule = axioms.as_profile_rule(rule)
     for count in _checks.check_list("alternatives", alternatives, "several numbers of alternatives"):
         _checks.check_memory("alternatives", _checks.check_size("alternatives", count), count)
@@ -98,7 +98,7 @@ def check_policy(
         >>> from jaxval import policies
         >>> check_policy(policies.tabular(3, 2), contexts=3, responses=2, complete=True)
     """
-    limit = (_checks.tolerance(jnp.result_type(float)) if tolerance is None else tolerance) * 10
+    limit = 10 * _limit(tolerance)
     _checks.check_record("policy", policy, Policy)
     contexts, responses = _checks.check_size("contexts", contexts), _checks.check_size("responses", responses)
     _checks.check_memory("contexts", contexts, 2, responses)
@@ -152,6 +152,14 @@ def _logits(linear: LinearLogits, params: Any) -> np.ndarray:
         return base + np.asarray(params)
     parts = jax.tree.map(lambda f, value: np.tensordot(f, value, axes=np.ndim(value)), linear.features, params)
     return base + sum(jax.tree.leaves(parts))
+
+
+def _limit(tolerance: float | None) -> float:
+    """The tolerance, or that of the precision."""
+    if tolerance is None:
+        return _checks.tolerance(jnp.result_type(float))
+    expected = "a finite number of at least 0, or None"
+    return float(_checks.check_number("tolerance", tolerance, low=0, high=1e30, expected=expected))
 
 
 def _contract_profiles(alternatives: int) -> tuple[np.ndarray, np.ndarray]:

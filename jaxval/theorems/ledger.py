@@ -63,6 +63,8 @@ def claims(*, paper: str | None = None, ids: Sequence[str] | None = None) -> tup
     those = sorted(registered(), key=lambda claim: order.get(_paper(claim), len(order)))
     chosen = [claim for claim in those if paper in (None, _paper(claim))]
     known = [claim.id for claim in chosen]
+    if ids is not None:
+        _checks.check_names("ids", ids, "names of claims")
     for name in ids or []:
         if name not in known:
             near = [one for one in known if one.lower().endswith(name.lower().replace(" ", "-"))]

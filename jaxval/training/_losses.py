@@ -56,7 +56,9 @@ def steepness(curvature: Callable[..., Array], options: dict[str, Array], beta: 
     return jnp.max(jnp.where(bend > 1e-6 * jnp.max(bend), jnp.abs(turn) / jnp.where(bend > 0, bend, 1), 0))
 
 
-def check_options(loss: Callable[..., Array], context_options: Mapping[str, Any] | None, contexts: int) -> dict[str, Array]:
+def check_options(
+    loss: Callable[..., Array], context_options: Mapping[str, Any] | None, contexts: int
+) -> dict[str, Array]:
     """The options of the loss that differ between contexts, checked to be one finite number for each context."""
     record, options = record_of(loss), {}
     for name, value in _checks.check_named("context_options", context_options).items():

@@ -280,6 +280,8 @@ def minimise_rows(
         "parameters": [[list(leaf.shape), str(leaf.dtype)] for leaf in jax.tree.leaves(state)],
     }
     run = functools.partial(_run, loss, optimiser.update, every, steps, batch_size, log_probs, key, rows, weight)
+    if checkpoints is not None:
+        _checks.check_path("checkpoints", checkpoints)
     with open_checkpoints(checkpoints, what) if checkpoints else nullcontext() as kept:
         done, state = (kept and kept.latest(state)) or (0, state)
         with progress_bar(progress, steps, "training") as advance:

@@ -191,7 +191,7 @@ def check_spread(spread: object, tally: Tally | None = None) -> np.ndarray | Non
     """
     if spread is None:
         return None
-    array = np.asarray(spread)
+    array = np.asarray(_checks.real_array("spread", spread))
     if array.dtype.kind not in "iuf" or array.ndim > 1 or not np.all((array > 0) & np.isfinite(array)):
         raise BadArgument(
             "spread",
