@@ -124,12 +124,11 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_runtest_teardown(item, nextitem):
     """Let compiled programs go between files if a process has many: Linux allows one 65,530 pieces of memory."""
+    if nextitem is None or nextitem.path == item.path:
+        return
     maps = Path("/proc/self/maps")
-    if (
-        (nextitem is None or nextitem.path != item.path)
-        and maps.exists()
-        and maps.read_bytes().count(b"\n") > MOST_MAPS
-    ):
+    before_all_examples = nextitem.path.name == "test_house.py"  # which fill half of that
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS // (2 if before_all_examples else 1):
         jax.clear_caches()
         gc.collect()
 
