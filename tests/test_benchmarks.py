@@ -16,7 +16,7 @@ from benchmarks.environments import Environments, MissingPeerError, Peer
 from benchmarks.harness import Agreement, Bench, FailedRunError, Pair, Profile, Side
 from benchmarks.peers import NUMPY
 from benchmarks.report import disagreements, growth, tables
-from benchmarks.workers import evaluator_run
+from benchmarks.workers import evaluator_run, startup_jaxval
 from jaxval.checkpoints import Store
 from jaxval.checkpoints.store import pack_masks
 
@@ -99,6 +99,13 @@ def test_all_benchmarks_come_together_in_one_table(quick, tmp_path, capsys):
     assert f"| social_choice | jaxval | python {quick['versions']['jaxval']['python']}, jax" in text
     assert json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))[0]["records"] == quick["records"]
     assert "social_choice" in capsys.readouterr().out
+
+
+def test_a_command_runs_until_its_terminal_shows_what_is_waited_for():
+    command = startup_jaxval.TASKS["command"]
+    assert command({}, words=["aggregate"], again=False, until="word")() == {}
+    with pytest.raises(RuntimeError, match=r"(?s)jaxval aggregate nowhere.csv ended with 2: .*nowhere.csv"):
+        command({}, words=["aggregate", "nowhere.csv"], again=False, until="bar")()
 
 
 def test_growth_is_told_where_one_size_alone_differs():

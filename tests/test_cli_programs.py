@@ -11,7 +11,7 @@ import pytest
 from jaxval.cli import keep_programs, programs
 
 pytestmark = pytest.mark.once
-VARIABLES = ("JAX_COMPILATION_CACHE_DIR", "JAXVAL_CACHE", "XDG_CACHE_HOME")
+VARIABLES = ("JAX_COMPILATION_CACHE_DIR", "JAXVAL_CACHE", "JAXVAL_PROGRAMS", "XDG_CACHE_HOME")
 
 
 @pytest.fixture

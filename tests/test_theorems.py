@@ -17,6 +17,7 @@ from experiments import statements
 from jaxval import theorems
 from jaxval.cli import main
 from jaxval.cli.verify import _print_tables
+from jaxval.theorems import _traces
 from jaxval.theorems.pages import literal
 from jaxval.theorems.ppa import _profiles, _tasks
 
@@ -51,6 +52,19 @@ def confined(claim):
     sides = alone(claim.sides)
     neighbour = sides if claim.neighbour is claim.sides else alone(claim.neighbour)
     return claim._replace(sides=sides, neighbour=neighbour, correction=alone(claim.correction))
+
+
+@pytest.mark.float64
+def test_a_traced_program_is_kept_for_the_same_claim_alone(monkeypatch, tmp_path):
+    pytest.importorskip("flatbuffers")
+    monkeypatch.setenv("JAXVAL_PROGRAMS", str(tmp_path))
+    (claim,) = theorems.claims(ids=["ads/exchanged-binomials"])
+    first = theorems.check_claim(claim, KEY, instances=10)
+    assert first.outcome == claim.verdict
+    assert len(list(tmp_path.glob("traced-*-cache"))) == 1
+    assert theorems.check_claim(claim._replace(sides=claim.correction), KEY, instances=10).outcome != claim.verdict
+    monkeypatch.setattr(_traces.export, "export", None)  # nothing is traced again
+    assert str(theorems.check_claim(claim, KEY, instances=10)._replace(seconds=0)) == str(first._replace(seconds=0))
 
 
 @pytest.mark.float64

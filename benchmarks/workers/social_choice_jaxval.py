@@ -23,11 +23,34 @@ DEVICE = f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}"
 
 Run = Callable[[], dict[str, np.ndarray]]
 
+BATCH = 250  # lotteries: every game waits for the slowest of its batch, and a small batch stays in the cache
+
 
 def maximal_lottery(inputs: dict[str, np.ndarray]) -> Run:
-    # In a batch every game waits for the slowest: smaller batches wait less, and stay in the cache.
-    solve = jax.jit(partial(jax.lax.map, social_choice.maximal_lottery, batch_size=250))
+    solve = jax.jit(partial(jax.lax.map, social_choice.maximal_lottery, batch_size=BATCH))
     return lambda: {"lotteries": np.asarray(solve(inputs["matrices"]))}
+
+
+def path_systems(inputs: dict[str, np.ndarray]) -> Run:
+    """The linear systems of `maximal_lottery` alone: one factorisation and two solutions for each step of a batch."""
+    diagnostics = jax.jit(partial(jax.lax.map, social_choice.maximal_lottery_solve, batch_size=BATCH))
+    steps = diagnostics(inputs["matrices"])[1].steps
+    most = jnp.max(jnp.pad(steps, (0, -len(steps) % BATCH)).reshape(-1, BATCH), axis=1)
+    each = jnp.repeat(most, BATCH)[: len(steps)]  # a game waits for the slowest of its batch
+
+    def solve_all(given: tuple[jax.Array, jax.Array]) -> jax.Array:
+        matrix, steps = given
+        system = jnp.eye(len(matrix)) + matrix - matrix.T
+
+        def step(_: Any, x: jax.Array) -> jax.Array:
+            factors = jax.scipy.linalg.lu_factor(system + 1e-9 * x[:, None])  # a new system in every step
+            return jax.scipy.linalg.lu_solve(factors, 1 + jax.scipy.linalg.lu_solve(factors, x))
+
+        return jax.lax.fori_loop(0, steps, step, jnp.ones(len(matrix)))
+
+    run = jax.jit(partial(jax.lax.map, solve_all, batch_size=BATCH))
+    matrices = jnp.asarray(inputs["matrices"])
+    return lambda: {"solutions": np.asarray(run((matrices, each)))}
 
 
 def share_bounds(inputs: dict[str, np.ndarray], *, alternatives: int) -> Run:
@@ -169,6 +192,7 @@ def _percentile_intervals(
 
 TASKS = {
     "maximal_lottery": maximal_lottery,
+    "path_systems": path_systems,
     "share_bounds": share_bounds,
     "preference_matrix": preference_matrix,
     "bradley_terry": bradley_terry,

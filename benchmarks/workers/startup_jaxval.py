@@ -1,8 +1,10 @@
 """The task of `benchmarks.startup`: a command in a process of its own, which writes to a terminal."""
 
+import atexit
 import contextlib
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,12 +28,13 @@ def command(
 
     The run ends when the command has ended, or, to be killed, when the terminal shows its first word or its bar.
     """
-    kept = tempfile.TemporaryDirectory()
+    kept = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, kept, ignore_errors=True)
     if again:
-        run_command(words, kept.name)
+        run_command(words, kept)
 
     def run() -> dict[str, np.ndarray]:
-        with contextlib.nullcontext(kept.name) if again else tempfile.TemporaryDirectory() as programs:
+        with contextlib.nullcontext(kept) if again else tempfile.TemporaryDirectory() as programs:
             run_command(words, programs, until)
         return {}
 

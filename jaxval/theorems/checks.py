@@ -144,7 +144,9 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
         versions["false"] = claim.neighbour
     versions = {name: version for name, version in versions.items() if version}
     if claim.setting.compiled:
-        table, unknown = _compiled_gaps(claim.id, versions, cases, batch_size), 0
+        # A claim of a user, or one whose sides were replaced, is other code than that of the registered claims.
+        known = claim in registered() and claim.sides.__module__.startswith("jaxval.")
+        table, unknown = _compiled_gaps(versions, cases, batch_size, name=claim.id if known else None), 0
     else:
         table, unknown = _plain_gaps(versions, cases)
     printed = np.max(list(table["printed"].values()), axis=0)
@@ -272,8 +274,13 @@ def _generator(generate: Callable[[Array], Any]) -> Callable[[Array], Any]:
     return _quick(jax.vmap(generate))
 
 
-def _compiled_gaps(name: str, versions: dict[str, Any], cases: Cases, batch_size: int) -> dict[str, dict[str, Any]]:
-    """From each version and part to the gaps (cases,), in batches of one shape; the last is filled up with repeats."""
+def _compiled_gaps(
+    versions: dict[str, Any], cases: Cases, batch_size: int, *, name: str | None
+) -> dict[str, dict[str, Any]]:
+    """From each version and part to the gaps (cases,), in batches of one shape; the last is filled up with repeats.
+
+    `name` is that of a claim of jaxval, whose program may be kept; None means another claim.
+    """
 
     def gaps(instance: Any) -> dict[str, dict[str, Array]]:
         return {
@@ -288,9 +295,8 @@ def _compiled_gaps(name: str, versions: dict[str, Any], cases: Cases, batch_size
     def of_leaves(*leaves: Array) -> dict[str, dict[str, Array]]:
         return jax.vmap(gaps)(jax.tree.unflatten(structure, leaves))
 
-    if all(getattr(version, "func", version).__module__.startswith("jaxval.") for version in versions.values()):
-        of_leaves = traced_once(of_leaves, name, *_rows(leaves, rows[0]))
-    of_batch = _quick(of_leaves)
+    first = _rows(leaves, rows[0])
+    of_batch = _quick(of_leaves if name is None else traced_once(of_leaves, name, *first))
     batches = [jax.tree.map(np.asarray, of_batch(*_rows(leaves, part))) for part in rows]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: cases.size], *batches)
 
