@@ -42,9 +42,9 @@ def traced_once(function: Callable[..., Any], name: str, *arguments: Any) -> Cal
     if folder is None or importlib.util.find_spec("flatbuffers") is None:  # JAX writes traced programs with it
         return function
     shapes = [(np.shape(argument), np.result_type(argument).str) for argument in arguments]
-    digest = hashlib.blake2b(f"{_code()} {name} {shapes}".encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(f"{_code()} {jax.__version__} {name} {shapes}".encode(), digest_size=16).hexdigest()
     path = Path(folder, f"traced-{digest}-cache")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError, zlib.error):  # none yet, or damaged
         return export.deserialize(bytearray(zlib.decompress(path.read_bytes()))).call
     traced = export.export(jax.jit(function))(*arguments)
     with contextlib.suppress(OSError):
