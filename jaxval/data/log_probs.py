@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxval.data._columns import Batch, batches
+from jaxval.data._pair_lines import files_of, title_of
 from jaxval.data._text import FilePath, shorten
-from jaxval.data.pair_lines import files_of, title_of
 from jaxval.types import BadArgument
 
 __all__ = ["SamplePool", "read_log_probs"]

@@ -14,8 +14,8 @@ import numpy as np
 from jaxval import _checks
 from jaxval.checkpoints.files import whole_file
 from jaxval.data._arrays import floats, indices
+from jaxval.data._pair_lines import checked_pairs, files_of, skippable, source_of_file, title_of, unusable
 from jaxval.data._text import FilePath, shorten, wrong
-from jaxval.data.pair_lines import checked_pairs, files_of, skippable, source_of_file, title_of, unusable
 from jaxval.data.records import PreferencePairs
 from jaxval.types import BadArgument, Comparisons
 

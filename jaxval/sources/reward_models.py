@@ -21,7 +21,7 @@ from jaxtyping import Array, Key
 from jaxval import _checks, policies
 from jaxval.checkpoints import fingerprint, load_state, save_state
 from jaxval.data import PreferencePairs
-from jaxval.data.pair_lines import text_of_messages
+from jaxval.data._pair_lines import text_of_messages
 from jaxval.parallel import progress as progress_bar
 from jaxval.sources.learners import identity_of, log_linear_of, tokens_kept
 from jaxval.sources.pairs import check_pairs
