@@ -10,6 +10,7 @@ import sys
 import traceback
 import types
 import warnings
+from pathlib import PurePath
 
 import jax
 import numpy as np
@@ -128,7 +129,7 @@ def _result(function, bound):
         result = function(*bound.args, **bound.kwargs)
         if inspect.isgenerator(result):
             return list(result)
-        if isinstance(result, contextlib.AbstractContextManager):
+        if isinstance(result, contextlib.AbstractContextManager) and not isinstance(result, PurePath):
             with contextlib.suppress(AttributeError), result as inside:
                 return type(inside)
     return result

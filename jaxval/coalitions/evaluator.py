@@ -125,6 +125,8 @@ def evaluator(
         )
     if isinstance(store, str | Path):
         store = Store(store, fingerprint=_fingerprint(utility, players))
+    if not isinstance(store, Store | None):
+        raise BadArgument("store", expected="a checkpoints.Store, or a path", got=f"{store!r:.80}")
     if store is None and not traced:
         store = Store()
     if store is not None:  # what failed may have had a cause that is gone: a full disk, or a machine that was busy

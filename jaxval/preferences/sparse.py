@@ -235,7 +235,7 @@ def held_out_log_likelihood(
     wins = check_wins(wins)
     _checks.check_function("estimate", estimate, "a function from counts to P")
     held = hold_out(_checks.check_key(key), wins, by=by, folds=folds)
-    matrices = jax.lax.map(lambda part: estimate(wins - part), held)
+    matrices = jax.lax.map(lambda part: _checks.numbers("what estimate returns", estimate(wins - part)), held)
     return jnp.sum(_log_likelihood(held, matrices), axis=0)
 
 
