@@ -129,15 +129,16 @@ class SourceValues(NamedTuple):
         return html_table(*self._table())
 
     def _table(self) -> tuple[list[str], list[list[str]], list[str]]:
-        columns = ["source", "pairs"]
+        own = not np.isnan(self.pairs).any()  # adapters that were trained elsewhere have none
+        columns = ["source", "pairs"] if own else ["source"]
         for reward in self.rewards:
             columns += [reward, "95 % over prompts"]
         rows = []
         for i, name in enumerate(self.names):
             ends = (interval(*self.context_intervals[:, i, k]) for k in range(len(self.rewards)))
             told = zip((f"{value:.4g}" for value in self.values[i]), ends, strict=True)
-            pairs = "none" if np.isnan(self.pairs[i]) else f"{self.pairs[i]:.4g}"
-            rows.append([name, pairs, *(word for pair in told for word in pair)])
+            pairs = [f"{self.pairs[i]:.4g}"] if own else []
+            rows.append([name, *pairs, *(word for pair in told for word in pair)])
         notes = [f"{self.contexts} prompts, {self.evaluations} coalitions"]
         if self.reference_certain > 0.5:
             notes += [
