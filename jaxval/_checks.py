@@ -139,7 +139,7 @@ def check_text(name: str, value: Any) -> str:
 
 def check_path(name: str, value: Any) -> Any:
     """Check that something names a file or a folder; a whole number would open whatever the process has open."""
-    if not isinstance(value, str | os.PathLike) or "\0" in os.fsdecode(value):
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in os.fsdecode(value):
         raise BadArgument(name, expected="a path, as a string or a pathlib.Path", got=f"{value!r:.80}")
     return value
 

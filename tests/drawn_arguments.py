@@ -5,9 +5,11 @@ than any memory), texts, containers, and the good argument changed in one place.
 argument in place of one, and also draws arguments of `sources`, where every draw trains.
 """
 
+import contextlib
 import inspect
 import math
 import os
+import tempfile
 import traceback
 import warnings
 import zlib
@@ -182,8 +184,10 @@ def faults(name, function, bound, argument):
 
 
 def _fault(function, given, value):
+    memory = mock.patch.object(_checks, "memory_of_machine", return_value=MEMORY)
     try:
-        with warnings.catch_warnings(), mock.patch.object(_checks, "memory_of_machine", return_value=MEMORY):
+        # A drawn text may be taken for the name of a file that is written.
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), warnings.catch_warnings(), memory:
             warnings.simplefilter("ignore")
             result = spoiled_arguments._result(function, given)
     except Exception as error:
