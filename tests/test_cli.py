@@ -508,7 +508,7 @@ VALUE_MISTAKES = {
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--floor", "helpful", "99"], "--floor: expected floors that some weights reach, 99 for helpful; got .*"),
+        (["--floor", "helpful", "99"], "--floor: expected floors that some weights reach, not 99 for helpful; got .*"),
         (["--objective", "brief", "1"], "--objective: expected rewards among 'helpful', 'harmless'; got 'brief'"),
     ],
 )

@@ -88,7 +88,7 @@ def _made(folder: Path) -> Path:
 
 
 def _take(kept: Path, own: Path) -> set[str]:
-    """Link the whole entries into the run's own folder, and remove the damaged ones; the names of the former."""
+    """Link the whole entries into the run's own folder, remove damaged ones, and return the names of those linked."""
     known = set()
     for path in kept.glob(f"*{SUFFIX}.*"):
         name, _, digest = path.name.rpartition(".")
@@ -105,7 +105,7 @@ def _take(kept: Path, own: Path) -> set[str]:
 
 
 def _hand_in(own: Path, kept: Path, known: set[str], process: int) -> None:
-    """Keep the run's new entries, each put in place whole, and remove the run's own folder."""
+    """Move the run's new entries to the kept ones, each whole or not at all, and remove the run's own folder."""
     if os.getpid() != process:  # a fork ends
         return
     with contextlib.suppress(OSError):

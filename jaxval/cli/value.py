@@ -279,7 +279,7 @@ def _value(arguments: argparse.Namespace, defaults: dict[str, Any]) -> int:
 
 
 def _finished(out: Path, options: dict[str, Any]) -> bool:
-    """Whether the folder holds the result of a run with these options, whatever else they write."""
+    """Whether the folder holds the result of a run with these options; --statement and --report may differ."""
     if not (out / "results.json").is_file():
         return False
     try:

@@ -123,10 +123,10 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
                 path,
                 line,
                 expected=(
-                    "chosen and rejected to begin with the same messages, the prompt, for the prompt is no list "
-                    "of messages, and to go on with messages of their own"
+                    "chosen and rejected that begin with the same messages, which are the prompt, and end with "
+                    "messages of their own, because the field prompt is no list of messages"
                 ),
-                got="none in common",
+                got="no message that both begin with",
             )
         prompt, chosen, rejected = chosen[:alike], chosen[alike:], rejected[alike:]
     read = _messages if chat else _string

@@ -85,7 +85,11 @@ def catalogue(prompts: Prompts, responses: Candidates, *, length: int) -> Catalo
     starts: list[int] = []
     for context, (prompt, candidates) in enumerate(zip(prompts, responses, strict=True)):
         if len(prompt) == 0:
-            raise BadArgument("prompts", expected="at least one token, such as begin", got=f"none in context {context}")
+            raise BadArgument(
+                "prompts",
+                expected="at least one token in each, such as the tokeniser's begin",
+                got=f"none in context {context}",
+            )
         for response in candidates:
             rows.append([*_ids("prompts", prompt, context), *_ids("responses", response, context)])
             starts.append(len(prompt))

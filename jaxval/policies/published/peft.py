@@ -342,7 +342,7 @@ def write_adapter(
     targets = adapters.get("layers", {})
     if set(adapters) != {"layers"} or not targets or set(targets) - set(NAMES):
         expected = f"targets among {', '.join(NAMES)} under layers"
-        raise BadArgument("adapters", expected=expected, got=f"{sorted(adapters)}, {sorted(targets)}")
+        raise BadArgument("adapters", expected=expected, got=f"keys {sorted(adapters)}, targets {sorted(targets)}")
     depth, _, rank = next(iter(targets.values()))["A"].shape
     numbers = list(range(depth))
     if layers is not None:
@@ -353,7 +353,9 @@ def write_adapter(
     tensors: dict[str, np.ndarray] = {}
     for name, target in targets.items():
         if target["A"].shape[::2] != (depth, rank) or target["B"].shape[:2] != (depth, rank):
-            raise BadArgument("adapters", expected=f"{depth} layers of rank {rank} of every target", got=name)
+            raise BadArgument(
+                "adapters", expected=f"{depth} layers of rank {rank} of every target", got=f"others of {name}"
+            )
         for row, layer in enumerate(numbers):
             key = f"base_model.model.model.layers.{layer}.{NAMES[name]}"
             for side in "AB":
