@@ -66,7 +66,7 @@ def places(numbers: list[float]) -> int:
 
 
 def fixed(value: float | None, digits: int, sign: str = "") -> str:
-    """A number with so many decimal places; None is a dash."""
+    """A number with `digits` decimal places; None is a dash."""
     if value is None:
         return "–"
     text = f"{value:{sign}.{digits}f}"

@@ -47,8 +47,8 @@ def low_rank(
         The model; `init(key)` gives adapters.
 
     Raises:
-        ValueError: if the rank is not a whole number of at least 1, a target names no matrix, or there are not so many
-            layers.
+        ValueError: if the rank is not a whole number of at least 1, a target names no matrix, or the model has
+            fewer layers.
 
     Example:
         >>> from jaxval.policies import transformer

@@ -188,7 +188,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     start = config.get("init_lora_weights", True)
     if start not in STARTS:
         advice = "save it as a plain adapter, by path_initial_model_for_weight_conversion"
-        raise BadArgument(path, expected="init_lora_weights that leaves the base", got=f"{start!r}", advice=advice)
+        raise BadArgument(
+            path, expected="init_lora_weights that leaves the base unchanged", got=f"{start!r}", advice=advice
+        )
     for name in ("r", "lora_alpha", "target_modules"):
         if config.get(name) is None:
             raise BadArgument(path, expected=f"the field {name}", got="none")
