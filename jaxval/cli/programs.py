@@ -29,10 +29,10 @@ DAY = 24 * 3600
 def keep_programs() -> Path | None:
     """Load what earlier runs compiled, and keep what this process and its child processes compile.
 
-    The programs are in the user's cache folder (`$XDG_CACHE_HOME`, by default `~/.cache`, then `jaxval`), in a part
-    for these versions of JAX and this kind of processor. The environment variable `JAXVAL_CACHE` names another folder,
-    or is `off`. Nothing is kept if `JAX_COMPILATION_CACHE_DIR` is set, because JAX then keeps programs by itself, if
-    the folder cannot be written, or if no folder is named on another system than Linux.
+    The programs are in the user's cache folder (`$XDG_CACHE_HOME`, by default `~/.cache`, then `jaxval`), in a part for
+    these versions of JAX and this kind of processor. The environment variable `JAXVAL_CACHE` names another folder, or
+    is `off`. Nothing is kept if the folder cannot be written, if the system is not Linux and no folder is named, or if
+    `JAX_COMPILATION_CACHE_DIR` is set, because JAX then keeps programs by itself.
 
     Returns:
         The folder that this process uses, or None.
