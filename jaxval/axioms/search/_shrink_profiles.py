@@ -14,8 +14,8 @@ def shrunk(violated: Violated, orders: np.ndarray) -> np.ndarray:
     """Replace the profile by the first simpler profile that still violates the axiom, until no simpler profile does.
 
     These profiles are simpler, in this order: profiles with one alternative fewer; profiles with one or two voters
-    fewer; profiles with fewer different ballots; profiles with fewer exchanges away from the order of the names; profiles
-    that come first in lexicographic order.
+    fewer; profiles with fewer different ballots; profiles with fewer exchanges away from the order of the names;
+    profiles that come first in lexicographic order.
 
     Args:
         violated: a function of profiles (profiles, voters, alternatives): which of them violate the axiom.
