@@ -27,8 +27,8 @@ class BradleyTerryDiagnostics(NamedTuple):
     """How the fit went.
 
     Attributes:
-        converged: whether the last Newton step moved no difference of rewards by more than 1e-11 (1e-5 in float32), or
-            by more than that share of the largest reward where it is above 1.
+        converged: whether the last Newton step moved no difference of rewards by more than 1e-11 (1e-5 in float32). If
+            a reward is above 1, this tolerance is multiplied by the largest reward.
         strongly_connected: whether wins lead from every alternative to every other; else no finite maximum exists
             without a ridge.
         standard_errors: (alternatives,) of the mean-zero rewards, from the inverse Fisher information.
