@@ -115,7 +115,7 @@ class Store:
             if self._facts["fingerprint"] != fingerprint:
                 raise BadArgument(
                     "store",
-                    expected=f"one with the fingerprint {fingerprint!r}, of this utility, data and seed",
+                    expected=f"a store with the fingerprint {fingerprint!r}, of this utility, data and seed",
                     got=f"{self.path} with {self._facts['fingerprint']!r}, of another run",
                     advice=(
                         "choose another path; or, if you are sure that its values are those of this utility, pass "

@@ -278,8 +278,8 @@ def _no_source(path: FilePath, line: int, fields: dict[str, Any], source: str) -
         expected=f"the field {source!r}, which names the pair's source",
         got=_named(fields),
         advice=(
-            "if another field names it, give that field by {0}, such as metadata.provider; or pass several files, one for "
-            "each source"
+            "if another field names it, give that field by {0}, such as metadata.provider; or pass several files, one "
+            "for each source"
         ),
         mentions=["source"],
     )
