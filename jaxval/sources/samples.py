@@ -81,7 +81,7 @@ def value_samples(
         ...     value_samples(EXAMPLE._replace(sources=("one", "two")), policy="tabular", samples=4, new_tokens=2)
         ... except ValueError as error:
         ...     print(error)
-        policy: expected a model that writes text, the folder of a checkpoint; got tabular
+        policy: expected a model that writes text, such as the folder of a checkpoint; got tabular
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     pairs, contexts = as_pairs(pairs), None
