@@ -50,7 +50,10 @@ LISTS = {
         "Sentences of the running text, read as a mathematical statement. Another reading may well be what is meant.",
     ),
 }
-CONJECTURES = "Questions beyond the papers. None of them is a claim of the papers' authors; the name in front says whose question it is."
+CONJECTURES = (
+    "Questions beyond the papers. None of them is a claim of the papers' authors; the name in front says whose question "
+    "it is."
+)
 
 
 def page(verdicts: list[dict[str, Any]]) -> str:
