@@ -51,8 +51,8 @@ LISTS = {
     ),
 }
 CONJECTURES = (
-    "Questions beyond the papers. None of them is a claim of the papers' authors; the name in front says whose question "
-    "it is."
+    "Questions beyond the papers. None of them is a claim of the papers' authors; the name in front says whose "
+    "question it is."
 )
 
 
