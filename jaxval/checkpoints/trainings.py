@@ -95,10 +95,10 @@ class Checkpoints:
                 self._manager.wait_until_finished()
         except Exception as error:  # the storage below Orbax tells of a full disk by a ValueError
             said = re.search(r"os_error_code='(\d+)'", str(error))
-            path, code = str(self._folder / str(step)), int(said[1]) if said else getattr(error, "errno", None)
+            place, code = str(self._folder / str(step)), int(said[1]) if said else getattr(error, "errno", None)
             if code is None:
-                raise OSError(f"{path}: the checkpoint was not written ({_first_line(error)})") from error
-            raise OSError(code, os.strerror(code), path) from error
+                raise OSError(f"{place}: the checkpoint was not written ({_first_line(error)})") from error
+            raise OSError(code, os.strerror(code), place) from error
         kept = {self._digest_of(step) for step in self._manager.all_steps()}
         for path in set(self._folder.glob("*.sha256")) - kept:
             path.unlink(missing_ok=True)

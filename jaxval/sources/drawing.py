@@ -22,7 +22,7 @@ from jaxval.data import SamplePool
 from jaxval.parallel import progress as progress_bar
 from jaxval.types import BadArgument, Grouped, Params, SequenceModel
 
-__all__ = ["Draws", "check_draws", "draw_pool", "pool_of_draws"]
+__all__ = ["Draws", "draw_pool", "pool_of_draws"]
 
 ROWS = 64  # responses that are drawn at a time: the model's weights are read once for all of them
 TOGETHER = "all sources together"
