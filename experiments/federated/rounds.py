@@ -77,7 +77,7 @@ class State(NamedTuple):
 
 
 def draw_federation(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Federation:
-    """Deal equally many images of each class to contributors at random, contributors to rounds, and wrong labels."""
+    """Deal images at random to contributors, as many of each class, and contributors to rounds; draw wrong labels."""
     contributors = ROUNDS * ACTIVE
     each = contributors * IMAGES // CLASSES
     rows = np.concatenate([rng.choice(np.flatnonzero(labels == k), each, replace=False) for k in range(CLASSES)])

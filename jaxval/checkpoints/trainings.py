@@ -71,7 +71,7 @@ class Checkpoints:
             raise BadArgument(
                 "checkpoints",
                 expected=f"the numbers that were saved in {self._folder / str(step)}",
-                got=f"others, by {digest.name}",
+                got=f"numbers of another checksum than {digest.name} records",
                 advice="delete that folder to continue from the checkpoint before it",
             )
         return step, state
@@ -152,7 +152,7 @@ def _without_log() -> Iterator[None]:
 
 
 def _digest(state: Any) -> bytes:
-    """What changes with any byte of the state's arrays."""
+    """A checksum of the state's arrays, which changes with each of their bytes."""
     total = hashlib.sha256()
     for leaf in jax.tree.leaves(state):
         total.update(np.ascontiguousarray(leaf).tobytes())

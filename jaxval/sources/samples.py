@@ -81,7 +81,7 @@ def value_samples(
         ...     value_samples(EXAMPLE._replace(sources=("one", "two")), policy="tabular", samples=4, new_tokens=2)
         ... except ValueError as error:
         ...     print(error)
-        policy: expected a model that writes text, the folder of a checkpoint; got tabular
+        policy: expected a model that writes text, such as the folder of a checkpoint; got tabular
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     pairs, contexts = as_pairs(pairs), None
@@ -93,7 +93,7 @@ def value_samples(
             raise BadArgument("reward", expected="a reward of new texts: bradley-terry, or a function", got=got)
     learner = learner_of(policy, pairs)
     if learner.tokeniser is None or learner.model is None or learner.catalogue is None:
-        raise BadArgument("policy", expected="a model that writes text, the folder of a checkpoint", got=policy)
+        raise BadArgument("policy", expected="a model that writes text, such as the folder of a checkpoint", got=policy)
     split, start, of_training, of_draws, of_values = jax.random.split(key, 5)
     if contexts is None:
         share = HELD_OUT if held_out is None else held_out
