@@ -51,12 +51,16 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
     def __init__(
         self, name: Any, *, expected: Any, got: Any = None, advice: Any = None, mentions: Sequence[str] = ()
     ) -> None:
-        self.name, self.expected, self.mentions = str(name), str(expected), tuple(mentions)
+        if isinstance(mentions, str) or not isinstance(mentions, Sequence):
+            raise BadArgument("mentions", expected="a sequence of the names of arguments", got=f"{mentions!r:.80}")
+        self.name, self.expected, self.mentions = str(name), str(expected), tuple(map(str, mentions))
         self.got, self.advice = (None if part is None else str(part) for part in (got, advice))
         super().__init__(self.under(self.name))
 
     def under(self, name: str, options: Mapping[str, str] | None = None) -> str:
         """The message with another name for the argument, and with the options for arguments in the advice."""
+        if not isinstance(options, Mapping | None):
+            raise BadArgument("options", expected="words by the names of arguments", got=f"{options!r:.80}")
         got, advice = "" if self.got is None else f"; got {self.got}", self.advice
         if advice is not None and self.mentions:
             advice = advice.format(*((options or {}).get(one, one) for one in self.mentions))
@@ -68,6 +72,7 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
 
     def with_advice(self, advice: str) -> "BadArgument":
         """The same error with more advice."""
+        advice = str(advice)
         if self.mentions:  # what is added holds no marks of arguments
             advice = advice.replace("{", "{{").replace("}", "}}")
         both = advice if self.advice is None else f"{self.advice}; {advice}"
