@@ -1,5 +1,6 @@
 """The error of a wrong argument. It loads nothing else, so that the command line can name a mistake at once."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,9 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
             raise BadArgument("options", expected="words by the names of arguments", got=f"{options!r:.80}")
         got, advice = "" if self.got is None else f"; got {self.got}", self.advice
         if advice is not None and self.mentions:
-            advice = advice.format(*((options or {}).get(one, one) for one in self.mentions))
+            marks = {"{{": "{", "}}": "}"}
+            marks |= {f"{{{i}}}": (options or {}).get(one, one) for i, one in enumerate(self.mentions)}
+            advice = re.sub(r"{{|}}|{\d+}", lambda mark: marks.get(mark[0], mark[0]), advice)  # other braces stay
         return f"{name}: expected {self.expected}{got}{'' if advice is None else f'; {advice}'}"
 
     def renamed(self, name: str) -> "BadArgument":

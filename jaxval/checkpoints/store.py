@@ -76,7 +76,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path | None = None, *, fingerprint: str = "", timeout: float = 10.0) -> None:
-        if not isinstance(fingerprint, str) or (path is not None and not fingerprint):
+        if not isinstance(fingerprint, str) or (path is not None and not fingerprint) or _encoded(fingerprint) is None:
             raise BadArgument(
                 "fingerprint",
                 expected="a string that changes with the utility, its data and its seed",
@@ -253,6 +253,14 @@ def unpack_mask(key: bytes, players: int) -> np.ndarray:
         [True, False, True]
     """
     return np.unpackbits(np.frombuffer(key, np.uint8), count=players).astype(bool)
+
+
+def _encoded(text: str) -> bytes | None:
+    """None if the text has half a character, which no file can keep."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
 
 
 def _check_keys(name: str, keys: list[Any]) -> list[bytes]:
