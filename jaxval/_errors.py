@@ -1,5 +1,9 @@
-"""The error of a wrong argument. It loads nothing else, so that the command line can name a mistake at once."""
+"""The error of a wrong argument, and texts of strangers made safe to print.
 
+It loads nothing of JAX, so that the command line can name a mistake at once.
+"""
+
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +31,29 @@ def printable(text: str) -> str:
         'up [1A and back'
     """
     return " ".join(without_controls(text).split())
+
+
+def json_text(value: Any, *, indent: int | None = 1, allow_nan: bool = False) -> str:
+    r"""JSON that a person can read, in which what no terminal prints, or what would turn the writing, is escaped.
+
+    Args:
+        value: of JSON's types.
+        indent: as for `json.dumps`; None means one line.
+        allow_nan: as for `json.dumps`; False means that numbers must be finite.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> print(json_text(["É", "\u202eback"], indent=None))
+        ["É", "\u202eback"]
+    """
+    lines = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan).split("\n")
+    return "\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in lines)
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isprintable() else json.dumps(letter)[1:-1]
 
 
 class BadArgument(ValueError):  # noqa: N818, it says what is wrong
@@ -67,7 +94,8 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
             marks = {"{{": "{", "}}": "}"}
             marks |= {f"{{{i}}}": (options or {}).get(one, one) for i, one in enumerate(self.mentions)}
             advice = re.sub(r"{{|}}|{\d+}", lambda mark: marks.get(mark[0], mark[0]), advice)  # other braces stay
-        return f"{name}: expected {self.expected}{got}{'' if advice is None else f'; {advice}'}"
+        message = f"{name}: expected {self.expected}{got}{'' if advice is None else f'; {advice}'}"
+        return "\n".join(map(without_controls, message.split("\n")))  # a traceback prints it as it is
 
     def renamed(self, name: str) -> "BadArgument":
         """The same error of another argument, whose name the caller's user knows."""

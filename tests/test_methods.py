@@ -125,9 +125,7 @@ CALLS = {
         lambda wait, cancel_futures: in_pool("shutdown", wait, cancel_futures=cancel_futures), True, False
     ),
     "RewardModel.__call__": lambda: call(RewardModel(("r",), lambda *_: np.ones((1, 1, 1))), "2+2?", "4"),
-    "Setting.claim": lambda: call(
-        claimed, "ours/squares", "ours", false="x² ≥ 1.", neighbour={"least": 1}
-    ),
+    "Setting.claim": lambda: call(claimed, "ours/squares", "ours", false="x² ≥ 1.", neighbour={"least": 1}),
     "BadArgument.__init__": lambda: call(BadArgument, "beta", expected="a number", mentions=("beta",)),
     "BadArgument.under": lambda: call(error().under, "beta", {"beta": "--beta"}),
     "BadArgument.renamed": lambda: call(error().renamed, "gamma"),
@@ -142,7 +140,9 @@ def methods():
     result = {}
     for thing in spoiled_arguments.handed_out():
         for kind in getattr(thing, "__mro__", ()):
-            made = thing in MADE_BY_FUNCTIONS or getattr(thing, "_is_protocol", False) or dataclasses.is_dataclass(thing)
+            made = (
+                thing in MADE_BY_FUNCTIONS or getattr(thing, "_is_protocol", False) or dataclasses.is_dataclass(thing)
+            )
             for name, method in vars(kind).items() if kind.__module__.startswith("jaxval.") else ():
                 public = not name.startswith("_") or name in CALLED
                 if inspect.isfunction(method) and public and not (name == "__init__" and made):

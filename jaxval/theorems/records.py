@@ -116,7 +116,6 @@ class Setting(NamedTuple):
             >>> _registry.pop("ours/squares").verdict  # taken out again, for it is an example
             'holds'
         """
-
         texts = {"id": id, "source": source, "false": false, "root": root, "quote": quote, "why": why}
         for name, text in {**texts, "corrected": corrected, "proof": proof}.items():
             _checks.check_text(name, text)
