@@ -136,6 +136,7 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
         ...     assert check_claim(claim, jax.random.key(0), instances=100).as_recorded
     """
     require_float64()
+    _checks.check_key(key)
     started = time.perf_counter()
     count = min(_checks.check_size("instances", instances), claim.setting.most)
     cases = make_cases(claim, key, count)
