@@ -136,9 +136,11 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
         ...     assert check_claim(claim, jax.random.key(0), instances=100).as_recorded
     """
     require_float64()
+    _checks.check_record("claim", claim, Claim)
     _checks.check_key(key)
     started = time.perf_counter()
     count = min(_checks.check_size("instances", instances), claim.setting.most)
+    _checks.check_size("batch_size", batch_size)
     cases = make_cases(claim, key, count)
     versions = {"printed": claim.sides, "corrected": claim.correction}
     if claim.neighbour is not claim.sides:
