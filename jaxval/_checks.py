@@ -5,6 +5,7 @@ tracer without values, so its values cannot be checked. To check them, call the 
 `jax.experimental.checkify`. Preference functions, rankings, tables and the like are checked in `_objects`.
 """
 
+import contextlib
 import math
 import os
 import sys
@@ -87,6 +88,8 @@ def check_finite(name: str, value: Any, expected: str, *, least: float = 0.0, ab
     """Check a finite number of at least `least`, or above it."""
     if not isinstance(value, int | float | np.number | np.ndarray | jax.Array) or np.ndim(value) != 0:
         raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
+    if isinstance(value, np.number | np.ndarray) and value.dtype.kind not in "biuf":
+        raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
     if isinstance(value, int):  # JAX takes whole numbers of 32 bits
         value = float(value) if abs(value) <= sys.float_info.max else math.copysign(math.inf, value)
     if concrete(value) and not (least < value < np.inf or (value == least and not above)):
@@ -139,7 +142,11 @@ def check_text(name: str, value: Any) -> str:
 
 def check_path(name: str, value: Any) -> Any:
     """Check that something names a file or a folder; a whole number would open whatever the process has open."""
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in os.fsdecode(value):
+    try:
+        valid = isinstance(value, str | os.PathLike) and os.fsencode(value) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:  # half of a character, for which no file system has bytes
+        valid = False
+    if not valid:
         raise BadArgument(name, expected="a path, as a string or a pathlib.Path", got=f"{value!r:.80}")
     return value
 
@@ -192,6 +199,14 @@ def check_names(name: str, value: Any, expected: str) -> Any:
         if not isinstance(item, str):
             raise BadArgument(name, expected=expected, got=f"{item!r:.80} among them")
     return value
+
+
+def check_items(name: str, value: Any, expected: str) -> list[Any]:
+    """The items of something that can be gone through, as a generator can, but no text and no dictionary."""
+    if not isinstance(value, str | bytes | Mapping):
+        with contextlib.suppress(TypeError):  # also raised by arrays without axes
+            return list(value)
+    raise BadArgument(name, expected=expected, got=f"{value!r:.80}")
 
 
 def check_list(name: str, value: Any, expected: str) -> Any:

@@ -1,5 +1,10 @@
-"""The error of a wrong argument. It loads nothing else, so that the command line can name a mistake at once."""
+"""The error of a wrong argument, and texts of strangers made safe to print.
 
+It loads nothing of JAX, so that the command line can name a mistake at once.
+"""
+
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +33,29 @@ def printable(text: str) -> str:
     return " ".join(without_controls(text).split())
 
 
+def json_text(value: Any, *, indent: int | None = 1, allow_nan: bool = False) -> str:
+    r"""JSON that a person can read, in which what no terminal prints, or what would turn the writing, is escaped.
+
+    Args:
+        value: of JSON's types.
+        indent: as for `json.dumps`; None means one line.
+        allow_nan: as for `json.dumps`; False means that numbers must be finite.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> print(json_text(["É", "\u202eback"], indent=None))
+        ["É", "\u202eback"]
+    """
+    lines = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan).split("\n")
+    return "\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in lines)
+
+
+def _escaped(letter: str) -> str:
+    return letter if letter.isprintable() else json.dumps(letter)[1:-1]
+
+
 class BadArgument(ValueError):  # noqa: N818, it says what is wrong
     """An argument that is wrong: which, what was expected, what came, and what to do about it.
 
@@ -51,16 +79,23 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
     def __init__(
         self, name: Any, *, expected: Any, got: Any = None, advice: Any = None, mentions: Sequence[str] = ()
     ) -> None:
-        self.name, self.expected, self.mentions = str(name), str(expected), tuple(mentions)
+        if isinstance(mentions, str) or not isinstance(mentions, Sequence):
+            raise BadArgument("mentions", expected="a sequence of the names of arguments", got=f"{mentions!r:.80}")
+        self.name, self.expected, self.mentions = str(name), str(expected), tuple(map(str, mentions))
         self.got, self.advice = (None if part is None else str(part) for part in (got, advice))
         super().__init__(self.under(self.name))
 
     def under(self, name: str, options: Mapping[str, str] | None = None) -> str:
         """The message with another name for the argument, and with the options for arguments in the advice."""
+        if not isinstance(options, Mapping | None):
+            raise BadArgument("options", expected="words by the names of arguments", got=f"{options!r:.80}")
         got, advice = "" if self.got is None else f"; got {self.got}", self.advice
         if advice is not None and self.mentions:
-            advice = advice.format(*((options or {}).get(one, one) for one in self.mentions))
-        return f"{name}: expected {self.expected}{got}{'' if advice is None else f'; {advice}'}"
+            marks = {"{{": "{", "}}": "}"}
+            marks |= {f"{{{i}}}": (options or {}).get(one, one) for i, one in enumerate(self.mentions)}
+            advice = re.sub(r"{{|}}|{\d+}", lambda mark: marks.get(mark[0], mark[0]), advice)  # other braces stay
+        message = f"{name}: expected {self.expected}{got}{'' if advice is None else f'; {advice}'}"
+        return "\n".join(map(without_controls, message.split("\n")))  # a traceback prints it as it is
 
     def renamed(self, name: str) -> "BadArgument":
         """The same error of another argument, whose name the caller's user knows."""
@@ -68,6 +103,7 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
 
     def with_advice(self, advice: str) -> "BadArgument":
         """The same error with more advice."""
+        advice = str(advice)
         if self.mentions:  # what is added holds no marks of arguments
             advice = advice.replace("{", "{{").replace("}", "}}")
         both = advice if self.advice is None else f"{self.advice}; {advice}"

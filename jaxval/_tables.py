@@ -54,10 +54,12 @@ def html_table(
     def line(cells: Sequence[str], tag: str) -> str:
         sides = ["left", *[align] * (len(cells) - 1)]
         told = zip(sides, cells, strict=True)
-        return "".join(f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for side, cell in told)
+        return "".join(
+            f'<{tag} style="text-align: {side}">{escape(without_controls(cell))}</{tag}>' for side, cell in told
+        )
 
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-    below = "".join(f"<div>{escape(note)}</div>" for note in notes)
+    below = "".join(f"<div>{escape(without_controls(note))}</div>" for note in notes)
     return f"<table><thead><tr>{line(columns, 'th')}</tr></thead><tbody>{body}</tbody></table>{below}"
 
 

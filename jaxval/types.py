@@ -312,7 +312,10 @@ class Estimate:
 
     def with_names(self, names: Sequence[str]) -> "Estimate":
         """The same estimate with a name for each player; a `BadArgument` if the numbers of names and players differ."""
-        names = tuple(names)
+        try:
+            names = tuple(names if not isinstance(names, str) else None)  # type: ignore[arg-type]
+        except TypeError:
+            raise BadArgument("names", expected=f"one for each of {len(self)} players", got=f"{names!r:.80}") from None
         if len(names) != len(self):
             raise BadArgument("names", expected=f"one for each of {len(self)} players", got=len(names))
         if not all(isinstance(name, str) for name in names):

@@ -1,14 +1,16 @@
-"""Arguments that Hypothesis draws for public functions, in place of those in the examples of their docstrings.
+"""Arguments drawn at random for public functions and methods, in place of those of their examples.
 
 Drawn are numbers (NaN, infinite, negative, enormous), arrays of any kind and rank (also without entries, and larger
-than any memory), texts, containers, and the good argument changed in one place. `JAXVAL_FUZZ=N` draws N values for each
-argument in place of one, and also draws arguments of `sources`, where every draw trains.
+than any memory), texts, containers, and the good argument changed in one place. One value is drawn for each argument,
+by its name alone, the same on every machine. With `JAXVAL_FUZZ=N`, Hypothesis draws N values for each argument, and
+arguments of `sources` too, where every draw trains; `JAXVAL_FUZZ_SEED` (0 by default) draws others.
 """
 
 import contextlib
 import inspect
 import math
 import os
+import random
 import tempfile
 import traceback
 import warnings
@@ -22,15 +24,13 @@ import numpy as np
 import spoiled_arguments
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from jaxval import _checks
 from jaxval.types import BadArgument, Estimate
 
-DRAWS = int(os.environ.get("JAXVAL_FUZZ", "1"))
+DRAWS = int(os.environ.get("JAXVAL_FUZZ", "0"))
 SETTINGS = settings(
-    max_examples=DRAWS,
-    derandomize=True,
+    max_examples=max(DRAWS, 1),
     database=None,
     deadline=None,
     report_multiple_bugs=False,
@@ -48,8 +48,10 @@ TAKES_LONG = {  # arguments that say how often something is done: 10^9 times may
 }
 ODD = (math.nan, math.inf, -math.inf, -1, 0, -0.5, 1.5, 1e300, 1e-300, 2**31 - 1, 2**31, 2**62, 10**30, -(10**30), True)
 ENORMOUS = (2**62, 10**30, 10**9)
+SMALL = (*range(-3, 10), 0.1, 0.25, 2.5, 1e-9, -1e-3, 12345.678, 3.4e38, 1e18, -1e5, -0.0)
 DTYPES = ("bool", "int8", "uint64", "int64", "float16", "float32", "float64", "complex64", "<U3", "M8[s]", "O")
-SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3)
+SHAPES = ((), (0,), (1,), (3,), (2, 0), (2, 2), (3, 1), (1, 2, 3), (0, 1, 0), (2, 1, 2, 2))
+LETTERS = ("a", "0", " ", "/", ".", "\0", "\n", "-", "é", "\u202e", "\ud800", "😀", "{", "%", '"', "\x1b")
 ELSE = (None, "", "no such thing", "\0", b"ab", (), [], {}, {1, 2}, [[1], [1, 2]], [None], 1 + 2j, object)
 
 
@@ -66,32 +68,39 @@ class Constant:
         return f"lambda *_: {self.value!r}"
 
 
-def some(values, turn):
-    """One of the values; the first that Hypothesis tries depends on `turn`, so that one draw differs by argument."""
-    turn %= len(values)
-    return st.sampled_from([*values[turn:], *values[:turn]])
+def by_name(name, further=lambda _: 0):
+    """A function that chooses one of some values, again and again, the same ones for the same name.
+
+    `further(n)` is below n and says how far another choice is from that of the name.
+    """
+    numbers = random.Random(zlib.crc32(name.encode()))  # its `random()` is the same in every version of Python
+
+    def choose(values):
+        values = list(values)
+        return values[(int(numbers.random() * len(values)) + further(len(values))) % len(values)]
+
+    return choose
 
 
-def some_array(turn):
+def some_array(choose):
     """An array of one number, of any kind and shape."""
-    return st.tuples(
-        some(DTYPES, turn), some(((0,), (2, 0), (), (3,)), turn) | SHAPES, some((0, 1, -1, 100), turn)
-    ).map(lambda parts: np.full(parts[1], parts[2]).astype(parts[0]))
+    return np.full(choose(SHAPES), choose((0, 1, -1, 100))).astype(choose(DTYPES))
 
 
-def changed_arrays(array, turn):
-    """Strategies of arrays with numbers of another kind, odd numbers, or another shape."""
+def changed_array(array, choose):
+    """The array with numbers of another kind, odd numbers, or another shape."""
+    way = choose(("shape", "kind", "number") if array.dtype.kind in "biuf" else ("shape",))
+    if way == "kind":
+        return array.astype(choose([name for name in DTYPES if name not in ("<U3", "O")]))
+    if way == "number":
+        return _with_number(array, choose((None, *range(array.size))), choose(ODD[:-3]))
     shapes = [array[None], array[..., None], array.ravel()]
     if array.ndim:
         shapes += [array[:0], array[..., :0], array[:1], array[:-1], np.concatenate([array, array])]
         shapes += [np.moveaxis(array, 0, -1), *([array[0], array[..., 0]] if array.size else [])]
     fill = array.flat[0] if array.size else array.dtype.type(0)
     axes = max(array.ndim, 2)
-    yield some([*shapes, np.broadcast_to(fill, (2 ** (40 // axes),) * axes)], turn)
-    if array.dtype.kind in "biuf":
-        yield some([name for name in DTYPES if name not in ("<U3", "O")], turn).map(array.astype)
-        places = st.integers(0, max(array.size - 1, 0)) | st.none()
-        yield st.tuples(places, some(ODD[:-3], turn)).map(lambda parts: _with_number(array, *parts))
+    return choose([*shapes, np.broadcast_to(fill, (2 ** (40 // axes),) * axes)])
 
 
 def _with_number(array, place, number):
@@ -108,37 +117,41 @@ def numbers_of(value):
     return isinstance(value, list | tuple) and not hasattr(value, "_fields") and spoiled_arguments._numbers(value)
 
 
-def drawn(value, turn, *, enormous=ENORMOUS):
-    """A strategy of values in place of the good one. `turn` chooses what Hypothesis tries first."""
-    kinds = [some(ODD, turn), some(enormous, turn), some_array(turn), some(ELSE, turn), st.integers(-3, 9), st.floats()]
-    near = list(nearly(value, turn // 7, enormous)) * 2
-    kinds = [kinds[i // 2] if i % 2 == 0 or not near else near[i // 2 % len(near)] for i in range(2 * len(kinds))]
-    turn = turn // 3 % len(kinds)
-    return st.one_of(*kinds[turn:], *kinds[:turn])
+def drawn(value, choose, *, enormous=ENORMOUS):
+    """A value in place of the good one: as often near it as of any kind."""
+    ways = nearly(value, choose, enormous)
+    if ways and choose((True, False)):
+        return choose(ways)()
+    kind = choose((ODD, enormous, SMALL, ELSE, some_array))
+    return some_array(choose) if kind is some_array else choose(kind)
 
 
-def nearly(value, turn, enormous):
-    """Strategies of values that differ from the good one in one place."""
+def nearly(value, choose, enormous):
+    """Functions that make values that differ from the good one in one place."""
     if numbers_of(value):
-        yield from changed_arrays(np.asarray(value), turn)
-    elif isinstance(value, int | float | np.number):
-        yield some(enormous, turn)
-        yield some(ODD, turn)
-    elif isinstance(value, str | os.PathLike):
-        yield st.text(max_size=5)
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        if len(value) <= 4 and not any(map(callable, value)):  # data, as `spoil` has it
-            for field in value._fields:
-                yield drawn(getattr(value, field), turn).map(lambda one, field=field: value._replace(**{field: one}))
-    elif isinstance(value, list | tuple) and value:
-        yield drawn(value[0], turn).map(lambda one: type(value)([one, *value[1:]]))
-        yield some([type(value)(), type(value)([*value, *value])], turn)
-    elif isinstance(value, Mapping) and value:
+        return [lambda: changed_array(np.asarray(value), choose)]
+    if isinstance(value, int | float | np.number):
+        return [lambda: choose(enormous), lambda: choose(ODD), lambda: choose(SMALL)]
+    if isinstance(value, str | os.PathLike):
+        return [lambda: "".join(choose(LETTERS) for _ in range(choose(range(6))))]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        if len(value) > 4 or any(map(callable, value)):  # no data, as `spoil` has it
+            return []
+        return [
+            lambda field=field: value._replace(**{field: drawn(getattr(value, field), choose)})
+            for field in value._fields
+        ]
+    if isinstance(value, list | tuple) and value:
+        return [
+            lambda: type(value)([drawn(value[0], choose), *value[1:]]),
+            lambda: choose([type(value)(), type(value)([*value, *value])]),
+        ]
+    if isinstance(value, Mapping) and value:
         first = next(iter(value))
-        yield drawn(value[first], turn).map(lambda one: {**value, first: one})
-        yield st.just({**value, 3: value[first]})
-    elif callable(value):
-        yield (some(ODD, turn) | some_array(turn) | some(ELSE, turn)).map(Constant)
+        return [lambda: {**value, first: drawn(value[first], choose)}, lambda: {**value, 3: value[first]}]
+    if callable(value):
+        return [lambda: Constant(choose([choose(ODD), some_array(choose), choose(ELSE)]))]
+    return []
 
 
 def left_out(function, bound):
@@ -155,16 +168,14 @@ def faults(name, function, bound, argument):
     Right are a result without NaN (or with one if a NaN or an infinity was drawn), `BadArgument`, from a reader a
     `ValueError` or an `OSError` that names the file, and the error of a solver that did not converge.
     """
-    if argument in OPAQUE or (name.startswith("jaxval.sources.") and "JAXVAL_FUZZ" not in os.environ):
+    if argument in OPAQUE or (name.startswith("jaxval.sources.") and not DRAWS):
         return  # sources are trained for every draw, which takes long
     parameter = inspect.signature(function).parameters[argument]
-    number = zlib.crc32(f"{name}.{argument}".encode())
+    good, key = bound.arguments.get(argument, parameter.default), f"{name}.{argument}"
     enormous = ENORMOUS[:-1] if argument in TAKES_LONG else ENORMOUS
 
-    @seed(number)
-    @SETTINGS
-    @given(drawn(bound.arguments.get(argument, parameter.default), number, enormous=enormous))
-    def check(value):
+    def check(choose):
+        value = drawn(good, choose, enormous=enormous)
         if parameter.kind is parameter.VAR_KEYWORD and not isinstance(value, dict):
             return
         if parameter.kind is parameter.VAR_POSITIONAL and not isinstance(value, tuple):
@@ -174,9 +185,15 @@ def faults(name, function, bound, argument):
         fault = _fault(function, given, value)
         assert fault is None, f"{name}({argument}={value!r:.200}): {fault}"
 
+    @seed(zlib.crc32(f"{key}.{os.environ.get('JAXVAL_FUZZ_SEED', '0')}".encode()))
+    @SETTINGS
+    @given(st.data())
+    def check_many(data):
+        check(by_name(key, lambda many: data.draw(st.integers(0, many - 1))))
+
     try:
         with np.errstate(all="ignore"):
-            check()
+            check_many() if DRAWS else check(by_name(key))
     except AssertionError as error:
         yield str(error)
     if any(isinstance(one, str | os.PathLike) for one in bound.arguments.values()):  # drawn data may have been saved
@@ -205,8 +222,8 @@ def _fault(function, given, value):
 def _may_be_raised(error, given):
     """Whether a reader names its file, a solver did not converge, a contract fails, or a user's function raises."""
     if isinstance(error, ValueError | OSError):
-        paths = [Path(one) for one in given.arguments.values() if isinstance(one, str | os.PathLike)]
-        if any(str(path) in str(error) for path in paths):
+        paths = [str(Path(one)) for one in given.arguments.values() if isinstance(one, str | os.PathLike)]
+        if any(path in str(error) or repr(path)[1:-1] in str(error) for path in paths):
             return True
     if isinstance(error, FloatingPointError) or (isinstance(error, RuntimeError) and "converge" in str(error)):
         return True

@@ -278,7 +278,7 @@ BIGRAM = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: par
         ),
         (
             lambda m, p, g: sources.draw_pool(jax.random.key(0), m, p, [p], [[1] * 9], samples=3, new_tokens=2),
-            r"prompt and response of at most length=10 tokens together; got 9 \+ 2",
+            "new_tokens: expected at most 1 beside a prompt of 9 tokens, since the model reads 10 together; got 2",
         ),
     ],
 )

@@ -16,6 +16,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxval import _checks
@@ -81,6 +82,11 @@ class Loss(NamedTuple):
 
     def at(self, *rewards: Array, beta: PerPair, **options: Any) -> Array:
         """The link's value at a margin or at two rewards; a link with a keyword `beta` gets β too."""
+        rewards = tuple(jnp.asarray(_checks.real_array("rewards", reward)) for reward in rewards)
+        rewards = tuple(one if jnp.issubdtype(one.dtype, jnp.floating) else one.astype(float) for one in rewards)
+        if len(rewards) != (1 if self.of_margin else 2):
+            expected = "one margin" if self.of_margin else "the rewards of both responses"
+            raise BadArgument("rewards", expected=expected, got=f"{len(rewards)} arguments")
         if "beta" in inspect.signature(self.link).parameters:
             options["beta"] = beta
         return self.link(*rewards, **options)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxval import _checks
 from jaxval.checkpoints.files import whole_file
 from jaxval.types import BadArgument
 
@@ -31,6 +32,8 @@ check ((value is null) <> (error is null))) without rowid;
 """
 FACTS = {"format", "fingerprint", "players", "objectives", "checksum"}
 TOGETHER = 500  # masks in one question
+LONGEST = 1e6  # seconds; SQLite counts milliseconds in 32 bits
+KEYS = "keys of coalitions, as pack_masks makes them"
 
 
 class Stored(NamedTuple):
@@ -73,16 +76,15 @@ class Store:
     """
 
     def __init__(self, path: str | Path | None = None, *, fingerprint: str = "", timeout: float = 10.0) -> None:
-        if not isinstance(fingerprint, str) or (path is not None and not fingerprint):
+        if not isinstance(fingerprint, str) or (path is not None and not fingerprint) or _encoded(fingerprint) is None:
             raise BadArgument(
                 "fingerprint",
                 expected="a string that changes with the utility, its data and its seed",
                 got=f"{fingerprint!r}",
                 advice="call checkpoints.fingerprint(utility, data, seed)",
             )
-        if not timeout >= 0:
-            raise BadArgument("timeout", expected="seconds, at least 0", got=f"{timeout!r}")
-        self.path = None if path is None else Path(path)
+        timeout = min(_checks.check_finite("timeout", timeout, "seconds, at least 0"), LONGEST)
+        self.path = None if path is None else Path(_checks.check_path("path", path))
         self.fingerprint = fingerprint
         self._lock = threading.Lock()
         if self.path is None:
@@ -94,7 +96,8 @@ class Store:
         if not self.path.exists():
             with _explained(self.path, timeout):  # such as a full disk
                 _make(self.path, fingerprint)
-        self._database = sqlite3.connect(self.path, timeout=timeout, check_same_thread=False, isolation_level=None)
+        with _explained(self.path, timeout):  # such as a folder of this name
+            self._database = sqlite3.connect(self.path, timeout=timeout, check_same_thread=False, isolation_level=None)
         weakref.finalize(self, self._database.close)  # Python 3.13 warns of connections that nobody closes
         try:
             with _explained(self.path, timeout):
@@ -155,7 +158,7 @@ class Store:
 
     def find(self, keys: Iterable[bytes]) -> dict[bytes, Stored]:
         """The finished evaluations among the coalitions with these keys."""
-        keys = list(keys)
+        keys = _check_keys("keys", _checks.check_items("keys", keys, KEYS))
         result = {}
         with self._lock:
             for start in range(0, len(keys), TOGETHER):
@@ -185,14 +188,18 @@ class Store:
             ValueError: if the number of players or the shape of a value differs from before, or a value is not finite.
                 Evaluations that the store already has stay as they are.
         """
+        if not isinstance(evaluations, Mapping):
+            raise BadArgument("evaluations", expected="values by key", got=f"{evaluations!r:.80}")
+        _check_keys("evaluations", list(evaluations))
         facts = dict(self._facts)
         rows: list[tuple[bytes, bytes | None, str | None, int]] = []
-        _settle(facts, "players", str(int(players)))
+        _settle(facts, "players", str(_checks.check_size("players", players)))
         for key, value in evaluations.items():
             if isinstance(value, str):
+                value = value.encode(errors="replace").decode()  # a lone half of a character, as file names may have
                 rows.append((key, None, value, _checksum(key, None, value)))
                 continue
-            array = np.asarray(value, dtype=np.float64)
+            array = _checks.host_numbers("evaluations", value, "numbers, or a string that says what failed")
             _settle(facts, "objectives", " ".join(map(str, array.shape)))
             if not np.isfinite(array).all():
                 raise BadArgument("store", expected="finite values, or a string that says what failed", got=array)
@@ -246,6 +253,21 @@ def unpack_mask(key: bytes, players: int) -> np.ndarray:
         [True, False, True]
     """
     return np.unpackbits(np.frombuffer(key, np.uint8), count=players).astype(bool)
+
+
+def _encoded(text: str) -> bytes | None:
+    """None if the text has half a character, which no file can keep."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
+
+
+def _check_keys(name: str, keys: list[Any]) -> list[bytes]:
+    for key in keys:
+        if not isinstance(key, bytes):
+            raise BadArgument(name, expected=KEYS, got=f"{key!r:.80} among them")
+    return keys
 
 
 def _make(path: Path, fingerprint: str) -> None:

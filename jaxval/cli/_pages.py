@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxval import __version__
+from jaxval._errors import without_controls
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +43,7 @@ def render(template: str, *, command: list[str], filters: dict[str, Any] | None 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=lambda value: without_controls(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -74,5 +76,5 @@ def inline_svg(figure: "Figure", *, says: str, name: str) -> Any:
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'((?:\sid="|href="#|url\(#))', rf"\g<1>{name}-", svg)
     # Matplotlib has escaped the texts inside.
-    opening = f'<svg role="img" aria-label="{escape(says)}"'
+    opening = f'<svg role="img" aria-label="{escape(without_controls(says))}"'
     return Markup(opening + svg.removeprefix("<svg"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxval import __version__
-from jaxval._errors import BadArgument
+from jaxval._errors import BadArgument, json_text
 from jaxval.cli import value_adapters, value_pairs, value_pool, value_samples, value_weights
 from jaxval.cli._arguments import groups_of, heads_of
 from jaxval.cli._folders import check_written, own_folder
@@ -146,7 +146,7 @@ def _write_statement(
 
     stated = statement(valued, result, groups=groups, command=arguments.words, inputs=_inputs(arguments))
     if arguments.statement:
-        write_whole(arguments.statement, json.dumps(stated, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_whole(arguments.statement, json_text(stated) + "\n")
         print(f"statement written to {arguments.statement}", file=sys.stderr)
     if arguments.report:
         from jaxval.cli.value_page import page

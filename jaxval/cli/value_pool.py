@@ -1,7 +1,6 @@
 """`jaxval value --log-probs`: what each source contributed, from a table of log-probabilities and rewards alone."""
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxval import __version__
-from jaxval._errors import BadArgument
+from jaxval._errors import BadArgument, json_text
 from jaxval.cli import value_weights
 from jaxval.cli._folders import own_folder
 from jaxval.cli._tables import fixed, interval, new_table, places, print_tables, signed
@@ -121,7 +120,7 @@ def report(
     if arguments.out:
         _write(valued, result, arguments.out)
     if arguments.json:
-        print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
+        print(json_text(result))
     else:
         tables = [_table(result, reward) for reward in result["rewards"]]
         more, said = ([], []) if not weighed else value_weights.told(result["weights"])
@@ -242,7 +241,7 @@ def _plain_option(value: Any) -> Any:
 def _write(valued: "PoolValues", result: dict[str, Any], out: Path) -> None:
     from jaxval.checkpoints.files import whole_file, write_whole
 
-    write_whole(out / "results.json", json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(out / "results.json", json_text(result) + "\n")
     print(f"results written to {out / 'results.json'}", file=sys.stderr)
     try:
         from jaxval import plots

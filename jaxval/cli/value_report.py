@@ -1,11 +1,11 @@
 """The output of `jaxval value`: plain numbers for JSON, tables for people, and a figure."""
 
-import json
 import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxval._errors import json_text
 from jaxval.cli._tables import LONGEST, fixed, interval, new_table, places, print_tables, shortened, signed
 from jaxval.cli.value_weights import told
 from jaxval.cli.value_words import sentences
@@ -182,7 +182,7 @@ def write_result(valued: "SourceValues", result: dict[str, Any], out: Path) -> N
     """
     from jaxval.checkpoints.files import whole_file, write_whole
 
-    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json_text(result)
     write_whole(out / "results.json", text + "\n")
     print(f"results written to {out / 'results.json'}", file=sys.stderr)
     try:
@@ -219,7 +219,7 @@ def print_result(result: dict[str, Any], groups: list[int] | None = None, *, as_
         }
     """
     if as_json:
-        print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
+        print(json_text(result))
         return
     tables = [_table(result, reward) for reward in result["rewards"]]
     tables += [_union_table(result, reward) for reward in result["rewards"]] if "unions" in result else []

@@ -1,14 +1,13 @@
 """The options of `jaxval value --weights`: the best weights of sources, shown beside others and written for use."""
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxval._errors import BadArgument
+from jaxval._errors import BadArgument, json_text
 from jaxval.cli._arguments import is_number
 from jaxval.cli._folders import check_empty
 from jaxval.cli._tables import LONGEST, fixed, interval, new_table, places, shortened, signed
@@ -187,7 +186,7 @@ def weigh_and_write(
             data.write_weighted(files, folder / "pairs.jsonl", weights, **how)
         if has_adapters(valued):
             sources.write_mixture(valued, folder / "adapter", list(weights.values()))
-    write_whole(folder / "weights.json", json.dumps(weighed, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(folder / "weights.json", json_text(weighed) + "\n")
     print(f"weights written to {folder}", file=sys.stderr)
     return {"weights": weighed}, None
 

@@ -2,13 +2,13 @@
 
 import argparse
 import contextlib
-import json
 import math
 import os
 import time
 from collections import Counter
 from typing import Any
 
+from jaxval._errors import json_text
 from jaxval.cli._words import count, naming_options
 
 __all__: list[str] = []
@@ -69,7 +69,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
     claims = theorems.claims(paper=arguments.paper, ids=arguments.claim)
     if arguments.json:
-        print(json.dumps([of_claim(claim) for claim in claims], indent=1, ensure_ascii=False))
+        print(json_text([of_claim(claim) for claim in claims], allow_nan=True))
         return 0
     for claim in claims:
         print(f"{claim.id} ({claim.source}): {_recorded(claim)}\n    {claim.words}")
@@ -92,7 +92,7 @@ def _verify_in_float64(arguments: argparse.Namespace) -> int:
             progress=True,
         )
     if arguments.json:
-        print(json.dumps([_entry(verdict) for verdict in verdicts], indent=1, ensure_ascii=False))
+        print(json_text([_entry(verdict) for verdict in verdicts], allow_nan=True))
     elif arguments.claim:
         print("\n\n".join(theorems.page(verdict) for verdict in verdicts))
     else:

@@ -1,13 +1,12 @@
 """`jaxval aggregate`: from ballots or comparisons to lotteries, with a guarantee."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxval._errors import BadArgument
+from jaxval._errors import BadArgument, json_text
 from jaxval.cli import votes_report
 from jaxval.cli._folders import check_written
 from jaxval.cli._words import count, naming_options
@@ -249,7 +248,7 @@ def _aggregate_in_float64(arguments: argparse.Namespace) -> int:
         )
     _write(result, arguments)
     if arguments.json:
-        print(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False))
+        print(json_text(result))
     else:
         votes_report.print_result(result, top=arguments.top)
     return 0

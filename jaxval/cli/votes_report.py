@@ -6,6 +6,7 @@ import math
 import sys
 from typing import Any
 
+from jaxval._errors import without_controls
 from jaxval.cli._tables import new_table, shortened
 from jaxval.cli.votes_words import READ_ALOUD, headings, paragraphs, plain_headings, sentences
 
@@ -59,7 +60,7 @@ def _print_part(result: dict[str, Any], top: int) -> None:
         if table is not None:
             console.print(table)
     for line in filter(None, [*paragraphs(result), *sentences(result), _key(result, top)]):
-        console.print(line, soft_wrap=not seen)
+        console.print(without_controls(line), soft_wrap=not seen)
 
 
 def shown_rows(result: dict[str, Any], top: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -208,9 +209,13 @@ def table_text(result: dict[str, Any]) -> str:
     return text.getvalue()
 
 
+FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also as wide as a character of Chinese
+
+
 def _no_formula(text: str) -> str:
     """A cell of text that no spreadsheet computes, by an apostrophe in front as spreadsheets write it."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+    cell = without_controls(text)
+    return f"'{cell}" if cell.lstrip().startswith(FORMULAS) else cell
 
 
 def name_of(row: dict[str, Any], room: int) -> str:

@@ -26,6 +26,7 @@ WORDS = {
     "dictatorship": "random dictatorship",
 }
 
+ROOM = 40  # columns of the name of a group
 READ_ALOUD = ("proportional", "borda", "maximal-lottery", "dictatorship")
 
 
@@ -88,7 +89,9 @@ def _took_part(result: dict[str, Any]) -> str:
         who = f"{result['voters']:,} voters made " if "voters" in result else ""
         line = f"{who}{result['comparisons']:,.10g} comparisons of {number:,} alternatives."
     if "groups" in result:
-        groups = [f"{row['name']} ({row.get('voters', row.get('votes')):,.0f})" for row in result["groups"]]
+        groups = [
+            f"{shortened(row['name'], 40)} ({row.get('voters', row.get('votes')):,.0f})" for row in result["groups"]
+        ]
         line += f" {len(groups)} groups are told apart: {_list(groups)}."
     elif "voters" in result:
         line += " No groups are told apart: --group COLUMN names those of voters."
@@ -123,8 +126,9 @@ def _of_rule(result: dict[str, Any], rule: str, quoted: set[str]) -> str:
         best = max(rates, key=lambda name: rates[name]["win_rate"])
         worst = min(rates, key=lambda name: rates[name]["win_rate"])
         line += (
-            f" In group {best}, which it serves best, a draw from it is preferred to {_article(noun)} drawn evenly in "
-            f"{_rate(rates[best])} of 100 cases, and in group {worst}, which it serves worst, in {_rate(rates[worst])}"
+            f" In group {shortened(best, ROOM)}, which it serves best, a draw from it is preferred to {_article(noun)} "
+            f"drawn evenly in {_rate(rates[best])} of 100 cases, and in group {shortened(worst, ROOM)}, which it "
+            f"serves worst, in {_rate(rates[worst])}"
         )
         upper, lower = (rates[name].get("win_rate_interval") for name in (best, worst))
         if upper and lower and upper[0] <= lower[1]:

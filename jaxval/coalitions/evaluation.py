@@ -70,7 +70,9 @@ class _Plain:
         return identity_of(self._utility, self._players, self._batch_size)
 
     def many(self, coalitions: Any, /) -> Array:
-        masks = jnp.asarray(coalitions)
+        masks = check_coalitions(coalitions)
+        if masks.ndim != 2 or masks.shape[1] != self._players:
+            raise BadArgument("coalitions", expected=f"(rows, {self._players}) masks", got=f"shape {masks.shape}")
         return map_chunks(lambda rows: jax.vmap(self._call)(masks[rows]), len(masks), self._batch_size)
 
     def objectives(self) -> tuple[int, ...]:

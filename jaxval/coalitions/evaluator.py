@@ -33,6 +33,7 @@ from jaxval.types import BadArgument, Coalitions, Utility
 __all__ = ["Evaluator", "evaluator"]
 
 Walk = Generator[np.ndarray, np.ndarray, None]
+WALKS = "generators that yield masks"
 TOGETHER = 0.1  # seconds for which finished evaluations are gathered, to be recorded in one transaction
 
 
@@ -264,6 +265,10 @@ class Evaluator:
         Raises:
             ValueError: if an evaluation fails, as in `many`.
         """
+        walks = _checks.check_items("walks", walks, WALKS)
+        for walk in walks:
+            if not isinstance(walk, Generator):
+                raise BadArgument("walks", expected=WALKS, got=f"{walk!r:.80} among them")
         store = self._store
         if self._executor is None or store is None:
             return

@@ -1,6 +1,5 @@
 """Preference pairs of language models, as TRL writes them: a prompt, the response chosen, the one rejected."""
 
-import json
 import os
 from array import array
 from collections import defaultdict
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxval import _checks
+from jaxval._errors import json_text
 from jaxval.checkpoints.files import whole_file
 from jaxval.data._arrays import floats, indices
 from jaxval.data._pair_lines import checked_pairs, files_of, skippable, source_of_file, title_of, unusable
@@ -247,7 +247,7 @@ def write_weighted(
                 continue
             own = {"source": name} if pair.source is None else {}
             row = {**fields, **own, "weight": pair.judgement.weight * float(weights[name])}
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines.write(json_text(row, indent=None, allow_nan=True) + "\n")
             counts[name] += 1
     return counts
 

@@ -34,6 +34,7 @@ THREADS = (  # variables that limit the threads of linear algebra; a library rea
 )
 
 
+LONGEST = 1e6  # seconds; pipes wait for no longer than 2^31 milliseconds
 UNGUARDED = (
     " while it started: workers import the script, so its own work must stand under `if __name__ == '__main__':`"
 )
@@ -96,6 +97,9 @@ class ProcessPool(Executor):
         return self._submit(seconds, function, args, kwargs)
 
     def _submit(self, seconds: float | None, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        _checks.check_function("function", function)
+        if seconds is not None:
+            seconds = min(_checks.check_finite("seconds", seconds, "seconds, above 0", above=True), LONGEST)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the pool is shut down")
@@ -109,6 +113,8 @@ class ProcessPool(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. Finish the pending ones or, with `cancel_futures`, only those that run already."""
+        _checks.check_flag("wait", wait)
+        _checks.check_flag("cancel_futures", cancel_futures)
         with self._lock:
             first, self._closed = not self._closed, True
             if cancel_futures:

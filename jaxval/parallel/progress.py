@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jaxval import _checks
+from jaxval._errors import without_controls
 
 __all__ = ["progress"]
 
@@ -38,12 +39,12 @@ def progress(
     from rich import progress as rich
     from rich.console import Console
 
-    columns = [rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn()]
+    columns = [rich.TextColumn("{task.description}", markup=False), rich.BarColumn(), rich.MofNCompleteColumn()]
     if unit is not None:
         columns += [rich.TextColumn("{task.fields[pace]}")]
     columns += [rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn()]
     with rich.Progress(*columns, console=Console(stderr=True), speed_estimate_period=DAY) as bar:
-        task = bar.add_task(title, total=total, pace="")
+        task = bar.add_task(without_controls(title), total=total, pace="")
 
         def advance(count: int) -> None:
             bar.update(task, advance=count)

@@ -235,7 +235,14 @@ def held_out_log_likelihood(
     wins = check_wins(wins)
     _checks.check_function("estimate", estimate, "a function from counts to P")
     held = hold_out(_checks.check_key(key), wins, by=by, folds=folds)
-    matrices = jax.lax.map(lambda part: _checks.numbers("what estimate returns", estimate(wins - part)), held)
+
+    def of_rest(part: Array) -> Array:
+        matrix = _checks.numbers("what estimate returns", estimate(wins - part))
+        if matrix.shape != wins.shape:
+            raise BadArgument("what estimate returns", expected=f"P of shape {wins.shape}", got=f"shape {matrix.shape}")
+        return matrix
+
+    matrices = jax.lax.map(of_rest, held)
     return jnp.sum(_log_likelihood(held, matrices), axis=0)
 
 

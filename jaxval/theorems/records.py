@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -116,6 +116,18 @@ class Setting(NamedTuple):
             >>> _registry.pop("ours/squares").verdict  # taken out again, for it is an example
             'holds'
         """
+        texts = {"id": id, "source": source, "false": false, "root": root, "quote": quote, "why": why}
+        for name, text in {**texts, "corrected": corrected, "proof": proof}.items():
+            _checks.check_text(name, text)
+        _checks.check_choice("fails", fails, get_args(Kind))
+        for name, change in {"neighbour": neighbour, "correction": correction}.items():
+            if not (change is None or isinstance(change, dict) or callable(change)):
+                raise BadArgument(name, expected="keyword arguments, or a function", got=f"{change!r:.80}")
+        if counterexample is not None:
+            _checks.check_function("counterexample", counterexample)
+        _checks.check_names("covers", covers, "ids of statements")
+        for name in changes:
+            _checks.check_choice("changes", name, self._fields)
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             sides = _of_cases(function, self.cases) if self.cases else function

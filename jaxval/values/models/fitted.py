@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Int
 
 from jaxval import _checks
+from jaxval._errors import printable
 from jaxval.coalitions import Evaluator, evaluator
 from jaxval.types import BadArgument
 
@@ -318,7 +319,7 @@ def _warn_of_classes(classes: np.ndarray | None, test_y: np.ndarray) -> None:
     ):
         if len(absent):
             other = "test" if present == "training" else "training"
-            names = ", ".join(map(str, absent[:5].tolist()))
+            names = ", ".join(printable(str(one)) for one in absent[:5].tolist())
             message = f"{present}: no {other} row has the class {names} of the {present} rows, so that {effect}"
             warnings.warn(message, UserWarning, stacklevel=3)
 
