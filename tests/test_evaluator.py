@@ -345,7 +345,7 @@ def test_an_estimate_resumes_from_its_saved_state(tmp_path):
     np.testing.assert_array_equal(found.values, expected.values)
     np.testing.assert_array_equal(found.standard_errors, expected.standard_errors)
     assert len(more) < len(calls)
-    with pytest.raises(ValueError, match="that of another"):
+    with pytest.raises(ValueError, match="the state of another key"):
         values.run_estimator(
             jax.random.key(1), estimator, coalitions.evaluator(rest, PLAYERS, traced=False), PLAYERS, save=save
         )
