@@ -56,7 +56,13 @@ ESTIMATES = {
 }
 
 
-@pytest.mark.parametrize("name", ESTIMATES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(name, marks=pytest.mark.once) for name in ESTIMATES if name != "sample_until"),
+        pytest.param("sample_until", marks=pytest.mark.float64),
+    ],
+)
 def test_an_evaluator_goes_wherever_a_utility_goes(name, close):
     utility, calls = counted()
     expected = ESTIMATES[name](traced)
