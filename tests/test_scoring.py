@@ -122,6 +122,7 @@ def test_states_that_need_much_memory_are_computed_anew(adapted, monkeypatch):
     np.testing.assert_allclose(*both, atol=1e-5)
 
 
+@pytest.mark.once
 def test_responses_to_one_prompt_are_drawn_as_to_copies_of_it(base, params):
     key = jax.random.key(3)
     together = policies.sample(key, base, params, PROMPTS, num_tokens=4, responses=3, end=0)
