@@ -154,10 +154,10 @@ def _responses(networks: Network, images: Array) -> Array:
 
 
 def average(context: tuple[State, State, Array], coalition: Array) -> State:
-    """FedAvg: the mean of the local models of those who take part; the state of before if nobody does.
+    """FedAvg: the mean of the local models of those who take part; the previous state if nobody does.
 
     Args:
-        context: the local models, each leaf with a first axis (members,); the state of before; (members,) the numbers
+        context: the local models, each leaf with a first axis (members,); the previous state; (members,) the numbers
             of the members.
         coalition: (contributors,) who takes part.
 
