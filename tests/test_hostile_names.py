@@ -95,7 +95,7 @@ def pairs(tmp_path_factory):
         for i in range(36):
             texts = [f"yes gladly {i % 7}", f"never {i % 5} at all"]
             row = {"prompt": f"{HOSTILE[i % 9]} {i}?", "chosen": texts[i % 2], "rejected": texts[1 - i % 2]}
-            row |= {"source": HOSTILE[i % 9], "score_chosen": 1.0, "score_rejected": i / 36}
+            row |= {"source": HOSTILE[i % 9], f"score_{HOSTILE[0]}_chosen": 1.0, f"score_{HOSTILE[0]}_rejected": i / 36}
             file.write(json.dumps(row) + "\n")
     return folder / "pairs.jsonl"
 

@@ -41,7 +41,7 @@ def size(mask):
 def walks():
     def walk():
         utility = yield MASKS[0]
-        yield MASKS[int(utility)]
+        yield MASKS[int(utility or 0)]  # the same walk may be given twice
 
     return [walk(), walk()]
 
