@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from jaxval import _checks
+from jaxval.sources import PoolValues
 from jaxval.types import BadArgument, Estimate
 
 DRAWS = int(os.environ.get("JAXVAL_FUZZ", "0"))
@@ -40,7 +41,7 @@ SETTINGS = settings(
 MEMORY = 2**22  # bytes of the machine that the functions believe to run on
 LARGE = 1e15  # squares of larger numbers overflow float32
 # Functions in whose results a NaN says that something is missing.
-HAVE_NAN = {"cluster_intervals", "read_scores", "value_sources"}
+HAVE_NAN = {"cluster_intervals", "pool_diagnostics", "read_scores", "value_sources"}
 OPAQUE = {"states"}  # arguments that another function has made, in a form that only the model knows
 TAKES_LONG = {  # arguments that say how often something is done: 10^9 times may be meant
     *("accumulation", "ascents", "burn_in", "coalitions", "draws", "evaluations", "every", "games", "instances"),
@@ -176,7 +177,8 @@ def faults(name, function, bound, argument):
 
     def check(choose):
         value = drawn(good, choose, enormous=enormous)
-        if parameter.kind is parameter.VAR_KEYWORD and not isinstance(value, dict):
+        named = isinstance(value, dict) and all(isinstance(name, str) for name in value)
+        if parameter.kind is parameter.VAR_KEYWORD and not named:
             return
         if parameter.kind is parameter.VAR_POSITIONAL and not isinstance(value, tuple):
             value = (value,)
@@ -210,7 +212,7 @@ def _fault(function, given, value):
     except Exception as error:
         told = f"{type(error).__name__}: {str(error)[:160]} {spoiled_arguments._place(error)}"
         return None if isinstance(error, BadArgument) or _may_be_raised(error, given) else told
-    if isinstance(result, Estimate):  # errors and intervals are NaN if too few draws tell something
+    if isinstance(result, Estimate | PoolValues):  # errors and intervals are NaN if too few draws tell something
         result = result.values
     if not spoiled_arguments._has_nan(result) or function.__name__ in HAVE_NAN:
         return None

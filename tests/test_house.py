@@ -172,7 +172,7 @@ def test_examples_with_a_spoiled_argument_are_refused(name):
 def test_examples_with_a_drawn_argument_are_refused_or_work(name):
     """What Hypothesis draws in place of a good argument; it draws more with JAXVAL_FUZZ=N in the environment."""
     _, _, drawn = ran(name)
-    assert drawn == []
+    assert not drawn, "\n".join(drawn)
 
 
 @pytest.mark.once

@@ -215,7 +215,10 @@ def checked_utility(utility: Utility, players: int) -> Utility:
     players = _checks.check_size("players", players)
 
     def call(coalition: Array) -> Array:
-        value = jnp.asarray(utility(coalition))
+        value = utility(coalition)
+        if isinstance(value, int):  # JAX takes whole numbers of 32 bits
+            value = _checks.check_finite("utility", value, "finite numbers", least=-np.inf)
+        value = jnp.asarray(value)
         return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
 
     try:
