@@ -398,7 +398,7 @@ def test_files_that_are_no_results_of_the_experiment_are_left_alone(tmp_path, co
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rules", "21:mean:mean"], "expected at most all 20 movies to be rated; got 21"),
+        (["--rules", "21:mean:mean"], "at most 20 rated movies, all there are; got 21"),
         (["--alternatives", "1"], "--alternatives: expected at least 2; got 1"),
         (["--synthetic", "--out", __file__], "--out: expected a folder"),
     ],

@@ -69,10 +69,10 @@ def test_a_folder_belongs_to_one_run(tmp_path):
 @pytest.mark.mistakes
 def test_folders_of_others_are_refused(tmp_path):
     claim_folder(tmp_path / "run", {"seed": 0}, note="run.json")
-    with pytest.raises(ValueError, match=r"--out: .*another's: seed differ \(seed is 1 here and 0 there\)"):
+    with pytest.raises(ValueError, match=r"--out: .*another run: seed differ \(seed is 1 here and 0 there\)"):
         claim_folder(tmp_path / "run", {"seed": 1}, note="run.json", name="--out")
     (tmp_path / "run" / "run.json").write_text("{")
-    with pytest.raises(ValueError, match="a note of whose the folder is"):
+    with pytest.raises(ValueError, match="that says which run the folder belongs to"):
         claim_folder(tmp_path / "run", {"seed": 0}, note="run.json")
     with pytest.raises(ValueError, match="with other files in it"):
         claim_folder(tmp_path, {"seed": 0}, note="run.json")

@@ -167,7 +167,7 @@ TAKEN_FOR = {
         lambda: jv.axioms.find_counterexample(
             lambda matrix: matrix.sum(axis=1), jv.axioms.condorcet, alternatives=3, voters=3
         ),
-        r"^rule: .*; got a sum of 2, least 0\.5; a rule returns [^;]*: divide scores by their sum$",
+        r"^rule: .*; got a sum of 2 and a least probability of 0\.5; a rule returns [^;]*: divide scores by their sum$",
     ),
     "counts for shares": (
         lambda: jv.social_choice.proportional([[0, 65], [5, 0]]),

@@ -107,7 +107,7 @@ def changed(tmp_path):
         ({"fan_in_fan_out": True}, "got fan_in_fan_out"),
         ({"kasa_config": {"beta": 1.0}}, "got kasa_config"),
         ({"use_tomorrows_lora": True}, "got use_tomorrows_lora True"),
-        ({"init_lora_weights": "pissa"}, "expected init_lora_weights that leaves the base; got 'pissa'"),
+        ({"init_lora_weights": "pissa"}, "expected init_lora_weights that leaves the base unchanged; got 'pissa'"),
         ({"init_lora_weights": "olora"}, "got 'olora'"),
         ({"peft_type": "IA3"}, "expected peft_type 'LORA'; got 'IA3'"),
         ({"r": None}, "expected the field r; got none"),

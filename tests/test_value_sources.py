@@ -659,7 +659,7 @@ def test_a_folder_keeps_what_is_done_and_belongs_to_one_run(drawn, found, tmp_pa
     again = sources.value_sources(drawn, **options)
     np.testing.assert_array_equal(again.by_seed, first.by_seed)
     np.testing.assert_allclose(first.values, found.values, atol=1e-6)
-    with pytest.raises(ValueError, match=r"folder: .*another's"):
+    with pytest.raises(ValueError, match=r"folder: .*the folder of another run"):
         sources.value_sources(drawn, **{**options, "beta": 2.0})
 
 
