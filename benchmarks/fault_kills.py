@@ -145,8 +145,10 @@ def count_changed(held: list[dict[str, Any]], last: dict[str, Any]) -> int:
 
 def count_parts(folder: Path) -> int:
     """How many parts are finished: runs in `results.json`, or else files of arrays under `finished`."""
-    runs = _runs(folder)
-    return sum(1 for _ in (folder / "finished").rglob("*.npz")) if runs is None else len(runs)
+    if (runs := _runs(folder)) is not None:
+        return len(runs)
+    # `os.walk` passes over a folder that the command renames meanwhile.
+    return sum(name.endswith(".npz") for *_, names in os.walk(folder / "finished") for name in names)
 
 
 def _runs(folder: Path) -> dict[str, Any] | None:

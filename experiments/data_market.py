@@ -79,7 +79,7 @@ def worth(split: Split, rows: np.ndarray) -> float:
 
 
 def replication(split: Split, copies: int = COPIES) -> list[dict[str, Any]]:
-    """The totals with 0, 1, ... copies of every row, and how far the equations that should hold are from holding."""
+    """The totals with 0, 1, ... copies of every row, and the errors of the equations that should hold."""
     rows = []
     for count in range(copies + 1):
         copied = split._replace(
@@ -235,7 +235,7 @@ def claims(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def equations(runs: list[dict[str, Any]]) -> dict[str, float]:
-    """What should hold exactly, and by how much it is missed at most over the seeds."""
+    """The equations that should hold exactly, and the largest error of each over the seeds."""
     copied = [run["replication"] for run in runs]
     fixed = [run["minimisers"]["fixed"] for run in runs]
     after = [run["augmentation"] for run in runs]

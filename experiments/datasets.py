@@ -42,7 +42,7 @@ class Split(NamedTuple):
 
 
 def draw_rows(rng: np.random.Generator, labels: np.ndarray, count: Count) -> np.ndarray:
-    """Random rows: so many in all, or so many of each class 0, 1, ..., one class after the other."""
+    """Random rows: `count` in all, or `count[k]` of each class k, one class after the other."""
     if isinstance(count, int):
         return rng.choice(len(labels), count, replace=False)
     parts = [rng.choice(np.flatnonzero(labels == k), one, replace=False) for k, one in enumerate(count)]
@@ -93,7 +93,7 @@ def omniglot(folder: Path, rng: np.random.Generator, *, classes: int, train: int
 
 
 def principal_components(split: Split, *, dimensions: int) -> Split:
-    """The first principal components of the training rows, and the test rows in the same, in units of the first one."""
+    """All rows in the first principal components of the training rows, divided by the deviation along the first one."""
     mean = split.train_x.mean(axis=0)
     _, sizes, axes = np.linalg.svd(split.train_x - mean, full_matrices=False)
     scale = sizes[0] / np.sqrt(len(split.train_y))

@@ -84,12 +84,12 @@ def run(options: argparse.Namespace, notes: Console) -> None:
 
 
 def read_pairs(folder: Path, kind: str, most: int) -> data.PreferencePairs:
-    """At most so many random pairs of each source of a data set, with scores.
+    """At most `most` random pairs of each source of a data set, with scores.
 
     Args:
         folder: the folder of the files.
         kind: one of `SETS`.
-        most: the number of pairs of a source.
+        most: the largest number of pairs of a source.
     """
     files, source = {
         "ultrafeedback": ([f"ultrafeedback_{name}" for name in FILES], None),

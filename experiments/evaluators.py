@@ -99,7 +99,7 @@ def rank_evaluators(
         (evaluators, movies) rankings, best first.
 
     Raises:
-        ValueError: if no user rated so many movies.
+        ValueError: if no user rated as many movies as the rule requires.
 
     Example:
         >>> table = np.array([[5.0, 3.0, np.nan], [4.0, 4.0, 1.0], [np.nan, np.nan, 2.0]])

@@ -3,9 +3,9 @@
     jaxval verify --json > verdicts.json
     python -m experiments.findings verdicts.json [--out FILE]
 
-The page leads with the root errors, a paragraph each. Then it lists slips, conventions and readings, sets
-conjectures apart, and counts the claims of each paper by kind. Beside the page, `ledger.json` keeps what the run found
-on each claim, from which the site makes a page for each.
+The page leads with the root errors: what is printed, why it fails, what holds. Then it lists slips, conventions and
+readings, sets conjectures apart, and counts the claims of each paper by kind. Beside the page, `ledger.json` keeps what
+the run found on each claim, from which the site makes a page for each.
 """
 
 import json
@@ -51,7 +51,8 @@ LISTS = {
     ),
 }
 CONJECTURES = (
-    "Questions beyond the papers. None of them is a claim of the papers' authors; `source` says whose question it is."
+    "Questions beyond the papers. None of them is a claim of the papers' authors; the name in front says whose "
+    "question it is."
 )
 
 
@@ -80,7 +81,7 @@ def page(verdicts: list[dict[str, Any]]) -> str:
         if those:
             lines += [f"### {title}", ""]
         for entry in those:
-            lines += [_paragraph(entry, [other["id"] for other in papers if other["root"] == entry["id"]]), ""]
+            lines += _root_error(entry, [other["id"] for other in papers if other["root"] == entry["id"]])
     for kind, (heading, opening) in LISTS.items():
         those = [entry for entry in papers if entry["kind"] == kind]
         if those:
@@ -130,16 +131,16 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters in all)"
 
 
-def _paragraph(entry: dict[str, Any], followers: list[str]) -> str:
+def _root_error(entry: dict[str, Any], followers: list[str]) -> list[str]:
     """A root error for a colleague of the authors: what is printed, why it fails, what holds, what follows from it."""
-    words = [f"**{entry['source']}** (`{entry['id']}`).", f'"{entry["quote"]}"', entry["why"]]
-    words += [f"What holds: {entry['corrected']}"] if entry["corrected"] else []
-    words += [f"From it follow the failures of {', '.join(f'`{name}`' for name in followers)}."] if followers else []
-    return " ".join(words)
+    parts = [f"**{entry['source']}** (`{entry['id']}`)", f"> {entry['quote']}", entry["why"]]
+    parts += [f"**What holds:** {entry['corrected']}"] if entry["corrected"] else []
+    parts += [f"From it follow the failures of {', '.join(f'`{name}`' for name in followers)}."] if followers else []
+    return [line for part in parts for line in (part, "")]
 
 
 def _item(entry: dict[str, Any]) -> str:
-    corrected = f" What holds: {entry['corrected']}" if entry["corrected"] else ""
+    corrected = f" **What holds:** {entry['corrected']}" if entry["corrected"] else ""
     return f"- **{entry['source']}** (`{entry['id']}`): {entry['statement']} {entry['why']}{corrected}"
 
 

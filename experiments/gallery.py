@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _seconds_of_children() -> float:
-    """The processor's time of processes that this one has started and seen end."""
+    """The CPU seconds of child processes that have ended."""
     times = os.times()
     return times.children_user + times.children_system
 

@@ -49,7 +49,7 @@ SYNTHETIC = {"groups": 5, "dispersion": 0.8}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the experiment and return the exit status: 0, 2 for input that is wrong or missing, 130 where interrupted."""
+    """Run the experiment and return the exit status: 0, 2 for input that is wrong or missing, 130 if interrupted."""
     kept = "rules that were finished are kept, and the same command goes on after them"
     return guarded(run, parse(arguments), kept=kept, without_data=WITHOUT_DATA)
 
@@ -159,7 +159,8 @@ def run(options: argparse.Namespace, notes: Console) -> None:
         raise ValueError("--alternatives: expected at least 2; got 1")
     if not options.synthetic and (most := max(rule.at_least for rule in options.rules)) > options.alternatives:
         raise ValueError(
-            f"--rules: expected at most all {options.alternatives} movies to be rated; got {most}; pass others"
+            f"--rules: expected rules that ask for at most {options.alternatives} rated movies, all there are; "
+            f"got {most}; pass other rules"
         )
     if options.policy:
         run_policies(options, notes)

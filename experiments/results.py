@@ -96,5 +96,5 @@ def unfinished_folder(folder: Path, results: dict[str, Any]) -> Path:
 
 
 def _digest(results: dict[str, Any]) -> str:
-    """What changes with any number or word of the results."""
+    """A checksum of the results, which changes with each of their numbers and words."""
     return hashlib.sha256(json.dumps(results, allow_nan=False).encode()).hexdigest()

@@ -14,7 +14,7 @@ The rooms, in order; each imports only rooms above it:
 10. `coalitions`: masks, utilities over all coalitions, model arithmetic, games whose values are known.
 11. `values`: exact and sampled values of players, asymmetric, sequential, of nearest neighbours.
 12. `sources`: the product: what each source of preference pairs is worth, with intervals and decisions.
-13. `axioms`: a gap and a witness for every axiom of rules; counterexample search.
+13. `axioms`: a gap and a witness for every axiom of rules and of values; counterexample search.
 14. `theorems`: statements of the papers as executable claims, with evidence.
 15. `plots`: figures from results (extra `plots`).
 16. `testing`: Hypothesis strategies for users' own rules (extra `test`).

@@ -171,7 +171,7 @@ def check_leaves(name: str, params: Any) -> Any:
 
 
 def check_result(name: str, value: Any, expected: str) -> Any:
-    """Check that a function that JAX traces has returned arrays or numbers; their kind is not looked at."""
+    """Check that a function that JAX traces has returned arrays or numbers, of whatever dtype."""
     for leaf in jax.tree.leaves(value):
         array = isinstance(leaf, jax.Array) or (
             isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "biufcV"

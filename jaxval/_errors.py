@@ -12,7 +12,7 @@ __all__ = ["BadArgument"]
 
 
 def without_controls(text: str) -> str:
-    r"""A text of strangers with a space for each character that no terminal prints, or that turns or moves it.
+    r"""A stranger's text with a space for each character that no terminal prints, or that moves or turns the writing.
 
     Example:
         >>> without_controls("up\x1b[1A  and")

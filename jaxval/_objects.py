@@ -102,7 +102,9 @@ def check_weights(weights: Any, rankings: int, *, name: str = "weights") -> Arra
     if concrete(array):
         values = np.asarray(array, dtype=float)
         if values.min() < 0:
-            raise BadArgument(name, expected="non-negative shares", got=f"{values.min():g} at {int(values.argmin())}")
+            raise BadArgument(
+                name, expected="non-negative shares", got=f"{values.min():g} for ranking {int(values.argmin())}"
+            )
         if abs(values.sum() - 1) > max(tolerance(array.dtype), len(values) * 1e-8):
             raise BadArgument(
                 name,
@@ -122,7 +124,9 @@ def check_lottery(lottery: Any, alternatives: int, *, name: str = "lottery") -> 
         values = np.asarray(array, dtype=float)
         if values.min() < -tolerance(array.dtype) or abs(values.sum() - 1) > max(tolerance(array.dtype), 1e-8):
             raise BadArgument(
-                name, expected="probabilities that sum to one", got=f"a sum of {values.sum():g}, least {values.min():g}"
+                name,
+                expected="non-negative probabilities that sum to one",
+                got=f"a sum of {values.sum():g} and a least probability of {values.min():g}",
             )
     return array
 

@@ -207,5 +207,5 @@ def test_mistakes_at_the_door():
 
 @pytest.mark.mistakes
 def test_a_rule_that_is_no_lottery_is_refused():
-    with pytest.raises(ValueError, match="rule: expected probabilities that sum to one; got a sum of 2"):
+    with pytest.raises(ValueError, match="rule: expected non-negative probabilities that sum to one; got a sum of 2"):
         axioms.find_counterexample(lambda matrix: matrix.sum(1), axioms.monotonicity, alternatives=3, voters=3)

@@ -478,7 +478,7 @@ VALUE_MISTAKES = {
         "--policy: expected a folder with config.json",
     ),
     "an empty response": (["{empty}"], "line 1: .*; --skip-unusable leaves such pairs out"),
-    "no such field": (["{pairs}", "--source", "nobody"], "name the field that does by --source, such as metadata.prov"),
+    "no such field": (["{pairs}", "--source", "nobody"], "give that field by --source, such as metadata.provider"),
     "no penalty": (
         ["{pairs}", "--source", "provider.name", "--ridge", "0", "--reward", "score"],
         "FILE: expected some that the features cannot explain; .*; compare more, or regularise .* by ridge, such as 0",
@@ -508,7 +508,7 @@ VALUE_MISTAKES = {
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--floor", "helpful", "99"], "--floor: expected floors that some weights reach, 99 for helpful; got .*"),
+        (["--floor", "helpful", "99"], "--floor: expected floors that some weights reach, not 99 for helpful; got .*"),
         (["--objective", "brief", "1"], "--objective: expected rewards among 'helpful', 'harmless'; got 'brief'"),
     ],
 )

@@ -158,7 +158,7 @@ WRONG = {
     ),
     "true among numbers": (lambda made: changed(made, 2, reward_harm=True), r"line 3: .* got true or false"),
     "null": (lambda made: changed(made, 2, log_prob_books=None), r"line 3: .* log_prob_books; got null"),
-    "huge": (lambda made: changed(made, 0, reward_harm=10**400), r"a whole number of many digits"),
+    "huge": (lambda made: changed(made, 0, reward_harm=10**400), r"a whole number that float64 cannot hold"),
     "a column missing in a row": (
         lambda made: [*made[:3], *without(made[3:4], "log_prob_web"), *made[4:]],
         r"line 4: expected the columns of the first line, log_prob_web among them; got no such column",

@@ -108,9 +108,15 @@ def test_the_page_of_findings_is_written_from_verdicts(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# What was found\n")
     first, second, third = (entry["id"] for entry in entries[:3])
-    root = f'**Axiom 9** (`{first}`). "a is b" No. What holds: c. From it follow the failures of `{second}`.'
-    assert root in text
-    assert f"- **Axiom 9** (`{third}`): a = b. No. What holds: c." in text
+    told = (
+        f"**Axiom 9** (`{first}`)",
+        "> a is b",
+        "No.",
+        "**What holds:** c.",
+        f"From it follow the failures of `{second}`.",
+    )
+    assert "\n\n".join(told) in text
+    assert f"- **Axiom 9** (`{third}`): a = b. No. **What holds:** c." in text
 
 
 @pytest.mark.mistakes

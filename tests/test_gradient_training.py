@@ -159,12 +159,12 @@ def cut(step):
         (
             lambda folder: (train(checkpoints=folder), train(checkpoints=folder, beta=2.0)),
             ValueError,
-            "another's: beta",
+            "another run: beta",
         ),
         (
             lambda folder: (train(checkpoints=folder), train(checkpoints=folder, optimiser=optax.sgd(1.0))),
             ValueError,
-            "another's: parameters",
+            "another run: parameters",
         ),
         (lambda folder: train(SOURCE._replace(loser=SOURCE.winner)), ValueError, "the rejected response to differ"),
         (lambda folder: train(SOURCE._replace(winner=[9] * 8)), ValueError, "responses: expected ids in -1..2"),

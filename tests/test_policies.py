@@ -120,6 +120,7 @@ def test_mistakes(call, message):
         call()
 
 
+@pytest.mark.once
 def test_draws_of_candidates_have_the_policys_shares():
     """Tabular and log-linear, with a response left out, one of probability 0, and at other temperatures."""
     log_linear = policies.log_linear(FEATURES, base=BASE)

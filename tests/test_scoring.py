@@ -122,6 +122,7 @@ def test_states_that_need_much_memory_are_computed_anew(adapted, monkeypatch):
     np.testing.assert_allclose(*both, atol=1e-5)
 
 
+@pytest.mark.once
 def test_responses_to_one_prompt_are_drawn_as_to_copies_of_it(base, params):
     key = jax.random.key(3)
     together = policies.sample(key, base, params, PROMPTS, num_tokens=4, responses=3, end=0)
@@ -278,7 +279,7 @@ BIGRAM = SequenceModel(lambda key: jnp.zeros((3, 3)), lambda params, tokens: par
         ),
         (
             lambda m, p, g: sources.draw_pool(jax.random.key(0), m, p, [p], [[1] * 9], samples=3, new_tokens=2),
-            r"prompt and response of at most length=10 tokens together; got 9 \+ 2",
+            "new_tokens: expected at most 1 beside a prompt of 9 tokens, since the model reads 10 together; got 2",
         ),
     ],
 )

@@ -1,9 +1,11 @@
 """The store of finished evaluations, states of estimators in files, and fingerprints."""
 
 import contextlib
+import errno
 import functools
 import os
 import re
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -178,6 +180,26 @@ def test_a_changed_byte_in_a_state_or_in_a_checkpoint_is_named_or_harmless(tmp_p
             else:
                 assert all((np.asarray(state[name]) == values).all() for name, values in like.items())
         assert refused > 3
+
+
+@pytest.mark.mistakes
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+def test_a_checkpoint_without_room_is_told_by_its_folder_alone(tmp_path, capfd):
+    state = {"weight": np.random.default_rng(0).normal(size=20_000)}
+    with open_checkpoints(tmp_path / "training", {"steps": 3}) as checkpoints:
+        checkpoints.save(1, state)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # no file may be larger, as on a full disk
+        try:
+            with pytest.raises(OSError, match=r"large.*training/2'$") as told:
+                checkpoints.save(2, state)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert told.value.errno == errno.EFBIG
+        checkpoints.save(3, state)
+    with open_checkpoints(tmp_path / "training", {"steps": 3}) as checkpoints:
+        assert checkpoints.latest(state)[0] == 3
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.mistakes

@@ -64,6 +64,7 @@ def test_groups_of_profiles_have_no_gaps(drawn):
     assert group.max() <= 1
 
 
+@pytest.mark.once
 def test_a_rule_is_tested_on_groups():
     """Two parties of one voter each whose favourites differ: RLHF breaks the tie of no party's, F* serves both."""
 

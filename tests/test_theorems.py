@@ -17,7 +17,7 @@ from experiments import statements
 from jaxval import theorems
 from jaxval.cli import main
 from jaxval.cli.verify import _print_tables
-from jaxval.theorems import _traces
+from jaxval.theorems import _traces, checks
 from jaxval.theorems.pages import literal
 from jaxval.theorems.ppa import _profiles, _tasks
 
@@ -59,11 +59,18 @@ def test_a_traced_program_is_kept_for_the_same_claim_alone(monkeypatch, tmp_path
     pytest.importorskip("flatbuffers")
     monkeypatch.setenv("JAXVAL_PROGRAMS", str(tmp_path))
     (claim,) = theorems.claims(ids=["ads/exchanged-binomials"])
+
+    def as_in_a_new_process():
+        for made_once in (checks._generator, checks._stream, checks._cases):
+            made_once.cache_clear()
+
+    as_in_a_new_process()
     first = theorems.check_claim(claim, KEY, instances=10)
     assert first.outcome == claim.verdict
-    assert len(list(tmp_path.glob("traced-*-cache"))) == 1
+    assert len(list(tmp_path.glob("traced-*-cache"))) == 2  # its instances, and its sides
     assert theorems.check_claim(claim._replace(sides=claim.correction), KEY, instances=10).outcome != claim.verdict
     monkeypatch.setattr(_traces.export, "export", None)  # nothing is traced again
+    as_in_a_new_process()
     assert str(theorems.check_claim(claim, KEY, instances=10)._replace(seconds=0)) == str(first._replace(seconds=0))
 
 

@@ -260,7 +260,7 @@ def test_mistakes_with_parameters_are_named(tiny, adapted):
         policies.low_rank(tiny, params, rank=0, alpha=1.0)
     with pytest.raises(ValueError, match=r"adapters: expected names among .*; got {'layer'}"):
         policies.merge(params, {"layer": {}}, alpha=1.0)
-    with pytest.raises(ValueError, match=r"adapters: expected a matrix for each; got none in params at norm"):
+    with pytest.raises(ValueError, match=r"adapters: expected adapters of matrices in params; got no matrix at norm"):
         policies.merge(params, {"norm": {"A": np.zeros((8, 1)), "B": np.zeros((1, 8))}}, alpha=1.0)
     with pytest.raises(ValueError, match=r"multiply to shape \(1, 8, 8\) at layers/query; got"):
         policies.merge(params, {"layers": {"query": {"A": np.zeros((8, 1)), "B": np.zeros((1, 8))}}}, alpha=1.0)

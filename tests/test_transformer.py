@@ -369,7 +369,7 @@ def test_cut_texts_keep_the_end_of_the_prompt_and_the_start_of_the_response():
             lambda m, p: m.logits({**p, "norm": {"scale": jnp.ones(3)}}, [[1]]),
             r"params: expected norm/scale of shape .16,.; got .3,.",
         ),
-        (lambda m, p: policies.sample(jax.random.key(0), m, p, [[]], num_tokens=1), "a token in each"),
+        (lambda m, p: policies.sample(jax.random.key(0), m, p, [[]], num_tokens=1), "one token in each"),
         (lambda m, p: policies.sample(jax.random.key(0), m, p, [[1]], num_tokens=12), "got 1 \\+ 12"),
         (lambda m, p: policies.sample(jax.random.key(0), m, p, [[1]], num_tokens=1, end=V), "end: .* got 11"),
         (

@@ -62,7 +62,7 @@ def test_weights_of_a_pool_keep_its_effective_size(tmp_path, capsys):
     assert weighed["sources"][0]["sampling_share"] is None
     assert main([*words[:-1], str(tmp_path / "more"), "--least-effective", "31.9"]) == 2
     shown = capsys.readouterr()
-    assert "--least-effective: expected a size that some weights have, 31.9; got" in shown.err
+    assert "--least-effective: expected an effective size that some weights reach, not 31.9; got" in shown.err
     assert "books" in shown.out  # the values are told all the same
 
 

@@ -69,6 +69,7 @@ def golden(request):
         (["--samples", "4", "--policy", "log-linear"], "--policy: expected a model that writes text"),
         (["--samples", "4", "--policy", "GOLDEN", "--truth"], "--truth: expected no such option beside --samples"),
         (["--samples", "4", "--policy", "GOLDEN", "--reward", "score"], "--reward: expected a reward of new texts"),
+        (["--samples", "4", "--policy", "GOLDEN"], "--new-tokens: expected at most .* reads 64 together; got 64"),
         (["--samples", "4", "--policy", "GOLDEN", "--layers", "3"], "--layers: .* got 3 for a model of 2 layers"),
     ],
 )

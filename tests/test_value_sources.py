@@ -212,6 +212,7 @@ def test_each_seed_draws_generated_data_anew():
     assert len({tuple(one.ravel()) for one in found.by_seed}) == 3
 
 
+@pytest.mark.once
 def test_values_of_prompts_are_compiled_once_for_all_seeds():
     from jaxval.sources.arithmetic import _reward_table
 

@@ -10,7 +10,7 @@ from scipy import stats
 from jaxval import values
 from jaxval.coalitions import games
 from jaxval.values._intervals import reachable_with_unions
-from jaxval.values.permutations import draw_order
+from jaxval.values._orders import draw_order
 
 TWO_LEVELS = [[0, 0, 0, 1, 1, 2], [0, 0, 1, 2, 3, 4]]  # providers, and the data sets of each
 

@@ -63,7 +63,9 @@ def by_definition(start, rounds):
     return shapley, losses, state
 
 
-@pytest.mark.parametrize("batch_size", [None, 1, 4, 100])
+@pytest.mark.parametrize(
+    "batch_size", [None, pytest.param(1, marks=pytest.mark.float64), 4, pytest.param(100, marks=pytest.mark.float64)]
+)
 def test_values_against_the_definition(start, batch_size, close):
     shapley, losses, state = by_definition(start, ROUNDS)
     result = sequential_shapley(update, evaluate, start, ROUNDS, players=PLAYERS, batch_size=batch_size)

@@ -322,6 +322,7 @@ def test_influence_is_the_derivative_through_the_fit(problem, x64):
     assert np.allclose(values.influence(by_owner, 3), totals, atol=1e-4)
 
 
+@pytest.mark.once
 def test_sampling_along_paths_resumes(problem, tmp_path):
     along = values.weighted_path_utility(values.ridge_regression(classes=2), *problem)
     whole = values.sample_shapley_along_paths(KEY, along, 12, permutations=8, per_ask=2)
@@ -380,7 +381,15 @@ def size_weights(name):
     return np.array([w * comb(5, s) for s, w in enumerate(per_coalition[name])]), per_coalition[name]
 
 
-@pytest.mark.parametrize("name", ["shapley", "banzhaf", "middle", "ends"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shapley",
+        pytest.param("banzhaf", marks=pytest.mark.float64),
+        "middle",
+        pytest.param("ends", marks=pytest.mark.float64),
+    ],
+)
 @pytest.mark.parametrize(("strata", "antithetic"), [(1, True), (3, False)])
 def test_sampled_semivalues_are_those_of_the_table(game, name, strata, antithetic):
     table, utility = game

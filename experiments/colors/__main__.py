@@ -17,8 +17,8 @@ The reference is uniform. The paper's is a language model whose answers are not 
 the rewards, then the expected win rate against it is the one against a uniform reference; beside it stands what the
 best- and the worst-chosen reference would give.
 
---draws takes so many draws of everything for the exact stages, --seeds the first of them for the transformer. Written
-to `--out`: `results.json` and `colors.png`. Draws that are finished are kept.
+--draws is the number of draws for the exact stages; the transformer takes the first --seeds of them. `results.json` and
+`colors.png` are written to `--out`. Draws that are finished are kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Policies from the comparisons, one stage nearer to a trained transformer than the other.
+"""Policies from the comparisons, each stage nearer to a trained transformer than the one before.
 
 rule         F^β of the true P; for DPO, the Bradley-Terry optimum of P
 estimated    the same of P̂, the shares of the comparisons won: what a tabular policy learns without a KL coefficient

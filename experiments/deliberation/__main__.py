@@ -92,7 +92,7 @@ def draw(folder: Path, runs: dict[str, Any], notes: Console) -> list[str]:
 
 
 def show(runs: dict[str, Any], console: Console) -> None:
-    """A table for each poll, and what follows from it in sentences."""
+    """Print a table for each poll, and sentences on what follows from it."""
     for name, poll in runs.items():
         table = Table(title=name, title_justify="left")
         few = len(poll["groups"]) <= 3

@@ -166,11 +166,11 @@ def order(poll: Poll, key: jax.Array, size: Size) -> dict[str, Any]:
 
 
 def against_consensus(poll: Poll, matrix: jax.Array, matrices: jax.Array, total: jax.Array) -> dict[str, Any]:
-    """Where the group-informed consensus ranks statements unlike u, which F* is proportional to, and why.
+    """How the ranks of statements by the group-informed consensus differ from those by u, and why; F* ∝ u.
 
-    The bound is the minimum u = min_j P(i ≻ j), attained at one rival. The reason is that pair if few have voted on it.
-    Otherwise it is the sizes of the groups, if at least half of the gap closes as soon as every group weighs the same,
-    and else the rival.
+    u_i = min_j P(i ≻ j) is attained at one rival j. The first of three reasons that applies is given for each of the
+    largest differences: few voted on the pair of statement and rival; at least half of the difference vanishes if every
+    group has the same weight; or else the rival itself.
     """
     assert poll.votes is not None
     votes, group = poll.votes

@@ -77,7 +77,7 @@ class State(NamedTuple):
 
 
 def draw_federation(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Federation:
-    """Deal equally many images of each class to contributors at random, contributors to rounds, and wrong labels."""
+    """Deal images at random to contributors, as many of each class, and contributors to rounds; draw wrong labels."""
     contributors = ROUNDS * ACTIVE
     each = contributors * IMAGES // CLASSES
     rows = np.concatenate([rng.choice(np.flatnonzero(labels == k), each, replace=False) for k in range(CLASSES)])
@@ -154,10 +154,10 @@ def _responses(networks: Network, images: Array) -> Array:
 
 
 def average(context: tuple[State, State, Array], coalition: Array) -> State:
-    """FedAvg: the mean of the local models of those who take part; the state of before if nobody does.
+    """FedAvg: the mean of the local models of those who take part; the previous state if nobody does.
 
     Args:
-        context: the local models, each leaf with a first axis (members,); the state of before; (members,) the numbers
+        context: the local models, each leaf with a first axis (members,); the previous state; (members,) the numbers
             of the members.
         coalition: (contributors,) who takes part.
 

@@ -268,7 +268,7 @@ def family_correlations(seeds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def family_words(seeds: list[dict[str, Any]]) -> str:
-    """How far the weights that the index gives are apart, next to the true ones, over the prompts of all seeds."""
+    """How widely the weights by the index vary over the prompts of all seeds, and how widely the true weights vary."""
     index, sharpness = (np.concatenate([run[name] for run in seeds]) for name in ("index", "sharpness"))
     weights = np.asarray(alignment.dispersion_weight(index))
     return (

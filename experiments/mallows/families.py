@@ -1,6 +1,6 @@
 """A small byte-level transformer on two families of prompts: voters nearly agree on one, and hardly on the other.
 
-A prompt is such as "fact c37?", of a family, a topic and a number that means nothing. Its responses are four words. The
+A prompt such as "fact c37?" names a family, a topic, and a number that means nothing. Its responses are four words. The
 central ranking of the words depends on the topic alone, and voters follow Mallows-φ; φ depends on family and topic. The
 reference learns from demonstrations, each a voter's first choice, on other prompts than those with votes; hence its
 entropy knows something of φ. Trainings are compared on prompts that neither has seen.

@@ -86,7 +86,7 @@ def ratings_of(rng: np.random.Generator, part_worths: np.ndarray, products: np.n
 
 
 def draw_candidates(rng: np.random.Generator, market: Market, instances: int) -> Candidates:
-    """For each seller random products, of which its share of noisy ones is rated by the other consumers."""
+    """Random products for each seller; other consumers rate as large a share of them as the seller's data are noisy."""
     shape = len(NOISY), instances
     products = rng.integers(0, len(PROFILES), shape)
     counts = np.rint(np.array(NOISY) * instances)

@@ -47,7 +47,8 @@ class Rater(NamedTuple):
 
     Attributes:
         policy: contexts are the 64 products, responses the 101 ratings.
-        rate: `rate(key, params, draws)` gives (64, draws) ratings at temperature 0.7, NaN where an answer was none.
+        rate: `rate(key, params, draws)` gives (64, draws) ratings at temperature 0.7, NaN for an answer that is no
+            rating.
         first: how it is fine-tuned on the biased ratings.
         later: how it is fine-tuned on what was bought.
     """

@@ -85,7 +85,7 @@ def make_setting(options: argparse.Namespace, folder: Path) -> Setting:
 def choose(
     read: dict[str, PreferencePairs], options: argparse.Namespace
 ) -> tuple[PreferencePairs, list[str], dict[str, PreferencePairs]]:
-    """Prompts for heads, for sources and to evaluate on, none of them twice; UltraFeedback's sources share theirs."""
+    """Disjoint prompts for the heads, for each source, and to evaluate on; UltraFeedback's sources share one set."""
     rng = np.random.default_rng(options.seed)
     third = -(-options.prompts // 3)
     shared = sorted(set.intersection(*(set(read[name].prompts) for name in SOURCES if name.startswith("UF"))))

@@ -67,9 +67,9 @@ def draw(setting: Setting, reference: Params, trained: list[Params]) -> Draws:
 
 
 def scores(setting: Setting, heads: Any, draws: Draws) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """(prompts, samples, rewards) the rewards of the pool, in standard deviations of those of the reference's draws.
+    """(prompts, samples, rewards) standardised rewards of the pool, and the mean and the deviation that are used.
 
-    Mean and standard deviation of these come with them.
+    Mean and standard deviation are those of the reference's draws.
     """
     form = np.zeros((*draws.lengths.shape, len(REWARDS)))
     path = setting.folder / "rewards.npz"

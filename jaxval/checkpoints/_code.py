@@ -26,7 +26,7 @@ class Reads(NamedTuple):
 
     Attributes:
         names: global variables, sorted.
-        passed_on: those that are used as a value of their own, not only by an attribute.
+        passed_on: the global variables whose value itself is used, and not only an attribute of it.
         attributes: names of attributes, sorted.
         imports: modules imported by the code: level, name.
     """

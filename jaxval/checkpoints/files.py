@@ -112,15 +112,17 @@ def claim_folder(folder: str | Path, run: Mapping[str, Any], *, note: str, name:
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise BadArgument(name, expected=f"a note of whose the folder is in {file}", got=error) from error
+        raise BadArgument(
+            name, expected=f"a file {file} that says which run the folder belongs to", got=error
+        ) from error
     other = [key for key in sorted({*result, *wanted}) if result.get(key) != wanted.get(key)]
     if other:
         raise BadArgument(
             name,
             expected="a folder of this run",
             got=(
-                f"{folder}, another's: {', '.join(other)} differ ({other[0]} is {wanted.get(other[0])!r} here "
-                f"and {result.get(other[0])!r} there)"
+                f"{folder}, the folder of another run: {', '.join(other)} differ ({other[0]} is "
+                f"{wanted.get(other[0])!r} here and {result.get(other[0])!r} there)"
             ),
             advice="choose another folder",
         )

@@ -100,7 +100,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _mark(kind: str, *texts: str | bytes | memoryview) -> bytes:
-    """The digest of texts, each with its length in front, so that no two sequences of texts read the same."""
+    """The digest of texts, each preceded by its length, so that two sequences of texts are never confused."""
     digest = hashlib.sha256()
     for text in (kind, *texts):
         content = text.encode() if isinstance(text, str) else text
@@ -119,7 +119,7 @@ class _Reader:
         self._versions: dict[str, str | None] = {}
 
     def digest(self, part: Any, step: str) -> bytes:
-        """The digest of one object, which `step` leads to."""
+        """The digest of one object; `step` says in errors how it is reached from the object that holds it."""
         if type(part) in PLAIN:
             return _mark(type(part).__name__, part if isinstance(part, str | bytes) else repr(part))
         if id(part) in self._known:
@@ -215,7 +215,7 @@ class _Reader:
         return _mark(kind, *(self.digest(item, f"[{i}]") for i, item in enumerate(part)))
 
     def _attributes(self, named: Mapping[str, Any], what: str) -> bytes:
-        """Attributes by name, in whatever order they were set."""
+        """The digest of attributes, which does not depend on the order in which they were set."""
         return _mark(
             "attributes", *(x for name in sorted(named) for x in (name, self.digest(named[name], f"{what} {name}")))
         )
@@ -295,7 +295,7 @@ class _Reader:
         return isinstance(value, types.ModuleType) and self._version(value.__name__) is None
 
     def _name(self, value: Any, name: str, attributes: Iterable[str], what: str) -> bytes:
-        """A name with its value; of a module of the user's own, those attributes that the code may mean."""
+        """The digest of a name and its value; of a user's own module, only attributes count that the code may read."""
         if not self._is_own_module(value):
             return _mark("name", name, self.digest(value, f"{what} {name}"))
         if id(value) in self._open:  # a package that holds a module that holds the package

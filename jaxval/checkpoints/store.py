@@ -118,7 +118,7 @@ class Store:
             if self._facts["fingerprint"] != fingerprint:
                 raise BadArgument(
                     "store",
-                    expected=f"one with the fingerprint {fingerprint!r}, of this utility, data and seed",
+                    expected=f"a store with the fingerprint {fingerprint!r}, of this utility, data and seed",
                     got=f"{self.path} with {self._facts['fingerprint']!r}, of another run",
                     advice=(
                         "choose another path; or, if you are sure that its values are those of this utility, pass "
@@ -212,7 +212,7 @@ class Store:
         self._facts = facts
 
     def forget_failures(self) -> int:
-        """Forget the evaluations that failed, so that they are tried again; how many they were."""
+        """Forget the evaluations that failed, so that they are tried again; return how many there were."""
         with self._lock, self._transaction():
             return self._database.execute("delete from evaluations where error is not null").rowcount
 
@@ -310,12 +310,12 @@ def _opened(database: sqlite3.Connection) -> dict[str, str]:
 
 
 def _checksum(mask: bytes, value: bytes | None, error: str | None) -> int:
-    """What changes with any byte of an evaluation."""
+    """A checksum of an evaluation, which changes with each of its bytes."""
     return zlib.crc32((error or "").encode(), zlib.crc32(value or b"", zlib.crc32(mask)))
 
 
 def _sum_of(facts: Mapping[str, str]) -> str:
-    """What changes with any byte of a fact."""
+    """A checksum of the facts, which changes with each of their bytes."""
     return str(zlib.crc32(repr(sorted((name, fact) for name, fact in facts.items() if name != "checksum")).encode()))
 
 
@@ -323,7 +323,7 @@ def _check_facts(facts: Mapping[str, str]) -> None:
     """SQLite does not see a changed byte of a fact, nor of its name; stores of earlier versions have no checksum."""
     whole = {"format", "fingerprint"} <= set(facts) <= FACTS
     if not whole or facts.get("checksum", _sum_of(facts)) != _sum_of(facts):
-        raise sqlite3.DatabaseError("what it says of the run was changed")
+        raise sqlite3.DatabaseError("what it records of the run was changed")
 
 
 def _check_rows(database: sqlite3.Connection) -> None:

@@ -1,6 +1,9 @@
 """Checkpoints of a training: an Orbax folder, and a file beside them that describes the training."""
 
 import hashlib
+import logging
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +39,10 @@ class Checkpoints:
         Raises:
             ValueError: if the checkpoint has another structure, shape or type, is cut off, or was changed.
         """
+        with _without_log():
+            return self._latest(like)
+
+    def _latest(self, like: Any) -> tuple[int, Any] | None:
         import orbax.checkpoint as ocp
 
         step = self._manager.latest_step()
@@ -64,18 +71,34 @@ class Checkpoints:
             raise BadArgument(
                 "checkpoints",
                 expected=f"the numbers that were saved in {self._folder / str(step)}",
-                got=f"others, by {digest.name}",
+                got=f"numbers of another checksum than {digest.name} records",
                 advice="delete that folder to continue from the checkpoint before it",
             )
         return step, state
 
     def save(self, step: int, state: Any) -> None:
-        """Write a checkpoint, whole or not at all."""
+        """Write a checkpoint, whole or not at all.
+
+        Args:
+            step: the number of steps that are done.
+            state: a pytree of arrays.
+
+        Raises:
+            OSError: if it cannot be written, as on a full disk; the error names its folder.
+        """
         import orbax.checkpoint as ocp
 
         write_whole(self._digest_of(step), _digest(state).decode() + "\n")
-        self._manager.save(step, args=ocp.args.StandardSave(state))
-        self._manager.wait_until_finished()
+        try:
+            with _without_log():
+                self._manager.save(step, args=ocp.args.StandardSave(state))
+                self._manager.wait_until_finished()
+        except Exception as error:  # the storage below Orbax tells of a full disk by a ValueError
+            said = re.search(r"os_error_code='(\d+)'", str(error))
+            place, code = str(self._folder / str(step)), int(said[1]) if said else getattr(error, "errno", None)
+            if code is None:
+                raise OSError(f"{place}: the checkpoint was not written ({_first_line(error)})") from error
+            raise OSError(code, os.strerror(code), place) from error
         kept = {self._digest_of(step) for step in self._manager.all_steps()}
         for path in set(self._folder.glob("*.sha256")) - kept:
             path.unlink(missing_ok=True)
@@ -117,8 +140,19 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
         yield Checkpoints(folder, manager)
 
 
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Orbax logs the traceback of an error that it raises too; we tell the error alone."""
+    log = logging.getLogger("absl")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
 def _digest(state: Any) -> bytes:
-    """What changes with any byte of the state's arrays."""
+    """A checksum of the state's arrays, which changes with each of their bytes."""
     total = hashlib.sha256()
     for leaf in jax.tree.leaves(state):
         total.update(np.ascontiguousarray(leaf).tobytes())

@@ -17,7 +17,7 @@ def new_table(title: str, *, tight: bool = False) -> Any:
     from rich.table import Table
 
     class Plain(Table):
-        """A table whose titles, heads and cells of strangers cannot move the cursor."""
+        """A table whose texts may come from strangers: they cannot move the cursor."""
 
         def add_column(self, header: Any = "", *rest: Any, **how: Any) -> None:
             super().add_column("\n".join(map(without_controls, header.split("\n"))), *rest, **how)
@@ -44,9 +44,9 @@ def print_tables(tables: list[Any], sentences: list[str]) -> None:
 
 
 def shortened(text: str, width: int) -> str:
-    """One line of a text that takes at most so many columns. A long text loses its middle: its ends tell names apart.
+    """The text in one line of at most `width` columns. A long text loses its middle, because its ends tell names apart.
 
-    Characters that no terminal prints, such as those that would move the cursor, become spaces.
+    Characters that a terminal does not print, such as those that move the cursor, become spaces.
     """
     from rich.cells import cell_len, set_cell_size
 
@@ -66,7 +66,7 @@ def places(numbers: list[float]) -> int:
 
 
 def fixed(value: float | None, digits: int, sign: str = "") -> str:
-    """A number with so many decimal places; None is a dash."""
+    """A number with `digits` decimal places; None is a dash."""
     if value is None:
         return "–"
     text = f"{value:{sign}.{digits}f}"

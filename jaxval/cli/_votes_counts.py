@@ -157,7 +157,7 @@ def _wins(votes: "Votes", rows: np.ndarray, reading: Reading) -> jax.Array:
 
 
 def _say(votes: np.ndarray, reading: Reading) -> np.ndarray:
-    """(voters,) how much a pair of each voter counts."""
+    """(voters,) the weight of each voter's pairs."""
     if reading.each == "pair":
         return np.ones(len(votes))
     agreed, passed, disagreed = ((votes == vote).sum(axis=1) for vote in (1, 0, -1))

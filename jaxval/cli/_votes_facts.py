@@ -181,7 +181,7 @@ def _intervals(
     proportional: Callable[..., Any] | None,
     estimate: Callable[[jax.Array], jax.Array] | None,
 ) -> dict[str, Any]:
-    """(low, high) of u, of F^β and, as (rules, groups), of win rates; none where P is no estimate.
+    """(low, high) of u, of F^β and, as (rules, groups), of win rates; none if P is no estimate.
 
     With `estimate`, a model of P, the model is fitted to each resample.
     """

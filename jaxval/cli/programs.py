@@ -29,10 +29,10 @@ DAY = 24 * 3600
 def keep_programs() -> Path | None:
     """Load what earlier runs compiled, and keep what this process and its child processes compile.
 
-    The programs are in the user's cache folder (`$XDG_CACHE_HOME`, by default `~/.cache`, then `jaxval`), in a part
-    for these versions of JAX and this kind of processor. The environment variable `JAXVAL_CACHE` names another folder,
-    or is `off`. Nothing is kept if `JAX_COMPILATION_CACHE_DIR` is set, because JAX then keeps programs by itself, if
-    the folder cannot be written, or if no folder is named on another system than Linux.
+    The programs are in the user's cache folder (`$XDG_CACHE_HOME`, by default `~/.cache`, then `jaxval`), in a part for
+    these versions of JAX and this kind of processor. The environment variable `JAXVAL_CACHE` names another folder, or
+    is `off`. Nothing is kept if the folder cannot be written, if the system is not Linux and no folder is named, or if
+    `JAX_COMPILATION_CACHE_DIR` is set, because JAX then keeps programs by itself.
 
     Returns:
         The folder that this process uses, or None.
@@ -88,7 +88,7 @@ def _made(folder: Path) -> Path:
 
 
 def _take(kept: Path, own: Path) -> set[str]:
-    """Link the whole entries into the run's own folder, and remove the damaged ones; the names of the former."""
+    """Link the whole entries into the run's own folder, remove damaged ones, and return the names of those linked."""
     known = set()
     for path in kept.glob(f"*{SUFFIX}.*"):
         name, _, digest = path.name.rpartition(".")
@@ -105,7 +105,7 @@ def _take(kept: Path, own: Path) -> set[str]:
 
 
 def _hand_in(own: Path, kept: Path, known: set[str], process: int) -> None:
-    """Keep the run's new entries, each put in place whole, and remove the run's own folder."""
+    """Move the run's new entries to the kept ones, each whole or not at all, and remove the run's own folder."""
     if os.getpid() != process:  # a fork ends
         return
     with contextlib.suppress(OSError):

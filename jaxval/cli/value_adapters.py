@@ -69,7 +69,7 @@ def check_options(arguments: argparse.Namespace, defaults: dict[str, Any]) -> No
 
 
 def value_adapters(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, list[int] | None, Any, int]:
-    """The values of adapters on the prompts of the files, and what else `value._value_pairs` returns."""
+    """The values of adapters on the prompts of the files, and what else `value_pairs.value_pairs` returns."""
     import jax
 
     from jaxval import data, sources

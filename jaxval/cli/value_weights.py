@@ -159,7 +159,7 @@ def weigh(arguments: argparse.Namespace, valued: Any, pairs: Sequence[float] | N
 def weigh_and_write(
     arguments: argparse.Namespace, valued: Any, pairs: Sequence[float] | None, files: Any
 ) -> tuple[dict[str, Any], BadArgument | None]:
-    """What `--weights` adds to a result, and the error if no weights do what was asked, which does not undo the values.
+    """What `--weights` adds to a result, and an error if no weights meet the constraints; the values stay valid.
 
     Args:
         arguments: the parsed words.

@@ -31,7 +31,7 @@ READ_ALOUD = ("proportional", "borda", "maximal-lottery", "dictatorship")
 
 
 def headings(result: dict[str, Any]) -> dict[str, str]:
-    """The short name of each rule of a result, β in figures.
+    """The short name of each rule of a result; that of F^β contains the number β.
 
     Example:
         >>> headings({"beta": "inf", "win_rates": {"proportional": 0.5, "borda": 0.6}})

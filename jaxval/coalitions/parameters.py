@@ -99,7 +99,8 @@ def add_adapters(adapters: Params, coalition: Members) -> Params:
         if "A" not in branch:
             return {name: add(below) for name, below in branch.items()}
         if "B" not in branch or jnp.ndim(branch["A"]) < 3 or jnp.ndim(branch["B"]) < 3:
-            raise BadArgument("adapters", expected="A (sources, ..., in, r) and B (sources, ..., r, out)", got="others")
+            got = f"shapes {[jnp.shape(branch[part]) for part in ('A', 'B') if part in branch]}"
+            raise BadArgument("adapters", expected="A (sources, ..., in, r) and B (sources, ..., r, out)", got=got)
         a, b = branch["A"], branch["B"]
         if len(a) != len(members) or len(b) != len(members):
             raise BadArgument("coalition", expected=f"one entry for each of {len(a)} sources", got=len(members))

@@ -100,8 +100,8 @@ def pool_diagnostics(
     For every policy k the mean of π_k/q over the draws is 1 in expectation. It differs if log-probabilities and draws
     differ in truncation, template or temperature. With `drawn_from`, the labels must agree with their probabilities
     a_k π_k / q, which tells exchanged columns. A right pool is refused with a probability of at most about 1 %. A wrong
-    pool is found only if the policies differ: no ratio tells a temperature that all policies share from another if all
-    policies are the same.
+    pool is detected only if the policies differ: if all policies are the same, no ratio reveals the temperature at
+    which they were used.
 
     Args:
         log_probs: (sources + 1, prompts, samples) as in `pool_utility`.

@@ -183,7 +183,7 @@ def _of_block(block: WeighedPool, real: Array, masks: Array, weights: Array) -> 
 
 
 def _level(pool: WeighedPool) -> WeighedPool:
-    """The pool with centres less their mean, so that squares of utilities are of their differences over prompts."""
+    """The pool with centres of mean zero over prompts, so that squares of utilities are about as large as variances."""
     return pool._replace(centre=pool.centre - pool.centre.mean(axis=0))
 
 

@@ -59,7 +59,9 @@ class Batch(NamedTuple):
         try:
             return np.array(column, dtype=np.float64)
         except OverflowError:
-            raise self.wrong(0, expected=f"numbers in the column {name}", got="a whole number of many digits") from None
+            raise self.wrong(
+                0, expected=f"numbers in the column {name}", got="a whole number that float64 cannot hold"
+            ) from None
 
     def texts(self, name: str) -> tuple[np.ndarray, list[str]]:
         """(rows,) indices into the different texts of a column, and these texts.
@@ -186,7 +188,7 @@ def _saved_files(folder: Path) -> list[Path]:
         raise BadArgument(
             name,
             expected="the folder of one split",
-            got=f"one of several, {', '.join(splits[:6])}",
+            got=f"a folder of several splits, {', '.join(splits[:6])}",
             advice=f"pass {folder / splits[0] if splits else folder}",
         )
     try:
@@ -197,7 +199,9 @@ def _saved_files(folder: Path) -> list[Path]:
         raise BadArgument(name, expected=expected, got=f"{type(error).__name__}: {error}") from None
     if state.get("_indices_files"):
         got = "one that selects rows by an index"
-        raise BadArgument(name, expected="a data set without an index", got=got, advice="call flatten_indices() before")
+        raise BadArgument(
+            name, expected="a data set without an index", got=got, advice="call flatten_indices() before save_to_disk"
+        )
     if missing := [path.name for path in files if not path.exists()]:
         raise BadArgument(name, expected="all files that state.json names", got=f"no {missing[0]}")
     return files

@@ -50,9 +50,9 @@ class _First(NamedTuple):
 def checked_pairs(
     files: Sequence[FilePath], source: str | None
 ) -> Iterator[tuple[FilePath, int, Pair, dict[str, Any]]]:
-    """Every pair with its file and line, and its fields as they stand there.
+    """Every pair with its file, its line and the fields of that line.
 
-    All pairs have one form, the same rewards, and a source or the file's.
+    Check that all pairs have one form, the same rewards, and either all a field for the source or none.
     """
     first: _First | None = None
     for file in files:
@@ -123,10 +123,10 @@ def _read_pair(path: FilePath, line: int, fields: dict[str, Any], source: str | 
                 path,
                 line,
                 expected=(
-                    "chosen and rejected to begin with the same messages, the prompt, for the prompt is no list "
-                    "of messages, and to go on with messages of their own"
+                    "chosen and rejected that begin with the same messages, which are the prompt, and end with "
+                    "messages of their own, because the field prompt is no list of messages"
                 ),
-                got="none in common",
+                got="no message that both begin with",
             )
         prompt, chosen, rejected = chosen[:alike], chosen[alike:], rejected[alike:]
     read = _messages if chat else _string
@@ -277,7 +277,10 @@ def _no_source(path: FilePath, line: int, fields: dict[str, Any], source: str) -
         line,
         expected=f"the field {source!r}, which names the pair's source",
         got=_named(fields),
-        advice="name the field that does by {0}, such as metadata.provider; or pass several files, one a source",
+        advice=(
+            "if another field names it, give that field by {0}, such as metadata.provider; or pass several files, one "
+            "for each source"
+        ),
         mentions=["source"],
     )
 

@@ -88,7 +88,10 @@ def _check_file(path: FilePath) -> None:
     _checks.check_path("path", path)
     if Path(path).is_dir():
         raise BadArgument(
-            os.fspath(path), expected="a file", got="a folder", advice="jaxval.data.read_votes says what it holds"
+            os.fspath(path),
+            expected="a file",
+            got="a folder",
+            advice="jaxval.data.read_votes reads the folder of MovieLens",
         )
     if not Path(path).exists():
         raise FileNotFoundError(f"{os.fspath(path)}: there is no such file")

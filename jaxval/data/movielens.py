@@ -124,7 +124,9 @@ def rating_table(
     )
     users, items, stars, user_ids, item_ids = (np.asarray(column) for column in columns)
     if not len(users) == len(items) == len(stars) or len(ratings.names) != len(item_ids):
-        raise BadArgument("ratings", expected="columns of one length, and a name for each item", got="others")
+        lengths = ", ".join(str(len(column)) for column in (users, items, stars))
+        got = f"columns of lengths {lengths}, and {len(ratings.names)} names for {len(item_ids)} items"
+        raise BadArgument("ratings", expected="columns of one length, and a name for each item", got=got)
     for name, ids, count in (("users", users, len(user_ids)), ("items", items, len(item_ids))):
         if len(ids) and not 0 <= ids.min() <= ids.max() < count:
             raise BadArgument(

@@ -131,7 +131,7 @@ def read_preferences(
                     scores[name].extend(of_two[::order])
     if not context:
         why = fault[1] if fault else "no pair"
-        raise wrong(file, line, expected="at least one pair that says something", got=f"none up to here: {why}")
+        raise wrong(file, line, expected="at least one usable pair", got=f"none up to this line: {why}")
     ids = tuple(np.frombuffer(column, dtype=np.int32) for column in (context, winner, loser))
     shape = len(prompts), max(map(len, responses))
     return PreferencePairs(

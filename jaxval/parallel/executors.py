@@ -47,8 +47,8 @@ def run_all(
         timeout: seconds for each call. The executor must be able to stop a worker.
 
     Yields:
-        `Outcome`s, in the order in which the calls end, and None whenever it may take long until the next call ends:
-        a caller that gathers outcomes, to keep many at once, keeps them then.
+        `Outcome`s, in the order in which the calls end, and None whenever the next call may take
+        long to end: a caller that saves many outcomes at once saves those gathered so far.
 
     Raises:
         ValueError: if there is a timeout and the executor cannot stop a worker.

@@ -59,8 +59,8 @@ def connect() -> int:
 
     Raises:
         ValueError: if some of the variables are missing, the address has no port, or the numbers do not fit.
-        RuntimeError: if JAX was used before (from JAX itself). If a process does not join within five minutes, as with
-            a wrong port, JAX ends all of them.
+        RuntimeError: if JAX was used before this call; JAX raises it. If a process does not join within five minutes,
+            as with a wrong port, JAX ends all of them.
 
     Example:
         >>> connect()
@@ -104,7 +104,7 @@ def over_mesh(function: Callable[[Any], Any], devices: Mesh | None = None) -> Ca
         devices: the mesh; None means the default device alone.
 
     Returns:
-        The same function for any multiple of the number of devices as the number of rows.
+        The same function; the number of rows must be a multiple of the number of devices.
 
     Example:
         >>> over_mesh(jax.vmap(lambda row: row.sum()), mesh())(np.ones((8, 2))).tolist()[:3]

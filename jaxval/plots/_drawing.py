@@ -58,7 +58,7 @@ def check_ends(ends: Any, shape: tuple[int, ...], name: str = "intervals") -> np
 
 
 def short(text: str, longest: int) -> str:
-    """One line of printed characters. A long text loses its middle: its ends tell versions and years apart."""
+    """The text in at most `longest` characters. A long text loses its middle: its ends tell years or versions apart."""
     text = printable(str(text))
     kept = longest - 1
     return text if len(text) <= longest else text[: kept - kept // 3] + "…" + text[-(kept // 3) :]

@@ -173,7 +173,7 @@ def _signature_plane(axes: Axes, names: list[str], points: np.ndarray, low: np.n
 
 
 def _ink(points: np.ndarray, low: np.ndarray, high: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """(dots, 2) along everything that is drawn but labels: points count most, the lines behind least."""
+    """(dots, 2) what labels should not cover: many dots at each point, fewer along bars, fewest along lines."""
     steps = np.linspace(0, 1, 12)[:, None]
     dots = [np.repeat(points, 6, axis=0)]
     for i, axis in np.ndindex(points.shape):
@@ -188,7 +188,7 @@ def _ink(points: np.ndarray, low: np.ndarray, high: np.ndarray, limits: tuple[fl
 def _label_places(
     labels: list[str], points: np.ndarray, ink: np.ndarray, limits: tuple[float, float]
 ) -> list[tuple[float, float, str]]:
-    """Greedy: each label takes, of the positions around its point, the one that covers the least."""
+    """Positions of the labels, chosen one after another: each is the one around its point that covers the least."""
     inch = (limits[1] - limits[0]) / 2.7  # axes are about that wide
     boxes: list[np.ndarray] = []
     places = []

@@ -8,15 +8,7 @@ from one, and `over_catalogue` makes it a policy. Formats of others are in `publ
 
 from jaxval.policies.adapters import init_adapters, low_rank, merge
 from jaxval.policies.candidates import normalise, sample_responses
-from jaxval.policies.catalogue import (
-    Catalogue,
-    catalogue,
-    next_token_entropies,
-    over_catalogue,
-    response_lengths,
-    response_log_probs,
-    selector_prompts,
-)
+from jaxval.policies.catalogue import Catalogue, catalogue, over_catalogue, response_lengths, selector_prompts
 from jaxval.policies.log_linear import log_linear
 from jaxval.policies.published import (
     Adapter,
@@ -37,6 +29,7 @@ from jaxval.policies.scoring import (
     score_responses,
     trunk_states,
 )
+from jaxval.policies.sequences import next_token_entropies, response_log_probs
 from jaxval.policies.tabular import tabular
 from jaxval.policies.text import Tokeniser, byte_tokeniser, encode_catalogue, encode_prompt, text_windows
 from jaxval.policies.text_features import text_features

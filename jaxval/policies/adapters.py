@@ -47,8 +47,8 @@ def low_rank(
         The model; `init(key)` gives adapters.
 
     Raises:
-        ValueError: if the rank is not a whole number of at least 1, a target names no matrix, or there are not so many
-            layers.
+        ValueError: if the rank is not a whole number of at least 1, a target names no matrix, or the model has
+            fewer layers.
 
     Example:
         >>> from jaxval.policies import transformer
@@ -187,9 +187,13 @@ def _with_adapters(params: Params, adapters: Params, place: Callable[[Array, Arr
                 raise BadArgument(name, expected="nested dictionaries", got=f"{branch!r:.80} at {'/'.join(path)!r}")
         if "A" in adapters:
             if "kernel" not in params:
-                raise BadArgument("adapters", expected="a matrix for each", got=f"none in params at {'/'.join(path)}")
+                raise BadArgument(
+                    "adapters", expected="adapters of matrices in params", got=f"no matrix at {'/'.join(path)}"
+                )
             if "B" not in adapters or jnp.ndim(adapters["A"]) < 2 or jnp.ndim(adapters["B"]) < 2:
-                raise BadArgument("adapters", expected="A (..., in, r) and B (..., r, out)", got=f"others at {path}")
+                raise BadArgument(
+                    "adapters", expected="A (..., in, r) and B (..., r, out)", got=f"others at {'/'.join(path)}"
+                )
             kernel, a, b = params["kernel"], adapters["A"], adapters["B"]
             shape = (*a.shape[:-1], b.shape[-1])
             partial = kernel.ndim == 3 and shape[0] < len(kernel) and shape[1:] == kernel.shape[1:]  # the last layers

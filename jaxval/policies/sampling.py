@@ -68,7 +68,9 @@ def _padded(name: str, sequences: Any, pad: int) -> tuple[Array, Array]:
             raise BadArgument(name, expected=expected, got=f"{ids!r}")
     lengths = [len(ids) for ids in sequences]
     if not lengths or min(lengths) == 0:
-        raise BadArgument(name, expected="at least one, and a token in each", got=f"lengths {lengths}")
+        raise BadArgument(
+            name, expected="at least one sequence, and at least one token in each", got=f"lengths {lengths}"
+        )
     if not isinstance(pad, int | np.integer) or not -(2**31) <= pad < 2**31:
         raise BadArgument("pad", expected="an id, a whole number of 32 bits", got=f"{pad!r:.80}")
     tokens = np.full((len(lengths), max(lengths)), pad, dtype=np.int32)

@@ -105,7 +105,9 @@ def check_grouped(grouped: Any) -> Grouped:
             raise BadArgument(f"grouped.{name}", expected=f"whole numbers with {ndim} axes", got=got)
     rows, shape = jnp.shape(grouped.prompts)[:1], jnp.shape(grouped.lengths)
     if not jnp.shape(grouped.prompt_lengths) == shape[:1] == rows or jnp.shape(grouped.responses)[:2] != shape:
-        raise BadArgument("grouped", expected="arrays of one number of prompts and of responses", got="others")
+        raise BadArgument(
+            "grouped", expected="arrays that agree in the numbers of prompts and of responses", got="arrays that differ"
+        )
     return grouped
 
 

@@ -216,7 +216,7 @@ def text_windows(
     if _checks.check_size("length", length) < 2:
         raise BadArgument("length", expected="at least 2 tokens, a prompt and a response", got=length)
     if not isinstance(text, str) or not text:
-        raise BadArgument("text", expected="a text", got=f"{text!r}")
+        raise BadArgument("text", expected="a text that is not empty", got=f"{text!r}")
     ids = tokeniser.encode(text)
     begin = [] if tokeniser.begin is None else [tokeniser.begin]
     step = length - len(begin)

@@ -48,8 +48,9 @@ class RopeScaling(NamedTuple):
 
     Attributes:
         factor: by how much the slow frequencies are divided.
-        low_frequency_factor: wavelengths above `original_length` / this are divided in full.
-        high_frequency_factor: wavelengths below `original_length` / this are left alone; between them it is mixed.
+        low_frequency_factor: frequencies of wavelengths above `original_length / low_frequency_factor` are divided.
+        high_frequency_factor: frequencies of wavelengths below `original_length / high_frequency_factor` are unchanged;
+            those in between are divided in part.
         original_length: the context that the model was first trained on.
     """
 
@@ -128,10 +129,11 @@ def transformer(
     Args:
         vocabulary: V, how many tokens there are.
         length: the most tokens that a sequence may have; parameters do not depend on it.
-        width: of the residual stream.
+        width: the width of the residual stream.
         layers: how many blocks.
-        heads: of queries.
-        key_value_heads: of keys and values, each shared by heads / key_value_heads queries; None means `heads`.
+        heads: the number of heads of queries.
+        key_value_heads: the number of heads of keys and values, each of which serves heads / key_value_heads heads of
+            queries; None means `heads`.
         hidden: width of the gated layer; None means 8/3 of `width`, rounded up to a multiple of 8.
         head_width: coordinates of a head, even; None means width / heads.
         rope_base: base of the rotary frequencies.

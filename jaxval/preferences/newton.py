@@ -20,14 +20,15 @@ def damped_newton(
     max_steps: int,
     limit: float | None = None,
 ) -> tuple[Float[Array, "parameters"], Bool[Array, ""], Int[Array, ""], Float[Array, ""]]:
-    """The point at which a Newton step moves less than 1e-11 (1e-5 in float32), or that share of a point beyond 1.
+    """The minimum of a convex function, by damped Newton steps until a step is at most 1e-11 (1e-5 in float32) long.
 
-    Each step is shortened by log(1 + d) / d, which keeps the function falling if |f'''| ≤ d f'' along the step.
+    If a coordinate of the point is larger than 1, this limit is multiplied by the largest coordinate. Each step is
+    shortened by log(1 + d) / d, which keeps the function falling if |f'''| ≤ d f'' along the step.
 
     Source: Sun and Tran-Dinh (2019), generalised self-concordant functions.
 
     Args:
-        step_of: from a point to the Newton step, how far it moves what has to settle, and d.
+        step_of: from a point to the Newton step, the length of the step (in whatever has to settle), and d.
         start: (parameters,) where the steps begin.
         feasible: whether there is a minimum; False takes no step.
         max_steps: how many steps there may be.

@@ -238,11 +238,14 @@ def _count_rankings(orders: Array) -> Array:
     """How many rankings put i before j, in small integers, which vectorise well: far faster than `count_positions`."""
     rankings, alternatives = orders.shape
     small = np.int8 if alternatives < 127 else np.int32
+    places = np.arange(alternatives, dtype=small)
+    # A comparison with each place and a sum take half the time of a scatter.
+    ballots = orders.astype(small).T
+    place = jax.lax.map(lambda i: jnp.sum(jnp.where(ballots == i, places[:, None], 0), axis=0, dtype=small), places)
     # A sum of up to 127 comparisons fits into 8 bits, so that as many are added as are compared at a time. The columns
     # that fill up the last block put all alternatives level, which counts for none.
     block = min(rankings, 127)
-    place = jnp.zeros((alternatives, rankings + -rankings % block), small)
-    place = place.at[orders, np.arange(rankings)[:, None]].set(np.arange(alternatives, dtype=small)[None])
+    place = jnp.pad(place, ((0, 0), (0, -rankings % block)))
     blocks = place.reshape(alternatives, block, -1)
 
     def row(mine: Array) -> Array:

@@ -27,8 +27,8 @@ class BradleyTerryDiagnostics(NamedTuple):
     """How the fit went.
 
     Attributes:
-        converged: whether the last Newton step moved no difference of rewards by more than 1e-11 (1e-5 in float32), or
-            by more than that share of the largest reward where it is above 1.
+        converged: whether the last Newton step moved no difference of rewards by more than 1e-11 (1e-5 in float32). If
+            a reward is above 1, this tolerance is multiplied by the largest reward.
         strongly_connected: whether wins lead from every alternative to every other; else no finite maximum exists
             without a ridge.
         standard_errors: (alternatives,) of the mean-zero rewards, from the inverse Fisher information.
@@ -138,7 +138,7 @@ def _solve(wins: Array, ridge: Array) -> tuple[Array, BradleyTerryDiagnostics]:
     ones = jnp.ones((alternatives, alternatives)) / alternatives
 
     def outcomes(rewards: Array) -> tuple[Array, Array]:
-        """The chance that the other of two is preferred, and the Hessian: Fisher information, and the ridge."""
+        """P(j ≻ i) at [i, j], and the Hessian of the loss, which is the Fisher information plus the ridge."""
         chance = jax.nn.sigmoid(rewards[:, None] - rewards[None, :])
         other = chance.T  # not 1 - chance, which rounds to 0
         flow = played * chance * other
@@ -171,7 +171,7 @@ def _solve(wins: Array, ridge: Array) -> tuple[Array, BradleyTerryDiagnostics]:
 
 
 def _unbeaten(wins: np.ndarray) -> np.ndarray:
-    """A set of alternatives that never loses to the rest: the smallest set closed under being beaten by."""
+    """A smallest set of alternatives that never lose to the rest: it contains all that beat one of its members."""
     reach = np.asarray(reachable(jnp.asarray(wins.T > 0)))  # reach[i, j]: a chain of defeats leads from i to j
     return reach[reach.sum(axis=1).argmin()]
 

@@ -211,7 +211,9 @@ def _check(
         found, itself = log_probs(learner.policy, one), log_probs(plain.policy, whole)
         if not np.abs(found - itself).max() <= CLOSE * scale:
             got = f"{np.abs(found - itself).max():.2g} nats between {name!r} alone and {name!r} merged into its base"
-            raise BadArgument("adapters", expected="an adapter at weight 1 to be itself", got=got)
+            raise BadArgument(
+                "adapters", expected="each adapter to give the same policy at weight 1 as merged into its base", got=got
+            )
         if not np.abs(found - reference).max() > NOTHING * scale:
             raise _without_effect(name)
 

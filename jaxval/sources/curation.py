@@ -36,7 +36,8 @@ def best_coalition(table: Table, *, size: int | None = None) -> Bool[Array, "sou
     """The coalition of sources with the largest utility, argmax_S u(S): the sources to train on.
 
     The coalition is chosen on the prompts on which the utilities were evaluated, so that its utility there is biased
-    upwards. If several have it, the smallest of them is returned, and of equally small ones that of the lowest index.
+    upwards. If several coalitions have the largest utility, the one with the fewest sources is returned, and among
+    these the one of the lowest index.
 
     Source: Tamine et al., section 5.
 

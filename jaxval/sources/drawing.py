@@ -103,17 +103,14 @@ def draw_pool(
         ((2, 6, 3), (2, 2, 6), [0, 0, 1, 1, 2, 2])
     """
     key = _checks.check_key(key)
-    samples, new_tokens = _checks.check_size("samples", samples), _checks.check_size("new_tokens", new_tokens)
-    _checks.check_number("temperature", temperature, low=1e-3, high=1e3, expected="a number above 0")
     _checks.check_record("model", model, SequenceModel)
+    check_draws(model, prompts, samples, new_tokens, temperature)
     _checks.check_leaves("reference", reference)
     sources = len(_checks.check_list("trained", trained, "the parameters of each source"))
     if not sources:
         raise BadArgument("trained", expected="the parameters of at least one source", got="none")
     for number, one in enumerate(trained):
         _checks.check_leaves(f"trained[{number}]", one)
-    policies.group_responses(model, prompts, [[] for _ in _checks.check_list("prompts", prompts, "lists of ids")])
-    _checks.check_memory("samples", len(prompts), samples, new_tokens)
     names = tuple(f"source {i}" for i in range(sources)) if names is None else names
     if len(_checks.check_names("names", names, "a name for each source")) != sources:
         raise BadArgument("names", expected=f"a name for each of {sources} sources", got=len(names))
@@ -163,6 +160,21 @@ class _Block(NamedTuple):
 
     tokens: np.ndarray
     lengths: np.ndarray
+
+
+def check_draws(
+    model: SequenceModel, prompts: Sequence[Sequence[int]], samples: int, new_tokens: int, temperature: float
+) -> None:
+    """Raise a ValueError if so many responses of so many tokens cannot be drawn to these prompts."""
+    _checks.check_size("samples", samples)
+    _checks.check_size("new_tokens", new_tokens)
+    _checks.check_number("temperature", temperature, low=1e-3, high=1e3, expected="a number above 0")
+    policies.group_responses(model, prompts, [[] for _ in _checks.check_list("prompts", prompts, "lists of ids")])
+    longest = max((len(prompt) for prompt in prompts), default=0)
+    if longest + new_tokens > model.length:
+        expected = f"at most {model.length - longest} beside a prompt of {longest} tokens, since the model reads "
+        raise BadArgument("new_tokens", expected=f"{expected}{model.length} together", got=new_tokens)
+    _checks.check_memory("samples", len(prompts), samples, new_tokens)
 
 
 def _blocks(model: SequenceModel, prompts: Sequence[Sequence[int]], count: int) -> list[_Block]:

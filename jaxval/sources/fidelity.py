@@ -66,7 +66,7 @@ class Fidelity(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What one seed gives to be judged."""
+    """The scores and values of one seed, and the retrained utilities by which they are judged."""
 
     ranked: np.ndarray  # (coalitions, sources) the coalitions that are ranked, the same in every seed
     coalitions: np.ndarray  # (retrained, sources) these, the full one, and those without the best sources

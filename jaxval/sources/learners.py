@@ -81,10 +81,11 @@ def tabular_learner(pairs: PreferencePairs) -> Learner:
 def log_linear_learner(pairs: PreferencePairs, *, buckets: int = 256) -> Learner:
     """A log-linear policy with one weight for each feature of the text, for pairs whose prompts are mostly distinct.
 
-    The features are those of `policies.text_features`, divided by their standard deviations. The penalty is on the
-    weights, all equally, with the total strength of a penalty on rewards, which would keep the rewards of prompts
-    without pairs at 0 if there are more features than prompts. Among values of `ridge` from 0.1 to 3, the default 1
-    gave the largest reward of union training on UltraFeedback pairs, and the smallest differences between seeds.
+    The features are those of `policies.text_features`, divided by their standard deviations. All weights are penalised
+    equally, with the total strength of a penalty on rewards. A penalty on rewards itself would keep the rewards of
+    prompts without pairs at 0 if there are more features than prompts. Among values of `ridge` from 0.1 to 3, the
+    default 1 gave the largest reward of union training on UltraFeedback pairs, and the smallest differences between
+    seeds.
 
     Args:
         pairs: the pairs of all sources.

@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 from jaxval import _checks
 from jaxval.data import PreferencePairs
 from jaxval.sources.arithmetic import train_once
-from jaxval.sources.drawing import draw_pool, pool_of_draws
+from jaxval.sources.drawing import check_draws, draw_pool, pool_of_draws
 from jaxval.sources.learners import Learner, learner_of
 from jaxval.sources.pairs import as_pairs, to_train_on, with_held_out
 from jaxval.sources.pool import PoolValues, value_pool
@@ -81,20 +81,19 @@ def value_samples(
         ...     value_samples(EXAMPLE._replace(sources=("one", "two")), policy="tabular", samples=4, new_tokens=2)
         ... except ValueError as error:
         ...     print(error)
-        policy: expected a model that writes text, the folder of a checkpoint; got tabular
+        policy: expected a model that writes text, such as the folder of a checkpoint; got tabular
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
     pairs, contexts = as_pairs(pairs), None
     if isinstance(held_out, PreferencePairs):
         pairs, contexts = with_held_out(pairs, held_out)
-    asked = reward if isinstance(reward, list | tuple) else [reward]
-    for one in asked:
+    for one in reward if isinstance(reward, list | tuple) else [reward]:
         if not callable(one) and not (isinstance(one, str) and one.partition(":")[0] != "score"):
             got = f"{one!r}" if isinstance(one, str) else "a table"
             raise BadArgument("reward", expected="a reward of new texts: bradley-terry, or a function", got=got)
     learner = learner_of(policy, pairs)
     if learner.tokeniser is None or learner.model is None or learner.catalogue is None:
-        raise BadArgument("policy", expected="a model that writes text, the folder of a checkpoint", got=policy)
+        raise BadArgument("policy", expected="a model that writes text, such as the folder of a checkpoint", got=policy)
     split, start, of_training, of_draws, of_values = jax.random.split(key, 5)
     if contexts is None:
         share = HELD_OUT if held_out is None else held_out
@@ -102,6 +101,8 @@ def value_samples(
         share = float(_checks.check_number("held_out", share, low=1e-9, high=1 - 1e-9, expected=expected))
         count = max(1, round(share * len(pairs.prompts)))
         contexts = np.sort(np.asarray(jax.random.permutation(split, len(pairs.prompts)))[:count])
+    prompts = prompts_of(learner, contexts)
+    check_draws(learner.model, prompts, samples, new_tokens, temperature)  # before the trainings
     options = Training(**training)
     train, random = trainer(learner, pairs, options, progress=progress)
     reference = learner.policy.init(start)
@@ -121,7 +122,7 @@ def value_samples(
         learner.model,
         reference,
         trained,
-        prompts_of(learner, contexts),
+        prompts,
         samples=samples,
         new_tokens=new_tokens,
         end=learner.tokeniser.end,
@@ -135,8 +136,8 @@ def value_samples(
         for row, lengths in zip(draws.tokens.tolist(), draws.lengths.tolist(), strict=True)
     ]
     names, scores = score_texts(reward, pairs, learner, contexts, texts)
-    prompts = [pairs.prompts[context] for context in contexts]
-    pool = pool_of_draws(draws, scores, prompts=prompts, sources=pairs.sources, rewards=names, title=pairs.title)
+    asked = [pairs.prompts[context] for context in contexts]
+    pool = pool_of_draws(draws, scores, prompts=asked, sources=pairs.sources, rewards=names, title=pairs.title)
     return value_pool(
         pool,
         semivalue=semivalue,

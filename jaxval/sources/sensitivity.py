@@ -49,7 +49,7 @@ class Variation(NamedTuple):
 class Conclusions(NamedTuple):
     """Which conclusions hold under all variations.
 
-    Two values count as equal if they differ by at most .1 % of the larger of two numbers: the range of the values, and
+    Two values count as equal if they differ by at most 0.1 % of the larger of two numbers: the range of the values, and
     the largest absolute value. A value of at most that size counts as 0.
 
     Attributes:

@@ -215,8 +215,8 @@ def value_sources(
             permutations. Regression takes the fewest coalitions for a given error.
         truth: whether every coalition is retrained too, sequentially and on the union.
         fidelity: the number of coalitions that are retrained on the union of their pairs, to judge how well the values
-            predict it: all but the empty and the full one if there are at most so many, and otherwise so many of half
-            of the sources. The union of all pairs, and the coalitions without the best sources, are retrained too.
+            predict it: all but the empty and the full one if these are no more, and otherwise random ones of half of
+            the sources. The union of all pairs, and the coalitions without the best sources, are retrained too.
             None retrains none.
         fidelity_scores: by name, (sources,) the scores of another tool, which are judged beside the values.
         key: a random key; None means `jax.random.key(0)`.

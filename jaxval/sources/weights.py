@@ -394,9 +394,11 @@ def _unreachable(goal: _Goal, outcomes: np.ndarray) -> BadArgument:
     if worst < len(goal.floors):
         reward = list(goal.floors)[worst]
         reached = f"{goal.floors[reward] + nearest[worst]:.4g} for {goal.names[reward]} at the nearest weights"
-        expected = f"floors that some weights reach, {goal.floors[reward]:g} for {goal.names[reward]}"
+        expected = f"floors that some weights reach, not {goal.floors[reward]:g} for {goal.names[reward]}"
         return BadArgument("floors", expected=expected, got=reached)
     reached = f"{goal.least_effective * np.exp(nearest[worst]):.4g} at the nearest weights"
     return BadArgument(
-        "least_effective", expected=f"a size that some weights have, {goal.least_effective:g}", got=reached
+        "least_effective",
+        expected=f"an effective size that some weights reach, not {goal.least_effective:g}",
+        got=reached,
     )

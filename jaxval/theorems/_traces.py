@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import typing
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +21,15 @@ import jax
 import numpy as np
 from jax import export
 
-__all__ = ["traced_once"]
+__all__ = ["name_fields", "traced_once"]
 
 
 def traced_once(function: Callable[..., Any], name: str, *arguments: Any) -> Callable[..., Any]:
     """The function for arguments of these shapes, traced in this run, or in an earlier run of the same code.
 
     Args:
-        function: a function of arrays to dictionaries of arrays; all its code is in jaxval and what jaxval imports.
+        function: a function of arrays to dictionaries, or to NamedTuples after `name_fields`; all its code is in jaxval
+            and what jaxval imports.
         name: what tells it from other functions of jaxval.
         arguments: arrays of the shapes with which it is called.
 
@@ -52,6 +54,23 @@ def traced_once(function: Callable[..., Any], name: str, *arguments: Any) -> Cal
         draft.write_bytes(zlib.compress(traced.serialize(), level=1))
         draft.replace(path)
     return traced.call
+
+
+@functools.cache
+def name_fields(kind: type) -> None:
+    """Let a traced program return this NamedTuple, and those in its fields.
+
+    Example:
+        >>> from typing import NamedTuple
+        >>> Point = NamedTuple("Point", [("x", np.ndarray)])
+        >>> name_fields(Point)
+        >>> traced_once(Point, "a point", np.zeros(3))(1.0)
+        Point(x=1.0)
+    """
+    for field in typing.get_type_hints(kind).values():
+        if hasattr(field, "_fields"):
+            name_fields(field)
+    export.register_namedtuple_serialization(kind, serialized_name=f"{kind.__module__}.{kind.__qualname__}")
 
 
 @functools.cache

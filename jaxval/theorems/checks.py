@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import functools
 import time
+import typing
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
 from jaxval import _checks
 from jaxval._tables import html_table, text_table
-from jaxval.theorems._traces import traced_once
+from jaxval.theorems._traces import name_fields, traced_once
 from jaxval.theorems.records import Claim, Inconclusive, parts, registered
 from jaxval.types import BadArgument
 
@@ -136,8 +136,11 @@ def check_claim(claim: Claim, key: Key[Array, ""], *, instances: int = 10_000, b
         ...     assert check_claim(claim, jax.random.key(0), instances=100).as_recorded
     """
     require_float64()
+    _checks.check_record("claim", claim, Claim)
+    _checks.check_key(key)
     started = time.perf_counter()
     count = min(_checks.check_size("instances", instances), claim.setting.most)
+    _checks.check_size("batch_size", batch_size)
     cases = make_cases(claim, key, count)
     versions = {"printed": claim.sides, "corrected": claim.correction}
     if claim.neighbour is not claim.sides:
@@ -263,15 +266,31 @@ def _cases(
 
 def _random_instances(generate: Callable[[Array], Any], data: tuple[int, ...], count: int) -> Any:
     """The first `count` instances of a stream that is drawn in blocks of one shape."""
-    key, draw = jax.random.wrap_key_data(jnp.asarray(data, jnp.uint32)), _generator(generate)
-    keys = [jax.random.split(jax.random.fold_in(key, number), BLOCK) for number in range(-(-count // BLOCK))]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *map(draw, keys))
+    blocks, draw = _stream(generate, data), _generator(generate)
+    for number in range(len(blocks), -(-count // BLOCK)):
+        blocks.append(jax.tree.map(np.asarray, draw(np.array(data, np.uint32), np.uint32(number))))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *blocks[: -(-count // BLOCK)])
+
+
+@functools.lru_cache(maxsize=4)
+def _stream(generate: Callable[[Array], Any], data: tuple[int, ...]) -> list[Any]:
+    """The blocks that have been drawn: claims of one setting may ask for different numbers of instances."""
+    return []
 
 
 @functools.cache
-def _generator(generate: Callable[[Array], Any]) -> Callable[[Array], Any]:
-    """Compiled once, for all claims that share it."""
-    return _quick(jax.vmap(generate))
+def _generator(generate: Callable[[Array], Any]) -> Callable[[np.ndarray, np.uint32], Any]:
+    """From the data of a key and the number of a block to its instances; compiled once for all that share it."""
+
+    def block(data: Array, number: Array) -> Any:
+        key = jax.random.fold_in(jax.random.wrap_key_data(data), number)
+        return jax.vmap(generate)(jax.random.split(key, BLOCK))
+
+    if not generate.__module__.startswith("jaxval."):
+        return _quick(block)
+    name = f"{generate.__module__}.{generate.__qualname__}"
+    name_fields(typing.get_type_hints(generate)["return"])
+    return _quick(traced_once(block, name, np.zeros(2, np.uint32), np.uint32(0)))
 
 
 def _compiled_gaps(

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from jaxval.types import BadArgument
 __all__ = ["Coverage", "claims", "coverage", "verify"]
 
 PAPERS = ("coalition", "mallows", "ads", "ppa", "conjectures")
+TOGETHER = 25  # the most claims that one call checks: more share the drawing, fewer are spread more evenly
 EXEMPT = {**ads.EXEMPT, **ppa.EXEMPT}
 
 
@@ -114,24 +115,40 @@ def verify(
     require_float64()
     instances = _checks.check_size("instances", instances)
     chosen = {claim.id: claim for claim in claims(paper=paper, ids=ids)}
-    verdicts = {}
+    verdicts: dict[str, Verdict] = {}
     with progress_bar(progress, len(chosen), "claims") as advance:
-        for outcome in run_all(_check, [(name, instances, seed) for name in chosen], executor=executor):
+        jobs = [(ids, instances, seed) for ids in _together(chosen.values(), 1 if executor is None else TOGETHER)]
+        for outcome in run_all(_check, jobs, executor=executor):
             if outcome is None:
                 continue
             if outcome.error is not None:
-                raise RuntimeError(f"{outcome.item[0]}: {outcome.error}")
-            verdicts[outcome.item[0]] = outcome.value
-            advance(1)
+                raise RuntimeError(str(outcome.cause)) from outcome.cause
+            verdicts |= outcome.value
+            advance(len(outcome.value))
     return [verdicts[name]._replace(claim=claim) for name, claim in chosen.items()]
 
 
-def _check(job: tuple[str, int, int]) -> Verdict:
-    """The verdict on one claim, without the claim, whose functions cannot be sent from one process to another."""
-    name, instances, seed = job
+def _together(chosen: Iterable[Claim], most: int) -> list[tuple[str, ...]]:
+    """The ids in portions of claims that share their instances, the largest portions first."""
+    sharing: dict[Any, list[str]] = {}
+    for claim in chosen:
+        sharing.setdefault(claim.setting.generate, []).append(claim.id)
+    portions = [tuple(ids[at : at + most]) for ids in sharing.values() for at in range(0, len(ids), most)]
+    return sorted(portions, key=len, reverse=True)
+
+
+def _check(job: tuple[tuple[str, ...], int, int]) -> dict[str, Verdict]:
+    """The verdicts by id, without the claims, whose functions cannot be sent from one process to another."""
+    ids, instances, seed = job
     jax.config.update("jax_enable_x64", True)
-    (claim,) = claims(ids=[name])
-    return check_claim(claim, jax.random.key(seed), instances=instances)._replace(claim=None)  # type: ignore[arg-type]
+    verdicts = {}
+    for claim in claims(ids=ids):
+        try:
+            verdict = check_claim(claim, jax.random.key(seed), instances=instances)
+        except Exception as error:
+            raise RuntimeError(f"{claim.id}: {type(error).__name__}: {error}") from error
+        verdicts[claim.id] = verdict._replace(claim=None)  # type: ignore[arg-type]
+    return verdicts
 
 
 def coverage() -> list[Coverage]:

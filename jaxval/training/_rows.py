@@ -121,8 +121,8 @@ def _closed_form(
     if loss is not selector_loss and float(coefficient) and loss.args != ("reverse_kl",):  # type: ignore[attr-defined]
         raise BadArgument(
             "divergence",
-            expected="'reverse_kl' with a policy_coefficient above 0, as the optimum is then a closed form",
-            got=loss.args,  # type: ignore[attr-defined]
+            expected="'reverse_kl', because only its optimum is a closed form if policy_coefficient is above 0",
+            got=repr(loss.args[0]),  # type: ignore[attr-defined]
             advice="use reverse_kl, or pass an optimiser",
         )
     linear = policy.linear.base[rows.contexts]  # type: ignore[union-attr]

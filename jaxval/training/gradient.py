@@ -412,7 +412,7 @@ def _check_finite_losses(losses: np.ndarray, before: int, checkpoints: str | Pat
         step = before + int((~np.isfinite(losses)).argmax())
         kept = f"; the checkpoint of step {before} stays" if checkpoints and before else ""
         raise FloatingPointError(
-            f"the loss is {losses[step - before]} at step {step}{kept}; lower the learning rate, or clip"
+            f"the loss is {losses[step - before]} at step {step}{kept}; lower the learning rate, or clip the gradients"
         )
 
 

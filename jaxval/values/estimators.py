@@ -239,7 +239,10 @@ def _resumed(save: str | Path, like: tuple[Array, Any], key: Array) -> tuple[Arr
     asked, state = load_state(save, like=like)
     if not bool(jnp.all(jax.random.key_data(state.key) == jax.random.key_data(key))):
         raise BadArgument(
-            "save", expected="the state of this key", got=f"that of another in {save}", advice="choose another file"
+            "save",
+            expected="a state of this key",
+            got=f"the state of another key in {save}",
+            advice="choose another file",
         )
     return jax.tree.map(jnp.asarray, (asked, state))
 

@@ -78,7 +78,7 @@ def _banzhaf_interactions(table: Array) -> Array:
 
 
 def _interactions(table: Array, weights: Any) -> Array:
-    """The definition sorted by v(S), of weight w_{s-2} if both players are in S, -w_{s-1} if one is, w_s if none is."""
+    """Σ_S c(S) v(S) for each pair: c(S) is w_{s-2} if both players are in S, -w_{s-1} if one is, w_s if none is."""
     n, table = players_of(table), small_gains(table)
     none = jnp.pad(jnp.asarray(weights, dtype=table.dtype), (0, 2))
     one, both = jnp.roll(none, 1), jnp.roll(none, 2)

@@ -82,7 +82,7 @@ def sample_banzhaf(
     if _checks.concrete(state.moments.draws) and int(state.moments.draws.min()) < 2:
         raise BadArgument(
             "coalitions",
-            expected="so many coalitions that at least two contain each player and at least two do not",
+            expected="enough coalitions that each player is in at least two, and outside at least two",
             got=f"{coalitions} for {players} players",
         )
     return check_finite(estimator.estimate(state))

@@ -178,7 +178,7 @@ def _neighbours(train_x: Any, train_y: Any, test_x: Any, test_y: Any, neighbours
 
 
 def _smallest(codes: Array, length: int, absent: int) -> Array:
-    """The smallest codes of each test point in order, (length, tests); no two codes are equal but those of absent."""
+    """The smallest codes of each test point in order, (length, tests); only codes of missing neighbours repeat."""
     # On a CPU, XLA's `top_k` of 1,000 codes takes as long as some 100 passes over them.
     if length > PASSES:
         return -jax.lax.top_k(-codes.T, length)[0].T

@@ -245,7 +245,7 @@ def _check_rounds(rounds: Rounds, players: int | None) -> tuple[list[list[int]],
         if array.size == 0 or array.min() < 0 or len(np.unique(array)) < len(array):
             raise BadArgument(
                 "rounds",
-                expected="different contributors 0, 1, ... in each round, one at least",
+                expected="at least one contributor 0, 1, ... in each round, and none twice",
                 got=f"{array.tolist()} in round {number}",
             )
         members_of.append(array.tolist())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,9 @@ from jaxval.coalitions.evaluator import Evaluator, Walk
 from jaxval.types import BadArgument, Estimate, Groups, Utility
 from jaxval.values._intervals import reachable
 from jaxval.values._neighbours import check_groups
+from jaxval.values._orders import check_permutations, draw_order
 from jaxval.values.estimators import Estimator, count_distinct, run_estimator
-from jaxval.values.permutations import Drawn, add, check_permutations, draw_order, estimate_of, nothing_drawn
+from jaxval.values.permutations import Drawn, add, estimate_of, nothing_drawn
 
 __all__ = ["TruncatedState", "sample_truncated_shapley", "truncated_shapley_estimator"]
 
@@ -195,7 +196,7 @@ def truncated_shapley_estimator(
         player = state.order[rows, state.step]
         marginals = state.marginals.at[rows, player].add(jnp.where(_like(walking, reached), reached - before, 0))
         step = jnp.where(walking, state.step + 1, state.step)
-        near = _all_within(full - reached, tolerance) & (state.number >= burn_in)
+        near = (state.number >= burn_in) & _all_within(full - reached, tolerance)
         last = walking & ~near & (step == players - 1)  # the next prefix is the full coalition, whose utility is known
         marginals = marginals.at[rows, state.order[:, -1]].add(jnp.where(_like(last, reached), full - reached, 0))
         ended = walking & (near | (step >= players - 1))
@@ -252,14 +253,11 @@ def _walks(
     orders = np.asarray(_orders(key, jnp.arange(permutations), group_of))
     empty, full = np.asarray(evaluation.many(np.array([[False], [True]]).repeat(players, axis=1)))
 
-    def near(reached: np.ndarray) -> bool:
-        return bool(np.all(np.abs(full - reached.astype(full.dtype)) < tolerance))
-
     def walk(first: int) -> Walk:
         for number in range(first, permutations, walks):
             reached, prefix = empty, np.zeros(players, bool)
             for player in orders[number, :-1]:
-                if number >= burn_in and near(reached):
+                if number >= burn_in and _all_within((full - reached.astype(full.dtype))[None], tolerance)[0]:
                     break
                 prefix[player] = True
                 reached = yield prefix
@@ -286,6 +284,6 @@ def _like(flags: Array, array: Array) -> Array:
     return flags.reshape(-1, *(1,) * (array.ndim - 1))
 
 
-def _all_within(differences: Array, tolerance: float) -> Array:
-    """Whether the differences of all objectives of a walk are below the tolerance."""
-    return jnp.all(jnp.abs(differences).reshape(len(differences), -1) < tolerance, axis=1)
+def _all_within(differences: Any, tolerance: float) -> Any:
+    """Whether the differences of all objectives of each walk are below the tolerance; of JAX's or NumPy's arrays."""
+    return (abs(differences) < tolerance).reshape(len(differences), -1).all(axis=1)

@@ -16,7 +16,7 @@ Violated = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def shrunk_games(violated: Violated, tables: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Replace the game by the first simpler game that still violates the axiom, until no simpler game does.
 
-    These games are simpler, in this order: games with a player less; games with a group less, or with players in the
+    These games are simpler, in this order: games with one player fewer; games with one group fewer, or players in the
     order of their groups; games whose utilities are nearer to 0, whole, or positive. A utility changes alone, together
     with all equal utilities, or together with another one such that the marginals of a player stay. The last two keep
     the premises of axioms.

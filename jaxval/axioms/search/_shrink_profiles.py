@@ -13,9 +13,9 @@ Violated = Callable[[np.ndarray], np.ndarray]
 def shrunk(violated: Violated, orders: np.ndarray) -> np.ndarray:
     """Replace the profile by the first simpler profile that still violates the axiom, until no simpler profile does.
 
-    These profiles are simpler, in this order: profiles with an alternative less; profiles with one or two voters less;
-    profiles with fewer different ballots; profiles with fewer exchanges away from the order of the names; profiles that
-    come first in lexicographic order.
+    These profiles are simpler, in this order: profiles with one alternative fewer; profiles with one or two voters
+    fewer; profiles with fewer different ballots; profiles with fewer exchanges away from the order of the names;
+    profiles that come first in lexicographic order.
 
     Args:
         violated: a function of profiles (profiles, voters, alternatives): which of them violate the axiom.

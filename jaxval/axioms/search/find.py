@@ -32,7 +32,7 @@ def search_plan(
     Args:
         alternatives: the largest M, so that all from 2 up are searched; or a sequence of M.
         voters: the largest number of voters, so that all from 1 up are searched; or a sequence of numbers.
-        profiles: the most profiles of one size; a size with at most so many is searched in full.
+        profiles: the most profiles of one size; a size with no more profiles than this is searched in full.
         neutral: as in `find_counterexample`.
 
     Returns:

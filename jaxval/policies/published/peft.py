@@ -188,7 +188,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     start = config.get("init_lora_weights", True)
     if start not in STARTS:
         advice = "save it as a plain adapter, by path_initial_model_for_weight_conversion"
-        raise BadArgument(path, expected="init_lora_weights that leaves the base", got=f"{start!r}", advice=advice)
+        raise BadArgument(
+            path, expected="init_lora_weights that leaves the base unchanged", got=f"{start!r}", advice=advice
+        )
     for name in ("r", "lora_alpha", "target_modules"):
         if config.get(name) is None:
             raise BadArgument(path, expected=f"the field {name}", got="none")
@@ -342,7 +344,7 @@ def write_adapter(
     targets = adapters.get("layers", {})
     if set(adapters) != {"layers"} or not targets or set(targets) - set(NAMES):
         expected = f"targets among {', '.join(NAMES)} under layers"
-        raise BadArgument("adapters", expected=expected, got=f"{sorted(adapters)}, {sorted(targets)}")
+        raise BadArgument("adapters", expected=expected, got=f"keys {sorted(adapters)}, targets {sorted(targets)}")
     depth, _, rank = next(iter(targets.values()))["A"].shape
     numbers = list(range(depth))
     if layers is not None:
@@ -353,7 +355,9 @@ def write_adapter(
     tensors: dict[str, np.ndarray] = {}
     for name, target in targets.items():
         if target["A"].shape[::2] != (depth, rank) or target["B"].shape[:2] != (depth, rank):
-            raise BadArgument("adapters", expected=f"{depth} layers of rank {rank} of every target", got=name)
+            raise BadArgument(
+                "adapters", expected=f"{depth} layers of rank {rank} of every target", got=f"others of {name}"
+            )
         for row, layer in enumerate(numbers):
             key = f"base_model.model.model.layers.{layer}.{NAMES[name]}"
             for side in "AB":

@@ -303,7 +303,9 @@ def _check_score(score: str, classes: np.ndarray | None, dtype: Any) -> None:
     if score != "own" and (score in OF_CLASSES) != (classes is not None):
         wanted = "classes: integers, booleans or text" if score in OF_CLASSES else "floating-point numbers"
         advice = "convert the labels, or choose another score"
-        raise BadArgument("train", expected=f"labels that are {wanted}, for {score!r}", got=f"{dtype}", advice=advice)
+        raise BadArgument(
+            "train", expected=f"labels that are {wanted}, because score is {score!r}", got=f"{dtype}", advice=advice
+        )
 
 
 def _warn_of_classes(classes: np.ndarray | None, test_y: np.ndarray) -> None:

@@ -173,7 +173,10 @@ def _optimum(rows: Array, signs: Array, weights: Array, start: Array, penalty: f
 
 @_optimum.defjvp
 def _optimum_derivative(penalty: float, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """The implicit function theorem: H dθ + dg = 0, where g moves with the rows, the signs and the weights."""
+    """The optimum θ and dθ = -H⁻¹ dg, by the implicit function theorem.
+
+    g is the gradient of the loss at θ, H its Hessian, and dg the change of g if rows, signs and weights change.
+    """
     rows, signs, weights, _ = primals
     params = _optimum(*primals, penalty)
 
