@@ -170,7 +170,7 @@ def test_examples_with_a_spoiled_argument_are_refused(name):
 @pytest.mark.mistakes
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_with_a_drawn_argument_are_refused_or_work(name):
-    """What Hypothesis draws in place of a good argument; it draws more with JAXVAL_FUZZ=N in the environment."""
+    """A value drawn in place of a good argument; with JAXVAL_FUZZ=N in the environment, Hypothesis draws N."""
     _, _, drawn = ran(name)
     assert not drawn, "\n".join(drawn)
 
