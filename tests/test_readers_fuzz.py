@@ -129,6 +129,7 @@ def check_spoiled(path, content, read):
     assert message is None or path.name in message or path.parent.name in message, message
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", TEXTS)
 @EXAMPLES
 @given(spoil=spoilings())
@@ -137,6 +138,7 @@ def test_spoiled_texts_are_named_or_read(name, spoil, tmp_path_factory):
     check_spoiled(tmp_path_factory.mktemp("spoiled") / name, spoil(content), read)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 @EXAMPLES
 @given(spoil=spoilings())
@@ -184,6 +186,7 @@ def binary_readers(folder):
     }
 
 
+@pytest.mark.once
 def test_spoiled_formats_with_headers_are_named_or_read(tmp_path):
     pytest.importorskip("gguf", reason="needs the extra llama: pip install 'jaxval[llama]'")
     rng = np.random.default_rng(0)
@@ -227,6 +230,7 @@ def formats(tmp_path_factory):
     return binary_readers(tmp_path_factory.mktemp("formats"))
 
 
+@pytest.mark.once
 @settings(EXAMPLES, max_examples=4 * EXAMPLES.max_examples)
 @given(drawn=st.data())
 def test_other_json_in_headers_is_named_or_read(drawn, formats):
