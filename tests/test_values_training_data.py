@@ -180,7 +180,7 @@ def test_mistakes_of_training_data_are_named(rows):
         values.model_utility(Means, (x, y), test, score=lambda model, x, y: np.nan, empty=0.0)
     with pytest.raises(BadArgument, match="empty: expected the utility of no rows"):
         values.model_utility(Means, (x, y), test, score=lambda model, x, y: 1.0)
-    with pytest.raises(BadArgument, match="labels that are floating-point numbers, for 'r2'"):
+    with pytest.raises(BadArgument, match="labels that are floating-point numbers, because score is 'r2'"):
         values.model_utility(Means, (x, y), test, score="r2")
     with pytest.raises(BadArgument, match=r"make_model: expected a model that can be fitted.*no such thing"):
         values.model_utility(Refuses, (x, y), test)
