@@ -30,7 +30,7 @@ CASES = {
     "value": _value("--seeds 4 --truth"),
     "value, transformer": _value(f"{FILE} --policy transformer --arithmetic token --seeds 2 --epochs 1"),
     "value, checkpoint": _value(f"{FILE} --policy {GOLDEN / 'tied'} --arithmetic parameter --seeds 2 --epochs 1"),
-    "value, samples": _value(f"{FILE} --policy {GOLDEN / 'tied'} --samples 12 --new-tokens 16 --epochs 1"),
+    "value, samples": _value(f"{FILE} --policy {GOLDEN / 'tied'} --samples 60 --new-tokens 32 --epochs 1"),
     "colors": _experiment("colors", "--draws 6 --seeds 2 --steps 20"),
     "data_market": _experiment("data_market", "--seeds 3 --images 10"),
     "decisions": _experiment("decisions", "--policy log-linear --pairs 60 --seeds 1"),

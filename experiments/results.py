@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 import jaxval
+from jaxval._errors import json_text
 from jaxval.checkpoints.files import lock_folder, write_whole
 
 __all__ = ["locks", "open_results", "save_results", "unfinished_folder", "versions"]
@@ -84,7 +85,7 @@ def save_results(folder: Path, results: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
     content = {**results, DIGEST: _digest(results)}
-    write_whole(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_whole(path, json_text(content) + "\n")
     return path
 
 

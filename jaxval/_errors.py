@@ -92,7 +92,7 @@ class BadArgument(ValueError):  # noqa: N818, it says what is wrong
         got, advice = "" if self.got is None else f"; got {self.got}", self.advice
         if advice is not None and self.mentions:
             marks = {"{{": "{", "}}": "}"}
-            marks |= {f"{{{i}}}": (options or {}).get(one, one) for i, one in enumerate(self.mentions)}
+            marks |= {f"{{{i}}}": str((options or {}).get(one, one)) for i, one in enumerate(self.mentions)}
             advice = re.sub(r"{{|}}|{\d+}", lambda mark: marks.get(mark[0], mark[0]), advice)  # other braces stay
         message = f"{name}: expected {self.expected}{got}{'' if advice is None else f'; {advice}'}"
         return "\n".join(map(without_controls, message.split("\n")))  # a traceback prints it as it is

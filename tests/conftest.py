@@ -1,13 +1,14 @@
 """One suite, two legs: `JAX_ENABLE_X64=1` runs it in float64, `JAXVAL_TYPECHECK=1` with jaxtyping's hook on.
 
-`JAXVAL_FIRST_CASES=1` leaves out all but the first case of a parametrised test, for a look at other versions of Python
-and of JAX; examples in docstrings all run.
+`JAXVAL_FIRST_CASES=1` is for a look at other versions of Python and of JAX. All examples in docstrings run, which call
+every public function; of each file run the first four tests, with the first case of each, and those marked `versions`.
 
 With the hook on, a wrong argument meets the type checker before it meets our own message, so the tests of users'
 mistakes (marked `mistakes`) are left to the leg without it.
 """
 
 import atexit
+import collections
 import contextlib
 import gc
 import os
@@ -37,10 +38,14 @@ OPTIMISE_LESS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 IN_ONE_PIECE = "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_emitter_verification_level=0"
 SILENT = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+JAX = tuple(map(int, version("jax").split(".")[:2]))
 trial = None
 if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = f"{OPTIMISE_LESS} {OLD_EMITTERS} {IN_ONE_PIECE}"
-    trial = subprocess.Popen([sys.executable, "-c", "import jax; jax.devices()"], **SILENT)
+    os.environ["XLA_FLAGS"] = OPTIMISE_LESS
+    if JAX < (0, 12):  # JAX 0.12 has no old emitters
+        os.environ["XLA_FLAGS"] += f" {OLD_EMITTERS} {IN_ONE_PIECE}"
+    if JAX < (0, 12) and JAX != (0, 10):  # JAX 0.10 has all of these
+        trial = subprocess.Popen([sys.executable, "-c", "import jax; jax.devices()"], **SILENT)
 
 
 def remove(folder):
@@ -54,7 +59,7 @@ def remove(folder):
 # What one process compiles, the other workers and the child processes load, from a folder that is removed at the end.
 # With JAX_COMPILATION_CACHE_DIR, a folder of yours is used and kept: the next run then compiles only what has changed.
 # JAX 0.12 has crashed while it wrote large programs there, late in a run, so newer versions go without.
-KEEPS_PROGRAMS = tuple(map(int, version("jax").split(".")[:2])) < (0, 11)
+KEEPS_PROGRAMS = JAX < (0, 11)
 if not KEEPS_PROGRAMS:
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -68,7 +73,7 @@ MOST_MAPS = 40_000
 # Tracing makes many objects and little garbage; with the default threshold a tenth of the time goes to collecting it.
 gc.set_threshold(20_000, 20, 20)
 
-FIRST_CASES = os.environ.get("JAXVAL_FIRST_CASES") == "1"
+FIRST_TESTS = 4 if os.environ.get("JAXVAL_FIRST_CASES") == "1" else None  # of each file
 TYPECHECK = os.environ.get("JAXVAL_TYPECHECK") == "1"
 if TYPECHECK:
     from jaxtyping import install_import_hook
@@ -106,17 +111,24 @@ if KEEPS_PROGRAMS:  # a quarter of the time that a small program takes
         share_contexts()
 
 
+def among_the_first(items):
+    """The first case of the first tests of each file, all of test_house.py, and what is marked `versions`."""
+    functions = collections.defaultdict(set)
+    for item in items:
+        name, of_file = item.nodeid.split("[")[0], functions[item.path]
+        first = name not in of_file and (len(of_file) < FIRST_TESTS or item.get_closest_marker("versions"))
+        if first:
+            of_file.add(name)
+        if first or item.path.name == "test_house.py":
+            yield item
+
+
 def pytest_collection_modifyitems(config, items):
-    elsewhere = {"mistakes", "once"} if TYPECHECK else set()
+    elsewhere = {"mistakes"} if FIRST_TESTS else {"mistakes", "once"} if TYPECHECK else set()
     if not jax.config.jax_enable_x64:
         elsewhere.add("float64")
-    kept, functions = [], set()
-    for item in items:
-        function = item.nodeid.split("[")[0]
-        further = FIRST_CASES and function in functions and item.path.name != "test_house.py"
-        if not further and not any(item.get_closest_marker(name) for name in elsewhere):
-            kept.append(item)
-            functions.add(function)
+    kept = [item for item in items if not any(item.get_closest_marker(name) for name in elsewhere)]
+    kept = list(among_the_first(kept)) if FIRST_TESTS else kept
     left = set(items).difference(kept)
     config.hook.pytest_deselected(items=[item for item in items if item in left])
     items[:] = kept

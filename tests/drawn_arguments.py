@@ -26,6 +26,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from jaxval import _checks
+from jaxval.sources import PoolValues
 from jaxval.types import BadArgument, Estimate
 
 DRAWS = int(os.environ.get("JAXVAL_FUZZ", "0"))
@@ -40,7 +41,7 @@ SETTINGS = settings(
 MEMORY = 2**22  # bytes of the machine that the functions believe to run on
 LARGE = 1e15  # squares of larger numbers overflow float32
 # Functions in whose results a NaN says that something is missing.
-HAVE_NAN = {"cluster_intervals", "read_scores", "value_sources"}
+HAVE_NAN = {"cluster_intervals", "pool_diagnostics", "read_scores", "value_sources"}
 OPAQUE = {"states"}  # arguments that another function has made, in a form that only the model knows
 TAKES_LONG = {  # arguments that say how often something is done: 10^9 times may be meant
     *("accumulation", "ascents", "burn_in", "coalitions", "draws", "evaluations", "every", "games", "instances"),
@@ -76,10 +77,24 @@ def by_name(name, further=lambda _: 0):
     numbers = random.Random(zlib.crc32(name.encode()))  # its `random()` is the same in every version of Python
 
     def choose(values):
-        values = list(values)
         return values[(int(numbers.random() * len(values)) + further(len(values))) % len(values)]
 
     return choose
+
+
+def draw_each(name, check, *, times=1):
+    """Call `check(choose)` so many times with what the name draws, or with JAXVAL_FUZZ=N as Hypothesis draws."""
+
+    @seed(zlib.crc32(f"{name}.{os.environ.get('JAXVAL_FUZZ_SEED', '0')}".encode()))
+    @SETTINGS
+    @given(st.data())
+    def check_many(data):
+        check(by_name(name, lambda many: data.draw(st.integers(0, many - 1))))
+
+    if DRAWS:
+        check_many()
+    for turn in range(0 if DRAWS else times):
+        check(by_name(f"{name}.{turn}" if turn else name))
 
 
 def some_array(choose):
@@ -162,8 +177,8 @@ def left_out(function, bound):
             yield name
 
 
-def faults(name, function, bound, argument):
-    """What comes of the call with drawn values of the argument, unless it is right: at most one sentence.
+def faults(name, function, bound, argument, *, times=1):
+    """What comes of the calls with drawn values of the argument, unless it is right: at most one sentence.
 
     Right are a result without NaN (or with one if a NaN or an infinity was drawn), `BadArgument`, from a reader a
     `ValueError` or an `OSError` that names the file, and the error of a solver that did not converge.
@@ -171,12 +186,13 @@ def faults(name, function, bound, argument):
     if argument in OPAQUE or (name.startswith("jaxval.sources.") and not DRAWS):
         return  # sources are trained for every draw, which takes long
     parameter = inspect.signature(function).parameters[argument]
-    good, key = bound.arguments.get(argument, parameter.default), f"{name}.{argument}"
+    good = bound.arguments.get(argument, parameter.default)
     enormous = ENORMOUS[:-1] if argument in TAKES_LONG else ENORMOUS
 
     def check(choose):
         value = drawn(good, choose, enormous=enormous)
-        if parameter.kind is parameter.VAR_KEYWORD and not isinstance(value, dict):
+        named = isinstance(value, dict) and all(isinstance(name, str) for name in value)
+        if parameter.kind is parameter.VAR_KEYWORD and not named:
             return
         if parameter.kind is parameter.VAR_POSITIONAL and not isinstance(value, tuple):
             value = (value,)
@@ -185,15 +201,9 @@ def faults(name, function, bound, argument):
         fault = _fault(function, given, value)
         assert fault is None, f"{name}({argument}={value!r:.200}): {fault}"
 
-    @seed(zlib.crc32(f"{key}.{os.environ.get('JAXVAL_FUZZ_SEED', '0')}".encode()))
-    @SETTINGS
-    @given(st.data())
-    def check_many(data):
-        check(by_name(key, lambda many: data.draw(st.integers(0, many - 1))))
-
     try:
         with np.errstate(all="ignore"):
-            check_many() if DRAWS else check(by_name(key))
+            draw_each(f"{name}.{argument}", check, times=times)
     except AssertionError as error:
         yield str(error)
     if any(isinstance(one, str | os.PathLike) for one in bound.arguments.values()):  # drawn data may have been saved
@@ -210,7 +220,7 @@ def _fault(function, given, value):
     except Exception as error:
         told = f"{type(error).__name__}: {str(error)[:160]} {spoiled_arguments._place(error)}"
         return None if isinstance(error, BadArgument) or _may_be_raised(error, given) else told
-    if isinstance(result, Estimate):  # errors and intervals are NaN if too few draws tell something
+    if isinstance(result, Estimate | PoolValues):  # errors and intervals are NaN if too few draws tell something
         result = result.values
     if not spoiled_arguments._has_nan(result) or function.__name__ in HAVE_NAN:
         return None

@@ -323,6 +323,7 @@ def test_known_profiles_of_the_paper(close):
     close(gap, 1 / 3, atol=1e-6)
 
 
+@pytest.mark.once
 def test_nan_is_refused():
     def nothing(matrix):
         return jnp.full(matrix.shape[0], jnp.nan)

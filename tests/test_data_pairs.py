@@ -624,6 +624,7 @@ def test_wins_are_those_of_bradley_terry(drawn):
         assert abs((direction * gap[:half]).sum()) < 4 * error
 
 
+@pytest.mark.once
 def test_ties_connect_every_context_so_that_fits_have_an_optimum():
     sources = {"sharp": 50.0, "adversary": -50.0, "coin": 0.0}
     policy = policies.tabular(3, 3)

@@ -56,7 +56,13 @@ ESTIMATES = {
 }
 
 
-@pytest.mark.parametrize("name", ESTIMATES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=getattr(pytest.mark, "float64" if name == "sample_until" else "once"))
+        for name in ESTIMATES
+    ],
+)
 def test_an_evaluator_goes_wherever_a_utility_goes(name, close):
     utility, calls = counted()
     expected = ESTIMATES[name](traced)
@@ -99,7 +105,7 @@ def test_a_path_takes_its_fingerprint_from_the_utility(tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("pool", [ThreadPoolExecutor, parallel.ProcessPool])
+@pytest.mark.parametrize("pool", [parallel.ProcessPool, ThreadPoolExecutor])
 def test_executors_give_the_same_table(pool, close):
     with pool(2) as executor:
         table = coalitions.tabulate(coalitions.evaluator(tasks.two, 5, executor=executor), 5)
@@ -107,6 +113,7 @@ def test_executors_give_the_same_table(pool, close):
 
 
 @pytest.mark.once
+@pytest.mark.versions
 def test_the_standard_pool_of_processes(close):
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
         evaluator = coalitions.evaluator(tasks.total, 4, executor=executor)
@@ -114,6 +121,7 @@ def test_the_standard_pool_of_processes(close):
 
 
 @pytest.mark.once
+@pytest.mark.versions
 @pytest.mark.filterwarnings("ignore")
 def test_a_local_dask_cluster():
     distributed = pytest.importorskip("distributed")

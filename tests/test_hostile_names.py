@@ -21,14 +21,15 @@ from experiments.deliberation.__main__ import show as show_deliberation
 from experiments.deliberation.figures import plot_groups
 from jaxval import data, plots, values
 from jaxval.cli import main
+from jaxval.parallel import progress
 from jaxval.plots._drawing import new_figure
 from jaxval.sources.repetition import folder_names
-from jaxval.types import Estimate
+from jaxval.types import BadArgument, Estimate
 
 pytestmark = pytest.mark.once
 
 HOSTILE = (
-    "\x1b[31mred\x1b]0;title\x07",
+    "\x1b[31mred\x1b]0;title\x07\x9b31m\x7f\x85!",
     "<script>alert(1)</script><img src=x onerror=alert(1)>",
     "=cmd|' /C calc'!A0",
     "../../escaped",
@@ -63,6 +64,7 @@ def assert_terminal_is_safe(text):
 
 
 def assert_page_is_safe(text):
+    assert not {hex(ord(letter)) for letter in text if letter != "\n" and unicodedata.category(letter) in BAD}
     page = Page()
     page.feed(text)
     assert not {"script", "img", "iframe", "object", "embed"} & page.tags
@@ -77,6 +79,15 @@ def assert_files_are_safe(folder, within):
         assert not {unicodedata.category(letter) for letter in path.name} & BAD, ascii(path.name)
 
 
+def assert_no_formulas(path):
+    """No cell of a table is computed by a spreadsheet or moves a cursor."""
+    for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))):
+        for cell in row:
+            assert not cell.startswith(("=", "+", "@", "\t", "\r", "\uff1d")), cell
+            assert not (cell.startswith("-") and not cell[1:2].isdigit()), cell
+            assert_terminal_is_safe(cell)
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
@@ -84,7 +95,7 @@ def pairs(tmp_path_factory):
         for i in range(36):
             texts = [f"yes gladly {i % 7}", f"never {i % 5} at all"]
             row = {"prompt": f"{HOSTILE[i % 9]} {i}?", "chosen": texts[i % 2], "rejected": texts[1 - i % 2]}
-            row |= {"source": HOSTILE[i % 9], "score_chosen": 1.0, "score_rejected": i / 36}
+            row |= {"source": HOSTILE[i % 9], f"score_{HOSTILE[0]}_chosen": 1.0, f"score_{HOSTILE[0]}_rejected": i / 36}
             file.write(json.dumps(row) + "\n")
     return folder / "pairs.jsonl"
 
@@ -128,17 +139,68 @@ def test_rules_of_votes(tmp_path, capsys):
         writer.writerow(["winner", "loser"])
         writer.writerows([HOSTILE[i % 9], HOSTILE[(i * i + 1) % 9]] for i in range(60) if i % 9 != (i * i + 1) % 9)
     written = {name: tmp_path / f"r.{name}" for name in ("html", "csv", "png")}
-    options = zip(("--report", "--csv", "--figure"), map(str, written.values()), strict=True)
-    assert main(["aggregate", str(tmp_path / "votes.csv"), *(word for option in options for word in option)]) == 0
+    words = ["aggregate", tmp_path / "votes.csv", "--rule", "proportional"]
+    for option, path in zip(("--report", "--csv", "--figure"), written.values(), strict=True):
+        words += [option, path]
+    assert main([*map(str, words)]) == 0
     printed = capsys.readouterr()
     assert_terminal_is_safe(printed.out)
     assert_terminal_is_safe(printed.err)
     assert_page_is_safe(written["html"].read_text(encoding="utf-8"))
     assert_files_are_safe(tmp_path, [tmp_path / "votes.csv", *written.values()])
-    for row in csv.reader(io.StringIO(written["csv"].read_text(encoding="utf-8-sig"))):
-        for cell in row:
-            assert not cell.startswith(("=", "+", "@", "\t", "\r")), cell
-            assert not (cell.startswith("-") and not cell[1:2].isdigit()), cell
+    assert_no_formulas(written["csv"])
+
+
+@pytest.mark.parametrize("shown", [["--report", "p.html", "--csv", "p.csv"], ["--json"]])
+def test_rules_of_votes_of_groups(shown, tmp_path, monkeypatch, capsys):
+    """Voters, groups and the texts of statements have names of strangers; the page, the table and JSON tell them."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    votes = [[name, HOSTILE[2 * (i % 4)], *rng.integers(-1, 2, 9)] for i, name in enumerate(HOSTILE)]
+    rows = {"votes.csv": [["participant", "group-id", *range(9)], *votes]}
+    rows["texts.csv"] = [["comment-id", "comment-body"], *enumerate(HOSTILE)]
+    for name, table in rows.items():
+        with open(name, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(table)
+    assert main(["aggregate", "votes.csv", "--names", "texts.csv", *shown]) == 0
+    printed = capsys.readouterr()
+    assert_terminal_is_safe(printed.out)
+    assert_terminal_is_safe(printed.err)
+    if shown == ["--json"]:
+        named = {row["text"] for row in json.loads(printed.out)["alternatives"]}
+        assert named == {" ".join(name.split()) for name in HOSTILE}  # escaped, and read back as they are
+    else:
+        assert_page_is_safe((tmp_path / "p.html").read_text(encoding="utf-8"))
+        assert_no_formulas(tmp_path / "p.csv")
+    matrix = data.read_vote_matrix("votes.csv")
+    assert_terminal_is_safe(f"{matrix}{matrix!r}")
+    assert_page_is_safe(matrix._repr_html_())
+
+
+def test_errors_and_warnings_are_safe_to_print():
+    """A traceback prints a message as it is, and so does Python a warning."""
+    for name in HOSTILE:
+        assert_terminal_is_safe(str(BadArgument(name, expected=name, got=name, advice=name)).replace("\n", " "))
+    labels = np.array([HOSTILE[0], HOSTILE[4], HOSTILE[1]])
+    with pytest.warns(UserWarning, match="no test row has the class") as told:
+        values.model_utility(Common, (np.zeros((3, 1)), labels), (np.zeros((1, 1)), labels[:1]), score="accuracy")
+    assert_terminal_is_safe(str(told[0].message))
+
+
+class Common:
+    """A model that predicts the first label."""
+
+    def fit(self, x, y):
+        self.label = y[0]
+
+    def predict(self, x):
+        return np.full(len(x), self.label)
+
+
+def test_progress_bars_show_any_title(capsys):
+    with progress(True, 1, "".join(HOSTILE[:7])) as advance:
+        advance(1)
+    assert_terminal_is_safe(capsys.readouterr().err.replace("\x1b[?25l", "").replace("\x1b[?25h", ""))
 
 
 @pytest.mark.parametrize("content", [HOSTILE, ["\ud800"]])
@@ -193,7 +255,7 @@ def hostile_poll():
         "rules": {"F*": rates},
         "pairs": {"compared": 1, "of": 1},
         "majorities": {"certain": 1, "pairs": 1, "top_cycle": 1, "cycle": HOSTILE},
-        "alternatives": 9,
+        "alternatives": len(HOSTILE),
         "voters": 4,
         "votes_per_compared_pair": 1,
         "consensus": {
@@ -209,7 +271,7 @@ def hostile_poll():
 def test_experiments_show_any_name(tmp_path, capsys):
     """Experiments on deliberations and on sparse votes print and draw names of the data that they are given."""
     show_deliberation({"poll": hostile_poll()}, Console(width=110, force_terminal=True, no_color=True))
-    ends = {name: np.linspace(0.1, 0.2, 9).tolist() for name in ("estimate", "low", "high")}
+    ends = {name: np.linspace(0.1, 0.2, len(HOSTILE)).tolist() for name in ("estimate", "low", "high")}
     found = {"rules": dict.fromkeys(("u", *sparse_votes.RULES), ends), "condorcet winner": 6, "top cycle": 1}
     runs = {f"lotteries, {model}": {**found, "sum of bounds": 1.0} for model in sparse_votes.MODELS}
     sparse_votes._print(runs, list(HOSTILE))

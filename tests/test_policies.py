@@ -12,6 +12,7 @@ FEATURES = RNG.normal(size=(3, 4, 5))
 BASE = np.where(np.arange(12).reshape(3, 4) == 7, -np.inf, RNG.normal(size=(3, 4)))
 
 
+@pytest.mark.once
 def test_tabular_and_log_linear_keep_the_contract():
     testing.check_policy(policies.tabular(3, 4), contexts=3, responses=4, complete=True)
     testing.check_policy(policies.log_linear(FEATURES), contexts=3, responses=4, complete=True)
@@ -120,6 +121,7 @@ def test_mistakes(call, message):
         call()
 
 
+@pytest.mark.once
 def test_draws_of_candidates_have_the_policys_shares():
     """Tabular and log-linear, with a response left out, one of probability 0, and at other temperatures."""
     log_linear = policies.log_linear(FEATURES, base=BASE)

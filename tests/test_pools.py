@@ -101,6 +101,7 @@ def test_gradients_in_the_weights(rng, close, x64):
     close(gradient, quotients, atol=1e-8 if x64 else 1e-5)
 
 
+@pytest.mark.once
 def test_a_pool_goes_wherever_a_utility_goes(rng, close):
     log_probs, rewards = random_pool(rng)
     utility = coalitions.pool_utility(log_probs, rewards)
@@ -227,6 +228,7 @@ def test_ratios_are_means_over_prompts(rng, close):
     close(checks.mean_ratios, (ratios[:, 0].mean(axis=1) + ratios[:, 1, :3].mean(axis=1)) / 2)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("labelled", [False, True])
 def test_right_pools_are_accepted(rng, labelled):
     """At a level of 1 %, more than 3 of 60 right pools are refused with a chance of 3 in 1,000."""

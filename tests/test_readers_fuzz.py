@@ -1,6 +1,7 @@
 """Every reader of files on spoiled files: a `ValueError` or `OSError` that names the file, or what a whole file gives.
 
-`JAXVAL_FUZZ=N` draws N spoilings of each file in place of a few. What Hypothesis does on votes is in test_data_fuzz.py.
+With `JAXVAL_FUZZ=N`, Hypothesis draws N spoilings of each file in place of a few that are the same everywhere. What it
+does on votes is in test_data_fuzz.py.
 """
 
 import contextlib
@@ -16,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from drawn_arguments import LETTERS, draw_each
 
 from jaxval import data, policies
 from jaxval.checkpoints import Store, load_state, save_state
@@ -30,7 +30,6 @@ from jaxval.values import load_estimate, save_estimate
 pytestmark = [pytest.mark.once, pytest.mark.mistakes]
 
 GOLDEN = Path(__file__).parent / "golden"
-EXAMPLES = settings(max_examples=int(os.environ.get("JAXVAL_FUZZ", "15")), deadline=None, derandomize=True)
 ALIEN = (
     b"\n",
     b"\0",
@@ -89,21 +88,15 @@ TEXTS = {  # the file, its content, and the reader
 }
 
 
-@st.composite
-def spoilings(draw):
-    """A function that spoils bytes in one or two places."""
-    kinds = st.sampled_from(["cut", "replace", "insert", "remove"])
-    alien = st.one_of(st.sampled_from(ALIEN), st.binary(min_size=1, max_size=3))
-    steps = draw(st.lists(st.tuples(kinds, st.floats(0, 1), st.integers(1, 9), alien), min_size=1, max_size=2))
-
-    def spoil(content):
-        for kind, where, length, text in steps:
-            at = int(where * len(content))
-            after = {"cut": b"", "replace": text + content[at + len(text) :], "insert": text + content[at:]}
-            content = content[:at] + after.get(kind, content[at + length :])
-        return content
-
-    return spoil
+def spoiled(content, choose):
+    """The content with bytes spoiled in one or two places."""
+    for _ in range(choose((1, 2))):
+        kind, at = choose(("cut", "replace", "insert", "remove")), choose(range(len(content) + 1))
+        length = choose(range(1, 10))
+        text = choose(ALIEN) if choose((True, False)) else bytes(choose(range(256)) for _ in range(length % 3 + 1))
+        after = {"cut": b"", "replace": text + content[at + len(text) :], "insert": text + content[at:]}
+        content = content[:at] + after.get(kind, content[at + length :])
+    return content
 
 
 def table_bytes(ending):
@@ -129,20 +122,18 @@ def check_spoiled(path, content, read):
     assert message is None or path.name in message or path.parent.name in message, message
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", TEXTS)
-@EXAMPLES
-@given(spoil=spoilings())
-def test_spoiled_texts_are_named_or_read(name, spoil, tmp_path_factory):
+def test_spoiled_texts_are_named_or_read(name, tmp_path):
     content, read = TEXTS[name]
-    check_spoiled(tmp_path_factory.mktemp("spoiled") / name, spoil(content), read)
+    draw_each(name, lambda choose: check_spoiled(tmp_path / name, spoiled(content, choose), read), times=15)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
-@EXAMPLES
-@given(spoil=spoilings())
-def test_spoiled_columns_are_named_or_read(ending, spoil, tmp_path_factory):
-    path = tmp_path_factory.mktemp("spoiled") / f"pool.{ending}"
-    check_spoiled(path, spoil(table_bytes(ending)), data.read_log_probs)
+def test_spoiled_columns_are_named_or_read(ending, tmp_path):
+    path, content = tmp_path / f"pool.{ending}", table_bytes(ending)
+    draw_each(ending, lambda choose: check_spoiled(path, spoiled(content, choose), data.read_log_probs), times=15)
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -184,6 +175,7 @@ def binary_readers(folder):
     }
 
 
+@pytest.mark.once
 def test_spoiled_formats_with_headers_are_named_or_read(tmp_path):
     pytest.importorskip("gguf", reason="needs the extra llama: pip install 'jaxval[llama]'")
     rng = np.random.default_rng(0)
@@ -200,25 +192,28 @@ def test_spoiled_formats_with_headers_are_named_or_read(tmp_path):
         path.write_bytes(content)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.sampled_from([-1, 0, 3, 2**31, 2**62, 10**30, 0.5, 1e300, math.inf, "", "x", "F32"]),
-    lambda inside: (
-        st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(["a", "shape", ""]), inside, max_size=2)
-    ),
-    max_leaves=4,
-)
+LEAVES = (None, False, True, -1, 0, 3, 2**31, 2**62, 10**30, 0.5, 1e300, math.inf, "", "x", "F32")
 
 
-def replaced(draw, value):
+def some_json(choose):
+    return {
+        "leaf": lambda: choose(LEAVES),
+        "list": lambda: [choose(LEAVES) for _ in range(choose(range(4)))],
+        "nested": lambda: [[choose(LEAVES)], {"a": choose(LEAVES)}],
+        "fields": lambda: {choose(("a", "shape", "")): choose(LEAVES) for _ in range(choose(range(3)))},
+    }[choose(("leaf", "leaf", "list", "nested", "fields"))]()
+
+
+def replaced(value, choose):
     """JSON in which one value is another one, or gone."""
-    if isinstance(value, dict) and value and draw(st.integers(0, 3)):
-        key = draw(st.sampled_from(sorted(value)))
-        if draw(st.integers(0, 4)) == 0:
+    if isinstance(value, dict) and value and choose((True, True, True, False)):
+        key = choose(sorted(value))
+        if choose(range(5)) == 0:
             return {name: one for name, one in value.items() if name != key}
-        return {**value, key: replaced(draw, value[key])}
-    if isinstance(value, list) and value and draw(st.booleans()):
-        return [*value[:-1], replaced(draw, value[-1])]
-    return draw(JSON)
+        return {**value, key: replaced(value[key], choose)}
+    if isinstance(value, list) and value and choose((True, False)):
+        return [*value[:-1], replaced(value[-1], choose)]
+    return some_json(choose)
 
 
 @pytest.fixture(scope="module")
@@ -227,21 +222,25 @@ def formats(tmp_path_factory):
     return binary_readers(tmp_path_factory.mktemp("formats"))
 
 
-@settings(EXAMPLES, max_examples=4 * EXAMPLES.max_examples)
-@given(drawn=st.data())
-def test_other_json_in_headers_is_named_or_read(drawn, formats):
+@pytest.mark.once
+def test_other_json_in_headers_is_named_or_read(formats):
     """Settings of checkpoints and of adapters, and headers of safetensors, with other values in their fields."""
-    path = drawn.draw(st.sampled_from(sorted(path for path in formats if path.suffix in (".json", ".safetensors"))))
-    content = path.read_bytes()
-    try:
-        if path.suffix == ".json":
-            check_spoiled(path, json.dumps(replaced(drawn.draw, json.loads(content))).encode(), formats[path])
-        else:
-            (length,) = struct.unpack("<Q", content[:8])
-            header = json.dumps(replaced(drawn.draw, json.loads(content[8 : 8 + length]))).encode()
-            check_spoiled(path, struct.pack("<Q", len(header)) + header + content[8 + length :], formats[path])
-    finally:
-        path.write_bytes(content)
+    paths = sorted(path for path in formats if path.suffix in (".json", ".safetensors"))
+
+    def check(choose):
+        path = choose(paths)
+        content = path.read_bytes()
+        try:
+            if path.suffix == ".json":
+                check_spoiled(path, json.dumps(replaced(json.loads(content), choose)).encode(), formats[path])
+            else:
+                (length,) = struct.unpack("<Q", content[:8])
+                header = json.dumps(replaced(json.loads(content[8 : 8 + length]), choose)).encode()
+                check_spoiled(path, struct.pack("<Q", len(header)) + header + content[8 + length :], formats[path])
+        finally:
+            path.write_bytes(content)
+
+    draw_each("headers", check, times=60)
 
 
 MESSAGES = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]
@@ -271,13 +270,16 @@ PIECES = (
 )
 
 
-@settings(EXAMPLES, max_examples=10 * EXAMPLES.max_examples)
-@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join))
-def test_templates_write_or_are_refused(template):
+def test_templates_write_or_are_refused():
     """Chat templates that loop for ever, multiply, or reach for Python's attributes."""
     pytest.importorskip("jinja2", reason="needs the extra llama: pip install 'jaxval[llama]'")
-    with contextlib.suppress(BadArgument):
-        assert "<class" not in policies.chat_template(template)(MESSAGES)
+
+    def check(choose):
+        pieces = [choose(choose((PIECES, LETTERS))) for _ in range(choose(range(13)))]
+        with contextlib.suppress(BadArgument):
+            assert "<class" not in policies.chat_template("".join(pieces))(MESSAGES)
+
+    draw_each("templates", check, times=150)
 
 
 @pytest.mark.parametrize(

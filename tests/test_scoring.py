@@ -92,6 +92,7 @@ def test_adapters_of_the_last_layers_are_merged_into_them(base, params, adapted)
     np.testing.assert_allclose(again.logits(adapted[1][0], tokens), unmerged, atol=1e-4)
 
 
+@pytest.mark.once
 def test_a_policy_over_a_catalogue_and_its_gradient(adapted, rough):
     """With the trunk kept, in batches, against a model that has no parts."""
     model, (one, *_) = adapted
@@ -122,6 +123,7 @@ def test_states_that_need_much_memory_are_computed_anew(adapted, monkeypatch):
     np.testing.assert_allclose(*both, atol=1e-5)
 
 
+@pytest.mark.once
 def test_responses_to_one_prompt_are_drawn_as_to_copies_of_it(base, params):
     key = jax.random.key(3)
     together = policies.sample(key, base, params, PROMPTS, num_tokens=4, responses=3, end=0)

@@ -134,7 +134,9 @@ def test_beta_from_zero_to_infinity(rng, close):
     assert np.isfinite(gradient)
 
 
-@pytest.mark.parametrize("alternatives", [2, 3, 8, 20, 30])
+@pytest.mark.parametrize(
+    "alternatives", [2, pytest.param(3, marks=pytest.mark.float64), 8, pytest.param(20, marks=pytest.mark.float64), 30]
+)
 def test_maximal_lotteries_of_many_matrices(alternatives, x64):
     """175 of each of five sizes: equilibria all, and the linear program's where that is unique."""
     rng = np.random.default_rng(alternatives)
@@ -309,6 +311,7 @@ def test_unconverged_is_not_an_answer(monkeypatch):
     lotteries._solve.clear_cache()
 
 
+@pytest.mark.once
 def test_rules_do_not_retrace_for_new_values(rng):
     traces = []
 
@@ -390,7 +393,8 @@ def test_bootstrap_intervals_are_those_of_the_definition(rng):
         assert abs(float(intervals.estimate[u]) - wins[u, others[u]].min() / 40) < 1e-6
 
 
-@pytest.mark.parametrize("statistic", ["share_bounds", pytest.param("proportional", marks=pytest.mark.float64)])
+@pytest.mark.float64
+@pytest.mark.parametrize("statistic", ["share_bounds", "proportional"])
 def test_bootstrap_intervals_cover_the_truth(statistic):
     """Measured: 60 data sets of 1,000 comparisons of 4 alternatives; 95 % intervals."""
     rewards = jnp.array([0.8, 0.3, -0.2, -0.6])
@@ -407,6 +411,7 @@ def test_bootstrap_intervals_cover_the_truth(statistic):
     assert 0.91 <= rate <= 0.98
 
 
+@pytest.mark.once
 def test_bootstrap_intervals_of_one_statistic_compile_once():
     traces = []
 

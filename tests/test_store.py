@@ -47,6 +47,14 @@ def test_what_was_recorded_is_there_to_the_bit(tmp_path):
 
 
 @pytest.mark.once
+def test_a_failure_told_with_half_a_character_is_kept_with_what_is_beside_it(tmp_path):
+    """As in the name of a file whose bytes are no text; SQLite keeps none, and the transaction was lost."""
+    with Store(tmp_path / "run.sqlite", fingerprint="one") as store:
+        store.record({b"\x80": 0.5, b"\x40": "OSError: no file \udcff"}, players=2)
+        assert store.find([b"\x80", b"\x40"])[b"\x40"].error == "OSError: no file ?"
+        assert len(store) == 2
+
+
 def test_any_number_of_players_has_keys():
     masks = np.random.default_rng(0).random((50, 1000)) < 0.5
     keys = pack_masks(masks)

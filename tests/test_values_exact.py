@@ -11,7 +11,7 @@ import values_by_definition as definition
 from jaxval import values
 from jaxval.coalitions import games, tabulate
 
-SIZES = (1, 2, 4, 8)
+SIZES = (1, pytest.param(2, marks=pytest.mark.float64), 4, pytest.param(8, marks=pytest.mark.float64))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,9 @@ def test_asymmetric_values_of_every_order_of_groups(n, tables, close):
         close(value, definition.random_order_value(table, groups, np.ones(n)))
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "n", [1, pytest.param(2, marks=pytest.mark.float64), 3, pytest.param(4, marks=pytest.mark.float64)]
+)
 def test_weighted_values_of_every_order_of_groups(n, tables, close):
     table, weights = tables[n], np.random.default_rng(n).lognormal(size=n)
     for groups in definition.ordered_partitions(n):
@@ -77,7 +79,14 @@ def test_weighted_values_of_every_order_of_groups(n, tables, close):
 
 
 @pytest.mark.parametrize(
-    "groups", [(0,) * 8, (0, 1, 2, 3, 4, 5, 6, 7), (2, 0, 1, 0, 1, 1, 0, 2), (1, 1, 1, 1, 0, 0, 0, 0)], ids=str
+    "groups",
+    [
+        (0,) * 8,
+        (2, 0, 1, 0, 1, 1, 0, 2),
+        pytest.param((0, 1, 2, 3, 4, 5, 6, 7), marks=pytest.mark.float64),
+        pytest.param((1, 1, 1, 1, 0, 0, 0, 0), marks=pytest.mark.float64),
+    ],
+    ids=str,
 )
 def test_ordered_values_of_eight_players(groups, tables, close):
     weights = np.random.default_rng(8).lognormal(size=8)
@@ -258,6 +267,7 @@ def test_a_nan_inside_jit_is_seen_in_every_value(tables):
     assert np.isnan(jax.jit(values.banzhaf)(broken)).all()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("value", [values.shapley, values.banzhaf, values.shapley_interactions])
 def test_large_tables_are_read_and_not_copied(value):
     table = jax.ShapeDtypeStruct((2**18,), jnp.zeros(0).dtype)

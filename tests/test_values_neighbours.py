@@ -109,7 +109,7 @@ def data():
     return train_x, rng.integers(0, 3, 7), test_x, rng.integers(0, 4, 5)
 
 
-@pytest.mark.parametrize("K", [1, 3, 9])
+@pytest.mark.parametrize("K", [1, pytest.param(3, marks=pytest.mark.float64), 9])
 @pytest.mark.parametrize("grouping", GROUPINGS)
 def test_values_against_the_definition(data, grouping, K, close):
     groups = GROUPINGS[grouping]
@@ -118,6 +118,7 @@ def test_values_against_the_definition(data, grouping, K, close):
         close(knn_shapley(*data, neighbours=K, groups=groups, normalise=normalise), expected)
 
 
+@pytest.mark.float64
 def test_every_set_of_labels_of_two_groups(close):
     """One test point at 0 and instances at 1, 2, ..., 5: all labels and all pairs of groups, K = 3."""
     x = np.arange(1, 6)[:, None]
@@ -495,7 +496,9 @@ def test_wrong_owners_are_refused(owners, options, message):
 
 
 @pytest.mark.parametrize("normalise", ["neighbours", "size"])
-@pytest.mark.parametrize("grouping", ["one group", "two groups", "three groups, a small one last"])
+@pytest.mark.parametrize(
+    "grouping", ["one group", pytest.param("two groups", marks=pytest.mark.float64), "three groups, a small one last"]
+)
 def test_weighted_neighbours_are_those_of_the_definition(grouping, normalise, close):
     """The same enumeration with the kernel's weight in place of 1 for a right label, for few and many neighbours."""
     rng = np.random.default_rng(4)

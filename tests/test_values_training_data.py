@@ -87,6 +87,7 @@ def test_log_loss_counts_classes_that_a_coalition_lacks(rows):
     assert np.isclose(utility(two), (np.log(np.maximum(probability, 1e-6)).sum() + np.log(1e-6)) / 4)
 
 
+@pytest.mark.once
 def test_regressions_and_scores_of_ones_own(rows):
     (x, _), (test_x, _) = rows
     target, test = x[:, 0] * 2.0 + x[:, 1], (test_x, test_x[:, 0] * 2.0)
@@ -179,7 +180,7 @@ def test_mistakes_of_training_data_are_named(rows):
         values.model_utility(Means, (x, y), test, score=lambda model, x, y: np.nan, empty=0.0)
     with pytest.raises(BadArgument, match="empty: expected the utility of no rows"):
         values.model_utility(Means, (x, y), test, score=lambda model, x, y: 1.0)
-    with pytest.raises(BadArgument, match="labels that are floating-point numbers, for 'r2'"):
+    with pytest.raises(BadArgument, match="labels that are floating-point numbers, because score is 'r2'"):
         values.model_utility(Means, (x, y), test, score="r2")
     with pytest.raises(BadArgument, match=r"make_model: expected a model that can be fitted.*no such thing"):
         values.model_utility(Refuses, (x, y), test)
@@ -268,6 +269,7 @@ def test_fits_are_the_optima(problem, ridge, close, x64):
         close(line, ridge_by_definition(x, np.eye(2)[y], w, ridge), atol=1e-10 if x64 else 1e-4)
 
 
+@pytest.mark.once
 def test_scores_share_ties(problem):
     x, y = map(jnp.asarray, problem[1])
     logistic, linear = values.logistic_regression(), values.ridge_regression(classes=3)
@@ -283,7 +285,7 @@ def test_scores_share_ties(problem):
     assert abs(float(r2.score(flat, x, y))) < 1e-6
 
 
-@pytest.mark.parametrize("kind", ["logistic", "classes", "ridge", "plain"])
+@pytest.mark.parametrize("kind", ["logistic", pytest.param("classes", marks=pytest.mark.float64), "ridge", "plain"])
 def test_paths_are_the_fits_of_the_prefixes(problem, kind, close, x64):
     model = {
         "logistic": values.logistic_regression(ridge=0.3, score="log_likelihood"),
@@ -322,6 +324,7 @@ def test_influence_is_the_derivative_through_the_fit(problem, x64):
     assert np.allclose(values.influence(by_owner, 3), totals, atol=1e-4)
 
 
+@pytest.mark.once
 def test_sampling_along_paths_resumes(problem, tmp_path):
     along = values.weighted_path_utility(values.ridge_regression(classes=2), *problem)
     whole = values.sample_shapley_along_paths(KEY, along, 12, permutations=8, per_ask=2)
@@ -380,7 +383,15 @@ def size_weights(name):
     return np.array([w * comb(5, s) for s, w in enumerate(per_coalition[name])]), per_coalition[name]
 
 
-@pytest.mark.parametrize("name", ["shapley", "banzhaf", "middle", "ends"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shapley",
+        pytest.param("banzhaf", marks=pytest.mark.float64),
+        "middle",
+        pytest.param("ends", marks=pytest.mark.float64),
+    ],
+)
 @pytest.mark.parametrize(("strata", "antithetic"), [(1, True), (3, False)])
 def test_sampled_semivalues_are_those_of_the_table(game, name, strata, antithetic):
     table, utility = game

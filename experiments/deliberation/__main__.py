@@ -14,7 +14,6 @@ Written to `--out`: `results.json` and two figures. Finished polls are kept, so 
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from experiments.deliberation import figures
 from experiments.deliberation.measures import Size, measure
 from experiments.deliberation.polls import POLLS
 from experiments.results import open_results, save_results
-from jaxval._errors import without_controls
+from jaxval._errors import json_text, without_controls
 from jaxval.plots._drawing import short
 
 NAMED = 40  # characters of a statement in tables
@@ -73,7 +72,7 @@ def run(options: argparse.Namespace, notes: Console) -> None:
     save_results(options.out, results)
     drawn = draw(options.out, shown, notes)
     if options.json:
-        print(json.dumps({**results, "runs": shown}, indent=1, allow_nan=False, ensure_ascii=False))
+        print(json_text({**results, "runs": shown}))
     else:
         show(shown, Console(width=max(Console().width, 110)))
     notes.print(f"written to {options.out}: {', '.join(['results.json', *drawn])}", markup=False)

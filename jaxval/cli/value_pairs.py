@@ -205,22 +205,28 @@ def value_pairs(arguments: argparse.Namespace, policy: str) -> tuple[Any, str, l
     """The values of the sources of pairs, with a title, the groups, the rewards and the number of pairs left out."""
     import jax
 
-    from jaxval import data, sources
+    from jaxval.parallel import progress
 
     key = jax.random.key(arguments.seed)
     drawn: Any
+    with progress(sys.stderr.isatty(), 1, "the pairs") as advance:  # the first sign that something is done
+        from jaxval import data, sources
+
+        if arguments.files:
+            drawn = data.read_preferences(
+                arguments.files if len(arguments.files) > 1 else arguments.files[0],
+                source=arguments.source,
+                skip_unusable=arguments.skip_unusable,
+            )
+        else:
+            drawn = functools.partial(data.synthetic_preferences, **DEMONSTRATION)
+            example = drawn(key)
+        advance(1)
     if arguments.files:
-        drawn = data.read_preferences(
-            arguments.files if len(arguments.files) > 1 else arguments.files[0],
-            source=arguments.source,
-            skip_unusable=arguments.skip_unusable,
-        )
         names, title, skipped = drawn.sources, drawn.title, drawn.skipped
         groups = groups_of(arguments.group, names)
         rewards = rewards_of(arguments.reward, drawn, policy=policy, **of_heads(arguments))
     else:
-        drawn = functools.partial(data.synthetic_preferences, **DEMONSTRATION)
-        example = drawn(key)
         names, title, rewards, skipped = example.sources, example.title, "score", 0
         groups = groups_of(arguments.group, names) if arguments.group else example.groups.tolist()
     held_out = held_out_of(arguments)

@@ -193,7 +193,8 @@ class Evaluator:
                     "it to coalitions.tabulate, evaluate_coalitions or values.*, or call .many"
                 ),
             )
-        return self.many(np.asarray(coalition)[None])[0]
+        mask = _checks.real_array("coalition", coalition, f"a mask of {self.players} players")
+        return self.many(mask[None])[0]
 
     def many(self, coalitions: Coalitions) -> Num[Array, "coalitions *objectives"]:
         """The utilities of many coalitions.

@@ -119,7 +119,7 @@ def batches(path: FilePath, *, without: Sequence[str] = ()) -> Iterator[Batch]:
                     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
                     yield Batch(path, range(first, first + batch.num_rows), "row", columns)
                     first += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # names of columns are decoded late
         fault = " ".join(str(error).split())[:200]
         got = f"a fault after row {first - 1}: {fault}"
         raise BadArgument(os.fspath(path), expected="a whole Parquet or Arrow file", got=got) from error

@@ -3,7 +3,7 @@
 import functools
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +81,11 @@ def method_of(
     _checks.check_choice("reference", reference, ("policy", "uniform"))
     if not callable(semivalue):
         _checks.check_choice("semivalue", semivalue, SEMIVALUES)
+    for name, number in {"permutations": permutations, "evaluations": evaluations}.items():
+        if number is not None:
+            _checks.check_size(name, number)
+    if not isinstance(scores, Mapping | None):
+        raise BadArgument("fidelity_scores", expected="scores by the names of tools", got=f"{scores!r:.80}")
     if permutations is not None and evaluations is not None:
         raise BadArgument("evaluations", expected="permutations or evaluations", got="both", advice="give only one")
     if unions is not None and (semivalue != "shapley" or evaluations is not None):

@@ -243,6 +243,7 @@ def value_sources(
         ((8, 2), ('helpful', 'harmless'))
     """
     key = jax.random.key(0) if key is None else _checks.check_key(key)
+    _checks.check_flag("progress", progress)
     how = semivalue, groups, permutations, evaluations, arithmetic, reference, truth, unions, fidelity, fidelity_scores
     method = method_of(*how)
     options = Training(**training)

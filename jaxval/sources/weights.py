@@ -148,13 +148,13 @@ def best_weights(
     if over == "subsets" and sources > MOST_TABULATED:
         advice = "choose the simplex or the box"
         raise BadArgument("over", expected=f"subsets of at most {MOST_TABULATED} sources", got=sources, advice=advice)
-    if isinstance(rewards, Sequence):
-        names = list(rewards)
+    if not isinstance(rewards, int | np.integer):
+        names = list(_checks.check_names("rewards", rewards, "a number, or names"))
     else:
         _checks.check_memory("rewards", _checks.check_size("rewards", rewards))
         names = [f"reward {index}" for index in range(_checks.check_size("rewards", rewards))]
     rewards = _checks.check_size("rewards", len(names))
-    by_prompt = jax.jit(lambda weights: _checks.numbers("utility", utility(weights)).reshape(-1, rewards))
+    by_prompt = jax.jit(lambda weights: _of_rewards(utility(weights), rewards))
     equal = _equal(sources, over, most)
     rows = len(_known(by_prompt(equal)))
     if rows < 2:
@@ -288,6 +288,15 @@ def _outcome(by_prompt: Any, effective_sizes: Any, table: Any, size_table: Any) 
         return np.append(shares @ table[row], 0.0 if size_table is None else shares @ np.log(size_table[row]))
 
     return of_weights, lambda *at: _known(slopes(*map(jnp.asarray, at)))
+
+
+def _of_rewards(utilities: Any, rewards: int) -> Array:
+    """The utilities as (rows, rewards)."""
+    utilities = _checks.numbers("utility", utilities)
+    if utilities.size % rewards:
+        expected = f"utilities under each of {rewards} rewards"
+        raise BadArgument("utility", expected=expected, got=f"shape {utilities.shape}")
+    return utilities.reshape(-1, rewards)
 
 
 def _equal(sources: int, over: str, most: float) -> np.ndarray:

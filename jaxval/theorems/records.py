@@ -275,6 +275,7 @@ def parts(sides: Any, name: str = "") -> dict[str, tuple[Any, Array]]:
         >>> {name: float(gap) for name, (_, gap) in parts({"(1)": (1.0, 1.5), "(2)": AtMost(1.0, 3.0)}).items()}
         {'(1)': 0.5, '(2)': -2.0}
     """
+    _checks.check_text("name", name)
     if isinstance(sides, dict):
         named = [parts(part, f"{name}: {key}" if name else str(key)) for key, part in sides.items()]
         return {key: found for part in named for key, found in part.items()}

@@ -218,7 +218,7 @@ def _given_bounds(bounds: Propensities, present: np.ndarray, selector: Selector 
     """û of an earlier call; -inf where a context has no comparisons or does not have the response."""
     if selector is not None:
         raise BadArgument("selector", expected="None, because bounds take the place of phase 1", got="a selector")
-    given = np.asarray(bounds, dtype=float)
+    given = _checks.host_numbers("bounds", bounds)
     if given.shape != present.shape:
         raise BadArgument("bounds", expected=f"shape {present.shape}", got=given.shape)
     if not np.isfinite(given[present]).all():
