@@ -218,7 +218,8 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--set", nargs="+", choices=SETS, default=list(SETS), help="(default: both)")
     add("--seeds", type=positive, default=SEEDS, metavar="N", help="draws of rows and mistakes (default: %(default)s)")
-    add("--fits", nargs="+", type=positive, default=list(BUDGETS), metavar="N", help="budgets (default: %(default)s)")
+    budgets = f"budgets of trainings (default: {' '.join(map(str, BUDGETS))})"
+    add("--fits", nargs="+", type=positive, default=list(BUDGETS), metavar="N", help=budgets)
     add("--rows", type=positive, default=ROWS, metavar="N", help="to train on, and to test on (default: %(default)s)")
     add("--data", type=Path, metavar="FOLDER", help="folder of data sets")
     add("--out", type=Path, default=Path("results/label_noise"), metavar="FOLDER", help="(default: %(default)s)")
