@@ -178,10 +178,9 @@ def test_mistakes_are_named_without_a_traceback(mistake, request, monkeypatch):
 def test_a_truncated_file_names_its_line(tmp_path):
     file = tmp_path / "cut.csv"
     file.write_text("winner,loser\na,b\nc")
-    done = run_process("aggregate", file)
+    done = run("aggregate", file)  # which lets nothing but the command's own mistakes pass
     assert done.returncode == 2
     assert "line 3" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.mistakes

@@ -299,7 +299,7 @@ def test_every_process_finds_the_same_fingerprint():
             stdout=subprocess.PIPE,
             text=True,
         )
-        for seed, more in (("1", []), ("2", []), ("3", ["by value"]))
+        for seed, more in (("1", []), ("2", ["by value"]))
     ]
     assert len({run.communicate(timeout=120)[0] for run in runs}) == 1
     assert all(run.returncode == 0 for run in runs)
