@@ -38,10 +38,14 @@ OPTIMISE_LESS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive
 OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
 IN_ONE_PIECE = "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_emitter_verification_level=0"
 SILENT = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+JAX = tuple(map(int, version("jax").split(".")[:2]))
 trial = None
 if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = f"{OPTIMISE_LESS} {OLD_EMITTERS} {IN_ONE_PIECE}"
-    trial = subprocess.Popen([sys.executable, "-c", "import jax; jax.devices()"], **SILENT)
+    os.environ["XLA_FLAGS"] = OPTIMISE_LESS
+    if JAX < (0, 12):  # JAX 0.12 has no old emitters
+        os.environ["XLA_FLAGS"] += f" {OLD_EMITTERS} {IN_ONE_PIECE}"
+    if JAX < (0, 12) and JAX != (0, 10):  # JAX 0.10 has all of these
+        trial = subprocess.Popen([sys.executable, "-c", "import jax; jax.devices()"], **SILENT)
 
 
 def remove(folder):
@@ -55,7 +59,7 @@ def remove(folder):
 # What one process compiles, the other workers and the child processes load, from a folder that is removed at the end.
 # With JAX_COMPILATION_CACHE_DIR, a folder of yours is used and kept: the next run then compiles only what has changed.
 # JAX 0.12 has crashed while it wrote large programs there, late in a run, so newer versions go without.
-KEEPS_PROGRAMS = tuple(map(int, version("jax").split(".")[:2])) < (0, 11)
+KEEPS_PROGRAMS = JAX < (0, 11)
 if not KEEPS_PROGRAMS:
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
 elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:

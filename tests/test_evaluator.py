@@ -59,8 +59,8 @@ ESTIMATES = {
 @pytest.mark.parametrize(
     "name",
     [
-        *(pytest.param(name, marks=pytest.mark.once) for name in ESTIMATES if name != "sample_until"),
-        pytest.param("sample_until", marks=pytest.mark.float64),
+        pytest.param(name, marks=getattr(pytest.mark, "float64" if name == "sample_until" else "once"))
+        for name in ESTIMATES
     ],
 )
 def test_an_evaluator_goes_wherever_a_utility_goes(name, close):

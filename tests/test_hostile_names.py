@@ -139,8 +139,10 @@ def test_rules_of_votes(tmp_path, capsys):
         writer.writerow(["winner", "loser"])
         writer.writerows([HOSTILE[i % 9], HOSTILE[(i * i + 1) % 9]] for i in range(60) if i % 9 != (i * i + 1) % 9)
     written = {name: tmp_path / f"r.{name}" for name in ("html", "csv", "png")}
-    options = zip(("--report", "--csv", "--figure"), map(str, written.values()), strict=True)
-    assert main(["aggregate", str(tmp_path / "votes.csv"), *(word for option in options for word in option)]) == 0
+    words = ["aggregate", tmp_path / "votes.csv", "--rule", "proportional"]
+    for option, path in zip(("--report", "--csv", "--figure"), written.values(), strict=True):
+        words += [option, path]
+    assert main([*map(str, words)]) == 0
     printed = capsys.readouterr()
     assert_terminal_is_safe(printed.out)
     assert_terminal_is_safe(printed.err)

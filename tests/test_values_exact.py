@@ -11,7 +11,7 @@ import values_by_definition as definition
 from jaxval import values
 from jaxval.coalitions import games, tabulate
 
-SIZES = (1, 2, 4, 8)
+SIZES = (1, pytest.param(2, marks=pytest.mark.float64), 4, pytest.param(8, marks=pytest.mark.float64))
 
 
 @pytest.fixture(scope="module")
