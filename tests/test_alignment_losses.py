@@ -27,6 +27,7 @@ def test_every_loss_has_a_definition_here():
     assert not hasattr(alignment, "sigmoid")
 
 
+@pytest.mark.once
 def test_the_record_says_which_losses_are_smooth_and_convex():
     """Links without an obstacle have a positive second derivative and no jump at 0; every other link fails in one."""
     margins, sides = jnp.linspace(-6, 6, 49), jnp.array([-1e-6, 1e-6])

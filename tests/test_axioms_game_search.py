@@ -162,6 +162,7 @@ def test_small_games_are_searched_in_full():
         assert sum(len(chunk.tables) for chunk in chunks) == _game_search._count_binary(2, games, grouped)
 
 
+@pytest.mark.once
 def test_drawn_games_meet_every_premise():
     tables = _game_search._draw(np.random.default_rng(0), 3, 400)
     assert tables.shape == (400, 8)

@@ -74,6 +74,7 @@ def test_what_holds_everywhere_small(x64):
         assert axioms.find_counterexample(rule, axiom, alternatives=[3], voters=6, batch_size=512) is None
 
 
+@pytest.mark.once
 def test_found_is_minimal_and_replays():
     """From seven voters and four alternatives down to the smallest profile, from which nothing can be dropped."""
     rule, axiom = social_choice.maximal_borda, axioms.condorcet
@@ -159,6 +160,7 @@ def test_ballots_of_nobody_are_kept_where_they_matter():
     assert float(axioms.pareto(upset_by_nobody, found.orders, found.weights)[0]) == found.gap == 1
 
 
+@pytest.mark.once
 def test_printing():
     found = axioms.find_counterexample(
         social_choice.proportional, axioms.pairwise_majority, alternatives=3, voters=3, batch_size=64

@@ -38,6 +38,7 @@ def test_weights_and_soft_labels(tmp_path):
     assert pairs.scores["score"].tolist() == [[3, 1]]
 
 
+@pytest.mark.once
 def test_values_per_pair_count_pairs_by_weight(tmp_path, capsys):
     made = [
         {"prompt": "q", "chosen": "a", "rejected": "b", "source": source, "weight": weight, "p_chosen": chance}

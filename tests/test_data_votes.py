@@ -167,6 +167,7 @@ def test_the_textbook_election_has_five_rules_and_five_winners():
     np.testing.assert_allclose(empirical_matrix(wins).sum(axis=1), borda / 55 + 0.5, rtol=1e-5)
 
 
+@pytest.mark.once
 def test_a_synthetic_population_gathers_around_its_groups():
     make = partial(synthetic_mallows_mixture, jax.random.key(3), alternatives=5, voters=3000, groups=3)
     profile, names = make(dispersion=0.0)

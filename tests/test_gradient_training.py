@@ -195,6 +195,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path):
         assert kept.latest({"weight": jnp.zeros(2)}) is None
 
 
+@pytest.mark.once
 def test_arrays_that_a_policy_holds_are_arguments_of_one_compiled_program():
     """The weights of a large base would otherwise be constants, copied and compiled anew for every base."""
 

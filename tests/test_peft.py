@@ -33,6 +33,7 @@ def assert_logits(found, name):
     np.testing.assert_allclose(found, LOGITS[name], rtol=0, atol=1e-5 * np.abs(LOGITS[name]).max())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", READ)
 def test_logits_are_those_of_peft(base, name):
     logits, params = base

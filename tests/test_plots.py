@@ -11,6 +11,7 @@ from jaxval.plots import plot_lotteries, plot_removal, plot_signature, plot_trad
 from jaxval.types import Estimate
 from jaxval.values import RemovalCurves
 
+pytestmark = pytest.mark.once
 LONG = (
     "openai/gpt-4-1106-preview-with-a-long-name",
     "Star Wars: Episode V - The Empire Strikes Back (1980)",

@@ -12,6 +12,7 @@ FEATURES = RNG.normal(size=(3, 4, 5))
 BASE = np.where(np.arange(12).reshape(3, 4) == 7, -np.inf, RNG.normal(size=(3, 4)))
 
 
+@pytest.mark.once
 def test_tabular_and_log_linear_keep_the_contract():
     testing.check_policy(policies.tabular(3, 4), contexts=3, responses=4, complete=True)
     testing.check_policy(policies.log_linear(FEATURES), contexts=3, responses=4, complete=True)

@@ -122,12 +122,14 @@ def check_spoiled(path, content, read):
     assert message is None or path.name in message or path.parent.name in message, message
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", TEXTS)
 def test_spoiled_texts_are_named_or_read(name, tmp_path):
     content, read = TEXTS[name]
     draw_each(name, lambda choose: check_spoiled(tmp_path / name, spoiled(content, choose), read), times=15)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 def test_spoiled_columns_are_named_or_read(ending, tmp_path):
     path, content = tmp_path / f"pool.{ending}", table_bytes(ending)
@@ -173,6 +175,7 @@ def binary_readers(folder):
     }
 
 
+@pytest.mark.once
 def test_spoiled_formats_with_headers_are_named_or_read(tmp_path):
     pytest.importorskip("gguf", reason="needs the extra llama: pip install 'jaxval[llama]'")
     rng = np.random.default_rng(0)
@@ -219,6 +222,7 @@ def formats(tmp_path_factory):
     return binary_readers(tmp_path_factory.mktemp("formats"))
 
 
+@pytest.mark.once
 def test_other_json_in_headers_is_named_or_read(formats):
     """Settings of checkpoints and of adapters, and headers of safetensors, with other values in their fields."""
     paths = sorted(path for path in formats if path.suffix in (".json", ".safetensors"))

@@ -92,6 +92,7 @@ def test_adapters_of_the_last_layers_are_merged_into_them(base, params, adapted)
     np.testing.assert_allclose(again.logits(adapted[1][0], tokens), unmerged, atol=1e-4)
 
 
+@pytest.mark.once
 def test_a_policy_over_a_catalogue_and_its_gradient(adapted, rough):
     """With the trunk kept, in batches, against a model that has no parts."""
     model, (one, *_) = adapted

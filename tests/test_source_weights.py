@@ -81,6 +81,7 @@ def test_subsets_are_evaluated_once(targets):
     assert tuple(found.weights) == (1, 0)
 
 
+@pytest.mark.once
 def test_rows_of_one_prompt_share_a_fold_and_count_together(utility, targets):
     """Every prompt in two rows: the same weights and gains, and intervals as wide as those of one row a prompt."""
     twice = sources.best_weights(
@@ -107,6 +108,7 @@ def valued():
     return sources.value_sources(drawn, policy="tabular", beta=1.0)
 
 
+@pytest.mark.once
 def test_valued_sources_are_weighed_by_names(valued):
     """By the arithmetic itself: the best weights among coalitions are those of the table."""
     found = sources.weigh_sources(valued, over="subsets", objective={"harmless": 1.0})
@@ -118,6 +120,7 @@ def test_valued_sources_are_weighed_by_names(valued):
     assert kept.utilities["best"][0] >= level - 1e-5
 
 
+@pytest.mark.once
 def test_seeds_are_weighed_together():
     """Two seeds of other prompts: the utility is the mean over both, and a prompt of both is one prompt."""
     drawn = functools.partial(data.synthetic_preferences, contexts=8, responses=3, sources={"a": 1.0, "b": -0.5})
@@ -161,6 +164,7 @@ def test_a_floor_on_another_reward_is_kept(targets):
         sources.best_weights(both, 2, floors={1: 0.5}, **options)
 
 
+@pytest.mark.once
 def test_a_pool_keeps_its_effective_size():
     """A reward that only grows with the weight: the effective size is what stops it."""
     rng = np.random.default_rng(1)

@@ -87,6 +87,7 @@ def test_without_a_cyclic_part_the_low_rank_model_is_bradley_terry(rng, close, x
     close(free, ridged, atol=1e-8 if x64 else 1e-4)
 
 
+@pytest.mark.once
 def test_a_planted_cycle_comes_back_from_a_share_of_its_pairs(rng):
     """Ties and Bradley-Terry cannot tell an unseen pair of a cycle; the low-rank model can."""
     matrix = cyclic(40)
@@ -140,6 +141,7 @@ def completed():
     }
 
 
+@pytest.mark.once
 def test_strengths_follow_what_the_comparisons_are_like(completed):
     assert completed["cycle"][2].cycles < 100
     assert completed["rewards"][2].ridge < 10

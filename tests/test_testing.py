@@ -83,6 +83,7 @@ def test_a_rule_is_tested_on_groups():
     assert level(social_choice.proportional, profile, group) > 0.99
 
 
+@pytest.mark.once
 def test_skew_matrices_reach_beyond_profiles():
     cycle = find(
         testing.skew_matrices(alternatives=3), lambda matrix: float(jnp.sum(social_choice.share_bounds(matrix))) < 0.5
@@ -94,6 +95,7 @@ def test_skew_matrices_reach_beyond_profiles():
     ]
 
 
+@pytest.mark.once
 def test_strategies_shrink():
     """The smallest Condorcet cycle, and the smallest profile on which F* is no Condorcet rule."""
 
@@ -112,6 +114,7 @@ def test_strategies_shrink():
     assert sorted(found.orders.tolist()) == [[0, 1], [0, 1], [1, 0]]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["proportional", "random_dictatorship"])
 def test_rules_meet_the_contract(name):
     testing.check_rule(getattr(social_choice, name), alternatives=(3,))

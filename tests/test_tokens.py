@@ -277,6 +277,7 @@ def test_a_combination_is_a_record_of_its_parts(both):
     assert {leaf.shape[0] for leaf in jax.tree.leaves(params.sources)} == {SOURCES}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("cache", [True, False])
 def test_members_that_exclude_each_others_tokens_are_not_sampled_from(cache):
     """After token 1 the two sources exclude each other; after 0 both give 1 and 2 alone."""

@@ -235,6 +235,7 @@ def test_arrays_that_a_linear_policy_holds_are_arguments_of_one_compiled_program
     assert _rows._naturally._cache_size() == before
 
 
+@pytest.mark.once
 def test_a_sequence_model_trained_by_gradients_reaches_the_rule():
     """A bigram model represents every policy over answers of one token; three candidates go through it at a time."""
     options = {"optimiser": optax.adam(0.1), "steps": 150, "batch_size": 8, "every": 150}

@@ -223,6 +223,7 @@ def test_values_of_prompts_are_compiled_once_for_all_seeds():
     assert _reward_table._cache_size() == before + 1
 
 
+@pytest.mark.once
 def test_prompts_in_blocks_have_the_same_values(drawn, found, monkeypatch):
     """A table too large for memory comes in blocks of prompts, the last one filled up."""
     from jaxval.sources import arithmetic
@@ -621,6 +622,7 @@ def test_some_coalitions_of_half_of_the_sources_are_judged():
     assert len(sources_fidelity.fidelity_coalitions(1000, 12)) == 924  # there are no more of size 6
 
 
+@pytest.mark.once
 def test_choosing_and_weighting_sources_beats_taking_all(drawn, found):
     """Under the mean of both rewards, which the sources judge by; retraining on the union, with weights and without."""
     table, worth = found.utilities.mean(axis=1), found.values.mean(axis=1)

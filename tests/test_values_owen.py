@@ -49,6 +49,7 @@ def test_owen_of_large_and_traced_tables_is_that_of_known_ones(close, monkeypatc
     close(values.owen(table, TWO_LEVELS), known)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("levels", [[[0, 0, 1, 1]], [[0, 1, 0, 0], [0, 1, 2, 0]]], ids=str)
 def test_every_permutation_that_keeps_unions_together_is_equally_likely(levels):
     allowed = [list(order) for order in definition.orders_in_unions(levels)]

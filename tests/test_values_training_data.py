@@ -87,6 +87,7 @@ def test_log_loss_counts_classes_that_a_coalition_lacks(rows):
     assert np.isclose(utility(two), (np.log(np.maximum(probability, 1e-6)).sum() + np.log(1e-6)) / 4)
 
 
+@pytest.mark.once
 def test_regressions_and_scores_of_ones_own(rows):
     (x, _), (test_x, _) = rows
     target, test = x[:, 0] * 2.0 + x[:, 1], (test_x, test_x[:, 0] * 2.0)
@@ -268,6 +269,7 @@ def test_fits_are_the_optima(problem, ridge, close, x64):
         close(line, ridge_by_definition(x, np.eye(2)[y], w, ridge), atol=1e-10 if x64 else 1e-4)
 
 
+@pytest.mark.once
 def test_scores_share_ties(problem):
     x, y = map(jnp.asarray, problem[1])
     logistic, linear = values.logistic_regression(), values.ridge_regression(classes=3)
