@@ -127,6 +127,8 @@ def pytest_collection_modifyitems(config, items):
     elsewhere = {"mistakes"} if FIRST_TESTS else {"mistakes", "once"} if TYPECHECK else set()
     if not jax.config.jax_enable_x64:
         elsewhere.add("float64")
+    nowhere = [item.nodeid for item in items if {"once", "float64"} <= {mark.name for mark in item.iter_markers()}]
+    assert not nowhere, f"marked for float32 only and for float64 only: {nowhere}"
     kept = [item for item in items if not any(item.get_closest_marker(name) for name in elsewhere)]
     kept = list(among_the_first(kept)) if FIRST_TESTS else kept
     left = set(items).difference(kept)

@@ -135,7 +135,7 @@ def test_beta_from_zero_to_infinity(rng, close):
 
 
 @pytest.mark.parametrize(
-    "alternatives", [2, pytest.param(3, marks=pytest.mark.float64), 8, pytest.param(20, marks=pytest.mark.float64), 30]
+    "alternatives", [8, 30, *(pytest.param(size, marks=pytest.mark.float64) for size in (2, 3, 20))]
 )
 def test_maximal_lotteries_of_many_matrices(alternatives, x64):
     """175 of each of five sizes: equilibria all, and the linear program's where that is unique."""

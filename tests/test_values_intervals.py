@@ -82,8 +82,12 @@ def signed(coalition):
 
 @pytest.mark.parametrize(
     ("utility", "spread"),
-    [(rare_pivots.utility, None), (rare_pivots.utility, 3.0), (signed, None), (signed, 2.5)],
-    ids=["voters", "voters, wide", "signed", "signed, wide"],
+    [
+        pytest.param(rare_pivots.utility, None, id="voters"),
+        pytest.param(rare_pivots.utility, 3.0, id="voters, wide", marks=pytest.mark.float64),
+        pytest.param(signed, None, id="signed", marks=pytest.mark.float64),
+        pytest.param(signed, 2.5, id="signed, wide"),
+    ],
 )
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_intervals_against_the_definition(utility, spread, antithetic, close):

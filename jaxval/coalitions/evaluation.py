@@ -23,11 +23,10 @@ from jaxval.coalitions.masks import check_coalitions, check_fits, check_players,
 from jaxval.parallel.chunks import each_chunk, map_chunks
 from jaxval.types import BadArgument, Coalitions, Utility
 
-# 256 coalitions at a time, by default: what 128 contexts of 32 responses hold for so many stays in a cache of some
-# megabytes, which takes a fifth off the time that 1,024 take, and tiny utilities lose nothing.
-
 __all__ = ["Evaluation", "as_evaluation", "evaluate_coalitions", "tabulate"]
 
+# By default 256 coalitions at a time: what 128 contexts of 32 responses hold for so many stays in a cache of some
+# megabytes, which takes a fifth off the time that 1,024 take, and tiny utilities lose nothing.
 HOST_CHUNK = 2**16  # how many masks an evaluation on the host is given at a time
 MOST_PROGRAMS = 256
 OBJECTIVES = "a scalar or a vector of objectives"

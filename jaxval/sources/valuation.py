@@ -303,14 +303,18 @@ def _called(policy: Any) -> str:
 
 def run_folder(folder: Path, problem: Problem, how: Any) -> Path:
     """Claim the folder of one seed for its pairs, its training and its key; raises if it holds another run."""
-    pairs = problem.pairs
-    catalogue = pairs.prompts, pairs.responses, tuple(pairs.comparisons), np.asarray(pairs.source), pairs.sources
+    pairs, number = problem.pairs, jnp.zeros(0).dtype
+    # The types of arrays are those of the precision at which the pairs were read, which need not be that of this run.
+    *rows, weight = pairs.comparisons
+    held_out = problem.held_out if isinstance(problem.held_out, float) else np.asarray(problem.held_out, np.int64)
+    whole = [np.asarray(one, np.int64) for one in (*rows, pairs.source)]
+    catalogue = pairs.prompts, pairs.responses, whole, np.asarray(weight, number), pairs.sources
     chats = [pairs.chats[prompt] for prompt in pairs.prompts if prompt in pairs.chats]
-    content = fingerprint(__version__, str(jnp.zeros(0).dtype), *catalogue, json.dumps(chats), problem.held_out, how)
+    content = fingerprint(__version__, str(number), *catalogue, json.dumps(chats), held_out, how)
     try:
         return claim_folder(folder, {"fingerprint": content}, note="run.json")
     except BadArgument as error:
-        expected, got = "the unfinished run of these pairs and options", f"another's in {folder}"
+        expected, got = "the unfinished run of these pairs and options", f"{folder}, the folder of another run"
         raise BadArgument("folder", expected=expected, got=got, advice="choose another folder") from error
 
 
