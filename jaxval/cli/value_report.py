@@ -171,7 +171,7 @@ def write_result(valued: "SourceValues", result: dict[str, Any], out: Path) -> N
         out: a folder that exists.
 
     Example:
-        >>> import jax, tempfile
+        >>> import jax, json, tempfile
         >>> from jaxval import data, sources
         >>> drawn = data.synthetic_preferences(jax.random.key(0), contexts=4, responses=3, sources={"a": 1.0, "b": 0.0})
         >>> valued = sources.value_sources(drawn, policy="tabular", beta=1.0)
