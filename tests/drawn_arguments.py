@@ -41,7 +41,7 @@ SETTINGS = settings(
 MEMORY = 2**22  # bytes of the machine that the functions believe to run on
 LARGE = 1e15  # squares of larger numbers overflow float32
 # Functions in whose results a NaN says that something is missing.
-HAVE_NAN = {"cluster_intervals", "pool_diagnostics", "read_scores", "value_sources"}
+HAVE_NAN = {"cluster_intervals", "feasible_shares_solve", "pool_diagnostics", "read_scores", "value_sources"}
 OPAQUE = {"states"}  # arguments that another function has made, in a form that only the model knows
 TAKES_LONG = {  # arguments that say how often something is done: 10^9 times may be meant
     *("accumulation", "ascents", "burn_in", "coalitions", "draws", "evaluations", "every", "games", "instances"),

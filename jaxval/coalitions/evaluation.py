@@ -213,16 +213,19 @@ def checked_utility(utility: Utility, players: int) -> Utility:
         raise BadArgument("utility", expected="a function of a mask", got=type(utility).__name__)
     players = _checks.check_size("players", players)
 
-    def call(coalition: Array) -> Array:
+    def returned(coalition: Array) -> Any:
         value = utility(coalition)
-        if isinstance(value, int):  # JAX takes whole numbers of 32 bits
+        if isinstance(value, int) and not -(2**31) <= value < 2**31:  # JAX takes whole numbers of 32 bits
             value = _checks.check_finite("utility", value, "finite numbers", least=-np.inf)
-        value = jnp.asarray(value)
+        return value
+
+    def call(coalition: Array) -> Array:
+        value = jnp.asarray(returned(coalition))
         return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(float)
 
     try:
         mask = jax.ShapeDtypeStruct((players,), bool)
-        result = jax.eval_shape(lambda mask: _checks.check_result("utility", utility(mask), OBJECTIVES), mask)
+        result = jax.eval_shape(lambda mask: _checks.check_result("utility", returned(mask), OBJECTIVES), mask)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
         raise BadArgument(
             "utility",

@@ -59,7 +59,7 @@ def additive(weights: Num[ArrayLike, "players *objectives"] | list[Any]) -> Game
     """
     ndim = max(_checks.real_array("weights", weights).ndim, 1)
     weights = _numbers("weights", weights, ndim=ndim, expected="(players, *objectives) numbers")
-    return Game(lambda coalition: coalition @ weights, len(weights), weights)
+    return _game(lambda coalition: coalition @ weights, len(weights), weights)
 
 
 def unanimity(
@@ -105,7 +105,7 @@ def unanimity(
         )
     shares = jnp.asarray(masks / masks.sum(axis=1, keepdims=True), dtype=float)
     outside = jnp.asarray(~masks)
-    return Game(
+    return _game(
         lambda coalition: coefficients @ jnp.all(coalition[None, :] | outside, axis=1),
         masks.shape[1],
         coefficients @ shares,
@@ -138,7 +138,7 @@ def airport(costs: Numbers) -> Game:
     stretches = np.diff(np.asarray(costs, dtype=float)[order], prepend=0.0) / np.arange(n, 0, -1)
     shapley = np.empty(n)
     shapley[order] = np.cumsum(stretches)
-    return Game(lambda coalition: jnp.max(jnp.where(coalition, costs, 0)), n, jnp.asarray(shapley, dtype=float))
+    return _game(lambda coalition: jnp.max(jnp.where(coalition, costs, 0)), n, jnp.asarray(shapley, dtype=float))
 
 
 def glove(right: Bool[ArrayLike, "players"] | list[Any]) -> Game:
@@ -177,7 +177,7 @@ def glove(right: Bool[ArrayLike, "players"] | list[Any]) -> Game:
     rights, lefts = int(mask.sum()), int((~mask).sum())
     shapley = np.where(mask, share(rights, lefts) if rights else 0, share(lefts, rights) if lefts else 0)
     hands = jnp.asarray(mask)
-    return Game(
+    return _game(
         lambda coalition: jnp.minimum(jnp.sum(coalition & hands), jnp.sum(coalition & ~hands)).astype(float),
         len(mask),
         jnp.asarray(shapley, dtype=float),
@@ -223,7 +223,7 @@ def voting(votes: Numbers, *, quota: int) -> Game:
         pivotal = counts[:, max(quota - own, 0) : quota].sum(axis=1)
         shapley.append(sum(int(pivotal[s]) / (n * math.comb(n - 1, s)) for s in range(n)))
     votes = jnp.asarray(votes)
-    return Game(
+    return _game(
         lambda coalition: (jnp.sum(jnp.where(coalition, votes, 0)) >= quota).astype(float),
         n,
         jnp.asarray(shapley, dtype=float),
@@ -261,7 +261,9 @@ def saturating(weights: Numbers) -> Game:
     points, shares = (points + 1) / 2, shares / 2
     terms = 1 - points[:, None] + points[:, None] * factors[None, :]
     shapley = (1 - factors) * (shares @ (terms.prod(axis=1, keepdims=True) / terms))
-    return Game(lambda coalition: 1 - jnp.exp(-2 * (coalition @ weights) / scale), n, jnp.asarray(shapley, dtype=float))
+    return _game(
+        lambda coalition: 1 - jnp.exp(-2 * (coalition @ weights) / scale), n, jnp.asarray(shapley, dtype=float)
+    )
 
 
 def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] | list[Any]) -> Game:
@@ -300,7 +302,19 @@ def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] |
         members = coalition.astype(weights.dtype)
         return members @ weights + members @ matrix @ members / 2
 
-    return Game(utility, n, weights + jnp.sum(matrix, axis=1) / 2)
+    return _game(utility, n, weights + jnp.sum(matrix, axis=1) / 2)
+
+
+def _game(utility: Utility, players: int, shapley: Array) -> Game:
+    """A game whose utility refuses masks of another number of players."""
+
+    def of_players(coalition: Array) -> Array:
+        if jnp.shape(coalition)[-1:] != (players,):
+            shape = jnp.shape(coalition)
+            raise BadArgument("coalition", expected=f"a mask of the game's {players} players", got=f"shape {shape}")
+        return utility(coalition)
+
+    return Game(of_players, players, shapley)
 
 
 def _numbers(name: str, value: Any, *, ndim: int, expected: str, low: float = -math.inf) -> Array:

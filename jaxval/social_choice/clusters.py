@@ -97,11 +97,14 @@ def cluster_intervals(
     _checks.check_key(key)
     check_level(level)
 
+    def known(*counts: Array) -> Array:
+        return _checks.numbers("statistic", statistic(*counts), "a function that returns numbers")
+
     @jax.jit
     def resampled(keys: Array) -> Array:
-        return jax.lax.map(lambda key: statistic(*_draw(key, numbers)), keys, batch_size=min(batch_size, samples))
+        return jax.lax.map(lambda key: known(*_draw(key, numbers)), keys, batch_size=min(batch_size, samples))
 
-    estimate = jnp.asarray(jax.jit(statistic)(*(jnp.ones(n) for n in numbers)))
+    estimate = jnp.asarray(jax.jit(known)(*(jnp.ones(n) for n in numbers)))
     drawn = resampled(jax.random.split(_checks.check_key(key), samples))
     few = min(numbers)
     given = jnp.asarray(few if contributing is None else _checks.real_array("contributing", contributing))

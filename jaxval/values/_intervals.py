@@ -177,7 +177,10 @@ def gain_range(tally: Tally, spread: ArrayLike | None) -> Float[Array, "2 *objec
     if spread is None:
         low, high = tally.utilities[0] - tally.utilities[1], tally.utilities[1] - tally.utilities[0]
         return jnp.stack([jnp.where(least < -zero, low, 0), jnp.where(greatest > zero, high, 0)])
-    wide = jnp.maximum(jnp.asarray(spread, least.dtype), greatest - least)
+    spread = jnp.asarray(spread, least.dtype)
+    if spread.ndim and spread.shape != least.shape:
+        raise BadArgument("spread", expected="one number for each objective", got=f"shape {spread.shape}")
+    wide = jnp.maximum(spread, greatest - least)
     silent = (least >= -zero) & (greatest <= zero)
     low = jnp.where((least < -zero) | silent, greatest - wide, 0)
     high = jnp.where((greatest > zero) | silent, least + wide, 0)
