@@ -398,7 +398,7 @@ def totals(c: Game, chance: Array) -> tuple[Array, Array]:
 
 
 def halving_law(c: Game, once: bool = False) -> dict[str, Any]:
-    """What holds: Shapley's values halve, and (1 - p) times a semivalue of another probability is what is left."""
+    """What holds: an original keeps half its Shapley value, and 1 - p times its semivalue of chance 1 - (1 - p)²."""
     p = c.chance
     left = binomial_values(c.table[DOUBLED], p, 6)[:3]
     before = binomial_values(c.table, p if once else 1 - (1 - p) ** 2, 3)
