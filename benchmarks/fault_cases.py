@@ -40,7 +40,7 @@ CASES = {
     "group_styles": _experiment("group_styles", "--quick"),
     "label_noise": _experiment("label_noise", "--set adult --seeds 5 --fits 50 --rows 60"),
     "mallows": _experiment("mallows", "--quick"),
-    "movielens": _experiment("movielens", "--synthetic --voters 60 --comparisons 500 --episodes 1"),
+    "movielens": _experiment("movielens", "--comparisons 500 --episodes 1"),
     "movielens, linear": _experiment("movielens", "--policy linear --episodes 4 --comparisons 2000"),
     "pool_coverage": _experiment("pool_coverage", "--pools 20"),
     "procurement": _experiment("procurement", "--policy linear --runs 6 --rounds 3"),

@@ -6,7 +6,7 @@
 Each case runs undisturbed, and then again with SIGKILL at random moments, each followed by the same command, which
 resumes. Half of the kills wait until a further part of the run has finished, so that there is something to lose. A case
 holds if its results are equal to those of the undisturbed run, times aside, and if no part that was finished at a kill
-was lost or made again. At half of the kills at least, some parts must have finished and others not.
+was lost or made again. At ten kills at least, some parts must have finished and others not.
 
 Then it meets four faults. Each must be named in one sentence with the folder or the file, without a traceback:
 
