@@ -308,7 +308,7 @@ def pairwise(weights: Numbers, interactions: Num[ArrayLike, "players players"] |
 def _game(utility: Utility, players: int, shapley: Array) -> Game:
     """A game whose utility refuses masks of another number of players."""
 
-    def of_players(coalition: Array) -> Array:
+    def of_players(coalition: Any) -> Array:
         if jnp.shape(coalition)[-1:] != (players,):
             shape = jnp.shape(coalition)
             raise BadArgument("coalition", expected=f"a mask of the game's {players} players", got=f"shape {shape}")
