@@ -158,7 +158,7 @@ def test_union_dpo_differs_and_agrees_where_it_must(kind, log_pi, exact, capsys)
 
 
 def test_weights_multiply_the_comparisons_of_their_source(log_pi, exact):
-    weights = (2.0, 0.5)
+    weights = np.array([2.0, 0.5])
     scaled = [part._replace(weight=factor * part.weight) for factor, part in zip(weights, SOURCES, strict=False)]
     for stages in (training.union_dpo, lambda *given, **options: training.sequential_dpo(*given, [0, 1], **options)):
         found, _ = stages(POLICY, THETA, SOURCES[:2], beta=BETA, weights=weights)
