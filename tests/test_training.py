@@ -157,6 +157,15 @@ def test_union_dpo_differs_and_agrees_where_it_must(kind, log_pi, exact, capsys)
     assert gap(again, closed_form(kind, log_pi, [rewards_by_definition(kind, 0)] * 2)) <= 2 * exact
 
 
+def test_weights_multiply_the_comparisons_of_their_source(log_pi, exact):
+    weights = np.array([2.0, 0.5])
+    scaled = [part._replace(weight=factor * part.weight) for factor, part in zip(weights, SOURCES, strict=False)]
+    for stages in (training.union_dpo, lambda *given, **options: training.sequential_dpo(*given, [0, 1], **options)):
+        found, _ = stages(POLICY, THETA, SOURCES[:2], beta=BETA, weights=weights)
+        expected, _ = stages(POLICY, THETA, scaled, beta=BETA)
+        assert gap(log_pi["tabular"](found), log_pi["tabular"](expected)) <= exact
+
+
 @pytest.mark.parametrize("kind", ["tabular", pytest.param("log-linear", marks=pytest.mark.float64)])
 def test_all_coalitions_in_one_call(kind, log_pi, exact):
     policy, start = KINDS[kind]
