@@ -45,7 +45,7 @@ CASES = {
     "pool_coverage": _experiment("pool_coverage", "--pools 20"),
     "procurement": _experiment("procurement", "--policy linear --runs 6 --rounds 3"),
     "procurement, transformer": _experiment("procurement", "--runs 4 --rounds 1 --biased 20 --instances 10"),
-    "sparse_votes": _experiment("sparse_votes", "--part planted --seeds 2"),
+    "sparse_votes": _experiment("sparse_votes", "--part planted --seeds 1"),
     "synthetic_data": _experiment("synthetic_data", "--quick"),
     "two_phase": _experiment("two_phase", "--replicates 2 --steps 40"),
     "ultrafeedback": _experiment(

@@ -324,7 +324,7 @@ def test_unusable_pairs_are_left_out_on_request(tmp_path):
     pairs = read_preferences(written(tmp_path / "a.jsonl", rows), skip_unusable=True)
     assert texts(pairs) == [("p", "a", "b", "s")]
     assert pairs.skipped == 3
-    with pytest.raises(ValueError, match="line 2: expected at least one pair that says something"):
+    with pytest.raises(ValueError, match="line 2: expected at least one usable pair"):
         read_preferences(written(tmp_path / "b.jsonl", [rows[0], rows[2]]), skip_unusable=True)
 
 
