@@ -160,7 +160,7 @@ def test_a_floor_on_another_reward_is_kept(targets):
     found = sources.best_weights(both, 2, floors={1: -0.7}, **options)
     np.testing.assert_allclose(found.weights, [0.7, targets.mean(axis=0)[1]], atol=1e-3)
     np.testing.assert_allclose(found.utilities["best"][1], -0.7, atol=1e-3)
-    with pytest.raises(ValueError, match=r"floors: expected floors that some weights reach, not 0\.5 for reward 1; got"):
+    with pytest.raises(ValueError, match=r"floors: expected .* that some weights reach, not 0\.5 for reward 1; got"):
         sources.best_weights(both, 2, floors={1: 0.5}, **options)
 
 
@@ -177,7 +177,7 @@ def test_a_pool_keeps_its_effective_size():
     found = sources.best_weights(utility, 1, least_effective=8.0, **options)
     np.testing.assert_allclose(found.effective_size, 8.0, rtol=1e-2)
     assert sources.best_weights(utility, 1, **(options | {"effective_sizes": None})).weights[0] > found.weights[0]
-    with pytest.raises(ValueError, match="least_effective: expected an effective size that some weights reach, not 39; got"):
+    with pytest.raises(ValueError, match="least_effective: expected .* that some weights reach, not 39; got"):
         sources.best_weights(utility, 1, least_effective=39.0, **options)
 
 
