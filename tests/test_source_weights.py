@@ -177,7 +177,7 @@ def test_a_pool_keeps_its_effective_size():
     found = sources.best_weights(utility, 1, least_effective=8.0, **options)
     np.testing.assert_allclose(found.effective_size, 8.0, rtol=1e-2)
     assert sources.best_weights(utility, 1, **(options | {"effective_sizes": None})).weights[0] > found.weights[0]
-    with pytest.raises(ValueError, match="least_effective: expected .* that some weights reach, not 39; got"):
+    with pytest.raises(ValueError, match=r"least_effective: expected .* that some weights reach, not 39; got"):
         sources.best_weights(utility, 1, least_effective=39.0, **options)
 
 
