@@ -16,11 +16,22 @@ from rich.console import Console
 
 from benchmarks.command import Cases, run_benchmark
 from benchmarks.environments import OURS
-from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Side
+from benchmarks.harness import Agreement, Answers, Bench, FailedRunError, Pair, Profile, Side
 from benchmarks.peers import NUMPY
 
 PEERS = (NUMPY,)
 JAXVAL, PLAIN = "training_jaxval", "training_numpy"
+
+
+LIMIT_OF_NEWTON = (
+    "LAPACK solves the small systems one after the other, and all sources take the steps of the slowest, while SciPy's "
+    "L-BFGS has both cores for its products."
+)
+LIMIT_OF_COMBINE = (
+    "Every coalition has an exponential for each response; the rest of the time goes to the largest score, the sum and "
+    "the division of each context, and the product with the rewards. Tried without gain: the division after the sums "
+    "of a context, both sums in one reduction, sums as products with ones, contexts as the last axis, no largest score."
+)
 
 
 def fit(bench: Bench, options: argparse.Namespace) -> None:
@@ -34,7 +45,9 @@ def fit(bench: Bench, options: argparse.Namespace) -> None:
             Side("jaxval, Newton", OURS, JAXVAL, "fit", {"beta": 0.1}, sources, x64=True),
             Side("SciPy, L-BFGS", NUMPY, PLAIN, "fit", {"beta": 0.1, "method": "L-BFGS-B"}, sources),
             Side("SciPy, trust region Newton", NUMPY, PLAIN, "fit", {"beta": 0.1, "method": "trust-exact"}, sources),
+            Side("the linear systems", OURS, JAXVAL, "systems", {"beta": 0.1}, sources, x64=True),
         ],
+        profiles=[Profile("jaxval, Newton", ["the linear systems"], LIMIT_OF_NEWTON)],
         pairs=[
             Pair("jaxval, Newton", "SciPy, L-BFGS", None if options.quick else 20),
             Pair("jaxval, Newton", "SciPy, trust region Newton"),
@@ -62,7 +75,10 @@ def combine(bench: Bench, options: argparse.Namespace) -> None:
         [
             Side("jaxval, float32", OURS, JAXVAL, "combine", {}, 2**sources),
             Side("NumPy, float32", NUMPY, PLAIN, "combine", {}, 2**sources),
+            Side("the product alone", OURS, JAXVAL, "scores", {}, 2**sources),
+            Side("product and exponentials", OURS, JAXVAL, "scores", {"exponentials": True}, 2**sources),
         ],
+        profiles=[Profile("jaxval, float32", ["the product alone", "product and exponentials"], LIMIT_OF_COMBINE)],
         pairs=[Pair("jaxval, float32", "NumPy, float32", None if options.quick else 6)],
         compare=same_utilities,
         seconds={} if options.quick else {"jaxval, float32": 10},
