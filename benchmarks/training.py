@@ -24,8 +24,8 @@ JAXVAL, PLAIN = "training_jaxval", "training_numpy"
 
 
 LIMIT_OF_NEWTON = (
-    "A step takes slope and curvature of every pair, and LAPACK solves the small systems one after the other. All sources "
-    "take the steps of the slowest, while SciPy's L-BFGS has both cores for its products."
+    "A step takes slope and curvature of every pair, and LAPACK solves the small systems one after the other. All "
+    "sources take the steps of the slowest, while SciPy's L-BFGS has both cores for its products."
 )
 LIMIT_OF_COMBINE = (
     "Every coalition has an exponential for each response; the rest of the time goes to the largest score, the sum and "
