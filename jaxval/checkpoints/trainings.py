@@ -136,13 +136,15 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
     import orbax.checkpoint as ocp
 
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
-    with ocp.CheckpointManager(folder, options=options) as manager:
+    with _without_log():
+        opened = ocp.CheckpointManager(folder, options=options)
+    with opened as manager:
         yield Checkpoints(folder, manager)
 
 
 @contextmanager
 def _without_log() -> Iterator[None]:
-    """Orbax logs the traceback of an error that it raises too; we tell the error alone."""
+    """Orbax logs the traceback of an error that it raises too, and warnings of damaged files; we tell the error."""
     log = logging.getLogger("absl")
     before, log.disabled = log.disabled, True
     try:
