@@ -9,7 +9,7 @@ import pytest
 from experiments.smollm import __main__ as smollm
 from experiments.smollm.setting import SOURCES, choose, find_model
 from jaxval import cli, data
-from jaxval.sources import drawing
+from jaxval.sources import drawing, samples
 
 pytest.importorskip("safetensors", reason="needs safetensors and tokenizers: pip install 'jaxval[llama]'")
 pytest.importorskip("tokenizers", reason="needs safetensors and tokenizers: pip install 'jaxval[llama]'")
@@ -73,7 +73,8 @@ def golden(request):
         (["--samples", "4", "--policy", "GOLDEN", "--layers", "3"], "--layers: .* got 3 for a model of 2 layers"),
     ],
 )
-def test_options_that_do_not_fit(pairs_file, capsys, words, said, golden):
+def test_options_that_do_not_fit(pairs_file, capsys, monkeypatch, words, said, golden):
+    monkeypatch.setattr(samples, "train_once", None)  # said before anything is trained
     words = [str(golden) if word == "GOLDEN" else word for word in words]
     file = [] if words == ["--samples", "4"] else [str(pairs_file)]
     assert cli.main(["value", *file, *words]) == 2

@@ -24,12 +24,24 @@ __all__ = ["Checkpoints", "open_checkpoints"]
 NOTE = "training.json"
 
 
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Orbax logs the traceback of an error that it raises too, and warnings of damaged files; we tell the error."""
+    log = logging.getLogger("absl")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
 class Checkpoints:
     """The checkpoints of one training in one folder, which `open_checkpoints` opens for reading and writing."""
 
     def __init__(self, folder: Path, manager: "ocp.CheckpointManager") -> None:
         self._folder, self._manager = folder, manager
 
+    @_without_log()
     def latest(self, like: Any) -> tuple[int, Any] | None:
         """The step and the state of the newest checkpoint, or None if there is none.
 
@@ -39,10 +51,6 @@ class Checkpoints:
         Raises:
             ValueError: if the checkpoint has another structure, shape or type, is cut off, or was changed.
         """
-        with _without_log():
-            return self._latest(like)
-
-    def _latest(self, like: Any) -> tuple[int, Any] | None:
         import orbax.checkpoint as ocp
 
         step = self._manager.latest_step()
@@ -140,17 +148,6 @@ def open_checkpoints(folder: str | Path, what: Mapping[str, Any], *, keep: int =
         opened = ocp.CheckpointManager(folder, options=options)
     with opened as manager:
         yield Checkpoints(folder, manager)
-
-
-@contextmanager
-def _without_log() -> Iterator[None]:
-    """Orbax logs the traceback of an error that it raises too, and warnings of damaged files; we tell the error."""
-    log = logging.getLogger("absl")
-    before, log.disabled = log.disabled, True
-    try:
-        yield
-    finally:
-        log.disabled = before
 
 
 def _digest(state: Any) -> bytes:
